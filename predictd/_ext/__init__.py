@@ -1,0 +1,1 @@
+"""Compiled kernels, built from ext/; imported through predictd.kernels only."""

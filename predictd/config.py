@@ -1,0 +1,112 @@
+"""Settings of a run: their defaults, their limits, and how they are read from a TOML file.
+
+The command line carries what a run needs every time; the rest is science and stands here. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from predictd.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+
+class Settings(BaseModel):
+    """Base of all groups of settings: frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SgdSettings(Settings):
+    """The paper's stochastic gradient descent (Durham et al. 2018, Methods; Nadam: Dozat 2016)."""
+
+    learning_rate: float = Field(0.005, gt=0)
+    beta1: float = Field(0.9, gt=0, lt=1)
+    beta2: float = Field(0.999, gt=0, lt=1)
+    epsilon: float = Field(1e-8, gt=0)
+    decay: float = Field(1e-6, ge=0, lt=1, description="per-update decay of learning rate and beta1")
+    init: float = Field(0.33, gt=0, description="factors start uniform in (-init, init)")
+    dtype: Literal["float32", "float64"] = "float32"
+
+    bin_fraction: float = Field(0.01, gt=0, le=1, description="share of the bins that is trained on")
+    min_bins: int = Field(8000, ge=1, description="train on at least so many bins where there are as many")
+    burn_in_bins: int = Field(8000, ge=1)
+    burn_in_epochs: float = Field(0.5, ge=0)
+    updates_per_round: int = Field(5000, ge=1, description="updates of each worker between two merges")
+    max_rounds: int = Field(30_000, ge=1)
+
+    rounds_per_evaluation: int = Field(3, ge=1)
+    window: int = Field(15, ge=2, description="evaluations in each of the two windows that are compared")
+    window_shift: int = Field(5, ge=1)
+    min_improvement: float = Field(1e-5, ge=0)
+    significance: float = Field(0.05, gt=0, lt=1)
+    patience: int = Field(35, ge=1, description="stop when the best evaluation is older than this")
+    max_restores: int = Field(3, ge=0)
+
+
+class TrainSettings(Settings):
+    """What `predictd train` fits."""
+
+    solver: Literal["sgd"] = "sgd"
+    rank: int | None = Field(None, ge=1, description="L; None: 100, lowered to what the experiments carry")
+    regularisation: float = Field(1e-3, ge=0, alias="lambda", description="λ = λ_C = λ_A")
+    lambda_g: float = Field(1.0, gt=0, description="λ_G")
+    predictd_constants: bool = Field(False, description="the paper's own penalties instead of λ and λ_G")
+    sgd: SgdSettings = SgdSettings()
+
+    model_config = ConfigDict(populate_by_name=True)
+
+
+class Config(Settings):
+    """A whole TOML file."""
+
+    seed: int = Field(0, ge=0, lt=2**63)
+    train: TrainSettings = TrainSettings()
+
+
+def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
+    """Read a TOML file of settings and lay the command line's own values over it.
+
+    Parameters
+    ----------
+    path
+        The file; None for the defaults.
+    overrides
+        Nested values that win over the file's; entries that are None are left out.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or a key or value is not allowed.
+    """
+    where = f"settings in {path}" if path else "settings"
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as err:
+            raise ConfigError(f"cannot read {where}: {err}") from err
+    try:
+        return Config.model_validate(_overlay(values, overrides or {}))
+    except ValidationError as err:
+        first = err.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{where}: '{key}': {first['msg'].lower()}") from err
+
+
+def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, dict):
+            merged[key] = _overlay(merged.get(key, {}), value)
+        elif value is not None:
+            merged[key] = value
+    return merged

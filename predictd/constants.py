@@ -1,0 +1,55 @@
+"""Names and numbers of the file formats, in one place."""
+
+from __future__ import annotations
+
+from typing import Final
+
+TENSOR_FORMAT: Final = "predictd-tensor"
+TENSOR_VERSION: Final = 1
+MODEL_FORMAT: Final = "predictd-model"
+MODEL_VERSION: Final = 1
+CHECKPOINT_FORMAT: Final = "predictd-checkpoint"
+CHECKPOINT_VERSION: Final = 1
+
+MANIFEST: Final = "manifest.json"
+SHARDS: Final = "shards"
+RUN_JSON: Final = "run.json"
+TRACKS_TSV: Final = "tracks.tsv"
+# What stands beside or inside an output while it is not whole.
+PARTIAL: Final = ".partial"
+
+BIN_SIZE: Final = 25
+MAX_SHARD_BINS: Final = 2**18
+# A shard is held in memory while it is made: this many values (256 MiB of float16) at most.
+MAX_SHARD_VALUES: Final = 2**27
+CHUNK_BYTES: Final = 2**20
+# Bins handled at once by streaming passes: large enough for BLAS, small enough for cache and memory.
+BLOCK_BINS: Final = 4096
+
+# Bins with fewer observed experiments than this share are left empty when imputing.
+MIN_OBSERVED: Final = 0.5
+# Share of complete bins under which training warns, and under which it refuses.
+WARN_COMPLETE: Final = 0.95
+REFUSE_COMPLETE: Final = 0.5
+
+MAX_OPEN_TRACKS: Final = 64
+
+# Measures of an evaluation, in the order of metrics.tsv.
+MEASURES: Final = (
+    "MSEglobal",
+    "MSE1obs",
+    "MSE1imp",
+    "GWcorrasinh",
+    "GWcorr",
+    "GWspear",
+    "Match1",
+    "Catch1obs",
+    "Catch1imp",
+    "AucObs1",
+    "AucImp1",
+    "CatchPeakObs",
+    "MSEprom",
+    "MSEgene",
+    "MSEenh",
+)
+METRIC_KEYS: Final = ("cell_type", "assay", "fold", "method")

@@ -1,0 +1,55 @@
+"""Every error that predictd raises on purpose.
+
+Each message is one line that says what is wrong, where, and what to do about it; the command line
+prints it as it is and exits with `exit_code`.
+"""
+
+from __future__ import annotations
+
+
+class PredictdError(Exception):
+    """Base of all errors told to the user in one line."""
+
+    exit_code = 1
+
+
+class ExtensionError(PredictdError):
+    """The compiled kernels are missing or do not load."""
+
+
+class ConfigError(PredictdError):
+    """A setting, or a combination of settings, that makes no sense."""
+
+
+class TrackError(PredictdError):
+    """A signal track that cannot be read or holds what it may not hold."""
+
+
+class TableError(PredictdError):
+    """A table, BED or chromosome-sizes file that is not what it should be."""
+
+
+class TensorFormatError(PredictdError):
+    """A tensor, or a part of one, that is missing, unfinished, damaged or foreign."""
+
+
+class ModelFormatError(PredictdError):
+    """A model file that is missing, damaged or foreign."""
+
+
+class DataError(PredictdError):
+    """Data that do not allow what was asked, e.g. a cell type without training experiments."""
+
+
+class OutputError(PredictdError):
+    """A place that cannot be written to, or that already holds something else."""
+
+
+class WorkerError(PredictdError):
+    """A task failed or its worker died; names the key and the cause."""
+
+
+class Interrupted(PredictdError):
+    """Stopped by a signal after saving what was done; the same command goes on from there."""
+
+    exit_code = 75

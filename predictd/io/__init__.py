@@ -1,0 +1,1 @@
+"""Files: tracks, tables, the tensor's shards, models and checkpoints."""

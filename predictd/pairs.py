@@ -1,0 +1,58 @@
+"""(cell type, assay) pairs: the two coordinates that name an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import quote
+
+from predictd.errors import TableError
+
+# What a file name may hold as it is; everything else is percent-encoded, and nothing parses a file name.
+_SAFE = "._+"
+
+
+class Experiment(NamedTuple):
+    """One (cell type, assay) pair, observed or not."""
+
+    cell_type: str
+    assay: str
+
+    def __str__(self) -> str:
+        return f"{self.cell_type}:{self.assay}"
+
+    @classmethod
+    def parse(cls, text: str) -> Experiment:
+        """Read `CELL:ASSAY`.
+
+        Raises
+        ------
+        TableError
+            If there is not exactly one colon with text on both sides.
+        """
+        cell_type, colon, assay = text.partition(":")
+        if not (cell_type and colon and assay) or ":" in assay:
+            raise TableError(f"'{text}' is no pair: write CELL:ASSAY, e.g. E003:H3K4me3")
+        return cls(cell_type, assay)
+
+    @property
+    def file_stem(self) -> str:
+        """`CELL-ASSAY`, percent-encoded outside `[A-Za-z0-9._+]`, so that no two pairs share a name."""
+        # quote() leaves '-', '_', '.' and '~' alone; the hyphen separates the two halves here.
+        return "-".join(quote(part, safe=_SAFE).replace("-", "%2D").replace("~", "%7E") for part in self)
+
+
+def check_name(name: str, *, what: str, where: str) -> str:
+    """Return `name` if it can name a cell type or an assay, else raise TableError."""
+    if not name or name != name.strip() or ":" in name or any(not c.isprintable() for c in name):
+        raise TableError(
+            f"{where}: {what} {name!r} cannot be used: names are printable, without ':' and without "
+            "blanks at the ends; rename it in the table"
+        )
+    return name
+
+
+def axes(experiments: Iterable[Experiment]) -> tuple[list[str], list[str]]:
+    """Return the sorted cell types and the sorted assays that occur in `experiments`."""
+    pairs = list(experiments)
+    return sorted({e.cell_type for e in pairs}), sorted({e.assay for e in pairs})

@@ -1,0 +1,50 @@
+"""Build the compiled kernels; everything else about the package stands in pyproject.toml."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+# Vectorising square roots needs errno and trap semantics out of the way; results stay IEEE.
+# 512-bit vectors are only used where a multi-versioned function is entered on a machine that has them.
+WANTED_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+X86_FLAGS = ["-mprefer-vector-width=512"]
+
+
+class BuildKernels(build_ext):
+    """Compile with those of the wanted flags that this compiler takes."""
+
+    def build_extensions(self) -> None:
+        wanted = WANTED_FLAGS + (X86_FLAGS if platform.machine() in ("x86_64", "AMD64") else [])
+        accepted = [flag for flag in wanted if self._accepts(flag)]
+        for extension in self.extensions:
+            extension.extra_compile_args = accepted
+        super().build_extensions()
+
+    def _accepts(self, flag: str) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            probe = Path(folder, "probe.c")
+            probe.write_text("int probe(int x) { return x + 1; }\n")
+            try:
+                self.compiler.compile([str(probe)], output_dir=folder, extra_postargs=["-Werror", flag])
+            except Exception:  # each compiler class raises its own error; any of them means "not this flag"
+                return False
+        return True
+
+
+def extension(name: str, *sources: str) -> Extension:
+    headers = sorted(str(path) for path in Path("ext").glob("*.h"))
+    return Extension(f"predictd._ext.{name}", [f"ext/{source}" for source in sources], depends=headers)
+
+
+setup(
+    ext_modules=[
+        extension("half", "half.pyx", "half_core.c"),
+        extension("sgd", "sgd.pyx", "sgd_core.c"),
+    ],
+    cmdclass={"build_ext": BuildKernels},
+)
