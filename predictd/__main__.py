@@ -1,0 +1,5 @@
+"""`python -m predictd`."""
+
+from predictd.cli import main
+
+main()

@@ -1,0 +1,73 @@
+"""The command line: one file a command, imported when it is called.
+
+Exit codes: 0 done; 1 a predictd error, told in one line; 2 wrong usage; 75 stopped by a signal after saving, run
+again to resume.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib import import_module
+
+import click
+
+from predictd import __version__, interrupt
+from predictd.errors import PredictdError
+
+# One line of help a command, so that listing them imports none.
+COMMANDS = {
+    "demo": "Run the whole job on a small simulated genome.",
+    "doctor": "Show versions, CPUs, BLAS threads and what engines could run here.",
+    "evaluate": "Score imputed tracks against observed ones.",
+    "folds": "Divide a tensor's experiments for cross-validation.",
+    "impute": "Write imputed tracks as bigWigs.",
+    "info": "Show what a tensor holds.",
+    "ingest": "Turn signal tracks into a tensor.",
+    "simulate": "Make a seeded, realistic data set of any shape.",
+    "train": "Fit a model to a tensor.",
+}
+
+
+class _Commands(click.Group):
+    """The commands, each imported from predictd.cli.NAME."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"predictd.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="predictd")
+def cli() -> None:
+    """Impute the epigenomics experiments that nobody has run, from those that exist."""
+
+
+def main() -> None:
+    """Entry point of the program: errors become one line and an exit code."""
+    logging.basicConfig(format="predictd: %(levelname)s: %(message)s", level=logging.WARNING)
+    logging.addLevelName(logging.WARNING, "warning")
+    logging.addLevelName(logging.INFO, "info")
+    try:
+        with interrupt.catching():
+            cli(standalone_mode=False)
+    except click.ClickException as err:
+        err.show()
+        sys.exit(err.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        print("predictd: stopped", file=sys.stderr)
+        sys.exit(130)
+    except PredictdError as err:
+        if logging.getLogger("predictd").isEnabledFor(logging.DEBUG):
+            raise
+        print(f"predictd: error: {err}", file=sys.stderr)
+        sys.exit(err.exit_code)

@@ -1,0 +1,43 @@
+"""`predictd info`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from predictd.cli.options import TENSOR, make_engine, on_engine
+
+
+@click.command()
+@TENSOR
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--verify", "check", is_flag=True, help="Read every shard and compare its checksum.")
+@on_engine
+def command(tensor: Path, as_json: bool, check: bool, engine_name: str, workers: int | None) -> None:
+    """Show what TENSOR holds."""
+    from predictd.io.store import Tensor
+    from predictd.workflows.info import describe, verify
+
+    opened = Tensor(tensor)
+    if check:
+        with make_engine(engine_name, workers) as engine:
+            verify(opened, engine)
+    contents = describe(opened)
+    if as_json:
+        click.echo(json.dumps(contents, indent=2))
+        return
+    click.echo(
+        f"{contents['path']}: {contents['cell_types']} cell types × {contents['assays']} assays, "
+        f"{len(contents['experiments'])} experiments\n"
+        f"{contents['bins']:,} bins of {contents['bin_size']} bp on {contents['genome']}, "
+        f"{contents['complete_bins'] / contents['bins']:.1%} complete, in {contents['shards']} shards "
+        f"({contents['bytes'] / 1e6:.1f} MB, {contents['dtype']})\n"
+    )
+    width = max(len(e["cell_type"]) for e in contents["experiments"])
+    wide = max(len(e["assay"]) for e in contents["experiments"])
+    click.echo(f"{'cell type':{max(width, 9)}}  {'assay':{wide}}  transform  observed   mean     sd    max")
+    for e in contents["experiments"]:
+        numbers = "  ".join("    ." if e[key] is None else f"{e[key]:5.2f}" for key in ("mean", "sd", "max"))
+        click.echo(f"{e['cell_type']:{max(width, 9)}}  {e['assay']:{wide}}  {e['transform']:9}  {e['observed']:8.1%}  {numbers}")

@@ -1,0 +1,62 @@
+"""Options that several commands share, and what they set up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from predictd import progress
+from predictd.engine import Engine, LocalEngine
+from predictd.provenance import RunRecord, current_command
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+ENGINES = ("local",)
+PATH = click.Path(path_type=Path)
+TENSOR = click.argument("tensor", type=PATH)
+SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.  [default: 0]")
+CONFIG = click.option("--config", type=PATH, help="TOML file of settings; the command line wins over it.")
+OUTPUT_FILE = click.option("-o", "--output", type=PATH, required=True, help="File to write.")
+OUTPUT_DIRECTORY = click.option("-o", "--output", type=PATH, required=True, help="Directory to write.")
+
+
+def _set_verbosity(ctx: click.Context, parameter: click.Parameter, value: bool | None) -> None:
+    if not value:
+        return
+    level = {"quiet": logging.ERROR, "verbose": logging.INFO, "debug": logging.DEBUG}[str(parameter.name)]
+    logging.getLogger("predictd").setLevel(level)
+    progress.set_quiet(parameter.name == "quiet")
+
+
+def verbosity(function: Decorated) -> Decorated:
+    """--quiet, --verbose and --debug."""
+    for name, text in (
+        ("debug", "Show where an error comes from."),
+        ("verbose", "Say more."),
+        ("quiet", "Say nothing but errors."),
+    ):
+        function = click.option(f"--{name}", is_flag=True, expose_value=False, callback=_set_verbosity, help=text)(function)
+    return function
+
+
+def on_engine(function: Decorated) -> Decorated:
+    """--engine and --workers, handed over as `engine_name` and `workers`."""
+    workers = click.option(
+        "--workers", type=click.IntRange(min=1), help="Tasks at once.  [default: the CPUs that may be used]"
+    )
+    engine = click.option("--engine", "engine_name", type=click.Choice(ENGINES), default="local", help="What runs the tasks.")
+    return verbosity(engine(workers(function)))
+
+
+def make_engine(name: str, workers: int | None) -> Engine:
+    """The engine of that name."""
+    return {"local": LocalEngine}[name](workers)
+
+
+def make_record(engine: Engine, *, seed: int | None = None, **settings: Any) -> RunRecord:
+    """A run record of this command line."""
+    return RunRecord(current_command(), engine.name, engine.workers, seed, settings=settings)

@@ -1,0 +1,46 @@
+"""Stopping on request: a signal asks, the work stops at its next safe point.
+
+SIGINT, SIGTERM and SIGUSR1 (what batch systems send ahead of a time limit) only set a flag. Long work looks at
+`requested()` between tasks or rounds, saves what it has and raises `Interrupted`. A second SIGINT stops at once.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_received: signal.Signals | None = None
+
+
+def requested() -> bool:
+    """True once a stop has been asked for."""
+    return _received is not None
+
+
+def received() -> str:
+    """Name of the signal that asked, for messages."""
+    return _received.name if _received else "no signal"
+
+
+@contextmanager
+def catching() -> Iterator[None]:
+    """Turn the stop signals into requests while the block runs; only for the main thread."""
+    global _received
+    _received = None
+    previous = {number: signal.signal(number, _note) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        _received = None
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    global _received
+    if _received is not None and number == signal.SIGINT:
+        raise KeyboardInterrupt
+    _received = signal.Signals(number)

@@ -1,0 +1,137 @@
+"""bedGraph tracks: checked line by line and turned into bigWig, so that all else reads one format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyBigWig
+
+from predictd.errors import TrackError
+from predictd.io.files import replacing
+from predictd.io.genomes import Genome
+from predictd.io.tables import open_text
+
+BEDGRAPH_SUFFIXES = (".bedgraph", ".bdg", ".bg", ".bedgraph.gz", ".bdg.gz", ".bg.gz")
+_LINES = 100_000
+_RECORD = np.dtype([("chrom", "U64"), ("start", "i8"), ("end", "i8"), ("value", "f8")])
+_SKIPPED = ("track", "browser", "#")
+
+
+def bedgraph_to_bigwig(source: Path, target: Path, genome: Genome) -> None:
+    """Write a bedGraph (.gz allowed) as a bigWig.
+
+    Parameters
+    ----------
+    source
+        Four columns: chromosome, start, end, value; sorted by start within each chromosome, chromosomes in
+        one piece each, nothing overlapping.
+    target
+        The bigWig to write.
+    genome
+        Whose chromosomes it must fit.
+
+    Raises
+    ------
+    TrackError
+        If the file is missing, empty, damaged, unsorted, overlapping, off the genome, or has a value that is no
+        finite number; names the line.
+    OutputError
+        If the target cannot be written.
+    """
+    if not source.is_file():
+        raise TrackError(f"{source} does not exist; correct its path in the table of tracks")
+    order = _chromosomes_in_order(source, genome)
+    if not order:
+        raise TrackError(f"{source} holds no signal; make or download it again")
+    with replacing(target) as partial:
+        partial.write_bytes(b"")
+        out = pyBigWig.open(str(partial), "w")
+        out.addHeader([(chrom, genome.chromosomes[chrom]) for chrom in order])
+        chrom, end = "", 0
+        for numbers, block in _blocks(source):
+            _check_block(source, numbers, block, chrom, end, genome)
+            out.addEntries(
+                block["chrom"].tolist(), block["start"], ends=block["end"], values=block["value"].astype(np.float64)
+            )
+            chrom, end = str(block["chrom"][-1]), int(block["end"][-1])
+        out.close()
+
+
+def _lines(source: Path) -> Iterator[tuple[int, str]]:
+    try:
+        with open_text(source) as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip() and not line.startswith(_SKIPPED):
+                    yield number, line
+    except (OSError, EOFError, UnicodeDecodeError) as err:
+        raise TrackError(f"{source} is truncated, damaged or no text; make or download it again") from err
+
+
+def _chromosomes_in_order(source: Path, genome: Genome) -> list[str]:
+    """Chromosomes as they come, each in one piece."""
+    order: list[str] = []
+    seen: set[str] = set()
+    for number, line in _lines(source):
+        chrom = line.split(maxsplit=1)[0]
+        if order and chrom == order[-1]:
+            continue
+        if chrom in seen:
+            raise TrackError(f"{source}, line {number}: unsorted, {chrom} comes back after {order[-1]}; sort the file")
+        if chrom not in genome.chromosomes:
+            raise TrackError(
+                f"{source}, line {number}: {genome.name} has no chromosome '{chrom}'; is the track of another genome?"
+            )
+        seen.add(chrom)
+        order.append(chrom)
+    return order
+
+
+def _blocks(source: Path) -> Iterator[tuple[list[int], npt.NDArray[np.void]]]:
+    """Blocks of parsed lines with their line numbers."""
+    lines = _lines(source)
+    while piece := list(islice(lines, _LINES)):
+        numbers = [number for number, _ in piece]
+        try:
+            block = np.atleast_1d(np.loadtxt((line for _, line in piece), dtype=_RECORD, comments=None, usecols=range(4)))
+        except ValueError as err:
+            number = next((n for n, line in piece if not _parses(line)), numbers[0])
+            raise TrackError(f"{source}, line {number}: expected chromosome, start, end and a number") from err
+        yield numbers, block
+
+
+def _parses(line: str) -> bool:
+    try:
+        _, start, end, value = line.split()[:4]
+        int(start), int(end), float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_block(
+    source: Path, numbers: list[int], block: npt.NDArray[np.void], chrom: str, end: int, genome: Genome
+) -> None:
+    """Raise TrackError for the first line that is unsorted, overlaps, leaves its chromosome or has no finite value."""
+    chroms, starts, ends = block["chrom"], block["start"], block["end"]
+    previous_chroms = np.concatenate([[chrom], chroms[:-1]])
+    previous_starts = np.concatenate([[0], starts[:-1]])
+    previous_ends = np.where(chroms == previous_chroms, np.concatenate([[end], ends[:-1]]), 0)
+    names, codes = np.unique(chroms, return_inverse=True)
+    lengths = np.array([genome.chromosomes[str(name)] for name in names])[codes]
+    unsorted = (starts < previous_starts) & (chroms == previous_chroms)
+    wrong: list[tuple[npt.NDArray[np.bool_], str]] = [
+        ((starts < 0) | (starts >= ends), "start and end enclose no base"),
+        (ends > lengths, f"the end lies beyond the chromosome's end in {genome.name}; is the track of another genome?"),
+        (unsorted, "unsorted, it begins before the line above; sort the file"),
+        (starts < previous_ends, "overlaps the line above; merge overlapping intervals"),
+        (~np.isfinite(block["value"]), "the value is NaN or infinite; leave such positions out"),
+    ]
+    bad = np.array([mask for mask, _ in wrong])
+    if bad.any():
+        index = int(np.flatnonzero(bad.any(axis=0))[0])
+        reason = wrong[int(np.flatnonzero(bad[:, index])[0])][1]
+        raise TrackError(f"{source}, line {numbers[index]}: {reason}")

@@ -1,0 +1,234 @@
+"""Signal tracks as bigWig: binned means read with pybigtools, imputed tracks written with pyBigWig.
+
+pybigtools reads binned means several times faster than pyBigWig; pyBigWig writes fixed steps, which are half the
+size of the intervals that pybigtools writes, and lets many files grow side by side.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyBigWig
+import pybigtools
+
+from predictd.errors import OutputError, TrackError
+from predictd.io.files import cannot_write
+from predictd.io.tables import URL_SCHEMES
+
+BIGWIG_SUFFIXES = (".bw", ".bigwig")
+Uncovered = Literal["missing", "zero"]
+# Kept free on the disk while a track grows: pyBigWig does not survive a failed write, so none may fail.
+_SPARE_BYTES = 32 * 2**20
+
+
+class BigWigReader:
+    """Binned means of one bigWig file or URL.
+
+    Raises
+    ------
+    TrackError
+        If it cannot be opened or read as a bigWig.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        if not path.startswith(URL_SCHEMES):
+            file = Path(path)
+            if not file.exists():
+                raise TrackError(f"{path} does not exist; correct its path in the table of tracks")
+            if not file.is_file() or file.stat().st_size == 0:
+                raise TrackError(f"{path} is {'empty' if file.is_file() else 'no file'}; make or download it again")
+        with self._explained():
+            self._file: Any = pybigtools.open(path)
+            self.chromosomes: dict[str, int] = dict(self._file.chroms())
+            self._summary: dict[str, float] = self._file.info()["summary"]
+
+    def check_finite(self) -> None:
+        """Raise TrackError if the file's own summary shows NaN or infinite values."""
+        if not np.isfinite([self._summary["sum"], self._summary["min"], self._summary["max"]]).all():
+            raise TrackError(
+                f"{self.path} holds NaN or infinite values (its summary says so); leave such positions out of the file"
+            )
+
+    def binned_means(
+        self, chrom: str, first: int, n_bins: int, *, bin_size: int, uncovered: Uncovered
+    ) -> npt.NDArray[np.float64]:
+        """Means over bins, weighted by covered bases.
+
+        Parameters
+        ----------
+        chrom
+            Chromosome; one that the file does not have is uncovered.
+        first, n_bins
+            First bin and number of bins; the last bin of a chromosome may be cut by its end.
+        bin_size
+            Width of a bin in bp.
+        uncovered
+            `missing`: a bin's mean is over its covered bases, NaN where there are none.
+            `zero`: uncovered bases count as 0.
+
+        Returns
+        -------
+        float64 (n_bins,)
+
+        Raises
+        ------
+        TrackError
+            If the data cannot be decoded.
+        """
+        length = self.chromosomes.get(chrom)
+        if length is None:
+            return np.full(n_bins, 0.0 if uncovered == "zero" else np.nan)
+        start, end = first * bin_size, (first + n_bins) * bin_size
+        whole = n_bins if end <= length else n_bins - 1
+        means = np.empty(n_bins)
+        if whole:
+            means[:whole] = self._means(chrom, start, start + whole * bin_size, whole, uncovered)
+        if whole < n_bins:
+            means[whole:] = self._means(chrom, start + whole * bin_size, length, 1, uncovered)
+        return means
+
+    def _means(self, chrom: str, start: int, end: int, n_bins: int, uncovered: Uncovered) -> Any:
+        with self._explained():
+            return self._file.values(
+                chrom,
+                start,
+                end,
+                bins=n_bins,
+                summary="mean",
+                exact=True,
+                uncovered=0.0 if uncovered == "zero" else None,
+                fillna=None,
+            )
+
+    def close(self) -> None:
+        self._file.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what goes wrong in the reader into one line; its panics print a trace, which is held back."""
+        try:
+            with _native_stderr_held_back():
+                yield
+        except BaseException as err:
+            if isinstance(err, Exception) or type(err).__name__ == "PanicException":
+                raise TrackError(
+                    f"{self.path} is no whole bigWig file: it is truncated, damaged or of another format; "
+                    "download or make it again"
+                ) from err
+            raise
+
+
+class BigWigWriter:
+    """A bigWig that grows run by run in the order of its header and takes its name when it is whole.
+
+    Parameters
+    ----------
+    path
+        The finished file; until `close` it grows under a temporary name beside it.
+    chromosomes
+        Names and lengths in bp, in the order in which signal will come.
+    bin_size
+        Width of a bin in bp.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be made or the disk is (nearly) full.
+    """
+
+    def __init__(self, path: Path, chromosomes: dict[str, int], *, bin_size: int) -> None:
+        self.path = path
+        self._partial = path.with_name(f".{path.name}.partial")
+        self._lengths = chromosomes
+        self._bin_size = bin_size
+        self._bases = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._partial.write_bytes(b"")
+        except OSError as err:
+            raise cannot_write(path, err) from err
+        self._check_space(0)
+        self._file: Any = pyBigWig.open(str(self._partial), "w")
+        self._file.addHeader(list(chromosomes.items()))
+
+    def add(self, chrom: str, first: int, values: npt.NDArray[np.float32]) -> None:
+        """Append consecutive bins; NaN bins are left uncovered.
+
+        Parameters
+        ----------
+        chrom
+            Chromosome of the header; chromosomes come in header order.
+        first
+            First bin; bins come in ascending order.
+        values
+            float32 (n,): signal of n consecutive bins in the unit of the track.
+        """
+        self._check_space(values.size)
+        for start, stop in _finite_stretches(values):
+            self._append(chrom, first + start, values[start:stop])
+
+    def _append(self, chrom: str, first: int, values: npt.NDArray[np.float32]) -> None:
+        size, length = self._bin_size, self._lengths[chrom]
+        cut = (first + values.size) * size > length
+        whole = values.size - cut
+        if whole:
+            self._file.addEntries(chrom, first * size, values=values[:whole], span=size, step=size)
+        if cut:
+            start = (first + whole) * size
+            self._file.addEntries([chrom], [start], ends=[length], values=values[whole:])
+        self._bases += min((first + values.size) * size, length) - first * size
+
+    def close(self) -> None:
+        """Finish the file, see that all signal is in it, and give it its name."""
+        self._check_space(self._bases // self._bin_size)
+        self._file.close()
+        try:
+            written = pybigtools.open(str(self._partial)).info()["summary"]["basesCovered"] if self._bases else 0
+            if written != self._bases:
+                raise OutputError(f"{self.path}: {written} of {self._bases} bases were written; is the disk full?")
+            self._partial.replace(self.path)
+        except OSError as err:
+            raise cannot_write(self.path, err) from err
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Give the file up."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+    def _check_space(self, n_values: int) -> None:
+        disk = os.statvfs(self._partial.parent)
+        # Four bytes a value, before compression, and less than as much again for the zoom levels.
+        if disk.f_bavail * disk.f_frsize < _SPARE_BYTES + 8 * n_values:
+            raise OutputError(f"cannot write {self.path}: the disk is full; free some space and run the command again")
+
+
+def _finite_stretches(values: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
+    """Half-open index ranges of consecutive finite values."""
+    finite = np.isfinite(values)
+    if finite.all():
+        return [(0, values.size)] if values.size else []
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], finite, [False]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+@contextmanager
+def _native_stderr_held_back() -> Iterator[None]:
+    """Send file descriptor 2 to nowhere while native code runs that prints its own traces."""
+    saved = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)

@@ -1,0 +1,97 @@
+"""Genomes: chromosome names and lengths, and the blacklists that come with predictd."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from predictd.errors import TableError
+from predictd.io.tables import Interval, open_text, read_bed
+
+_DATA = files("predictd") / "data"
+BUILT_IN = tuple(
+    sorted(item.name.removesuffix(".chrom.sizes") for item in _DATA.iterdir() if item.name.endswith(".chrom.sizes"))
+)
+
+
+@dataclass(frozen=True)
+class Genome:
+    """A genome's name and its chromosomes.
+
+    Attributes
+    ----------
+    name
+        Assembly, e.g. hg19, or the stem of a chromosome-sizes file.
+    chromosomes
+        Lengths in bp by name, in the order that shards and imputed tracks follow.
+    """
+
+    name: str
+    chromosomes: dict[str, int]
+
+    def check_intervals(self, intervals: list[Interval], source: Path | str) -> None:
+        """Raise TableError unless every interval lies on this genome."""
+        for interval in intervals:
+            length = self.chromosomes.get(interval.chrom)
+            if length is None or interval.end > length:
+                what = "has no such chromosome" if length is None else f"gives it {length:,} bp"
+                raise TableError(
+                    f"{source}: {interval.chrom}:{interval.start}-{interval.end} does not fit {self.name}, which "
+                    f"{what}; is it of another genome?"
+                )
+
+
+def load_genome(name: str) -> Genome:
+    """A built-in genome by its name, or another by the path of its chromosome-sizes file.
+
+    Raises
+    ------
+    TableError
+        If the name is neither, or the file is not two columns of names and lengths.
+    """
+    if name in BUILT_IN:
+        with as_file(_DATA / f"{name}.chrom.sizes") as path:
+            return Genome(name, _read_sizes(path))
+    path = Path(name)
+    if not path.is_file():
+        raise TableError(
+            f"unknown genome '{name}': use {', '.join(BUILT_IN)}, or the path of a file with a chromosome's name and "
+            "length on each line"
+        )
+    return Genome(path.name.split(".")[0], _read_sizes(path))
+
+
+def built_in_blacklist(genome: Genome) -> list[Interval]:
+    """The blacklist (Amemiya et al. 2019) that comes with predictd for a built-in genome.
+
+    Raises
+    ------
+    TableError
+        If there is none for this genome.
+    """
+    resource = _DATA / f"{genome.name}-blacklist.v2.bed.gz"
+    if not resource.is_file():
+        raise TableError(f"no blacklist comes with predictd for genome '{genome.name}': name a BED file in --exclude")
+    with as_file(resource) as path:
+        return read_bed(path)
+
+
+def _read_sizes(path: Path) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    try:
+        with open_text(path) as file:
+            lines = [line.split() for line in file]
+    except (OSError, EOFError, UnicodeDecodeError) as err:
+        raise TableError(f"cannot read {path}: {err}") from err
+    for number, fields in enumerate(lines, start=1):
+        if not fields or fields[0].startswith("#"):
+            continue
+        if len(fields) < 2 or not fields[1].isdecimal() or int(fields[1]) == 0:
+            raise TableError(f"{path}, line {number}: expected a chromosome's name and its length in bp")
+        if fields[0] in sizes:
+            raise TableError(f"{path}, line {number}: {fields[0]} stands there twice")
+        sizes[fields[0]] = int(fields[1])
+    if not sizes:
+        raise TableError(f"{path} names no chromosomes")
+    return sizes

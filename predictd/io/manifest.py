@@ -1,0 +1,119 @@
+"""manifest.json: what a tensor holds. It is written last; a directory without one is no (whole) tensor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from predictd.constants import BIN_SIZE, MANIFEST, TENSOR_FORMAT, TENSOR_VERSION
+from predictd.errors import TensorFormatError
+from predictd.io.bigwig import Uncovered
+from predictd.io.files import sha256_of_json, write_json
+from predictd.io.genomes import Genome
+from predictd.io.partition import read_job
+from predictd.io.tables import Transform
+from predictd.pairs import Experiment
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceFile(_Entry):
+    """A signal file that went into the tensor; URLs have neither size nor checksum."""
+
+    path: str
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+class ExperimentEntry(_Entry):
+    """A column of the tensor."""
+
+    cell_type: str
+    assay: str
+    transform: Transform = "arcsinh"
+    sources: tuple[SourceFile, ...] = ()
+
+    @property
+    def experiment(self) -> Experiment:
+        return Experiment(self.cell_type, self.assay)
+
+
+class ShardEntry(_Entry):
+    """A shard of the tensor, `shards/NAME.h5`."""
+
+    name: str = Field(pattern=r"^[^/\\]+$")
+    chrom: str
+    n_bins: int = Field(ge=1)
+    n_complete: int = Field(ge=0)
+    sha256: str
+
+
+class GenomeEntry(_Entry):
+    """The genome that the bins lie on."""
+
+    name: str
+    chromosomes: dict[str, int]
+
+
+class Manifest(_Entry):
+    """Contents of manifest.json."""
+
+    format: Literal["predictd-tensor"] = TENSOR_FORMAT
+    version: int = TENSOR_VERSION
+    genome: GenomeEntry
+    bin_size: int = Field(BIN_SIZE, ge=1)
+    dtype: Literal["float16", "float32"] = "float16"
+    uncovered: Uncovered = "missing"
+    experiments: tuple[ExperimentEntry, ...] = Field(min_length=1)
+    shards: tuple[ShardEntry, ...] = Field(min_length=1)
+    provenance: dict[str, Any] = {}
+
+    @property
+    def checksum(self) -> str:
+        """Identity of the tensor: everything but where and how it was made."""
+        value = self.model_dump(mode="json", exclude={"provenance": True, "experiments": {"__all__": {"sources"}}})
+        return sha256_of_json(value)
+
+    def load_genome(self) -> Genome:
+        return Genome(self.genome.name, self.genome.chromosomes)
+
+    def write(self, tensor: Path) -> None:
+        """Declare the tensor in this directory whole."""
+        write_json(tensor / MANIFEST, self.model_dump(mode="json"))
+
+
+def read_manifest(tensor: Path) -> Manifest:
+    """Read and check the manifest of a tensor.
+
+    Raises
+    ------
+    TensorFormatError
+        If the directory is missing, unfinished or no tensor, or its format version is not ours.
+    """
+    path = tensor / MANIFEST
+    if not path.is_file():
+        if read_job(tensor) is not None:
+            raise TensorFormatError(f"{tensor} is unfinished; run the command that makes it again, it goes on there")
+        what = "holds no tensor (no manifest.json)" if tensor.is_dir() else "is no directory"
+        raise TensorFormatError(f"{tensor} {what}; make one with 'predictd ingest'")
+    try:
+        text = path.read_text(encoding="utf-8")
+        manifest = Manifest.model_validate_json(text)
+    except (OSError, UnicodeDecodeError) as err:
+        raise TensorFormatError(f"{path} cannot be read: {err}") from err
+    except ValidationError as err:
+        first = err.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise TensorFormatError(
+            f"{path} is no manifest of a tensor ({place}: {first['msg'].lower()}); make the tensor again"
+        ) from err
+    if manifest.version != TENSOR_VERSION:
+        raise TensorFormatError(
+            f"{path} has format version {manifest.version}, this predictd reads version {TENSOR_VERSION}; "
+            "ingest the tracks again, or use the predictd that made it"
+        )
+    return manifest

@@ -1,0 +1,257 @@
+"""The tensor on disk: a manifest and HDF5 shards.
+
+A shard holds `signal` (bins × experiments), `runs` (k × 2: first bin, length) and `summary` (experiments × 4:
+observed bins, sum, sum of squares, maximum of the stored signal). NaN is missing. Each chunk carries a checksum
+(Fletcher-32), so that damage shows when it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import hdf5plugin
+import numpy as np
+import numpy.typing as npt
+
+from predictd.constants import BLOCK_BINS, CHUNK_BYTES, SHARDS, TENSOR_FORMAT, TENSOR_VERSION
+from predictd.errors import TensorFormatError
+from predictd.io.files import replacing, sha256_of
+from predictd.io.layout import Runs, ShardPlan
+from predictd.io.manifest import Manifest, ShardEntry, read_manifest
+from predictd.kernels import widen
+from predictd.pairs import Experiment
+
+Signal = npt.NDArray[np.float16] | npt.NDArray[np.float32]
+
+
+class Shard:
+    """One open shard.
+
+    Attributes
+    ----------
+    chrom
+        Chromosome of all its runs.
+    runs
+        int64 (k × 2): first bin and length of each run.
+    summary
+        float64 (n_experiments × 4): observed bins, sum, sum of squares, maximum of the stored signal.
+    n_bins
+        Bins in all.
+    """
+
+    def __init__(self, file: h5py.File, path: Path, entry: ShardEntry, n_experiments: int) -> None:
+        self._path = path
+        try:
+            self._signal = file["signal"]
+            self.runs: Runs = file["runs"][:]
+            self.summary: npt.NDArray[np.float64] = file["summary"][:]
+            self.chrom = str(file.attrs["chrom"])
+            known = file.attrs["format"] == TENSOR_FORMAT and file.attrs["version"] == TENSOR_VERSION
+        except (KeyError, OSError) as err:
+            raise TensorFormatError(f"{path} is no shard of a tensor; ingest the tracks again") from err
+        self.n_bins = entry.n_bins
+        shape = (entry.n_bins, n_experiments)
+        if not known or self._signal.shape != shape or self.chrom != entry.chrom or self.runs[:, 1].sum() != shape[0]:
+            raise TensorFormatError(
+                f"{path} does not belong to this tensor: it holds {self._signal.shape[0]} bins × "
+                f"{self._signal.shape[-1]} experiments of {self.chrom}, the manifest says {shape[0]} × {shape[1]} of "
+                f"{entry.chrom}; ingest the tracks again"
+            )
+
+    def read(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float32]:
+        """Signal of bins [start, stop) of the shard, float32 (bins × experiments).
+
+        Raises
+        ------
+        TensorFormatError
+            If the stored bytes are damaged.
+        """
+        stop = self.n_bins if stop is None else min(stop, self.n_bins)
+        try:
+            stored = self._signal[start:stop]
+        except OSError as err:
+            raise TensorFormatError(f"{self._path} is damaged (bins {start} to {stop}); ingest the tracks again") from err
+        return widen(stored) if stored.dtype == np.float16 else stored
+
+    def blocks(self, size: int = BLOCK_BINS) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """Yield (first row, signal) over the shard; whole chunks are read at a time, at least `size` bins are given."""
+        step = max(size, self._signal.chunks[0])
+        for start in range(0, self.n_bins, step):
+            yield start, self.read(start, start + step)
+
+    def bins(self) -> npt.NDArray[np.int64]:
+        """Genomic bin of every row: int64 (n_bins,)."""
+        return np.concatenate([np.arange(first, first + length) for first, length in self.runs.tolist()])
+
+
+class Tensor:
+    """A whole tensor, opened for reading.
+
+    Parameters
+    ----------
+    path
+        Its directory.
+
+    Raises
+    ------
+    TensorFormatError
+        If it is missing, unfinished or foreign.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest: Manifest = read_manifest(path)
+        self.experiments: list[Experiment] = [entry.experiment for entry in self.manifest.experiments]
+        self._columns = {experiment: column for column, experiment in enumerate(self.experiments)}
+        self._entries = {entry.name: entry for entry in self.manifest.shards}
+
+    @property
+    def n_bins(self) -> int:
+        return sum(entry.n_bins for entry in self.manifest.shards)
+
+    @property
+    def n_complete(self) -> int:
+        """Bins where every experiment has a value."""
+        return sum(entry.n_complete for entry in self.manifest.shards)
+
+    @property
+    def shard_names(self) -> list[str]:
+        """Shards in genome order."""
+        return list(self._entries)
+
+    def shard_path(self, name: str) -> Path:
+        return shard_path(self.path, name)
+
+    def columns(self, experiments: Sequence[Experiment]) -> npt.NDArray[np.intp]:
+        """Columns of experiments: intp (len(experiments),).
+
+        Raises
+        ------
+        TensorFormatError
+            If the tensor has no such experiment.
+        """
+        absent = [experiment for experiment in experiments if experiment not in self._columns]
+        if absent:
+            raise TensorFormatError(
+                f"{self.path} has no experiment {absent[0]}"
+                + (f" (and {len(absent) - 1} more are absent)" if len(absent) > 1 else "")
+                + "; is it the tensor that the model was trained on?"
+            )
+        return np.array([self._columns[experiment] for experiment in experiments], dtype=np.intp)
+
+    @contextmanager
+    def open_shard(self, name: str) -> Iterator[Shard]:
+        """Open one shard for reading."""
+        entry = self._entries[name]
+        path = self.shard_path(name)
+        try:
+            file = h5py.File(path, "r")
+        except FileNotFoundError as err:
+            raise TensorFormatError(f"{path} is missing; ingest the tracks again") from err
+        except OSError as err:
+            raise TensorFormatError(f"{path} is truncated, damaged or no HDF5 file; ingest the tracks again") from err
+        with file:
+            yield Shard(file, path, entry, len(self.experiments))
+
+    def summary(self) -> npt.NDArray[np.float64]:
+        """Per experiment over all bins: observed bins, sum, sum of squares, maximum. float64 (n × 4)."""
+        total = np.zeros((len(self.experiments), 4))
+        total[:, 3] = np.nan
+        for name in self.shard_names:
+            with self.open_shard(name) as shard:
+                total[:, :3] += shard.summary[:, :3]
+                total[:, 3] = np.fmax(total[:, 3], shard.summary[:, 3])
+        return total
+
+    def verify(self, name: str) -> None:
+        """Raise TensorFormatError unless the shard's bytes are those that were written."""
+        path = self.shard_path(name)
+        if not path.is_file() or sha256_of(path) != self._entries[name].sha256:
+            raise TensorFormatError(f"{path} is missing or not as it was written; ingest the tracks again")
+
+
+def shard_path(tensor: Path, name: str) -> Path:
+    """Where a shard stands in a tensor's directory."""
+    return tensor / SHARDS / f"{name}.h5"
+
+
+def write_shard(tensor: Path, plan: ShardPlan, signal: Signal) -> ShardEntry:
+    """Write one shard, whole or not at all.
+
+    Parameters
+    ----------
+    tensor
+        Directory of the tensor.
+    plan
+        Name, chromosome and runs.
+    signal
+        float16 or float32 (bins × experiments), transformed; NaN where missing.
+
+    Returns
+    -------
+    ShardEntry
+        For the manifest.
+    """
+    path = shard_path(tensor, plan.name)
+    n_bins, n_experiments = signal.shape
+    # Whole chunks of a power of two of bins, about CHUNK_BYTES each.
+    rows = 2 ** max(6, int(np.log2(CHUNK_BYTES / (signal.itemsize * n_experiments))))
+    summary, complete = _summarise(signal)
+    with replacing(path) as partial, h5py.File(partial, "w", libver="v110") as file:
+        file.attrs["format"] = TENSOR_FORMAT
+        file.attrs["version"] = TENSOR_VERSION
+        file.attrs["chrom"] = plan.chrom
+        file.attrs["n_complete"] = complete
+        file.create_dataset("runs", data=plan.runs)
+        file.create_dataset("summary", data=summary)
+        file.create_dataset(
+            "signal",
+            data=signal,
+            chunks=(min(rows, n_bins), n_experiments),
+            fletcher32=True,
+            compression=hdf5plugin.Blosc2(cname="zstd", clevel=1, filters=hdf5plugin.Blosc2.SHUFFLE),
+        )
+    return describe_shard(tensor, plan, n_experiments)
+
+
+def describe_shard(tensor: Path, plan: ShardPlan, n_experiments: int) -> ShardEntry:
+    """The manifest's entry of a shard that has been written.
+
+    Raises
+    ------
+    TensorFormatError
+        If the file is not the shard that the plan describes.
+    """
+    path = shard_path(tensor, plan.name)
+    try:
+        with h5py.File(path, "r") as file:
+            fits = file["signal"].shape == (plan.n_bins, n_experiments) and np.array_equal(file["runs"][:], plan.runs)
+            complete = int(file.attrs["n_complete"])
+    except (OSError, KeyError) as err:
+        raise TensorFormatError(f"{path} is damaged; remove it and run the command again") from err
+    if not fits:
+        raise TensorFormatError(f"{path} is of another tensor; remove {tensor} and run the command again")
+    return ShardEntry(
+        name=plan.name, chrom=plan.chrom, n_bins=plan.n_bins, n_complete=complete, sha256=sha256_of(path)
+    )
+
+
+def _summarise(signal: Signal) -> tuple[npt.NDArray[np.float64], int]:
+    """Per experiment observed bins, sum, sum of squares, maximum (n × 4), and the number of complete bins."""
+    n_bins, n = signal.shape
+    summary = np.zeros((n, 4))
+    summary[:, 3] = np.nan
+    complete = 0
+    for start in range(0, n_bins, BLOCK_BINS):
+        block = signal[start : start + BLOCK_BINS].astype(np.float64)
+        observed = ~np.isnan(block)
+        complete += int(observed.all(axis=1).sum())
+        summary[:, 3] = np.fmax(summary[:, 3], np.fmax.reduce(block, axis=0))
+        block[~observed] = 0.0
+        summary[:, 0] += observed.sum(axis=0)
+        summary[:, 1] += block.sum(axis=0)
+        summary[:, 2] += np.einsum("ij,ij->j", block, block)
+    return summary, complete

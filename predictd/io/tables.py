@@ -1,0 +1,169 @@
+"""Plain tables: the track table, BED intervals, metrics."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from predictd.errors import TableError
+from predictd.io.files import write_text
+from predictd.pairs import Experiment, check_name
+
+Transform = Literal["arcsinh", "log1p", "logit", "none"]
+URL_SCHEMES = ("http://", "https://")
+
+
+@dataclass(frozen=True)
+class Track:
+    """One row of a track table.
+
+    Attributes
+    ----------
+    experiment
+        The pair the signal belongs to.
+    path
+        Absolute path, or URL, of the signal file.
+    transform
+        What is applied to binned means before they are stored.
+    where
+        Table and line, for messages.
+    """
+
+    experiment: Experiment
+    path: str
+    transform: Transform
+    where: str
+
+    @property
+    def is_url(self) -> bool:
+        return self.path.startswith(URL_SCHEMES)
+
+
+def open_text(path: Path) -> io.TextIOBase:
+    """Open a text file that may be gzipped."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")  # type: ignore[return-value]
+    return path.open(encoding="utf-8")
+
+
+def read_tracks(path: Path) -> list[Track]:
+    """Read a track table: TSV with header `cell_type  assay  path`, more columns allowed (`transform`).
+
+    Raises
+    ------
+    TableError
+        If the file is no such table, names a transform that does not exist, or has no rows.
+    """
+    tracks = []
+    for line, row in _rows(path, required=("cell_type", "assay", "path")):
+        where = f"{path}, line {line}"
+        experiment = Experiment(
+            check_name(row["cell_type"], what="cell type", where=where),
+            check_name(row["assay"], what="assay", where=where),
+        )
+        if not row["path"]:
+            raise TableError(f"{where}: no path is given for {experiment}")
+        transform = row.get("transform") or "arcsinh"
+        if transform not in get_args(Transform):
+            raise TableError(f"{where}: unknown transform '{transform}': use {', '.join(get_args(Transform))}")
+        target = row["path"]
+        if not target.startswith(URL_SCHEMES):
+            target = str((path.parent / target).resolve())
+        tracks.append(Track(experiment, target, transform, where))  # type: ignore[arg-type]
+    if not tracks:
+        raise TableError(f"{path} lists no tracks: it needs a line per signal file below its header")
+    return tracks
+
+
+def unique_pairs(tracks: list[Track], table: Path) -> dict[Experiment, Track]:
+    """Index tracks by pair.
+
+    Raises
+    ------
+    TableError
+        If a pair stands in two rows.
+    """
+    found: dict[Experiment, Track] = {}
+    for track in tracks:
+        if track.experiment in found:
+            raise TableError(
+                f"{track.where}: {track.experiment} stands in {table} twice; keep one row "
+                "(ingest can average replicates with --merge mean)"
+            )
+        found[track.experiment] = track
+    return found
+
+
+def write_tracks(path: Path, files: dict[Experiment, str]) -> None:
+    """Write a track table of pairs and paths relative to it."""
+    lines = ["cell_type\tassay\tpath", *(f"{e.cell_type}\t{e.assay}\t{file}" for e, file in sorted(files.items()))]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A stretch of a chromosome, 0-based half-open, in bp."""
+
+    chrom: str
+    start: int
+    end: int
+
+
+def read_bed(path: Path) -> list[Interval]:
+    """Read the first three columns of a BED file (.gz allowed), in file order.
+
+    Raises
+    ------
+    TableError
+        If a line is no interval or there is none at all.
+    """
+    intervals = []
+    try:
+        with open_text(path) as file:
+            for number, line in enumerate(file, start=1):
+                fields = line.split()
+                if not fields or fields[0].startswith("#") or fields[0] in ("track", "browser"):
+                    continue
+                try:
+                    interval = Interval(fields[0], int(fields[1]), int(fields[2]))
+                except (IndexError, ValueError) as err:
+                    raise TableError(f"{path}, line {number}: expected chromosome, start and end") from err
+                if not 0 <= interval.start < interval.end:
+                    raise TableError(f"{path}, line {number}: start {fields[1]} and end {fields[2]} enclose no base")
+                intervals.append(interval)
+    except (OSError, EOFError, UnicodeDecodeError) as err:
+        raise TableError(f"cannot read {path}: {_reason(err)}") from err
+    if not intervals:
+        raise TableError(f"{path} holds no intervals")
+    return intervals
+
+
+def _rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line number, row) of a TSV with a header; blank lines and lines that begin with # are skipped."""
+    try:
+        with open_text(path) as file:
+            lines = [(n, line) for n, line in enumerate(file, 1) if line.strip() and not line.startswith("#")]
+    except (OSError, EOFError, UnicodeDecodeError) as err:
+        raise TableError(f"cannot read {path}: {_reason(err)}") from err
+    reader = csv.reader((line for _, line in lines), delimiter="\t", quoting=csv.QUOTE_NONE)
+    header = next(reader, [])
+    missing = [name for name in required if name not in header]
+    if missing:
+        raise TableError(
+            f"{path} is no table of tracks: its header must hold {', '.join(required)}, separated by tabs "
+            f"(missing: {', '.join(missing)})"
+        )
+    for (number, _), fields in zip(lines[1:], reader, strict=True):
+        if len(fields) > len(header):
+            raise TableError(f"{path}, line {number}: {len(fields)} fields where the header has {len(header)}")
+        values = fields + [""] * (len(header) - len(fields))
+        yield number, {name: value.strip() for name, value in zip(header, values, strict=True)}
+
+
+def _reason(err: Exception) -> str:
+    return err.strerror or str(err) if isinstance(err, OSError) else "it is damaged, or no text"

@@ -1,0 +1,245 @@
+"""The compiled kernels behind checks: the only module that imports `predictd._ext`.
+
+The kernels themselves check nothing and release the GIL. What they compute is specified by
+`predictd.model.reference`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from operator import index
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictd.errors import ExtensionError
+
+try:
+    import predictd._ext.half as _half
+    import predictd._ext.sgd as _sgd
+except ImportError as err:
+    raise ExtensionError(
+        f"the compiled kernels of the predictd package in {Path(__file__).resolve().parent} do not load "
+        f"({' '.join(str(err).split())}): run `pip install .` in predictd's source directory, "
+        "and start Python elsewhere"
+    ) from err
+
+# Rows are padded with zeros to a multiple of so many values, so that the inner loops are whole vectors.
+BLOCK = 16
+
+
+class RowArrays(Protocol):
+    """Factor rows with their optimiser state, e.g. `predictd.model.sgd.Rows`.
+
+    Attributes
+    ----------
+    values
+        (n_rows, 3, width) float32 or float64, C-contiguous: [:, 0] the factors with the bias at index L,
+        [:, 1] and [:, 2] Nadam's m and v. width is `row_width(L)`; what follows the bias is zero.
+    scalars
+        (n_rows, 3) float64, C-contiguous: Nadam's d1, d2 and t, the number of updates of the row.
+    """
+
+    @property
+    def values(self) -> NDArray[Any]: ...
+
+    @property
+    def scalars(self) -> NDArray[np.float64]: ...
+
+
+def row_width(rank: int) -> int:
+    """Return the padded length of a row of `rank` factors and one bias."""
+    return (rank // BLOCK + 1) * BLOCK
+
+
+def sgd_updates(
+    cells: RowArrays,
+    assays: RowArrays,
+    bins: RowArrays,
+    y: NDArray[np.float32],
+    *,
+    rank: int,
+    pair_cells: NDArray[np.int32],
+    pair_assays: NDArray[np.int32],
+    pen_cells: NDArray[np.float64],
+    pen_assays: NDArray[np.float64],
+    pen_bins: float,
+    mu: float,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    decay: float,
+    stream: int,
+    first: int,
+    count: int,
+) -> float:
+    """Make `count` updates of stochastic gradient descent with Nadam, in place and without the GIL.
+
+    Durham et al. 2018 (Nat. Commun. 9:1402), Methods; Nadam: Dozat 2016. Specified by
+    `predictd.model.reference.sgd_updates`. The result has the same bits on every x86-64 processor.
+
+    Parameters
+    ----------
+    cells, assays, bins
+        The three sets of rows, of one dtype and sharing no memory; changed in place. A row of bins for each
+        row of y.
+    y
+        (n_bins, n_pairs) float32, C-contiguous, finite (not checked here): the training experiments' signal.
+    rank
+        L, the number of factors.
+    pair_cells, pair_assays
+        (n_pairs,) int32: the cell and the assay row of each column of y.
+    pen_cells, pen_assays, pen_bins
+        Penalties a draw: (n_cells,) and (n_assays,) float64, and one number for all bins.
+    mu
+        The mean that the prediction starts from.
+    learning_rate, beta1, beta2, epsilon, decay
+        Nadam's settings; learning rate and beta1 fall by the factor (1 − decay) an update of the row.
+    stream
+        Which stream of draws, a number below 2^64.
+    first, count
+        The draws to make: a call of 2k from `first` equals two calls of k, the second from `first + k`.
+
+    Returns
+    -------
+    float
+        Sum over the draws of the squared error before the update; not finite where the descent diverged.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a dtype, shape, memory layout, row number or setting is not what it must be. Nothing is changed.
+    """
+    rank, stream, first, count = index(rank), index(stream), index(first), index(count)
+    if rank < 1:
+        raise ValueError(f"rank must be at least 1, not {rank}")
+    for name, number in (("stream", stream), ("first", first), ("count", count)):
+        if not 0 <= number < 2**64:
+            raise ValueError(f"{name} must lie in [0, 2^64), not {number}")
+    for name, setting in (("beta1", beta1), ("beta2", beta2), ("decay", decay)):
+        if not 0 <= setting < 1:
+            raise ValueError(f"{name} must lie in [0, 1), not {setting}")
+    if not epsilon > 0:
+        raise ValueError(f"epsilon must be positive, not {epsilon}")
+    for name, setting in (
+        ("mu", mu),
+        ("learning_rate", learning_rate),
+        ("epsilon", epsilon),
+        ("pen_bins", pen_bins),
+    ):
+        if not np.isfinite(setting):
+            raise ValueError(f"{name} must be finite, not {setting}")
+
+    dtype = cells.values.dtype
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"cells.values must be float32 or float64, not {dtype}")
+    _check("y", y, np.float32, (None, None))
+    n_bins, n_pairs = y.shape
+    if not (0 < n_pairs < 2**32 and 0 < n_bins < 2**32):
+        raise ValueError(f"y must have 1 to 2^32 − 1 rows and columns, not {n_bins} and {n_pairs}")
+    sets = (("cells", cells, None), ("assays", assays, None), ("bins", bins, n_bins))
+    for name, rows, n_rows in sets:
+        _check(f"{name}.values", rows.values, dtype, (n_rows, 3, row_width(rank)), written=True)
+        _check(f"{name}.scalars", rows.scalars, np.float64, (len(rows.values), 3), written=True)
+    for (one, one_rows, _), (other, other_rows, _) in (sets[:2], sets[1:], sets[::2]):
+        if np.may_share_memory(one_rows.values, other_rows.values):
+            raise ValueError(f"{one}.values and {other}.values share memory; they are changed independently")
+    for name, pairs, n_rows in (
+        ("pair_cells", pair_cells, len(cells.values)),
+        ("pair_assays", pair_assays, len(assays.values)),
+    ):
+        _check(name, pairs, np.int32, (n_pairs,))
+        if pairs.min() < 0 or pairs.max() >= n_rows:
+            raise ValueError(f"{name} must lie in [0, {n_rows}), not in [{pairs.min()}, {pairs.max()}]")
+    _check("pen_cells", pen_cells, np.float64, (len(cells.values),))
+    _check("pen_assays", pen_assays, np.float64, (len(assays.values),))
+
+    return float(
+        _sgd.sgd_updates(
+            cells.values,
+            cells.scalars,
+            assays.values,
+            assays.scalars,
+            bins.values,
+            bins.scalars,
+            y,
+            pair_cells,
+            pair_assays,
+            pen_cells,
+            pen_assays,
+            _decay_powers(float(decay)),
+            rank,
+            pen_bins,
+            mu,
+            learning_rate,
+            beta1,
+            beta2,
+            epsilon,
+            decay,
+            stream,
+            first,
+            count,
+        )
+    )
+
+
+def widen(half: NDArray[np.float16], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """Convert float16 to float32 exactly, many times faster than `astype`, without the GIL.
+
+    Parameters
+    ----------
+    half
+        float16, C-contiguous, of any shape. Subnormals and infinities keep their value, NaN stays NaN.
+    out
+        Where to write to: float32, C-contiguous, of the same shape, sharing no memory with `half`.
+
+    Returns
+    -------
+    ndarray
+        `out`, or a new array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a dtype, shape or memory layout is not what it must be.
+    """
+    _check("half", half, np.float16, None)
+    if out is None:
+        out = np.empty(half.shape, np.float32)
+    else:
+        _check("out", out, np.float32, half.shape, written=True)
+        if np.may_share_memory(half, out):
+            raise ValueError("half and out share memory")
+    _half.widen(half.reshape(-1).view(np.uint16), out.reshape(-1))
+    return out
+
+
+@lru_cache(maxsize=8)
+def _decay_powers(decay: float) -> NDArray[np.float64]:
+    """Return (4, 256) float64: [k, i] = (1 − decay)^(i·256^k); any power below 2^32 is a product of four."""
+    powers = (1.0 - decay) ** (np.arange(256.0) * 256.0 ** np.arange(4)[:, np.newaxis])
+    powers.flags.writeable = False
+    return powers
+
+
+def _check(
+    name: str, array: NDArray[Any], dtype: Any, shape: tuple[int | None, ...] | None, *, written: bool = False
+) -> None:
+    """Raise unless `array` is C-contiguous, of this dtype and shape; None: any length, or any shape."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, not {type(array).__name__}")
+    if array.dtype != dtype:
+        raise TypeError(f"{name} must be {np.dtype(dtype)}, not {array.dtype}")
+    if shape is not None and (
+        array.ndim != len(shape)
+        or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True))
+    ):
+        wanted = ", ".join("any" if length is None else str(length) for length in shape)
+        raise ValueError(f"{name} must have the shape ({wanted}), not {array.shape}")
+    if not array.flags.c_contiguous:
+        raise ValueError(f"{name} must be C-contiguous")
+    if written and not array.flags.writeable:
+        raise ValueError(f"{name} must be writeable")

@@ -1,0 +1,188 @@
+"""The CP model: factors and biases of cell types and assays; those of the genome follow in closed form.
+
+ŷ[c,a,g] = μ + p_c + q_a + r_g + Σ_l C[c,l] A[a,l] G[g,l] on transformed signal (Durham et al. 2018). All bins share
+the observed experiments, so [G_g ; r_g] = K⁻¹ Z (y_g − o) with one matrix K for the whole genome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve
+
+from predictd.errors import DataError
+from predictd.model.imputer import AffineMap, Completion, Feature, Imputer
+from predictd.pairs import Experiment
+
+Array = npt.NDArray[np.float64]
+# A component smaller than this has died: zero is absorbing.
+DEAD = 1e-12
+
+
+@dataclass(frozen=True)
+class CPModel:
+    """Factors, biases and what the closed form needs.
+
+    Attributes
+    ----------
+    cell_types, assays
+        Names of the rows of C and of A.
+    c, a
+        Factors: float64 (n_cells × L), (n_assays × L).
+    p, q
+        Biases: float64 (n_cells,), (n_assays,).
+    mu
+        Mean signal.
+    lambda_g
+        Penalty of the genome's factors in the closed form. It belongs to C and A: they are never rescaled without it.
+    train
+        Training experiments, whose signal the model reads when it imputes.
+    """
+
+    cell_types: tuple[str, ...]
+    assays: tuple[str, ...]
+    c: Array
+    a: Array
+    p: Array
+    q: Array
+    mu: float
+    lambda_g: float
+    train: tuple[Experiment, ...]
+
+    @property
+    def rank(self) -> int:
+        return int(self.c.shape[1])
+
+    def indices(self, pairs: Sequence[Experiment]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Rows of C and of A for pairs.
+
+        Raises
+        ------
+        DataError
+            If the model knows a pair's cell type or assay not.
+        """
+        cells = {name: row for row, name in enumerate(self.cell_types)}
+        assays = {name: row for row, name in enumerate(self.assays)}
+        for pair in pairs:
+            for known, name, what in ((cells, pair.cell_type, "cell type"), (assays, pair.assay, "assay")):
+                if name not in known:
+                    raise DataError(f"{pair}: the model has no {what} '{name}'; it has {_some(known)}")
+        return (
+            np.array([cells[pair.cell_type] for pair in pairs], dtype=np.intp),
+            np.array([assays[pair.assay] for pair in pairs], dtype=np.intp),
+        )
+
+    def design(self, pairs: Sequence[Experiment]) -> tuple[Array, Array]:
+        """Z with columns [C_c ∘ A_a ; 1] (L+1 × k) and o = μ + p_c + q_a (k,) of pairs."""
+        cells, assays = self.indices(pairs)
+        z = np.vstack([(self.c[cells] * self.a[assays]).T, np.ones(len(pairs))])
+        return z, self.mu + self.p[cells] + self.q[assays]
+
+    def imputer(self, targets: Sequence[Experiment]) -> Imputer:
+        """The affine map from the training experiments' signal to that of `targets`."""
+        z, o = self.design(self.train)
+        z_targets, o_targets = self.design(targets)
+        solution = solve_genome(z, self.lambda_g)
+        genome_intercept = solution @ o
+        own = z.T @ solution
+        return Imputer(
+            features=tuple(Feature(experiment) for experiment in self.train),
+            targets=tuple(targets),
+            affine=AffineMap(z_targets.T, solution, o_targets - z_targets.T @ genome_intercept),
+            completion=Completion(own, o - own @ o),
+        )
+
+    def canonical(self) -> CPModel:
+        """The same predictions in the gauge in which models are saved.
+
+        Components by falling size, dead ones dropped, the largest entry of each column of C and of A positive, and
+        biases centred over the training experiments: Σ n_c p_c = Σ n_a q_a = 0.
+        """
+        size = np.linalg.norm(self.c, axis=0) * np.linalg.norm(self.a, axis=0)
+        order = np.argsort(-size, kind="stable")
+        order = order[size[order] > DEAD]
+        cells, assays = self.indices(self.train)
+        p_mean, q_mean = float(self.p[cells].mean()), float(self.q[assays].mean())
+        return replace(
+            self,
+            c=_signed(self.c[:, order]),
+            a=_signed(self.a[:, order]),
+            p=self.p - p_mean,
+            q=self.q - q_mean,
+            mu=self.mu + p_mean + q_mean,
+        )
+
+    def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Parameters by their names in the model file."""
+        return {
+            "C": self.c,
+            "A": self.a,
+            "p": self.p,
+            "q": self.q,
+            "mu": np.float64(self.mu).reshape(()),
+            "lambda_G": np.float64(self.lambda_g).reshape(()),
+            "cell_types": np.array(self.cell_types),
+            "assays": np.array(self.assays),
+            "train": np.array([str(experiment) for experiment in self.train]),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, npt.NDArray[np.generic]]) -> CPModel:
+        """Inverse of `to_arrays`.
+
+        Raises
+        ------
+        KeyError, ValueError
+            If parameters are missing, or their shapes do not belong together.
+        """
+        cell_types, assays, train = ([str(x) for x in arrays[key]] for key in ("cell_types", "assays", "train"))
+        c, a, p, q = (np.asarray(arrays[key], dtype=np.float64) for key in ("C", "A", "p", "q"))
+        if c.shape != (len(cell_types), c.shape[-1]) or a.shape != (len(assays), c.shape[-1]):
+            raise ValueError("factors and names do not belong together")
+        if p.shape != c.shape[:1] or q.shape != a.shape[:1] or not all(np.isfinite(x).all() for x in (c, a, p, q)):
+            raise ValueError("biases do not belong to the factors, or parameters are not finite")
+        return cls(
+            tuple(cell_types),
+            tuple(assays),
+            c,
+            a,
+            p,
+            q,
+            float(arrays["mu"]),  # type: ignore[arg-type]
+            float(arrays["lambda_G"]),  # type: ignore[arg-type]
+            tuple(Experiment.parse(text) for text in train),
+        )
+
+
+def solve_genome(z: Array, lambda_g: float) -> Array:
+    """M = K⁻¹ Z with K = Z Zᵀ + λ_G D, D = diag(1, …, 1, 0): [G_g ; r_g] = M (y_g − o).
+
+    Parameters
+    ----------
+    z
+        (L+1 × n), last row ones.
+    lambda_g
+        Positive.
+
+    Returns
+    -------
+    float64 (L+1 × n)
+    """
+    k = z @ z.T
+    diagonal = np.arange(z.shape[0] - 1)
+    k[diagonal, diagonal] += lambda_g
+    return np.asarray(cho_solve(cho_factor(k), z))
+
+
+def _signed(columns: Array) -> Array:
+    largest = np.abs(columns).argmax(axis=0)
+    signs = np.sign(columns[largest, np.arange(columns.shape[1])])
+    return columns * signs
+
+
+def _some(names: dict[str, int]) -> str:
+    shown = sorted(names)[:5]
+    return ", ".join(shown) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

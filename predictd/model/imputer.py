@@ -1,0 +1,198 @@
+"""Imputers: features → affine map → optional monotone output map.
+
+Every estimator that predictd has, alone or averaged, ends as one of these, so that there is one way to apply them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.constants import MIN_OBSERVED
+from predictd.pairs import Experiment
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+
+class Feature(NamedTuple):
+    """A regressor: an experiment's own value (half_width 0), or its mean over 2·half_width + 1 bins of the run."""
+
+    experiment: Experiment
+    half_width: int = 0
+
+
+@dataclass(frozen=True)
+class OutputMap:
+    """A monotone piecewise linear map a target, constant beyond its ends.
+
+    Attributes
+    ----------
+    inputs, outputs
+        float64 (targets × knots), ascending along each row.
+    """
+
+    inputs: Float64
+    outputs: Float64
+
+    def __post_init__(self) -> None:
+        if self.inputs.shape != self.outputs.shape or self.inputs.ndim != 2:
+            raise ValueError(f"knots must be two equal (targets × knots) arrays, not {self.inputs.shape}, {self.outputs.shape}")
+        if (np.diff(self.inputs) <= 0).any() or (np.diff(self.outputs) < 0).any():
+            raise ValueError("knots must ascend: an output map is monotone")
+
+    def __call__(self, predicted: Float32) -> Float32:
+        """Map predictions (bins × targets)."""
+        columns = zip(predicted.T, self.inputs, self.outputs, strict=True)
+        return np.stack([np.interp(x, knots, values) for x, knots, values in columns], axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """How a model predicts its own inputs from each other: ŷ = H y + b with H (k × k), b (k,).
+
+    With it, inputs that are missing in a bin are filled exactly as if the model had been solved on the observed ones
+    alone (DESIGN.md section 3): y_M = (I − H_MM)⁻¹ (H_MO y_O + b_M).
+    """
+
+    weights: Float64
+    intercept: Float64
+
+    def fill(self, values: Float32) -> Float32:
+        """Copy of (bins × k) with its NaN filled; bins with under half of the inputs observed stay NaN throughout."""
+        filled = values.copy()
+        missing = np.isnan(values)
+        incomplete = np.flatnonzero(missing.any(axis=1))
+        if not incomplete.size:
+            return filled
+        patterns, group = np.unique(missing[incomplete], axis=0, return_inverse=True)
+        for index, pattern in enumerate(patterns):
+            rows = incomplete[group.ravel() == index]
+            if (~pattern).mean() < MIN_OBSERVED:
+                filled[rows] = np.nan
+                continue
+            gap, rest = np.flatnonzero(pattern), np.flatnonzero(~pattern)
+            system = np.eye(gap.size) - self.weights[np.ix_(gap, gap)]
+            known = values[np.ix_(rows, rest)] @ self.weights[np.ix_(gap, rest)].T + self.intercept[gap]
+            filled[np.ix_(rows, gap)] = np.linalg.solve(system, known.T).T
+        return filled
+
+
+class AffineMap:
+    """ŷ = W x + b, applied in float32 through whichever of W and its low-rank factors needs fewer operations.
+
+    Parameters
+    ----------
+    left, right
+        W = left @ right, (m × r) and (r × k); right None: W is left itself.
+    intercept
+        b, (m,).
+    """
+
+    def __init__(self, left: Float64, right: Float64 | None, intercept: Float64) -> None:
+        self.intercept = intercept
+        self.weights: Float64 = left if right is None else left @ right
+        m, k = self.weights.shape
+        low_rank = right is not None and right.shape[0] * (m + k) < m * k
+        factors = [right, left] if low_rank and right is not None else [self.weights]
+        self._factors = [np.ascontiguousarray(factor.T, dtype=np.float32) for factor in factors]
+        self._intercept = intercept.astype(np.float32)
+
+    def __call__(self, features: Float32) -> Float32:
+        """(bins × k) → (bins × m)."""
+        value = features
+        for factor in self._factors:
+            value = value @ factor
+        value += self._intercept
+        return value
+
+
+@dataclass(frozen=True)
+class Imputer:
+    """Features → affine map → optional output map.
+
+    Attributes
+    ----------
+    features
+        The k regressors in the order of the map's columns.
+    targets
+        The m pairs that are predicted.
+    affine
+        (bins × k) → (bins × m).
+    output
+        Monotone map of the predictions, or None.
+    completion
+        Fills missing inputs, for estimators whose features are the experiments' own values; None: bins with missing
+        inputs stay empty.
+    """
+
+    features: tuple[Feature, ...]
+    targets: tuple[Experiment, ...]
+    affine: AffineMap
+    output: OutputMap | None = None
+    completion: Completion | None = None
+
+    def __call__(self, features: Float32) -> Float32:
+        """Predict (bins × m) from features (bins × k); bins that cannot be predicted are NaN."""
+        if self.completion is not None and np.isnan(features).any():
+            features = self.completion.fill(features)
+        predicted = self.affine(features)
+        return predicted if self.output is None else self.output(predicted)
+
+    @property
+    def context(self) -> int:
+        """Widest half_width among the features."""
+        return max(feature.half_width for feature in self.features)
+
+
+def build_features(
+    signal: Float32, run_lengths: Sequence[int], features: Sequence[Feature], columns: npt.NDArray[np.intp]
+) -> Float32:
+    """Regressors of consecutive bins.
+
+    Parameters
+    ----------
+    signal
+        float32 (bins × n): whole runs, one after the other, where any feature has a half_width.
+    run_lengths
+        Lengths of these runs; they add up to the bins.
+    features
+        The k features.
+    columns
+        intp (k,): column of each feature's experiment in `signal`.
+
+    Returns
+    -------
+    float32 (bins × k)
+        Means are over the observed bins of the window, which a run's ends cut.
+    """
+    own = np.array([feature.half_width == 0 for feature in features])
+    if own.all():
+        whole = columns.size == signal.shape[1] and np.array_equal(columns, np.arange(columns.size))
+        return signal if whole else signal[:, columns]
+    built = np.empty((signal.shape[0], len(features)), dtype=np.float32)
+    built[:, own] = signal[:, columns[own]]
+    for index in np.flatnonzero(~own):
+        built[:, index] = _window_means(signal[:, columns[index]], run_lengths, features[index].half_width)
+    return built
+
+
+def _window_means(values: Float32, run_lengths: Sequence[int], half_width: int) -> Float32:
+    """Means over the observed values of ±half_width bins within each run; NaN where none is observed."""
+    means = np.empty_like(values)
+    start = 0
+    for length in run_lengths:
+        run = values[start : start + length].astype(np.float64)
+        observed = ~np.isnan(run)
+        sums = np.concatenate([[0.0], np.cumsum(np.where(observed, run, 0.0))])
+        counts = np.concatenate([[0], np.cumsum(observed)])
+        low = np.maximum(np.arange(length) - half_width, 0)
+        high = np.minimum(np.arange(length) + half_width + 1, length)
+        count = counts[high] - counts[low]
+        means[start : start + length] = (sums[high] - sums[low]) / np.where(count, count, np.nan)
+        start += length
+    return means

@@ -1,0 +1,24 @@
+"""Progress bars: on a terminal they show, in a log they stay quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Switch all bars of this process off (or on again, where standard error is a terminal)."""
+    global _quiet
+    _quiet = quiet
+
+
+@contextmanager
+def progress_bar(label: str, total: int | None = None, unit: str = "it") -> Iterator[tqdm[Any]]:
+    """Yield a bar on standard error; it is silent unless that is a terminal."""
+    with tqdm(desc=label, total=total, unit=unit, disable=True if _quiet else None, leave=False) as bar:
+        yield bar

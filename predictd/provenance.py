@@ -1,0 +1,103 @@
+"""What ran, on what, with what: the contents of run.json and of the provenance fields in the formats.
+
+Times and memory stand in run.json only, so that every other output is the same bytes when it is made again.
+"""
+
+from __future__ import annotations
+
+import platform
+import resource
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_info
+
+_PACKAGES = ("predictd", "numpy", "scipy", "h5py", "hdf5plugin", "pybigtools", "pyBigWig")
+
+
+@dataclass
+class Stage:
+    """One timed step of a run."""
+
+    name: str
+    seconds: float = 0.0
+    bytes_exchanged: int = 0
+    peak_memory_bytes: int = 0
+
+
+@dataclass
+class RunRecord:
+    """Collects what run.json holds while a workflow goes on."""
+
+    command: list[str]
+    engine: str = "local"
+    workers: int = 1
+    seed: int | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    train: list[str] = field(default_factory=list)
+    results: dict[str, Any] = field(default_factory=dict)
+    stages: list[Stage] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Stage]:
+        """Time a block; the stage counts only when the block ends well."""
+        stage = Stage(name)
+        start = time.perf_counter()
+        yield stage
+        stage.seconds = round(time.perf_counter() - start, 3)
+        stage.peak_memory_bytes = peak_memory()
+        self.stages.append(stage)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values for JSON."""
+        return {**asdict(self), "command": shlex.join(self.command), "software": software()}
+
+
+def current_command() -> list[str]:
+    """The command line of this process, with the program's bare name."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+def peak_memory() -> int:
+    """Largest resident set of this process or of one of its finished children, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    usages = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return max(usages) * unit
+
+
+def package_version(name: str) -> str | None:
+    """Installed version of a distribution, None where it is absent."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def cpu_model() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def software() -> dict[str, Any]:
+    """Versions, BLAS and processor: what "the same bits" depends on."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": cpu_model(),
+        "blas": sorted({f"{pool['internal_api']} {pool.get('version')}" for pool in threadpool_info()}),
+        **{name: package_version(name) for name in _PACKAGES},
+    }

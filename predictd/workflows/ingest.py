@@ -1,0 +1,319 @@
+"""`predictd ingest`: signal tracks in, a tensor of shards out."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.constants import BIN_SIZE, MANIFEST, MAX_SHARD_BINS, MAX_SHARD_VALUES, PARTIAL, RUN_JSON
+from predictd.engine import Engine
+from predictd.errors import OutputError, TableError, TrackError
+from predictd.io.bedgraph import BEDGRAPH_SUFFIXES, bedgraph_to_bigwig
+from predictd.io.bigwig import BIGWIG_SUFFIXES, BigWigReader, Uncovered
+from predictd.io.files import sha256_of, write_json
+from predictd.io.genomes import Genome, built_in_blacklist, load_genome
+from predictd.io.layout import ShardPlan, plan_shards
+from predictd.io.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry, SourceFile
+from predictd.io.partition import Job
+from predictd.io.store import Tensor, describe_shard, shard_path, write_shard
+from predictd.io.tables import Interval, Track, Transform, read_bed, read_tracks, unique_pairs
+from predictd.model.transforms import TRANSFORMS
+from predictd.provenance import RunRecord, software
+from predictd.workflows._coverage import warn_incomplete
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """How tracks become a tensor; the defaults are the command line's."""
+
+    genome: str
+    regions: Path | None = None
+    exclude: str | None = None
+    uncovered: Uncovered = "missing"
+    bin_size: int = BIN_SIZE
+    dtype: Literal["float16", "float32"] = "float16"
+    merge: Literal["mean"] | None = None
+    shard_bins: int = MAX_SHARD_BINS
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One column of the tensor: the bigWigs that are averaged into it."""
+
+    label: str
+    paths: tuple[str, ...]
+    transform: Transform
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """What the first look at a track found."""
+
+    path: str
+    chromosomes: dict[str, int]
+    source: SourceFile
+
+
+def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, record: RunRecord) -> Tensor:
+    """Make a tensor from the tracks of a table.
+
+    Parameters
+    ----------
+    table
+        Track table (TSV with `cell_type`, `assay`, `path`, and `transform` where it is not arcsinh).
+    output
+        Directory of the tensor.
+    options
+        Genome, regions and formats.
+    engine
+        Reads tracks (one task each) and makes shards (one task each).
+    record
+        Where stages are timed.
+
+    Returns
+    -------
+    Tensor
+        The whole tensor, opened.
+
+    Raises
+    ------
+    PredictdError
+        If tracks, table, genome and options do not fit together, or the output cannot be written. What is written
+        by then is kept, and the same command goes on from there.
+    """
+    genome = load_genome(options.genome)
+    tracks = read_tracks(table)
+    if options.merge is None:
+        unique_pairs(tracks, table)
+    _check_transforms(tracks)
+    regions, exclude = _intervals(options, genome)
+    if (output / MANIFEST).exists():
+        raise OutputError(f"{output} is a whole tensor already; remove it, or name another directory")
+    for track in tracks:
+        if not track.is_url and not Path(track.path).is_file():
+            raise TrackError(f"{track.where}: {track.path} does not exist; correct its path")
+
+    job = Job(output, _describe(tracks, genome, options, regions, exclude))
+    job.begin()
+    with record.stage("read headers"):
+        probes = engine.map(_probe, list(enumerate(tracks)), (output, genome), label="tracks")
+    covered = _check_chromosomes(probes, genome, regions)
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, track in enumerate(tracks):
+        groups[track.experiment].append(index)
+    pairs = sorted(groups)
+    columns = [
+        _Column(":".join(pair), tuple(probes[i].path for i in groups[pair]), tracks[groups[pair][0]].transform)
+        for pair in pairs
+    ]
+    plans = plan_shards(
+        genome,
+        bin_size=options.bin_size,
+        max_bins=min(options.shard_bins, max(1, MAX_SHARD_VALUES // len(columns))),
+        chromosomes=covered,
+        regions=regions,
+        exclude=exclude,
+    )
+    with record.stage("make shards"):
+        entries = engine.map(_make_shard, plans, (output, columns, options), label="shards")
+    manifest = Manifest(
+        genome=GenomeEntry(name=genome.name, chromosomes=genome.chromosomes),
+        bin_size=options.bin_size,
+        dtype=options.dtype,
+        uncovered=options.uncovered,
+        experiments=tuple(
+            ExperimentEntry(
+                cell_type=pair[0],
+                assay=pair[1],
+                transform=column.transform,
+                sources=tuple(probes[index].source for index in groups[pair]),
+            )
+            for pair, column in zip(pairs, columns, strict=True)
+        ),
+        shards=tuple(entries),
+        provenance={
+            "table": str(table),
+            "regions": str(options.regions) if options.regions else None,
+            "exclude": options.exclude,
+            "software": software(),
+        },
+    )
+    record.inputs = {str(table): sha256_of(table)}
+    record.results = {
+        "experiments": len(pairs),
+        "bins": sum(entry.n_bins for entry in entries),
+        "complete_bins": sum(entry.n_complete for entry in entries),
+        "tensor": manifest.checksum,
+    }
+    write_json(output / RUN_JSON, record.to_dict())
+    manifest.write(output)
+    job.finish()
+    tensor = Tensor(output)
+    warn_incomplete(tensor)
+    return tensor
+
+
+def _describe(
+    tracks: list[Track],
+    genome: Genome,
+    options: IngestOptions,
+    regions: list[Interval] | None,
+    exclude: list[Interval] | None,
+) -> dict[str, object]:
+    """Everything the tensor depends on, so that an unfinished one is only ever continued from the same input."""
+
+    def state(track: Track) -> list[object]:
+        stat = None if track.is_url else Path(track.path).stat()
+        return [*track.experiment, track.path, track.transform, stat and stat.st_size, stat and stat.st_mtime_ns]
+
+    return {
+        "command": "ingest",
+        "tracks": [state(track) for track in tracks],
+        "genome": [genome.name, genome.chromosomes],
+        "regions": regions and [[i.chrom, i.start, i.end] for i in regions],
+        "exclude": exclude and [[i.chrom, i.start, i.end] for i in exclude],
+        "uncovered": options.uncovered,
+        "bin_size": options.bin_size,
+        "dtype": options.dtype,
+        "merge": options.merge,
+        "shard_bins": options.shard_bins,
+    }
+
+
+def _intervals(options: IngestOptions, genome: Genome) -> tuple[list[Interval] | None, list[Interval] | None]:
+    regions = exclude = None
+    if options.regions is not None:
+        regions = read_bed(options.regions)
+        genome.check_intervals(regions, options.regions)
+    if options.exclude == "auto":
+        exclude = built_in_blacklist(genome)
+    elif options.exclude is not None:
+        exclude = read_bed(Path(options.exclude))
+        genome.check_intervals(exclude, options.exclude)
+    return regions, exclude
+
+
+def _check_transforms(tracks: list[Track]) -> None:
+    """An assay has one transform, since its missing tracks are turned back by it."""
+    by_assay: dict[str, Track] = {}
+    for track in tracks:
+        first = by_assay.setdefault(track.experiment.assay, track)
+        if first.transform != track.transform:
+            raise TableError(
+                f"{track.where}: assay {track.experiment.assay} has transform {track.transform} here and "
+                f"{first.transform} above; give all tracks of an assay the same"
+            )
+
+
+def _probe(indexed: tuple[int, Track], shared: tuple[Path, Genome]) -> _Probe:
+    """Look at one track: is it whole, whose chromosomes has it, what is its checksum. bedGraphs become bigWigs."""
+    index, track = indexed
+    output, genome = shared
+    name = track.path.lower()
+    path = track.path
+    source = SourceFile(path=track.path)
+    if not track.is_url:
+        file = Path(track.path)
+        source = SourceFile(path=track.path, bytes=file.stat().st_size, sha256=sha256_of(file))
+    if name.endswith(BEDGRAPH_SUFFIXES):
+        if track.is_url:
+            raise TrackError(f"{track.where}: {path} is a bedGraph behind a URL; download it, or use a bigWig")
+        converted = output / PARTIAL / f"track-{index}.bw"
+        if not converted.exists():
+            bedgraph_to_bigwig(Path(path), converted, genome)
+        path = str(converted)
+    elif not name.endswith(BIGWIG_SUFFIXES):
+        raise TrackError(
+            f"{track.where}: {path} is neither bigWig nor bedGraph by its name; use the suffix .bw, .bigWig, "
+            ".bedGraph or .bedGraph.gz"
+        )
+    reader = BigWigReader(path)
+    reader.check_finite()
+    chromosomes = reader.chromosomes
+    reader.close()
+    for chrom, length in chromosomes.items():
+        expected = genome.chromosomes.get(chrom)
+        if expected != length:
+            what = f"has no chromosome '{chrom}'" if expected is None else f"gives {chrom} {expected:,} bp, not {length:,}"
+            raise TrackError(f"{track.path}: {genome.name} {what}; is the track of another genome?")
+    return _Probe(path, chromosomes, source)
+
+
+def _check_chromosomes(probes: list[_Probe], genome: Genome, regions: list[Interval] | None) -> set[str]:
+    """Chromosomes that at least one track has; those that were asked for and none has are told."""
+    covered = set().union(*(probe.chromosomes for probe in probes))
+    asked = set(genome.chromosomes) if regions is None else {interval.chrom for interval in regions}
+    left_out = [chrom for chrom in genome.chromosomes if chrom in asked - covered]
+    if left_out:
+        shown = ", ".join(left_out[:5]) + (f" and {len(left_out) - 5} more" if len(left_out) > 5 else "")
+        log.warning("no track has %s: left out of the tensor", shown)
+    return covered
+
+
+def _make_shard(plan: ShardPlan, shared: tuple[Path, list[_Column], IngestOptions]) -> ShardEntry:
+    """Read a shard's bins from every track, transform them and write the shard, unless that was done before."""
+    output, columns, options = shared
+    if shard_path(output, plan.name).exists():
+        return describe_shard(output, plan, len(columns))
+    signal = np.empty((plan.n_bins, len(columns)), dtype=options.dtype)
+    for index, column in enumerate(columns):
+        signal[:, index] = _transformed(column, plan, options)
+    return write_shard(output, plan, signal)
+
+
+def _transformed(column: _Column, plan: ShardPlan, options: IngestOptions) -> npt.NDArray[np.float32]:
+    """One experiment's stored signal over a shard's bins."""
+    replicates = [_read_means(path, plan, options) for path in column.paths]
+    means = replicates[0]
+    if len(replicates) > 1:
+        stacked = np.stack(replicates)
+        observed = np.isfinite(stacked).sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            means = np.nansum(stacked, axis=0) / np.where(observed, observed, np.nan)
+    transform = TRANSFORMS[column.transform]
+    missing = np.isnan(means)
+    wrong = ~missing & ((means < transform.lower) | (means > transform.upper) | np.isinf(means))
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise TrackError(
+            f"{column.paths[0]}: signal {means[row]:g} at {_position(plan, row, options.bin_size)} does not suit the "
+            f"transform {column.transform} of {column.label} (it takes {transform.lower:g} to {transform.upper:g}); "
+            "correct the track, or give the assay another transform in the table"
+        )
+    stored = transform.forward(means.astype(np.float32))
+    if np.nanmax(np.abs(stored), initial=0.0) > np.finfo(options.dtype).max:
+        raise TrackError(
+            f"{column.paths[0]}: signal of {column.label} on {plan.chrom} is too large for {options.dtype}; "
+            "ingest with --dtype float32, or give the assay a transform"
+        )
+    return stored
+
+
+def _read_means(path: str, plan: ShardPlan, options: IngestOptions) -> npt.NDArray[np.float64]:
+    reader = BigWigReader(path)
+    try:
+        return np.concatenate(
+            [
+                reader.binned_means(
+                    plan.chrom, first, length, bin_size=options.bin_size, uncovered=options.uncovered
+                )
+                for first, length in plan.runs.tolist()
+            ]
+        )
+    finally:
+        reader.close()
+
+
+def _position(plan: ShardPlan, row: int, bin_size: int) -> str:
+    ends = np.cumsum(plan.runs[:, 1])
+    run = int(np.searchsorted(ends, row, side="right"))
+    start = int(plan.runs[run, 0] + row - (ends[run] - plan.runs[run, 1])) * bin_size
+    return f"{plan.chrom}:{start}-{start + bin_size}"
