@@ -53,8 +53,7 @@ class LocalEngine(Engine):
         results: list[Any] = [None] * len(keys)
         running: dict[Future[Result], int] = {}
         waiting = iter(range(len(keys)))
-        with progress_bar(label, len(keys)) as bar:
-            bar.disable = bar.disable or not label
+        with progress_bar(label, len(keys), shown=bool(label)) as bar:
             try:
                 while True:
                     stopping = interrupt.requested()

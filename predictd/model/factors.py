@@ -83,17 +83,28 @@ class CPModel:
 
     def imputer(self, targets: Sequence[Experiment]) -> Imputer:
         """The affine map from the training experiments' signal to that of `targets`."""
-        z, o = self.design(self.train)
-        z_targets, o_targets = self.design(targets)
-        solution = solve_genome(z, self.lambda_g)
-        genome_intercept = solution @ o
-        own = z.T @ solution
+        own, solution, own_intercept = self.affine(self.train)
+        left, _, intercept = self.affine(targets, solution)
         return Imputer(
             features=tuple(Feature(experiment) for experiment in self.train),
             targets=tuple(targets),
-            affine=AffineMap(z_targets.T, solution, o_targets - z_targets.T @ genome_intercept),
-            completion=Completion(own, o - own @ o),
+            affine=AffineMap(left, solution, intercept),
+            completion=Completion(own @ solution, own_intercept),
         )
+
+    def affine(self, targets: Sequence[Experiment], solution: Array | None = None) -> tuple[Array, Array, Array]:
+        """The map ŷ = Z_tᵀ M y + b from the training experiments' signal to that of `targets`.
+
+        Returns
+        -------
+        left, solution, intercept
+            Z_tᵀ (m × L+1), M (L+1 × n; computed unless it is given) and b (m,).
+        """
+        z, o = self.design(self.train)
+        z_targets, o_targets = self.design(targets)
+        if solution is None:
+            solution = solve_genome(z, self.lambda_g)
+        return z_targets.T, solution, o_targets - z_targets.T @ (solution @ o)
 
     def canonical(self) -> CPModel:
         """The same predictions in the gauge in which models are saved.

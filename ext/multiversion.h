@@ -1,0 +1,38 @@
+/* One function, several instruction sets: the machine that runs it chooses, not the one that built it. */
+
+#ifndef PREDICTD_MULTIVERSION_H
+#define PREDICTD_MULTIVERSION_H
+
+#include <stdint.h> /* through it __GLIBC__, where the C library is glibc */
+
+/*
+ * Feature names, not "arch=...": GCC takes an architecture for the exact processor model, so that
+ * "arch=skylake-avx512" leaves every later Intel chip and every AMD chip with the plain version.
+ * The choice needs ifunc, which glibc has and musl and macOS lack; other compilers get the plain function.
+ * As sums have a fixed order and setup.py turns contraction to fused multiply-adds off, all versions
+ * give the same bits.
+ */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 6
+#define PREDICTD_MULTIVERSION __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define PREDICTD_MULTIVERSION
+#endif
+
+/* Says of the loop that follows that what it writes in one pass is not read in another. */
+#if defined(__clang__)
+#define PREDICTD_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define PREDICTD_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define PREDICTD_INDEPENDENT
+#endif
+
+#if defined(__GNUC__)
+#define PREDICTD_PREFETCH_WRITE(address) __builtin_prefetch((address), 1, 3)
+#define PREDICTD_PREFETCH_READ(address) __builtin_prefetch((address), 0, 3)
+#else
+#define PREDICTD_PREFETCH_WRITE(address) ((void)(address))
+#define PREDICTD_PREFETCH_READ(address) ((void)(address))
+#endif
+
+#endif

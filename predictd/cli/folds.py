@@ -1,0 +1,29 @@
+"""`predictd folds`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from predictd.cli.options import OUTPUT_FILE, SEED, TENSOR, verbosity
+
+
+@click.command()
+@TENSOR
+@OUTPUT_FILE
+@click.option("--tests", type=click.IntRange(min=2), default=5, show_default=True, help="Test folds.")
+@click.option("--valids", type=click.IntRange(min=2), default=8, show_default=True, help="Validation folds in each.")
+@SEED
+@verbosity
+def command(tensor: Path, output: Path, tests: int, valids: int, seed: int | None) -> None:
+    """Divide the experiments of TENSOR for cross-validation.
+
+    Every cell type and every assay keeps training experiments in every fold.
+    """
+    from predictd.io.store import Tensor
+    from predictd.workflows.folds import write_folds
+
+    folds = write_folds(Tensor(tensor), output, tests=tests, valids=valids, seed=seed or 0)
+    n_tests = len({fold.test for fold in folds})
+    click.echo(f"{output}: {len(folds)} folds, {n_tests} test sets of about {len(folds[0].test)} experiments")

@@ -1,0 +1,64 @@
+"""`predictd train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from predictd.cli.options import CONFIG, OUTPUT_FILE, PATH, SEED, TENSOR, make_engine, make_record, on_engine
+
+
+@click.command()
+@TENSOR
+@OUTPUT_FILE
+@click.option("--solver", type=click.Choice(["sgd"]), help="How the model is fitted.  [default: sgd]")
+@click.option("--rank", type=click.IntRange(min=1), help="Components.  [default: 100, or what the experiments carry]")
+@click.option("--lambda", "regularisation", type=click.FloatRange(min=0), help="Penalty of cell and assay factors.")
+@click.option("--predictd-constants", is_flag=True, default=None, help="The paper's own penalties: another objective.")
+@click.option("--folds", type=PATH, help="folds.json; without it a seeded eighth validates, then all are refitted.")
+@click.option("--fold", "fold_name", help="Which of the folds to train, e.g. 0.3.")
+@SEED
+@CONFIG
+@on_engine
+def command(
+    tensor: Path,
+    output: Path,
+    solver: str | None,
+    rank: int | None,
+    regularisation: float | None,
+    predictd_constants: bool | None,
+    folds: Path | None,
+    fold_name: str | None,
+    seed: int | None,
+    config: Path | None,
+    engine_name: str,
+    workers: int | None,
+) -> None:
+    """Fit a model to TENSOR.
+
+    A signal (Ctrl-C, or a batch system's) saves the state; the same command goes on from there.
+    """
+    from predictd.config import load_config
+    from predictd.workflows.train import train
+
+    chosen = {"solver": solver, "rank": rank, "lambda": regularisation, "predictd_constants": predictd_constants}
+    settings = load_config(config, {"seed": seed, "train": chosen})
+    with make_engine(engine_name, workers) as engine:
+        record = make_record(engine, seed=settings.seed, **settings.train.model_dump(mode="json", by_alias=True))
+        report = train(
+            tensor,
+            output,
+            settings.train,
+            engine,
+            record,
+            seed=settings.seed,
+            folds=folds,
+            fold_name=fold_name,
+        )
+    fold = report.fold
+    click.echo(
+        f"{output}: rank {report.rank}, validation MSE {report.validation_mse:.4f} over {len(fold.valid)} experiments "
+        f"({', '.join(map(str, fold.valid[:4]))}{', …' if len(fold.valid) > 4 else ''})"
+        + ("; refitted to all experiments" if report.refitted else f"; fold {fold.name}, {len(fold.test)} left out")
+    )
