@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyBigWig
 import pybigtools
 
+from predictd.constants import PARTIAL
 from predictd.errors import OutputError, TrackError
 from predictd.io.files import cannot_write
 from predictd.io.tables import URL_SCHEMES
@@ -145,7 +146,8 @@ class BigWigWriter:
 
     def __init__(self, path: Path, chromosomes: dict[str, int], *, bin_size: int) -> None:
         self.path = path
-        self._partial = path.with_name(f".{path.name}.partial")
+        # pybigtools, which checks the finished file, goes by the suffix.
+        self._partial = path.with_name(f".{path.name}{PARTIAL}.bw")
         self._lengths = chromosomes
         self._bin_size = bin_size
         self._bases = 0
@@ -189,6 +191,7 @@ class BigWigWriter:
         """Finish the file, see that all signal is in it, and give it its name."""
         self._check_space(self._bases // self._bin_size)
         self._file.close()
+        self._file = None
         try:
             written = pybigtools.open(str(self._partial)).info()["summary"]["basesCovered"] if self._bases else 0
             if written != self._bases:
@@ -200,9 +203,11 @@ class BigWigWriter:
             self._partial.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Give the file up."""
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
+        """Give the file up, unless it is finished."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._partial.unlink(missing_ok=True)
 
     def _check_space(self, n_values: int) -> None:
         disk = os.statvfs(self._partial.parent)

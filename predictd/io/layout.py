@@ -91,6 +91,15 @@ def plan_shards(
     return plans
 
 
+def overlapping(intervals: list[Interval], chrom: str, bins: npt.NDArray[np.int64], bin_size: int) -> npt.NDArray[np.bool_]:
+    """Which of a chromosome's bins (int64, ascending) overlap an interval: bool (len(bins),)."""
+    runs = _as_runs(intervals, chrom, bin_size, joined=True)
+    if not runs.size:
+        return np.zeros(bins.size, dtype=bool)
+    index = np.searchsorted(runs[:, 0], bins, side="right") - 1
+    return (index >= 0) & (bins < runs.sum(axis=1)[index])
+
+
 def _as_runs(intervals: list[Interval], chrom: str, bin_size: int, *, joined: bool) -> Runs:
     """Bins that the intervals of a chromosome overlap; intervals that share a bin (or touch: `joined`) are one run."""
     spans = sorted((i.start // bin_size, -(-i.end // bin_size)) for i in intervals if i.chrom == chrom)

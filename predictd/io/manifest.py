@@ -53,10 +53,14 @@ class ShardEntry(_Entry):
 
 
 class GenomeEntry(_Entry):
-    """The genome that the bins lie on."""
+    """The genome that the bins lie on; chromosomes and their lengths in bp in genome order."""
 
     name: str
-    chromosomes: dict[str, int]
+    chromosomes: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def of(cls, genome: Genome) -> GenomeEntry:
+        return cls(name=genome.name, chromosomes=tuple(genome.chromosomes.items()))
 
 
 class Manifest(_Entry):
@@ -79,7 +83,7 @@ class Manifest(_Entry):
         return sha256_of_json(value)
 
     def load_genome(self) -> Genome:
-        return Genome(self.genome.name, self.genome.chromosomes)
+        return Genome(self.genome.name, dict(self.genome.chromosomes))
 
     def write(self, tensor: Path) -> None:
         """Declare the tensor in this directory whole."""

@@ -86,6 +86,14 @@ class Shard:
         """Genomic bin of every row: int64 (n_bins,)."""
         return np.concatenate([np.arange(first, first + length) for first, length in self.runs.tolist()])
 
+    def stretches(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:
+        """Consecutive bins among the rows [start, stop): (first bin, the rows they are, counted from `start`)."""
+        ends = np.cumsum(self.runs[:, 1]).tolist()
+        for (first, length), end in zip(self.runs.tolist(), ends, strict=True):
+            low, high = max(start, end - length), min(stop, end)
+            if low < high:
+                yield first + low - (end - length), slice(low - start, high - start)
+
 
 class Tensor:
     """A whole tensor, opened for reading.

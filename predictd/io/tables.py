@@ -30,6 +30,8 @@ class Track:
         Absolute path, or URL, of the signal file.
     transform
         What is applied to binned means before they are stored.
+    peaks
+        Absolute path of the experiment's peaks (narrowPeak or BED), if the table gives one.
     where
         Table and line, for messages.
     """
@@ -37,6 +39,7 @@ class Track:
     experiment: Experiment
     path: str
     transform: Transform
+    peaks: str | None
     where: str
 
     @property
@@ -52,7 +55,8 @@ def open_text(path: Path) -> io.TextIOBase:
 
 
 def read_tracks(path: Path) -> list[Track]:
-    """Read a track table: TSV with header `cell_type  assay  path`, more columns allowed (`transform`).
+    """Read a track table: TSV with header `cell_type  assay  path`, more columns allowed (`transform`,
+    `peaks`).
 
     Raises
     ------
@@ -74,7 +78,8 @@ def read_tracks(path: Path) -> list[Track]:
         target = row["path"]
         if not target.startswith(URL_SCHEMES):
             target = str((path.parent / target).resolve())
-        tracks.append(Track(experiment, target, transform, where))  # type: ignore[arg-type]
+        peaks = str((path.parent / row["peaks"]).resolve()) if row.get("peaks") else None
+        tracks.append(Track(experiment, target, transform, peaks, where))  # type: ignore[arg-type]
     if not tracks:
         raise TableError(f"{path} lists no tracks: it needs a line per signal file below its header")
     return tracks

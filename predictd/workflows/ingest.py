@@ -9,23 +9,21 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from predictd.constants import BIN_SIZE, MANIFEST, MAX_SHARD_BINS, MAX_SHARD_VALUES, PARTIAL, RUN_JSON
+from predictd.constants import BIN_SIZE, MANIFEST, MAX_SHARD_BINS, MAX_SHARD_VALUES, RUN_JSON
 from predictd.engine import Engine
 from predictd.errors import OutputError, TableError, TrackError
-from predictd.io.bedgraph import BEDGRAPH_SUFFIXES, bedgraph_to_bigwig
-from predictd.io.bigwig import BIGWIG_SUFFIXES, BigWigReader, Uncovered
+from predictd.io.bigwig import Uncovered
 from predictd.io.files import sha256_of, write_json
 from predictd.io.genomes import Genome, built_in_blacklist, load_genome
 from predictd.io.layout import ShardPlan, plan_shards
-from predictd.io.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry, SourceFile
+from predictd.io.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry
 from predictd.io.partition import Job
 from predictd.io.store import Tensor, describe_shard, shard_path, write_shard
-from predictd.io.tables import Interval, Track, Transform, read_bed, read_tracks, unique_pairs
-from predictd.model.transforms import TRANSFORMS
+from predictd.io.tables import Interval, Track, read_bed, read_tracks, unique_pairs
 from predictd.provenance import RunRecord, software
 from predictd.workflows._coverage import warn_incomplete
+from predictd.workflows._tracks import Probe, SignalSource, probe_track
 
 log = logging.getLogger(__name__)
 
@@ -42,24 +40,6 @@ class IngestOptions:
     dtype: Literal["float16", "float32"] = "float16"
     merge: Literal["mean"] | None = None
     shard_bins: int = MAX_SHARD_BINS
-
-
-@dataclass(frozen=True)
-class _Column:
-    """One column of the tensor: the bigWigs that are averaged into it."""
-
-    label: str
-    paths: tuple[str, ...]
-    transform: Transform
-
-
-@dataclass(frozen=True)
-class _Probe:
-    """What the first look at a track found."""
-
-    path: str
-    chromosomes: dict[str, int]
-    source: SourceFile
 
 
 def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, record: RunRecord) -> Tensor:
@@ -104,14 +84,14 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, re
     job = Job(output, _describe(tracks, genome, options, regions, exclude))
     job.begin()
     with record.stage("read headers"):
-        probes = engine.map(_probe, list(enumerate(tracks)), (output, genome), label="tracks")
+        probes = engine.map(probe_track, list(enumerate(tracks)), (job.scratch, genome), label="tracks")
     covered = _check_chromosomes(probes, genome, regions)
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, track in enumerate(tracks):
         groups[track.experiment].append(index)
     pairs = sorted(groups)
     columns = [
-        _Column(":".join(pair), tuple(probes[i].path for i in groups[pair]), tracks[groups[pair][0]].transform)
+        SignalSource(":".join(pair), tuple(probes[i].path for i in groups[pair]), tracks[groups[pair][0]].transform)
         for pair in pairs
     ]
     plans = plan_shards(
@@ -125,7 +105,7 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, re
     with record.stage("make shards"):
         entries = engine.map(_make_shard, plans, (output, columns, options), label="shards")
     manifest = Manifest(
-        genome=GenomeEntry(name=genome.name, chromosomes=genome.chromosomes),
+        genome=GenomeEntry.of(genome),
         bin_size=options.bin_size,
         dtype=options.dtype,
         uncovered=options.uncovered,
@@ -213,41 +193,7 @@ def _check_transforms(tracks: list[Track]) -> None:
             )
 
 
-def _probe(indexed: tuple[int, Track], shared: tuple[Path, Genome]) -> _Probe:
-    """Look at one track: is it whole, whose chromosomes has it, what is its checksum. bedGraphs become bigWigs."""
-    index, track = indexed
-    output, genome = shared
-    name = track.path.lower()
-    path = track.path
-    source = SourceFile(path=track.path)
-    if not track.is_url:
-        file = Path(track.path)
-        source = SourceFile(path=track.path, bytes=file.stat().st_size, sha256=sha256_of(file))
-    if name.endswith(BEDGRAPH_SUFFIXES):
-        if track.is_url:
-            raise TrackError(f"{track.where}: {path} is a bedGraph behind a URL; download it, or use a bigWig")
-        converted = output / PARTIAL / f"track-{index}.bw"
-        if not converted.exists():
-            bedgraph_to_bigwig(Path(path), converted, genome)
-        path = str(converted)
-    elif not name.endswith(BIGWIG_SUFFIXES):
-        raise TrackError(
-            f"{track.where}: {path} is neither bigWig nor bedGraph by its name; use the suffix .bw, .bigWig, "
-            ".bedGraph or .bedGraph.gz"
-        )
-    reader = BigWigReader(path)
-    reader.check_finite()
-    chromosomes = reader.chromosomes
-    reader.close()
-    for chrom, length in chromosomes.items():
-        expected = genome.chromosomes.get(chrom)
-        if expected != length:
-            what = f"has no chromosome '{chrom}'" if expected is None else f"gives {chrom} {expected:,} bp, not {length:,}"
-            raise TrackError(f"{track.path}: {genome.name} {what}; is the track of another genome?")
-    return _Probe(path, chromosomes, source)
-
-
-def _check_chromosomes(probes: list[_Probe], genome: Genome, regions: list[Interval] | None) -> set[str]:
+def _check_chromosomes(probes: list[Probe], genome: Genome, regions: list[Interval] | None) -> set[str]:
     """Chromosomes that at least one track has; those that were asked for and none has are told."""
     covered = set().union(*(probe.chromosomes for probe in probes))
     asked = set(genome.chromosomes) if regions is None else {interval.chrom for interval in regions}
@@ -258,62 +204,19 @@ def _check_chromosomes(probes: list[_Probe], genome: Genome, regions: list[Inter
     return covered
 
 
-def _make_shard(plan: ShardPlan, shared: tuple[Path, list[_Column], IngestOptions]) -> ShardEntry:
+def _make_shard(plan: ShardPlan, shared: tuple[Path, list[SignalSource], IngestOptions]) -> ShardEntry:
     """Read a shard's bins from every track, transform them and write the shard, unless that was done before."""
     output, columns, options = shared
     if shard_path(output, plan.name).exists():
         return describe_shard(output, plan, len(columns))
     signal = np.empty((plan.n_bins, len(columns)), dtype=options.dtype)
+    largest = float(np.finfo(options.dtype).max)
     for index, column in enumerate(columns):
-        signal[:, index] = _transformed(column, plan, options)
+        values = column.read(plan.chrom, plan.runs, bin_size=options.bin_size, uncovered=options.uncovered)
+        if np.nanmax(np.abs(values), initial=0.0) > largest:
+            raise TrackError(
+                f"{column.paths[0]}: signal of {column.label} on {plan.chrom} is too large for {options.dtype}; "
+                "ingest with --dtype float32, or give the assay a transform"
+            )
+        signal[:, index] = values
     return write_shard(output, plan, signal)
-
-
-def _transformed(column: _Column, plan: ShardPlan, options: IngestOptions) -> npt.NDArray[np.float32]:
-    """One experiment's stored signal over a shard's bins."""
-    replicates = [_read_means(path, plan, options) for path in column.paths]
-    means = replicates[0]
-    if len(replicates) > 1:
-        stacked = np.stack(replicates)
-        observed = np.isfinite(stacked).sum(axis=0)
-        with np.errstate(invalid="ignore"):
-            means = np.nansum(stacked, axis=0) / np.where(observed, observed, np.nan)
-    transform = TRANSFORMS[column.transform]
-    missing = np.isnan(means)
-    wrong = ~missing & ((means < transform.lower) | (means > transform.upper) | np.isinf(means))
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise TrackError(
-            f"{column.paths[0]}: signal {means[row]:g} at {_position(plan, row, options.bin_size)} does not suit the "
-            f"transform {column.transform} of {column.label} (it takes {transform.lower:g} to {transform.upper:g}); "
-            "correct the track, or give the assay another transform in the table"
-        )
-    stored = transform.forward(means.astype(np.float32))
-    if np.nanmax(np.abs(stored), initial=0.0) > np.finfo(options.dtype).max:
-        raise TrackError(
-            f"{column.paths[0]}: signal of {column.label} on {plan.chrom} is too large for {options.dtype}; "
-            "ingest with --dtype float32, or give the assay a transform"
-        )
-    return stored
-
-
-def _read_means(path: str, plan: ShardPlan, options: IngestOptions) -> npt.NDArray[np.float64]:
-    reader = BigWigReader(path)
-    try:
-        return np.concatenate(
-            [
-                reader.binned_means(
-                    plan.chrom, first, length, bin_size=options.bin_size, uncovered=options.uncovered
-                )
-                for first, length in plan.runs.tolist()
-            ]
-        )
-    finally:
-        reader.close()
-
-
-def _position(plan: ShardPlan, row: int, bin_size: int) -> str:
-    ends = np.cumsum(plan.runs[:, 1])
-    run = int(np.searchsorted(ends, row, side="right"))
-    start = int(plan.runs[run, 0] + row - (ends[run] - plan.runs[run, 1])) * bin_size
-    return f"{plan.chrom}:{start}-{start + bin_size}"

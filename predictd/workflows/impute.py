@@ -1,0 +1,179 @@
+"""`predictd impute`: a model and a tensor in, imputed tracks out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from predictd.constants import MAX_OPEN_TRACKS, RUN_JSON, TRACKS_TSV
+from predictd.engine import Engine
+from predictd.errors import DataError
+from predictd.io.bigwig import BigWigWriter
+from predictd.io.files import sha256_of, write_json
+from predictd.io.partition import Job
+from predictd.io.store import Tensor
+from predictd.io.tables import write_tracks
+from predictd.model.factors import CPModel
+from predictd.model.transforms import TRANSFORMS, SignalTransform
+from predictd.pairs import Experiment
+from predictd.provenance import RunRecord
+from predictd.workflows._apply import feature_columns, imputed_blocks
+from predictd.workflows._estimators import load_estimator
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ImputeReport:
+    """What imputing came to.
+
+    Attributes
+    ----------
+    pairs
+        Imputed, each with a bigWig.
+    empty_bins
+        Left empty, since fewer than half of the model's experiments have signal there.
+    """
+
+    pairs: tuple[Experiment, ...]
+    empty_bins: int
+
+
+def choose_pairs(spec: str, model: CPModel, tensor: Tensor) -> list[Experiment]:
+    """Pairs that `--pairs` means: all, missing, observed, or `CELL:ASSAY,…`.
+
+    Raises
+    ------
+    DataError
+        If the model does not know a pair, or there is nothing to impute.
+    """
+    every = [Experiment(cell, assay) for cell, assay in product(model.cell_types, model.assays)]
+    observed = set(tensor.experiments)
+    if spec == "all":
+        chosen = every
+    elif spec == "missing":
+        chosen = [pair for pair in every if pair not in observed]
+    elif spec == "observed":
+        chosen = [pair for pair in every if pair in observed]
+    else:
+        chosen = sorted({Experiment.parse(text.strip()) for text in spec.split(",") if text.strip()})
+        model.indices(chosen)
+    if not chosen:
+        raise DataError(f"--pairs {spec}: there is no such pair among those of {tensor.path}")
+    return chosen
+
+
+def impute(
+    model_path: Path, tensor_path: Path, output: Path, engine: Engine, record: RunRecord, *, pairs: str = "missing"
+) -> ImputeReport:
+    """Write imputed tracks of pairs as bigWigs in the unit of the input tracks.
+
+    Parameters
+    ----------
+    model_path, tensor_path
+        Model file, and the tensor that has the model's training experiments.
+    output
+        Directory for `CELL-ASSAY.bw` and `tracks.tsv`.
+    engine, record
+        What runs it (a task is up to 64 pairs over all shards); where stages are timed.
+    pairs
+        all, missing, observed, or `CELL:ASSAY,…`.
+
+    Raises
+    ------
+    PredictdError
+        If model, tensor and pairs do not fit, or the output cannot be written. Finished tracks are kept, and the same
+        command goes on from there.
+    """
+    model, file = load_estimator(model_path)
+    tensor = Tensor(tensor_path)
+    tensor.columns(model.train)
+    chosen = choose_pairs(pairs, model, tensor)
+    _transforms(tensor, chosen)
+    checksum = sha256_of(model_path)
+    job = Job(
+        output,
+        {
+            "command": "impute",
+            "model": checksum,
+            "tensor": tensor.manifest.checksum,
+            "pairs": [str(pair) for pair in chosen],
+        },
+    )
+    job.begin()
+    with record.stage("impute"):
+        empty = engine.map(_impute_group, _groups(chosen, engine.workers), (model_path, tensor_path, output), label="tracks")
+    record.inputs = {str(model_path): checksum, str(tensor_path): tensor.manifest.checksum}
+    record.train = [str(e) for e in model.train]
+    record.results = {
+        "tensor": str(tensor_path.resolve()),
+        "fold": file.info.get("fold", {}).get("name", "."),
+        "pairs": len(chosen),
+        "empty_bins": max(empty),
+    }
+    if max(empty):
+        log.warning("%d bins were left empty: under half of the model's experiments have signal there", max(empty))
+    write_json(output / RUN_JSON, record.to_dict())
+    write_tracks(output / TRACKS_TSV, {pair: track_name(pair) for pair in chosen})
+    job.finish()
+    return ImputeReport(tuple(chosen), max(empty))
+
+
+def track_name(pair: Experiment) -> str:
+    """File name of a pair's imputed track."""
+    return f"{pair.file_stem}.bw"
+
+
+def _groups(pairs: Sequence[Experiment], workers: int) -> list[tuple[Experiment, ...]]:
+    """Even groups of at most 64 pairs, as many as there are workers at least."""
+    n_groups = max(-(-len(pairs) // MAX_OPEN_TRACKS), min(workers, len(pairs)))
+    borders = [len(pairs) * i // n_groups for i in range(n_groups + 1)]
+    return [tuple(pairs[low:high]) for low, high in zip(borders[:-1], borders[1:], strict=True)]
+
+
+def _transforms(tensor: Tensor, pairs: Sequence[Experiment]) -> list[SignalTransform]:
+    """Transform of each pair's assay."""
+    by_assay = {entry.assay: TRANSFORMS[entry.transform] for entry in tensor.manifest.experiments}
+    unknown = sorted({pair.assay for pair in pairs} - by_assay.keys())
+    if unknown:
+        raise DataError(f"{tensor.path} has no experiment of assay {unknown[0]}, so that its unit is not known")
+    return [by_assay[pair.assay] for pair in pairs]
+
+
+def _impute_group(pairs: tuple[Experiment, ...], shared: tuple[Path, Path, Path]) -> int:
+    """Impute pairs over all shards into finished bigWigs; those that stand already are left. Returns empty bins."""
+    model_path, tensor_path, output = shared
+    model, _ = load_estimator(model_path)
+    tensor = Tensor(tensor_path)
+    imputer = model.imputer(pairs)
+    columns = feature_columns(imputer, tensor)
+    transforms = _transforms(tensor, pairs)
+    used = {entry.chrom for entry in tensor.manifest.shards}
+    lengths = {chrom: n for chrom, n in tensor.manifest.load_genome().chromosomes.items() if chrom in used}
+    todo = [index for index, pair in enumerate(pairs) if not (output / track_name(pair)).exists()]
+    empty = 0
+    if not todo and tensor.n_complete == tensor.n_bins:
+        return empty
+    with ExitStack() as undo:
+        writers = {}
+        for index in todo:
+            writer = BigWigWriter(output / track_name(pairs[index]), lengths, bin_size=tensor.manifest.bin_size)
+            undo.callback(writer.discard)
+            writers[index] = writer
+        for name in tensor.shard_names:
+            with tensor.open_shard(name) as shard:
+                for start, predicted in imputed_blocks(shard, imputer, columns):
+                    empty += int(np.isnan(predicted[:, 0]).sum())
+                    for index, writer in writers.items():
+                        signal = transforms[index].to_track(np.ascontiguousarray(predicted[:, index]))
+                        for first, rows in shard.stretches(start, start + len(signal)):
+                            writer.add(shard.chrom, first, signal[rows])
+        for writer in writers.values():
+            writer.close()
+    return empty
