@@ -85,6 +85,26 @@ def read_tracks(path: Path) -> list[Track]:
     return tracks
 
 
+def read_pairs(path: Path) -> list[Experiment]:
+    """Pairs of a TSV with the columns `cell_type` and `assay`; more columns are allowed.
+
+    Raises
+    ------
+    TableError
+        If the file is no such table or has no rows.
+    """
+    pairs = [
+        Experiment(
+            check_name(row["cell_type"], what="cell type", where=f"{path}, line {line}"),
+            check_name(row["assay"], what="assay", where=f"{path}, line {line}"),
+        )
+        for line, row in _rows(path, required=("cell_type", "assay"))
+    ]
+    if not pairs:
+        raise TableError(f"{path} lists no pairs: it needs a line per experiment below its header")
+    return pairs
+
+
 def unique_pairs(tracks: list[Track], table: Path) -> dict[Experiment, Track]:
     """Index tracks by pair.
 
@@ -160,7 +180,7 @@ def _rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str
     missing = [name for name in required if name not in header]
     if missing:
         raise TableError(
-            f"{path} is no table of tracks: its header must hold {', '.join(required)}, separated by tabs "
+            f"{path} is no such table: its header must hold {', '.join(required)}, separated by tabs "
             f"(missing: {', '.join(missing)})"
         )
     for (number, _), fields in zip(lines[1:], reader, strict=True):

@@ -1,0 +1,20 @@
+"""`predictd doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from predictd.cli.options import PATH, verbosity
+
+
+@click.command()
+@click.argument("path", type=PATH, default=Path())
+@verbosity
+def command(path: Path) -> None:
+    """Show versions, CPUs, BLAS threads and engines of this machine, and try HDF5's locks in the directory PATH."""
+    from predictd.workflows.doctor import examine
+
+    for what, found in examine(path):
+        click.echo(f"{what:12} {found}")

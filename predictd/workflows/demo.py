@@ -1,0 +1,88 @@
+"""`predictd demo`: the whole job on a small simulated genome, told step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from predictd.config import TrainSettings
+from predictd.engine import Engine
+from predictd.io.store import Tensor
+from predictd.model.simulate import Simulation
+from predictd.provenance import RunRecord
+from predictd.workflows.evaluate import Row, evaluate
+from predictd.workflows.folds import write_folds
+from predictd.workflows.impute import impute
+from predictd.workflows.ingest import IngestOptions, ingest
+from predictd.workflows.simulate import SimulatedGenome, simulate
+from predictd.workflows.train import train
+
+CELLS, ASSAYS, SHARE, BINS, RANK = 10, 6, 0.6, 60_000, 5
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """Where the demo's files are, and how well it did.
+
+    Attributes
+    ----------
+    missing
+        Rows of metrics.tsv for the pairs that nobody measured.
+    """
+
+    directory: Path
+    missing: list[Row]
+
+
+def demo(directory: Path, engine: Engine, say: Callable[[str, str], None], *, seed: int = 0) -> DemoReport:
+    """Run the main job on simulated tracks.
+
+    Parameters
+    ----------
+    directory
+        Where everything is written.
+    engine
+        What runs it.
+    say
+        Called with what a step does and the command that does it, before each step.
+    seed
+        Of the simulation, the folds and the descent.
+    """
+
+    def record() -> RunRecord:
+        return RunRecord(["predictd", "demo"], engine.name, engine.workers, seed)
+
+    data, tensor, model = directory / "data", directory / "tensor", directory / "model.h5"
+    say(
+        f"simulate {CELLS} cell types × {ASSAYS} assays, {SHARE:.0%} of them measured, as bigWigs",
+        f"predictd simulate {data} --cells {CELLS} --assays {ASSAYS} --share {SHARE} --bins {BINS} --rank {RANK} --seed {seed}",
+    )
+    simulation = Simulation.for_shape(CELLS, ASSAYS, share=SHARE, rank=RANK, seed=seed)
+    simulate(data, simulation, SimulatedGenome.of_bins(BINS), engine, record())
+
+    say(
+        "bin the tracks and store them as a tensor",
+        f"predictd ingest {data}/tracks.tsv {tensor} --genome {data}/genome.chrom.sizes",
+    )
+    genome = str(data / "genome.chrom.sizes")
+    ingest(data / "tracks.tsv", tensor, IngestOptions(genome=genome), engine, record())
+
+    say("divide the experiments for cross-validation", f"predictd folds {tensor} -o {directory}/folds.json --seed {seed}")
+    write_folds(Tensor(tensor), directory / "folds.json", tests=5, valids=8, seed=seed)
+
+    say(
+        "fit the factors; some experiments decide when to stop, then all are fitted",
+        f"predictd train {tensor} -o {model} --rank {RANK} --seed {seed}",
+    )
+    train(tensor, model, TrainSettings(rank=RANK), engine, record(), seed=seed)
+
+    say("impute the experiments that nobody measured", f"predictd impute {model} {tensor} -o {directory}/imputed --pairs missing")
+    impute(model, tensor, directory / "imputed", engine, record(), pairs="missing")
+
+    say(
+        "score them against the truth, which the simulation kept",
+        f"predictd evaluate {directory}/imputed {data}/truth.tsv -o {directory}/metrics.tsv",
+    )
+    rows = evaluate(directory / "imputed", data / "truth.tsv", directory / "metrics.tsv", engine, record())
+    return DemoReport(directory, rows)

@@ -1,0 +1,101 @@
+"""`predictd doctor`: what this machine has, for a first look and for bug reports."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from threadpoolctl import threadpool_info
+
+from predictd.engine.base import usable_cpus
+from predictd.errors import PredictdError
+from predictd.io.locking import check_hdf5_locking
+from predictd.provenance import cpu_model, package_version
+
+_REQUIRED = ("numpy", "scipy", "h5py", "hdf5plugin", "pybigtools", "pyBigWig", "pydantic", "click")
+_OPTIONAL = ("mpi4py", "pyspark", "fsspec", "scikit-learn", "matplotlib", "optuna")
+
+
+def examine(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield what is looked at and what was found.
+
+    Parameters
+    ----------
+    path
+        A directory whose file system is tried for HDF5's locks.
+    """
+    yield "predictd", f"{package_version('predictd')} in {Path(__file__).resolve().parents[1]}"
+    yield "python", f"{platform.python_version()} at {sys.executable}"
+    yield "system", platform.platform()
+    yield "processor", f"{cpu_model()}, {usable_cpus()} of {os.cpu_count()} CPUs usable"
+    yield "kernels", _kernels()
+    for pool in threadpool_info():
+        yield "blas", f"{pool['internal_api']} {pool.get('version')}, {pool['num_threads']} threads (predictd holds it to 1 a task)"
+    yield "packages", ", ".join(f"{name} {package_version(name) or 'MISSING'}" for name in _REQUIRED)
+    yield "optional", ", ".join(f"{name} {package_version(name) or '-'}" for name in _OPTIONAL)
+    yield "mpi", _mpi()
+    yield "java", _first_line("java", "-version") or "none on the PATH"
+    yield "slurm", _first_line("sbatch", "--version") or "none on the PATH"
+    yield "memory", _memory()
+    yield f"disk at {path}", _disk(path)
+    yield f"HDF5 locks at {path}", _locks(path)
+
+
+def _kernels() -> str:
+    try:
+        from predictd import kernels
+
+        return f"compiled, {Path(str(kernels._sgd.__file__)).name}"
+    except PredictdError as err:
+        return f"BROKEN: {err}"
+
+
+def _mpi() -> str:
+    if importlib.util.find_spec("mpi4py") is None:
+        return "mpi4py is not installed"
+    launcher = shutil.which("mpiexec") or "no mpiexec on the PATH"
+    return f"mpi4py {package_version('mpi4py')}, {launcher}"
+
+
+def _first_line(*command: str) -> str | None:
+    """First line that a program prints of itself; None where it is absent or does not run."""
+    if shutil.which(command[0]) is None:
+        return None
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    return lines[0] if lines else None
+
+
+def _memory() -> str:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return "unknown"
+    return f"{total / 2**30:.1f} GiB"
+
+
+def _disk(path: Path) -> str:
+    try:
+        usage = shutil.disk_usage(path)
+        with NamedTemporaryFile(dir=path):
+            pass
+    except OSError as err:
+        return f"NOT WRITABLE: {err.strerror}"
+    return f"{usage.free / 2**30:.1f} GiB free"
+
+
+def _locks(path: Path) -> str:
+    try:
+        return check_hdf5_locking(path)
+    except OSError as err:
+        return f"BROKEN ({err}): set HDF5_USE_FILE_LOCKING=FALSE, or keep tensors elsewhere"

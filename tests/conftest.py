@@ -1,0 +1,102 @@
+"""What many tests share: one engine, one small simulated data set, its tensor, a model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from predictd.config import TrainSettings
+from predictd.engine import Engine, LocalEngine
+from predictd.io.store import Tensor
+from predictd.model.simulate import Simulation
+from predictd.provenance import RunRecord
+from predictd.workflows.ingest import IngestOptions, ingest
+from predictd.workflows.simulate import SimulatedGenome, simulate
+from predictd.workflows.train import train
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def record() -> RunRecord:
+    return RunRecord(["test"])
+
+
+def run_predictd(*arguments: object, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the installed command line as a user would, in a directory that has no predictd/ of its own."""
+    return subprocess.run(
+        [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-m", "predictd", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env={**os.environ, "PYTHONSAFEPATH": "1"},
+        **options,  # type: ignore[call-overload]
+    )
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    with LocalEngine(2) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def simulation() -> Simulation:
+    return Simulation.for_shape(6, 4, share=0.75, rank=3, seed=7)
+
+
+@pytest.fixture(scope="session")
+def place() -> SimulatedGenome:
+    return SimulatedGenome.of_bins(20_000, chromosomes=2)
+
+
+@pytest.fixture(scope="session")
+def data(
+    tmp_path_factory: pytest.TempPathFactory, engine: Engine, simulation: Simulation, place: SimulatedGenome
+) -> Path:
+    """A simulated data set as bigWigs: tracks.tsv, truth.tsv, genome.chrom.sizes. Read only."""
+    path = tmp_path_factory.mktemp("data") / "simulated"
+    simulate(path, simulation, place, engine, record())
+    return path
+
+
+@pytest.fixture(scope="session")
+def tensor_path(tmp_path_factory: pytest.TempPathFactory, engine: Engine, data: Path) -> Path:
+    """The data set's tensor, in several shards. Read only."""
+    path = tmp_path_factory.mktemp("tensor") / "tensor"
+    options = IngestOptions(genome=str(data / "genome.chrom.sizes"), shard_bins=4000)
+    ingest(data / "tracks.tsv", path, options, engine, record())
+    return path
+
+
+@pytest.fixture
+def tensor(tensor_path: Path) -> Tensor:
+    return Tensor(tensor_path)
+
+
+@pytest.fixture
+def own_tensor(tensor_path: Path, tmp_path: Path) -> Path:
+    """A copy of the tensor that a test may damage."""
+    return Path(shutil.copytree(tensor_path, tmp_path / "own"))
+
+
+@pytest.fixture(scope="session")
+def model_path(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Path) -> Path:
+    """A model of the tensor. Read only."""
+    path = tmp_path_factory.mktemp("model") / "model.h5"
+    train(tensor_path, path, TrainSettings(rank=3), engine, record())
+    return path
+
+
+@pytest.fixture(scope="session")
+def pilot() -> Path:
+    """Directory of the real data; tests that need it are skipped where it is absent."""
+    if not (SHARED / "data" / "roadmap-pilot").is_dir():
+        pytest.skip("the real pilot tracks are not here (shared/data/roadmap-pilot)")
+    return SHARED
