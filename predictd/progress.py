@@ -18,7 +18,11 @@ def set_quiet(quiet: bool) -> None:
 
 
 @contextmanager
-def progress_bar(label: str, total: int | None = None, *, unit: str = "it", shown: bool = True) -> Iterator[tqdm[Any]]:
+def progress_bar(
+    label: str, total: int | None = None, *, unit: str = "it", shown: bool = True
+) -> Iterator[tqdm[Any]]:
     """Yield a bar on standard error; it is silent unless that is a terminal and it is to be `shown`."""
-    with tqdm(desc=label, total=total, unit=unit, disable=None if shown and not _quiet else True, leave=False) as bar:
+    with tqdm(
+        desc=label, total=total, unit=unit, disable=None if shown and not _quiet else True, leave=False
+    ) as bar:
         yield bar

@@ -13,7 +13,12 @@ from predictd.cli.tables import measures_table
 
 @click.command()
 @click.option(
-    "-o", "--output", type=PATH, default=Path("predictd-demo"), show_default=True, help="Directory to write; must be new."
+    "-o",
+    "--output",
+    type=PATH,
+    default=Path("predictd-demo"),
+    show_default=True,
+    help="Directory to write; must be new.",
 )
 @SEED
 @on_engine

@@ -14,8 +14,12 @@ from predictd.cli.tables import measures_table
 @click.argument("directory", type=PATH)
 @click.argument("tracks", type=PATH)
 @OUTPUT_FILE
-@click.option("--tensor", type=PATH, help="Bins and baselines.  [default: the tensor that DIRECTORY's run.json names]")
-@click.option("--name", default="model", show_default=True, help="What the imputed tracks are called in the output.")
+@click.option(
+    "--tensor", type=PATH, help="Bins and baselines.  [default: the tensor that DIRECTORY's run.json names]"
+)
+@click.option(
+    "--name", default="model", show_default=True, help="What the imputed tracks are called in the output."
+)
 @click.option("--promoters", type=PATH, help="BED file for MSEprom.")
 @click.option("--genes", type=PATH, help="BED file for MSEgene.")
 @click.option("--enhancers", type=PATH, help="BED file for MSEenh.")
@@ -46,7 +50,7 @@ def command(
             tracks,
             output,
             engine,
-            make_record(engine, name=name),
+            make_record(engine, {"name": name}),
             tensor_path=tensor,
             name=name,
             regions=Regions(promoters, genes, enhancers),

@@ -13,7 +13,9 @@ from predictd.cli.options import OUTPUT_FILE, SEED, TENSOR, verbosity
 @TENSOR
 @OUTPUT_FILE
 @click.option("--tests", type=click.IntRange(min=2), default=5, show_default=True, help="Test folds.")
-@click.option("--valids", type=click.IntRange(min=2), default=8, show_default=True, help="Validation folds in each.")
+@click.option(
+    "--valids", type=click.IntRange(min=2), default=8, show_default=True, help="Validation folds in each."
+)
 @SEED
 @verbosity
 def command(tensor: Path, output: Path, tests: int, valids: int, seed: int | None) -> None:

@@ -14,10 +14,16 @@ from predictd.cli.options import OUTPUT_DIRECTORY, PATH, TENSOR, make_engine, ma
 @TENSOR
 @OUTPUT_DIRECTORY
 @click.option(
-    "--pairs", default="missing", show_default=True, metavar="all|missing|observed|CELL:ASSAY,…", help="What to impute."
+    "--pairs",
+    default="missing",
+    show_default=True,
+    metavar="all|missing|observed|CELL:ASSAY,…",
+    help="What to impute.",
 )
 @on_engine
-def command(model: Path, tensor: Path, output: Path, pairs: str, engine_name: str, workers: int | None) -> None:
+def command(
+    model: Path, tensor: Path, output: Path, pairs: str, engine_name: str, workers: int | None
+) -> None:
     """Impute tracks with MODEL from the experiments in TENSOR.
 
     Writes a bigWig a pair, in the unit of the input tracks, and tracks.tsv, which lists them.
@@ -25,5 +31,5 @@ def command(model: Path, tensor: Path, output: Path, pairs: str, engine_name: st
     from predictd.workflows.impute import impute
 
     with make_engine(engine_name, workers) as engine:
-        report = impute(model, tensor, output, engine, make_record(engine, pairs=pairs), pairs=pairs)
+        report = impute(model, tensor, output, engine, make_record(engine, {"pairs": pairs}), pairs=pairs)
     click.echo(f"{output}: {len(report.pairs)} imputed tracks, listed in {output / 'tracks.tsv'}")

@@ -40,4 +40,7 @@ def command(tensor: Path, as_json: bool, check: bool, engine_name: str, workers:
     click.echo(f"{'cell type':{max(width, 9)}}  {'assay':{wide}}  transform  observed   mean     sd    max")
     for e in contents["experiments"]:
         numbers = "  ".join("    ." if e[key] is None else f"{e[key]:5.2f}" for key in ("mean", "sd", "max"))
-        click.echo(f"{e['cell_type']:{max(width, 9)}}  {e['assay']:{wide}}  {e['transform']:9}  {e['observed']:8.1%}  {numbers}")
+        click.echo(
+            f"{e['cell_type']:{max(width, 9)}}  {e['assay']:{wide}}  {e['transform']:9}  {e['observed']:8.1%}  "
+            f"{numbers}"
+        )

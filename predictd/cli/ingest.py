@@ -16,7 +16,11 @@ from predictd.constants import BIN_SIZE, MAX_SHARD_BINS
 @click.argument("tensor", type=PATH)
 @click.option("--genome", required=True, help="hg19, hg38, or a chromosome-sizes file.")
 @click.option("--regions", type=PATH, help="BED file: keep only bins that overlap it.")
-@click.option("--exclude", metavar="BED|auto", help="Leave out bins that overlap this BED; auto: the genome's blacklist.")
+@click.option(
+    "--exclude",
+    metavar="BED|auto",
+    help="Leave out bins that overlap this BED; auto: the genome's blacklist.",
+)
 @click.option(
     "--uncovered",
     type=click.Choice(["missing", "zero"]),
@@ -24,9 +28,19 @@ from predictd.constants import BIN_SIZE, MAX_SHARD_BINS
     show_default=True,
     help="What positions without signal mean.",
 )
-@click.option("--bin-size", type=click.IntRange(min=1), default=BIN_SIZE, show_default=True, help="Width of a bin in bp.")
 @click.option(
-    "--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True, help="Stored precision."
+    "--bin-size",
+    type=click.IntRange(min=1),
+    default=BIN_SIZE,
+    show_default=True,
+    help="Width of a bin in bp.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="Stored precision.",
 )
 @click.option("--merge", type=click.Choice(["mean"]), help="Average several tracks of one pair.")
 @click.option(
@@ -46,9 +60,9 @@ def command(tracks: Path, tensor: Path, engine_name: str, workers: int | None, *
     from predictd.workflows.ingest import IngestOptions, ingest
 
     with make_engine(engine_name, workers) as engine:
-        record = make_record(engine, **{key: value and str(value) for key, value in options.items()})
+        record = make_record(engine, {key: value and str(value) for key, value in options.items()})
         made = ingest(tracks, tensor, IngestOptions(**options), engine, record)
     click.echo(
-        f"{tensor}: {len(made.experiments)} experiments, {made.n_bins:,} bins ({made.n_complete / made.n_bins:.1%} complete), "
-        f"{len(made.shard_names)} shards"
+        f"{tensor}: {len(made.experiments)} experiments, {made.n_bins:,} bins "
+        f"({made.n_complete / made.n_bins:.1%} complete), {len(made.shard_names)} shards"
     )

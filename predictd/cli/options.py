@@ -39,7 +39,9 @@ def verbosity(function: Decorated) -> Decorated:
         ("verbose", "Say more."),
         ("quiet", "Say nothing but errors."),
     ):
-        function = click.option(f"--{name}", is_flag=True, expose_value=False, callback=_set_verbosity, help=text)(function)
+        function = click.option(
+            f"--{name}", is_flag=True, expose_value=False, callback=_set_verbosity, help=text
+        )(function)
     return function
 
 
@@ -48,7 +50,9 @@ def on_engine(function: Decorated) -> Decorated:
     workers = click.option(
         "--workers", type=click.IntRange(min=1), help="Tasks at once.  [default: the CPUs that may be used]"
     )
-    engine = click.option("--engine", "engine_name", type=click.Choice(ENGINES), default="local", help="What runs the tasks.")
+    engine = click.option(
+        "--engine", "engine_name", type=click.Choice(ENGINES), default="local", help="What runs the tasks."
+    )
     return verbosity(engine(workers(function)))
 
 
@@ -57,6 +61,6 @@ def make_engine(name: str, workers: int | None) -> Engine:
     return {"local": LocalEngine}[name](workers)
 
 
-def make_record(engine: Engine, *, seed: int | None = None, **settings: Any) -> RunRecord:
+def make_record(engine: Engine, settings: dict[str, Any], *, seed: int | None = None) -> RunRecord:
     """A run record of this command line."""
     return RunRecord(current_command(), engine.name, engine.workers, seed, settings=settings)

@@ -14,21 +14,70 @@ from predictd.constants import BIN_SIZE
 @click.argument("output", type=PATH)
 @click.option("--cells", type=click.IntRange(min=1), default=8, show_default=True, help="Cell types.")
 @click.option("--assays", type=click.IntRange(min=1), default=6, show_default=True, help="Assays.")
-@click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=0.5, show_default=True, help="Observed pairs.")
-@click.option("--pairs", type=PATH, help="Table of observed pairs (cell_type, assay) instead of a random share.")
-@click.option("--bins", type=click.IntRange(min=64), default=100_000, show_default=True, help="Bins of a made-up genome.")
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.5,
+    show_default=True,
+    help="Observed pairs.",
+)
+@click.option(
+    "--pairs", type=PATH, help="Table of observed pairs (cell_type, assay) instead of a random share."
+)
+@click.option(
+    "--bins",
+    type=click.IntRange(min=64),
+    default=100_000,
+    show_default=True,
+    help="Bins of a made-up genome.",
+)
 @click.option("--genome", help="hg19, hg38 or a chromosome-sizes file instead of a made-up genome.")
 @click.option("--regions", type=PATH, help="BED file: only bins that overlap it (with --genome).")
-@click.option("--bin-size", type=click.IntRange(min=1), default=BIN_SIZE, show_default=True, help="Width of a bin in bp.")
-@click.option("--rank", type=click.IntRange(min=1), default=10, show_default=True, help="Components of the truth.")
-@click.option("--noise", type=click.FloatRange(min=0), default=0.08, show_default=True, help="Noise sd in arcsinh space.")
-@click.option("--amplitudes", type=click.FloatRange(min=0), default=0.3, show_default=True, help="Log-sd over cell types.")
 @click.option(
-    "--peaks", type=click.FloatRange(-10, 5), default=1.5, show_default=True, help="Threshold: higher, rarer and steeper."
+    "--bin-size",
+    type=click.IntRange(min=1),
+    default=BIN_SIZE,
+    show_default=True,
+    help="Width of a bin in bp.",
 )
-@click.option("--shortest", type=float, default=15.0, show_default=True, help="Shortest correlation length in bins.")
-@click.option("--longest", type=float, default=3000.0, show_default=True, help="Longest correlation length in bins.")
-@click.option("--as", "form", type=click.Choice(["tracks", "tensor"]), default="tracks", show_default=True, help="bigWigs or shards.")
+@click.option(
+    "--rank", type=click.IntRange(min=1), default=10, show_default=True, help="Components of the truth."
+)
+@click.option(
+    "--noise",
+    type=click.FloatRange(min=0),
+    default=0.08,
+    show_default=True,
+    help="Noise sd in arcsinh space.",
+)
+@click.option(
+    "--amplitudes",
+    type=click.FloatRange(min=0),
+    default=0.3,
+    show_default=True,
+    help="Log-sd over cell types.",
+)
+@click.option(
+    "--peaks",
+    type=click.FloatRange(-10, 5),
+    default=1.5,
+    show_default=True,
+    help="Threshold: higher, rarer and steeper.",
+)
+@click.option(
+    "--shortest", type=float, default=15.0, show_default=True, help="Shortest correlation length in bins."
+)
+@click.option(
+    "--longest", type=float, default=3000.0, show_default=True, help="Longest correlation length in bins."
+)
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["tracks", "tensor"]),
+    default="tracks",
+    show_default=True,
+    help="bigWigs or shards.",
+)
 @click.option("--truth/--no-truth", default=True, show_default=True, help="Write the missing pairs, too.")
 @SEED
 @on_engine
@@ -87,9 +136,9 @@ def command(
         loaded.check_intervals(intervals or [], regions or "")
         place = SimulatedGenome(loaded, intervals, bin_size)
     with make_engine(engine_name, workers) as engine:
-        record = make_record(engine, seed=seed or 0, **simulation.to_dict())
+        record = make_record(engine, simulation.to_dict(), seed=seed or 0)
         simulate(output, simulation, place, engine, record, form=form, truth=truth)  # type: ignore[arg-type]
     click.echo(
-        f"{output}: {len(simulation.experiments)} of {len(simulation.cell_types)} × {len(simulation.assays)} experiments "
-        f"as {form}" + (", the missing ones in truth" if truth else "")
+        f"{output}: {len(simulation.experiments)} of {len(simulation.cell_types)} × {len(simulation.assays)} "
+        f"experiments as {form}" + (", the missing ones in truth" if truth else "")
     )

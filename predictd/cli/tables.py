@@ -12,5 +12,7 @@ def measures_table(rows: list[Row]) -> str:
     means = mean_measures(rows, _SHOWN)
     width = max(map(len, means))
     header = f"{'method':{width}}  " + "  ".join(f"{measure:>11}" for measure in _SHOWN)
-    lines = [f"{method:{width}}  " + "  ".join(f"{own[m]:11.4f}" for m in _SHOWN) for method, own in means.items()]
+    lines = [
+        f"{method:{width}}  " + "  ".join(f"{own[m]:11.4f}" for m in _SHOWN) for method, own in means.items()
+    ]
     return "\n".join([header, *lines])

@@ -13,10 +13,18 @@ from predictd.cli.options import CONFIG, OUTPUT_FILE, PATH, SEED, TENSOR, make_e
 @TENSOR
 @OUTPUT_FILE
 @click.option("--solver", type=click.Choice(["sgd"]), help="How the model is fitted.  [default: sgd]")
-@click.option("--rank", type=click.IntRange(min=1), help="Components.  [default: 100, or what the experiments carry]")
-@click.option("--lambda", "regularisation", type=click.FloatRange(min=0), help="Penalty of cell and assay factors.")
-@click.option("--predictd-constants", is_flag=True, default=None, help="The paper's own penalties: another objective.")
-@click.option("--folds", type=PATH, help="folds.json; without it a seeded eighth validates, then all are refitted.")
+@click.option(
+    "--rank", type=click.IntRange(min=1), help="Components.  [default: 100, or what the experiments carry]"
+)
+@click.option(
+    "--lambda", "regularisation", type=click.FloatRange(min=0), help="Penalty of cell and assay factors."
+)
+@click.option(
+    "--predictd-constants", is_flag=True, default=None, help="The paper's own penalties: another objective."
+)
+@click.option(
+    "--folds", type=PATH, help="folds.json; without it a seeded eighth validates, then all are refitted."
+)
 @click.option("--fold", "fold_name", help="Which of the folds to train, e.g. 0.3.")
 @SEED
 @CONFIG
@@ -42,10 +50,17 @@ def command(
     from predictd.config import load_config
     from predictd.workflows.train import train
 
-    chosen = {"solver": solver, "rank": rank, "lambda": regularisation, "predictd_constants": predictd_constants}
+    chosen = {
+        "solver": solver,
+        "rank": rank,
+        "lambda": regularisation,
+        "predictd_constants": predictd_constants,
+    }
     settings = load_config(config, {"seed": seed, "train": chosen})
     with make_engine(engine_name, workers) as engine:
-        record = make_record(engine, seed=settings.seed, **settings.train.model_dump(mode="json", by_alias=True))
+        record = make_record(
+            engine, settings.train.model_dump(mode="json", by_alias=True), seed=settings.seed
+        )
         report = train(
             tensor,
             output,
@@ -60,5 +75,9 @@ def command(
     click.echo(
         f"{output}: rank {report.rank}, validation MSE {report.validation_mse:.4f} over {len(fold.valid)} experiments "
         f"({', '.join(map(str, fold.valid[:4]))}{', …' if len(fold.valid) > 4 else ''})"
-        + ("; refitted to all experiments" if report.refitted else f"; fold {fold.name}, {len(fold.test)} left out")
+        + (
+            "; refitted to all experiments"
+            if report.refitted
+            else f"; fold {fold.name}, {len(fold.test)} left out"
+        )
     )

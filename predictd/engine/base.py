@@ -135,6 +135,10 @@ def subtrees(n_keys: int, wanted: int) -> list[tuple[int, int]]:
         ranges = [
             part
             for start, stop in ranges
-            for part in ([(start, (start + stop) // 2), ((start + stop) // 2, stop)] if stop - start > 1 else [(start, stop)])
+            for part in (
+                [(start, (start + stop) // 2), ((start + stop) // 2, stop)]
+                if stop - start > 1
+                else [(start, stop)]
+            )
         ]
     return ranges

@@ -57,7 +57,11 @@ class LocalEngine(Engine):
             try:
                 while True:
                     stopping = interrupt.requested()
-                    while not stopping and len(running) < self.workers and (index := next(waiting, None)) is not None:
+                    while (
+                        not stopping
+                        and len(running) < self.workers
+                        and (index := next(waiting, None)) is not None
+                    ):
                         running[self._submit(task, keys[index], shared)] = index
                     if not running:
                         break
@@ -69,7 +73,9 @@ class LocalEngine(Engine):
             finally:
                 wait(running)
         if interrupt.requested():
-            raise Interrupted(f"stopped by {interrupt.received()}; run the same command again to go on from here")
+            raise Interrupted(
+                f"stopped by {interrupt.received()}; run the same command again to go on from here"
+            )
         return results
 
     def reduce(self, task: Task[Array], keys: Sequence[Key], shared: Any, *, label: str = "") -> Array:
@@ -77,7 +83,9 @@ class LocalEngine(Engine):
         if not ordered:
             raise ValueError("nothing to sum: no keys")
         ranges = subtrees(len(ordered), 4 * self.workers)
-        sums = self.map(_sum_subtree, [ordered[start:stop] for start, stop in ranges], (task, shared), label=label)
+        sums = self.map(
+            _sum_subtree, [ordered[start:stop] for start, stop in ranges], (task, shared), label=label
+        )
         by_range = dict(zip(ranges, sums, strict=True))
         return _join(by_range, 0, len(ordered))
 

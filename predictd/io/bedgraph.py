@@ -55,7 +55,10 @@ def bedgraph_to_bigwig(source: Path, target: Path, genome: Genome) -> None:
         for numbers, block in _blocks(source):
             _check_block(source, numbers, block, chrom, end, genome)
             out.addEntries(
-                block["chrom"].tolist(), block["start"], ends=block["end"], values=block["value"].astype(np.float64)
+                block["chrom"].tolist(),
+                block["start"],
+                ends=block["end"],
+                values=block["value"].astype(np.float64),
             )
             chrom, end = str(block["chrom"][-1]), int(block["end"][-1])
         out.close()
@@ -80,7 +83,9 @@ def _chromosomes_in_order(source: Path, genome: Genome) -> list[str]:
         if order and chrom == order[-1]:
             continue
         if chrom in seen:
-            raise TrackError(f"{source}, line {number}: unsorted, {chrom} comes back after {order[-1]}; sort the file")
+            raise TrackError(
+                f"{source}, line {number}: unsorted, {chrom} comes back after {order[-1]}; sort the file"
+            )
         if chrom not in genome.chromosomes:
             raise TrackError(
                 f"{source}, line {number}: {genome.name} has no chromosome '{chrom}'; is the track of another genome?"
@@ -96,10 +101,14 @@ def _blocks(source: Path) -> Iterator[tuple[list[int], npt.NDArray[np.void]]]:
     while piece := list(islice(lines, _LINES)):
         numbers = [number for number, _ in piece]
         try:
-            block = np.atleast_1d(np.loadtxt((line for _, line in piece), dtype=_RECORD, comments=None, usecols=range(4)))
+            block = np.atleast_1d(
+                np.loadtxt((line for _, line in piece), dtype=_RECORD, comments=None, usecols=range(4))
+            )
         except ValueError as err:
             number = next((n for n, line in piece if not _parses(line)), numbers[0])
-            raise TrackError(f"{source}, line {number}: expected chromosome, start, end and a number") from err
+            raise TrackError(
+                f"{source}, line {number}: expected chromosome, start, end and a number"
+            ) from err
         yield numbers, block
 
 
@@ -125,7 +134,10 @@ def _check_block(
     unsorted = (starts < previous_starts) & (chroms == previous_chroms)
     wrong: list[tuple[npt.NDArray[np.bool_], str]] = [
         ((starts < 0) | (starts >= ends), "start and end enclose no base"),
-        (ends > lengths, f"the end lies beyond the chromosome's end in {genome.name}; is the track of another genome?"),
+        (
+            ends > lengths,
+            f"the end lies beyond the chromosome's end in {genome.name}; is the track of another genome?",
+        ),
         (unsorted, "unsorted, it begins before the line above; sort the file"),
         (starts < previous_ends, "overlaps the line above; merge overlapping intervals"),
         (~np.isfinite(block["value"]), "the value is NaN or infinite; leave such positions out"),

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pyBigWig
 import pybigtools
+import pyBigWig
 
 from predictd.constants import PARTIAL
 from predictd.errors import OutputError, TrackError
@@ -44,7 +44,9 @@ class BigWigReader:
             if not file.exists():
                 raise TrackError(f"{path} does not exist; correct its path in the table of tracks")
             if not file.is_file() or file.stat().st_size == 0:
-                raise TrackError(f"{path} is {'empty' if file.is_file() else 'no file'}; make or download it again")
+                raise TrackError(
+                    f"{path} is {'empty' if file.is_file() else 'no file'}; make or download it again"
+                )
         with self._explained():
             self._file: Any = pybigtools.open(path)
             self.chromosomes: dict[str, int] = dict(self._file.chroms())
@@ -193,9 +195,13 @@ class BigWigWriter:
         self._file.close()
         self._file = None
         try:
-            written = pybigtools.open(str(self._partial)).info()["summary"]["basesCovered"] if self._bases else 0
+            written = (
+                pybigtools.open(str(self._partial)).info()["summary"]["basesCovered"] if self._bases else 0
+            )
             if written != self._bases:
-                raise OutputError(f"{self.path}: {written} of {self._bases} bases were written; is the disk full?")
+                raise OutputError(
+                    f"{self.path}: {written} of {self._bases} bases were written; is the disk full?"
+                )
             self._partial.replace(self.path)
         except OSError as err:
             raise cannot_write(self.path, err) from err
@@ -213,7 +219,9 @@ class BigWigWriter:
         disk = os.statvfs(self._partial.parent)
         # Four bytes a value, before compression, and less than as much again for the zoom levels.
         if disk.f_bavail * disk.f_frsize < _SPARE_BYTES + 8 * n_values:
-            raise OutputError(f"cannot write {self.path}: the disk is full; free some space and run the command again")
+            raise OutputError(
+                f"cannot write {self.path}: the disk is full; free some space and run the command again"
+            )
 
 
 def _finite_stretches(values: npt.NDArray[np.float32]) -> list[tuple[int, int]]:

@@ -75,7 +75,9 @@ class Checkpoint:
             name = json.loads(latest.read_text(encoding="utf-8"))["name"]
             return read_arrays(self._file(name, worker), format=CHECKPOINT_FORMAT, version=CHECKPOINT_VERSION)
         except (OSError, ValueError, KeyError, TypeError, ForeignFileError) as err:
-            raise OutputError(f"the checkpoint in {self.path} is damaged ({err}); remove it to start afresh") from err
+            raise OutputError(
+                f"the checkpoint in {self.path} is damaged ({err}); remove it to start afresh"
+            ) from err
 
     def save_result(self, result: dict[str, Any]) -> None:
         """Keep what a finished phase came to, as plain values."""
@@ -88,7 +90,9 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as err:
-            raise OutputError(f"the checkpoint in {self.path} is damaged ({err}); remove it to start afresh") from err
+            raise OutputError(
+                f"the checkpoint in {self.path} is damaged ({err}); remove it to start afresh"
+            ) from err
         return value
 
     def remove(self) -> None:

@@ -11,7 +11,11 @@ from predictd.io.tables import Interval, open_text, read_bed
 
 _DATA = files("predictd") / "data"
 BUILT_IN = tuple(
-    sorted(item.name.removesuffix(".chrom.sizes") for item in _DATA.iterdir() if item.name.endswith(".chrom.sizes"))
+    sorted(
+        item.name.removesuffix(".chrom.sizes")
+        for item in _DATA.iterdir()
+        if item.name.endswith(".chrom.sizes")
+    )
 )
 
 
@@ -72,7 +76,9 @@ def built_in_blacklist(genome: Genome) -> list[Interval]:
     """
     resource = _DATA / f"{genome.name}-blacklist.v2.bed.gz"
     if not resource.is_file():
-        raise TableError(f"no blacklist comes with predictd for genome '{genome.name}': name a BED file in --exclude")
+        raise TableError(
+            f"no blacklist comes with predictd for genome '{genome.name}': name a BED file in --exclude"
+        )
     with as_file(resource) as path:
         return read_bed(path)
 

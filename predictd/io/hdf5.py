@@ -28,7 +28,9 @@ def write_arrays(path: Path, *, format: str, version: int, header: dict[str, Any
         for name, array in sorted(arrays.items()):
             text = array.dtype.kind == "U"
             file.create_dataset(
-                name, data=array.astype(object) if text else array, dtype=h5py.string_dtype() if text else None
+                name,
+                data=array.astype(object) if text else array,
+                dtype=h5py.string_dtype() if text else None,
             )
 
 
@@ -49,7 +51,9 @@ def read_arrays(path: Path, *, format: str, version: int) -> tuple[dict[str, Any
             if file.attrs.get("format") != format:
                 raise ForeignFileError(f"it is no {format}")
             if file.attrs["version"] != version:
-                raise ForeignFileError(f"it has version {file.attrs['version']}, this predictd reads version {version}")
+                raise ForeignFileError(
+                    f"it has version {file.attrs['version']}, this predictd reads version {version}"
+                )
             header = json.loads(file["header"][()])
             arrays: Arrays = {}
 

@@ -87,11 +87,15 @@ def plan_shards(
         pieces = _cut(runs, max_bins)
         plans += [ShardPlan(f"{chrom}.{index:04d}", chrom, piece) for index, piece in enumerate(pieces)]
     if not plans:
-        raise DataError("no bins are left: the regions, the excluded intervals and the tracks leave nothing in common")
+        raise DataError(
+            "no bins are left: the regions, the excluded intervals and the tracks leave nothing in common"
+        )
     return plans
 
 
-def overlapping(intervals: list[Interval], chrom: str, bins: npt.NDArray[np.int64], bin_size: int) -> npt.NDArray[np.bool_]:
+def overlapping(
+    intervals: list[Interval], chrom: str, bins: npt.NDArray[np.int64], bin_size: int
+) -> npt.NDArray[np.bool_]:
     """Which of a chromosome's bins (int64, ascending) overlap an interval: bool (len(bins),)."""
     runs = _as_runs(intervals, chrom, bin_size, joined=True)
     if not runs.size:

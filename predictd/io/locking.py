@@ -26,7 +26,9 @@ def check_hdf5_locking(path: Path) -> str:
             writing["probe"] = 1
             writing.flush()
             # Within one process HDF5 shares the open file; only another one meets the lock.
-            reader = subprocess.run([sys.executable, "-c", _READ, str(file)], capture_output=True, check=False)
+            reader = subprocess.run(
+                [sys.executable, "-c", _READ, str(file)], capture_output=True, check=False
+            )
             guarded = reader.returncode != 0
         with h5py.File(file, "r") as one, h5py.File(file, "r") as two:
             if one["probe"][()] != two["probe"][()]:

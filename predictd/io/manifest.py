@@ -79,7 +79,9 @@ class Manifest(_Entry):
     @property
     def checksum(self) -> str:
         """Identity of the tensor: everything but where and how it was made."""
-        value = self.model_dump(mode="json", exclude={"provenance": True, "experiments": {"__all__": {"sources"}}})
+        value = self.model_dump(
+            mode="json", exclude={"provenance": True, "experiments": {"__all__": {"sources"}}}
+        )
         return sha256_of_json(value)
 
     def load_genome(self) -> Genome:
@@ -101,7 +103,9 @@ def read_manifest(tensor: Path) -> Manifest:
     path = tensor / MANIFEST
     if not path.is_file():
         if read_job(tensor) is not None:
-            raise TensorFormatError(f"{tensor} is unfinished; run the command that makes it again, it goes on there")
+            raise TensorFormatError(
+                f"{tensor} is unfinished; run the command that makes it again, it goes on there"
+            )
         what = "holds no tensor (no manifest.json)" if tensor.is_dir() else "is no directory"
         raise TensorFormatError(f"{tensor} {what}; make one with 'predictd ingest'")
     try:

@@ -45,8 +45,9 @@ class Job:
         make_directory(self.output)
         begun = read_job(self.output)
         if begun is not None and begun != self._description:
+            difference = first_difference(begun, self._description)
             raise OutputError(
-                f"{self.output} holds an unfinished job that was begun otherwise ({first_difference(begun, self._description)}); "
+                f"{self.output} holds an unfinished job that was begun otherwise ({difference}); "
                 "finish it with its own command, or remove the directory"
             )
         self.resumed = begun is not None

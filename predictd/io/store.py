@@ -54,7 +54,12 @@ class Shard:
             raise TensorFormatError(f"{path} is no shard of a tensor; ingest the tracks again") from err
         self.n_bins = entry.n_bins
         shape = (entry.n_bins, n_experiments)
-        if not known or self._signal.shape != shape or self.chrom != entry.chrom or self.runs[:, 1].sum() != shape[0]:
+        if (
+            not known
+            or self._signal.shape != shape
+            or self.chrom != entry.chrom
+            or self.runs[:, 1].sum() != shape[0]
+        ):
             raise TensorFormatError(
                 f"{path} does not belong to this tensor: it holds {self._signal.shape[0]} bins × "
                 f"{self._signal.shape[-1]} experiments of {self.chrom}, the manifest says {shape[0]} × {shape[1]} of "
@@ -73,7 +78,9 @@ class Shard:
         try:
             stored = self._signal[start:stop]
         except OSError as err:
-            raise TensorFormatError(f"{self._path} is damaged (bins {start} to {stop}); ingest the tracks again") from err
+            raise TensorFormatError(
+                f"{self._path} is damaged (bins {start} to {stop}); ingest the tracks again"
+            ) from err
         return widen(stored) if stored.dtype == np.float16 else stored
 
     def blocks(self, size: int = BLOCK_BINS) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
@@ -160,7 +167,9 @@ class Tensor:
         except FileNotFoundError as err:
             raise TensorFormatError(f"{path} is missing; ingest the tracks again") from err
         except OSError as err:
-            raise TensorFormatError(f"{path} is truncated, damaged or no HDF5 file; ingest the tracks again") from err
+            raise TensorFormatError(
+                f"{path} is truncated, damaged or no HDF5 file; ingest the tracks again"
+            ) from err
         with file:
             yield Shard(file, path, entry, len(self.experiments))
 
@@ -236,7 +245,9 @@ def describe_shard(tensor: Path, plan: ShardPlan, n_experiments: int) -> ShardEn
     path = shard_path(tensor, plan.name)
     try:
         with h5py.File(path, "r") as file:
-            fits = file["signal"].shape == (plan.n_bins, n_experiments) and np.array_equal(file["runs"][:], plan.runs)
+            fits = file["signal"].shape == (plan.n_bins, n_experiments) and np.array_equal(
+                file["runs"][:], plan.runs
+            )
             complete = int(file.attrs["n_complete"])
     except (OSError, KeyError) as err:
         raise TensorFormatError(f"{path} is damaged; remove it and run the command again") from err

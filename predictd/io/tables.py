@@ -50,7 +50,7 @@ class Track:
 def open_text(path: Path) -> io.TextIOBase:
     """Open a text file that may be gzipped."""
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")  # type: ignore[return-value]
+        return gzip.open(path, "rt", encoding="utf-8")
     return path.open(encoding="utf-8")
 
 
@@ -74,7 +74,9 @@ def read_tracks(path: Path) -> list[Track]:
             raise TableError(f"{where}: no path is given for {experiment}")
         transform = row.get("transform") or "arcsinh"
         if transform not in get_args(Transform):
-            raise TableError(f"{where}: unknown transform '{transform}': use {', '.join(get_args(Transform))}")
+            raise TableError(
+                f"{where}: unknown transform '{transform}': use {', '.join(get_args(Transform))}"
+            )
         target = row["path"]
         if not target.startswith(URL_SCHEMES):
             target = str((path.parent / target).resolve())
@@ -126,7 +128,10 @@ def unique_pairs(tracks: list[Track], table: Path) -> dict[Experiment, Track]:
 
 def write_tracks(path: Path, files: dict[Experiment, str]) -> None:
     """Write a track table of pairs and paths relative to it."""
-    lines = ["cell_type\tassay\tpath", *(f"{e.cell_type}\t{e.assay}\t{file}" for e, file in sorted(files.items()))]
+    lines = [
+        "cell_type\tassay\tpath",
+        *(f"{e.cell_type}\t{e.assay}\t{file}" for e, file in sorted(files.items())),
+    ]
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -159,7 +164,9 @@ def read_bed(path: Path) -> list[Interval]:
                 except (IndexError, ValueError) as err:
                     raise TableError(f"{path}, line {number}: expected chromosome, start and end") from err
                 if not 0 <= interval.start < interval.end:
-                    raise TableError(f"{path}, line {number}: start {fields[1]} and end {fields[2]} enclose no base")
+                    raise TableError(
+                        f"{path}, line {number}: start {fields[1]} and end {fields[2]} enclose no base"
+                    )
                 intervals.append(interval)
     except (OSError, EOFError, UnicodeDecodeError) as err:
         raise TableError(f"cannot read {path}: {_reason(err)}") from err
@@ -185,7 +192,9 @@ def _rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str
         )
     for (number, _), fields in zip(lines[1:], reader, strict=True):
         if len(fields) > len(header):
-            raise TableError(f"{path}, line {number}: {len(fields)} fields where the header has {len(header)}")
+            raise TableError(
+                f"{path}, line {number}: {len(fields)} fields where the header has {len(header)}"
+            )
         values = fields + [""] * (len(header) - len(fields))
         yield number, {name: value.strip() for name, value in zip(header, values, strict=True)}
 

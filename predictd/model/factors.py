@@ -92,7 +92,9 @@ class CPModel:
             completion=Completion(own @ solution, own_intercept),
         )
 
-    def affine(self, targets: Sequence[Experiment], solution: Array | None = None) -> tuple[Array, Array, Array]:
+    def affine(
+        self, targets: Sequence[Experiment], solution: Array | None = None
+    ) -> tuple[Array, Array, Array]:
         """The map ŷ = Z_tᵀ M y + b from the training experiments' signal to that of `targets`.
 
         Returns
@@ -149,11 +151,17 @@ class CPModel:
         KeyError, ValueError
             If parameters are missing, or their shapes do not belong together.
         """
-        cell_types, assays, train = ([str(x) for x in arrays[key]] for key in ("cell_types", "assays", "train"))
+        cell_types, assays, train = (
+            [str(x) for x in arrays[key]] for key in ("cell_types", "assays", "train")
+        )
         c, a, p, q = (np.asarray(arrays[key], dtype=np.float64) for key in ("C", "A", "p", "q"))
         if c.shape != (len(cell_types), c.shape[-1]) or a.shape != (len(assays), c.shape[-1]):
             raise ValueError("factors and names do not belong together")
-        if p.shape != c.shape[:1] or q.shape != a.shape[:1] or not all(np.isfinite(x).all() for x in (c, a, p, q)):
+        if (
+            p.shape != c.shape[:1]
+            or q.shape != a.shape[:1]
+            or not all(np.isfinite(x).all() for x in (c, a, p, q))
+        ):
             raise ValueError("biases do not belong to the factors, or parameters are not finite")
         return cls(
             tuple(cell_types),
@@ -162,8 +170,8 @@ class CPModel:
             a,
             p,
             q,
-            float(arrays["mu"]),  # type: ignore[arg-type]
-            float(arrays["lambda_G"]),  # type: ignore[arg-type]
+            float(arrays["mu"]),
+            float(arrays["lambda_G"]),
             tuple(Experiment.parse(text) for text in train),
         )
 

@@ -41,14 +41,18 @@ class OutputMap:
 
     def __post_init__(self) -> None:
         if self.inputs.shape != self.outputs.shape or self.inputs.ndim != 2:
-            raise ValueError(f"knots must be two equal (targets × knots) arrays, not {self.inputs.shape}, {self.outputs.shape}")
+            raise ValueError(
+                f"knots must be two equal (targets × knots) arrays, not {self.inputs.shape}, {self.outputs.shape}"
+            )
         if (np.diff(self.inputs) <= 0).any() or (np.diff(self.outputs) < 0).any():
             raise ValueError("knots must ascend: an output map is monotone")
 
     def __call__(self, predicted: Float32) -> Float32:
         """Map predictions (bins × targets)."""
         columns = zip(predicted.T, self.inputs, self.outputs, strict=True)
-        return np.stack([np.interp(x, knots, values) for x, knots, values in columns], axis=1).astype(np.float32)
+        return np.stack([np.interp(x, knots, values) for x, knots, values in columns], axis=1).astype(
+            np.float32
+        )
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,7 @@ def build_features(
         return signal if whole else signal[:, columns]
     built = np.empty((signal.shape[0], len(features)), dtype=np.float32)
     built[:, own] = signal[:, columns[own]]
-    for index in np.flatnonzero(~own):
+    for index in np.flatnonzero(~own).tolist():
         built[:, index] = _window_means(signal[:, columns[index]], run_lengths, features[index].half_width)
     return built
 

@@ -35,7 +35,9 @@ def moments(signal: npt.NDArray[np.float32]) -> Array:
     return total
 
 
-def squared_errors(s: Array, weights: Array, intercept: Array, inputs: npt.NDArray[np.intp], targets: npt.NDArray[np.intp]) -> Array:
+def squared_errors(
+    s: Array, weights: Array, intercept: Array, inputs: npt.NDArray[np.intp], targets: npt.NDArray[np.intp]
+) -> Array:
     """Mean squared error of affine predictions, before clipping, as exact functions of the moments.
 
     Parameters

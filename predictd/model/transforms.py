@@ -47,6 +47,8 @@ def _inverse_logit(x: Array) -> Array:
 TRANSFORMS: dict[str, SignalTransform] = {
     "arcsinh": SignalTransform(np.arcsinh, np.sinh, lower=0.0, clipped=True),
     "log1p": SignalTransform(np.log1p, np.expm1, lower=0.0, clipped=True),
-    "logit": SignalTransform(lambda x: logit(x * (1 - 2 * _MARGIN) + _MARGIN), _inverse_logit, lower=0.0, upper=1.0),
+    "logit": SignalTransform(
+        lambda x: logit(x * (1 - 2 * _MARGIN) + _MARGIN), _inverse_logit, lower=0.0, upper=1.0
+    ),
     "none": SignalTransform(lambda x: x, lambda x: x),
 }

@@ -33,10 +33,13 @@ def require_complete(tensor: Tensor) -> None:
 
 
 def _incomplete(tensor: Tensor) -> str:
+    share = tensor.n_complete / tensor.n_bins
     observed = tensor.summary()[:, 0] / tensor.n_bins
-    worst = [f"{tensor.experiments[i]} ({observed[i]:.1%})" for i in np.argsort(observed)[:3] if observed[i] < 1]
+    worst = [
+        f"{tensor.experiments[i]} ({observed[i]:.1%})" for i in np.argsort(observed)[:3] if observed[i] < 1
+    ]
     return (
-        f"only {tensor.n_complete:,} of {tensor.n_bins:,} bins ({tensor.n_complete / tensor.n_bins:.1%}) of {tensor.path} "
-        f"have a value in every experiment; the least covered are {', '.join(worst)}: leave them out of the table, "
+        f"only {tensor.n_complete:,} of {tensor.n_bins:,} bins ({share:.1%}) of "
+        f"{tensor.path} have a value in every experiment; the least covered are {', '.join(worst)}: leave them out of the table, "
         "restrict --regions, or ingest with --uncovered zero where no signal means zero"
     )

@@ -22,7 +22,9 @@ def load_estimator(path: Path) -> tuple[CPModel, ModelFile]:
     """
     file = read_model(path)
     if file.kind not in _KINDS:
-        raise ModelFormatError(f"{path} holds a model of kind '{file.kind}', which this predictd does not know; update it")
+        raise ModelFormatError(
+            f"{path} holds a model of kind '{file.kind}', which this predictd does not know; update it"
+        )
     try:
         return _KINDS[file.kind](file.parameters), file
     except (KeyError, ValueError, TypeError) as err:

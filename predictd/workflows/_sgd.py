@@ -7,7 +7,7 @@ after each round (Durham et al. 2018, Methods; DESIGN.md section 3).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,9 @@ class _Worker:
         self.problem = problem
         self.settings = problem.settings
         self.cell_types, self.assays = axes(problem.names)
-        self.pair_cells = np.array([self.cell_types.index(e.cell_type) for e in problem.train], dtype=np.int32)
+        self.pair_cells = np.array(
+            [self.cell_types.index(e.cell_type) for e in problem.train], dtype=np.int32
+        )
         self.pair_assays = np.array([self.assays.index(e.assay) for e in problem.train], dtype=np.int32)
         y = read_sample(problem.sample, problem.train + problem.valid, comm.rank, comm.size)
         # Added in rank order, so that every worker has the same bits.
@@ -175,17 +177,18 @@ class _Worker:
         )
         self.penalties = self._penalties()
         self.rounds = 0
+        self.saved = time.monotonic()
         self.rule = StoppingRule(self.settings)
         self.checkpoint = Checkpoint(problem.checkpoint)
 
     def run(self) -> SgdResult:
-        state, best = self._resume() or self._start()
+        self.state, self.best = self._resume() or self._start()
         if self.problem.schedule:
-            best = self._follow(state)
+            self._follow()
         else:
-            best = self._search(state, best)
+            self._search()
         return SgdResult(
-            self._model(best).canonical(),
+            self._model(self.best).canonical(),
             tuple(self.rule.history),
             tuple(self.rule.schedule),
             self.rounds,
@@ -195,70 +198,67 @@ class _Worker:
 
     # -- the two ways down ----------------------------------------------------------------------------------------
 
-    def _search(self, state: _State, best: _State) -> _State:
-        """Descend until the stopping rule has enough; return the best state."""
+    def _search(self) -> None:
+        """Descend until the stopping rule has enough; `best` is the result."""
         with progress_bar(self.problem.phase, unit=" evaluations", shown=self.comm.rank == 0) as bar:
-            for _ in self._paced(lambda: (state, best)):
-                if self.rounds >= self.settings.max_rounds:
-                    break
+            while self.rounds < self.settings.max_rounds:
+                self._save_if_asked()
                 for _ in range(self.settings.rounds_per_evaluation):
-                    state = self._round(state, self.rule.learning_rate, self.rule.beta1)
-                verdict = self.rule.add(self._validation_mse(state))
+                    self._round(self.rule.learning_rate, self.rule.beta1)
+                verdict = self.rule.add(self._validation_mse())
                 if verdict is Verdict.BEST:
-                    best = state.copy()
+                    self.best = self.state.copy()
                 elif verdict is Verdict.RESTORE:
-                    state = best.copy()
+                    self.state = self.best.copy()
                 elif verdict is Verdict.STOP:
                     break
                 bar.set_postfix_str(f"validation MSE {self.rule.best:.4f}", refresh=False)
                 bar.update()
-        return best
 
-    def _follow(self, state: _State) -> _State:
+    def _follow(self) -> None:
         """Repeat the stages of an earlier descent."""
-        ends = np.cumsum([stage.evaluations for stage in self.problem.schedule]) * self.settings.rounds_per_evaluation
-        with progress_bar(self.problem.phase, int(ends[-1]), unit=" rounds", shown=self.comm.rank == 0) as bar:
+        ends = np.cumsum([stage.evaluations for stage in self.problem.schedule])
+        ends *= self.settings.rounds_per_evaluation
+        with progress_bar(
+            self.problem.phase, int(ends[-1]), unit=" rounds", shown=self.comm.rank == 0
+        ) as bar:
             bar.update(self.rounds)
-            for _ in self._paced(lambda: (state, state)):
-                if self.rounds >= ends[-1]:
-                    break
+            while self.rounds < ends[-1]:
+                self._save_if_asked()
                 stage = self.problem.schedule[int(np.searchsorted(ends, self.rounds, side="right"))]
-                state = self._round(state, stage.learning_rate, stage.beta1)
+                self._round(stage.learning_rate, stage.beta1)
                 bar.update()
-        return state
+        self.best = self.state
 
-    def _paced(self, current: Any) -> Iterator[None]:
-        """Go on and on; between steps save what `current` gives from time to time, and when a stop is asked for."""
-        saved = time.monotonic()
-        while True:
-            wishes = [interrupt.requested(), time.monotonic() - saved > CHECKPOINT_SECONDS]
-            stop, save = self.comm.allgather(np.array(wishes)).any(axis=0)
-            if stop or save:
-                self._save(*current())
-                saved = time.monotonic()
-            if stop:
-                raise Interrupted(
-                    f"stopped by {interrupt.received()} after round {self.rounds}; the state is saved, run the same "
-                    "command again to go on from here"
-                )
-            yield
+    def _save_if_asked(self) -> None:
+        """Save the state from time to time and when a stop is asked for; then stop."""
+        overdue = time.monotonic() - self.saved > CHECKPOINT_SECONDS
+        wishes = self.comm.allgather(np.array([interrupt.requested(), overdue]))
+        stop, save = wishes[:, 0].any(), wishes[:, 1].any()
+        if stop or save:
+            self._save()
+            self.saved = time.monotonic()
+        if stop:
+            raise Interrupted(
+                f"stopped by {interrupt.received()} after round {self.rounds}; the state is saved, run the same "
+                "command again to go on from here"
+            )
 
     # -- one round ------------------------------------------------------------------------------------------------
 
-    def _round(self, state: _State, learning_rate: float, beta1: float) -> _State:
+    def _round(self, learning_rate: float, beta1: float) -> None:
         """Update own bins, then average the factors over the workers."""
         self.rounds += 1
-        count = self.settings.updates_per_round
+        state, count = self.state, self.settings.updates_per_round
         if self.comm.size == 1:
             self._update(state, self.y, count, learning_rate, beta1)
-            return state
+            return
         before = (state.cells.copy(), state.assays.copy())
         self._update(state, self.y, count, learning_rate, beta1)
-        cells, assays = (
+        state.cells, state.assays = (
             merge(self._gathered(rows), earlier)
             for rows, earlier in zip((state.cells, state.assays), before, strict=True)
         )
-        return _State(cells, assays, state.bins)
 
     def _gathered(self, rows: Rows) -> list[Rows]:
         """Every worker's copy of these rows."""
@@ -290,23 +290,32 @@ class _Worker:
             count=count,
         )
         if not np.isfinite(error):
-            raise DataError(
-                f"the descent diverged in round {self.rounds}; lower the learning rate (sgd.learning_rate in --config) "
-                "or raise --lambda"
-            )
+            raise self._diverged()
+
+    def _diverged(self) -> DataError:
+        return DataError(
+            f"the descent diverged in round {self.rounds}; lower the learning rate ([train.sgd] learning_rate in "
+            "--config) or raise --lambda"
+        )
 
     # -- start, evaluation, result --------------------------------------------------------------------------------
 
     def _start(self) -> tuple[_State, _State]:
         """Random factors and main effects, then the burn-in of the first worker for all."""
         rank, init, dtype = self.problem.rank, self.settings.init, self.settings.dtype
-        offsets = self.effects.mu + self.effects.cells[self.pair_cells] + self.effects.assays[self.pair_assays]
+        offsets = (
+            self.effects.mu + self.effects.cells[self.pair_cells] + self.effects.assays[self.pair_assays]
+        )
         r = self.y.mean(axis=1, dtype=np.float64) - offsets.mean()
         everywhere = np.random.default_rng([self.problem.seed, 0])
         here = np.random.default_rng([self.problem.seed, 1, self.comm.rank])
         state = _State(
-            Rows.from_factors(initial_factors(len(self.cell_types), rank, init, everywhere), self.effects.cells, dtype),
-            Rows.from_factors(initial_factors(len(self.assays), rank, init, everywhere), self.effects.assays, dtype),
+            Rows.from_factors(
+                initial_factors(len(self.cell_types), rank, init, everywhere), self.effects.cells, dtype
+            ),
+            Rows.from_factors(
+                initial_factors(len(self.assays), rank, init, everywhere), self.effects.assays, dtype
+            ),
             Rows.from_factors(initial_factors(len(r), rank, init, here), r, dtype),
         )
         if self.comm.rank == 0:
@@ -331,28 +340,33 @@ class _Worker:
     def _model(self, state: _State) -> CPModel:
         rank = self.problem.rank
         return CPModel(
-            tuple(self.cell_types),
-            tuple(self.assays),
-            *(rows.factors(rank).astype(np.float64) for rows in (state.cells, state.assays)),
-            *(rows.biases(rank).astype(np.float64) for rows in (state.cells, state.assays)),
+            cell_types=tuple(self.cell_types),
+            assays=tuple(self.assays),
+            c=state.cells.factors(rank).astype(np.float64),
+            a=state.assays.factors(rank).astype(np.float64),
+            p=state.cells.biases(rank).astype(np.float64),
+            q=state.assays.biases(rank).astype(np.float64),
             mu=self.effects.mu,
             lambda_g=PAPER_LAMBDA_G if self.problem.paper_constants else self.problem.lambda_g,
             train=self.problem.train,
         )
 
-    def _validation_mse(self, state: _State) -> float:
+    def _validation_mse(self) -> float:
         """Mean over the validation experiments of the closed form's error on the sample, the first worker's word."""
         n, m = len(self.problem.train), len(self.problem.valid)
-        left, solution, intercept = self._model(state).affine(self.problem.valid)
+        left, solution, intercept = self._model(self.state).affine(self.problem.valid)
         errors = squared_errors(self.moments, left @ solution, intercept, np.arange(n), np.arange(n, n + m))
-        return float(self.comm.allgather(np.array([errors.mean()]))[0, 0])
+        mse = float(self.comm.allgather(np.array([errors.mean()]))[0, 0])
+        if not np.isfinite(mse):
+            raise self._diverged()
+        return mse
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
 
-    def _save(self, state: _State, best: _State) -> None:
+    def _save(self) -> None:
         name = str(self.rounds)
         header = {"rounds": self.rounds, "rule": self.rule.state(), "phase": self.problem.phase}
-        arrays = state.to_arrays("state") | best.to_arrays("best")
+        arrays = self.state.to_arrays("state") | self.best.to_arrays("best")
         self.checkpoint.save(name, self.comm.rank, header, arrays)
         self.comm.barrier()
         if self.comm.rank == 0:

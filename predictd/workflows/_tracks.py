@@ -65,7 +65,9 @@ def probe_track(indexed: tuple[int, Track], shared: tuple[Path, Genome]) -> Prob
         source = SourceFile(path=track.path, bytes=file.stat().st_size, sha256=sha256_of(file))
     if name.endswith(BEDGRAPH_SUFFIXES):
         if track.is_url:
-            raise TrackError(f"{track.where}: {path} is a bedGraph behind a URL; download it, or use a bigWig")
+            raise TrackError(
+                f"{track.where}: {path} is a bedGraph behind a URL; download it, or use a bigWig"
+            )
         converted = scratch / f"track-{index}.bw"
         if not converted.exists():
             bedgraph_to_bigwig(Path(path), converted, genome)
@@ -82,7 +84,11 @@ def probe_track(indexed: tuple[int, Track], shared: tuple[Path, Genome]) -> Prob
     for chrom, length in chromosomes.items():
         expected = genome.chromosomes.get(chrom)
         if expected != length:
-            what = f"has no chromosome '{chrom}'" if expected is None else f"gives {chrom} {expected:,} bp, not {length:,}"
+            what = (
+                f"has no chromosome '{chrom}'"
+                if expected is None
+                else f"gives {chrom} {expected:,} bp, not {length:,}"
+            )
             raise TrackError(f"{track.path}: {genome.name} {what}; is the track of another genome?")
     return Probe(path, chromosomes, source)
 
@@ -105,9 +111,7 @@ class SignalSource:
     paths: tuple[str, ...]
     transform: Transform
 
-    def read(
-        self, chrom: str, runs: Runs, *, bin_size: int, uncovered: Uncovered
-    ) -> npt.NDArray[np.float32]:
+    def read(self, chrom: str, runs: Runs, *, bin_size: int, uncovered: Uncovered) -> npt.NDArray[np.float32]:
         """Transformed binned means over the runs of a chromosome: float32 (bins,), NaN where missing.
 
         Raises

@@ -56,7 +56,8 @@ def demo(directory: Path, engine: Engine, say: Callable[[str, str], None], *, se
     data, tensor, model = directory / "data", directory / "tensor", directory / "model.h5"
     say(
         f"simulate {CELLS} cell types × {ASSAYS} assays, {SHARE:.0%} of them measured, as bigWigs",
-        f"predictd simulate {data} --cells {CELLS} --assays {ASSAYS} --share {SHARE} --bins {BINS} --rank {RANK} --seed {seed}",
+        f"predictd simulate {data} --cells {CELLS} --assays {ASSAYS} --share {SHARE} --bins {BINS} --rank {RANK} "
+        f"--seed {seed}",
     )
     simulation = Simulation.for_shape(CELLS, ASSAYS, share=SHARE, rank=RANK, seed=seed)
     simulate(data, simulation, SimulatedGenome.of_bins(BINS), engine, record())
@@ -68,7 +69,10 @@ def demo(directory: Path, engine: Engine, say: Callable[[str, str], None], *, se
     genome = str(data / "genome.chrom.sizes")
     ingest(data / "tracks.tsv", tensor, IngestOptions(genome=genome), engine, record())
 
-    say("divide the experiments for cross-validation", f"predictd folds {tensor} -o {directory}/folds.json --seed {seed}")
+    say(
+        "divide the experiments for cross-validation",
+        f"predictd folds {tensor} -o {directory}/folds.json --seed {seed}",
+    )
     write_folds(Tensor(tensor), directory / "folds.json", tests=5, valids=8, seed=seed)
 
     say(
@@ -77,7 +81,10 @@ def demo(directory: Path, engine: Engine, say: Callable[[str, str], None], *, se
     )
     train(tensor, model, TrainSettings(rank=RANK), engine, record(), seed=seed)
 
-    say("impute the experiments that nobody measured", f"predictd impute {model} {tensor} -o {directory}/imputed --pairs missing")
+    say(
+        "impute the experiments that nobody measured",
+        f"predictd impute {model} {tensor} -o {directory}/imputed --pairs missing",
+    )
     impute(model, tensor, directory / "imputed", engine, record(), pairs="missing")
 
     say(

@@ -37,7 +37,10 @@ def examine(path: Path) -> Iterator[tuple[str, str]]:
     yield "processor", f"{cpu_model()}, {usable_cpus()} of {os.cpu_count()} CPUs usable"
     yield "kernels", _kernels()
     for pool in threadpool_info():
-        yield "blas", f"{pool['internal_api']} {pool.get('version')}, {pool['num_threads']} threads (predictd holds it to 1 a task)"
+        yield (
+            "blas",
+            f"{pool['internal_api']} {pool.get('version')}, {pool['num_threads']} threads (in predictd: 1 a task)",
+        )
     yield "packages", ", ".join(f"{name} {package_version(name) or 'MISSING'}" for name in _REQUIRED)
     yield "optional", ", ".join(f"{name} {package_version(name) or '-'}" for name in _OPTIONAL)
     yield "mpi", _mpi()

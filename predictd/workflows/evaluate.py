@@ -19,7 +19,7 @@ from predictd.errors import DataError, TableError, TensorFormatError
 from predictd.io.files import make_directory, sha256_of, write_json, write_text
 from predictd.io.layout import overlapping
 from predictd.io.store import Tensor
-from predictd.io.tables import Interval, Track, read_bed, read_tracks, unique_pairs
+from predictd.io.tables import Interval, read_bed, read_tracks, unique_pairs
 from predictd.model.metrics import amplitude, baseline_weights, evaluate_track, metrics_tsv
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
@@ -140,7 +140,9 @@ def evaluate(
     with TemporaryDirectory(prefix="predictd-", dir=scratch) as temporary:
         with record.stage("read headers"):
             tracks = [imputed[pair] for pair in pairs] + [observed[pair] for pair in pairs]
-            probes = engine.map(probe_track, list(enumerate(tracks)), (Path(temporary), genome), label="tracks")
+            probes = engine.map(
+                probe_track, list(enumerate(tracks)), (Path(temporary), genome), label="tracks"
+            )
         transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
         cases = []
         for index, pair in enumerate(pairs):
@@ -187,7 +189,9 @@ def _run_json(directory: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as err:
-        raise TableError(f"{directory / RUN_JSON} cannot be read: {err}; remove it if the tracks are not predictd's") from err
+        raise TableError(
+            f"{directory / RUN_JSON} cannot be read: {err}; remove it if the tracks are not predictd's"
+        ) from err
     return value if isinstance(value, dict) else {}
 
 
@@ -206,14 +210,16 @@ def _tensor(directory: Path, given: Path | None, run: dict[str, Any]) -> Tensor:
 def _training(run: dict[str, Any], tensor: Tensor, pairs: list[Experiment]) -> list[Experiment]:
     """Experiments that the imputed tracks were learned from; all of the tensor's where nothing says so."""
     if not run.get("train"):
-        log.info("no training experiments are known: the baselines average all other experiments of the tensor")
+        log.info(
+            "no training experiments are known: the baselines average all other experiments of the tensor"
+        )
         return tensor.experiments
     train = [Experiment.parse(text) for text in run["train"]]
     tensor.columns(train)
     seen = sorted(set(train) & set(pairs))
     if seen:
         log.warning(
-            "%d of the %d pairs were trained on (%s, …): their scores say how well the model fits, not how well it predicts",
+            "%d of the %d pairs were trained on (%s, …): their scores tell how well the model fits, not predicts",
             len(seen),
             len(pairs),
             seen[0],
@@ -239,7 +245,10 @@ def _score(cases: tuple[_Case, ...], shared: _Shared) -> list[Row]:
     manifest = tensor.manifest
     signal = np.empty((len(cases), 3, tensor.n_bins), dtype=np.float32)
     masks: list[dict[str, npt.NDArray[np.bool_]]] = [
-        {kind: np.empty(tensor.n_bins, dtype=bool) for kind in (*shared.intervals, *(["peaks"] if case.peaks else []))}
+        {
+            kind: np.empty(tensor.n_bins, dtype=bool)
+            for kind in (*shared.intervals, *(["peaks"] if case.peaks else []))
+        }
         for case in cases
     ]
     peaks = [read_bed(Path(case.peaks)) if case.peaks else [] for case in cases]
@@ -274,6 +283,11 @@ def _score(cases: tuple[_Case, ...], shared: _Shared) -> list[Row]:
             measures = evaluate_track(
                 observed, values, inverse=TRANSFORMS[case.observed.transform].inverse, **masks[index]
             )
-            keys = {"cell_type": case.pair.cell_type, "assay": case.pair.assay, "fold": shared.fold, "method": method}
+            keys = {
+                "cell_type": case.pair.cell_type,
+                "assay": case.pair.assay,
+                "fold": shared.fold,
+                "method": method,
+            }
             scored.append({**keys, **measures})
     return scored

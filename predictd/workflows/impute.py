@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +70,13 @@ def choose_pairs(spec: str, model: CPModel, tensor: Tensor) -> list[Experiment]:
 
 
 def impute(
-    model_path: Path, tensor_path: Path, output: Path, engine: Engine, record: RunRecord, *, pairs: str = "missing"
+    model_path: Path,
+    tensor_path: Path,
+    output: Path,
+    engine: Engine,
+    record: RunRecord,
+    *,
+    pairs: str = "missing",
 ) -> ImputeReport:
     """Write imputed tracks of pairs as bigWigs in the unit of the input tracks.
 
@@ -108,7 +114,9 @@ def impute(
     )
     job.begin()
     with record.stage("impute"):
-        empty = engine.map(_impute_group, _groups(chosen, engine.workers), (model_path, tensor_path, output), label="tracks")
+        empty = engine.map(
+            _impute_group, _groups(chosen, engine.workers), (model_path, tensor_path, output), label="tracks"
+        )
     record.inputs = {str(model_path): checksum, str(tensor_path): tensor.manifest.checksum}
     record.train = [str(e) for e in model.train]
     record.results = {
@@ -118,7 +126,9 @@ def impute(
         "empty_bins": max(empty),
     }
     if max(empty):
-        log.warning("%d bins were left empty: under half of the model's experiments have signal there", max(empty))
+        log.warning(
+            "%d bins were left empty: under half of the model's experiments have signal there", max(empty)
+        )
     write_json(output / RUN_JSON, record.to_dict())
     write_tracks(output / TRACKS_TSV, {pair: track_name(pair) for pair in chosen})
     job.finish()
@@ -134,7 +144,7 @@ def _groups(pairs: Sequence[Experiment], workers: int) -> list[tuple[Experiment,
     """Even groups of at most 64 pairs, as many as there are workers at least."""
     n_groups = max(-(-len(pairs) // MAX_OPEN_TRACKS), min(workers, len(pairs)))
     borders = [len(pairs) * i // n_groups for i in range(n_groups + 1)]
-    return [tuple(pairs[low:high]) for low, high in zip(borders[:-1], borders[1:], strict=True)]
+    return [tuple(pairs[low:high]) for low, high in pairwise(borders)]
 
 
 def _transforms(tensor: Tensor, pairs: Sequence[Experiment]) -> list[SignalTransform]:
@@ -142,7 +152,9 @@ def _transforms(tensor: Tensor, pairs: Sequence[Experiment]) -> list[SignalTrans
     by_assay = {entry.assay: TRANSFORMS[entry.transform] for entry in tensor.manifest.experiments}
     unknown = sorted({pair.assay for pair in pairs} - by_assay.keys())
     if unknown:
-        raise DataError(f"{tensor.path} has no experiment of assay {unknown[0]}, so that its unit is not known")
+        raise DataError(
+            f"{tensor.path} has no experiment of assay {unknown[0]}, so that its unit is not known"
+        )
     return [by_assay[pair.assay] for pair in pairs]
 
 
@@ -163,7 +175,9 @@ def _impute_group(pairs: tuple[Experiment, ...], shared: tuple[Path, Path, Path]
     with ExitStack() as undo:
         writers = {}
         for index in todo:
-            writer = BigWigWriter(output / track_name(pairs[index]), lengths, bin_size=tensor.manifest.bin_size)
+            writer = BigWigWriter(
+                output / track_name(pairs[index]), lengths, bin_size=tensor.manifest.bin_size
+            )
             undo.callback(writer.discard)
             writers[index] = writer
         for name in tensor.shard_names:

@@ -91,7 +91,9 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, re
         groups[track.experiment].append(index)
     pairs = sorted(groups)
     columns = [
-        SignalSource(":".join(pair), tuple(probes[i].path for i in groups[pair]), tracks[groups[pair][0]].transform)
+        SignalSource(
+            ":".join(pair), tuple(probes[i].path for i in groups[pair]), tracks[groups[pair][0]].transform
+        )
         for pair in pairs
     ]
     plans = plan_shards(
@@ -152,7 +154,13 @@ def _describe(
 
     def state(track: Track) -> list[object]:
         stat = None if track.is_url else Path(track.path).stat()
-        return [*track.experiment, track.path, track.transform, stat and stat.st_size, stat and stat.st_mtime_ns]
+        return [
+            *track.experiment,
+            track.path,
+            track.transform,
+            stat and stat.st_size,
+            stat and stat.st_mtime_ns,
+        ]
 
     return {
         "command": "ingest",

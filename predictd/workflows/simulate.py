@@ -10,7 +10,15 @@ from typing import Literal
 
 import numpy as np
 
-from predictd.constants import BIN_SIZE, MANIFEST, MAX_OPEN_TRACKS, MAX_SHARD_BINS, MAX_SHARD_VALUES, RUN_JSON, TRACKS_TSV
+from predictd.constants import (
+    BIN_SIZE,
+    MANIFEST,
+    MAX_OPEN_TRACKS,
+    MAX_SHARD_BINS,
+    MAX_SHARD_VALUES,
+    RUN_JSON,
+    TRACKS_TSV,
+)
 from predictd.engine import Engine
 from predictd.errors import OutputError
 from predictd.io.bigwig import BigWigWriter
@@ -185,7 +193,9 @@ def _write_tensor(
     tensor = output / name
     if (tensor / MANIFEST).exists():
         return
-    entries = engine.map(_make_shard, place.plan(len(pairs)), (tensor, tuple(pairs), simulation, place), label=name)
+    entries = engine.map(
+        _make_shard, place.plan(len(pairs)), (tensor, tuple(pairs), simulation, place), label=name
+    )
     Manifest(
         genome=GenomeEntry.of(place.genome),
         bin_size=place.bin_size,

@@ -196,7 +196,9 @@ def _rank(settings: TrainSettings, n_train: int) -> int:
         return settings.rank
     rank = default_rank(n_train)
     if rank < DEFAULT_RANK:
-        log.warning("%d training experiments carry no rank of %d: using --rank %d", n_train, DEFAULT_RANK, rank)
+        log.warning(
+            "%d training experiments carry no rank of %d: using --rank %d", n_train, DEFAULT_RANK, rank
+        )
     return rank
 
 
@@ -223,7 +225,9 @@ def _problem(
 
 def _refit(problem: SgdProblem, tensor: Tensor, schedule: tuple[Stage, ...]) -> SgdProblem:
     """The same descent on all experiments: the schedule that served the search decides when to stop."""
-    return replace(problem, train=tuple(sorted(tensor.experiments)), valid=(), schedule=schedule, phase="refit")
+    return replace(
+        problem, train=tuple(sorted(tensor.experiments)), valid=(), schedule=schedule, phase="refit"
+    )
 
 
 def _lengthened(schedule: list[list[float]], factor: float) -> tuple[Stage, ...]:
