@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from predictd.errors import ConfigError
 
@@ -52,17 +52,53 @@ class SgdSettings(Settings):
     max_restores: int = Field(3, ge=0)
 
 
-class TrainSettings(Settings):
-    """What `predictd train` fits."""
+class AlsSettings(Settings):
+    """Sweeps on the second moments, for the solvers als and em."""
 
-    solver: Literal["sgd"] = "sgd"
-    rank: int | None = Field(None, ge=1, description="L; None: 100, lowered to what the experiments carry")
-    regularisation: float = Field(1e-3, ge=0, alias="lambda", description="λ = λ_C = λ_A")
-    lambda_g: float = Field(1.0, gt=0, description="λ_G")
-    predictd_constants: bool = Field(False, description="the paper's own penalties instead of λ and λ_G")
+    starts: int = Field(3, ge=1, description="random starts; the best after `start_sweeps` goes on")
+    start_sweeps: int = Field(20, ge=1)
+    max_sweeps: int = Field(500, ge=1)
+    tolerance: float = Field(1e-6, ge=0, description="relative change of the objective that ends a descent")
+    evaluate_every: int = Field(5, ge=1, description="sweeps between two evaluations")
+    patience: int = Field(40, ge=1, description="stop when the best evaluation is so many sweeps old")
+
+
+class TrainSettings(Settings):
+    """What `predictd train` and `predictd cv` fit."""
+
+    solver: Literal["sgd", "als", "em"] = "sgd"
+    rank: int | Literal["auto"] = Field("auto", description="L; auto: chosen on validation experiments")
+    regularisation: float | Literal["auto"] = Field(
+        "auto",
+        alias="lambda",
+        description="λ of the objective, or the prior's strength for em; auto: chosen, too",
+    )
+    lambda_g: float = Field(3.0, gt=0, description="λ_G of sgd and als; em estimates it")
+    predictd_constants: bool = Field(False, description="sgd: the paper's own penalties instead of λ and λ_G")
     sgd: SgdSettings = SgdSettings()
+    als: AlsSettings = AlsSettings()
 
     model_config = ConfigDict(populate_by_name=True)
+
+    @field_validator("rank")
+    @classmethod
+    def _rank_is_positive(cls, rank: int | str) -> int | str:
+        if isinstance(rank, int) and rank < 1:
+            raise ValueError("a rank is at least 1")
+        return rank
+
+    @field_validator("regularisation")
+    @classmethod
+    def _penalty_is_not_negative(cls, penalty: float | str) -> float | str:
+        if isinstance(penalty, float) and penalty < 0:
+            raise ValueError("a penalty is at least 0")
+        return penalty
+
+    @model_validator(mode="after")
+    def _constants_belong_to_sgd(self) -> TrainSettings:
+        if self.predictd_constants and self.solver != "sgd":
+            raise ValueError("predictd_constants are penalties of the solver sgd; add --solver sgd")
+        return self
 
 
 class Config(Settings):

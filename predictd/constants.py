@@ -11,8 +11,12 @@ MODEL_VERSION: Final = 1
 CHECKPOINT_FORMAT: Final = "predictd-checkpoint"
 CHECKPOINT_VERSION: Final = 1
 
+MOMENTS_FORMAT: Final = "predictd-moments"
+MOMENTS_VERSION: Final = 1
+
 MANIFEST: Final = "manifest.json"
 SHARDS: Final = "shards"
+MOMENTS: Final = "moments.h5"
 RUN_JSON: Final = "run.json"
 TRACKS_TSV: Final = "tracks.tsv"
 # What stands beside or inside an output while it is not whole.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _received: signal.Signals | None = None
 
 
@@ -30,7 +30,7 @@ def catching() -> Iterator[None]:
     """Turn the stop signals into requests while the block runs; only for the main thread."""
     global _received
     _received = None
-    previous = {number: signal.signal(number, _note) for number in _SIGNALS}
+    previous = {number: signal.signal(number, _note) for number in SIGNALS}
     try:
         yield
     finally:

@@ -30,7 +30,13 @@ def record() -> RunRecord:
 def run_predictd(*arguments: object, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
     """Run the installed command line as a user would, in a directory that has no predictd/ of its own."""
     return subprocess.run(
-        [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-m", "predictd", *map(str, arguments)],
+        [
+            sys.executable,
+            "-P" if sys.version_info >= (3, 11) else "-s",
+            "-m",
+            "predictd",
+            *map(str, arguments),
+        ],
         cwd=cwd,
         capture_output=True,
         text=True,

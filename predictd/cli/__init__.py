@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from importlib import import_module
 
 import click
@@ -68,6 +69,6 @@ def main() -> None:
         sys.exit(130)
     except PredictdError as err:
         if logging.getLogger("predictd").isEnabledFor(logging.DEBUG):
-            raise
+            traceback.print_exc()
         print(f"predictd: error: {err}", file=sys.stderr)
         sys.exit(err.exit_code)

@@ -35,12 +35,12 @@ def command(tensor: Path, as_json: bool, check: bool, engine_name: str, workers:
         f"{contents['complete_bins'] / contents['bins']:.1%} complete, in {contents['shards']} shards "
         f"({contents['bytes'] / 1e6:.1f} MB, {contents['dtype']})\n"
     )
-    width = max(len(e["cell_type"]) for e in contents["experiments"])
-    wide = max(len(e["assay"]) for e in contents["experiments"])
-    click.echo(f"{'cell type':{max(width, 9)}}  {'assay':{wide}}  transform  observed   mean     sd    max")
+    width = max(len("cell type"), *(len(e["cell_type"]) for e in contents["experiments"]))
+    wide = max(len("assay"), *(len(e["assay"]) for e in contents["experiments"]))
+    click.echo(f"{'cell type':{width}}  {'assay':{wide}}  transform  observed   mean     sd    max")
     for e in contents["experiments"]:
         numbers = "  ".join("    ." if e[key] is None else f"{e[key]:5.2f}" for key in ("mean", "sd", "max"))
         click.echo(
-            f"{e['cell_type']:{max(width, 9)}}  {e['assay']:{wide}}  {e['transform']:9}  {e['observed']:8.1%}  "
+            f"{e['cell_type']:{width}}  {e['assay']:{wide}}  {e['transform']:9}  {e['observed']:8.1%}  "
             f"{numbers}"
         )

@@ -7,9 +7,11 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,7 @@ from predictd.progress import progress_bar
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _POLL_SECONDS = 0.2
+_spawning = threading.Lock()
 
 
 class LocalEngine(Engine):
@@ -47,9 +50,16 @@ class LocalEngine(Engine):
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or usable_cpus()
+        self._context = _WorkerContext()
         self._pool: ProcessPoolExecutor | None = None
 
     def map(self, task: Task[Result], keys: Sequence[Key], shared: Any, *, label: str = "") -> list[Result]:
+        return self._map(task, keys, shared, label, task.__name__)
+
+    def _map(
+        self, task: Task[Result], keys: Sequence[Key], shared: Any, label: str, name: str
+    ) -> list[Result]:
+        """`map`, with the name of the task in messages."""
         results: list[Any] = [None] * len(keys)
         running: dict[Future[Result], int] = {}
         waiting = iter(range(len(keys)))
@@ -67,9 +77,20 @@ class LocalEngine(Engine):
                         break
                     done, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
                     for future in done:
-                        index = running.pop(future)
-                        results[index] = self._result(future, task, keys[index])
+                        results[running[future]] = future.result()
+                        del running[future]
                         bar.update()
+            except BrokenProcessPool as err:
+                at_work = [keys[index] for index in sorted(running.values())]
+                self._kill()
+                raise WorkerError(
+                    f"a worker process died in {name} (at work: {_some(at_work)}): it was killed, ran out of "
+                    "memory or could not write; run the command again to go on, with fewer --workers if memory "
+                    "is short"
+                ) from err
+            except KeyboardInterrupt:
+                self._kill()
+                raise
             finally:
                 wait(running)
         if interrupt.requested():
@@ -83,9 +104,8 @@ class LocalEngine(Engine):
         if not ordered:
             raise ValueError("nothing to sum: no keys")
         ranges = subtrees(len(ordered), 4 * self.workers)
-        sums = self.map(
-            _sum_subtree, [ordered[start:stop] for start, stop in ranges], (task, shared), label=label
-        )
+        parts = [ordered[start:stop] for start, stop in ranges]
+        sums = self._map(_sum_subtree, parts, (task, shared), label, task.__name__)
         by_range = dict(zip(ranges, sums, strict=True))
         return _join(by_range, 0, len(ordered))
 
@@ -103,6 +123,12 @@ class LocalEngine(Engine):
 
         with one_blas_thread(), ThreadPoolExecutor(self.workers, thread_name_prefix="predictd") as pool:
             futures = [pool.submit(work, rank) for rank in range(self.workers)]
+            try:
+                wait(futures)
+            except KeyboardInterrupt:
+                # Threads cannot be killed; none goes on beyond its next exchange.
+                meeting.barrier.abort()
+                raise
         errors = [error for future in futures if (error := future.exception()) is not None]
         for error in sorted(errors, key=lambda error: isinstance(error, threading.BrokenBarrierError)):
             raise error
@@ -114,48 +140,76 @@ class LocalEngine(Engine):
             self._pool = None
 
     def _submit(self, task: Task[Result], key: Key, shared: Any) -> Future[Result]:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                self.workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
-            )
-        with _inherited_environment():
-            return self._pool.submit(_run, task, key, shared)
-
-    def _result(self, future: Future[Result], task: Task[Result], key: Key) -> Result:
         try:
-            return future.result()
-        except BrokenProcessPool as err:
-            self._pool = None
-            raise WorkerError(
-                f"a worker process died in {task.__name__} (about {_short(key)}): it was killed, ran out of memory or "
-                "could not write; run the command again to go on, with fewer --workers if memory is short"
-            ) from err
+            if self._pool is None:
+                with _inherited():
+                    self._pool = ProcessPoolExecutor(
+                        self.workers, mp_context=self._context, initializer=_start_worker
+                    )
+            with _inherited():
+                return self._pool.submit(_run, task, key, shared)
+        except BrokenProcessPool:
+            # A worker has died since the last task: where it had nothing to do, nothing is lost.
+            self._kill()
+            return self._submit(task, key, shared)
+
+    def _kill(self) -> None:
+        """End the workers whatever they do; the next task starts new ones."""
+        for process in self._context.started:
+            if process.is_alive():
+                process.kill()
+        self._context.started.clear()
+        self._pool = None
 
 
-class _inherited_environment:
-    """What spawned workers find in their environment: one BLAS thread, and no folder before the installed package."""
+class _WorkerProcess(SpawnProcess):
+    """A process that ignores the stop signals, so that only a kill ends it against its will."""
 
-    _lock = threading.Lock()
+    def terminate(self) -> None:
+        self.kill()
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        wanted = {"PYTHONSAFEPATH": "1", **dict.fromkeys(_THREAD_VARIABLES, "1")}
-        self._saved = {name: os.environ.get(name) for name in wanted}
+
+class _WorkerContext(SpawnContext):
+    """Starts workers, and knows them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[_WorkerProcess] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> _WorkerProcess:  # type: ignore[override]
+        process = _WorkerProcess(*args, **kwargs)
+        self.started.append(process)
+        return process
+
+
+@contextmanager
+def _inherited() -> Iterator[None]:
+    """What processes inherit that are started meanwhile.
+
+    One BLAS thread, no folder before the installed package, and stop signals held back: they would end a process
+    that has not got as far as ignoring them, multiprocessing's resource tracker among them.
+    """
+    wanted = {"PYTHONSAFEPATH": "1", **dict.fromkeys(_THREAD_VARIABLES, "1")}
+    with _spawning:
+        saved = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
-
-    def __exit__(self, *error: object) -> None:
-        for name, value in self._saved.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        self._lock.release()
+        held_back = signal.pthread_sigmask(signal.SIG_BLOCK, interrupt.SIGNALS)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
+            for name, value in saved.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 def _start_worker() -> None:
     """In a fresh worker: leave stop signals to the parent, and end with it."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in interrupt.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupt.SIGNALS)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -173,7 +227,9 @@ def _run(task: Task[Result], key: Key, shared: Any) -> Result:
     except PredictdError:
         raise
     except Exception as err:
-        raise WorkerError(f"{task.__name__} failed at {_short(key)}: {type(err).__name__}: {err}") from err
+        raise WorkerError(
+            f"{task.__name__} failed at {_short(key)}: {type(err).__name__}: {_one_line(err)}"
+        ) from err
 
 
 def _sum_subtree(keys: list[Key], task_and_shared: tuple[Task[Array], Any]) -> Array:
@@ -190,9 +246,18 @@ def _join(sums: dict[tuple[int, int], Array], start: int, stop: int) -> Array:
     return left
 
 
+def _one_line(value: object) -> str:
+    return " ".join(str(value).split())
+
+
 def _short(key: Key) -> str:
-    text = str(key)
+    text = _one_line(key)
     return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _some(keys: Sequence[Key]) -> str:
+    shown = ", ".join(_short(key) for key in keys[:3])
+    return shown + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
 class _Meeting:
@@ -214,8 +279,6 @@ class _ThreadCommunicator:
         self.bytes_sent = 0
 
     def allgather(self, array: Array) -> Array:
-        if self.size == 1:
-            return np.array(array)[np.newaxis]
         self._meeting.slots[self.rank] = array
         self._meeting.barrier.wait()
         gathered = np.stack([slot for slot in self._meeting.slots if slot is not None])

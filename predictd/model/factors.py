@@ -155,8 +155,11 @@ class CPModel:
             [str(x) for x in arrays[key]] for key in ("cell_types", "assays", "train")
         )
         c, a, p, q = (np.asarray(arrays[key], dtype=np.float64) for key in ("C", "A", "p", "q"))
-        if c.shape != (len(cell_types), c.shape[-1]) or a.shape != (len(assays), c.shape[-1]):
+        if c.ndim != 2 or c.shape[0] != len(cell_types) or a.shape != (len(assays), c.shape[1]):
             raise ValueError("factors and names do not belong together")
+        mu, lambda_g = (float(arrays[key]) for key in ("mu", "lambda_G"))
+        if not (np.isfinite(mu) and 0 < lambda_g < np.inf):
+            raise ValueError("mu and lambda_G must be finite, lambda_G positive")
         if (
             p.shape != c.shape[:1]
             or q.shape != a.shape[:1]
@@ -170,8 +173,8 @@ class CPModel:
             a,
             p,
             q,
-            float(arrays["mu"]),
-            float(arrays["lambda_G"]),
+            mu,
+            lambda_g,
             tuple(Experiment.parse(text) for text in train),
         )
 

@@ -131,7 +131,10 @@ class Imputer:
         Monotone map of the predictions, or None.
     completion
         Fills missing inputs, for estimators whose features are the experiments' own values; None: bins with missing
-        inputs stay empty.
+        inputs stay empty, unless there are members.
+    members
+        For an average of imputers: these, each with the columns of its features. In incomplete bins each imputes for
+        itself.
     """
 
     features: tuple[Feature, ...]
@@ -139,12 +142,16 @@ class Imputer:
     affine: AffineMap
     output: OutputMap | None = None
     completion: Completion | None = None
+    members: tuple[tuple[Imputer, npt.NDArray[np.intp]], ...] = ()
 
     def __call__(self, features: Float32) -> Float32:
         """Predict (bins × m) from features (bins × k); bins that cannot be predicted are NaN."""
         if self.completion is not None and np.isnan(features).any():
             features = self.completion.fill(features)
         predicted = self.affine(features)
+        if self.members and (incomplete := np.isnan(features).any(axis=1)).any():
+            parts = [member(features[np.ix_(incomplete, columns)]) for member, columns in self.members]
+            predicted[incomplete] = np.mean(parts, axis=0)
         return predicted if self.output is None else self.output(predicted)
 
     @property

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg.blas import ssyrk
 
 from predictd.constants import BLOCK_BINS
 
 Array = npt.NDArray[np.float64]
 
 
-def moments(signal: npt.NDArray[np.float32]) -> Array:
+def moments(signal: npt.NDArray[np.float32], shift: npt.NDArray[np.float32] | None = None) -> Array:
     """Moments of complete bins.
+
+    Products are taken in float32 over blocks of at most 4096 bins of y − shift, one symmetric product a block, and added up
+    in float64; the shift is undone exactly. The error is below 2e-6 Σ (|d_i| √S_ii)² for any quadratic form d.
 
     Parameters
     ----------
     signal
         float32 (bins × n), without NaN.
+    shift
+        float32 (n,): a constant for each track, near its mean; None: the means of this signal.
 
     Returns
     -------
@@ -28,10 +34,22 @@ def moments(signal: npt.NDArray[np.float32]) -> Array:
     """
     n_bins, n = signal.shape
     total = np.zeros((n + 1, n + 1))
+    if n_bins == 0:
+        return total
+    c = signal.mean(axis=0, dtype=np.float64).astype(np.float32) if shift is None else shift
+    products = np.zeros((n, n), order="F")
+    sums = np.zeros(n)
     for start in range(0, n_bins, BLOCK_BINS):
-        block = np.ones((min(BLOCK_BINS, n_bins - start), n + 1))
-        block[:, :n] = signal[start : start + BLOCK_BINS]
-        total += block.T @ block
+        block = signal[start : start + BLOCK_BINS] - c
+        # The transpose of a C-ordered block is the F-ordered matrix that BLAS wants: no copy is made.
+        products += ssyrk(1.0, block.T, lower=True)
+        sums += block.sum(axis=0, dtype=np.float64)
+    products += np.tril(products, -1).T
+    constants = c.astype(np.float64)
+    cross = np.outer(sums, constants)
+    total[:n, :n] = products + cross + cross.T + n_bins * np.outer(constants, constants)
+    total[n, :n] = total[:n, n] = sums + n_bins * constants
+    total[n, n] = n_bins
     return total
 
 
@@ -54,9 +72,36 @@ def squared_errors(
     float64 (m,)
         (w − u)ᵀ S (w − u) / bins with w padded by the intercept and u the target's unit vector.
     """
-    n = s.shape[0] - 1
-    difference = np.zeros((len(targets), n + 1))
-    difference[:, inputs] = weights
-    difference[:, n] = intercept
+    difference = _padded(s, weights, intercept, inputs)
     difference[np.arange(len(targets)), targets] -= 1.0
-    return np.einsum("ij,ij->i", difference @ s, difference) / s[n, n]
+    return np.einsum("ij,ij->i", difference @ s, difference) / s[-1, -1]
+
+
+def correlations(
+    s: Array, weights: Array, intercept: Array, inputs: npt.NDArray[np.intp], targets: npt.NDArray[np.intp]
+) -> Array:
+    """Pearson correlations of affine predictions with the experiments that they predict, before clipping.
+
+    Parameters are those of `squared_errors`.
+
+    Returns
+    -------
+    float64 (m,)
+        wᵀ S_c u / √(wᵀ S_c w · S_c,ee) with S_c = S − mmᵀ; NaN where the prediction or the experiment is constant.
+    """
+    means = s[-1] / s[-1, -1]
+    centred = s / s[-1, -1] - np.outer(means, means)
+    padded = _padded(s, weights, intercept, inputs)
+    mapped = padded @ centred
+    covariances = mapped[np.arange(len(targets)), targets]
+    variances = np.einsum("ij,ij->i", mapped, padded) * np.diag(centred)[targets]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(variances > 0, covariances / np.sqrt(variances), np.nan)
+
+
+def _padded(s: Array, weights: Array, intercept: Array, inputs: npt.NDArray[np.intp]) -> Array:
+    """Weights over all experiments and the constant: (m × n+1)."""
+    padded = np.zeros((len(weights), len(s)))
+    padded[:, inputs] = weights
+    padded[:, -1] = intercept
+    return padded

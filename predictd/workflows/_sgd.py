@@ -339,6 +339,9 @@ class _Worker:
 
     def _model(self, state: _State) -> CPModel:
         rank = self.problem.rank
+        # The last update of a row is seen by no error.
+        if not (np.isfinite(state.cells.values).all() and np.isfinite(state.assays.values).all()):
+            raise self._diverged()
         return CPModel(
             cell_types=tuple(self.cell_types),
             assays=tuple(self.assays),
@@ -354,7 +357,10 @@ class _Worker:
     def _validation_mse(self) -> float:
         """Mean over the validation experiments of the closed form's error on the sample, the first worker's word."""
         n, m = len(self.problem.train), len(self.problem.valid)
-        left, solution, intercept = self._model(self.state).affine(self.problem.valid)
+        try:
+            left, solution, intercept = self._model(self.state).affine(self.problem.valid)
+        except np.linalg.LinAlgError as err:
+            raise self._diverged() from err
         errors = squared_errors(self.moments, left @ solution, intercept, np.arange(n), np.arange(n, n + m))
         mse = float(self.comm.allgather(np.array([errors.mean()]))[0, 0])
         if not np.isfinite(mse):

@@ -135,6 +135,8 @@ def evaluate(
         genome.check_intervals(found, f"--{kind}")
     train = _training(run, tensor, pairs)
     make_directory(output.parent)
+    if scratch is not None:
+        make_directory(scratch)
     with record.stage("moments"):
         moments = compute_moments(tensor, engine)
     with TemporaryDirectory(prefix="predictd-", dir=scratch) as temporary:
@@ -192,7 +194,8 @@ def _run_json(directory: Path) -> dict[str, Any]:
         raise TableError(
             f"{directory / RUN_JSON} cannot be read: {err}; remove it if the tracks are not predictd's"
         ) from err
-    return value if isinstance(value, dict) else {}
+    ours = isinstance(value, dict) and isinstance(value.get("results"), dict)
+    return value if ours and isinstance(value.get("train"), list) else {}
 
 
 def _tensor(directory: Path, given: Path | None, run: dict[str, Any]) -> Tensor:
@@ -203,6 +206,10 @@ def _tensor(directory: Path, given: Path | None, run: dict[str, Any]) -> Tensor:
         raise TensorFormatError(
             f"{directory} does not say which bins to compare: name a tensor with --tensor ('predictd ingest' makes one "
             "from observed tracks)"
+        )
+    if not Path(named).is_dir():
+        raise TensorFormatError(
+            f"{directory} was made from the tensor {named}, which is not there any more: name it with --tensor"
         )
     return Tensor(Path(named))
 

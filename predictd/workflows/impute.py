@@ -13,10 +13,10 @@ import numpy as np
 
 from predictd.constants import MAX_OPEN_TRACKS, RUN_JSON, TRACKS_TSV
 from predictd.engine import Engine
-from predictd.errors import DataError
+from predictd.errors import DataError, OutputError
 from predictd.io.bigwig import BigWigWriter
 from predictd.io.files import sha256_of, write_json
-from predictd.io.partition import Job
+from predictd.io.partition import Job, read_job
 from predictd.io.store import Tensor
 from predictd.io.tables import write_tracks
 from predictd.model.factors import CPModel
@@ -103,6 +103,8 @@ def impute(
     chosen = choose_pairs(pairs, model, tensor)
     _transforms(tensor, chosen)
     checksum = sha256_of(model_path)
+    if read_job(output) is None:
+        _refuse_standing(output, chosen)
     job = Job(
         output,
         {
@@ -138,6 +140,13 @@ def impute(
 def track_name(pair: Experiment) -> str:
     """File name of a pair's imputed track."""
     return f"{pair.file_stem}.bw"
+
+
+def _refuse_standing(output: Path, pairs: Sequence[Experiment]) -> None:
+    """Raise OutputError where a new job would take tracks for its own that another one has made."""
+    for name in (TRACKS_TSV, *map(track_name, pairs)):
+        if (output / name).exists():
+            raise OutputError(f"{output} holds {name} already; remove the directory, or name another")
 
 
 def _groups(pairs: Sequence[Experiment], workers: int) -> list[tuple[Experiment, ...]]:

@@ -1,27 +1,123 @@
-"""The moments pass: one reduction over the shards."""
+"""The moments pass: one reduction over the shards, kept beside the tensor."""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from predictd.constants import MOMENTS, MOMENTS_FORMAT, MOMENTS_VERSION
 from predictd.engine import Engine
+from predictd.errors import DataError, OutputError
+from predictd.io.hdf5 import ForeignFileError, read_arrays, write_arrays
 from predictd.io.store import Tensor
 from predictd.model.moments import moments
+from predictd.pairs import Experiment
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TensorMoments:
+    """Second moments of a tensor.
+
+    Attributes
+    ----------
+    s
+        S = [Y 1]ᵀ[Y 1] over complete bins: float64 (n+1 × n+1).
+    experiments
+        The n experiments in the order of `s`.
+    """
+
+    s: npt.NDArray[np.float64]
+    experiments: tuple[Experiment, ...]
+
+    def columns(self, experiments: tuple[Experiment, ...]) -> npt.NDArray[np.intp]:
+        """Their places in `s`."""
+        place = {experiment: index for index, experiment in enumerate(self.experiments)}
+        return np.array([place[experiment] for experiment in experiments], dtype=np.intp)
 
 
 def compute_moments(tensor: Tensor, engine: Engine) -> npt.NDArray[np.float64]:
-    """S = [Y 1]ᵀ[Y 1] over the complete bins of a tensor: float64 (n+1 × n+1)."""
+    """S = [Y 1]ᵀ[Y 1] over the complete bins of a tensor: float64 (n+1 × n+1).
+
+    Raises
+    ------
+    DataError
+        If no bin is complete.
+    """
+    if tensor.n_complete == 0:
+        raise DataError(
+            f"{tensor.path} has no bin where every experiment has a value; leave out the least covered tracks "
+            f"('predictd info {tensor.path}' lists their coverage)"
+        )
     return engine.reduce(_shard_moments, tensor.shard_names, tensor.path, label="moments")
+
+
+def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> Path:
+    """See that the tensor's moments stand in a file, and return it.
+
+    Parameters
+    ----------
+    tensor, engine
+        What they are of, and what computes them.
+    path
+        The file; None: `moments.h5` beside the manifest. One of the same tensor and experiments is used as it is.
+
+    Raises
+    ------
+    OutputError
+        If the file has to be written and cannot be.
+    """
+    target = path or tensor.path / MOMENTS
+    header = _header(tensor)
+    try:
+        if read_arrays(target, format=MOMENTS_FORMAT, version=MOMENTS_VERSION)[0] == header:
+            return target
+        log.info("%s is of another tensor: made again", target)
+    except FileNotFoundError:
+        pass
+    except ForeignFileError as err:
+        log.warning("%s is made again: %s", target, err)
+    s = compute_moments(tensor, engine)
+    try:
+        write_arrays(target, format=MOMENTS_FORMAT, version=MOMENTS_VERSION, header=header, arrays={"S": s})
+    except OutputError as err:
+        raise OutputError(f"{err} (--moments PATH keeps the moments elsewhere)") from err
+    return target
+
+
+def read_moments(path: Path) -> TensorMoments:
+    """Moments that `ensure_moments` wrote.
+
+    Raises
+    ------
+    OutputError
+        If the file is gone or damaged.
+    """
+    try:
+        header, arrays = read_arrays(path, format=MOMENTS_FORMAT, version=MOMENTS_VERSION)
+        return TensorMoments(arrays["S"], tuple(Experiment.parse(text) for text in header["experiments"]))
+    except (FileNotFoundError, ForeignFileError, KeyError) as err:
+        raise OutputError(
+            f"{path} cannot be read as moments ({err}); remove it and run the command again"
+        ) from err
+
+
+def _header(tensor: Tensor) -> dict[str, object]:
+    return {"tensor": tensor.manifest.checksum, "experiments": [str(e) for e in tensor.experiments]}
 
 
 def _shard_moments(name: str, path: Path) -> npt.NDArray[np.float64]:
     tensor = Tensor(path)
-    n = len(tensor.experiments)
-    total = np.zeros((n + 1, n + 1))
     with tensor.open_shard(name) as shard:
+        with np.errstate(invalid="ignore"):
+            shift = np.nan_to_num(shard.summary[:, 1] / shard.summary[:, 0]).astype(np.float32)
+        total = np.zeros((len(shift) + 1, len(shift) + 1))
         for _, block in shard.blocks():
-            total += moments(block[~np.isnan(block).any(axis=1)])
+            incomplete = np.isnan(block).any(axis=1)
+            total += moments(block[~incomplete] if incomplete.any() else block, shift)
     return total

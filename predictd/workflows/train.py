@@ -25,6 +25,7 @@ from predictd.workflows.folds import read_folds
 log = logging.getLogger(__name__)
 
 DEFAULT_RANK = 100
+DEFAULT_PENALTY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ def choose_fold(tensor: Tensor, folds: Path | None, name: str | None, seed: int)
         return validation_split(tensor.experiments, seed=seed)
     known = read_folds(folds, tensor)
     if name not in known:
-        wanted = f"no fold '{name}'" if name else "several folds: choose one with --fold"
-        raise ConfigError(f"{folds} has {wanted}; they are {', '.join(list(known)[:5])}, …")
+        wanted = f"has no fold '{name}'" if name else "needs --fold: choose one of its folds"
+        shown = ", ".join(list(known)[:5]) + (", …" if len(known) > 5 else "")
+        raise ConfigError(f"{folds} {wanted}; they are {shown}")
     return known[name]
 
 
@@ -115,6 +117,7 @@ def train(
     fold = choose_fold(tensor, folds, fold_name, seed)
     if not fold.valid:
         raise DataError(f"fold {fold.name} has no validation experiments, which decide when to stop")
+    rank = _rank(settings, len(fold.train))
     refit = folds is None
     make_directory(output.parent)
     checkpoint = Checkpoint(output.with_name(f"{output.name}.checkpoint"))
@@ -129,13 +132,12 @@ def train(
             "valid": [str(e) for e in fold.valid],
         }
     )
-    rank = _rank(settings, len(fold.train))
     problem = _problem(tensor, fold, rank, settings, seed, checkpoint.path)
 
     search = checkpoint.load_result()
     if search is None:
         with record.stage("train") as stage:
-            result = _run(engine, problem)
+            result = _run(engine, problem, checkpoint)
             stage.bytes_exchanged = result.bytes_sent * engine.workers
         search = {
             "history": list(result.history),
@@ -147,7 +149,7 @@ def train(
     if refit:
         schedule = _lengthened(search["schedule"], len(tensor.experiments) / len(fold.train))
         with record.stage("refit") as stage:
-            result = _run(engine, _refit(problem, tensor, schedule))
+            result = _run(engine, _refit(problem, tensor, schedule), checkpoint)
             stage.bytes_exchanged = result.bytes_sent * engine.workers
     validation_mse = float(min(search["history"]))
 
@@ -182,12 +184,17 @@ def train(
     return TrainReport(result.model.rank, validation_mse, fold, refit)
 
 
-def _run(engine: Engine, problem: SgdProblem) -> SgdResult:
-    return engine.spmd(descend, [], problem)[0]
+def _run(engine: Engine, problem: SgdProblem, checkpoint: Checkpoint) -> SgdResult:
+    try:
+        return engine.spmd(descend, [], problem)[0]
+    except DataError:
+        # What was saved leads there again, and would stand in the way of the settings that the error asks for.
+        checkpoint.remove()
+        raise
 
 
 def _rank(settings: TrainSettings, n_train: int) -> int:
-    if settings.rank is not None:
+    if settings.rank != "auto":
         if settings.rank >= n_train:
             raise ConfigError(
                 f"rank {settings.rank} is too high for {n_train} training experiments, which determine fewer factors "
@@ -212,7 +219,7 @@ def _problem(
         valid=fold.valid,
         names=tuple(tensor.experiments),
         rank=rank,
-        regularisation=settings.regularisation,
+        regularisation=DEFAULT_PENALTY if settings.regularisation == "auto" else settings.regularisation,
         lambda_g=settings.lambda_g,
         paper_constants=settings.predictd_constants,
         settings=settings.sgd,

@@ -1,0 +1,312 @@
+"""Alternating least squares and EM for the CP model on second moments alone.
+
+With G and r eliminated, a sweep costs O(n²L + nL² + (n_c + n_a)L³), whatever the number of bins: the data enter only through
+S = [Y 1]ᵀ[Y 1]. `CPProblem.genome` solves G in closed form and gives the moments of [G ; r]; `CPProblem.sweep` updates cell
+types, then assays, from them. (Carroll, Pruzansky & Kruskal 1980 compress a tensor along its long mode the same way.)
+
+ALS minimises the penalised objective J. EM maximises the likelihood of probabilistic CP (G ~ N(0, I), noise σ², r flat), for
+which the same equations hold with λ_G = σ² and the posterior covariance V added to the moments; λ is then the strength, a bin,
+of a prior that draws the rows of C and of A towards their means, C_c ~ N(C̄, I/λ). A row that few experiments determine is so
+imputed like the average one, which is what a tensor of few experiments needs; λ = 0 is plain maximum likelihood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve
+
+from predictd.errors import DataError
+from predictd.model.factors import DEAD, CPModel
+from predictd.pairs import Experiment, axes
+
+Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
+# Largest step of the extrapolation, as a share of the last one.
+_MAX_MOMENTUM = 0.95
+# Relative rise of the objective that is rounding, not a failed extrapolation.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Point:
+    """Parameters of cell types and assays.
+
+    Attributes
+    ----------
+    c, a
+        Rows [C_c ; p_c] and [A_a ; q_a]: float64 (n_cells × L+1), (n_assays × L+1).
+    lambda_g
+        λ_G of the closed form; for EM the noise σ².
+    """
+
+    c: Array
+    a: Array
+    lambda_g: float
+
+    def towards(self, earlier: Point, momentum: float) -> Point:
+        """The point beyond this one, as seen from an earlier one; positive λ_G on a logarithmic scale."""
+        return Point(
+            self.c + momentum * (self.c - earlier.c),
+            self.a + momentum * (self.a - earlier.a),
+            self.lambda_g * (self.lambda_g / earlier.lambda_g) ** momentum,
+        )
+
+
+@dataclass(frozen=True)
+class GenomeMoments:
+    """What is known of [G ; r] given the parameters of cell types and assays.
+
+    Attributes
+    ----------
+    point
+        Those parameters, rebalanced.
+    value
+        J for ALS; −2 log-posterior per bin (without constants) for EM.
+    products
+        E [G ; r] [y 1]ᵀ: (L+1 × n+1).
+    squares
+        E [G ; r] [G ; r]ᵀ, for EM with the posterior covariance: (L+1 × L+1).
+    weights
+        [M | −Mo]: [G ; r] = weights · [y ; 1]: (L+1 × n+1).
+    """
+
+    point: Point
+    value: float
+    products: Array
+    squares: Array
+    weights: Array
+
+
+class CPProblem:
+    """Fit of cell types and assays to the moments of training experiments.
+
+    Parameters
+    ----------
+    s
+        (N+1 × N+1) moments of all experiments of a tensor.
+    experiments
+        The N experiments in the order of `s`.
+    train
+        Those that are fitted.
+    regularisation
+        λ = λ_C = λ_A of J; for EM the strength of the prior.
+    em
+        Whether the likelihood is maximised instead of J minimised.
+
+    Raises
+    ------
+    DataError
+        If a cell type or assay has no training experiment, or there is no complete bin.
+    """
+
+    def __init__(
+        self,
+        s: Array,
+        experiments: list[Experiment],
+        train: tuple[Experiment, ...],
+        *,
+        regularisation: float = 0.0,
+        em: bool = False,
+    ) -> None:
+        column = {experiment: index for index, experiment in enumerate(experiments)}
+        n_bins = s[-1, -1]
+        if n_bins < 1:
+            raise DataError("there is no complete bin to learn from")
+        self.cell_types, self.assays = axes(experiments)
+        self.train = train
+        self.regularisation = regularisation
+        self.em = em
+        columns = np.array([*(column[e] for e in train), len(experiments)], dtype=np.intp)
+        self.s: Array = s[np.ix_(columns, columns)] / n_bins
+        self.cells: Index = np.array([self.cell_types.index(e.cell_type) for e in train], dtype=np.intp)
+        self.assay_rows: Index = np.array([self.assays.index(e.assay) for e in train], dtype=np.intp)
+        self.mu = float(self.s[-1, :-1].mean())
+        self._observed = np.zeros((len(self.cell_types), len(self.assays)))
+        self._observed[self.cells, self.assay_rows] = 1.0
+        for names, counts, what in (
+            (self.cell_types, self._observed.sum(axis=1), "cell type"),
+            (self.assays, self._observed.sum(axis=0), "assay"),
+        ):
+            if not counts.all():
+                raise DataError(f"{what} {names[int(np.argmin(counts))]} has no training experiment")
+
+    @property
+    def n(self) -> int:
+        return len(self.train)
+
+    def start(self, rank: int, rng: np.random.Generator, *, lambda_g: float) -> Point:
+        """Random factors of the size of the signal, biases from main effects.
+
+        With G of unit variance the n signals' variance beyond the main effects is spread evenly over the components.
+        """
+        means = self.s[-1, :-1] - self.mu
+        p = _group_means(means, self.cells, len(self.cell_types))
+        q = _group_means(means - p[self.cells], self.assay_rows, len(self.assays))
+        spread = float(np.mean(np.diag(self.s)[:-1] - self.s[-1, :-1] ** 2))
+        scale = (max(spread, DEAD) / rank) ** 0.25
+        c = np.column_stack([rng.normal(0.0, scale, (len(self.cell_types), rank)), p])
+        a = np.column_stack([rng.normal(0.0, scale, (len(self.assays), rank)), q])
+        return Point(c, a, 0.5 * spread if self.em else lambda_g)
+
+    def genome(self, point: Point) -> GenomeMoments:
+        """Solve [G ; r] in closed form, rebalance (ALS), and take its moments."""
+        z, o = self._design(point)
+        rank = len(z) - 1
+        k = z @ z.T
+        k[np.arange(rank), np.arange(rank)] += point.lambda_g
+        factor = cho_factor(k, lower=True)
+        solution = cho_solve(factor, z)
+        weights = np.column_stack([solution, -solution @ o])
+        products = weights @ self.s
+        squares = products @ weights.T
+        centred = products[:, :-1] - np.outer(products[:, -1], o)
+        # (y − o)ᵀ(I − Zᵀ K⁻¹ Z)(y − o): squared errors and the penalty of G at its best.
+        energy = self._total(o) - float(np.einsum("ij,ij->", z, centred))
+        if self.em:
+            log_k = 2.0 * float(np.log(np.diag(factor[0])).sum())
+            value = (self.n - rank - 1) * np.log(point.lambda_g) + log_k + energy / point.lambda_g
+            value += self.regularisation * (_spread(point.c[:, :-1]) + _spread(point.a[:, :-1]))
+            squares = squares + point.lambda_g * cho_solve(factor, np.eye(rank + 1))
+            return GenomeMoments(point, value, products, squares, weights)
+        return self._rebalanced(point, energy, products, squares, weights)
+
+    def sweep(self, genome: GenomeMoments) -> Point:
+        """Update cell types, then assays, then (EM) the noise."""
+        point = genome.point
+        c = self._rows(genome, point.c, point.a, self.cells, self.assay_rows, self._observed)
+        a = self._rows(genome, point.a, c, self.assay_rows, self.cells, self._observed.T)
+        moved = Point(c, a, point.lambda_g)
+        return replace(moved, lambda_g=self._noise(genome, moved)) if self.em else moved
+
+    def model(self, point: Point) -> CPModel:
+        """The model at a point."""
+        return CPModel(
+            cell_types=tuple(self.cell_types),
+            assays=tuple(self.assays),
+            c=point.c[:, :-1],
+            a=point.a[:, :-1],
+            p=point.c[:, -1],
+            q=point.a[:, -1],
+            mu=self.mu,
+            lambda_g=point.lambda_g,
+            train=self.train,
+        )
+
+    # -- pieces ---------------------------------------------------------------------------------------------------
+
+    def _design(self, point: Point) -> tuple[Array, Array]:
+        """Z (L+1 × n), columns [C_c ∘ A_a ; 1], and o = μ + p_c + q_a (n,)."""
+        c, a = point.c[self.cells], point.a[self.assay_rows]
+        z = (c * a).T
+        z[-1] = 1.0
+        return z, self.mu + c[:, -1] + a[:, -1]
+
+    def _total(self, o: Array) -> float:
+        """E ‖y − o‖²."""
+        return float(np.trace(self.s[:-1, :-1]) - 2 * o @ self.s[-1, :-1] + o @ o)
+
+    def _rebalanced(
+        self, point: Point, energy: float, products: Array, squares: Array, weights: Array
+    ) -> GenomeMoments:
+        """Scale each component so that λ‖c_l‖² = λ‖a_l‖² = λ_G E g_l²: the cheapest way to write the same product."""
+        penalty = self.regularisation
+        c_size, a_size = (np.linalg.norm(rows[:, :-1], axis=0) for rows in (point.c, point.a))
+        g_size = np.sqrt(np.maximum(np.diag(squares)[:-1], 0.0))
+        value = energy + penalty * float(c_size @ c_size + a_size @ a_size)
+        if penalty == 0.0:
+            return GenomeMoments(point, value, products, squares, weights)
+        alive = np.minimum(np.minimum(c_size, a_size), g_size) > DEAD
+        sizes = [np.where(alive, size, 1.0) for size in (c_size, a_size, g_size)]
+        weight = np.sqrt([penalty, penalty, point.lambda_g])
+        common = np.cbrt(np.prod([w * size for w, size in zip(weight, sizes, strict=True)], axis=0))
+        c_scale, a_scale, g_scale = (
+            np.append(np.where(alive, common / (w * size), 1.0), 1.0)
+            for w, size in zip(weight, sizes, strict=True)
+        )
+        return GenomeMoments(
+            Point(point.c * c_scale, point.a * a_scale, point.lambda_g),
+            value,
+            products * g_scale[:, np.newaxis],
+            squares * np.outer(g_scale, g_scale),
+            weights * g_scale[:, np.newaxis],
+        )
+
+    def _rows(
+        self,
+        genome: GenomeMoments,
+        rows: Array,
+        others: Array,
+        row_of: Index,
+        other_of: Index,
+        observed: Array,
+    ) -> Array:
+        """Least squares for the rows of one mode given those of the other.
+
+        (M1 ∘ Σ_a d_a d_aᵀ + λD) [C_c ; p_c] = Σ_a d_a ∘ (E[[G;1] y_ca] − (μ + q_a) E[G;1] − E[[G;1] r]), with
+        d_a = [A_a ; 1] and M1 = E [G;1][G;1]ᵀ; the same with cell types and assays exchanged. For EM λ is σ² times the
+        prior's strength, and λ C̄ is added on the right.
+        """
+        products, squares = genome.products, genome.squares
+        rank = len(squares) - 1
+        ones = np.append(products[:-1, -1], 1.0)
+        m1 = np.empty_like(squares)
+        m1[:-1, :-1] = squares[:-1, :-1]
+        m1[-1], m1[:, -1] = ones, ones
+        with_r = np.append(squares[:-1, -1], products[-1, -1])
+        with_y = np.vstack([products[:-1, :-1], self.s[-1:, :-1]])
+        d = others.copy()
+        d[:, -1] = 1.0
+        offsets = self.mu + others[other_of, -1]
+        right = d[other_of] * (with_y - np.outer(ones, offsets) - with_r[:, np.newaxis]).T
+        target = np.zeros((len(observed), rank + 1))
+        np.add.at(target, row_of, right)
+        outer = (d[:, :, np.newaxis] * d[:, np.newaxis, :]).reshape(len(d), -1)
+        systems = (observed @ outer).reshape(-1, rank + 1, rank + 1) * m1
+        penalty = self.regularisation
+        if self.em:
+            penalty *= genome.point.lambda_g
+            target[:, :-1] += penalty * rows[:, :-1].mean(axis=0)
+        systems[:, np.arange(rank), np.arange(rank)] += penalty
+        return np.linalg.solve(systems, target[:, :, np.newaxis])[:, :, 0]
+
+    def _noise(self, genome: GenomeMoments, point: Point) -> float:
+        """σ² at which the expected complete-data likelihood is highest."""
+        z, o = self._design(point)
+        products = genome.products
+        cross = np.einsum("ij,ij->", z, products[:, :-1] - np.outer(products[:, -1], o))
+        fit = np.einsum("ij,ij->", z @ z.T, genome.squares)
+        return max(float(self._total(o) - 2 * cross + fit) / self.n, DEAD)
+
+
+def descend(problem: CPProblem, start: Point) -> Iterator[GenomeMoments]:
+    """Sweep on and on with extrapolation; the objective of what is yielded never rises.
+
+    x ← x_k + β (x_k − x_{k−1}) with β = min(0.95, k/(k+3)); where the objective rose, back to x_k and k from 0.
+    """
+    current = previous = start
+    last = np.inf
+    k = 0
+    while True:
+        momentum = min(_MAX_MOMENTUM, k / (k + 3))
+        genome = problem.genome(current.towards(previous, momentum))
+        if k and genome.value > last + _ROUNDING * abs(last):
+            k = 0
+            genome = problem.genome(current)
+        last = genome.value
+        yield genome
+        k += 1
+        previous, current = current, problem.sweep(genome)
+
+
+def _spread(factors: Array) -> float:
+    """Sum of squared distances of rows from their mean."""
+    return float(np.square(factors - factors.mean(axis=0)).sum())
+
+
+def _group_means(values: Array, groups: Index, n_groups: int) -> Array:
+    sums = np.bincount(groups, weights=values, minlength=n_groups)
+    return np.asarray(sums / np.maximum(np.bincount(groups, minlength=n_groups), 1))

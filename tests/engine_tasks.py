@@ -1,0 +1,209 @@
+"""Tasks and programs for the tests of engines, and a process that runs them to be signalled.
+
+Workers import tasks by name, so that they stand in a module of their own, whose folder is on the path.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from predictd import interrupt
+from predictd.engine import Communicator, LocalEngine
+from predictd.errors import DataError, Interrupted
+
+DEADLINE_SECONDS = 60.0
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Poll until something holds; an error after the deadline."""
+    end = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited in vain for {what}")
+        time.sleep(0.005)
+
+
+# -- tasks ------------------------------------------------------------------------------------------------------------
+
+
+def power(key: int, shared: int) -> int:
+    return key**shared
+
+
+def fail_at(key: int, shared: tuple[int, Exception]) -> int:
+    if key == shared[0]:
+        raise shared[1]
+    return key
+
+
+def fail(key: Any, shared: str) -> None:
+    raise ValueError(shared)
+
+
+def refuse(key: int, shared: None) -> None:
+    raise DataError("cell type C7 has no training experiment; name another")
+
+
+def die(key: int, shared: tuple[int, str]) -> int:
+    """End the worker at one key, as the system's memory killer or a crash in native code does."""
+    victim, how = shared
+    if key == victim:
+        if how == "exit":
+            os._exit(3)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return key
+
+
+def blas_threads(key: int, shared: None) -> list[int]:
+    np.ones((64, 64)) @ np.ones((64, 64))
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def environment(key: str, shared: None) -> str | None:
+    return os.environ.get(key)
+
+
+def path_of_predictd(key: int, shared: None) -> str:
+    import predictd
+
+    return str(predictd.__file__)
+
+
+def meet(key: int, shared: tuple[Path, int]) -> int:
+    """Return this process's number once so many tasks are at work at the same time."""
+    folder, wanted = shared
+    (folder / f"met-{key}").touch()
+    wait_until(lambda: len(list(folder.glob("met-*"))) >= wanted, f"{wanted} tasks at once")
+    return os.getpid()
+
+
+def touch(key: str, shared: Path) -> None:
+    (shared / key).touch()
+
+
+def ill_conditioned(key: int, shared: tuple[int, int]) -> np.ndarray:
+    """Values of any magnitude and sign, so that another order of adding them gives other bits."""
+    rng = np.random.default_rng([7, key])
+    return rng.normal(size=shared) * 10.0 ** rng.uniform(-12, 12, shared)
+
+
+def blas_threads_as_array(key: int, shared: None) -> np.ndarray:
+    return np.array(blas_threads(key, None))
+
+
+def leave_mark(key: int, folder: Path) -> int:
+    """Say that the task has begun and in which process, wait for leave to go on, and say that it is done."""
+    (folder / f"begun-{key}").write_text(str(os.getpid()))
+    wait_until((folder / "go").exists, "leave to go on")
+    (folder / f"done-{key}").touch()
+    return key
+
+
+# -- programs ---------------------------------------------------------------------------------------------------------
+
+
+def describe(comm: Communicator, keys: Sequence[str], shared: dict[str, int]) -> tuple[Any, ...]:
+    return comm.rank, comm.size, list(keys), dict(shared)
+
+
+def exchange(comm: Communicator, keys: Sequence[Any], shared: int) -> np.ndarray:
+    """Gather an array again and again, and change it as soon as it has been gathered."""
+    own = np.empty((2, 3), np.float32)
+    seen = []
+    for step in range(shared):
+        own[:] = 100 * step + comm.rank
+        seen.append(comm.allgather(own))
+        own[:] = -1
+    assert comm.bytes_sent == shared * 24 * (comm.size - 1)
+    return np.stack(seen)
+
+
+def gather_kinds(comm: Communicator, keys: Sequence[Any], shared: None) -> list[np.ndarray]:
+    return [
+        comm.allgather(np.array(value))
+        for value in ([comm.rank > 0, True], comm.rank, np.zeros((0, 4)), [1 << 60, -comm.rank])
+    ]
+
+
+def all_arrived(comm: Communicator, keys: Sequence[Any], shared: Path) -> int:
+    """Count who has come to the barrier by the time that it opens."""
+    (shared / f"rank-{comm.rank}").touch()
+    comm.barrier()
+    return len(list(shared.glob("rank-*")))
+
+
+def fail_alone(comm: Communicator, keys: Sequence[Any], shared: Exception) -> None:
+    """The last worker fails while the others wait for it."""
+    comm.barrier()
+    if comm.rank == comm.size - 1:
+        raise shared
+    comm.allgather(np.zeros(1))
+    raise AssertionError("gathered without the failed worker")
+
+
+def blas_threads_inside(comm: Communicator, keys: Sequence[Any], shared: None) -> list[int]:
+    comm.barrier()
+    return blas_threads(0, None)
+
+
+def never_ending(comm: Communicator, keys: Sequence[Any], shared: Path) -> None:
+    (shared / f"begun-{comm.rank}").write_text(str(os.getpid()))
+    while True:
+        comm.allgather(np.zeros(1))
+        time.sleep(0.001)
+
+
+# -- a process to be signalled ----------------------------------------------------------------------------------------
+
+
+def run_map(folder: Path) -> None:
+    """Map over five keys with two workers, as a command does; stop signals are turned into requests."""
+
+    def tell() -> None:
+        wait_until(interrupt.requested, "a signal")
+        (folder / "asked").touch()
+
+    threading.Thread(target=tell, daemon=True).start()
+    try:
+        with interrupt.catching(), LocalEngine(2) as engine:
+            engine.map(leave_mark, list(range(5)), folder)
+    except Interrupted as err:
+        print(err)
+        sys.exit(err.exit_code)
+
+
+def run_spmd(folder: Path) -> None:
+    with interrupt.catching(), LocalEngine(2) as engine:
+        engine.spmd(never_ending, [], folder)
+
+
+def run_under_fire(folder: Path) -> None:
+    """Start workers while signals rain on the whole process group, as when a job is told to end."""
+    signal.signal(signal.SIGUSR1, lambda number, frame: None)
+    done = threading.Event()
+
+    def fire() -> None:
+        while not done.is_set():
+            os.killpg(0, signal.SIGUSR1)
+            time.sleep(0.001)
+
+    with LocalEngine(2) as engine:
+        threading.Thread(target=fire, daemon=True).start()
+        try:
+            print(engine.map(power, [2, 3, 4], 2))
+        finally:
+            done.set()
+
+
+if __name__ == "__main__":
+    {"map": run_map, "spmd": run_spmd, "fire": run_under_fire}[sys.argv[1]](Path(sys.argv[2]))
