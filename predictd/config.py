@@ -141,8 +141,10 @@ def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> C
 def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and isinstance(merged.get(key, {}), dict):
             merged[key] = _overlay(merged.get(key, {}), value)
+        elif isinstance(value, dict):
+            continue  # The file has a value where a group belongs: left there to be refused.
         elif value is not None:
             merged[key] = value
     return merged

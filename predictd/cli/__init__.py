@@ -18,6 +18,7 @@ from predictd.errors import PredictdError
 
 # One line of help a command, so that listing them imports none.
 COMMANDS = {
+    "cv": "Cross-validate: train every fold, score every experiment.",
     "demo": "Run the whole job on a small simulated genome.",
     "doctor": "Show versions, CPUs, BLAS threads and what engines could run here.",
     "evaluate": "Score imputed tracks against observed ones.",

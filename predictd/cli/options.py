@@ -24,6 +24,46 @@ OUTPUT_FILE = click.option("-o", "--output", type=PATH, required=True, help="Fil
 OUTPUT_DIRECTORY = click.option("-o", "--output", type=PATH, required=True, help="Directory to write.")
 
 
+class NumberOrAuto(click.ParamType):
+    """A number of some type within limits, or the word `auto`."""
+
+    def __init__(self, number: click.ParamType) -> None:
+        self.number = number
+        self.name = f"{number.name}|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "auto" else self.number.convert(value, param, ctx)
+
+
+def fitting(function: Decorated) -> Decorated:
+    """What a model is fitted with: --solver, --rank, --lambda, --predictd-constants, --moments."""
+    for option in (
+        click.option("--moments", type=PATH, help="Moments file of als and em.  [default: in TENSOR]"),
+        click.option(
+            "--predictd-constants",
+            is_flag=True,
+            default=None,
+            help="sgd: the paper's own penalties, another objective.",
+        ),
+        click.option(
+            "--lambda",
+            "regularisation",
+            type=NumberOrAuto(click.FloatRange(min=0)),
+            help="Penalty of cell and assay factors; em: strength of their prior.  [default: auto]",
+        ),
+        click.option(
+            "--rank",
+            type=NumberOrAuto(click.IntRange(min=1)),
+            help="Components; auto: chosen on validation experiments.  [default: auto]",
+        ),
+        click.option(
+            "--solver", type=click.Choice(["em", "als", "sgd"]), help="How models are fitted.  [default: em]"
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def _set_verbosity(ctx: click.Context, parameter: click.Parameter, value: bool | None) -> None:
     if not value:
         return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from predictd.workflows.evaluate import Row, mean_measures
+from predictd.workflows._score import Row
+from predictd.workflows.evaluate import mean_measures
 
 _SHOWN = ("MSEglobal", "MSE1obs", "GWcorrasinh", "GWspear", "AucObs1")
 

@@ -6,22 +6,23 @@ from pathlib import Path
 
 import click
 
-from predictd.cli.options import CONFIG, OUTPUT_FILE, PATH, SEED, TENSOR, make_engine, make_record, on_engine
+from predictd.cli.options import (
+    CONFIG,
+    OUTPUT_FILE,
+    PATH,
+    SEED,
+    TENSOR,
+    fitting,
+    make_engine,
+    make_record,
+    on_engine,
+)
 
 
 @click.command()
 @TENSOR
 @OUTPUT_FILE
-@click.option("--solver", type=click.Choice(["sgd"]), help="How the model is fitted.  [default: sgd]")
-@click.option(
-    "--rank", type=click.IntRange(min=1), help="Components.  [default: 100, or what the experiments carry]"
-)
-@click.option(
-    "--lambda", "regularisation", type=click.FloatRange(min=0), help="Penalty of cell and assay factors."
-)
-@click.option(
-    "--predictd-constants", is_flag=True, default=None, help="The paper's own penalties: another objective."
-)
+@fitting
 @click.option(
     "--folds", type=PATH, help="folds.json; without it a seeded eighth validates, then all are refitted."
 )
@@ -33,9 +34,10 @@ def command(
     tensor: Path,
     output: Path,
     solver: str | None,
-    rank: int | None,
-    regularisation: float | None,
+    rank: int | str | None,
+    regularisation: float | str | None,
     predictd_constants: bool | None,
+    moments: Path | None,
     folds: Path | None,
     fold_name: str | None,
     seed: int | None,
@@ -70,8 +72,10 @@ def command(
             seed=settings.seed,
             folds=folds,
             fold_name=fold_name,
+            moments_path=moments,
         )
     fold = report.fold
+    click.echo(report.chosen)
     click.echo(
         f"{output}: rank {report.rank}, validation MSE {report.validation_mse:.4f} over {len(fold.valid)} experiments "
         f"({', '.join(map(str, fold.valid[:4]))}{', …' if len(fold.valid) > 4 else ''})"

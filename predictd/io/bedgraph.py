@@ -11,13 +11,15 @@ import numpy.typing as npt
 import pyBigWig
 
 from predictd.errors import TrackError
-from predictd.io.files import replacing
+from predictd.io.bigwig import require_room
+from predictd.io.files import exists, replacing
 from predictd.io.genomes import Genome
-from predictd.io.tables import open_text
+from predictd.io.tables import UNREADABLE_TEXT, open_text
 
 BEDGRAPH_SUFFIXES = (".bedgraph", ".bdg", ".bg", ".bedgraph.gz", ".bdg.gz", ".bg.gz")
 _LINES = 100_000
-_RECORD = np.dtype([("chrom", "U64"), ("start", "i8"), ("end", "i8"), ("value", "f8")])
+# Of an entry in the file, before compression, and of its share of the zoom levels.
+_ENTRY_BYTES = 24
 _SKIPPED = ("track", "browser", "#")
 
 
@@ -42,18 +44,20 @@ def bedgraph_to_bigwig(source: Path, target: Path, genome: Genome) -> None:
     OutputError
         If the target cannot be written.
     """
-    if not source.is_file():
+    if not exists(source):
         raise TrackError(f"{source} does not exist; correct its path in the table of tracks")
     order = _chromosomes_in_order(source, genome)
     if not order:
         raise TrackError(f"{source} holds no signal; make or download it again")
     with replacing(target) as partial:
         partial.write_bytes(b"")
+        require_room(target, 0)
         out = pyBigWig.open(str(partial), "w")
         out.addHeader([(chrom, genome.chromosomes[chrom]) for chrom in order])
-        chrom, end = "", 0
-        for numbers, block in _blocks(source):
+        chrom, end, n_entries = "", 0, 0
+        for numbers, block in _blocks(source, max(map(len, order))):
             _check_block(source, numbers, block, chrom, end, genome)
+            require_room(target, _ENTRY_BYTES * block.size)
             out.addEntries(
                 block["chrom"].tolist(),
                 block["start"],
@@ -61,6 +65,8 @@ def bedgraph_to_bigwig(source: Path, target: Path, genome: Genome) -> None:
                 values=block["value"].astype(np.float64),
             )
             chrom, end = str(block["chrom"][-1]), int(block["end"][-1])
+            n_entries += block.size
+        require_room(target, _ENTRY_BYTES * n_entries)
         out.close()
 
 
@@ -70,7 +76,7 @@ def _lines(source: Path) -> Iterator[tuple[int, str]]:
             for number, line in enumerate(file, start=1):
                 if line.strip() and not line.startswith(_SKIPPED):
                     yield number, line
-    except (OSError, EOFError, UnicodeDecodeError) as err:
+    except UNREADABLE_TEXT as err:
         raise TrackError(f"{source} is truncated, damaged or no text; make or download it again") from err
 
 
@@ -95,14 +101,15 @@ def _chromosomes_in_order(source: Path, genome: Genome) -> list[str]:
     return order
 
 
-def _blocks(source: Path) -> Iterator[tuple[list[int], npt.NDArray[np.void]]]:
-    """Blocks of parsed lines with their line numbers."""
+def _blocks(source: Path, width: int) -> Iterator[tuple[list[int], npt.NDArray[np.void]]]:
+    """Blocks of parsed lines with their line numbers; names of chromosomes have at most `width` letters."""
+    record = np.dtype([("chrom", f"U{width}"), ("start", "i8"), ("end", "i8"), ("value", "f8")])
     lines = _lines(source)
     while piece := list(islice(lines, _LINES)):
         numbers = [number for number, _ in piece]
         try:
             block = np.atleast_1d(
-                np.loadtxt((line for _, line in piece), dtype=_RECORD, comments=None, usecols=range(4))
+                np.loadtxt((line for _, line in piece), dtype=record, comments=None, usecols=range(4))
             )
         except ValueError as err:
             number = next((n for n, line in piece if not _parses(line)), numbers[0])

@@ -7,6 +7,7 @@ size of the intervals that pybigtools writes, and lets many files grow side by s
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +20,17 @@ import pyBigWig
 
 from predictd.constants import PARTIAL
 from predictd.errors import OutputError, TrackError
-from predictd.io.files import cannot_write
+from predictd.io.files import cannot_write, exists, require_space
 from predictd.io.tables import URL_SCHEMES
 
-BIGWIG_SUFFIXES = (".bw", ".bigwig")
+# Spelled as pybigtools wants them.
+BIGWIG_SUFFIXES = (".bw", ".bigWig", ".bigwig")
 Uncovered = Literal["missing", "zero"]
 # Kept free on the disk while a track grows: pyBigWig does not survive a failed write, so none may fail.
 _SPARE_BYTES = 32 * 2**20
+# Four bytes a value, before compression, and less than as much again for the zoom levels.
+_VALUE_BYTES = 8
+_MAGIC = 0x888FFC26
 
 
 class BigWigReader:
@@ -40,20 +45,21 @@ class BigWigReader:
     def __init__(self, path: str) -> None:
         self.path = path
         if not path.startswith(URL_SCHEMES):
-            file = Path(path)
-            if not file.exists():
-                raise TrackError(f"{path} does not exist; correct its path in the table of tracks")
-            if not file.is_file() or file.stat().st_size == 0:
-                raise TrackError(
-                    f"{path} is {'empty' if file.is_file() else 'no file'}; make or download it again"
-                )
+            _check_frame(Path(path))
         with self._explained():
             self._file: Any = pybigtools.open(path)
             self.chromosomes: dict[str, int] = dict(self._file.chroms())
             self._summary: dict[str, float] = self._file.info()["summary"]
 
-    def check_finite(self) -> None:
-        """Raise TrackError if the file's own summary shows NaN or infinite values."""
+    @property
+    def covered_bases(self) -> int:
+        """Bases that have a value."""
+        return int(self._summary["basesCovered"])
+
+    def check_signal(self) -> None:
+        """Raise TrackError if the file's own summary shows no values, or NaN or infinite ones."""
+        if not self.covered_bases:
+            raise TrackError(f"{self.path} holds no signal; make or download it again")
         if not np.isfinite([self._summary["sum"], self._summary["min"], self._summary["max"]]).all():
             raise TrackError(
                 f"{self.path} holds NaN or infinite values (its summary says so); leave such positions out of the file"
@@ -121,10 +127,7 @@ class BigWigReader:
                 yield
         except BaseException as err:
             if isinstance(err, Exception) or type(err).__name__ == "PanicException":
-                raise TrackError(
-                    f"{self.path} is no whole bigWig file: it is truncated, damaged or of another format; "
-                    "download or make it again"
-                ) from err
+                raise _no_bigwig(self.path) from err
             raise
 
 
@@ -158,7 +161,11 @@ class BigWigWriter:
             self._partial.write_bytes(b"")
         except OSError as err:
             raise cannot_write(path, err) from err
-        self._check_space(0)
+        try:
+            require_room(path, 0)
+        except OutputError:
+            self._partial.unlink()
+            raise
         self._file: Any = pyBigWig.open(str(self._partial), "w")
         self._file.addHeader(list(chromosomes.items()))
 
@@ -174,7 +181,7 @@ class BigWigWriter:
         values
             float32 (n,): signal of n consecutive bins in the unit of the track.
         """
-        self._check_space(values.size)
+        require_room(self.path, _VALUE_BYTES * values.size)
         for start, stop in _finite_stretches(values):
             self._append(chrom, first + start, values[start:stop])
 
@@ -191,13 +198,11 @@ class BigWigWriter:
 
     def close(self) -> None:
         """Finish the file, see that all signal is in it, and give it its name."""
-        self._check_space(self._bases // self._bin_size)
+        require_room(self.path, _VALUE_BYTES * (self._bases // self._bin_size))
         self._file.close()
         self._file = None
         try:
-            written = (
-                pybigtools.open(str(self._partial)).info()["summary"]["basesCovered"] if self._bases else 0
-            )
+            written = _covered_bases(self._partial) if self._bases else 0
             if written != self._bases:
                 raise OutputError(
                     f"{self.path}: {written} of {self._bases} bases were written; is the disk full?"
@@ -215,13 +220,67 @@ class BigWigWriter:
             self._file = None
             self._partial.unlink(missing_ok=True)
 
-    def _check_space(self, n_values: int) -> None:
-        disk = os.statvfs(self._partial.parent)
-        # Four bytes a value, before compression, and less than as much again for the zoom levels.
-        if disk.f_bavail * disk.f_frsize < _SPARE_BYTES + 8 * n_values:
-            raise OutputError(
-                f"cannot write {self.path}: the disk is full; free some space and run the command again"
-            )
+
+def require_room(path: Path, n_bytes: int) -> None:
+    """See that the disk has room for so much more of the bigWig at `path`, and some to spare.
+
+    Raises
+    ------
+    OutputError
+        If it has not.
+    """
+    require_space(path, _SPARE_BYTES + n_bytes)
+
+
+def _no_bigwig(path: str) -> TrackError:
+    if path.startswith(URL_SCHEMES):
+        return TrackError(
+            f"{path} cannot be read as a bigWig: it is not there, its server does not answer or gives no parts of "
+            "files, or the file is damaged; correct the address, or download the file and name it in the table"
+        )
+    return TrackError(
+        f"{path} is no whole bigWig file: it is truncated, damaged or of another format; download or make it again"
+    )
+
+
+def _check_frame(path: Path) -> None:
+    """Raise TrackError unless the file begins and ends as a bigWig (Kent et al. 2010, supplement) does.
+
+    pybigtools does not miss the end of a truncated file that it need not read, and a damaged number of chromosomes
+    makes it ask for more memory than there is, which ends the process.
+    """
+    if not exists(path):
+        raise TrackError(f"{path} does not exist; correct its path in the table of tracks")
+    if not path.is_file() or path.stat().st_size == 0:
+        raise TrackError(f"{path} is {'empty' if path.is_file() else 'no file'}; make or download it again")
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            header = file.read(16)
+            order = "<" if header[:4] == struct.pack("<I", _MAGIC) else ">"
+            magic, _, _, tree = struct.unpack(f"{order}IHHQ", header)
+            file.seek(min(tree, size))
+            _, _, key_bytes, value_bytes, n_chromosomes = struct.unpack(f"{order}IIIIQ", file.read(24))
+            file.seek(size - 4)
+            (end,) = struct.unpack(f"{order}I", file.read(4))
+    except OSError as err:
+        raise TrackError(f"{path} cannot be read: {err.strerror}; see that you may read it") from err
+    except struct.error as err:
+        raise _no_bigwig(str(path)) from err
+    if magic != _MAGIC or end != _MAGIC or n_chromosomes * (key_bytes + value_bytes) > size:
+        raise _no_bigwig(str(path))
+
+
+def _covered_bases(path: Path) -> int:
+    try:
+        reader = BigWigReader(str(path))
+    except TrackError:
+        return 0
+    try:
+        return reader.covered_bases
+    finally:
+        reader.close()
 
 
 def _finite_stretches(values: npt.NDArray[np.float32]) -> list[tuple[int, int]]:

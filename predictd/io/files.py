@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,12 @@ def replacing(path: Path) -> Iterator[Path]:
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as err:
-        partial.unlink(missing_ok=True) if path.parent.is_dir() else None
-        raise cannot_write(path, err) from err
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as err:
+        # Where nothing can be written, nothing can be removed either.
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(err, OSError):
+            raise cannot_write(path, err) from err
         raise
 
 
@@ -46,6 +47,30 @@ def cannot_write(path: Path, err: OSError) -> OutputError:
     """The one-line error for an output that the system does not let us write."""
     reason = os.strerror(err.errno) if err.errno else str(err).splitlines()[0]
     return OutputError(f"cannot write {path}: {reason}; free some space or name a place you may write to")
+
+
+def require_space(path: Path, n_bytes: int) -> None:
+    """See that the disk has room for so much more in the directory of `path`.
+
+    Raises
+    ------
+    OutputError
+        If it has not.
+    """
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError as err:
+        raise cannot_write(path, err) from err
+    if disk.f_bavail * disk.f_frsize < n_bytes:
+        raise OutputError(f"cannot write {path}: the disk is full; free some space and run the command again")
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file or directory; False also where nobody may look, or under an impossible name."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,7 +7,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from predictd.errors import TableError
-from predictd.io.tables import Interval, open_text, read_bed
+from predictd.io.files import exists
+from predictd.io.tables import UNREADABLE_TEXT, Interval, open_text, read_bed, reason
 
 _DATA = files("predictd") / "data"
 BUILT_IN = tuple(
@@ -58,7 +59,7 @@ def load_genome(name: str) -> Genome:
         with as_file(_DATA / f"{name}.chrom.sizes") as path:
             return Genome(name, _read_sizes(path))
     path = Path(name)
-    if not path.is_file():
+    if not exists(path):
         raise TableError(
             f"unknown genome '{name}': use {', '.join(BUILT_IN)}, or the path of a file with a chromosome's name and "
             "length on each line"
@@ -75,7 +76,9 @@ def built_in_blacklist(genome: Genome) -> list[Interval]:
         If there is none for this genome.
     """
     resource = _DATA / f"{genome.name}-blacklist.v2.bed.gz"
-    if not resource.is_file():
+    # A file of chromosome sizes may have the name of a built-in genome and be another.
+    known = load_genome(genome.name).chromosomes if genome.name in BUILT_IN and resource.is_file() else {}
+    if not known or any(known.get(chrom) != length for chrom, length in genome.chromosomes.items()):
         raise TableError(
             f"no blacklist comes with predictd for genome '{genome.name}': name a BED file in --exclude"
         )
@@ -88,16 +91,16 @@ def _read_sizes(path: Path) -> dict[str, int]:
     try:
         with open_text(path) as file:
             lines = [line.split() for line in file]
-    except (OSError, EOFError, UnicodeDecodeError) as err:
-        raise TableError(f"cannot read {path}: {err}") from err
+    except UNREADABLE_TEXT as err:
+        raise TableError(f"cannot read {path}: {reason(err)}") from err
     for number, fields in enumerate(lines, start=1):
         if not fields or fields[0].startswith("#"):
             continue
         if len(fields) < 2 or not fields[1].isdecimal() or int(fields[1]) == 0:
             raise TableError(f"{path}, line {number}: expected a chromosome's name and its length in bp")
         if fields[0] in sizes:
-            raise TableError(f"{path}, line {number}: {fields[0]} stands there twice")
+            raise TableError(f"{path}, line {number}: {fields[0]} stands there twice; keep one line")
         sizes[fields[0]] = int(fields[1])
     if not sizes:
-        raise TableError(f"{path} names no chromosomes")
+        raise TableError(f"{path} names no chromosomes: it needs a line with name and length in bp for each")
     return sizes

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +16,110 @@ import numpy.typing as npt
 from predictd.io.files import replacing
 
 Arrays = dict[str, npt.NDArray[Any]]
+# What reading raises, by way of the HDF5 library or of plain Python, where a file is not what it should be.
+UNREADABLE = (OSError, KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError)
 
 
 class ForeignFileError(Exception):
     """The file is damaged, or of another format or version; the message says which."""
 
 
+class _Sink:
+    """A new file that tells HDF5 of no failed write.
+
+    HDF5 does not survive a failed write: it goes on without telling, or crashes. Here the first failure is kept,
+    what follows is dropped, and whoever gave the file to HDF5 asks for `error` afterwards.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.error: OSError | None = None
+        self._file = path.open("w+b", buffering=0)
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            while self.error is None and rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as err:
+            self.error = err
+        return size
+
+    def truncate(self, size: int) -> None:
+        try:
+            if self.error is None:
+                self._file.truncate(size)
+        except OSError as err:
+            self.error = err
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readinto(self, buffer: Any) -> int | None:
+        return self._file.readinto(buffer)
+
+    def read(self, size: int = -1) -> bytes | None:
+        return self._file.read(size)
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+    def close(self) -> None:
+        try:
+            self._file.close()
+        except OSError as err:
+            self.error = self.error or err
+
+
+@contextmanager
+def creating(path: Path, *, format: str, version: int) -> Iterator[h5py.File]:
+    """Yield a new HDF5 file that takes its name when the block ends well.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    with replacing(path) as partial:
+        sink = _Sink(partial)
+        try:
+            with h5py.File(sink, "w", libver="v110") as file:
+                file.attrs["format"] = format
+                file.attrs["version"] = version
+                yield file
+        except UNREADABLE:
+            # HDF5 trips over what it could not write.
+            if sink.error is None:
+                raise
+        finally:
+            sink.close()
+        if sink.error is not None:
+            raise sink.error
+
+
+def check_format(file: h5py.File, *, format: str, version: int) -> None:
+    """Raise ForeignFileError unless the file says that it is of this format and version."""
+    if str(file.attrs.get("format")) != format:
+        raise ForeignFileError(f"it is no {format}")
+    found = file.attrs["version"]
+    if found != version:
+        raise ForeignFileError(f"it has version {found}, this predictd reads version {version}")
+
+
 def write_arrays(path: Path, *, format: str, version: int, header: dict[str, Any], arrays: Arrays) -> None:
     """Write a file, whole or not at all; the same content gives the same bytes."""
-    with replacing(path) as partial, h5py.File(partial, "w", libver="v110") as file:
-        file.attrs["format"] = format
-        file.attrs["version"] = version
-        file.create_dataset("header", data=json.dumps(header, sort_keys=True), dtype=h5py.string_dtype())
+    text = json.dumps(header, sort_keys=True)
+    with creating(path, format=format, version=version) as file:
+        file.attrs["crc32"] = _checksum(text, arrays)
+        file.create_dataset("header", data=text, dtype=h5py.string_dtype())
         for name, array in sorted(arrays.items()):
-            text = array.dtype.kind == "U"
-            file.create_dataset(
-                name,
-                data=array.astype(object) if text else array,
-                dtype=h5py.string_dtype() if text else None,
-            )
+            if array.dtype.kind == "U":
+                file.create_dataset(name, data=array.astype(object), dtype=h5py.string_dtype())
+            else:
+                file.create_dataset(name, data=array)
 
 
 def read_arrays(path: Path, *, format: str, version: int) -> tuple[dict[str, Any], Arrays]:
@@ -46,23 +134,33 @@ def read_arrays(path: Path, *, format: str, version: int) -> tuple[dict[str, Any
     """
     if not path.is_file():
         raise FileNotFoundError(path)
+    arrays: Arrays = {}
+
+    def collect(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and name != "header":
+            text = h5py.check_string_dtype(item.dtype) is not None
+            arrays[name] = np.asarray(item.asstr()[()], dtype=str) if text else np.asarray(item[()])
+
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != format:
-                raise ForeignFileError(f"it is no {format}")
-            if file.attrs["version"] != version:
-                raise ForeignFileError(
-                    f"it has version {file.attrs['version']}, this predictd reads version {version}"
-                )
-            header = json.loads(file["header"][()])
-            arrays: Arrays = {}
-
-            def collect(name: str, item: Any) -> None:
-                if isinstance(item, h5py.Dataset) and name != "header":
-                    value = item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()]
-                    arrays[name] = np.asarray(value)
-
+            check_format(file, format=format, version=version)
+            text = file["header"][()].decode()
+            header: dict[str, Any] = json.loads(text)
             file.visititems(collect)
-    except (OSError, KeyError, ValueError, RuntimeError) as err:
+            whole = int(file.attrs["crc32"]) == _checksum(text, arrays)
+    except UNREADABLE as err:
         raise ForeignFileError("it is truncated or damaged") from err
+    if not whole:
+        raise ForeignFileError("it is damaged")
     return header, arrays
+
+
+def _checksum(header: str, arrays: Arrays) -> int:
+    """CRC-32 of the content; numbers in HDF5 carry no checksum of their own."""
+    crc = zlib.crc32(header.encode())
+    for name, array in sorted(arrays.items()):
+        text = array.dtype.kind == "U"
+        crc = zlib.crc32(f"{name} {'text' if text else array.dtype.str} {array.shape}".encode(), crc)
+        data = json.dumps(array.tolist()).encode() if text else np.ascontiguousarray(array).view(np.uint8)
+        crc = zlib.crc32(data, crc)
+    return crc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,27 +102,35 @@ def read_manifest(tensor: Path) -> Manifest:
         If the directory is missing, unfinished or no tensor, or its format version is not ours.
     """
     path = tensor / MANIFEST
-    if not path.is_file():
+    try:
+        whole, directory = path.is_file(), tensor.is_dir()
+    except OSError as err:
+        raise TensorFormatError(f"{path} cannot be read: {err.strerror}; see that you may read it") from err
+    if not whole:
         if read_job(tensor) is not None:
             raise TensorFormatError(
                 f"{tensor} is unfinished; run the command that makes it again, it goes on there"
             )
-        what = "holds no tensor (no manifest.json)" if tensor.is_dir() else "is no directory"
+        what = "holds no tensor (no manifest.json)" if directory else "is no directory"
         raise TensorFormatError(f"{tensor} {what}; make one with 'predictd ingest'")
     try:
-        text = path.read_text(encoding="utf-8")
-        manifest = Manifest.model_validate_json(text)
-    except (OSError, UnicodeDecodeError) as err:
-        raise TensorFormatError(f"{path} cannot be read: {err}") from err
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise TensorFormatError(f"{path} cannot be read: {err.strerror}; see that you may read it") from err
+    except ValueError as err:
+        raise TensorFormatError(f"{path} is truncated or damaged; make the tensor again") from err
+    # Before all else, since another version may have other fields.
+    ours = isinstance(value, dict) and value.get("format") == TENSOR_FORMAT
+    if ours and (version := value.get("version", TENSOR_VERSION)) != TENSOR_VERSION:
+        raise TensorFormatError(
+            f"{path} has format version {version}, this predictd reads version {TENSOR_VERSION}; "
+            "ingest the tracks again, or use the predictd that made it"
+        )
+    try:
+        return Manifest.model_validate(value)
     except ValidationError as err:
         first = err.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise TensorFormatError(
             f"{path} is no manifest of a tensor ({place}: {first['msg'].lower()}); make the tensor again"
         ) from err
-    if manifest.version != TENSOR_VERSION:
-        raise TensorFormatError(
-            f"{path} has format version {manifest.version}, this predictd reads version {TENSOR_VERSION}; "
-            "ingest the tracks again, or use the predictd that made it"
-        )
-    return manifest

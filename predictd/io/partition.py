@@ -52,8 +52,15 @@ class Job:
             )
         self.resumed = begun is not None
         if begun is None:
+            # What stands there without a job is of nobody knows what.
+            remove_tree(self.scratch)
             make_directory(self.scratch)
             write_json(self.scratch / _JOB, self._description)
+
+    @property
+    def begun(self) -> bool:
+        """Whether this very job has been begun and not finished."""
+        return read_job(self.output) == self._description
 
     def finish(self) -> None:
         """Remove the traces of the making; call it after the file that declares the output whole."""
@@ -71,7 +78,9 @@ def read_job(output: Path) -> dict[str, Any] | None:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as err:
+    except OSError as err:
+        raise OutputError(f"cannot read {path}: {err.strerror}; see that you may read it") from err
+    except ValueError as err:
         raise OutputError(f"{path} is damaged; remove {output} and run the command again") from err
     return value if isinstance(value, dict) else {}
 
@@ -87,4 +96,9 @@ def first_difference(before: Any, after: Any, where: str = "") -> str:
             if old != new:
                 return first_difference(old, new, f"{where}[{index}]")
         return f"{where}: {len(before)} entries, now {len(after)}"
-    return f"{where}: {before}, now {after}"
+    return f"{where}: {_short(before)}, now {_short(after)}"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from predictd.constants import BLOCK_BINS, CHUNK_BYTES, SHARDS, TENSOR_FORMAT, TENSOR_VERSION
 from predictd.errors import TensorFormatError
-from predictd.io.files import replacing, sha256_of
+from predictd.io.files import sha256_of
+from predictd.io.hdf5 import UNREADABLE, ForeignFileError, check_format, creating
 from predictd.io.layout import Runs, ShardPlan
 from predictd.io.manifest import Manifest, ShardEntry, read_manifest
 from predictd.kernels import widen
@@ -45,26 +46,30 @@ class Shard:
     def __init__(self, file: h5py.File, path: Path, entry: ShardEntry, n_experiments: int) -> None:
         self._path = path
         try:
+            check_format(file, format=TENSOR_FORMAT, version=TENSOR_VERSION)
             self._signal = file["signal"]
             self.runs: Runs = file["runs"][:]
             self.summary: npt.NDArray[np.float64] = file["summary"][:]
             self.chrom = str(file.attrs["chrom"])
-            known = file.attrs["format"] == TENSOR_FORMAT and file.attrs["version"] == TENSOR_VERSION
-        except (KeyError, OSError) as err:
-            raise TensorFormatError(f"{path} is no shard of a tensor; ingest the tracks again") from err
-        self.n_bins = entry.n_bins
-        shape = (entry.n_bins, n_experiments)
-        if (
-            not known
-            or self._signal.shape != shape
-            or self.chrom != entry.chrom
-            or self.runs[:, 1].sum() != shape[0]
-        ):
-            raise TensorFormatError(
-                f"{path} does not belong to this tensor: it holds {self._signal.shape[0]} bins × "
-                f"{self._signal.shape[-1]} experiments of {self.chrom}, the manifest says {shape[0]} × {shape[1]} of "
-                f"{entry.chrom}; ingest the tracks again"
+            n_bins, width = self._signal.shape
+            fits = (
+                self.chrom == entry.chrom
+                and (n_bins, width) == (entry.n_bins, n_experiments)
+                and self.runs[:, 1].sum() == n_bins
+                and self.summary.shape == (width, 4)
             )
+        except ForeignFileError as err:
+            raise TensorFormatError(
+                f"{path} is no shard that can be read: {err}; ingest the tracks again"
+            ) from err
+        except UNREADABLE as err:
+            raise TensorFormatError(f"{path} is damaged; ingest the tracks again") from err
+        if not fits:
+            raise TensorFormatError(
+                f"{path} does not belong to this tensor: it holds {n_bins} bins × {width} experiments of {self.chrom}, "
+                f"the manifest says {entry.n_bins} × {n_experiments} of {entry.chrom}; ingest the tracks again"
+            )
+        self.n_bins = n_bins
 
     def read(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float32]:
         """Signal of bins [start, stop) of the shard, float32 (bins × experiments).
@@ -77,7 +82,7 @@ class Shard:
         stop = self.n_bins if stop is None else min(stop, self.n_bins)
         try:
             stored = self._signal[start:stop]
-        except OSError as err:
+        except UNREADABLE as err:
             raise TensorFormatError(
                 f"{self._path} is damaged (bins {start} to {stop}); ingest the tracks again"
             ) from err
@@ -217,13 +222,11 @@ def write_shard(tensor: Path, plan: ShardPlan, signal: Signal) -> ShardEntry:
     # Whole chunks of a power of two of bins, about CHUNK_BYTES each.
     rows = 2 ** max(6, int(np.log2(CHUNK_BYTES / (signal.itemsize * n_experiments))))
     summary, complete = _summarise(signal)
-    with replacing(path) as partial, h5py.File(partial, "w", libver="v110") as file:
-        file.attrs["format"] = TENSOR_FORMAT
-        file.attrs["version"] = TENSOR_VERSION
+    with creating(path, format=TENSOR_FORMAT, version=TENSOR_VERSION) as file:
         file.attrs["chrom"] = plan.chrom
         file.attrs["n_complete"] = complete
-        file.create_dataset("runs", data=plan.runs)
-        file.create_dataset("summary", data=summary)
+        file.create_dataset("runs", data=plan.runs, fletcher32=True)
+        file.create_dataset("summary", data=summary, fletcher32=True)
         file.create_dataset(
             "signal",
             data=signal,
@@ -245,11 +248,12 @@ def describe_shard(tensor: Path, plan: ShardPlan, n_experiments: int) -> ShardEn
     path = shard_path(tensor, plan.name)
     try:
         with h5py.File(path, "r") as file:
+            check_format(file, format=TENSOR_FORMAT, version=TENSOR_VERSION)
             fits = file["signal"].shape == (plan.n_bins, n_experiments) and np.array_equal(
                 file["runs"][:], plan.runs
             )
             complete = int(file.attrs["n_complete"])
-    except (OSError, KeyError) as err:
+    except (ForeignFileError, *UNREADABLE) as err:
         raise TensorFormatError(f"{path} is damaged; remove it and run the command again") from err
     if not fits:
         raise TensorFormatError(f"{path} is of another tensor; remove {tensor} and run the command again")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from predictd.pairs import Experiment, check_name
 
 Transform = Literal["arcsinh", "log1p", "logit", "none"]
 URL_SCHEMES = ("http://", "https://")
+# What reading a text file raises that is missing, damaged or no text.
+UNREADABLE_TEXT = (OSError, EOFError, UnicodeDecodeError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,10 @@ class Track:
 
 
 def open_text(path: Path) -> io.TextIOBase:
-    """Open a text file that may be gzipped."""
+    """Open a UTF-8 text file that may be gzipped; spreadsheets put a byte order mark before it."""
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
+        return gzip.open(path, "rt", encoding="utf-8-sig")
+    return path.open(encoding="utf-8-sig")
 
 
 def read_tracks(path: Path) -> list[Track]:
@@ -168,10 +170,12 @@ def read_bed(path: Path) -> list[Interval]:
                         f"{path}, line {number}: start {fields[1]} and end {fields[2]} enclose no base"
                     )
                 intervals.append(interval)
-    except (OSError, EOFError, UnicodeDecodeError) as err:
-        raise TableError(f"cannot read {path}: {_reason(err)}") from err
+    except UNREADABLE_TEXT as err:
+        raise TableError(f"cannot read {path}: {reason(err)}") from err
     if not intervals:
-        raise TableError(f"{path} holds no intervals")
+        raise TableError(
+            f"{path} holds no intervals: it needs a line with chromosome, start and end for each"
+        )
     return intervals
 
 
@@ -180,24 +184,34 @@ def _rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str
     try:
         with open_text(path) as file:
             lines = [(n, line) for n, line in enumerate(file, 1) if line.strip() and not line.startswith("#")]
-    except (OSError, EOFError, UnicodeDecodeError) as err:
-        raise TableError(f"cannot read {path}: {_reason(err)}") from err
-    reader = csv.reader((line for _, line in lines), delimiter="\t", quoting=csv.QUOTE_NONE)
-    header = next(reader, [])
+    except UNREADABLE_TEXT as err:
+        raise TableError(f"cannot read {path}: {reason(err)}") from err
+    header = _fields(lines[0][1]) if lines else []
     missing = [name for name in required if name not in header]
     if missing:
         raise TableError(
             f"{path} is no such table: its header must hold {', '.join(required)}, separated by tabs "
             f"(missing: {', '.join(missing)})"
         )
-    for (number, _), fields in zip(lines[1:], reader, strict=True):
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        raise TableError(f"{path}: the header names the column {twice[0]} twice; keep one of them")
+    for number, line in lines[1:]:
+        fields = _fields(line)
         if len(fields) > len(header):
             raise TableError(
                 f"{path}, line {number}: {len(fields)} fields where the header has {len(header)}"
             )
         values = fields + [""] * (len(header) - len(fields))
-        yield number, {name: value.strip() for name, value in zip(header, values, strict=True)}
+        yield number, dict(zip(header, values, strict=True))
 
 
-def _reason(err: Exception) -> str:
-    return err.strerror or str(err) if isinstance(err, OSError) else "it is damaged, or no text"
+def _fields(line: str) -> list[str]:
+    return [field.strip() for field in line.rstrip("\n").split("\t")]
+
+
+def reason(err: Exception) -> str:
+    """Why a text file could not be read, and what to do."""
+    if isinstance(err, OSError) and err.strerror:
+        return f"{err.strerror}; correct the path, or see that you may read it"
+    return "it is truncated, damaged or no text; make or download it again"

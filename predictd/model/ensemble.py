@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -65,3 +66,38 @@ class Ensemble:
             affine=AffineMap(weights, None, intercept),
             members=tuple(zip(imputers, places, strict=True)),
         )
+
+
+@dataclass(frozen=True)
+class Committee:
+    """Models of which each pair is imputed by some.
+
+    Attributes
+    ----------
+    members
+        Models of the same cell types and assays.
+    judges
+        For pairs that not all may impute, the members that never saw them; every other pair is imputed by all.
+    """
+
+    members: tuple[CPModel, ...]
+    judges: Mapping[Experiment, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def everyone(self) -> Ensemble:
+        """All members."""
+        return Ensemble(self.members)
+
+    def imputers(self, targets: Sequence[Experiment]) -> list[tuple[Imputer, npt.NDArray[np.intp]]]:
+        """Imputers that share the targets among them, each with the positions of its own in `targets`."""
+        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        everyone = tuple(range(len(self.members)))
+        for position, pair in enumerate(targets):
+            groups[self.judges.get(pair, everyone)].append(position)
+        return [
+            (
+                Ensemble(tuple(self.members[i] for i in chosen)).imputer([targets[p] for p in positions]),
+                np.array(positions, dtype=np.intp),
+            )
+            for chosen, positions in groups.items()
+        ]

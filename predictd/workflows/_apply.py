@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from predictd.io.store import Shard, Tensor
-from predictd.model.imputer import Imputer, build_features
+from predictd.model.ensemble import Committee
+from predictd.model.imputer import build_features
+from predictd.pairs import Experiment
 
 Float32 = npt.NDArray[np.float32]
 
 
-def feature_columns(imputer: Imputer, tensor: Tensor) -> npt.NDArray[np.intp]:
-    """Column of each feature's experiment in the tensor: intp (k,)."""
-    return tensor.columns([feature.experiment for feature in imputer.features])
+class Application:
+    """An estimator bound to the columns of a tensor.
 
-
-def imputed_blocks(
-    shard: Shard, imputer: Imputer, columns: npt.NDArray[np.intp]
-) -> Iterator[tuple[int, Float32]]:
-    """Yield (first row, predictions (bins × targets)) over a shard; NaN where a bin cannot be imputed.
-
-    Features with context need whole runs, so that the shard is then read at once.
+    Parameters
+    ----------
+    estimator
+        Gives the imputers.
+    targets
+        The m pairs to impute.
+    tensor
+        Whose shards are read.
     """
-    if imputer.context:
-        signal = shard.read()
-        yield 0, imputer(build_features(signal, shard.runs[:, 1].tolist(), imputer.features, columns))
-        return
-    for start, block in shard.blocks():
-        yield start, imputer(build_features(block, [len(block)], imputer.features, columns))
+
+    def __init__(self, estimator: Committee, targets: Sequence[Experiment], tensor: Tensor) -> None:
+        self._n_targets = len(targets)
+        self._parts = [
+            (imputer, tensor.columns([feature.experiment for feature in imputer.features]), positions)
+            for imputer, positions in estimator.imputers(targets)
+        ]
+        self._whole_shards = any(imputer.context for imputer, _, _ in self._parts)
+
+    def blocks(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
+        """Yield (first row, signal (bins × n), predictions (bins × m)) over a shard.
+
+        NaN where a bin cannot be imputed. Features with context need whole runs, so the shard is then read at once.
+        """
+        blocks = [(0, shard.read())] if self._whole_shards else shard.blocks()
+        for start, signal in blocks:
+            lengths = shard.runs[:, 1].tolist() if self._whole_shards else [len(signal)]
+            predicted = np.empty((len(signal), self._n_targets), dtype=np.float32)
+            for imputer, columns, positions in self._parts:
+                features = build_features(signal, lengths, imputer.features, columns)
+                if len(self._parts) == 1:
+                    predicted = imputer(features)
+                else:
+                    predicted[:, positions] = imputer(features)
+            yield start, signal, predicted

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from predictd.config import TrainSettings
 from predictd.engine import Engine
-from predictd.errors import ConfigError
 from predictd.model.als import CPProblem
 from predictd.model.factors import CPModel
 from predictd.model.fit import Choice, Fit, Validation, choose, fit
 from predictd.model.folds import Fold, make_folds
 from predictd.pairs import Experiment
+from predictd.workflows._settings import Setting, check_rank
 from predictd.workflows.moments import TensorMoments, read_moments
 
 RANKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 100)
@@ -23,14 +22,6 @@ FIRST_PENALTY = {"em": 0.1, "als": 1e-2}
 # Many experiments make a validation fold precise and a fit slow: fewer folds then decide.
 _MANY_EXPERIMENTS = 300
 _FOLDS_WITH_MANY = 2
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A rank and a penalty that were given or chosen."""
-
-    rank: int
-    regularisation: float
 
 
 def fit_fold(
@@ -121,11 +112,8 @@ def choose_setting(
         If the given rank is too high for the training experiments.
     """
     n_train = min(len(fold.train) for fold in folds)
-    if settings.rank != "auto" and settings.rank >= n_train:
-        raise ConfigError(
-            f"rank {settings.rank} is too high for {n_train} training experiments, which determine fewer factors a bin; "
-            "use --rank auto"
-        )
+    if settings.rank != "auto":
+        check_rank(settings.rank, n_train)
     if n_train > _MANY_EXPERIMENTS:
         folds = folds[:_FOLDS_WITH_MANY]
     ranks = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from predictd.errors import TrackError
 from predictd.io.bedgraph import BEDGRAPH_SUFFIXES, bedgraph_to_bigwig
 from predictd.io.bigwig import BIGWIG_SUFFIXES, BigWigReader, Uncovered
-from predictd.io.files import sha256_of
+from predictd.io.files import exists, sha256_of
 from predictd.io.genomes import Genome
 from predictd.io.layout import Runs
 from predictd.io.manifest import SourceFile
@@ -38,6 +39,12 @@ class Probe:
     source: SourceFile
 
 
+def check_there(track: Track) -> None:
+    """Raise TrackError unless the track's file is there; URLs are looked at when they are opened."""
+    if not track.is_url and not exists(Path(track.path)):
+        raise TrackError(f"{track.where}: {track.path} does not exist; correct its path")
+
+
 def probe_track(indexed: tuple[int, Track], shared: tuple[Path, Genome]) -> Probe:
     """Look at one track: whether it is whole and of this genome, and its checksum. A bedGraph becomes a bigWig.
 
@@ -55,15 +62,10 @@ def probe_track(indexed: tuple[int, Track], shared: tuple[Path, Genome]) -> Prob
     """
     index, track = indexed
     scratch, genome = shared
-    name = track.path.lower()
     path = track.path
-    source = SourceFile(path=track.path)
-    if not track.is_url:
-        file = Path(track.path)
-        if not file.is_file():
-            raise TrackError(f"{track.where}: {track.path} does not exist; correct its path")
-        source = SourceFile(path=track.path, bytes=file.stat().st_size, sha256=sha256_of(file))
-    if name.endswith(BEDGRAPH_SUFFIXES):
+    check_there(track)
+    source = _source(track)
+    if path.lower().endswith(BEDGRAPH_SUFFIXES):
         if track.is_url:
             raise TrackError(
                 f"{track.where}: {path} is a bedGraph behind a URL; download it, or use a bigWig"
@@ -72,13 +74,13 @@ def probe_track(indexed: tuple[int, Track], shared: tuple[Path, Genome]) -> Prob
         if not converted.exists():
             bedgraph_to_bigwig(Path(path), converted, genome)
         path = str(converted)
-    elif not name.endswith(BIGWIG_SUFFIXES):
+    elif not path.endswith(BIGWIG_SUFFIXES):
         raise TrackError(
             f"{track.where}: {path} is neither bigWig nor bedGraph by its name; use the suffix .bw, .bigWig, "
             ".bedGraph or .bedGraph.gz"
         )
     reader = BigWigReader(path)
-    reader.check_finite()
+    reader.check_signal()
     chromosomes = reader.chromosomes
     reader.close()
     for chrom, length in chromosomes.items():
@@ -93,6 +95,18 @@ def probe_track(indexed: tuple[int, Track], shared: tuple[Path, Genome]) -> Prob
     return Probe(path, chromosomes, source)
 
 
+def _source(track: Track) -> SourceFile:
+    if track.is_url:
+        return SourceFile(path=track.path)
+    file = Path(track.path)
+    try:
+        return SourceFile(path=track.path, bytes=file.stat().st_size, sha256=sha256_of(file))
+    except OSError as err:
+        raise TrackError(
+            f"{track.where}: {track.path} cannot be read: {err.strerror}; see that it is a file you may read"
+        ) from err
+
+
 @dataclass(frozen=True)
 class SignalSource:
     """An experiment's bigWigs; several are replicates, averaged where they have signal.
@@ -105,11 +119,19 @@ class SignalSource:
         bigWig files or URLs.
     transform
         Applied to the binned means.
+    sources
+        What the user calls the files, for messages, where it is not `paths`.
     """
 
     label: str
     paths: tuple[str, ...]
     transform: Transform
+    sources: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> str:
+        """The files, for messages."""
+        return ", ".join(self.sources or self.paths)
 
     def read(self, chrom: str, runs: Runs, *, bin_size: int, uncovered: Uncovered) -> npt.NDArray[np.float32]:
         """Transformed binned means over the runs of a chromosome: float32 (bins,), NaN where missing.
@@ -120,14 +142,15 @@ class SignalSource:
             If a file cannot be read, or its signal is outside of what the transform takes.
         """
         replicates = [_read_means(path, chrom, runs, bin_size, uncovered) for path in self.paths]
-        means = replicates[0] if len(replicates) == 1 else _observed_mean(np.stack(replicates))
+        means = replicates[0] if len(replicates) == 1 else observed_mean(np.stack(replicates), axis=0)
         transform = TRANSFORMS[self.transform]
         wrong = (means < transform.lower) | (means > transform.upper) | np.isinf(means)
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise TrackError(
-                f"{self.paths[0]}: signal {means[row]:g} at {_position(chrom, runs, row, bin_size)} does not suit the "
-                f"transform {self.transform} of {self.label}, which takes {transform.lower:g} to {transform.upper:g}; "
+                f"{self.named}: signal {means[row]:g} at {_position(chrom, runs, row, bin_size)} does not suit the "
+                f"transform {self.transform} of {self.label}, which takes finite values from {transform.lower:g} to "
+                f"{transform.upper:g}; "
                 "correct the track, or give the assay another transform in the table"
             )
         return transform.forward(means.astype(np.float32))
@@ -148,10 +171,10 @@ def _read_means(
         reader.close()
 
 
-def _observed_mean(replicates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Mean over the first axis of what is not NaN; NaN where all is."""
-    observed = (~np.isnan(replicates)).sum(axis=0)
-    return np.nansum(replicates, axis=0) / np.where(observed, observed, np.nan)
+def observed_mean(values: npt.NDArray[Any], *, axis: int) -> npt.NDArray[Any]:
+    """Mean along an axis of what is not NaN; NaN where all is."""
+    observed = (~np.isnan(values)).sum(axis=axis)
+    return np.nansum(values, axis=axis) / np.where(observed, observed, np.nan)
 
 
 def _position(chrom: str, runs: Runs, row: int, bin_size: int) -> str:

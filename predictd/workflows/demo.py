@@ -11,7 +11,8 @@ from predictd.engine import Engine
 from predictd.io.store import Tensor
 from predictd.model.simulate import Simulation
 from predictd.provenance import RunRecord
-from predictd.workflows.evaluate import Row, evaluate
+from predictd.workflows._score import Row
+from predictd.workflows.evaluate import evaluate
 from predictd.workflows.folds import write_folds
 from predictd.workflows.impute import impute
 from predictd.workflows.ingest import IngestOptions, ingest

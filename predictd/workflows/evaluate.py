@@ -5,77 +5,26 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from predictd.constants import RUN_JSON, TRACKS_TSV
 from predictd.engine import Engine
 from predictd.errors import DataError, TableError, TensorFormatError
 from predictd.io.files import make_directory, sha256_of, write_json, write_text
-from predictd.io.layout import overlapping
 from predictd.io.store import Tensor
-from predictd.io.tables import Interval, read_bed, read_tracks, unique_pairs
-from predictd.model.metrics import amplitude, baseline_weights, evaluate_track, metrics_tsv
-from predictd.model.transforms import TRANSFORMS
+from predictd.io.tables import read_tracks, unique_pairs
+from predictd.model.metrics import metrics_tsv
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
+from predictd.workflows._score import Case, Regions, Row, Scoring, group_cases, make_baseline, score
 from predictd.workflows._tracks import SignalSource, probe_track
-from predictd.workflows.moments import compute_moments
+from predictd.workflows.moments import TensorMoments, compute_moments
 
 log = logging.getLogger(__name__)
-
-Float32 = npt.NDArray[np.float32]
-Row = dict[str, str | float]
-# Signal of the pairs that one task scores at once, about.
-_TASK_BYTES = 2**28
-
-
-@dataclass(frozen=True)
-class Regions:
-    """BED files whose bins have measures of their own."""
-
-    promoters: Path | None = None
-    genes: Path | None = None
-    enhancers: Path | None = None
-
-    def read(self) -> dict[str, list[Interval]]:
-        """Intervals of the files that are given, by the name of the measure's argument."""
-        files = {"promoters": self.promoters, "genes": self.genes, "enhancers": self.enhancers}
-        return {name: read_bed(path) for name, path in files.items() if path is not None}
-
-
-@dataclass(frozen=True)
-class _Baseline:
-    """The mean of the same assay as columns of the tensor, and the factor of the rescaled one."""
-
-    columns: tuple[int, ...]
-    factor: float
-
-
-@dataclass(frozen=True)
-class _Case:
-    """One pair to score."""
-
-    pair: Experiment
-    observed: SignalSource
-    imputed: SignalSource
-    peaks: str | None
-    baseline: _Baseline | None
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """What all tasks have in common."""
-
-    tensor: Path
-    intervals: dict[str, list[Interval]]
-    name: str
-    fold: str
 
 
 def evaluate(
@@ -138,7 +87,7 @@ def evaluate(
     if scratch is not None:
         make_directory(scratch)
     with record.stage("moments"):
-        moments = compute_moments(tensor, engine)
+        data = TensorMoments(compute_moments(tensor, engine), tuple(tensor.experiments))
     with TemporaryDirectory(prefix="predictd-", dir=scratch) as temporary:
         with record.stage("read headers"):
             tracks = [imputed[pair] for pair in pairs] + [observed[pair] for pair in pairs]
@@ -146,24 +95,25 @@ def evaluate(
                 probe_track, list(enumerate(tracks)), (Path(temporary), genome), label="tracks"
             )
         transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
+        fold = str(run.get("results", {}).get("fold", "."))
         cases = []
         for index, pair in enumerate(pairs):
             transform = transforms.get(pair.assay, observed[pair].transform)
-            cases.append(
-                _Case(
-                    pair=pair,
-                    observed=SignalSource(str(pair), (probes[len(pairs) + index].path,), transform),
-                    imputed=SignalSource(str(pair), (probes[index].path,), transform),
-                    peaks=observed[pair].peaks,
-                    baseline=_baseline(tensor, train, pair, moments),
-                )
+            case = Case(
+                pair=pair,
+                fold=fold,
+                observed=SignalSource(str(pair), (probes[len(pairs) + index].path,), transform),
+                imputed=SignalSource(str(pair), (probes[index].path,), transform),
+                peaks=observed[pair].peaks,
+                baseline=make_baseline(data, train, pair),
             )
-        size = max(1, _TASK_BYTES // (12 * tensor.n_bins))
-        size = min(size, -(-len(cases) // engine.workers))
-        groups = [tuple(cases[start : start + size]) for start in range(0, len(cases), size)]
-        shared = _Shared(tensor.path, intervals, name, str(run.get("results", {}).get("fold", ".")))
+            cases.append(case)
+        shared = Scoring(tensor.path, None, intervals, name)
         with record.stage("evaluate"):
-            rows = [row for part in engine.map(_score, groups, shared, label="pairs") for row in part]
+            parts = engine.map(
+                score, group_cases(cases, tensor.n_bins, engine.workers), shared, label="pairs"
+            )
+            rows = [row for part in parts for row in part]
     write_text(output, metrics_tsv(rows))
     record.inputs = {str(table): sha256_of(table), str(tensor.path): tensor.manifest.checksum}
     record.train = [str(e) for e in train]
@@ -232,69 +182,3 @@ def _training(run: dict[str, Any], tensor: Tensor, pairs: list[Experiment]) -> l
             seen[0],
         )
     return train
-
-
-def _baseline(
-    tensor: Tensor, train: list[Experiment], pair: Experiment, moments: npt.NDArray[np.float64]
-) -> _Baseline | None:
-    """None where no other cell type has the assay."""
-    try:
-        columns, _ = baseline_weights(tensor.experiments, train, pair)
-    except DataError as err:
-        log.warning("%s", err)
-        return None
-    return _Baseline(tuple(columns.tolist()), amplitude(tensor.experiments, train, pair, moments=moments))
-
-
-def _score(cases: tuple[_Case, ...], shared: _Shared) -> list[Row]:
-    """Read some pairs over all shards, then measure each."""
-    tensor = Tensor(shared.tensor)
-    manifest = tensor.manifest
-    signal = np.empty((len(cases), 3, tensor.n_bins), dtype=np.float32)
-    masks: list[dict[str, npt.NDArray[np.bool_]]] = [
-        {
-            kind: np.empty(tensor.n_bins, dtype=bool)
-            for kind in (*shared.intervals, *(["peaks"] if case.peaks else []))
-        }
-        for case in cases
-    ]
-    peaks = [read_bed(Path(case.peaks)) if case.peaks else [] for case in cases]
-    start = 0
-    for shard_name in tensor.shard_names:
-        with tensor.open_shard(shard_name) as shard:
-            rows = slice(start, start + shard.n_bins)
-            for index, case in enumerate(cases):
-                for place, source in enumerate((case.observed, case.imputed)):
-                    signal[index, place, rows] = source.read(
-                        shard.chrom, shard.runs, bin_size=manifest.bin_size, uncovered=manifest.uncovered
-                    )
-            for first, block in shard.blocks():
-                part = slice(start + first, start + first + len(block))
-                for index, case in enumerate(cases):
-                    if case.baseline is not None:
-                        signal[index, 2, part] = block[:, list(case.baseline.columns)].mean(axis=1)
-            bins = shard.bins()
-            for index in range(len(cases)):
-                for kind, mask in masks[index].items():
-                    intervals = peaks[index] if kind == "peaks" else shared.intervals[kind]
-                    mask[rows] = overlapping(intervals, shard.chrom, bins, manifest.bin_size)
-            start = rows.stop
-    scored: list[Row] = []
-    for index, case in enumerate(cases):
-        observed, imputed, mean = signal[index]
-        methods: list[tuple[str, Float32]] = [(shared.name, imputed)]
-        if case.baseline is not None:
-            methods.append(("assay_mean", mean))
-            methods.append(("assay_mean_scaled", mean * np.float32(case.baseline.factor)))
-        for method, values in methods:
-            measures = evaluate_track(
-                observed, values, inverse=TRANSFORMS[case.observed.transform].inverse, **masks[index]
-            )
-            keys = {
-                "cell_type": case.pair.cell_type,
-                "assay": case.pair.assay,
-                "fold": shared.fold,
-                "method": method,
-            }
-            scored.append({**keys, **measures})
-    return scored

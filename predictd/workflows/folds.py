@@ -28,14 +28,25 @@ def read_folds(path: Path, tensor: Tensor) -> dict[str, Fold]:
     DataError
         If a fold leaves a cell type or an assay without training experiments, or names pairs that the tensor lacks.
     """
+    folds = load_folds(path)
+    for fold in folds:
+        check_fold(fold, tensor.experiments)
+    return {fold.name: fold for fold in folds}
+
+
+def load_folds(path: Path) -> list[Fold]:
+    """Folds of a file as they stand there.
+
+    Raises
+    ------
+    TableError
+        If the file is no folds.json.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
         raise TableError(f"cannot read the folds in {path}: {err}; make them with 'predictd folds'") from err
     try:
-        folds = folds_from_json(data)
+        return folds_from_json(data)
     except TableError as err:
         raise TableError(f"{path}: {err}") from err
-    for fold in folds:
-        check_fold(fold, tensor.experiments)
-    return {fold.name: fold for fold in folds}

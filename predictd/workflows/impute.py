@@ -15,15 +15,15 @@ from predictd.constants import MAX_OPEN_TRACKS, RUN_JSON, TRACKS_TSV
 from predictd.engine import Engine
 from predictd.errors import DataError, OutputError
 from predictd.io.bigwig import BigWigWriter
-from predictd.io.files import sha256_of, write_json
+from predictd.io.files import write_json
 from predictd.io.partition import Job, read_job
 from predictd.io.store import Tensor
 from predictd.io.tables import write_tracks
-from predictd.model.factors import CPModel
+from predictd.model.ensemble import Ensemble
 from predictd.model.transforms import TRANSFORMS, SignalTransform
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
-from predictd.workflows._apply import feature_columns, imputed_blocks
+from predictd.workflows._apply import Application
 from predictd.workflows._estimators import load_estimator
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class ImputeReport:
     empty_bins: int
 
 
-def choose_pairs(spec: str, model: CPModel, tensor: Tensor) -> list[Experiment]:
+def choose_pairs(spec: str, model: Ensemble, tensor: Tensor) -> list[Experiment]:
     """Pairs that `--pairs` means: all, missing, observed, or `CELL:ASSAY,…`.
 
     Raises
@@ -83,7 +83,7 @@ def impute(
     Parameters
     ----------
     model_path, tensor_path
-        Model file, and the tensor that has the model's training experiments.
+        Model file, or the directory of a cross-validation, and the tensor that has the training experiments.
     output
         Directory for `CELL-ASSAY.bw` and `tracks.tsv`.
     engine, record
@@ -97,12 +97,12 @@ def impute(
         If model, tensor and pairs do not fit, or the output cannot be written. Finished tracks are kept, and the same
         command goes on from there.
     """
-    model, file = load_estimator(model_path)
+    loaded = load_estimator(model_path)
+    everyone, checksum = loaded.estimator.everyone, loaded.checksum
     tensor = Tensor(tensor_path)
-    tensor.columns(model.train)
-    chosen = choose_pairs(pairs, model, tensor)
+    tensor.columns(everyone.train)
+    chosen = choose_pairs(pairs, everyone, tensor)
     _transforms(tensor, chosen)
-    checksum = sha256_of(model_path)
     if read_job(output) is None:
         _refuse_standing(output, chosen)
     job = Job(
@@ -120,10 +120,10 @@ def impute(
             _impute_group, _groups(chosen, engine.workers), (model_path, tensor_path, output), label="tracks"
         )
     record.inputs = {str(model_path): checksum, str(tensor_path): tensor.manifest.checksum}
-    record.train = [str(e) for e in model.train]
+    record.train = [str(e) for e in everyone.train]
     record.results = {
         "tensor": str(tensor_path.resolve()),
-        "fold": file.info.get("fold", {}).get("name", "."),
+        "fold": loaded.fold,
         "pairs": len(chosen),
         "empty_bins": max(empty),
     }
@@ -170,10 +170,8 @@ def _transforms(tensor: Tensor, pairs: Sequence[Experiment]) -> list[SignalTrans
 def _impute_group(pairs: tuple[Experiment, ...], shared: tuple[Path, Path, Path]) -> int:
     """Impute pairs over all shards into finished bigWigs; those that stand already are left. Returns empty bins."""
     model_path, tensor_path, output = shared
-    model, _ = load_estimator(model_path)
     tensor = Tensor(tensor_path)
-    imputer = model.imputer(pairs)
-    columns = feature_columns(imputer, tensor)
+    application = Application(load_estimator(model_path).estimator, pairs, tensor)
     transforms = _transforms(tensor, pairs)
     used = {entry.chrom for entry in tensor.manifest.shards}
     lengths = {chrom: n for chrom, n in tensor.manifest.load_genome().chromosomes.items() if chrom in used}
@@ -191,7 +189,7 @@ def _impute_group(pairs: tuple[Experiment, ...], shared: tuple[Path, Path, Path]
             writers[index] = writer
         for name in tensor.shard_names:
             with tensor.open_shard(name) as shard:
-                for start, predicted in imputed_blocks(shard, imputer, columns):
+                for start, _, predicted in application.blocks(shard):
                     empty += int(np.isnan(predicted[:, 0]).sum())
                     for index, writer in writers.items():
                         signal = transforms[index].to_track(np.ascontiguousarray(predicted[:, index]))

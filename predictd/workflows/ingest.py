@@ -10,20 +10,20 @@ from typing import Literal
 
 import numpy as np
 
-from predictd.constants import BIN_SIZE, MANIFEST, MAX_SHARD_BINS, MAX_SHARD_VALUES, RUN_JSON
+from predictd.constants import BIN_SIZE, MANIFEST, MAX_SHARD_BINS, MAX_SHARD_VALUES, RUN_JSON, SHARDS
 from predictd.engine import Engine
 from predictd.errors import OutputError, TableError, TrackError
 from predictd.io.bigwig import Uncovered
-from predictd.io.files import sha256_of, write_json
+from predictd.io.files import exists, sha256_of, write_json
 from predictd.io.genomes import Genome, built_in_blacklist, load_genome
 from predictd.io.layout import ShardPlan, plan_shards
 from predictd.io.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry
-from predictd.io.partition import Job
+from predictd.io.partition import Job, read_job
 from predictd.io.store import Tensor, describe_shard, shard_path, write_shard
 from predictd.io.tables import Interval, Track, read_bed, read_tracks, unique_pairs
 from predictd.provenance import RunRecord, software
 from predictd.workflows._coverage import warn_incomplete
-from predictd.workflows._tracks import Probe, SignalSource, probe_track
+from predictd.workflows._tracks import Probe, SignalSource, check_there, probe_track
 
 log = logging.getLogger(__name__)
 
@@ -75,13 +75,20 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, re
         unique_pairs(tracks, table)
     _check_transforms(tracks)
     regions, exclude = _intervals(options, genome)
-    if (output / MANIFEST).exists():
-        raise OutputError(f"{output} is a whole tensor already; remove it, or name another directory")
     for track in tracks:
-        if not track.is_url and not Path(track.path).is_file():
-            raise TrackError(f"{track.where}: {track.path} does not exist; correct its path")
+        check_there(track)
 
     job = Job(output, _describe(tracks, genome, options, regions, exclude))
+    if exists(output / MANIFEST):
+        if not job.begun:
+            raise OutputError(f"{output} is a whole tensor already; remove it, or name another directory")
+        # Killed after its last shard and file, before it had tidied up.
+        job.finish()
+        return Tensor(output)
+    if exists(output / SHARDS) and read_job(output) is None:
+        raise OutputError(
+            f"{output} holds shards and nothing that tells of what; remove it, or name another directory"
+        )
     job.begin()
     with record.stage("read headers"):
         probes = engine.map(probe_track, list(enumerate(tracks)), (job.scratch, genome), label="tracks")
@@ -92,7 +99,10 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, re
     pairs = sorted(groups)
     columns = [
         SignalSource(
-            ":".join(pair), tuple(probes[i].path for i in groups[pair]), tracks[groups[pair][0]].transform
+            ":".join(pair),
+            tuple(probes[i].path for i in groups[pair]),
+            tracks[groups[pair][0]].transform,
+            tuple(tracks[i].path for i in groups[pair]),
         )
         for pair in pairs
     ]
@@ -152,20 +162,20 @@ def _describe(
 ) -> dict[str, object]:
     """Everything the tensor depends on, so that an unfinished one is only ever continued from the same input."""
 
-    def state(track: Track) -> list[object]:
+    def state(track: Track) -> dict[str, object]:
         stat = None if track.is_url else Path(track.path).stat()
-        return [
-            *track.experiment,
-            track.path,
-            track.transform,
-            stat and stat.st_size,
-            stat and stat.st_mtime_ns,
-        ]
+        return {
+            "pair": str(track.experiment),
+            "path": track.path,
+            "transform": track.transform,
+            "bytes": stat and stat.st_size,
+            "modified": stat and stat.st_mtime_ns,
+        }
 
     return {
         "command": "ingest",
         "tracks": [state(track) for track in tracks],
-        "genome": [genome.name, genome.chromosomes],
+        "genome": {"name": genome.name, "chromosomes": list(genome.chromosomes.items())},
         "regions": regions and [[i.chrom, i.start, i.end] for i in regions],
         "exclude": exclude and [[i.chrom, i.start, i.end] for i in exclude],
         "uncovered": options.uncovered,
@@ -223,7 +233,7 @@ def _make_shard(plan: ShardPlan, shared: tuple[Path, list[SignalSource], IngestO
         values = column.read(plan.chrom, plan.runs, bin_size=options.bin_size, uncovered=options.uncovered)
         if np.nanmax(np.abs(values), initial=0.0) > largest:
             raise TrackError(
-                f"{column.paths[0]}: signal of {column.label} on {plan.chrom} is too large for {options.dtype}; "
+                f"{column.named}: signal of {column.label} on {plan.chrom} is too large for {options.dtype}; "
                 "ingest with --dtype float32, or give the assay a transform"
             )
         signal[:, index] = values

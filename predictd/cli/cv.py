@@ -1,0 +1,85 @@
+"""`predictd cv`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from predictd.cli.options import (
+    CONFIG,
+    OUTPUT_DIRECTORY,
+    PATH,
+    SEED,
+    TENSOR,
+    fitting,
+    make_engine,
+    make_record,
+    on_engine,
+)
+from predictd.cli.tables import measures_table
+
+
+@click.command()
+@TENSOR
+@OUTPUT_DIRECTORY
+@fitting
+@click.option("--folds", type=PATH, help="folds.json; without it 5 test × 8 validation folds are made.")
+@click.option("--promoters", type=PATH, help="BED file for MSEprom.")
+@click.option("--genes", type=PATH, help="BED file for MSEgene.")
+@click.option("--enhancers", type=PATH, help="BED file for MSEenh.")
+@SEED
+@CONFIG
+@on_engine
+def command(
+    tensor: Path,
+    output: Path,
+    solver: str | None,
+    rank: int | str | None,
+    regularisation: float | str | None,
+    predictd_constants: bool | None,
+    moments: Path | None,
+    folds: Path | None,
+    promoters: Path | None,
+    genes: Path | None,
+    enhancers: Path | None,
+    seed: int | None,
+    config: Path | None,
+    engine_name: str,
+    workers: int | None,
+) -> None:
+    """Train all folds of TENSOR and score every experiment by models that never saw it.
+
+    The models of a test fold are averaged. 'predictd impute OUTPUT TENSOR' then imputes observed pairs by the models of
+    their test fold, and all others by all models.
+    """
+    from predictd.config import load_config
+    from predictd.workflows._score import Regions
+    from predictd.workflows.crossval import crossval
+
+    chosen = {
+        "solver": solver,
+        "rank": rank,
+        "lambda": regularisation,
+        "predictd_constants": predictd_constants,
+    }
+    settings = load_config(config, {"seed": seed, "train": chosen})
+    with make_engine(engine_name, workers) as engine:
+        record = make_record(
+            engine, settings.train.model_dump(mode="json", by_alias=True), seed=settings.seed
+        )
+        report = crossval(
+            tensor,
+            output,
+            settings.train,
+            engine,
+            record,
+            seed=settings.seed,
+            folds_path=folds,
+            moments_path=moments,
+            regions=Regions(promoters, genes, enhancers),
+        )
+    for test, why in report.choices.items():
+        click.echo(f"test fold {test}: {why}")
+    click.echo(f"\n{measures_table(report.rows)}")
+    click.echo(f"{output}: {report.n_models} models; all measures in {output / 'metrics.tsv'}")

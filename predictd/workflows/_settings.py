@@ -1,0 +1,63 @@
+"""Rank and penalty of a fit: what was given, and the defaults of SGD."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from predictd.config import TrainSettings
+from predictd.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+DEFAULT_RANK = 100
+SGD_PENALTY = 1e-3
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A rank and a penalty that were given or chosen."""
+
+    rank: int
+    regularisation: float
+
+
+def default_rank(n_train: int) -> int:
+    """Rank that the paper uses, lowered to a quarter of the training experiments.
+
+    Each bin's L + 1 numbers are estimated from its n values; beyond about n/4 of them the closed form spends the data
+    on noise whatever the penalty.
+    """
+    return max(1, min(DEFAULT_RANK, n_train // 4))
+
+
+def check_rank(rank: int, n_train: int) -> None:
+    """Raise ConfigError for a rank that the training experiments cannot determine."""
+    if rank >= n_train:
+        raise ConfigError(
+            f"rank {rank} is too high for {n_train} training experiments, which determine fewer factors a bin; "
+            f"use --rank {default_rank(n_train)} or so"
+        )
+
+
+def sgd_setting(settings: TrainSettings, n_train: int) -> tuple[Setting, str]:
+    """Rank and penalty of a descent, and where they come from; a lowered rank is warned of.
+
+    Raises
+    ------
+    ConfigError
+        If the given rank is too high.
+    """
+    rank, penalty = settings.rank, settings.regularisation
+    if rank != "auto":
+        check_rank(rank, n_train)
+    else:
+        rank = default_rank(n_train)
+        if rank < DEFAULT_RANK:
+            log.warning(
+                "%d training experiments carry no rank of %d: using --rank %d", n_train, DEFAULT_RANK, rank
+            )
+    setting = Setting(rank, SGD_PENALTY if penalty == "auto" else penalty)
+    if settings.predictd_constants:
+        return setting, f"rank {rank}, the paper's own penalties"
+    return setting, f"rank {rank}, lambda {setting.regularisation:g}"
