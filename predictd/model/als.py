@@ -8,6 +8,8 @@ ALS minimises the penalised objective J. EM maximises the likelihood of probabil
 which the same equations hold with λ_G = σ² and the posterior covariance V added to the moments; λ is then the strength, a bin,
 of a prior that draws the rows of C and of A towards their means, C_c ~ N(C̄, I/λ). A row that few experiments determine is so
 imputed like the average one, which is what a tensor of few experiments needs; λ = 0 is plain maximum likelihood.
+
+`reference_als` has both from the full data.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from predictd.errors import DataError
 from predictd.model.factors import DEAD, CPModel
+from predictd.model.moments import CONSTANT
 from predictd.pairs import Experiment, axes
 
 Array = npt.NDArray[np.float64]
@@ -29,6 +32,10 @@ Index = npt.NDArray[np.intp]
 _MAX_MOMENTUM = 0.95
 # Relative rise of the objective that is rounding, not a failed extrapolation.
 _ROUNDING = 1e-12
+# Share of the signal's variance under which noise cannot be told from the rounding of float32 moments; EM stops there.
+_LEAST_NOISE = 1e-8
+# Eigenvalue, relative to the largest, under which a direction of a row is left open by its least-squares system.
+_SINGULAR = 1e-13
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class GenomeMoments:
     point
         Those parameters, rebalanced.
     value
-        J for ALS; −2 log-posterior per bin (without constants) for EM.
+        For ALS J of `point` and this G; for EM −2 log-posterior a bin of `point`, less its constant (n − 1) log 2π + log n.
     products
         E [G ; r] [y 1]ᵀ: (L+1 × n+1).
     squares
@@ -100,7 +107,7 @@ class CPProblem:
     Raises
     ------
     DataError
-        If a cell type or assay has no training experiment, or there is no complete bin.
+        If a cell type or assay has no training experiment, there is no complete bin, or all signal is constant.
     """
 
     def __init__(
@@ -133,10 +140,23 @@ class CPProblem:
         ):
             if not counts.all():
                 raise DataError(f"{what} {names[int(np.argmin(counts))]} has no training experiment")
+        squares = np.diag(self.s)[:-1]
+        variances = squares - self.s[-1, :-1] ** 2
+        if (variances <= CONSTANT * squares).all():
+            raise DataError(
+                f"every training experiment is constant over the {n_bins:.0f} complete bins: there is nothing to learn"
+            )
+        self.variance = float(variances.mean())
+        self._least_noise = _LEAST_NOISE * self.variance
 
     @property
     def n(self) -> int:
         return len(self.train)
+
+    @property
+    def scale(self) -> float:
+        """What changes of the objective are to be compared with: it has the unit of the signal squared for ALS, none for EM."""
+        return float(self.n) if self.em else self.n * self.variance
 
     def start(self, rank: int, rng: np.random.Generator, *, lambda_g: float) -> Point:
         """Random factors of the size of the signal, biases from main effects.
@@ -146,19 +166,32 @@ class CPProblem:
         means = self.s[-1, :-1] - self.mu
         p = _group_means(means, self.cells, len(self.cell_types))
         q = _group_means(means - p[self.cells], self.assay_rows, len(self.assays))
-        spread = float(np.mean(np.diag(self.s)[:-1] - self.s[-1, :-1] ** 2))
-        scale = (max(spread, DEAD) / rank) ** 0.25
+        scale = (self.variance / rank) ** 0.25
         c = np.column_stack([rng.normal(0.0, scale, (len(self.cell_types), rank)), p])
         a = np.column_stack([rng.normal(0.0, scale, (len(self.assays), rank)), q])
-        return Point(c, a, 0.5 * spread if self.em else lambda_g)
+        return Point(c, a, 0.5 * self.variance if self.em else lambda_g)
 
     def genome(self, point: Point) -> GenomeMoments:
-        """Solve [G ; r] in closed form, rebalance (ALS), and take its moments."""
-        z, o = self._design(point)
+        """Solve [G ; r] in closed form, rebalance (ALS), and take its moments.
+
+        Raises
+        ------
+        DataError
+            If the factors have grown so large beside λ_G that float64 cannot solve for the genome.
+        """
+        if self.em:
+            point = replace(point, lambda_g=max(point.lambda_g, self._least_noise))
+        z, o = self.design(point)
         rank = len(z) - 1
         k = z @ z.T
         k[np.arange(rank), np.arange(rank)] += point.lambda_g
-        factor = cho_factor(k, lower=True)
+        try:
+            factor = cho_factor(k, lower=True)
+        except (LinAlgError, ValueError) as err:
+            raise DataError(
+                f"rank {rank} cannot be fitted to {self.n} training experiments with lambda {self.regularisation:g}: the "
+                "equations for the genome are singular; use a smaller --rank or a larger --lambda"
+            ) from err
         solution = cho_solve(factor, z)
         weights = np.column_stack([solution, -solution @ o])
         products = weights @ self.s
@@ -196,14 +229,14 @@ class CPProblem:
             train=self.train,
         )
 
-    # -- pieces ---------------------------------------------------------------------------------------------------
-
-    def _design(self, point: Point) -> tuple[Array, Array]:
-        """Z (L+1 × n), columns [C_c ∘ A_a ; 1], and o = μ + p_c + q_a (n,)."""
+    def design(self, point: Point) -> tuple[Array, Array]:
+        """Z (L+1 × n), columns [C_c ∘ A_a ; 1], and o = μ + p_c + q_a (n,) of the training experiments."""
         c, a = point.c[self.cells], point.a[self.assay_rows]
         z = (c * a).T
         z[-1] = 1.0
         return z, self.mu + c[:, -1] + a[:, -1]
+
+    # -- pieces ---------------------------------------------------------------------------------------------------
 
     def _total(self, o: Array) -> float:
         """E ‖y − o‖²."""
@@ -213,23 +246,20 @@ class CPProblem:
         self, point: Point, energy: float, products: Array, squares: Array, weights: Array
     ) -> GenomeMoments:
         """Scale each component so that λ‖c_l‖² = λ‖a_l‖² = λ_G E g_l²: the cheapest way to write the same product."""
-        penalty = self.regularisation
-        c_size, a_size = (np.linalg.norm(rows[:, :-1], axis=0) for rows in (point.c, point.a))
+        if self.regularisation == 0.0:
+            return GenomeMoments(point, energy, products, squares, weights)
         g_size = np.sqrt(np.maximum(np.diag(squares)[:-1], 0.0))
-        value = energy + penalty * float(c_size @ c_size + a_size @ a_size)
-        if penalty == 0.0:
-            return GenomeMoments(point, value, products, squares, weights)
-        alive = np.minimum(np.minimum(c_size, a_size), g_size) > DEAD
-        sizes = [np.where(alive, size, 1.0) for size in (c_size, a_size, g_size)]
-        weight = np.sqrt([penalty, penalty, point.lambda_g])
-        common = np.cbrt(np.prod([w * size for w, size in zip(weight, sizes, strict=True)], axis=0))
-        c_scale, a_scale, g_scale = (
-            np.append(np.where(alive, common / (w * size), 1.0), 1.0)
-            for w, size in zip(weight, sizes, strict=True)
-        )
+        sizes = np.stack([*(np.linalg.norm(rows[:, :-1], axis=0) for rows in (point.c, point.a)), g_size])
+        alive = sizes.min(axis=0) > DEAD
+        sizes *= np.sqrt([[self.regularisation], [self.regularisation], [point.lambda_g]])
+        common = np.cbrt(sizes.prod(axis=0))
+        scales = np.divide(common, sizes, out=np.ones_like(sizes), where=alive)
+        c_scale, a_scale, g_scale = np.column_stack([scales, np.ones(3)])
+        # The energy holds the penalty of G as it was.
+        penalties = float(np.square(scales * sizes).sum() - np.square(sizes[2]).sum())
         return GenomeMoments(
             Point(point.c * c_scale, point.a * a_scale, point.lambda_g),
-            value,
+            energy + penalties,
             products * g_scale[:, np.newaxis],
             squares * np.outer(g_scale, g_scale),
             weights * g_scale[:, np.newaxis],
@@ -249,6 +279,9 @@ class CPProblem:
         (M1 ∘ Σ_a d_a d_aᵀ + λD) [C_c ; p_c] = Σ_a d_a ∘ (E[[G;1] y_ca] − (μ + q_a) E[G;1] − E[[G;1] r]), with
         d_a = [A_a ; 1] and M1 = E [G;1][G;1]ᵀ; the same with cell types and assays exchanged. For EM λ is σ² times the
         prior's strength, and λ C̄ is added on the right.
+
+        Without a penalty a system is singular where a component has died or the rank is beyond the experiments: the row
+        with the smallest change is taken then, so that what the data leave open stays as it is.
         """
         products, squares = genome.products, genome.squares
         rank = len(squares) - 1
@@ -271,15 +304,19 @@ class CPProblem:
             penalty *= genome.point.lambda_g
             target[:, :-1] += penalty * rows[:, :-1].mean(axis=0)
         systems[:, np.arange(rank), np.arange(rank)] += penalty
-        return np.linalg.solve(systems, target[:, :, np.newaxis])[:, :, 0]
+        if penalty > _SINGULAR * float(systems.max()):
+            return np.linalg.solve(systems, target[:, :, np.newaxis])[:, :, 0]
+        change = target - np.einsum("kij,kj->ki", systems, rows)
+        inverses = np.linalg.pinv(systems, rcond=_SINGULAR, hermitian=True)
+        return rows + np.einsum("kij,kj->ki", inverses, change)
 
     def _noise(self, genome: GenomeMoments, point: Point) -> float:
         """σ² at which the expected complete-data likelihood is highest."""
-        z, o = self._design(point)
+        z, o = self.design(point)
         products = genome.products
         cross = np.einsum("ij,ij->", z, products[:, :-1] - np.outer(products[:, -1], o))
         fit = np.einsum("ij,ij->", z @ z.T, genome.squares)
-        return max(float(self._total(o) - 2 * cross + fit) / self.n, DEAD)
+        return max(float(self._total(o) - 2 * cross + fit) / self.n, self._least_noise)
 
 
 def descend(problem: CPProblem, start: Point) -> Iterator[GenomeMoments]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from predictd.config import AlsSettings
 from predictd.model.als import CPProblem, GenomeMoments, Point, descend
+from predictd.model.factors import solve_genome
 from predictd.model.moments import squared_errors
 
 Index = npt.NDArray[np.intp]
@@ -36,18 +37,18 @@ class Validation:
     cells: Sequence[int]
     assays: Sequence[int]
 
-    def mse(self, problem: CPProblem, genome: GenomeMoments) -> float:
-        """Mean squared error over the validation experiments, before clipping, over all complete bins."""
-        point, weights = genome.point, genome.weights
+    def mse(self, problem: CPProblem, point: Point) -> float:
+        """Mean squared error over the validation experiments, before clipping, over all complete bins.
+
+        It is that of the model at `point`. A descent's own weights will not do: they are solved before rebalancing.
+        """
+        z_train, o = problem.design(point)
         c, a = point.c[self.cells], point.a[self.assays]
         z = c * a
         z[:, -1] = 1.0
-        offsets = problem.mu + c[:, -1] + a[:, -1]
-        predicted = z @ weights
-        errors = squared_errors(
-            self.s, predicted[:, :-1], predicted[:, -1] + offsets, self.inputs, self.targets
-        )
-        return float(errors.mean())
+        weights = z @ solve_genome(z_train, point.lambda_g)
+        intercept = problem.mu + c[:, -1] + a[:, -1] - weights @ o
+        return float(squared_errors(self.s, weights, intercept, self.inputs, self.targets).mean())
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class _Run:
             self.done += 1
             change = abs(self.value - genome.value)
             self.value = genome.value
-            settled = change < self.settings.tolerance * (abs(genome.value) + self.problem.n)
+            settled = change < self.settings.tolerance * (abs(genome.value) + self.problem.scale)
             if settled or self.done == last or self.done % self.settings.evaluate_every == 0:
                 stale = self._evaluate(genome)
                 if until_settled and (settled or stale):
@@ -155,7 +156,7 @@ class _Run:
 
     def _evaluate(self, genome: GenomeMoments) -> bool:
         """Take note of a point; true when the best is so old that going on is in vain."""
-        mse = self.validation.mse(self.problem, genome) if self.validation else np.nan
+        mse = self.validation.mse(self.problem, genome.point) if self.validation else np.nan
         score = mse if self.validation else genome.value
         self.history.append((self.done, genome.value, mse))
         if self.best is None or score < self.best[0]:
@@ -205,7 +206,8 @@ def choose(
 
     def compare(candidates: list[tuple[int, float]]) -> tuple[int, float]:
         new = [candidate for candidate in candidates if candidate not in known]
-        known.update(zip(new, score(new), strict=True))
+        if new:
+            known.update(zip(new, score(new), strict=True))
         return min(candidates, key=lambda candidate: (known[candidate], candidate[0], -candidate[1]))
 
     best = (-1, start)

@@ -13,6 +13,8 @@ from scipy.linalg.blas import ssyrk
 from predictd.constants import BLOCK_BINS
 
 Array = npt.NDArray[np.float64]
+# A variance that is a smaller share of the mean square is rounding: the signal is constant.
+CONSTANT = 1e-12
 
 
 def moments(signal: npt.NDArray[np.float32], shift: npt.NDArray[np.float32] | None = None) -> Array:
@@ -70,11 +72,11 @@ def squared_errors(
     Returns
     -------
     float64 (m,)
-        (w − u)ᵀ S (w − u) / bins with w padded by the intercept and u the target's unit vector.
+        (w − u)ᵀ S (w − u) / bins with w padded by the intercept and u the target's unit vector; at least 0.
     """
     difference = _padded(s, weights, intercept, inputs)
     difference[np.arange(len(targets)), targets] -= 1.0
-    return np.einsum("ij,ij->i", difference @ s, difference) / s[-1, -1]
+    return np.maximum(np.einsum("ij,ij->i", difference @ s, difference) / s[-1, -1], 0.0)
 
 
 def correlations(
@@ -94,9 +96,16 @@ def correlations(
     padded = _padded(s, weights, intercept, inputs)
     mapped = padded @ centred
     covariances = mapped[np.arange(len(targets)), targets]
-    variances = np.einsum("ij,ij->i", mapped, padded) * np.diag(centred)[targets]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(variances > 0, covariances / np.sqrt(variances), np.nan)
+    predicted, observed = np.einsum("ij,ij->i", mapped, padded), np.diag(centred)[targets]
+    squares = np.diag(s)[:-1] / s[-1, -1]
+    largest = np.square(np.abs(padded[:, :-1]) @ np.sqrt(squares))
+    varies = (predicted > CONSTANT * largest) & (observed > CONSTANT * squares[targets])
+    return np.divide(
+        covariances,
+        np.sqrt(np.maximum(predicted, 0.0) * np.maximum(observed, 0.0)),
+        out=np.full(len(targets), np.nan),
+        where=varies,
+    )
 
 
 def _padded(s: Array, weights: Array, intercept: Array, inputs: npt.NDArray[np.intp]) -> Array:

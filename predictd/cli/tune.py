@@ -1,0 +1,77 @@
+"""`predictd tune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from predictd.cli.options import CONFIG, OUTPUT_FILE, PATH, SEED, TENSOR, make_engine, make_record, on_engine
+
+
+@click.command()
+@TENSOR
+@OUTPUT_FILE
+@click.option(
+    "--trials", type=click.IntRange(min=1), default=40, show_default=True, help="Trials to have in the end."
+)
+@click.option("--solvers", default="em,als", show_default=True, help="Which compete: em, als, sgd.")
+@click.option("--folds", type=PATH, help="folds.json; without it eight folds over all experiments decide.")
+@click.option(
+    "--test-fold", help="Test fold of --folds that is to remain unseen: its validation folds decide."
+)
+@click.option(
+    "--storage", help="Database URL or journal file that processes share.  [default: OUTPUT.journal]"
+)
+@click.option("--moments", type=PATH, help="Moments file.  [default: in TENSOR]")
+@SEED
+@CONFIG
+@on_engine
+def command(
+    tensor: Path,
+    output: Path,
+    trials: int,
+    solvers: str,
+    folds: Path | None,
+    test_fold: str | None,
+    storage: str | None,
+    moments: Path | None,
+    seed: int | None,
+    config: Path | None,
+    engine_name: str,
+    workers: int | None,
+) -> None:
+    """Search solver, rank, penalty and starts on validation experiments of TENSOR, and write the best as settings.
+
+    'predictd train --config OUTPUT' and 'predictd cv --config OUTPUT' take them. Several processes that run the same
+    command on the same storage share the work.
+    """
+    from predictd.config import load_config
+    from predictd.errors import ConfigError
+    from predictd.workflows.tune import SOLVERS, tune
+
+    names = [name.strip() for name in solvers.split(",") if name.strip()]
+    unknown = [name for name in names if name not in SOLVERS]
+    if unknown or not names:
+        raise ConfigError(f"--solvers {solvers}: name some of {', '.join(SOLVERS)}, separated by commas")
+    settings = load_config(config, {"seed": seed})
+    with make_engine(engine_name, workers) as engine:
+        record = make_record(engine, {"trials": trials, "solvers": names}, seed=settings.seed)
+        report = tune(
+            tensor,
+            output,
+            settings.train,
+            engine,
+            record,
+            trials=trials,
+            solvers=names,
+            seed=settings.seed,
+            folds_path=folds,
+            test_fold=test_fold,
+            storage=storage,
+            moments_path=moments,
+        )
+    click.echo(
+        f"{output}: {report.solver}, rank {report.setting.rank}, lambda {report.setting.regularisation:.3g}, "
+        f"{report.starts} starts: validation MSE {report.validation_mse:.4f}, the best of {report.trials} trials"
+    )
