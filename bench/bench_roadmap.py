@@ -1,8 +1,9 @@
 """The Roadmap-shaped job, stage by stage: `pytest bench/bench_roadmap.py --benchmark-only`. No time is asserted.
 
-The 1014 observed pairs of the Roadmap tensor over 1,126,469 simulated bins (PREDICTD_BENCH_BINS for fewer), rank 100. Making
-the data takes a minute and 2 GB of disk. Needs the table of pairs; skipped without it. extra_info tells ratios to a bare sgemm
-of the same products plus reading the same shards, measured in the same session, and the largest worker's memory.
+The 1014 observed pairs of the Roadmap tensor over 1,126,469 simulated bins (PREDICTD_BENCH_BINS for fewer), rank 100.
+Making the data takes a minute and 2 GB of disk. Needs the table of pairs; skipped without it. extra_info tells ratios
+to a bare sgemm of the same products plus reading the same shards, measured in the same session, and the memory of the
+largest worker.
 """
 
 from __future__ import annotations
