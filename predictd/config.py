@@ -66,7 +66,7 @@ class AlsSettings(Settings):
 class TrainSettings(Settings):
     """What `predictd train` and `predictd cv` fit."""
 
-    solver: Literal["sgd", "als", "em"] = "sgd"
+    solver: Literal["sgd", "als", "em"] = "em"
     rank: int | Literal["auto"] = Field("auto", description="L; auto: chosen on validation experiments")
     regularisation: float | Literal["auto"] = Field(
         "auto",

@@ -98,6 +98,9 @@ def software() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": cpu_model(),
-        "blas": sorted({f"{pool['internal_api']} {pool.get('version')}" for pool in threadpool_info()}),
+        # Other thread pools that some import has loaded have no part in the numbers.
+        "blas": sorted(
+            {f"{p['internal_api']} {p.get('version')}" for p in threadpool_info() if p["user_api"] == "blas"}
+        ),
         **{name: package_version(name) for name in _PACKAGES},
     }

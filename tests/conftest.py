@@ -94,9 +94,9 @@ def own_tensor(tensor_path: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def model_path(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Path) -> Path:
-    """A model of the tensor. Read only."""
+    """A model of the tensor, by SGD. Read only."""
     path = tmp_path_factory.mktemp("model") / "model.h5"
-    train(tensor_path, path, TrainSettings(rank=3), engine, record())
+    train(tensor_path, path, TrainSettings(solver="sgd", rank=3), engine, record())
     return path
 
 

@@ -166,14 +166,19 @@ def never_ending(comm: Communicator, keys: Sequence[Any], shared: Path) -> None:
 # -- a process to be signalled ----------------------------------------------------------------------------------------
 
 
-def run_map(folder: Path) -> None:
-    """Map over five keys with two workers, as a command does; stop signals are turned into requests."""
+def tell_of_signals(folder: Path) -> None:
+    """Make a file once the first signal has been noted, so that the next one is the second."""
 
     def tell() -> None:
         wait_until(interrupt.requested, "a signal")
         (folder / "asked").touch()
 
     threading.Thread(target=tell, daemon=True).start()
+
+
+def run_map(folder: Path) -> None:
+    """Map over five keys with two workers, as a command does; stop signals are turned into requests."""
+    tell_of_signals(folder)
     try:
         with interrupt.catching(), LocalEngine(2) as engine:
             engine.map(leave_mark, list(range(5)), folder)
@@ -183,6 +188,7 @@ def run_map(folder: Path) -> None:
 
 
 def run_spmd(folder: Path) -> None:
+    tell_of_signals(folder)
     with interrupt.catching(), LocalEngine(2) as engine:
         engine.spmd(never_ending, [], folder)
 

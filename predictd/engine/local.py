@@ -63,6 +63,9 @@ class LocalEngine(Engine):
         results: list[Any] = [None] * len(keys)
         running: dict[Future[Result], int] = {}
         waiting = iter(range(len(keys)))
+        if not all(process.is_alive() for process in self._context.started):
+            # One has died with nothing to do, so that nothing is lost; the pool may not have noticed yet.
+            self._kill()
         with progress_bar(label, len(keys), shown=bool(label)) as bar:
             try:
                 while True:
@@ -149,7 +152,7 @@ class LocalEngine(Engine):
             with _inherited():
                 return self._pool.submit(_run, task, key, shared)
         except BrokenProcessPool:
-            # A worker has died since the last task: where it had nothing to do, nothing is lost.
+            # One has died just now. If it was at work, its task's future tells.
             self._kill()
             return self._submit(task, key, shared)
 

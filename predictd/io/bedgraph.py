@@ -20,6 +20,7 @@ BEDGRAPH_SUFFIXES = (".bedgraph", ".bdg", ".bg", ".bedgraph.gz", ".bdg.gz", ".bg
 _LINES = 100_000
 # Of an entry in the file, before compression, and of its share of the zoom levels.
 _ENTRY_BYTES = 24
+_LARGEST = float(np.finfo(np.float32).max)
 _SKIPPED = ("track", "browser", "#")
 
 
@@ -54,9 +55,9 @@ def bedgraph_to_bigwig(source: Path, target: Path, genome: Genome) -> None:
         require_room(target, 0)
         out = pyBigWig.open(str(partial), "w")
         out.addHeader([(chrom, genome.chromosomes[chrom]) for chrom in order])
-        chrom, end, n_entries = "", 0, 0
+        last, n_entries = ("", 0, 0), 0
         for numbers, block in _blocks(source, max(map(len, order))):
-            _check_block(source, numbers, block, chrom, end, genome)
+            _check_block(source, numbers, block, last, genome)
             require_room(target, _ENTRY_BYTES * block.size)
             out.addEntries(
                 block["chrom"].tolist(),
@@ -64,7 +65,7 @@ def bedgraph_to_bigwig(source: Path, target: Path, genome: Genome) -> None:
                 ends=block["end"],
                 values=block["value"].astype(np.float64),
             )
-            chrom, end = str(block["chrom"][-1]), int(block["end"][-1])
+            last = block[["chrom", "start", "end"]][-1].item()
             n_entries += block.size
         require_room(target, _ENTRY_BYTES * n_entries)
         out.close()
@@ -107,34 +108,48 @@ def _blocks(source: Path, width: int) -> Iterator[tuple[list[int], npt.NDArray[n
     lines = _lines(source)
     while piece := list(islice(lines, _LINES)):
         numbers = [number for number, _ in piece]
+        texts = [line for _, line in piece]
         try:
-            block = np.atleast_1d(
-                np.loadtxt((line for _, line in piece), dtype=record, comments=None, usecols=range(4))
-            )
+            block = _parsed(texts, record)
         except ValueError as err:
-            number = next((n for n, line in piece if not _parses(line)), numbers[0])
             raise TrackError(
-                f"{source}, line {number}: expected chromosome, start, end and a number"
+                f"{source}, line {numbers[_first_wrong(texts, record)]}: expected chromosome, start, end and a number"
             ) from err
         yield numbers, block
 
 
-def _parses(line: str) -> bool:
-    try:
-        _, start, end, value = line.split()[:4]
-        int(start), int(end), float(value)
-    except ValueError:
-        return False
-    return True
+def _parsed(lines: list[str], record: np.dtype[np.void]) -> npt.NDArray[np.void]:
+    return np.loadtxt(lines, dtype=record, comments=None, usecols=range(4), ndmin=1)
+
+
+def _first_wrong(lines: list[str], record: np.dtype[np.void]) -> int:
+    """Index of the first line that cannot be parsed, where there is one: by halves."""
+    low, high = 0, len(lines)
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            _parsed(lines[low:middle], record)
+            low = middle
+        except ValueError:
+            high = middle
+    return low
 
 
 def _check_block(
-    source: Path, numbers: list[int], block: npt.NDArray[np.void], chrom: str, end: int, genome: Genome
+    source: Path,
+    numbers: list[int],
+    block: npt.NDArray[np.void],
+    last: tuple[str, int, int],
+    genome: Genome,
 ) -> None:
-    """Raise TrackError for the first line that is unsorted, overlaps, leaves its chromosome or has no finite value."""
+    """Raise TrackError for the first line that is unsorted, overlaps, leaves its chromosome or has no finite value.
+
+    `last` is the interval before the block.
+    """
+    chrom, start, end = last
     chroms, starts, ends = block["chrom"], block["start"], block["end"]
     previous_chroms = np.concatenate([[chrom], chroms[:-1]])
-    previous_starts = np.concatenate([[0], starts[:-1]])
+    previous_starts = np.concatenate([[start], starts[:-1]])
     previous_ends = np.where(chroms == previous_chroms, np.concatenate([[end], ends[:-1]]), 0)
     names, codes = np.unique(chroms, return_inverse=True)
     lengths = np.array([genome.chromosomes[str(name)] for name in names])[codes]
@@ -147,7 +162,8 @@ def _check_block(
         ),
         (unsorted, "unsorted, it begins before the line above; sort the file"),
         (starts < previous_ends, "overlaps the line above; merge overlapping intervals"),
-        (~np.isfinite(block["value"]), "the value is NaN or infinite; leave such positions out"),
+        # As bigWig holds it: in single precision.
+        (~(np.abs(block["value"]) <= _LARGEST), "the value is NaN or infinite; leave such positions out"),
     ]
     bad = np.array([mask for mask, _ in wrong])
     if bad.any():

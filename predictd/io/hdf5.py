@@ -161,6 +161,6 @@ def _checksum(header: str, arrays: Arrays) -> int:
     for name, array in sorted(arrays.items()):
         text = array.dtype.kind == "U"
         crc = zlib.crc32(f"{name} {'text' if text else array.dtype.str} {array.shape}".encode(), crc)
-        data = json.dumps(array.tolist()).encode() if text else np.ascontiguousarray(array).view(np.uint8)
+        data: Any = json.dumps(array.tolist()).encode() if text else np.ascontiguousarray(array)
         crc = zlib.crc32(data, crc)
     return crc

@@ -34,8 +34,14 @@ class Job:
         self._description = json.loads(json.dumps(description))
         self.resumed = False
 
-    def begin(self) -> None:
+    def begin(self, *, nothing_made: bool = False) -> None:
         """Start the job, or go on with it where it was left.
+
+        Parameters
+        ----------
+        nothing_made
+            No part stands yet: another unfinished job may be given up, so that whoever corrects what ended it at its
+            beginning need not remove anything.
 
         Raises
         ------
@@ -44,6 +50,8 @@ class Job:
         """
         make_directory(self.output)
         begun = read_job(self.output)
+        if begun != self._description and nothing_made:
+            begun = None
         if begun is not None and begun != self._description:
             difference = first_difference(begun, self._description)
             raise OutputError(

@@ -1,13 +1,15 @@
 """Alternating least squares and EM for the CP model on second moments alone.
 
-With G and r eliminated, a sweep costs O(n²L + nL² + (n_c + n_a)L³), whatever the number of bins: the data enter only through
-S = [Y 1]ᵀ[Y 1]. `CPProblem.genome` solves G in closed form and gives the moments of [G ; r]; `CPProblem.sweep` updates cell
-types, then assays, from them. (Carroll, Pruzansky & Kruskal 1980 compress a tensor along its long mode the same way.)
+With G and r eliminated, a sweep costs O(n²L + nL² + (n_c + n_a)L³), whatever the number of bins: the data enter
+only through S = [Y 1]ᵀ[Y 1]. `CPProblem.genome` solves G in closed form and gives the moments of [G ; r];
+`CPProblem.sweep` updates cell types, then assays, from them. (Carroll, Pruzansky & Kruskal 1980 compress a tensor
+along its long mode the same way.)
 
-ALS minimises the penalised objective J. EM maximises the likelihood of probabilistic CP (G ~ N(0, I), noise σ², r flat), for
-which the same equations hold with λ_G = σ² and the posterior covariance V added to the moments; λ is then the strength, a bin,
-of a prior that draws the rows of C and of A towards their means, C_c ~ N(C̄, I/λ). A row that few experiments determine is so
-imputed like the average one, which is what a tensor of few experiments needs; λ = 0 is plain maximum likelihood.
+ALS minimises the penalised objective J. EM maximises the likelihood of probabilistic CP (G ~ N(0, I), noise σ², r
+flat), for which the same equations hold with λ_G = σ² and the posterior covariance V added to the moments; λ is
+then the strength, a bin, of a prior that draws the rows of C and of A towards their means, C_c ~ N(C̄, I/λ). A row
+that few experiments determine is so imputed like the average one, which is what a tensor of few experiments needs;
+λ = 0 is plain maximum likelihood.
 
 `reference_als` has both from the full data.
 """
@@ -30,8 +32,8 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 # Largest step of the extrapolation, as a share of the last one.
 _MAX_MOMENTUM = 0.95
-# Relative rise of the objective that is rounding, not a failed extrapolation.
-_ROUNDING = 1e-12
+# Share of the signal's energy (over σ² for EM) by which rounding may lift the objective.
+_ROUNDING = 1e-13
 # Share of the signal's variance under which noise cannot be told from the rounding of float32 moments; EM stops there.
 _LEAST_NOISE = 1e-8
 # Eigenvalue, relative to the largest, under which a direction of a row is left open by its least-squares system.
@@ -72,20 +74,24 @@ class GenomeMoments:
     point
         Those parameters, rebalanced.
     value
-        For ALS J of `point` and this G; for EM −2 log-posterior a bin of `point`, less its constant (n − 1) log 2π + log n.
+        For ALS J of `point` and this G; for EM −2 log-posterior a bin of `point`, less its constant (n − 1) log 2π
+        + log n.
+    rounding
+        How far `value` may be off.
+    mean
+        E [G ; r]: (L+1,).
     products
-        E [G ; r] [y 1]ᵀ: (L+1 × n+1).
+        E [G ; r] (y − E y)ᵀ: (L+1 × n).
     squares
         E [G ; r] [G ; r]ᵀ, for EM with the posterior covariance: (L+1 × L+1).
-    weights
-        [M | −Mo]: [G ; r] = weights · [y ; 1]: (L+1 × n+1).
     """
 
     point: Point
     value: float
+    rounding: float
+    mean: Array
     products: Array
     squares: Array
-    weights: Array
 
 
 class CPProblem:
@@ -127,11 +133,14 @@ class CPProblem:
         self.train = train
         self.regularisation = regularisation
         self.em = em
-        columns = np.array([*(column[e] for e in train), len(experiments)], dtype=np.intp)
-        self.s: Array = s[np.ix_(columns, columns)] / n_bins
+        columns = np.array([column[e] for e in train], dtype=np.intp)
+        # Centred, so that a mean far from 0 costs no digits in the sweeps.
+        self.means: Array = s[-1, columns] / n_bins
+        squares = s[columns, columns] / n_bins
+        self.covariance: Array = s[np.ix_(columns, columns)] / n_bins - np.outer(self.means, self.means)
         self.cells: Index = np.array([self.cell_types.index(e.cell_type) for e in train], dtype=np.intp)
         self.assay_rows: Index = np.array([self.assays.index(e.assay) for e in train], dtype=np.intp)
-        self.mu = float(self.s[-1, :-1].mean())
+        self.mu = float(self.means.mean())
         self._observed = np.zeros((len(self.cell_types), len(self.assays)))
         self._observed[self.cells, self.assay_rows] = 1.0
         for names, counts, what in (
@@ -140,8 +149,7 @@ class CPProblem:
         ):
             if not counts.all():
                 raise DataError(f"{what} {names[int(np.argmin(counts))]} has no training experiment")
-        squares = np.diag(self.s)[:-1]
-        variances = squares - self.s[-1, :-1] ** 2
+        variances = np.diag(self.covariance)
         if (variances <= CONSTANT * squares).all():
             raise DataError(
                 f"every training experiment is constant over the {n_bins:.0f} complete bins: there is nothing to learn"
@@ -155,7 +163,7 @@ class CPProblem:
 
     @property
     def scale(self) -> float:
-        """What changes of the objective are to be compared with: it has the unit of the signal squared for ALS, none for EM."""
+        """What changes of the objective are compared with: J has the signal's unit squared, a likelihood none."""
         return float(self.n) if self.em else self.n * self.variance
 
     def start(self, rank: int, rng: np.random.Generator, *, lambda_g: float) -> Point:
@@ -163,7 +171,7 @@ class CPProblem:
 
         With G of unit variance the n signals' variance beyond the main effects is spread evenly over the components.
         """
-        means = self.s[-1, :-1] - self.mu
+        means = self.means - self.mu
         p = _group_means(means, self.cells, len(self.cell_types))
         q = _group_means(means - p[self.cells], self.assay_rows, len(self.assays))
         scale = (self.variance / rank) ** 0.25
@@ -189,23 +197,25 @@ class CPProblem:
             factor = cho_factor(k, lower=True)
         except (LinAlgError, ValueError) as err:
             raise DataError(
-                f"rank {rank} cannot be fitted to {self.n} training experiments with lambda {self.regularisation:g}: the "
-                "equations for the genome are singular; use a smaller --rank or a larger --lambda"
+                f"rank {rank} cannot be fitted to {self.n} training experiments with lambda {self.regularisation:g}: "
+                "the equations for the genome are singular; use a smaller --rank or a larger --lambda"
             ) from err
         solution = cho_solve(factor, z)
-        weights = np.column_stack([solution, -solution @ o])
-        products = weights @ self.s
-        squares = products @ weights.T
-        centred = products[:, :-1] - np.outer(products[:, -1], o)
+        left = self.means - o
+        mean = solution @ left
+        products = solution @ self.covariance
+        squares = products @ solution.T + np.outer(mean, mean)
+        total = self._total(left)
         # (y − o)ᵀ(I − Zᵀ K⁻¹ Z)(y − o): squared errors and the penalty of G at its best.
-        energy = self._total(o) - float(np.einsum("ij,ij->", z, centred))
+        energy = max(total - float(np.einsum("ij,ij->", z, products)) - float(mean @ z @ left), 0.0)
         if self.em:
             log_k = 2.0 * float(np.log(np.diag(factor[0])).sum())
             value = (self.n - rank - 1) * np.log(point.lambda_g) + log_k + energy / point.lambda_g
             value += self.regularisation * (_spread(point.c[:, :-1]) + _spread(point.a[:, :-1]))
-            squares = squares + point.lambda_g * cho_solve(factor, np.eye(rank + 1))
-            return GenomeMoments(point, value, products, squares, weights)
-        return self._rebalanced(point, energy, products, squares, weights)
+            squares += point.lambda_g * cho_solve(factor, np.eye(rank + 1))
+            return GenomeMoments(point, value, _ROUNDING * total / point.lambda_g, mean, products, squares)
+        solved = GenomeMoments(point, energy, _ROUNDING * total, mean, products, squares)
+        return self._rebalanced(solved) if self.regularisation > 0 else solved
 
     def sweep(self, genome: GenomeMoments) -> Point:
         """Update cell types, then assays, then (EM) the noise."""
@@ -238,31 +248,28 @@ class CPProblem:
 
     # -- pieces ---------------------------------------------------------------------------------------------------
 
-    def _total(self, o: Array) -> float:
-        """E ‖y − o‖²."""
-        return float(np.trace(self.s[:-1, :-1]) - 2 * o @ self.s[-1, :-1] + o @ o)
+    def _total(self, left: Array) -> float:
+        """E ‖y − o‖² with left = E y − o."""
+        return float(np.trace(self.covariance) + left @ left)
 
-    def _rebalanced(
-        self, point: Point, energy: float, products: Array, squares: Array, weights: Array
-    ) -> GenomeMoments:
+    def _rebalanced(self, genome: GenomeMoments) -> GenomeMoments:
         """Scale each component so that λ‖c_l‖² = λ‖a_l‖² = λ_G E g_l²: the cheapest way to write the same product."""
-        if self.regularisation == 0.0:
-            return GenomeMoments(point, energy, products, squares, weights)
-        g_size = np.sqrt(np.maximum(np.diag(squares)[:-1], 0.0))
+        point, penalty = genome.point, self.regularisation
+        g_size = np.sqrt(np.maximum(np.diag(genome.squares)[:-1], 0.0))
         sizes = np.stack([*(np.linalg.norm(rows[:, :-1], axis=0) for rows in (point.c, point.a)), g_size])
         alive = sizes.min(axis=0) > DEAD
-        sizes *= np.sqrt([[self.regularisation], [self.regularisation], [point.lambda_g]])
-        common = np.cbrt(sizes.prod(axis=0))
-        scales = np.divide(common, sizes, out=np.ones_like(sizes), where=alive)
+        sizes *= np.sqrt([[penalty], [penalty], [point.lambda_g]])
+        scales = np.divide(np.cbrt(sizes.prod(axis=0)), sizes, out=np.ones_like(sizes), where=alive)
+        # The value holds the penalty of G as it was, and none yet of C and A.
+        value = genome.value + float(np.square(scales * sizes).sum() - np.square(sizes[2]).sum())
         c_scale, a_scale, g_scale = np.column_stack([scales, np.ones(3)])
-        # The energy holds the penalty of G as it was.
-        penalties = float(np.square(scales * sizes).sum() - np.square(sizes[2]).sum())
         return GenomeMoments(
             Point(point.c * c_scale, point.a * a_scale, point.lambda_g),
-            energy + penalties,
-            products * g_scale[:, np.newaxis],
-            squares * np.outer(g_scale, g_scale),
-            weights * g_scale[:, np.newaxis],
+            value,
+            genome.rounding,
+            genome.mean * g_scale,
+            genome.products * g_scale[:, np.newaxis],
+            genome.squares * np.outer(g_scale, g_scale),
         )
 
     def _rows(
@@ -276,24 +283,24 @@ class CPProblem:
     ) -> Array:
         """Least squares for the rows of one mode given those of the other.
 
-        (M1 ∘ Σ_a d_a d_aᵀ + λD) [C_c ; p_c] = Σ_a d_a ∘ (E[[G;1] y_ca] − (μ + q_a) E[G;1] − E[[G;1] r]), with
-        d_a = [A_a ; 1] and M1 = E [G;1][G;1]ᵀ; the same with cell types and assays exchanged. For EM λ is σ² times the
-        prior's strength, and λ C̄ is added on the right.
+        (M1 ∘ Σ_a d_a d_aᵀ + λD) [C_c ; p_c] = Σ_a d_a ∘ (E[[G;1] y_ca] − (μ + q_a) E[G;1] − E[[G;1] r]), with d_a =
+        [A_a ; 1] and M1 = E [G;1][G;1]ᵀ (y and μ + q_a less E y here); the same with cell types and assays
+        exchanged. For EM λ is σ² times the prior's strength, and λ C̄ is added on the right.
 
-        Without a penalty a system is singular where a component has died or the rank is beyond the experiments: the row
-        with the smallest change is taken then, so that what the data leave open stays as it is.
+        Without a penalty a system is singular where a component has died or the rank is beyond the experiments: the
+        row with the smallest change is taken then, so that what the data leave open stays as it is.
         """
-        products, squares = genome.products, genome.squares
+        squares, mean = genome.squares, genome.mean
         rank = len(squares) - 1
-        ones = np.append(products[:-1, -1], 1.0)
+        ones = np.append(mean[:-1], 1.0)
         m1 = np.empty_like(squares)
         m1[:-1, :-1] = squares[:-1, :-1]
         m1[-1], m1[:, -1] = ones, ones
-        with_r = np.append(squares[:-1, -1], products[-1, -1])
-        with_y = np.vstack([products[:-1, :-1], self.s[-1:, :-1]])
+        with_r = np.append(squares[:-1, -1], mean[-1])
+        with_y = np.vstack([genome.products[:-1], np.zeros(self.n)])
         d = others.copy()
         d[:, -1] = 1.0
-        offsets = self.mu + others[other_of, -1]
+        offsets = self.mu + others[other_of, -1] - self.means
         right = d[other_of] * (with_y - np.outer(ones, offsets) - with_r[:, np.newaxis]).T
         target = np.zeros((len(observed), rank + 1))
         np.add.at(target, row_of, right)
@@ -313,10 +320,10 @@ class CPProblem:
     def _noise(self, genome: GenomeMoments, point: Point) -> float:
         """σ² at which the expected complete-data likelihood is highest."""
         z, o = self.design(point)
-        products = genome.products
-        cross = np.einsum("ij,ij->", z, products[:, :-1] - np.outer(products[:, -1], o))
+        left = self.means - o
+        cross = np.einsum("ij,ij->", z, genome.products) + genome.mean @ z @ left
         fit = np.einsum("ij,ij->", z @ z.T, genome.squares)
-        return max(float(self._total(o) - 2 * cross + fit) / self.n, self._least_noise)
+        return max(float(self._total(left) - 2 * cross + fit) / self.n, self._least_noise)
 
 
 def descend(problem: CPProblem, start: Point) -> Iterator[GenomeMoments]:
@@ -330,7 +337,7 @@ def descend(problem: CPProblem, start: Point) -> Iterator[GenomeMoments]:
     while True:
         momentum = min(_MAX_MOMENTUM, k / (k + 3))
         genome = problem.genome(current.towards(previous, momentum))
-        if k and genome.value > last + _ROUNDING * abs(last):
+        if k and genome.value > last + genome.rounding:
             k = 0
             genome = problem.genome(current)
         last = genome.value

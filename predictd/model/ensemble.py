@@ -46,8 +46,8 @@ class Ensemble:
     def imputer(self, targets: Sequence[Experiment]) -> Imputer:
         """One affine map, n·m operations a bin whatever the number of members.
 
-        Weights are padded to the union of the members' features and averaged. Incomplete bins are imputed by each member
-        for itself, and then averaged.
+        Weights are padded to the union of the members' features and averaged. Incomplete bins are imputed by each
+        member for itself, and then averaged.
         """
         imputers = [member.imputer(targets) for member in self.members]
         if len(imputers) == 1:

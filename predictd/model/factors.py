@@ -166,17 +166,11 @@ class CPModel:
             or not all(np.isfinite(x).all() for x in (c, a, p, q))
         ):
             raise ValueError("biases do not belong to the factors, or parameters are not finite")
-        return cls(
-            tuple(cell_types),
-            tuple(assays),
-            c,
-            a,
-            p,
-            q,
-            mu,
-            lambda_g,
-            tuple(Experiment.parse(text) for text in train),
-        )
+        known = {Experiment(cell_type, assay) for cell_type in cell_types for assay in assays}
+        pairs = tuple(Experiment(*text.partition(":")[::2]) for text in train)
+        if not pairs or not known.issuperset(pairs):
+            raise ValueError("training experiments do not belong to the names")
+        return cls(tuple(cell_types), tuple(assays), c, a, p, q, mu, lambda_g, pairs)
 
 
 def solve_genome(z: Array, lambda_g: float) -> Array:

@@ -99,12 +99,19 @@ class AffineMap:
 
     def __init__(self, left: Float64, right: Float64 | None, intercept: Float64) -> None:
         self.intercept = intercept
-        self.weights: Float64 = left if right is None else left @ right
-        m, k = self.weights.shape
-        low_rank = right is not None and right.shape[0] * (m + k) < m * k
-        factors = [right, left] if low_rank and right is not None else [self.weights]
+        self._left, self._right = left, right
+        factors = [left] if right is None else [right, left]
+        if right is not None:
+            (m, r), k = left.shape, right.shape[1]
+            if r * (m + k) >= m * k:
+                factors = [left @ right]
         self._factors = [np.ascontiguousarray(factor.T, dtype=np.float32) for factor in factors]
         self._intercept = intercept.astype(np.float32)
+
+    @property
+    def weights(self) -> Float64:
+        """W, (m × k); a product of low-rank factors is made anew each time, since many models would fill memory."""
+        return self._left if self._right is None else self._left @ self._right
 
     def __call__(self, features: Float32) -> Float32:
         """(bins × k) → (bins × m)."""

@@ -20,8 +20,9 @@ CONSTANT = 1e-12
 def moments(signal: npt.NDArray[np.float32], shift: npt.NDArray[np.float32] | None = None) -> Array:
     """Moments of complete bins.
 
-    Products are taken in float32 over blocks of at most 4096 bins of y − shift, one symmetric product a block, and added up
-    in float64; the shift is undone exactly. The error is below 2e-6 Σ (|d_i| √S_ii)² for any quadratic form d.
+    Products are taken in float32 over blocks of at most 4096 bins of y − shift, one symmetric product a block, and
+    added up in float64; the shift is undone exactly. The error is below 2e-6 Σ (|d_i| √S_ii)² for any quadratic
+    form d.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ def moments(signal: npt.NDArray[np.float32], shift: npt.NDArray[np.float32] | No
     products += np.tril(products, -1).T
     constants = c.astype(np.float64)
     cross = np.outer(sums, constants)
-    total[:n, :n] = products + cross + cross.T + n_bins * np.outer(constants, constants)
+    total[:n, :n] = products + (cross + cross.T) + n_bins * np.outer(constants, constants)
     total[n, :n] = total[:n, n] = sums + n_bins * constants
     total[n, n] = n_bins
     return total

@@ -129,8 +129,8 @@ def nadam_step(
 def objective(
     y: NDArray[np.floating],
     *,
-    pair_cells: NDArray[np.int32],
-    pair_assays: NDArray[np.int32],
+    pair_cells: NDArray[np.integer],
+    pair_assays: NDArray[np.integer],
     mu: float,
     cells: Array,
     assays: Array,

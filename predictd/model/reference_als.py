@@ -1,7 +1,7 @@
 """ALS and EM for the CP model from the full data, in plain NumPy: what `als` does on moments is tested against it.
 
-Nothing is eliminated here: each bin has its own G and r, each row of cell types and assays is a least-squares problem over
-all bins of its experiments, and the Gaussian likelihood has its n × n covariance matrix.
+Nothing is eliminated here: each bin has its own G and r, each row of cell types and assays is a least-squares
+problem over all bins of its experiments, and the Gaussian likelihood has its n × n covariance matrix.
 """
 
 from __future__ import annotations
@@ -111,10 +111,11 @@ def sweep(data: FullData, at: Parameters, genome: Genome, *, em: bool) -> Parame
 
 
 def deviance(data: FullData, at: Parameters) -> float:
-    """Return −2 log-likelihood a bin plus the prior's penalty, with G and r integrated out (r flat).
+    """Return −2 log-likelihood a bin plus the prior's penalty, G and r integrated out; what EM lowers.
 
-    A flat r is what only contrasts of the experiments, n − 1 of them, say nothing about (restricted likelihood: Patterson &
-    Thompson 1971). They are Gaussian with covariance Qᵀ(Σ_l z_l z_lᵀ + σ² I)Q, the columns of Q orthonormal and Qᵀ1 = 0.
+    With r flat only contrasts of the experiments tell anything, n − 1 of them (restricted likelihood: Patterson &
+    Thompson 1971). They are Gaussian with covariance Qᵀ(Σ_l z_l z_lᵀ + σ² I)Q, the columns of Q orthonormal and
+    Qᵀ1 = 0.
     """
     z, o = design(data, at)
     n = len(o)
@@ -140,8 +141,9 @@ def _update_rows(
 ) -> Array:
     """Least squares for each row of one mode, over all bins of its experiments.
 
-    The expected squared error of a bin is that at the posterior mean plus hᵀVh with h = [C_c ∘ A_a ; 1], the squared length
-    of h under any root of V: a few more rows of the same least-squares problem.
+    The expected squared error of a bin is that at the posterior mean plus hᵀVh with h = [C_c ∘ A_a ; 1], the
+    squared length of h under any root of V: a few more rows of the same least-squares problem. Of several solutions
+    the nearest to the old row is taken.
     """
     n_bins, rank = len(data.y), rows.shape[1] - 1
     root = np.linalg.cholesky(genome.covariance).T if genome.covariance.any() else genome.covariance
@@ -156,7 +158,9 @@ def _update_rows(
             scaled = np.sqrt(n_bins) * root
             left.append(np.column_stack([other[:-1] * scaled[:, :-1], np.zeros(rank + 1)]))
             right.append(-scaled[:, -1])
-        updated[row] = np.linalg.lstsq(np.vstack(left), np.concatenate(right), rcond=None)[0]
+        matrix = np.vstack(left)
+        change = np.linalg.lstsq(matrix, np.concatenate(right) - matrix @ rows[row], rcond=1e-7)[0]
+        updated[row] = rows[row] + change
     return updated
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from predictd.config import TrainSettings
 from predictd.engine import Engine
+from predictd.errors import DataError
 from predictd.model.als import CPProblem
 from predictd.model.factors import CPModel
 from predictd.model.fit import Choice, Fit, Validation, choose, fit
-from predictd.model.folds import Fold, make_folds
+from predictd.model.folds import Fold, make_folds, validation_split
 from predictd.pairs import Experiment
 from predictd.workflows._settings import Setting, check_rank
 from predictd.workflows.moments import TensorMoments, read_moments
@@ -75,7 +76,11 @@ def fit_fold(
 
 def selection_folds(experiments: Sequence[Experiment], seed: int) -> list[Fold]:
     """Folds that choose rank and penalty: every experiment that can be held out validates in one of them."""
-    folds = make_folds(experiments, tests=8, valids=2, seed=seed)
+    try:
+        folds = make_folds(experiments, tests=8, valids=2, seed=seed)
+    except DataError:
+        # So few that no nested folds can be made of them; one split may do, or says what is wrong.
+        return [validation_split(experiments, seed=seed)]
     by_test = {fold.test: fold for fold in folds}
     return [
         Fold(

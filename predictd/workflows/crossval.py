@@ -12,13 +12,14 @@ from typing import Any
 from predictd.config import TrainSettings
 from predictd.constants import FOLDS_JSON, METRICS_TSV, MODELS, RUN_JSON
 from predictd.engine import Engine
-from predictd.errors import OutputError
+from predictd.errors import DataError, OutputError
 from predictd.io.files import write_json, write_text
 from predictd.io.models import ModelFile, write_model
-from predictd.io.partition import Job
+from predictd.io.partition import Job, read_job
 from predictd.io.store import Tensor
 from predictd.model.folds import Fold, folds_to_json, make_folds
 from predictd.model.metrics import metrics_tsv
+from predictd.pairs import Experiment
 from predictd.provenance import RunRecord, software
 from predictd.workflows._coverage import require_complete
 from predictd.workflows._estimators import fold_model_path
@@ -106,12 +107,19 @@ def crossval(
         folds = make_folds(tensor.experiments, seed=seed)
     else:
         folds = list(read_folds(folds_path, tensor).values())
+    _check_folds(folds)
     intervals = (regions or Regions()).read()
     for kind, found in intervals.items():
         tensor.manifest.load_genome().check_intervals(found, f"--{kind}")
     if (output / METRICS_TSV).exists():
         raise OutputError(
             f"{output} is a finished cross-validation already; remove it, or name another directory"
+        )
+    nothing_made = not any((output / MODELS).glob("*"))
+    if not nothing_made and read_job(output) is None:
+        raise OutputError(
+            f"{output / MODELS} holds models of which nothing says how they were made; remove it, or name another "
+            "directory"
         )
     job = Job(
         output,
@@ -123,7 +131,8 @@ def crossval(
             "seed": seed,
         },
     )
-    job.begin()
+    job.begin(nothing_made=nothing_made)
+    write_json(output / FOLDS_JSON, folds_to_json(folds))
     with record.stage("moments"):
         moments = ensure_moments(tensor, engine, moments_path)
     with record.stage("choose"):
@@ -131,13 +140,12 @@ def crossval(
     with record.stage("train"):
         shared = _Shared(tensor_path, moments, output, settings, chosen, seed)
         engine.map(_train_fold, folds, shared, label="models")
-    write_json(output / FOLDS_JSON, folds_to_json(folds))
     with record.stage("score"):
         cases = _cases(folds, moments)
         scoring = Scoring(tensor_path, output, intervals, "model")
-        parts = engine.map(
-            score, group_cases(cases, tensor.n_bins, engine.workers), scoring, label="experiments"
-        )
+        # Grouped by test fold whatever the number of workers: which pairs are predicted at once shows in the last bits.
+        groups = [group for own in cases for group in group_cases(own, tensor.n_bins, 1)]
+        parts = engine.map(score, groups, scoring, label="experiments")
         rows = [row for part in parts for row in part]
     record.inputs = {str(tensor_path): tensor.manifest.checksum}
     record.train = [str(e) for e in tensor.experiments]
@@ -154,6 +162,29 @@ def _test_folds(folds: Sequence[Fold]) -> dict[str, list[Fold]]:
     for fold in folds:
         groups.setdefault(fold.name.partition(".")[0], []).append(fold)
     return groups
+
+
+def _check_folds(folds: Sequence[Fold]) -> None:
+    """Raise DataError for folds that cannot be trained, or of which a test fold's ensemble cannot be made."""
+    for fold in folds:
+        if not fold.valid:
+            raise DataError(f"fold {fold.name} has no validation experiments, which decide when to stop")
+    tested: dict[Experiment, str] = {}
+    for test, group in _test_folds(folds).items():
+        for fold in group:
+            if fold.test != group[0].test:
+                raise DataError(
+                    f"folds {group[0].name} and {fold.name} belong to test fold '{test}', what stands before the dot, "
+                    "but have other test experiments; name them differently"
+                )
+        for pair in group[0].test:
+            if pair in tested:
+                raise DataError(
+                    f"{pair} is tested in the test folds '{tested[pair]}' and '{test}'; test each experiment once"
+                )
+            tested[pair] = test
+    if not tested:
+        raise DataError("the folds have no test experiments: there would be nothing to score")
 
 
 def _choose(
@@ -209,13 +240,13 @@ def _train_fold(fold: Fold, shared: _Shared) -> None:
     write_model(path, ModelFile("cp", model.to_arrays(), info))
 
 
-def _cases(folds: Sequence[Fold], moments: Path) -> list[Case]:
-    """Every test experiment, with baselines from all experiments that its test fold does not hold out."""
+def _cases(folds: Sequence[Fold], moments: Path) -> list[list[Case]]:
+    """The test experiments of each test fold, with baselines from all experiments that it does not hold out."""
     data = read_moments(moments)
     cases = []
     for test, group in _test_folds(folds).items():
         train = sorted(set(group[0].train) | set(group[0].valid))
-        cases += [
-            Case(pair, test, None, None, None, make_baseline(data, train, pair)) for pair in group[0].test
-        ]
+        cases.append(
+            [Case(pair, test, None, None, None, make_baseline(data, train, pair)) for pair in group[0].test]
+        )
     return cases

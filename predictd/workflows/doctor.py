@@ -36,7 +36,7 @@ def examine(path: Path) -> Iterator[tuple[str, str]]:
     yield "system", platform.platform()
     yield "processor", f"{cpu_model()}, {usable_cpus()} of {os.cpu_count()} CPUs usable"
     yield "kernels", _kernels()
-    for pool in threadpool_info():
+    for pool in (pool for pool in threadpool_info() if pool["user_api"] == "blas"):
         yield (
             "blas",
             f"{pool['internal_api']} {pool.get('version')}, {pool['num_threads']} threads (in predictd: 1 a task)",

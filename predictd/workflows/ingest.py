@@ -85,11 +85,12 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, re
         # Killed after its last shard and file, before it had tidied up.
         job.finish()
         return Tensor(output)
-    if exists(output / SHARDS) and read_job(output) is None:
+    nothing_made = not exists(output / SHARDS)
+    if not nothing_made and read_job(output) is None:
         raise OutputError(
             f"{output} holds shards and nothing that tells of what; remove it, or name another directory"
         )
-    job.begin()
+    job.begin(nothing_made=nothing_made)
     with record.stage("read headers"):
         probes = engine.map(probe_track, list(enumerate(tracks)), (job.scratch, genome), label="tracks")
     covered = _check_chromosomes(probes, genome, regions)

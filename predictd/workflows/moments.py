@@ -70,7 +70,7 @@ def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> 
     Raises
     ------
     OutputError
-        If the file has to be written and cannot be.
+        If the file has to be written and cannot be, or `path` names something that is no moments file.
     """
     target = path or tensor.path / MOMENTS
     header = _header(tensor)
@@ -81,6 +81,11 @@ def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> 
     except FileNotFoundError:
         pass
     except ForeignFileError as err:
+        if path is not None:
+            # What somebody named may be anything of theirs: it is not overwritten.
+            raise OutputError(
+                f"--moments {path} cannot be read as moments: {err}; remove it, or name another file"
+            ) from err
         log.warning("%s is made again: %s", target, err)
     s = compute_moments(tensor, engine)
     try:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from predictd.config import TrainSettings
 from predictd.engine import Engine
-from predictd.errors import ConfigError, DataError
+from predictd.errors import ConfigError, DataError, OutputError
 from predictd.io.files import make_directory, sha256_of_json, write_json, write_text
 from predictd.io.store import Tensor
 from predictd.model.folds import Fold, folds_to_json
@@ -45,7 +49,7 @@ class TuneReport:
     validation_mse
         Its mean over the validation experiments.
     trials
-        Finished in all, by every process that shares the storage.
+        Finished in all, those that gave no model included, by every process that shares the storage.
     """
 
     solver: str
@@ -118,6 +122,9 @@ def tune(
         import optuna
     except ImportError as err:
         raise ConfigError("predictd tune needs Optuna: pip install 'predictd[tune]'") from err
+    if settings.predictd_constants:
+        raise ConfigError("predictd_constants fixes the penalties, which tune searches; take it out of --config")
+    solvers = list(dict.fromkeys(solvers))
     tensor = Tensor(tensor_path)
     require_complete(tensor)
     folds = _folds(tensor, folds_path, test_fold, seed)
@@ -132,20 +139,19 @@ def tune(
             tensor.manifest.checksum,
             folds_to_json(folds),
             seed,
+            solvers,
             settings.model_dump(mode="json", by_alias=True),
         ]
     )
-    study = optuna.create_study(
-        study_name=f"predictd-{identity[:16]}",
-        storage=_storage(storage or f"{output}.journal"),
-        sampler=optuna.samplers.TPESampler(seed=seed),
-        load_if_exists=True,
-    )
+    study = _open_study(f"predictd-{identity[:16]}", storage or f"{output}.journal")
 
     def objective(trial: optuna.Trial) -> float:
-        solver = trial.suggest_categorical("solver", list(solvers))
+        # Seeded by the trial: neither who goes on with a search nor who shares one tries the same settings again.
+        state = np.random.SeedSequence([seed, trial.number]).generate_state(1)
+        study.sampler = optuna.samplers.TPESampler(seed=int(state[0]))
+        solver = trial.suggest_categorical("solver", solvers)
         rank = trial.suggest_categorical("rank", [rank for rank in RANKS if rank <= max(1, n_train // 2)])
-        penalty = trial.suggest_float(f"lambda_{solver}", *_PENALTIES[solver], log=True)
+        penalty = _rounded(trial.suggest_float(f"lambda_{solver}", *_PENALTIES[solver], log=True))
         starts = trial.suggest_int("starts", 1, _MOST_STARTS) if solver != "sgd" else 1
         shared = _Shared(
             tensor_path,
@@ -158,10 +164,13 @@ def tune(
             seed,
         )
         try:
-            return sum(engine.map(_validation_sum, list(range(len(folds))), shared)) / n_valid
+            mse = sum(engine.map(_validation_sum, list(range(len(folds))), shared)) / n_valid
         except (DataError, ConfigError) as err:
             log.info("trial %d gave no model: %s", trial.number, err)
             raise optuna.TrialPruned from err
+        if not math.isfinite(mse):
+            raise optuna.TrialPruned
+        return mse
 
     with record.stage("search"):
         done = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
@@ -170,7 +179,7 @@ def tune(
             study.optimize(objective, callbacks=[until], show_progress_bar=False)
     if not study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)):
         raise DataError("no trial gave a model; look at 'predictd train --verbose' on the same tensor")
-    report = _report(study, settings)
+    report = _report(study, settings, len(study.get_trials(states=done)))
     write_text(output, _toml(report, settings, seed, len(folds), n_valid))
     record.inputs = {str(tensor_path): tensor.manifest.checksum}
     record.results = {"validation_mse": report.validation_mse, "trials": report.trials}
@@ -191,16 +200,35 @@ def _folds(tensor: Tensor, path: Path | None, test_fold: str | None, seed: int) 
         raise ConfigError(
             f"--folds {path} needs --test-fold, one of {', '.join(names)}: only its validation folds decide"
         )
-    return [fold for name, fold in known.items() if name.partition(".")[0] == test_fold]
+    chosen = [fold for name, fold in known.items() if name.partition(".")[0] == test_fold]
+    for fold in chosen:
+        if not fold.valid:
+            raise DataError(f"fold {fold.name} has no validation experiments, which decide")
+    return chosen
 
 
-def _storage(place: str) -> optuna.storages.BaseStorage | str:
-    if "://" in place:
-        return place
-    from optuna.storages import JournalStorage
+def _open_study(name: str, place: str) -> optuna.Study:
+    """The study of that name in a journal file or a database, made where there is none."""
+    import optuna
     from optuna.storages.journal import JournalFileBackend
 
-    return JournalStorage(JournalFileBackend(place))
+    storage: optuna.storages.BaseStorage | str = place
+    try:
+        if "://" not in place:
+            make_directory(Path(place).parent)
+            storage = optuna.storages.JournalStorage(JournalFileBackend(place))
+        return optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
+    except Exception as err:
+        # Each database driver has errors of its own.
+        raise OutputError(
+            f"trials cannot be kept in {place} ({type(err).__name__}: {' '.join(str(err).split())[:200]}); name a "
+            "journal file or a database URL with --storage"
+        ) from err
+
+
+def _rounded(penalty: float) -> float:
+    """A penalty with the digits that stand in the settings, so that they give what was searched."""
+    return float(f"{penalty:.6g}")
 
 
 def _validation_sum(index: int, shared: _Shared) -> float:
@@ -222,20 +250,25 @@ def _validation_sum(index: int, shared: _Shared) -> float:
     return result.validation_mse * len(fold.valid)
 
 
-def _report(study: optuna.Study, settings: TrainSettings) -> TuneReport:
+def _report(study: optuna.Study, settings: TrainSettings, trials: int) -> TuneReport:
     best = study.best_trial
     solver = str(best.params["solver"])
     return TuneReport(
         solver=solver,
-        setting=Setting(int(best.params["rank"]), float(best.params[f"lambda_{solver}"])),
+        setting=Setting(int(best.params["rank"]), _rounded(best.params[f"lambda_{solver}"])),
         starts=int(best.params.get("starts", settings.als.starts)),
         validation_mse=float(study.best_value),
-        trials=len([trial for trial in study.trials if trial.state.is_finished()]),
+        trials=trials,
     )
 
 
 def _toml(report: TuneReport, settings: TrainSettings, seed: int, n_folds: int, n_valid: int) -> str:
-    """Settings for --config, with what they came from in comments."""
+    """Settings for --config, with what they came from in comments; what was not searched stays as it was given."""
+    given = settings.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    als, sgd = (
+        [f"{key} = {json.dumps(value)}" for key, value in given.get(group, {}).items() if key != "starts"]
+        for group in ("als", "sgd")
+    )
     lines = [
         f"# The best of {report.trials} trials of 'predictd tune': mean squared error {report.validation_mse:.6g}",
         f"# over {n_valid} validation experiments in {n_folds} folds.",
@@ -250,9 +283,11 @@ def _toml(report: TuneReport, settings: TrainSettings, seed: int, n_folds: int, 
             if report.solver == "em"
             else "penalty of cell and assay factors"
         ),
-        f"lambda_g = {settings.lambda_g:g}  # penalty of the genome's factors (sgd, als)",
+        f"lambda_g = {settings.lambda_g!r}  # penalty of the genome's factors (sgd, als)",
         "",
         "[train.als]",
         f"starts = {report.starts}  # random starts, the best of which goes on (als, em)",
+        *als,
+        *(["", "[train.sgd]", *sgd] if sgd else []),
     ]
     return "\n".join(lines) + "\n"

@@ -1,0 +1,65 @@
+"""Tensors with signal of a test's own making."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from predictd.io.genomes import Genome
+from predictd.io.layout import ShardPlan
+from predictd.io.manifest import ExperimentEntry, GenomeEntry, Manifest
+from predictd.io.store import Tensor, write_shard
+from predictd.pairs import Experiment
+
+
+def stored_signal(tensor: Tensor) -> np.ndarray:
+    """All bins of a tensor as they are read: float32 (bins × n)."""
+    blocks = []
+    for name in tensor.shard_names:
+        with tensor.open_shard(name) as shard:
+            blocks.append(shard.read())
+    return np.concatenate(blocks)
+
+
+def small_tensor(
+    path: Path,
+    signal: np.ndarray,
+    *,
+    experiments: Sequence[Experiment] | None = None,
+    n_shards: int = 3,
+    cut_last_bin: int = 0,
+) -> Tensor:
+    """A tensor of this signal (bins × n) on one chromosome, whose last bin may be some bp short."""
+    n_bins, n = signal.shape
+    pairs = experiments or [Experiment(f"C{i // 2}", f"A{i % 2}") for i in range(n)]
+    genome = Genome("made", {"chr1": 25 * n_bins - cut_last_bin})
+    borders = [n_bins * i // n_shards for i in range(n_shards + 1)]
+    shards = tuple(
+        write_shard(
+            path,
+            ShardPlan(f"chr1.{i:04d}", "chr1", np.array([[borders[i], borders[i + 1] - borders[i]]])),
+            signal[borders[i] : borders[i + 1]].astype(np.float16),
+        )
+        for i in range(n_shards)
+    )
+    Manifest(
+        genome=GenomeEntry.of(genome),
+        experiments=tuple(ExperimentEntry(cell_type=pair.cell_type, assay=pair.assay) for pair in pairs),
+        shards=shards,
+    ).write(path)
+    return Tensor(path)
+
+
+def with_signal(tensor: Tensor, path: Path, signal: np.ndarray) -> Tensor:
+    """The same experiments, shards and bins with other signal (bins × n)."""
+    shards, start = [], 0
+    for name in tensor.shard_names:
+        with tensor.open_shard(name) as shard:
+            plan = ShardPlan(name, shard.chrom, shard.runs)
+        part = signal[start : start + plan.n_bins].astype(np.float16)
+        shards.append(write_shard(path, plan, part))
+        start += plan.n_bins
+    tensor.manifest.model_copy(update={"shards": tuple(shards)}).write(path)
+    return Tensor(path)

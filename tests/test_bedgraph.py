@@ -1,0 +1,198 @@
+"""bedGraphs: what becomes of them, and every line that is refused."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pyBigWig
+import pytest
+
+from predictd.errors import OutputError, TrackError
+from predictd.io import bedgraph
+from predictd.io.bedgraph import BEDGRAPH_SUFFIXES, bedgraph_to_bigwig
+from predictd.io.genomes import Genome
+from tests.test_bigwig import random_bases, write_bases
+from tests.test_files import names, refused, run_python, small_disk, unwritable
+
+GENOME = Genome("small", {"chr1": 1000, "chr2": 5000, "chr3": 300})
+
+
+@pytest.fixture
+def convert(tmp_path: Path):
+    def run(text: str | bytes, name: str = "a.bedGraph", genome: Genome = GENOME) -> Path:
+        source = tmp_path / name
+        source.write_bytes(text.encode() if isinstance(text, str) else text)
+        bedgraph_to_bigwig(source, tmp_path / "out" / "a.bw", genome)
+        return tmp_path / "out" / "a.bw"
+
+    return run
+
+
+def intervals(path: Path) -> dict[str, list[tuple[int, int, float]]]:
+    file = pyBigWig.open(str(path))
+    return {chrom: list(file.intervals(chrom) or ()) for chrom in file.chroms()}
+
+
+def as_lines(path: Path) -> list[str]:
+    """A bigWig's intervals as lines of a bedGraph."""
+    return [f"{c}\t{s}\t{e}\t{v!r}\n" for c, parts in intervals(path).items() for s, e, v in parts]
+
+
+def test_lines_become_intervals(convert):
+    path = convert(
+        "browser position chr1:1-100\ntrack type=bedGraph name=x\n# comment\n\n"
+        "chr2\t0\t10\t1.5\textra\nchr2 10 20 -2\nchr2\t4990\t5000\t1e3\r\nchr1\t5\t6\t0\n"
+    )
+    assert intervals(path) == {
+        "chr2": [(0, 10, 1.5), (10, 20, -2.0), (4990, 5000, 1000.0)],
+        "chr1": [(5, 6, 0.0)],
+    }
+    # Chromosomes without a line are not in the file: they are uncovered.
+    assert pyBigWig.open(str(path)).chroms() == {"chr2": 5000, "chr1": 1000}
+    assert names(path.parent) == ["a.bw"]
+
+
+@pytest.mark.parametrize("block", [1, 7, 100_000])
+def test_the_same_signal_as_the_bigwig(convert, tmp_path, monkeypatch, block):
+    # Borders of blocks may fall anywhere.
+    monkeypatch.setattr(bedgraph, "_LINES", block)
+    other = write_bases(tmp_path / "other.bw", random_bases(3, GENOME.chromosomes))
+    path = convert("".join(as_lines(other)))
+    assert intervals(path) == intervals(other)
+
+
+def test_gzipped(convert):
+    plain = convert("chr1\t0\t10\t1\n").read_bytes()
+    assert convert(gzip.compress(b"chr1\t0\t10\t1\n"), "a.bedGraph.gz").read_bytes() == plain
+
+
+def test_long_names_of_chromosomes(convert):
+    name = "scaffold_" + "x" * 200
+    path = convert(f"{name}\t0\t10\t1\n", genome=Genome("odd", {name: 100, name + "2": 50}))
+    assert intervals(path) == {name: [(0, 10, 1.0)]}
+
+
+@pytest.mark.parametrize("name", ["a.bdg", "A.BEDGRAPH", "a.bg.gz", "x.bedGraph"])
+def test_names_that_count_as_bedgraph(name):
+    assert name.lower().endswith(BEDGRAPH_SUFFIXES)
+
+
+@pytest.mark.parametrize("block", [1, 100_000])
+@pytest.mark.parametrize(
+    ("lines", "line", "parts"),
+    [
+        (
+            "chr1 0 10 1\nchr1 20 30 1\nchr1 10 20 1\n",
+            3,
+            ["unsorted", "begins before the line above", "sort the file"],
+        ),
+        (
+            "chr1 0 10 1\nchr2 0 10 1\nchr1 20 30 1\n",
+            3,
+            ["unsorted", "chr1 comes back after chr2", "sort the file"],
+        ),
+        ("chr1 0 10 1\nchr1 9 30 1\n", 2, ["overlaps the line above", "merge overlapping intervals"]),
+        ("chr1 0 10 1\nchr1 0 10 1\n", 2, ["overlaps the line above"]),
+        ("chr1 5 5 1\n", 1, ["enclose no base"]),
+        ("chr1 9 5 1\n", 1, ["enclose no base"]),
+        ("chr1 -5 5 1\n", 1, ["enclose no base"]),
+        ("# x\n\nchr1 990 1001 1\n", 3, ["beyond the chromosome's end in small", "of another genome?"]),
+        ("chr1 0 10 1\nchrX 0 10 1\n", 2, ["small has no chromosome 'chrX'", "of another genome?"]),
+        ("chr1 0 10 1\nchr1 10 20 nan\n", 2, ["NaN or infinite", "leave such positions out"]),
+        ("chr1 0 10 inf\n", 1, ["NaN or infinite", "leave such positions out"]),
+        ("chr1 0 10 -inf\n", 1, ["NaN or infinite", "leave such positions out"]),
+        ("chr1 0 10 1e39\n", 1, ["NaN or infinite", "leave such positions out"]),
+        ("chr1 0 10 1\nchr1 10 20 x\n", 2, ["expected chromosome, start, end and a number"]),
+        ("chr1 0 10 1\nchr1 10 20\n", 2, ["expected chromosome, start, end and a number"]),
+        ("chr1 0 10 1\nchr1 10.5 20 1\n", 2, ["expected chromosome, start, end and a number"]),
+        ("chr1 0 10 1\nchr1 ten 20 1\n", 2, ["expected chromosome, start, end and a number"]),
+        ("chr1 0 10 1\nchr1 1_0 20 1\n", 2, ["expected chromosome, start, end and a number"]),
+        (
+            "chr1 0 10 1\nchr1 99999999999999999999 20 1\n",
+            2,
+            ["expected chromosome, start, end and a number"],
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(convert, tmp_path, monkeypatch, block, lines, line, parts):
+    monkeypatch.setattr(bedgraph, "_LINES", block)
+    with refused(TrackError, f"{tmp_path / 'a.bedGraph'}, line {line}:", *parts):
+        convert(lines)
+    assert not (tmp_path / "out").exists() or names(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "track type=bedGraph\n# nothing\n"])
+def test_no_signal(convert, tmp_path, text):
+    with refused(TrackError, f"{tmp_path / 'a.bedGraph'} holds no signal", "make or download it again"):
+        convert(text)
+
+
+def test_missing(tmp_path):
+    with refused(TrackError, f"{tmp_path / 'a.bedGraph'} does not exist", "correct its path"):
+        bedgraph_to_bigwig(tmp_path / "a.bedGraph", tmp_path / "a.bw", GENOME)
+    with refused(TrackError, f"{tmp_path} is truncated, damaged or no text", "make or download it again"):
+        bedgraph_to_bigwig(tmp_path, tmp_path / "a.bw", GENOME)
+
+
+def damaged_gzip() -> list[bytes]:
+    lines = "".join(f"chr2\t{i}\t{i + 1}\t{i % 7}\n" for i in range(5000)).encode()
+    packed = gzip.compress(lines)
+    wrong = bytearray(packed)
+    wrong[len(wrong) // 2 : len(wrong) // 2 + 8] = b"\xff" * 8
+    return [packed[: len(packed) // 2], packed[:-4], bytes(wrong), lines]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_damaged_gzip(convert, tmp_path, number):
+    with refused(
+        TrackError, f"{tmp_path / 'a.bedGraph.gz'} is truncated, damaged or no text", "download it again"
+    ):
+        convert(damaged_gzip()[number], "a.bedGraph.gz")
+    assert not (tmp_path / "out").exists() or names(tmp_path / "out") == []
+
+
+def test_no_text(convert):
+    with refused(TrackError, "is truncated, damaged or no text"):
+        convert(b"chr1\t0\t5\t1\n\xff\xfe\n")
+
+
+def test_unwritable_places(tmp_path):
+    (tmp_path / "a.bedGraph").write_text("chr1 0 10 1\n")
+    for place in unwritable(tmp_path):
+        with refused(OutputError, f"cannot write {place}", "name a place you may write to"):
+            bedgraph_to_bigwig(tmp_path / "a.bedGraph", place / "a.bw", GENOME)
+
+
+# pyBigWig ends the process at a failed write: what is tried on full disks is tried in a process of its own.
+CONVERT = """
+import sys
+from pathlib import Path
+from predictd.errors import OutputError
+from predictd.io.bedgraph import bedgraph_to_bigwig
+from predictd.io.genomes import Genome
+
+try:
+    bedgraph_to_bigwig(Path(sys.argv[1]), Path(sys.argv[2]), Genome("g", {"c": 10**8}))
+except OutputError as err:
+    print(err)
+    raise SystemExit(3)
+"""
+
+
+# The first does not even begin; the second is full after a few blocks.
+@pytest.mark.parametrize("size", ["2m", "34m"])
+def test_a_full_disk_is_an_error_and_no_crash(tmp_path, size):
+    source = tmp_path / "a.bedGraph"
+    values = np.random.default_rng(0).random(250_000)
+    source.write_text("".join(f"c\t{i}\t{i + 1}\t{value:.6f}\n" for i, value in enumerate(values)))
+    with small_disk(tmp_path / "disk", size):
+        target = tmp_path / "disk" / "a.bw"
+        done = run_python(CONVERT, source, target, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (3, "")
+        assert (
+            done.stdout
+            == f"cannot write {target}: the disk is full; free some space and run the command again\n"
+        )
+        assert names(target.parent) == []

@@ -1,0 +1,99 @@
+"""Settings: the file, what the command line lays over it, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from predictd.config import Config, load_config
+from predictd.errors import ConfigError
+from tests.test_files import refused
+
+
+@pytest.fixture
+def toml(tmp_path: Path):
+    def write(text: str) -> Path:
+        path = tmp_path / "settings.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_the_papers_descent_is_the_default():
+    sgd = load_config(None).train.sgd
+    assert (sgd.learning_rate, sgd.beta1, sgd.beta2, sgd.epsilon, sgd.decay) == (
+        0.005,
+        0.9,
+        0.999,
+        1e-8,
+        1e-6,
+    )
+    assert (sgd.init, sgd.bin_fraction, sgd.burn_in_bins, sgd.burn_in_epochs) == (0.33, 0.01, 8000, 0.5)
+    assert (sgd.updates_per_round, sgd.rounds_per_evaluation) == (5000, 3)
+    assert (sgd.window, sgd.window_shift, sgd.min_improvement, sgd.significance) == (15, 5, 1e-5, 0.05)
+    assert (sgd.patience, sgd.max_restores) == (35, 3)
+
+
+def test_an_empty_file_changes_nothing(toml):
+    assert load_config(toml("")) == load_config(None) == Config()
+
+
+def test_a_files_values_count(toml):
+    config = load_config(toml("seed = 7\n[train]\nlambda = 0.25\n[train.sgd]\nbeta1 = 0.8\n"))
+    assert (config.seed, config.train.regularisation, config.train.sgd.beta1) == (7, 0.25, 0.8)
+    assert config.train.sgd.beta2 == 0.999
+
+
+def test_the_command_line_wins_where_it_says_something(toml):
+    path = toml("seed = 7\n[train]\nlambda_g = 2.0\nlambda = 0.25\n[train.sgd]\nbeta1 = 0.8\n")
+    config = load_config(
+        path, {"seed": 1, "train": {"lambda": 0.5, "lambda_g": None, "sgd": {"beta2": 0.99}}}
+    )
+    assert (config.seed, config.train.regularisation, config.train.lambda_g) == (1, 0.5, 2.0)
+    assert (config.train.sgd.beta1, config.train.sgd.beta2) == (0.8, 0.99)
+    assert load_config(path, {"seed": None}).seed == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("sede = 1", ["'sede'", "not permitted"]),
+        ("[train]\nranks = 1", ["'train.ranks'", "not permitted"]),
+        ("[train.sgd]\nbeta1 = 1.0", ["'train.sgd.beta1'", "less than 1"]),
+        ("[train.sgd]\nlearning_rate = nan", ["'train.sgd.learning_rate'", "finite"]),
+        ("seed = -1", ["'seed'", "greater than or equal to 0"]),
+        ("seed = 9223372036854775808", ["'seed'", "less than 9223372036854775808"]),
+        ('seed = "x"', ["'seed'", "integer"]),
+        ("train = 3", ["'train'", "dictionary"]),
+        ("seed = ", ["cannot read settings", "Invalid value"]),
+    ],
+)
+def test_wrong_settings_are_named(toml, text, parts):
+    path = toml(text)
+    # A group on the command line must not hide that the file has something else in its place.
+    for overrides in (None, {"train": {"sgd": {"beta2": 0.9}}}):
+        with refused(ConfigError, str(path), *parts):
+            load_config(path, overrides)
+
+
+def test_wrong_values_of_the_command_line_are_named():
+    with refused(ConfigError, "settings: 'train.sgd.beta1'", "less than 1"):
+        load_config(None, {"train": {"sgd": {"beta1": 2.0}}})
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with refused(ConfigError, str(tmp_path / "absent.toml"), "No such file"):
+        load_config(tmp_path / "absent.toml")
+    with refused(ConfigError, str(tmp_path), "Is a directory"):
+        load_config(tmp_path)
+    (tmp_path / "latin1.toml").write_bytes(b"# \xe9\n")
+    with refused(ConfigError, "latin1.toml", "utf-8"):
+        load_config(tmp_path / "latin1.toml")
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        load_config(None).train.sgd.beta1 = 0.5

@@ -1,0 +1,274 @@
+"""Atomic replacement, checksums, and directories that cannot be written."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from predictd.errors import OutputError, PredictdError
+from predictd.io import files
+from predictd.io.files import (
+    cannot_write,
+    exists,
+    make_directory,
+    remove_tree,
+    replacing,
+    require_space,
+    sha256_of,
+    sha256_of_json,
+    write_json,
+    write_text,
+)
+from predictd.io.locking import check_hdf5_locking
+
+MIB = 2**20
+
+
+@contextmanager
+def refused(error: type[PredictdError], *parts: str) -> Iterator[None]:
+    """Expect an error told in one line that holds all the parts."""
+    with pytest.raises(error) as caught:
+        yield
+    text = str(caught.value)
+    assert "\n" not in text
+    for part in parts:
+        assert part in text
+
+
+@contextmanager
+def small_disk(path: Path, size: str, *, options: str = "") -> Iterator[Callable[[str], None]]:
+    """A file system of its own at `path`; yields a function that mounts it again with other options.
+
+    Skips the test where mounting is not allowed (root's privilege on Linux).
+    """
+    path.mkdir()
+
+    def mount(options: str) -> int:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
+        return subprocess.run(command, capture_output=True, check=False).returncode
+
+    try:
+        allowed = mount(",".join(filter(None, [f"size={size}", options]))) == 0
+    except FileNotFoundError:
+        allowed = False
+    if not allowed:
+        pytest.skip("mounting a small file system is not allowed here")
+    try:
+        yield lambda options: subprocess.run(["mount", "-o", f"remount,{options}", str(path)], check=True)
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def unwritable(tmp_path: Path) -> Iterator[Path]:
+    """Places where not even root can make a file."""
+    (tmp_path / "file").write_text("")
+    yield tmp_path / "file" / "below"
+    yield tmp_path / ("long" * 100)
+    if Path("/proc/self").exists():
+        yield Path("/proc/predictd")
+
+
+def run_python(script: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script in a process of its own, in a directory that has no predictd/ of its own."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=100, check=False)
+
+
+def names(path: Path) -> list[str]:
+    return sorted(item.name for item in path.iterdir())
+
+
+def test_replacing_makes_parents_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "a" / "b" / "file"
+    with replacing(path) as partial:
+        partial.write_bytes(b"new")
+        assert partial.parent == path.parent
+        assert not path.exists()
+    assert path.read_bytes() == b"new"
+    assert names(path.parent) == ["file"]
+
+
+def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with replacing(path) as partial:
+        partial.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, OutputError])
+def test_an_error_leaves_the_old_file_and_no_partial(tmp_path, error):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(error, match="reason"), replacing(path) as partial:
+        partial.write_bytes(b"half")
+        raise error("reason")
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_an_os_error_is_told_as_one_of_writing(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with (
+        refused(OutputError, f"cannot write {path}", "No space left on device", "free some space"),
+        replacing(path),
+    ):
+        raise OSError(errno.ENOSPC, "whatever")
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path):
+    with refused(OutputError, "No such file"), replacing(tmp_path / "file"):
+        pass
+
+
+def test_what_a_killed_process_left_is_overwritten(tmp_path):
+    path = tmp_path / "file"
+    with replacing(path) as partial:
+        left = partial
+        partial.write_bytes(b"x" * 100)
+    left.write_bytes(b"the half of a killed process")
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_failing_disk_shows_when_the_file_is_finished(tmp_path, monkeypatch):
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "whatever")
+
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(files.os, "fsync", fail)
+    with refused(OutputError, str(path), "Input/output error"):
+        write_text(path, "new")
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_unwritable_places_are_told_in_one_line(tmp_path):
+    for place in unwritable(tmp_path):
+        with refused(OutputError, f"cannot write {place}", "name a place you may write to"):
+            write_text(place, "text")
+        with refused(OutputError, f"cannot write {place}", "name a place you may write to"):
+            make_directory(place)
+
+
+def test_a_directory_where_a_file_shall_stand(tmp_path):
+    (tmp_path / "name").mkdir()
+    with refused(OutputError, str(tmp_path / "name"), "Is a directory"):
+        write_text(tmp_path / "name", "text")
+    assert names(tmp_path) == ["name"]
+
+
+def test_a_read_only_file_system(tmp_path):
+    with small_disk(tmp_path / "disk", "1m", options="ro"):
+        with refused(OutputError, "Read-only file system"):
+            write_text(tmp_path / "disk" / "file", "text")
+        with refused(OutputError, "Read-only file system"):
+            make_directory(tmp_path / "disk" / "directory")
+
+
+def test_a_full_disk_keeps_the_old_file(tmp_path):
+    with small_disk(tmp_path / "disk", "256k"):
+        path = tmp_path / "disk" / "file"
+        write_text(path, "old")
+        with refused(OutputError, f"cannot write {path}", "No space left", "free some space"):
+            write_text(path, "x" * MIB)
+        assert path.read_text() == "old"
+        assert names(path.parent) == ["file"]
+
+
+def test_room_on_the_disk(tmp_path):
+    with small_disk(tmp_path / "disk", "1m"):
+        path = tmp_path / "disk" / "file"
+        require_space(path, MIB // 2)
+        with refused(OutputError, f"cannot write {path}", "the disk is full", "run the command again"):
+            require_space(path, 2 * MIB)
+    with refused(OutputError, f"cannot write {tmp_path / 'absent' / 'file'}"):
+        require_space(tmp_path / "absent" / "file", 1)
+
+
+def test_errors_of_libraries_without_a_number_become_one_line(tmp_path):
+    assert str(cannot_write(tmp_path, OSError("first\nsecond"))) == (
+        f"cannot write {tmp_path}: first; free some space or name a place you may write to"
+    )
+
+
+def test_json_is_the_same_bytes_for_the_same_value(tmp_path):
+    write_json(tmp_path / "one", {"b": [1, 2.5, None], "a": {"y": "é", "x": True}})
+    write_json(tmp_path / "two", {"a": {"x": True, "y": "é"}, "b": [1, 2.5, None]})
+    text = (tmp_path / "one").read_bytes()
+    assert text == (tmp_path / "two").read_bytes()
+    assert json.loads(text) == {"a": {"x": True, "y": "é"}, "b": [1, 2.5, None]}
+    assert text.endswith(b"}\n")
+
+
+def test_json_knows_no_nan(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "file", {"a": float("nan")})
+    assert names(tmp_path) == []
+
+
+def test_checksums(tmp_path):
+    data = bytes(range(256)) * 9000
+    (tmp_path / "file").write_bytes(data)
+    assert sha256_of(tmp_path / "file") == hashlib.sha256(data).hexdigest()
+    assert sha256_of_json({"b": 1, "a": 2}) == hashlib.sha256(b'{"a": 2, "b": 1}').hexdigest()
+
+
+def test_directories_are_made_once_and_removed_whole(tmp_path):
+    path = tmp_path / "a" / "b"
+    assert make_directory(path) == make_directory(path) == path
+    assert names(path) == []
+    (path / "file").write_text("")
+    remove_tree(path)
+    remove_tree(path)
+    assert not path.exists()
+
+
+LOCKING = """
+import sys
+from pathlib import Path
+from predictd.io.locking import check_hdf5_locking
+
+print(check_hdf5_locking(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("mode", ["TRUE", "FALSE"])
+def test_whether_locks_work(tmp_path, monkeypatch, mode):
+    monkeypatch.setenv("HDF5_USE_FILE_LOCKING", mode)
+    done = run_python(LOCKING, tmp_path, cwd=tmp_path)
+    told = {"TRUE": "work", "FALSE": "files can be read while they are written (locks are off, or absent)"}[
+        mode
+    ]
+    if mode == "TRUE" and done.returncode != 0:
+        pytest.skip("this file system has no locks")
+    assert (done.returncode, done.stdout, done.stderr) == (0, told + "\n", "")
+    assert names(tmp_path) == []
+
+
+def test_locks_where_nothing_can_be_written(tmp_path):
+    for place in unwritable(tmp_path):
+        with pytest.raises(OSError):
+            check_hdf5_locking(place)
+
+
+def test_exists_says_no_where_one_cannot_look(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert exists(tmp_path / "file")
+    assert exists(tmp_path)
+    for place in unwritable(tmp_path):
+        assert not exists(place)

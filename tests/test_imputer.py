@@ -1,0 +1,178 @@
+"""Imputers: filling gaps, affine maps, output maps, features."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from predictd.model.factors import CPModel
+from predictd.model.imputer import AffineMap, Completion, Feature, Imputer, OutputMap, build_features
+from predictd.model.reference import closed_form_genome
+from predictd.pairs import Experiment
+
+CELLS, ASSAYS = tuple("vwxyz"), tuple("abcd")
+PAIRS = [Experiment(cell, assay) for cell in CELLS for assay in ASSAYS]
+
+
+def model(n_train: int = 12) -> CPModel:
+    rng = np.random.default_rng(3)
+    train = tuple(PAIRS[i] for i in rng.permutation(len(PAIRS))[:n_train])
+    c, a = rng.normal(size=(5, 3)), rng.normal(size=(4, 3))
+    return CPModel(CELLS, ASSAYS, c, a, rng.normal(size=5), rng.normal(size=4), 0.3, 0.4, train)
+
+
+def solved_on_the_observed(fitted: CPModel, y: np.ndarray, targets: list[Experiment]) -> np.ndarray:
+    """Each bin by itself: the model solved on what was observed there, as if nothing else existed."""
+    z, o = fitted.design(fitted.train)
+    z_targets, o_targets = fitted.design(targets)
+    predicted = np.empty((len(y), len(targets)))
+    for row, values in enumerate(y):
+        seen = ~np.isnan(values)
+        g = closed_form_genome(z[:, seen], fitted.lambda_g, (values - o)[np.newaxis, seen])[0]
+        predicted[row] = z_targets.T @ g + o_targets
+    return predicted
+
+
+def gaps_at_random(rng, shape):
+    return rng.random(shape) < 0.25
+
+
+def gaps_in_blocks(rng, shape):
+    """Stretches without some of the tracks, as where a chromosome or a region is uncovered."""
+    gaps = np.zeros(shape, dtype=bool)
+    for start in range(0, shape[0], 10):
+        gaps[start : start + 7, rng.permutation(shape[1])[: start % 6]] = True
+    return gaps
+
+
+@pytest.mark.parametrize("gaps", [gaps_at_random, gaps_in_blocks])
+def test_gaps_are_filled_as_if_solved_on_what_was_observed(gaps):
+    fitted = model()
+    rng = np.random.default_rng(4)
+    y = rng.normal(size=(80, 12))
+    missing = gaps(rng, y.shape)
+    missing[missing.mean(axis=1) > 0.5] = False
+    assert missing.any() and len(np.unique(missing, axis=0)) > 5
+    y[missing] = np.nan
+    imputer = fitted.imputer(PAIRS)
+    filled = imputer.completion.fill(y)
+    np.testing.assert_array_equal(filled[~missing], y[~missing])
+    np.testing.assert_allclose(
+        filled[missing], solved_on_the_observed(fitted, y, list(fitted.train))[missing], rtol=1e-9, atol=1e-9
+    )
+    assert np.isnan(y[missing]).all()
+    imputed = imputer(y.astype(np.float32))
+    assert imputed.dtype == np.float32
+    np.testing.assert_allclose(imputed, solved_on_the_observed(fitted, y, PAIRS), atol=1e-4)
+
+
+def test_bins_with_under_half_observed_stay_empty():
+    fitted = model(n_train=12)
+    y = np.random.default_rng(5).normal(size=(3, 12)).astype(np.float32)
+    y[0, :6] = np.nan
+    y[1, :7] = np.nan
+    imputer = fitted.imputer(PAIRS[:4])
+    filled, imputed = imputer.completion.fill(y), imputer(y)
+    assert np.isfinite(filled[[0, 2]]).all() and np.isnan(filled[1]).all()
+    assert np.isfinite(imputed[[0, 2]]).all() and np.isnan(imputed[1]).all()
+    # A gap in one bin changes nothing in another.
+    np.testing.assert_array_equal(imputed[2], imputer(y[2:])[0])
+
+
+def test_complete_bins_are_not_touched():
+    completion = Completion(np.eye(3), np.zeros(3))
+    y = np.random.default_rng(6).normal(size=(5, 3)).astype(np.float32)
+    np.testing.assert_array_equal(completion.fill(y), y)
+
+
+def test_without_completion_bins_with_gaps_stay_empty():
+    pairs = (Experiment("x", "a"), Experiment("x", "b"))
+    imputer = Imputer(
+        tuple(map(Feature, pairs)), pairs[:1], AffineMap(np.array([[1.0, 2.0]]), None, np.array([0.5]))
+    )
+    imputed = imputer(np.array([[1, 2], [1, np.nan]], np.float32))
+    assert imputed[0, 0] == 5.5 and np.isnan(imputed[1, 0])
+
+
+# -- maps -------------------------------------------------------------------------------------------------------------
+
+
+# Through the factors it costs r(m + k) operations a bin, at once mk.
+@pytest.mark.parametrize(("m", "k", "r"), [(60, 50, 4), (3, 50, 10), (20, 20, 10), (1, 1, 1)])
+def test_low_rank_and_dense_maps_agree(m, k, r):
+    rng = np.random.default_rng(7)
+    left, right, intercept = rng.normal(size=(m, r)), rng.normal(size=(r, k)) / k, rng.normal(size=m)
+    x = rng.normal(size=(40, k)).astype(np.float32)
+    expected = x.astype(float) @ (left @ right).T + intercept
+    low_rank, dense = AffineMap(left, right, intercept), AffineMap(left @ right, None, intercept)
+    for affine in (low_rank, dense):
+        np.testing.assert_allclose(affine.weights, left @ right, rtol=1e-14)
+        before = x.copy()
+        value = affine(x)
+        assert value.dtype == np.float32 and value.shape == (40, m)
+        np.testing.assert_allclose(value, expected, atol=2e-5)
+        np.testing.assert_array_equal(x, before)
+
+
+def test_output_maps_are_piecewise_linear_and_constant_beyond_their_ends():
+    output = OutputMap(np.array([[0.0, 1, 3], [-1, 0, 1]]), np.array([[0.0, 2, 2.5], [5, 5, 6]]))
+    x = np.array([[-1, -2], [0.5, 0], [2, 0.25], [9, 9], [np.nan, 0]], np.float32)
+    expected = np.array([[0, 5], [1, 5], [2.25, 5.25], [2.5, 6], [np.nan, 5]])
+    np.testing.assert_array_equal(output(x), expected)
+    assert output(x).dtype == np.float32
+    pairs = (Experiment("x", "a"), Experiment("x", "b"))
+    imputer = Imputer(tuple(map(Feature, pairs)), pairs, AffineMap(np.eye(2), None, np.zeros(2)), output)
+    np.testing.assert_array_equal(imputer(x[:4]), expected[:4])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs"),
+    [([[0, 0, 1]], [[0, 1, 2]]), ([[0, 1, 2]], [[0, 1, 0.5]]), ([[0, 1]], [[0, 1, 2]]), ([0, 1], [0, 1])],
+)
+def test_output_maps_must_be_monotone(inputs, outputs):
+    with pytest.raises(ValueError, match="knots must"):
+        OutputMap(np.array(inputs, float), np.array(outputs, float))
+
+
+# -- features ---------------------------------------------------------------------------------------------------------
+
+
+def test_own_values_are_columns():
+    signal = np.arange(12, dtype=np.float32).reshape(3, 4)
+    features = [Feature(pair) for pair in PAIRS[:4]]
+    assert build_features(signal, [3], features, np.arange(4)) is signal
+    built = build_features(signal, [3], features[:2], np.array([3, 1]))
+    assert built.tolist() == [[3, 1], [7, 5], [11, 9]]
+
+
+def test_windows_are_means_of_what_is_observed_within_the_run():
+    rng = np.random.default_rng(8)
+    runs = [1, 2, 5, 40, 3]
+    signal = rng.normal(size=(sum(runs), 3)).astype(np.float32)
+    signal[rng.random(signal.shape) < 0.3] = np.nan
+    signal[20:30, 1] = np.nan
+    features = [Feature(PAIRS[0], 2), Feature(PAIRS[1], 0), Feature(PAIRS[2], 1), Feature(PAIRS[0], 30)]
+    columns = np.array([1, 0, 2, 1])
+    built = build_features(signal, runs, features, columns)
+    assert built.dtype == np.float32
+    start = 0
+    for length in runs:
+        for row in range(start, start + length):
+            for index, (feature, column) in enumerate(zip(features, columns, strict=True)):
+                low, high = (
+                    max(row - feature.half_width, start),
+                    min(row + feature.half_width + 1, start + length),
+                )
+                seen = [float(v) for v in signal[low:high, column] if not math.isnan(v)]
+                expected = sum(seen) / len(seen) if seen else math.nan
+                assert built[row, index] == pytest.approx(expected, rel=1e-5, abs=1e-6, nan_ok=True)
+        start += length
+    assert np.isnan(built[:, 0]).any()
+
+
+def test_context_is_the_widest_window():
+    affine = AffineMap(np.ones((1, 3)), None, np.zeros(1))
+    features = (Feature(PAIRS[0]), Feature(PAIRS[0], 7), Feature(PAIRS[1], 3))
+    assert Imputer(features, (PAIRS[0],), affine).context == 7

@@ -1,0 +1,240 @@
+"""The moments file: what stands in it, when it is used again, and when it is made anew."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from predictd.config import TrainSettings
+from predictd.constants import MOMENTS, MOMENTS_FORMAT, MOMENTS_VERSION
+from predictd.engine import Engine, LocalEngine
+from predictd.errors import DataError, OutputError
+from predictd.io.hdf5 import read_arrays
+from predictd.io.layout import ShardPlan
+from predictd.io.store import Tensor, write_shard
+from predictd.pairs import Experiment
+from predictd.workflows.crossval import crossval
+from predictd.workflows.moments import compute_moments, ensure_moments, read_moments
+from predictd.workflows.train import train
+from predictd.workflows.tune import tune
+from tests.conftest import record
+from tests.test_files import refused
+
+# What moments in float32 blocks promise of Σ(|d_i| √S_ii)².
+SINGLE = 2e-6
+
+
+@pytest.fixture(scope="module")
+def single() -> Iterator[Engine]:
+    """One worker, where the shared engine has two."""
+    with LocalEngine(1) as engine:
+        yield engine
+
+
+def read_signal(tensor: Tensor) -> np.ndarray:
+    """All bins, float64 (bins × n)."""
+    parts = []
+    for name in tensor.shard_names:
+        with tensor.open_shard(name) as shard:
+            parts.append(shard.read().astype(np.float64))
+    return np.concatenate(parts)
+
+
+def rewritten(source: Path, path: Path, change: Callable[[int, str, np.ndarray], None]) -> Path:
+    """A tensor of the same bins and experiments; `change` alters each shard's (number, chromosome, signal) in place."""
+    tensor = Tensor(source)
+    entries = []
+    for number, name in enumerate(tensor.shard_names):
+        with tensor.open_shard(name) as shard:
+            signal = shard.read().astype(np.float16)
+            change(number, shard.chrom, signal)
+            entries.append(write_shard(path, ShardPlan(name, shard.chrom, shard.runs), signal))
+    tensor.manifest.model_copy(update={"shards": tuple(entries)}).write(path)
+    return path
+
+
+def with_gaps(source: Path, path: Path, share: float) -> Path:
+    """A copy in which `share` of the bins lack one experiment or more."""
+    rng = np.random.default_rng(1)
+
+    def change(_number: int, _chrom: str, signal: np.ndarray) -> None:
+        for row in np.flatnonzero(rng.random(len(signal)) < share):
+            signal[row, rng.integers(signal.shape[1], size=rng.integers(1, 4))] = np.nan
+
+    return rewritten(source, path, change)
+
+
+def exact(y: np.ndarray) -> np.ndarray:
+    padded = np.column_stack([y, np.ones(len(y))])
+    return padded.T @ padded
+
+
+def assert_moments(found: np.ndarray, wanted: np.ndarray) -> None:
+    sizes = np.sqrt(np.diag(wanted))
+    assert (np.abs(found - wanted) <= SINGLE * np.outer(sizes, sizes)).all()
+    assert found[-1, -1] == wanted[-1, -1]
+    np.testing.assert_array_equal(found, found.T)
+
+
+def test_moments_are_those_of_the_stored_signal(tensor, engine, tmp_path):
+    path = ensure_moments(tensor, engine, tmp_path / "made" / "here.h5")
+    data = read_moments(path)
+    assert path == tmp_path / "made" / "here.h5"
+    assert data.experiments == tuple(tensor.experiments)
+    assert_moments(data.s, exact(read_signal(tensor)))
+    some = tuple(tensor.experiments[i] for i in (3, 0, 7))
+    np.testing.assert_array_equal(data.columns(some), [3, 0, 7])
+
+
+def test_the_header_names_tensor_and_experiments(tensor, engine, tmp_path):
+    path = ensure_moments(tensor, engine, tmp_path / "m.h5")
+    header, arrays = read_arrays(path, format=MOMENTS_FORMAT, version=MOMENTS_VERSION)
+    assert header == {
+        "tensor": tensor.manifest.checksum,
+        "experiments": [str(e) for e in tensor.experiments],
+    }
+    assert list(arrays) == ["S"]
+
+
+def test_any_number_of_workers_gives_the_same_bytes(tensor, engine, single, tmp_path):
+    one = ensure_moments(tensor, single, tmp_path / "one.h5")
+    two = ensure_moments(tensor, engine, tmp_path / "two.h5")
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_file_is_used_again(own_tensor, engine, caplog):
+    tensor = Tensor(own_tensor)
+    path = ensure_moments(tensor, engine)
+    assert path == own_tensor / MOMENTS
+    before = path.stat()
+    assert ensure_moments(tensor, engine) == path
+    # Where the tensor stands does not matter.
+    moved = Tensor(own_tensor.rename(own_tensor.with_name("moved")))
+    after = ensure_moments(moved, engine).stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert not caplog.records
+
+
+def test_a_file_of_another_tensor_is_made_again(tensor_path, engine, tmp_path):
+    def change(number: int, _chrom: str, signal: np.ndarray) -> None:
+        if number == 1:
+            signal[5, 2] += 1
+
+    other = Tensor(rewritten(tensor_path, tmp_path / "other", change))
+    path = tmp_path / "shared.h5"
+    first = read_moments(ensure_moments(Tensor(tensor_path), engine, path))
+    second = read_moments(ensure_moments(other, engine, path))
+    assert_moments(second.s, exact(read_signal(other)))
+    assert first.s[2, 2] != second.s[2, 2]
+
+
+def test_a_damaged_file_is_made_again_with_a_warning(own_tensor, engine, caplog):
+    tensor = Tensor(own_tensor)
+    path = ensure_moments(tensor, engine)
+    whole = path.read_bytes()
+    at = whole.index(read_moments(path).s.tobytes())
+    flipped = whole[: at + 8] + bytes([whole[at + 8] ^ 1]) + whole[at + 9 :]
+    for damaged in (flipped, whole[: len(whole) // 2], b"", b"text\n"):
+        path.write_bytes(damaged)
+        caplog.clear()
+        with refused(OutputError, str(path), "remove it"):
+            read_moments(path)
+        assert ensure_moments(tensor, engine).read_bytes() == whole
+        (warning,) = caplog.records
+        assert str(path) in warning.getMessage() and "made again" in warning.getMessage()
+
+
+def test_what_else_stands_under_a_given_name_is_not_overwritten(tensor, engine, model_path, tmp_path):
+    model = Path(shutil.copy(model_path, tmp_path / "model.h5"))
+    text = tmp_path / "notes.txt"
+    text.write_text("mine\n")
+    for path in (model, text):
+        before = path.read_bytes()
+        with refused(OutputError, f"--moments {path}", "remove it, or name another"):
+            ensure_moments(tensor, engine, path)
+        assert path.read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_names_the_option(own_tensor, engine, tmp_path):
+    tensor = Tensor(own_tensor)
+    (own_tensor / MOMENTS).mkdir()
+    with refused(OutputError, str(own_tensor / MOMENTS), "--moments PATH"):
+        ensure_moments(tensor, engine)
+    blocked = tmp_path / "file"
+    blocked.touch()
+    with refused(OutputError, str(blocked / "m.h5"), "--moments PATH"):
+        ensure_moments(tensor, engine, blocked / "m.h5")
+    assert ensure_moments(tensor, engine, tmp_path / "m.h5").is_file()
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with refused(OutputError, str(tmp_path / "none.h5"), "run the command again"):
+        read_moments(tmp_path / "none.h5")
+
+
+def test_only_complete_bins_count(tensor_path, engine, tmp_path):
+    tensor = Tensor(with_gaps(tensor_path, tmp_path / "gaps", 0.2))
+    y = read_signal(tensor)
+    complete = ~np.isnan(y).any(axis=1)
+    assert 0.75 < complete.mean() < 0.85
+    assert tensor.n_complete == complete.sum()
+    assert_moments(compute_moments(tensor, engine), exact(y[complete]))
+
+
+def test_a_shard_without_complete_bins(tensor_path, engine, tmp_path):
+    def change(number: int, _chrom: str, signal: np.ndarray) -> None:
+        if number == 0:
+            signal[:, 3] = np.nan
+
+    tensor = Tensor(rewritten(tensor_path, tmp_path / "gaps", change))
+    y = read_signal(tensor)
+    assert_moments(compute_moments(tensor, engine), exact(y[~np.isnan(y).any(axis=1)]))
+
+
+def test_no_complete_bin_is_an_error(tensor_path, engine, tmp_path):
+    def change(number: int, _chrom: str, signal: np.ndarray) -> None:
+        signal[:, number % 2] = np.nan
+
+    tensor = Tensor(rewritten(tensor_path, tmp_path / "gaps", change))
+    with refused(DataError, str(tensor.path), "no bin", "predictd info"):
+        ensure_moments(tensor, engine)
+    assert not (tensor.path / MOMENTS).exists()
+
+
+def run_train(tensor: Path, out: Path, settings: TrainSettings, engine: Engine) -> object:
+    return train(tensor, out, settings, engine, record())
+
+
+def run_cv(tensor: Path, out: Path, settings: TrainSettings, engine: Engine) -> object:
+    return crossval(tensor, out, settings, engine, record())
+
+
+def run_tune(tensor: Path, out: Path, settings: TrainSettings, engine: Engine) -> object:
+    return tune(tensor, out, settings, engine, record(), trials=1)
+
+
+@pytest.mark.parametrize("run", [run_train, run_cv, run_tune])
+def test_little_coverage_is_warned_of_and_very_little_refused(run, tensor_path, engine, tmp_path, caplog):
+    worst = Experiment("C1", "A1")
+
+    def lacking(share: float) -> Callable[[int, str, np.ndarray], None]:
+        def change(_number: int, _chrom: str, signal: np.ndarray) -> None:
+            signal[: round(share * len(signal)), 0] = np.nan
+
+        return change
+
+    assert Tensor(tensor_path).experiments[0] == worst
+    settings = TrainSettings(rank=2, regularisation=0.1)
+    some = rewritten(tensor_path, tmp_path / "some", lacking(0.1))
+    run(some, tmp_path / "output", settings, engine)
+    messages = [r.getMessage() for r in caplog.records if "value in every experiment" in r.getMessage()]
+    assert len(messages) == 1
+    assert "90.0%" in messages[0] and f"{worst} (90.0%)" in messages[0]
+    most = rewritten(tensor_path, tmp_path / "most", lacking(0.6))
+    with refused(DataError, f"{worst} (40.0%)", "at least 50% are needed", "--uncovered zero"):
+        run(most, tmp_path / "none", settings, engine)
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,263 @@
+"""The track table, pairs and their file names, BED files."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from predictd.errors import TableError
+from predictd.io.tables import (
+    Interval,
+    read_bed,
+    read_pairs,
+    read_tracks,
+    unique_pairs,
+    write_tracks,
+)
+from predictd.pairs import Experiment, axes, check_name
+from tests.test_files import refused
+
+HEADER = "cell_type\tassay\tpath"
+PRINTABLE = st.text(
+    st.characters(exclude_categories=("C", "Z"), exclude_characters=":"), min_size=1, max_size=12
+)
+
+
+@pytest.fixture
+def table(tmp_path: Path):
+    def write(text: str | bytes, name: str = "tracks.tsv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    return write
+
+
+class TestTrackTable:
+    def test_a_row_with_everything(self, table, tmp_path):
+        path = table(
+            f"{HEADER}\ttransform\tpeaks\tlab\n"
+            "E003\tH3K4me3\ttracks/a.bw\tlog1p\t../peaks/a.bed\tx\n"
+            "E004\tmeth\t/data/b.bigWig\tlogit\t\t\n"
+            "E005\tDNase\thttps://host/c.bw\t\t\t\n"
+        )
+        tracks = read_tracks(path)
+        assert [t.experiment for t in tracks] == [("E003", "H3K4me3"), ("E004", "meth"), ("E005", "DNase")]
+        assert [t.path for t in tracks] == [
+            str(tmp_path / "tracks/a.bw"),
+            "/data/b.bigWig",
+            "https://host/c.bw",
+        ]
+        assert [t.transform for t in tracks] == ["log1p", "logit", "arcsinh"]
+        assert [t.peaks for t in tracks] == [str(tmp_path.parent / "peaks/a.bed"), None, None]
+        assert [t.is_url for t in tracks] == [False, False, True]
+        assert [t.where for t in tracks] == [f"{path}, line {n}" for n in (2, 3, 4)]
+
+    def test_columns_in_any_order_and_short_rows(self, table):
+        (track,) = read_tracks(table("lab\tpath\tassay\tcell_type\ttransform\nx\ta.bw\tA\tC\n"))
+        assert (track.experiment, track.transform) == (("C", "A"), "arcsinh")
+
+    def test_blank_lines_and_comments_count_as_lines(self, table):
+        path = table(f"# made by hand\n\n{HEADER}\n\n#C\tA\told.bw\nC\tA\ta.bw\n")
+        assert [t.where for t in read_tracks(path)] == [f"{path}, line 6"]
+
+    @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+    @pytest.mark.parametrize("mark", ["", "\ufeff"])
+    def test_spreadsheets_line_ends_and_byte_order_marks(self, table, line_end, mark):
+        (track,) = read_tracks(table(f"{mark}{HEADER}\ttransform{line_end}C \t A\t a.bw \tnone{line_end}"))
+        assert (track.experiment, Path(track.path).name, track.transform) == (("C", "A"), "a.bw", "none")
+
+    def test_quotes_are_letters(self, table):
+        (track,) = read_tracks(table(f'{HEADER}\nC"1\tA\t"a.bw\n'))
+        assert (track.experiment, Path(track.path).name) == (('C"1', "A"), '"a.bw')
+
+    def test_gzipped(self, table):
+        path = table(gzip.compress(f"{HEADER}\nC\tA\ta.bw\n".encode()), "tracks.tsv.gz")
+        assert [t.experiment for t in read_tracks(path)] == [("C", "A")]
+
+    @pytest.mark.parametrize(
+        ("text", "parts"),
+        [
+            (
+                "",
+                [
+                    "header must hold cell_type, assay, path",
+                    "separated by tabs",
+                    "missing: cell_type, assay, path",
+                ],
+            ),
+            ("cell_type assay path\nC A a.bw\n", ["separated by tabs", "missing: cell_type, assay, path"]),
+            ("cell_type\tassay\tfile\nC\tA\ta.bw\n", ["(missing: path)"]),
+            (f"{HEADER}\tpath\nC\tA\ta.bw\tb.bw\n", ["column path twice", "keep one"]),
+            (f"{HEADER}\n", ["lists no tracks", "a line per signal file"]),
+            (f"{HEADER}\nC\tA\ta.bw\tx\n", ["line 2: 4 fields where the header has 3"]),
+            (f"{HEADER}\nC\tA\t\n", ["line 2: no path is given for C:A"]),
+            (f"{HEADER}\n\tA\ta.bw\n", ["line 2: cell type ''", "rename"]),
+            (f"{HEADER}\nC\t\ta.bw\n", ["line 2: assay ''", "rename"]),
+            (f"{HEADER}\nC:1\tA\ta.bw\n", ["line 2: cell type 'C:1'", "without ':'"]),
+            (f"{HEADER}\nC\tA\x07\ta.bw\n", [r"line 2: assay 'A\x07'", "printable"]),
+            (
+                f"{HEADER}\ttransform\nC\tA\ta.bw\tlog2\n",
+                ["line 2: unknown transform 'log2'", "arcsinh, log1p, logit"],
+            ),
+        ],
+    )
+    def test_what_is_wrong_is_told_with_its_line(self, table, text, parts):
+        path = table(text)
+        with refused(TableError, str(path), *parts):
+            read_tracks(path)
+
+    def test_files_that_cannot_be_read(self, table, tmp_path):
+        with refused(TableError, str(tmp_path / "absent.tsv"), "No such file", "correct the path"):
+            read_tracks(tmp_path / "absent.tsv")
+        with refused(TableError, str(tmp_path), "Is a directory", "correct the path"):
+            read_tracks(tmp_path)
+        with refused(TableError, "no text", "download it again"):
+            read_tracks(table(f"{HEADER}\nC\tA\ta.bw\n".encode("utf-16")))
+
+    @pytest.mark.parametrize("damage", [slice(0, 30), slice(5, None)])
+    def test_damaged_gzip(self, table, damage):
+        path = table(gzip.compress(f"{HEADER}\nC\tA\ta.bw\n".encode())[damage], "tracks.tsv.gz")
+        with refused(TableError, str(path), "damaged", "download it again"):
+            read_tracks(path)
+
+    def test_gzip_with_wrong_bytes_inside(self, table):
+        packed = bytearray(gzip.compress(f"{HEADER}\n{'C	A	a.bw	' * 50}\n".encode()))
+        packed[15:20] = b"\xff\xff\xff\xff\xff"
+        path = table(bytes(packed), "tracks.tsv.gz")
+        with refused(TableError, str(path), "damaged", "download it again"):
+            read_tracks(path)
+
+    def test_a_pair_twice(self, table):
+        path = table(f"{HEADER}\nC\tA\ta.bw\nD\tA\tb.bw\nC\tA\tc.bw\n")
+        with refused(TableError, f"{path}, line 4", "C:A stands in", "twice", "--merge mean"):
+            unique_pairs(read_tracks(path), path)
+
+    def test_pairs_index_their_tracks(self, table):
+        path = table(f"{HEADER}\nD\tA\tb.bw\nC\tA\ta.bw\n")
+        tracks = read_tracks(path)
+        assert unique_pairs(tracks, path) == {("D", "A"): tracks[0], ("C", "A"): tracks[1]}
+
+    def test_what_is_written_is_read(self, tmp_path):
+        path = tmp_path / "out" / "tracks.tsv"
+        files = {
+            Experiment("É 1", "b"): "É.bw",
+            Experiment("C", "z"): "sub/z.bw",
+            Experiment("C", "a"): "a.bw",
+        }
+        write_tracks(path, files)
+        assert path.read_text(encoding="utf-8").splitlines() == [
+            HEADER,
+            "C\ta\ta.bw",
+            "C\tz\tsub/z.bw",
+            "É 1\tb\tÉ.bw",
+        ]
+        read = {track.experiment: track.path for track in read_tracks(path)}
+        assert read == {pair: str(path.parent / file) for pair, file in files.items()}
+
+
+class TestPairs:
+    def test_a_table_of_pairs(self, table):
+        assert read_pairs(table("x\tassay\tcell_type\n1\tA\tC\n2\tB\tD\n")) == [("C", "A"), ("D", "B")]
+
+    def test_no_pairs(self, table):
+        path = table("cell_type\tassay\n")
+        with refused(TableError, str(path), "lists no pairs"):
+            read_pairs(path)
+        with refused(TableError, str(path), "missing: assay"):
+            read_pairs(table("cell_type\nC\n"))
+
+    def test_parse(self):
+        assert Experiment.parse("E003:H3K4me3") == ("E003", "H3K4me3")
+        assert str(Experiment("E003", "H3K4me3")) == "E003:H3K4me3"
+
+    @pytest.mark.parametrize("text", ["", ":", "C", "C:", ":A", "C:A:B"])
+    def test_no_pair(self, text):
+        with refused(TableError, f"'{text}'", "CELL:ASSAY"):
+            Experiment.parse(text)
+
+    @given(cell_type=PRINTABLE, assay=PRINTABLE)
+    def test_names_survive_text(self, cell_type, assay):
+        pair = Experiment(cell_type, assay)
+        assert Experiment.parse(str(pair)) == pair
+        assert check_name(cell_type, what="cell type", where="here") == cell_type
+
+    @pytest.mark.parametrize("name", ["", " C", "C ", "a:b", "a\tb", "a\nb", "a\x00b", "a\u200bb", "\ud800"])
+    def test_names_that_cannot_be_used(self, name):
+        with refused(TableError, "here: assay", "cannot be used", "rename it"):
+            check_name(name, what="assay", where="here")
+
+    @pytest.mark.parametrize(
+        ("pair", "stem"),
+        [
+            (("E003", "H3K4me3"), "E003-H3K4me3"),
+            (("T-cell", "H2A.Z"), "T%2Dcell-H2A.Z"),
+            (("a_b+c", "x~y"), "a_b+c-x%7Ey"),
+            (("a b/c", "100%"), "a%20b%2Fc-100%25"),
+            (("é", "β"), "%C3%A9-%CE%B2"),
+            (("..", "\\"), "..-%5C"),
+        ],
+    )
+    def test_file_names_worked_by_hand(self, pair, stem):
+        assert Experiment(*pair).file_stem == stem
+
+    @given(cell_type=PRINTABLE, assay=PRINTABLE)
+    def test_file_names_can_be_turned_back(self, cell_type, assay):
+        stem = Experiment(cell_type, assay).file_stem
+        assert re.fullmatch(r"[A-Za-z0-9._+%]+-[A-Za-z0-9._+%]+", stem)
+        # What can be turned back is different for different pairs.
+        assert tuple(unquote(half) for half in stem.split("-")) == (cell_type, assay)
+
+    @given(st.lists(st.tuples(*[st.text("a-%~2D. ", min_size=1, max_size=4)] * 2), unique=True, max_size=50))
+    def test_no_two_pairs_share_a_file_name(self, pairs):
+        assert len({Experiment(*pair).file_stem for pair in pairs}) == len(pairs)
+
+    def test_axes(self):
+        pairs = [Experiment("b", "y"), Experiment("a", "z"), Experiment("b", "x")]
+        assert axes(iter(pairs)) == (["a", "b"], ["x", "y", "z"])
+
+
+class TestBed:
+    def test_three_columns_in_file_order(self, table):
+        path = table(
+            "browser position chr1\ntrack name=x\n#comment\n\nchr2\t10\t20\tname\t0\nchr1 0 5\nchr1\t0\t5\r\n",
+            "a.bed",
+        )
+        assert read_bed(path) == [Interval("chr2", 10, 20), Interval("chr1", 0, 5), Interval("chr1", 0, 5)]
+
+    def test_gzipped_with_byte_order_mark(self, table):
+        path = table(gzip.compress("\ufeffchr1\t0\t5\n".encode()), "a.bed.gz")
+        assert read_bed(path) == [Interval("chr1", 0, 5)]
+
+    @pytest.mark.parametrize(
+        ("text", "parts"),
+        [
+            ("", ["no intervals", "it needs a line"]),
+            ("# nothing\n", ["no intervals"]),
+            ("chr1\t0\t5\nchr1\t7\n", ["line 2", "expected chromosome, start and end"]),
+            ("chr1\tx\t5\n", ["line 1", "expected chromosome, start and end"]),
+            ("chr1\t5\t5\n", ["line 1", "start 5 and end 5 enclose no base"]),
+            ("chr1\t-1\t5\n", ["line 1", "start -1 and end 5 enclose no base"]),
+            ("chr1\t9\t5\n", ["line 1", "start 9 and end 5 enclose no base"]),
+        ],
+    )
+    def test_what_is_wrong_is_told_with_its_line(self, table, text, parts):
+        path = table(text, "a.bed")
+        with refused(TableError, str(path), *parts):
+            read_bed(path)
+
+    def test_files_that_cannot_be_read(self, table, tmp_path):
+        with refused(TableError, "absent.bed", "No such file", "correct the path"):
+            read_bed(tmp_path / "absent.bed")
+        with refused(TableError, "a.bed.gz", "damaged", "download it again"):
+            read_bed(table(b"chr1\t0\t5\n", "a.bed.gz"))
+        packed = bytearray(gzip.compress(b"chr1\t0\t5\n" * 100))
+        packed[12:16] = b"\xff" * 4
+        with refused(TableError, "b.bed.gz", "damaged", "download it again"):
+            read_bed(table(bytes(packed), "b.bed.gz"))
