@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg.lapack import dposv
 
 from predictd.errors import DataError
 from predictd.model.factors import DEAD, CPModel
@@ -312,7 +313,7 @@ class CPProblem:
             target[:, :-1] += penalty * rows[:, :-1].mean(axis=0)
         systems[:, np.arange(rank), np.arange(rank)] += penalty
         if penalty > _SINGULAR * float(systems.max()):
-            return np.linalg.solve(systems, target[:, :, np.newaxis])[:, :, 0]
+            return _solve_positive(systems, target)
         change = target - np.einsum("kij,kj->ki", systems, rows)
         inverses = np.linalg.pinv(systems, rcond=_SINGULAR, hermitian=True)
         return rows + np.einsum("kij,kj->ki", inverses, change)
@@ -344,6 +345,17 @@ def descend(problem: CPProblem, start: Point) -> Iterator[GenomeMoments]:
         yield genome
         k += 1
         previous, current = current, problem.sweep(genome)
+
+
+def _solve_positive(systems: Array, right: Array) -> Array:
+    """Solve positive definite systems (k × m × m) for vectors (k × m): half the work of NumPy's batched solve."""
+    solved = np.empty_like(right)
+    for index, (system, vector) in enumerate(zip(systems, right, strict=True)):
+        # The transpose of a symmetric matrix in C order is itself in the order that LAPACK reads without a copy.
+        _, solved[index], failed = dposv(system.T, vector, lower=True)
+        if failed:
+            raise DataError("the equations for cell types and assays are singular; use a larger --lambda")
+    return solved
 
 
 def _spread(factors: Array) -> float:
