@@ -77,7 +77,7 @@ def test_the_file_is_made_once(own_tensor, engine):
     assert kept.columns((tensor.experiments[3], tensor.experiments[0])).tolist() == [3, 0]
 
 
-def test_a_file_of_another_tensor_or_a_damaged_one_is_made_again(tmp_path, engine: Engine, caplog):
+def test_a_file_of_another_tensor_is_made_again(tmp_path, engine: Engine):
     rng = np.random.default_rng(2)
     one = small_tensor(tmp_path / "one", rng.random((200, 4)))
     other = small_tensor(tmp_path / "other", rng.random((200, 4)))
@@ -85,11 +85,22 @@ def test_a_file_of_another_tensor_or_a_damaged_one_is_made_again(tmp_path, engin
     ensure_moments(one, engine, path)
     assert ensure_moments(other, engine, path) == path
     np.testing.assert_array_equal(read_moments(path).s, compute_moments(other, engine))
-    assert not caplog.text
-    path.write_bytes(path.read_bytes()[:-300])
-    ensure_moments(other, engine, path)
+
+
+def test_a_damaged_file_is_made_again_where_it_is_ours(own_tensor, engine, caplog):
+    tensor = Tensor(own_tensor)
+    path = ensure_moments(tensor, engine)
+    written = path.read_bytes()
+    path.write_bytes(written[:-300])
+    assert ensure_moments(tensor, engine) == path and path.read_bytes() == written
     assert f"{path} is made again: it is truncated or damaged" in caplog.text
-    np.testing.assert_array_equal(read_moments(path).s, compute_moments(other, engine))
+    # What somebody named may be anything of theirs.
+    path.write_text("notes")
+    with pytest.raises(
+        OutputError, match=r"^--moments .*moments.h5 cannot be read as moments: .* name another file$"
+    ):
+        ensure_moments(tensor, engine, path)
+    assert path.read_text() == "notes"
 
 
 def test_experiments_are_part_of_what_the_moments_are_of(own_tensor, engine):

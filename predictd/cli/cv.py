@@ -7,10 +7,8 @@ from pathlib import Path
 import click
 
 from predictd.cli.options import (
-    CONFIG,
     OUTPUT_DIRECTORY,
     PATH,
-    SEED,
     TENSOR,
     fitting,
     make_engine,
@@ -18,6 +16,7 @@ from predictd.cli.options import (
     on_engine,
 )
 from predictd.cli.tables import measures_table
+from predictd.config import Config
 
 
 @click.command()
@@ -28,23 +27,16 @@ from predictd.cli.tables import measures_table
 @click.option("--promoters", type=PATH, help="BED file for MSEprom.")
 @click.option("--genes", type=PATH, help="BED file for MSEgene.")
 @click.option("--enhancers", type=PATH, help="BED file for MSEenh.")
-@SEED
-@CONFIG
 @on_engine
 def command(
     tensor: Path,
     output: Path,
-    solver: str | None,
-    rank: int | str | None,
-    regularisation: float | str | None,
-    predictd_constants: bool | None,
+    settings: Config,
     moments: Path | None,
     folds: Path | None,
     promoters: Path | None,
     genes: Path | None,
     enhancers: Path | None,
-    seed: int | None,
-    config: Path | None,
     engine_name: str,
     workers: int | None,
 ) -> None:
@@ -53,17 +45,9 @@ def command(
     The models of a test fold are averaged. 'predictd impute OUTPUT TENSOR' then imputes observed pairs by the models of
     their test fold, and all others by all models.
     """
-    from predictd.config import load_config
     from predictd.workflows._score import Regions
     from predictd.workflows.crossval import crossval
 
-    chosen = {
-        "solver": solver,
-        "rank": rank,
-        "lambda": regularisation,
-        "predictd_constants": predictd_constants,
-    }
-    settings = load_config(config, {"seed": seed, "train": chosen})
     with make_engine(engine_name, workers) as engine:
         record = make_record(
             engine, settings.train.model_dump(mode="json", by_alias=True), seed=settings.seed

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from predictd import progress
+from predictd.config import load_config
 from predictd.engine import Engine, LocalEngine
 from predictd.provenance import RunRecord, current_command
 
@@ -36,8 +38,32 @@ class NumberOrAuto(click.ParamType):
 
 
 def fitting(function: Decorated) -> Decorated:
-    """What a model is fitted with: --solver, --rank, --lambda, --predictd-constants, --moments."""
+    """What a model is fitted with, on the command line and in --config: handed over as `settings`; and --moments."""
+
+    @wraps(function)
+    def with_settings(
+        *args: Any,
+        solver: str | None,
+        rank: int | str | None,
+        regularisation: float | str | None,
+        predictd_constants: bool | None,
+        seed: int | None,
+        config: Path | None,
+        **others: Any,
+    ) -> Any:
+        given = {
+            "solver": solver,
+            "rank": rank,
+            "lambda": regularisation,
+            "predictd_constants": predictd_constants,
+        }
+        settings = load_config(config, {"seed": seed, "train": given})
+        return function(*args, settings=settings, **others)
+
+    decorated: Any = with_settings
     for option in (
+        CONFIG,
+        SEED,
         click.option("--moments", type=PATH, help="Moments file of als and em.  [default: in TENSOR]"),
         click.option(
             "--predictd-constants",
@@ -49,19 +75,22 @@ def fitting(function: Decorated) -> Decorated:
             "--lambda",
             "regularisation",
             type=NumberOrAuto(click.FloatRange(min=0)),
+            metavar="X|auto",
             help="Penalty of cell and assay factors; em: strength of their prior.  [default: auto]",
         ),
         click.option(
             "--rank",
             type=NumberOrAuto(click.IntRange(min=1)),
+            metavar="N|auto",
             help="Components; auto: chosen on validation experiments.  [default: auto]",
         ),
         click.option(
             "--solver", type=click.Choice(["em", "als", "sgd"]), help="How models are fitted.  [default: em]"
         ),
     ):
-        function = option(function)
-    return function
+        decorated = option(decorated)
+    result: Decorated = decorated
+    return result
 
 
 def _set_verbosity(ctx: click.Context, parameter: click.Parameter, value: bool | None) -> None:

@@ -7,16 +7,15 @@ from pathlib import Path
 import click
 
 from predictd.cli.options import (
-    CONFIG,
     OUTPUT_FILE,
     PATH,
-    SEED,
     TENSOR,
     fitting,
     make_engine,
     make_record,
     on_engine,
 )
+from predictd.config import Config
 
 
 @click.command()
@@ -27,21 +26,14 @@ from predictd.cli.options import (
     "--folds", type=PATH, help="folds.json; without it a seeded eighth validates, then all are refitted."
 )
 @click.option("--fold", "fold_name", help="Which of the folds to train, e.g. 0.3.")
-@SEED
-@CONFIG
 @on_engine
 def command(
     tensor: Path,
     output: Path,
-    solver: str | None,
-    rank: int | str | None,
-    regularisation: float | str | None,
-    predictd_constants: bool | None,
+    settings: Config,
     moments: Path | None,
     folds: Path | None,
     fold_name: str | None,
-    seed: int | None,
-    config: Path | None,
     engine_name: str,
     workers: int | None,
 ) -> None:
@@ -49,16 +41,8 @@ def command(
 
     A signal (Ctrl-C, or a batch system's) saves the state; the same command goes on from there.
     """
-    from predictd.config import load_config
     from predictd.workflows.train import train
 
-    chosen = {
-        "solver": solver,
-        "rank": rank,
-        "lambda": regularisation,
-        "predictd_constants": predictd_constants,
-    }
-    settings = load_config(config, {"seed": seed, "train": chosen})
     with make_engine(engine_name, workers) as engine:
         record = make_record(
             engine, settings.train.model_dump(mode="json", by_alias=True), seed=settings.seed

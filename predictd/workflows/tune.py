@@ -123,7 +123,9 @@ def tune(
     except ImportError as err:
         raise ConfigError("predictd tune needs Optuna: pip install 'predictd[tune]'") from err
     if settings.predictd_constants:
-        raise ConfigError("predictd_constants fixes the penalties, which tune searches; take it out of --config")
+        raise ConfigError(
+            "predictd_constants fixes the penalties, which tune searches; take it out of --config"
+        )
     solvers = list(dict.fromkeys(solvers))
     tensor = Tensor(tensor_path)
     require_complete(tensor)
