@@ -161,6 +161,7 @@ def test_what_else_stands_under_a_given_name_is_not_overwritten(tensor, engine, 
 
 def test_a_place_that_cannot_be_written_names_the_option(own_tensor, engine, tmp_path):
     tensor = Tensor(own_tensor)
+    (own_tensor / MOMENTS).unlink(missing_ok=True)
     (own_tensor / MOMENTS).mkdir()
     with refused(OutputError, str(own_tensor / MOMENTS), "--moments PATH"):
         ensure_moments(tensor, engine)

@@ -79,7 +79,7 @@ def test_sgd_imputes_the_missing_far_better_than_the_mean(model_path, tensor_pat
     means = mean_measures(rows, ("MSEglobal", "GWcorrasinh"))
     for baseline in ("assay_mean", "assay_mean_scaled"):
         assert means["model"]["MSEglobal"] < 0.5 * means[baseline]["MSEglobal"]
-        assert means["model"]["GWcorrasinh"] > means[baseline]["GWcorrasinh"] + 0.1
+        assert means["model"]["GWcorrasinh"] > means[baseline]["GWcorrasinh"] + 0.05
 
 
 # -- the descent against a plain one ----------------------------------------------------------------------------------
@@ -212,6 +212,7 @@ def test_the_search_is_the_plain_descent(tensor, tmp_path, workers, paper):
     with LocalEngine(workers) as engine:
         results = engine.spmd(descend, [], problem)
     model, mse = plain_descent(problem, [(0.02, 0.9)] * 3, workers)
+    assert model.rank == 2 and np.abs(model.c).max() > 0.1
     for result in results:
         assert_same_model(result.model, model, **CLOSE)
         assert result.history == pytest.approx((mse,), rel=1e-5)

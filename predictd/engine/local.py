@@ -30,7 +30,7 @@ from predictd.engine.base import (
     usable_cpus,
 )
 from predictd.errors import Interrupted, PredictdError, WorkerError
-from predictd.progress import progress_bar
+from predictd.progress import progress_bar, set_quiet
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _POLL_SECONDS = 0.2
@@ -209,7 +209,8 @@ def _inherited() -> Iterator[None]:
 
 
 def _start_worker() -> None:
-    """In a fresh worker: leave stop signals to the parent, and end with it."""
+    """In a fresh worker: leave stop signals and progress bars to the parent, and end with it."""
+    set_quiet(True)
     for number in interrupt.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupt.SIGNALS)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from predictd.pairs import Experiment
 logger = logging.getLogger(__name__)
 
 _PARTS = ("test", "valid", "train")
+# Models are kept in files of these names.
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 # Experiments named in full in a message before the rest is only counted.
 _NAMED = 5
 
@@ -34,7 +37,7 @@ class Fold:
     Parameters
     ----------
     name
-        `T.V` (test fold T, validation fold V, both from 0) or any other text without blanks at the ends.
+        `T.V` (test fold T, validation fold V, both from 0) or another name of letters, digits, `.`, `_`, `-`.
     test, valid, train
         Experiments never seen while training, those that steer it, and those that are fitted. Kept sorted.
     """
@@ -194,8 +197,8 @@ def _fold_from_json(entry: object, where: str) -> Fold:
         found = f"has {', '.join(map(repr, entry)) or 'no keys'}" if isinstance(entry, dict) else "is none"
         raise TableError(f"{where}: an object with name, test, valid and train is expected, this {found}")
     name = entry["name"]
-    if not isinstance(name, str) or not name or name != name.strip() or not name.isprintable():
-        raise TableError(f'{where}: name must be text such as "0.3", not {name!r}')
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise TableError(f'{where}: name must be letters, digits, ".", "_" or "-", such as "0.3", not {name!r}')
     parts = {}
     for part in _PARTS:
         texts = entry[part]

@@ -28,6 +28,8 @@ from predictd.workflows._estimators import load_estimator
 
 log = logging.getLogger(__name__)
 
+_LEAST_GROUPS = 16
+
 
 @dataclass(frozen=True)
 class ImputeReport:
@@ -117,7 +119,7 @@ def impute(
     job.begin()
     with record.stage("impute"):
         empty = engine.map(
-            _impute_group, _groups(chosen, engine.workers), (model_path, tensor_path, output), label="tracks"
+            _impute_group, _groups(chosen), (model_path, tensor_path, output), label="tracks"
         )
     record.inputs = {str(model_path): checksum, str(tensor_path): tensor.manifest.checksum}
     record.train = [str(e) for e in everyone.train]
@@ -149,9 +151,13 @@ def _refuse_standing(output: Path, pairs: Sequence[Experiment]) -> None:
             raise OutputError(f"{output} holds {name} already; remove the directory, or name another")
 
 
-def _groups(pairs: Sequence[Experiment], workers: int) -> list[tuple[Experiment, ...]]:
-    """Even groups of at most 64 pairs, as many as there are workers at least."""
-    n_groups = max(-(-len(pairs) // MAX_OPEN_TRACKS), min(workers, len(pairs)))
+def _groups(pairs: Sequence[Experiment]) -> list[tuple[Experiment, ...]]:
+    """Even groups of at most 64 pairs, and 16 groups where there are as many pairs.
+
+    A group is a pass over the tensor and a product of its own shape, so the number of workers must not decide: the last
+    bit of a matrix product can depend on its number of columns.
+    """
+    n_groups = max(-(-len(pairs) // MAX_OPEN_TRACKS), min(_LEAST_GROUPS, len(pairs)))
     borders = [len(pairs) * i // n_groups for i in range(n_groups + 1)]
     return [tuple(pairs[low:high]) for low, high in pairwise(borders)]
 

@@ -89,7 +89,8 @@ def train(
     Parameters
     ----------
     tensor_path, output
-        Directory of the tensor; model file to write. State is kept in `OUTPUT.checkpoint` meanwhile.
+        Directory of the tensor; model file to write. SGD keeps its state in `OUTPUT.checkpoint` meanwhile; als and em
+        take seconds.
     settings
         Solver, rank, penalties.
     engine, record
@@ -120,20 +121,19 @@ def train(
     refit = folds is None
     make_directory(output.parent)
     checkpoint = Checkpoint(output.with_name(f"{output.name}.checkpoint"))
-    checkpoint.begin(
-        {
-            "command": "train",
-            "tensor": tensor.manifest.checksum,
-            "settings": settings.model_dump(mode="json", by_alias=True),
-            "seed": seed,
-            "train": [str(e) for e in fold.train],
-            "valid": [str(e) for e in fold.valid],
-            # The workers' number is part of what SGD computes, and of nothing else.
-            **({"workers": engine.workers} if settings.solver == "sgd" else {}),
-        }
-    )
     history: list[Any]
     if settings.solver == "sgd":
+        checkpoint.begin(
+            {
+                "command": "train",
+                "tensor": tensor.manifest.checksum,
+                "settings": settings.model_dump(mode="json", by_alias=True),
+                "seed": seed,
+                "workers": engine.workers,
+                "train": [str(e) for e in fold.train],
+                "valid": [str(e) for e in fold.valid],
+            }
+        )
         problem = sgd_problem(tensor, fold, setting, settings, seed=seed, checkpoint=checkpoint.path)
         everything = tensor.experiments if refit else None
         model, history = fit_sgd(problem, everything, engine, checkpoint, record)

@@ -103,11 +103,11 @@ def tune(
     seed
         Of the sampler, the folds and the starts.
     folds_path, test_fold
-        Only the validation folds of this test fold decide, so that its test experiments remain unseen; None: eight folds
-        over all experiments.
+        Only the validation folds of this test fold decide, so that its test experiments remain unseen; None: eight
+        folds over all experiments.
     storage
-        What processes share: a database URL that Optuna takes, or a file for its journal (on a shared file system, too);
-        None: `OUTPUT.journal`.
+        What processes share: a database URL that Optuna takes, or a file for its journal (on a shared file system,
+        too); None: `OUTPUT.journal`.
     moments_path
         Moments file; None: beside the tensor.
 

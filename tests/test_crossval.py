@@ -1,0 +1,554 @@
+"""`predictd cv`, and imputing from its directory: every number against NumPy on the model files and the signal."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from predictd.config import SgdSettings, TrainSettings, load_config
+from predictd.constants import MIN_OBSERVED
+from predictd.engine import Engine, LocalEngine
+from predictd.errors import ConfigError, DataError, ModelFormatError, OutputError
+from predictd.io.bigwig import BigWigReader
+from predictd.io.files import write_json
+from predictd.io.layout import ShardPlan
+from predictd.io.models import read_model
+from predictd.io.partition import Job
+from predictd.io.store import Tensor, write_shard
+from predictd.model.folds import Fold, folds_to_json, make_folds
+from predictd.model.metrics import MEASURES, evaluate_track
+from predictd.model.reference import closed_form_genome
+from predictd.pairs import Experiment
+from predictd.workflows._fit_moments import choose_setting
+from predictd.workflows.crossval import CrossvalReport, crossval
+from predictd.workflows.folds import load_folds
+from predictd.workflows.impute import impute, track_name
+from predictd.workflows.moments import ensure_moments
+from tests.conftest import record, run_predictd
+from tests.test_files import names, refused
+from tests.test_moments_file import read_signal, rewritten
+
+SETTINGS = TrainSettings(rank=3, regularisation=0.1)
+SHORT_SGD = TrainSettings(
+    solver="sgd",
+    rank=2,
+    sgd=SgdSettings(min_bins=500, burn_in_bins=100, updates_per_round=500, max_rounds=12),
+)
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Path
+) -> tuple[Path, CrossvalReport]:
+    """A cross-validation of 40 models, and its report. Read only."""
+    path = tmp_path_factory.mktemp("cv") / "cv"
+    return path, crossval(tensor_path, path, SETTINGS, engine, record())
+
+
+@pytest.fixture
+def cv_path(finished: tuple[Path, CrossvalReport]) -> Path:
+    return finished[0]
+
+
+def few_folds(tensor: Tensor, path: Path) -> list[Fold]:
+    """A file of 3 × 2 folds."""
+    folds = make_folds(tensor.experiments, tests=3, valids=2)
+    write_json(path, folds_to_json(folds))
+    return folds
+
+
+def rows_of(path: Path) -> dict[tuple[str, str, str, str], dict[str, str]]:
+    with (path / "metrics.tsv").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return {(row["cell_type"], row["assay"], row["fold"], row["method"]): row for row in rows}
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Everything but run.json, which holds times."""
+    return {
+        str(file.relative_to(path)): file.read_bytes()
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name != "run.json"
+    }
+
+
+def predict(path: Path, pairs: list[Experiment], known: dict[Experiment, np.ndarray]) -> np.ndarray:
+    """Predictions (bins × pairs) of a model file: each bin solved on what it has, in float64; NaN under half."""
+    part = read_model(path).parameters
+    cells, assays = list(part["cell_types"]), list(part["assays"])
+
+    def design(some: list[Experiment]) -> tuple[np.ndarray, np.ndarray]:
+        c = [cells.index(e.cell_type) for e in some]
+        a = [assays.index(e.assay) for e in some]
+        z = np.vstack([(part["C"][c] * part["A"][a]).T, np.ones(len(some))])
+        return z, part["mu"] + part["p"][c] + part["q"][a]
+
+    inputs = [Experiment.parse(str(text)) for text in part["train"]]
+    (z, o), (z_pairs, o_pairs) = design(inputs), design(pairs)
+    values = np.stack([known[e] for e in inputs], axis=1)
+    predicted = np.full((len(values), len(pairs)), np.nan)
+    patterns, group = np.unique(np.isnan(values), axis=0, return_inverse=True)
+    for index, missing in enumerate(patterns):
+        if (~missing).mean() >= MIN_OBSERVED:
+            rows = group.ravel() == index
+            residuals = values[rows][:, ~missing] - o[~missing]
+            genome = closed_form_genome(z[:, ~missing], float(part["lambda_G"]), residuals)
+            predicted[rows] = o_pairs + genome @ z_pairs
+    return predicted
+
+
+def models_of(path: Path, folds: list[Fold]) -> list[Path]:
+    return [path / "models" / f"fold-{fold.name}.h5" for fold in folds]
+
+
+def amplitude_by_hand(train: set[Experiment], pair: Experiment, known: dict[Experiment, np.ndarray]) -> float:
+    """Least squares of the cell type's other tracks on the means of their assays in other cell types."""
+    above = below = 0.0
+    for own in train:
+        others = [known[e] for e in train if e.assay == own.assay and e.cell_type != own.cell_type]
+        if own.cell_type == pair.cell_type and own.assay != pair.assay and others:
+            mean = np.mean(others, axis=0)
+            above += mean @ known[own]
+            below += mean @ mean
+    return above / below if below else 1.0
+
+
+def unfinished(path: Path, tensor: Tensor, settings: TrainSettings, *, keep: int) -> None:
+    """Bring a finished directory back to where `keep` of its models stood."""
+    folds = load_folds(path / "folds.json")
+    for file in models_of(path, folds)[keep:]:
+        file.unlink()
+    for name in ("metrics.tsv", "run.json"):
+        (path / name).unlink()
+    Job(
+        path,
+        {
+            "command": "cv",
+            "tensor": tensor.manifest.checksum,
+            "settings": settings.model_dump(mode="json", by_alias=True),
+            "folds": folds_to_json(folds),
+            "seed": 0,
+        },
+    ).begin()
+
+
+# Models and scores
+
+
+def test_each_experiment_is_scored_by_the_models_of_its_test_fold(cv_path, tensor):
+    folds = make_folds(tensor.experiments)
+    assert load_folds(cv_path / "folds.json") == folds and len(folds) == 40
+    known = dict(zip(tensor.experiments, read_signal(tensor).T, strict=True))
+    rows = rows_of(cv_path)
+    tests = {fold.name[0]: fold.test for fold in folds}
+    assert sorted(pair for test in tests.values() for pair in test) == sorted(tensor.experiments)
+    methods = ("model", "assay_mean", "assay_mean_scaled")
+    assert set(rows) == {(*pair, test, m) for test, pairs in tests.items() for pair in pairs for m in methods}
+    for test, pairs in tests.items():
+        own = [fold for fold in folds if fold.name[0] == test]
+        members = np.mean([predict(path, list(pairs), known) for path in models_of(cv_path, own)], axis=0)
+        train = set(tensor.experiments) - set(pairs)
+        for pair, predicted in zip(pairs, members.T, strict=True):
+            mean = np.mean(
+                [known[e] for e in train if e.assay == pair.assay and e.cell_type != pair.cell_type], axis=0
+            )
+            scaled = mean * amplitude_by_hand(train, pair, known)
+            for method, imputed in zip(methods, (predicted, mean, scaled), strict=True):
+                wanted = evaluate_track(known[pair], imputed, inverse=np.sinh)
+                for measure in MEASURES:
+                    # Ranks of nearly equal values may be those of float32: one bin of the top 1 % is 1/200.
+                    counted = measure.startswith(("Match", "Catch"))
+                    np.testing.assert_allclose(
+                        float(rows[(*pair, test, method)][measure]),
+                        wanted[measure],
+                        rtol=2e-5,
+                        atol=0.0051 if counted else 2e-6,
+                        err_msg=f"{pair} {method} {measure}",
+                    )
+
+
+def test_no_model_sees_its_test_experiments(cv_path, tensor):
+    for fold in make_folds(tensor.experiments):
+        model = read_model(cv_path / "models" / f"fold-{fold.name}.h5")
+        trained = [Experiment.parse(str(text)) for text in model.parameters["train"]]
+        assert trained == list(fold.train)
+        assert not set(trained) & {*fold.test, *fold.valid}
+        assert model.info["fold"] == {
+            "name": fold.name,
+            "test": [str(e) for e in fold.test],
+            "valid": [str(e) for e in fold.valid],
+        }
+
+
+def test_test_experiments_change_nothing_in_their_models(tensor_path, engine, tmp_path):
+    """Rank and penalty are chosen, too."""
+    tensor = Tensor(tensor_path)
+    fold = few_folds(tensor, tmp_path / "all.json")[0]
+    write_json(tmp_path / "folds.json", folds_to_json([fold]))
+    hidden = [tensor.experiments.index(e) for e in fold.test]
+
+    def change(_number: int, _chrom: str, signal: np.ndarray) -> None:
+        signal[:, hidden] = signal[::-1, hidden] + 1
+
+    paths = [tensor_path, rewritten(tensor_path, tmp_path / "other", change)]
+    for path in paths:
+        crossval(
+            path,
+            tmp_path / f"cv-{path.name}",
+            TrainSettings(),
+            engine,
+            record(),
+            folds_path=tmp_path / "folds.json",
+        )
+    one, two = (
+        (tmp_path / f"cv-{path.name}" / "models" / f"fold-{fold.name}.h5").read_bytes() for path in paths
+    )
+    assert one == two
+
+
+def test_the_ensemble_beats_the_assay_mean(finished):
+    rows = finished[1].rows
+    mse = {
+        method: np.mean([float(row["MSEglobal"]) for row in rows if row["method"] == method])
+        for method in ("model", "assay_mean", "assay_mean_scaled")
+    }
+    assert mse["model"] < 0.5 * mse["assay_mean"]
+    assert mse["model"] < 0.6 * mse["assay_mean_scaled"]
+
+
+def test_what_stands_in_the_directory(finished, tensor):
+    path, report = finished
+    assert report.n_models == 40
+    assert [name for name in names(path) if "/" not in name] == [
+        "folds.json",
+        "metrics.tsv",
+        "models",
+        "run.json",
+    ]
+    assert report.choices == dict.fromkeys("01234", "rank 3, prior strength 0.1 (given)")
+    run = json.loads((path / "run.json").read_text())
+    assert run["results"]["models"] == 40 and run["results"]["choices"] == report.choices
+    assert [stage["name"] for stage in run["stages"]] == ["moments", "choose", "train", "score"]
+    assert list(run["inputs"].values()) == [tensor.manifest.checksum]
+
+
+def test_the_same_bytes_whatever_the_number_of_workers(cv_path, tensor_path, tmp_path):
+    with LocalEngine(1) as single:
+        crossval(tensor_path, tmp_path / "one", SETTINGS, single, record())
+    assert contents(tmp_path / "one") == contents(cv_path)
+
+
+@pytest.mark.parametrize("solver", ["em", "als"])
+def test_rank_and_penalty_are_chosen_for_each_test_fold_on_its_own_validation_folds(
+    solver, tensor, engine, tmp_path
+):
+    folds = few_folds(tensor, tmp_path / "folds.json")
+    settings = TrainSettings(solver=solver, regularisation=0.1)
+    report = crossval(
+        tensor.path, tmp_path / "cv", settings, engine, record(), folds_path=tmp_path / "folds.json"
+    )
+    moments = ensure_moments(tensor, engine)
+    for test in "012":
+        group = [fold for fold in folds if fold.name[0] == test]
+        choice = choose_setting(moments, group, settings, engine, seed=0)
+        assert report.choices[test].startswith(f"rank {choice.rank}, ")
+        assert f"{choice.score:.4f}, of {len(choice.tried)} settings tried" in report.choices[test]
+        for path in models_of(tmp_path / "cv", group):
+            assert read_model(path).info["settings"]["rank"] == choice.rank
+
+
+def test_sgd(tensor, engine, tmp_path):
+    folds = few_folds(tensor, tmp_path / "folds.json")
+    for name in ("one", "two"):
+        report = crossval(
+            tensor.path, tmp_path / name, SHORT_SGD, engine, record(), folds_path=tmp_path / "folds.json"
+        )
+    assert report.choices["0"] == "rank 2, lambda 0.001"
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert names(tmp_path / "one" / "models") == sorted(f"fold-{fold.name}.h5" for fold in folds)
+    known = dict(zip(tensor.experiments, read_signal(tensor).T, strict=True))
+    rows = rows_of(tmp_path / "one")
+    own = [fold for fold in folds if fold.name[0] == "1"]
+    pair = own[0].test[0]
+    paths = models_of(tmp_path / "one", own)
+    predicted = np.mean([predict(path, [pair], known)[:, 0] for path in paths], axis=0)
+    wanted = evaluate_track(known[pair], predicted, inverse=np.sinh)["MSEglobal"]
+    assert float(rows[(*pair, "1", "model")]["MSEglobal"]) == pytest.approx(wanted, rel=1e-5)
+    # The error that SGD kept is over its sample of the bins.
+    info = read_model(paths[0]).info
+    assert info["validation_mse"] == min(info["history"])
+
+
+def test_regions(tensor, engine, data, tmp_path):
+    few_folds(tensor, tmp_path / "folds.json")
+    (tmp_path / "genes.bed").write_text("chr1\t1000\t51000\nchr2\t0\t25\n")
+    done = run_predictd(
+        "cv", tensor.path, "-o", "cv", "--rank", 2, "--lambda", 0.1, "--workers", 1,
+        "--folds", "folds.json", "--genes", "genes.bed", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "test fold 0: rank 2, prior strength 0.1 (given)\n" in done.stdout
+    assert "cv: 6 models" in done.stdout
+    values = read_signal(tensor)
+    inside = np.r_[40:2040, 10_000]
+    for key, row in rows_of(tmp_path / "cv").items():
+        assert row["MSEprom"] == row["MSEenh"] == "nan"
+        if key[3] == "assay_mean":
+            pair, test = Experiment(*key[:2]), key[2]
+            held = {
+                e
+                for fold in load_folds(tmp_path / "cv/folds.json")
+                if fold.name[0] == test
+                for e in fold.test
+            }
+            others = [
+                i
+                for i, e in enumerate(tensor.experiments)
+                if e not in held and e.assay == pair.assay and e.cell_type != pair.cell_type
+            ]
+            error = values[inside, tensor.experiments.index(pair)] - values[inside][:, others].mean(axis=1)
+            assert float(row["MSEgene"]) == pytest.approx(np.square(error).mean(), rel=1e-5)
+
+
+# Folds
+
+
+def test_few_experiments_make_fewer_folds_with_a_warning(tensor, engine, tmp_path, caplog):
+    keep = [e for e in tensor.experiments if e.cell_type in ("C1", "C3", "C5")]
+    small = subset(tensor, tmp_path / "small", keep)
+    report = crossval(small, tmp_path / "cv", TrainSettings(rank=1, regularisation=0.1), engine, record())
+    folds = load_folds(tmp_path / "cv" / "folds.json")
+    assert report.n_models == len(folds) < 40
+    assert folds == make_folds(keep)
+    assert any("instead of 8" in r.getMessage() for r in caplog.records)
+    assert {(key[0], key[1]) for key in rows_of(tmp_path / "cv")} == {e for fold in folds for e in fold.test}
+
+
+def subset(tensor: Tensor, path: Path, keep: list[Experiment]) -> Path:
+    """A tensor of some of the experiments."""
+    columns = tensor.columns(keep)
+    entries = []
+    for name in tensor.shard_names:
+        with tensor.open_shard(name) as shard:
+            signal = np.ascontiguousarray(shard.read()[:, columns]).astype(np.float16)
+            entries.append(write_shard(path, ShardPlan(name, shard.chrom, shard.runs), signal))
+    experiments = tuple(tensor.manifest.experiments[i] for i in columns)
+    tensor.manifest.model_copy(update={"shards": tuple(entries), "experiments": experiments}).write(path)
+    return path
+
+
+def fold_like(fold: Fold, **changes: Any) -> Fold:
+    return Fold(**{"name": fold.name, "test": fold.test, "valid": fold.valid, "train": fold.train} | changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (lambda f: [fold_like(f[0], valid=())], ["fold 0.0", "no validation experiments"]),
+        (lambda f: [f[0], fold_like(f[2], name="0.1")], ["0.0 and 0.1", "name them differently"]),
+        (lambda f: [f[0], fold_like(f[1], name="9.1")], ["test folds '0' and '9'", "once"]),
+        (lambda f: [fold_like(f[0], test=())], ["nothing to score"]),
+    ],
+    ids=["no validation", "two tests of one name", "tested twice", "no test"],
+)
+def test_folds_that_make_no_sense_are_refused(change, parts, tensor, engine, tmp_path):
+    folds = few_folds(tensor, tmp_path / "good.json")
+    write_json(tmp_path / "folds.json", folds_to_json(change(folds)))
+    with refused(DataError, *parts):
+        crossval(tensor.path, tmp_path / "cv", SETTINGS, engine, record(), folds_path=tmp_path / "folds.json")
+    assert not (tmp_path / "cv").exists()
+
+
+# Stopping and going on
+
+
+@pytest.mark.parametrize("keep", [0, 17, 40])
+def test_what_was_interrupted_goes_on_to_the_same_bytes(keep, cv_path, tensor, engine, tmp_path):
+    path = Path(shutil.copytree(cv_path, tmp_path / "cv"))
+    unfinished(path, tensor, SETTINGS, keep=keep)
+    before = {file.name: file.stat().st_mtime_ns for file in (path / "models").iterdir()}
+    assert len(before) == keep
+    crossval(tensor.path, path, SETTINGS, engine, record())
+    assert contents(path) == contents(cv_path)
+    after = {file.name: file.stat().st_mtime_ns for file in (path / "models").iterdir()}
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_signal_stops_between_models_and_the_command_goes_on(tensor, engine, tmp_path):
+    folds = few_folds(tensor, tmp_path / "folds.json")
+    # Sweeps without end in sight, so that there is time for the signal.
+    (tmp_path / "slow.toml").write_text(
+        "[train]\nrank = 4\nlambda = 0.1\n[train.als]\nstarts = 1\nmax_sweeps = 300\npatience = 300\ntolerance = 0\n"
+    )
+
+    command = f"cv {tensor.path} -o cv --folds folds.json --config slow.toml --workers 1 --quiet".split()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "predictd", *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        models = tmp_path / "cv" / "models"
+        while process.poll() is None and not list(models.glob("fold-*.h5")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=100)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 75, err
+    assert "SIGTERM" in err and "run the same command again" in err
+    made = names(models)
+    assert 1 <= len(made) < len(folds)
+    missing = [fold.name for fold in folds if f"fold-{fold.name}.h5" not in made]
+    with refused(ModelFormatError, f"is unfinished: {len(missing)} of 6 folds have no model ({missing[0]}"):
+        impute(tmp_path / "cv", tensor.path, tmp_path / "imputed", engine, record())
+    config = load_config(tmp_path / "slow.toml")
+    for output in ("cv", "whole"):
+        crossval(
+            tensor.path,
+            tmp_path / output,
+            config.train,
+            engine,
+            record(),
+            folds_path=tmp_path / "folds.json",
+        )
+    assert contents(tmp_path / "cv") == contents(tmp_path / "whole")
+
+
+def test_an_unfinished_directory_takes_no_other_settings(cv_path, tensor, engine, tmp_path):
+    path = Path(shutil.copytree(cv_path, tmp_path / "cv"))
+    unfinished(path, tensor, SETTINGS, keep=5)
+    few_folds(tensor, tmp_path / "folds.json")
+    before = contents(path)
+    for settings, options, parts in (
+        (TrainSettings(rank=4, regularisation=0.1), {}, ["settings.rank: 3, now 4"]),
+        (TrainSettings(solver="als", rank=3, regularisation=0.1), {}, ["settings.solver: em, now als"]),
+        (SETTINGS, {"seed": 1}, ["folds"]),
+        (SETTINGS, {"folds_path": tmp_path / "folds.json"}, ["folds[0].test[0]: C2:A3, now C1:A2"]),
+    ):
+        with refused(OutputError, str(path), "begun otherwise", *parts):
+            crossval(tensor.path, path, settings, engine, record(), **options)
+    assert contents(path) == before
+
+
+def test_a_mistake_at_the_beginning_can_be_corrected(tensor, engine, tmp_path):
+    few_folds(tensor, tmp_path / "folds.json")
+    options = {"folds_path": tmp_path / "folds.json"}
+    path = tmp_path / "cv"
+    with refused(ConfigError, "rank 300 is too high"):
+        crossval(tensor.path, path, TrainSettings(rank=300, regularisation=0.1), engine, record(), **options)
+    crossval(tensor.path, path, SETTINGS, engine, record(), **options)
+    assert (path / "metrics.tsv").is_file()
+
+
+def test_a_finished_directory_is_not_overwritten(cv_path, tensor, engine):
+    before = contents(cv_path)
+    with refused(OutputError, f"{cv_path} is a finished cross-validation already"):
+        crossval(tensor.path, cv_path, TrainSettings(rank=2, regularisation=0.1), engine, record())
+    assert contents(cv_path) == before
+
+
+def test_models_of_unknown_origin_are_not_taken_for_its_own(cv_path, tensor, engine, tmp_path):
+    path = Path(shutil.copytree(cv_path, tmp_path / "cv"))
+    (path / "metrics.tsv").unlink()
+    with refused(OutputError, str(path / "models"), "nothing says how they were made"):
+        crossval(tensor.path, path, TrainSettings(rank=2, regularisation=0.1), engine, record())
+
+
+# Imputing from the directory
+
+
+def imputed_signal(path: Path, pair: Experiment, tensor: Tensor) -> np.ndarray:
+    """An imputed track in transformed space over the tensor's bins."""
+    reader = BigWigReader(str(path / track_name(pair)))
+    parts = []
+    for name in tensor.shard_names:
+        with tensor.open_shard(name) as shard:
+            parts += [
+                reader.binned_means(
+                    shard.chrom, first, length, bin_size=tensor.manifest.bin_size, uncovered="missing"
+                )
+                for first, length in shard.runs.tolist()
+            ]
+    reader.close()
+    return np.arcsinh(np.concatenate(parts))
+
+
+def random_gaps(rng: np.random.Generator, chrom: str, signal: np.ndarray) -> None:
+    holes = rng.random(signal.shape) < 0.03
+    # Now and then too little is left to impute from.
+    holes[rng.random(len(signal)) < 0.002] = rng.random(signal.shape[1]) < 0.7
+    signal[holes] = np.nan
+
+
+def blocks_of_gaps(rng: np.random.Generator, chrom: str, signal: np.ndarray) -> None:
+    for start in range(0, len(signal), 1000):
+        columns = rng.choice(signal.shape[1], rng.integers(1, 6), replace=False)
+        signal[start : start + 250, columns] = np.nan
+
+
+def gaps_by_chromosome(rng: np.random.Generator, chrom: str, signal: np.ndarray) -> None:
+    # As where a cell type has no Y chromosome; the rest is complete, so that half of the bins is.
+    if chrom == "chr2":
+        signal[:, 3:7] = np.nan
+
+
+def no_gaps(rng: np.random.Generator, chrom: str, signal: np.ndarray) -> None:
+    pass
+
+
+@pytest.mark.parametrize("gaps", [no_gaps, random_gaps, blocks_of_gaps, gaps_by_chromosome])
+def test_observed_pairs_by_models_that_never_saw_them_and_missing_ones_by_all(
+    gaps, tensor_path, engine, tmp_path
+):
+    rng = np.random.default_rng(3)
+    path = rewritten(tensor_path, tmp_path / "tensor", lambda _n, chrom, signal: gaps(rng, chrom, signal))
+    tensor = Tensor(path)
+    folds = few_folds(tensor, tmp_path / "folds.json")
+    cv = tmp_path / "cv"
+    crossval(path, cv, SETTINGS, engine, record(), folds_path=tmp_path / "folds.json")
+    report = impute(cv, path, tmp_path / "imputed", engine, record(), pairs="all")
+    every = [Experiment(f"C{c}", f"A{a}") for c in range(1, 7) for a in range(1, 5)]
+    assert sorted(report.pairs) == every
+    known = dict(zip(tensor.experiments, read_signal(tensor).T, strict=True))
+    predictions = np.stack([predict(model, every, known) for model in models_of(cv, folds)])
+    empty = 0
+    for column, pair in enumerate(every):
+        judges = [i for i, fold in enumerate(folds) if pair in fold.test] or list(range(len(folds)))
+        assert len(judges) == (2 if pair in known else 6)
+        assert not any(pair in folds[i].train for i in judges)
+        wanted = np.maximum(np.mean(predictions[judges, :, column], axis=0), 0.0)
+        found = imputed_signal(tmp_path / "imputed", pair, tensor)
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
+        np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5)
+        empty = max(empty, int(np.isnan(wanted).sum()))
+    assert (empty > 0) == (gaps is random_gaps)
+
+
+def test_pairs_of_a_finished_directory_are_those_of_metrics(cv_path, tensor, engine, tmp_path):
+    pair = tensor.experiments[4]
+    impute(cv_path, tensor.path, tmp_path / "imputed", engine, record(), pairs=str(pair))
+    known = read_signal(tensor)[:, 4]
+    found = imputed_signal(tmp_path / "imputed", pair, tensor)
+    (row,) = (row for key, row in rows_of(cv_path).items() if key[:2] == pair and key[3] == "model")
+    assert float(row["MSEglobal"]) == pytest.approx(np.square(found - known).mean(), rel=1e-4)
+
+
+def test_directories_that_are_no_whole_cross_validation(cv_path, tensor, engine, tmp_path):
+    path = Path(shutil.copytree(cv_path, tmp_path / "cv"))
+    for name in ("1.2", "3.0"):
+        (path / "models" / f"fold-{name}.h5").unlink()
+    with refused(ModelFormatError, f"{path} is unfinished: 2 of 40 folds", "1.2", "predictd cv"):
+        impute(path, tensor.path, tmp_path / "imputed", engine, record())
+    with refused(ModelFormatError, str(tensor.path), "neither a model nor a cross-validation"):
+        impute(tensor.path, tensor.path, tmp_path / "imputed", engine, record())
+    assert not (tmp_path / "imputed").exists()

@@ -1,0 +1,539 @@
+"""Imputed tracks against the reference's closed form; which pairs; going on; what is refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyBigWig
+import pytest
+
+from predictd import interrupt
+from predictd.constants import MAX_OPEN_TRACKS
+from predictd.engine import LocalEngine
+from predictd.errors import (
+    DataError,
+    Interrupted,
+    ModelFormatError,
+    OutputError,
+    TableError,
+    TensorFormatError,
+)
+from predictd.io.files import sha256_of
+from predictd.io.models import ModelFile, write_model
+from predictd.io.store import Tensor
+from predictd.model.factors import CPModel
+from predictd.model.reference import closed_form_genome
+from predictd.pairs import Experiment
+from predictd.provenance import RunRecord
+from predictd.workflows._estimators import load_model
+from predictd.workflows.impute import ImputeReport, impute, track_name
+from tests.conftest import record, run_predictd
+
+sys.path.append(str(Path(__file__).parent))
+from made_tensors import small_tensor, stored_signal, with_signal
+
+
+def read_track(path: Path, tensor: Tensor) -> np.ndarray:
+    """A track's value in the middle of every bin of a tensor; NaN where it has none."""
+    values = []
+    lengths = dict(tensor.manifest.genome.chromosomes)
+    with pyBigWig.open(str(path)) as file:
+        for name in tensor.shard_names:
+            with tensor.open_shard(name) as shard:
+                chrom, bins = shard.chrom, shard.bins()
+            whole = np.array(file.values(chrom, 0, lengths[chrom]))
+            size = tensor.manifest.bin_size
+            values.append(whole[np.minimum(bins * size + size // 2, lengths[chrom] - 1)])
+    return np.concatenate(values)
+
+
+def expected_track(model: CPModel, tensor: Tensor, pair: Experiment, rows: np.ndarray) -> np.ndarray:
+    """sinh(max(0, ŷ)) of some bins, each solved by itself on what was observed there."""
+    signal = stored_signal(tensor)[:, tensor.columns(model.train)][rows].astype(np.float64)
+    z, o = model.design(model.train)
+    z_pair, o_pair = model.design([pair])
+    predicted = []
+    for y in signal:
+        seen = ~np.isnan(y)
+        g = closed_form_genome(z[:, seen], model.lambda_g, (y - o)[np.newaxis, seen])[0]
+        predicted.append(g @ z_pair[:, 0] + o_pair[0])
+    return np.sinh(np.maximum(predicted, 0))
+
+
+def write(path: Path, model: CPModel, **info: object) -> Path:
+    write_model(path, ModelFile("cp", model.to_arrays(), info))
+    return path
+
+
+def trained_for(tensor: Tensor, seed: int = 0, *, cells: int = 0, rank: int = 2) -> CPModel:
+    """A model of random factors that reads all experiments of a tensor; some cell types more than it has."""
+    rng = np.random.default_rng(seed)
+    names = sorted({e.cell_type for e in tensor.experiments} | {f"N{i}" for i in range(cells)})
+    assays = sorted({e.assay for e in tensor.experiments})
+    c, a = rng.normal(size=(len(names), rank)), rng.normal(size=(len(assays), rank))
+    p, q = 0.1 * rng.normal(size=len(names)), 0.1 * rng.normal(size=len(assays))
+    return CPModel(tuple(names), tuple(assays), c, a, p, q, 0.4, 1.0, tuple(tensor.experiments))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.bw"))}
+
+
+# -- values -----------------------------------------------------------------------------------------------------------
+
+
+def test_values_are_those_of_the_closed_form(model_path, tensor, engine, tmp_path):
+    report = impute(model_path, tensor.path, tmp_path / "out", engine, record(), pairs="all")
+    assert len(report.pairs) == 24 and report.empty_bins == 0
+    model, _ = load_model(model_path)
+    observed = set(tensor.experiments)
+    rows = np.sort(np.random.default_rng(0).choice(tensor.n_bins, 150, replace=False))
+    kinds = set()
+    for pair in report.pairs[::3]:
+        kinds.add(pair in observed)
+        track = read_track(tmp_path / "out" / track_name(pair), tensor)
+        assert np.isfinite(track).all() and (track >= 0).all()
+        np.testing.assert_allclose(
+            track[rows], expected_track(model, tensor, pair, rows), rtol=2e-4, atol=2e-5
+        )
+    assert kinds == {True, False}
+
+
+@pytest.fixture
+def gaps(tmp_path: Path) -> Tensor:
+    """900 bins of six tracks with gaps of all kinds; the last bin is 10 bp short."""
+    rng = np.random.default_rng(1)
+    signal = rng.gamma(1.0, 0.5, (900, 6))
+    signal[rng.random(signal.shape) < 0.05] = np.nan
+    signal[100:180, 2] = np.nan
+    signal[300:310, :4] = np.nan
+    signal[500:507, 1:] = np.nan
+    signal[899] = 1.0
+    return small_tensor(tmp_path / "gaps", signal, cut_last_bin=10)
+
+
+def test_gaps_are_solved_on_what_is_there_and_poor_bins_stay_empty(gaps, engine, tmp_path, caplog):
+    model = trained_for(gaps)
+    path = write(tmp_path / "m.h5", model)
+    report = impute(path, gaps.path, tmp_path / "out", engine, record(), pairs="all")
+    poor = np.isnan(stored_signal(gaps)).mean(axis=1) > 0.5
+    assert poor[300:310].all() and poor[500:507].all()
+    assert report.empty_bins == poor.sum() >= 17
+    assert f"{report.empty_bins} bins were left empty" in caplog.text
+    for pair in report.pairs:
+        track = read_track(tmp_path / "out" / track_name(pair), gaps)
+        assert np.isnan(track[poor]).all()
+        expected = expected_track(model, gaps, pair, np.flatnonzero(~poor))
+        np.testing.assert_allclose(track[~poor], expected, rtol=2e-4, atol=2e-5)
+    kept = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert kept["results"]["empty_bins"] == report.empty_bins
+
+
+def test_the_last_bin_of_a_chromosome_may_be_short(gaps, engine, tmp_path):
+    path = write(tmp_path / "m.h5", trained_for(gaps))
+    (pair,) = impute(path, gaps.path, tmp_path / "out", engine, record(), pairs="C1:A1").pairs
+    length = 900 * 25 - 10
+    with pyBigWig.open(str(tmp_path / "out" / track_name(pair))) as track:
+        assert track.chroms() == {"chr1": length}
+        first, last = track.intervals("chr1", length - 40, length)
+    assert first[:2] == (length - 40, length - 15) and last[:2] == (length - 15, length)
+
+
+def test_regions_are_imputed_where_they_are(data, engine, tmp_path):
+    (tmp_path / "r.bed").write_text("chr1\t5000\t7000\nchr2\t100\t130\nchr2\t9990\t12000\n")
+    # Two runs of one chromosome in one shard.
+    run = ["ingest", data / "tracks.tsv", "t", "--genome", data / "genome.chrom.sizes", "--regions", "r.bed"]
+    assert run_predictd(*run, cwd=tmp_path).returncode == 0
+    tensor = Tensor(tmp_path / "t")
+    model = trained_for(tensor)
+    (pair,) = impute(
+        write(tmp_path / "m.h5", model), tensor.path, tmp_path / "out", engine, record(), pairs="C1:A2"
+    ).pairs
+    track = read_track(tmp_path / "out" / track_name(pair), tensor)
+    assert track.size == 80 + 2 + 81
+    np.testing.assert_allclose(
+        track, expected_track(model, tensor, pair, np.arange(track.size)), rtol=2e-4, atol=2e-5
+    )
+    with pyBigWig.open(str(tmp_path / "out" / track_name(pair))) as file:
+        covered = {chrom: [i[:2] for i in file.intervals(chrom)] for chrom in file.chroms()}
+    assert sum(end - start for spans in covered.values() for start, end in spans) == 25 * track.size
+    assert covered["chr2"][0][0] == 100 and covered["chr2"][2][0] == 9975
+
+
+# -- which pairs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "wanted"),
+    [
+        ("all", lambda observed, every: every),
+        ("missing", lambda observed, every: every - observed),
+        ("observed", lambda observed, every: observed),
+        ("C2:A1, C1:A1,C2:A1,", lambda observed, every: {Experiment("C1", "A1"), Experiment("C2", "A1")}),
+    ],
+)
+def test_pairs_can_be_chosen(tensor, engine, tmp_path, spec, wanted):
+    small = small_tensor(
+        tmp_path / "t", stored_signal(tensor)[:200], experiments=tensor.experiments, n_shards=1
+    )
+    path = write(tmp_path / "m.h5", trained_for(small))
+    report = impute(path, small.path, tmp_path / "out", engine, record(), pairs=spec)
+    every = {Experiment(c, a) for c in trained_for(small).cell_types for a in trained_for(small).assays}
+    expected = sorted(wanted(set(small.experiments), every))
+    assert sorted(report.pairs) == expected and expected
+    assert set(files(tmp_path / "out")) == {track_name(pair) for pair in expected}
+    lines = (tmp_path / "out" / "tracks.tsv").read_text().splitlines()
+    assert lines == [
+        "cell_type\tassay\tpath",
+        *(f"{e.cell_type}\t{e.assay}\t{e.cell_type}-{e.assay}.bw" for e in expected),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "message"),
+    [
+        (
+            "C9:A1",
+            DataError,
+            r"^C9:A1: the model has no cell type 'C9'; it has C1, C2, C3, C4, C5 and 1 more$",
+        ),
+        ("C1:A1,C1:H3", DataError, r"^C1:H3: the model has no assay 'H3'; it has A1, A2, A3, A4$"),
+        ("some", TableError, r"^'some' is no pair: write CELL:ASSAY"),
+        (",", DataError, r"^--pairs ,: there is no such pair"),
+    ],
+)
+def test_pairs_that_cannot_be_imputed(model_path, tensor_path, engine, tmp_path, spec, kind, message):
+    with pytest.raises(kind, match=message):
+        impute(model_path, tensor_path, tmp_path / "out", engine, record(), pairs=spec)
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_missing_of_a_full_tensor(engine, tmp_path):
+    tensor = small_tensor(tmp_path / "t", np.ones((100, 4)))
+    path = write(tmp_path / "m.h5", trained_for(tensor))
+    with pytest.raises(DataError, match=r"^--pairs missing: there is no such pair among those of "):
+        impute(path, tensor.path, tmp_path / "out", engine, record())
+
+
+def test_many_tracks_grow_in_turn(engine, tmp_path):
+    tensor = small_tensor(tmp_path / "t", np.random.default_rng(0).random((150, 6)), n_shards=2)
+    model = trained_for(tensor, cells=34)
+    path = write(tmp_path / "m.h5", model)
+    report = impute(path, tensor.path, tmp_path / "out", engine, record(), pairs="missing")
+    assert len(report.pairs) == 68 > MAX_OPEN_TRACKS
+    assert len(files(tmp_path / "out")) == 68
+    for pair in report.pairs[::20]:
+        track = read_track(tmp_path / "out" / track_name(pair), tensor)
+        np.testing.assert_allclose(
+            track, expected_track(model, tensor, pair, np.arange(150)), rtol=2e-4, atol=2e-5
+        )
+
+
+def test_the_number_of_workers_changes_the_last_bits_at_most(model_path, tensor, engine, tmp_path):
+    for folder in ("two", "again"):
+        impute(model_path, tensor.path, tmp_path / folder, engine, record())
+    with LocalEngine(1) as alone:
+        impute(model_path, tensor.path, tmp_path / "one", alone, record())
+    assert files(tmp_path / "two") == files(tmp_path / "again")
+    for name in files(tmp_path / "two"):
+        one, two = (read_track(tmp_path / folder / name, tensor) for folder in ("one", "two"))
+        np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-6)
+
+
+def test_names_of_any_kind_become_file_names(engine, tmp_path):
+    pairs = [Experiment("B cell/1", "H3K4me3"), Experiment("B cell/1", "a-b"), Experiment("肝", "H3K4me3")]
+    tensor = small_tensor(tmp_path / "t", np.ones((100, 3)), experiments=pairs)
+    path = write(tmp_path / "m.h5", trained_for(tensor))
+    (missing,) = impute(path, tensor.path, tmp_path / "out", engine, record()).pairs
+    assert missing == Experiment("肝", "a-b")
+    assert set(files(tmp_path / "out")) == {"%E8%82%9D-a%2Db.bw"}
+    assert "肝\ta-b\t%E8%82%9D-a%2Db.bw" in (tmp_path / "out" / "tracks.tsv").read_text(encoding="utf-8")
+
+
+# -- what is recorded -------------------------------------------------------------------------------------------------
+
+
+def test_what_is_recorded(model_path, tensor_path, engine, tmp_path):
+    run = RunRecord(["predictd", "impute"], engine.name, engine.workers, settings={"pairs": "missing"})
+    impute(model_path, tensor_path, tmp_path / "out", engine, run)
+    kept = json.loads((tmp_path / "out" / "run.json").read_text())
+    tensor = Tensor(tensor_path)
+    assert kept["inputs"] == {
+        str(model_path): sha256_of(model_path),
+        str(tensor_path): tensor.manifest.checksum,
+    }
+    assert kept["train"] == [str(e) for e in tensor.experiments]
+    assert kept["results"] == {
+        "tensor": str(tensor_path),
+        "fold": "holdout",
+        "pairs": 6,
+        "empty_bins": 0,
+    }
+    assert [stage["name"] for stage in kept["stages"]] == ["impute"] and kept["settings"] == {
+        "pairs": "missing"
+    }
+    assert not (tmp_path / "out" / ".partial").exists()
+
+
+# -- stopping and going on --------------------------------------------------------------------------------------------
+
+# The command line on one worker, with tracks in groups of two. A group says how many tracks stand, and waits for leave
+# to read shards, so that a signal can meet it at work.
+IN_TURN = """
+import time
+from pathlib import Path
+from predictd.io import store
+from predictd.workflows import impute
+
+def open_shard(self, name, open_shard=store.Tensor.open_shard):
+    standing = len(list(Path("out").glob("*.bw")))
+    Path(f"at-work-{standing}").touch()
+    while not Path(f"go-{standing}").exists():
+        time.sleep(0.002)
+    return open_shard(self, name)
+
+store.Tensor.open_shard = open_shard
+if __name__ == "__main__":
+    impute.MAX_OPEN_TRACKS = 2
+    from predictd.cli import main
+    main()
+"""
+
+
+@pytest.fixture
+def start(
+    model_path: Path, tensor_path: Path, tmp_path: Path
+) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Start to impute into tmp_path/out; whatever still runs is killed with the test."""
+    (tmp_path / "in_turn.py").write_text(IN_TURN)
+    started = []
+
+    def start() -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "in_turn.py",
+                "impute",
+                str(model_path),
+                str(tensor_path),
+                "-o",
+                "out",
+                "--workers",
+                "1",
+            ],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end and process.poll() is None, process.communicate()
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def undisturbed(model_path: Path, tensor_path: Path, tmp_path: Path) -> dict[str, bytes]:
+    """The tracks, by three workers, so that groups are of two as well."""
+    with LocalEngine(3) as three:
+        impute(model_path, tensor_path, tmp_path / "undisturbed", three, record())
+    return files(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("number", interrupt.SIGNALS)
+def test_a_signal_lets_begun_tracks_finish_and_the_same_command_goes_on(
+    number, start, undisturbed, model_path, tensor_path, tmp_path
+):
+    process = start()
+    wait_for((tmp_path / "at-work-0").exists, process)
+    # To all processes, as a terminal and batch systems send it.
+    os.killpg(process.pid, number)
+    (tmp_path / "go-0").touch()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert (
+        err == f"predictd: error: stopped by {number.name}; run the same command again to go on from here\n"
+    )
+    done = files(tmp_path / "out")
+    assert len(done) == 2 and done.items() <= undisturbed.items()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*done, ".partial"}
+    stamps = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in done}
+    again = run_predictd("impute", model_path, tensor_path, "-o", "out", "--workers", 3, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert files(tmp_path / "out") == undisturbed
+    assert {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in done} == stamps
+
+
+def test_a_killed_run_is_taken_up(start, undisturbed, model_path, tensor_path, engine, tmp_path):
+    (tmp_path / "go-0").touch()
+    process = start()
+    wait_for((tmp_path / "at-work-2").exists, process)
+    process.kill()
+    process.wait()
+    out = tmp_path / "out"
+    done = files(out)
+    assert len(done) == 2 and len(list(out.glob(".*.bw"))) == 2
+    # Another model's tracks must not be mixed in, nor other pairs.
+    model, file = load_model(model_path)
+    other = write(tmp_path / "other.h5", replace(model, mu=model.mu + 1), **file.info)
+    with pytest.raises(OutputError, match=r"begun otherwise \(model: [0-9a-f]{64}, now [0-9a-f]{64}\)"):
+        impute(other, tensor_path, out, engine, record())
+    with pytest.raises(OutputError, match=r"begun otherwise \(pairs"):
+        impute(model_path, tensor_path, out, engine, record(), pairs="all")
+    assert files(out) == done
+    with LocalEngine(3) as three:
+        impute(model_path, tensor_path, out, three, record())
+    assert files(out) == undisturbed
+    # What grew when the process was killed is gone.
+    assert {path.name for path in out.iterdir()} == {*undisturbed, "run.json", "tracks.tsv"}
+
+
+def test_a_stop_before_the_first_track(model_path, tensor_path, engine, tmp_path):
+    with interrupt.catching():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            impute(model_path, tensor_path, tmp_path / "out", engine, record())
+    assert not files(tmp_path / "out")
+    impute(model_path, tensor_path, tmp_path / "out", engine, record())
+    assert len(files(tmp_path / "out")) == 6
+
+
+# -- refused ----------------------------------------------------------------------------------------------------------
+
+
+def test_finished_tracks_are_not_taken_for_another_models(model_path, tensor_path, engine, tmp_path):
+    out = tmp_path / "out"
+    impute(model_path, tensor_path, out, engine, record())
+    before = files(out), (out / "run.json").read_bytes()
+    model, file = load_model(model_path)
+    other = write(tmp_path / "other.h5", replace(model, mu=model.mu + 1), **file.info)
+    for path in (other, model_path):
+        with pytest.raises(
+            OutputError, match=r"out holds tracks.tsv already; remove the directory, or name another$"
+        ):
+            impute(path, tensor_path, out, engine, record())
+    (out / "tracks.tsv").unlink()
+    with pytest.raises(OutputError, match=r"out holds C\d-A\d.bw already"):
+        impute(other, tensor_path, out, engine, record())
+    assert (files(out), (out / "run.json").read_bytes()) == before
+
+
+def test_an_output_that_cannot_be_written(model_path, tensor_path, engine, tmp_path):
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(OutputError, match="cannot write") as caught:
+            impute(model_path, tensor_path, output, engine, record())
+        assert "\n" not in str(caught.value)
+
+
+def test_a_tensor_without_the_models_experiments(model_path, tensor, engine, tmp_path):
+    few = tensor.experiments[:4]
+    other = small_tensor(tmp_path / "t", np.ones((100, 4)), experiments=few)
+    with pytest.raises(TensorFormatError) as caught:
+        impute(model_path, other.path, tmp_path / "out", engine, record())
+    assert f"has no experiment {tensor.experiments[4]} (and 13 more are absent)" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_columns_in_another_order_are_found_by_name(model_path, tensor, engine, tmp_path):
+    model, _ = load_model(model_path)
+    signal = stored_signal(tensor)
+    order = np.random.default_rng(0).permutation(len(tensor.experiments))
+    shuffled = small_tensor(
+        tmp_path / "t", signal[:500, order], experiments=[tensor.experiments[i] for i in order]
+    )
+    pair = impute(model_path, shuffled.path, tmp_path / "out", engine, record()).pairs[0]
+    track = read_track(tmp_path / "out" / track_name(pair), shuffled)
+    np.testing.assert_allclose(
+        track, expected_track(model, tensor, pair, np.arange(500)), rtol=2e-4, atol=2e-5
+    )
+
+
+def test_an_assay_without_a_unit(tensor, engine, tmp_path):
+    # The model knows an assay that the tensor has no track of, and so no transform.
+    model = trained_for(tensor)
+    wide = replace(
+        model, assays=(*model.assays, "Z"), a=np.vstack([model.a, model.a[:1]]), q=np.append(model.q, 0.0)
+    )
+    path = write(tmp_path / "m.h5", wide)
+    with pytest.raises(DataError, match=r"has no experiment of assay Z, so that its unit is not known$"):
+        impute(path, tensor.path, tmp_path / "out", engine, record())
+    assert impute(path, tensor.path, tmp_path / "out", engine, record(), pairs="C1:A1").pairs
+
+
+def test_a_damaged_shard_is_told_and_leaves_no_tracks(model_path, own_tensor, engine, tmp_path):
+    shard = own_tensor / "shards" / "chr2.0001.h5"
+    shard.write_bytes(shard.read_bytes()[:-2000])
+    with pytest.raises(TensorFormatError, match=r"chr2.0001.h5 is truncated, damaged or no HDF5 file"):
+        impute(model_path, own_tensor, tmp_path / "out", engine, record())
+    assert not list((tmp_path / "out").glob("*.bw"))
+
+
+def test_models_that_are_none(tensor_path, engine, tmp_path):
+    with pytest.raises(ModelFormatError, match=r"no\.h5 does not exist"):
+        impute(tmp_path / "no.h5", tensor_path, tmp_path / "out", engine, record())
+    assert not (tmp_path / "out").exists()
+
+
+def test_transforms_decide_unit_and_clipping(engine, tmp_path):
+    rng = np.random.default_rng(2)
+    pairs = [Experiment(c, a) for c in ("x", "y") for a in ("asinh", "plain")][:3]
+    tensor = small_tensor(tmp_path / "t", rng.normal(0, 1, (200, 3)), experiments=pairs)
+    manifest = tensor.manifest
+    entries = tuple(
+        entry.model_copy(update={"transform": "arcsinh" if entry.assay == "asinh" else "none"})
+        for entry in manifest.experiments
+    )
+    manifest.model_copy(update={"experiments": entries}).write(tensor.path)
+    tensor = Tensor(tensor.path)
+    model = trained_for(tensor)
+    report: ImputeReport = impute(
+        write(tmp_path / "m.h5", model), tensor.path, tmp_path / "out", engine, record(), pairs="all"
+    )
+    for pair in report.pairs:
+        track = read_track(tmp_path / "out" / track_name(pair), tensor)
+        affine = model.imputer([pair]).affine
+        predicted = stored_signal(tensor) @ affine.weights[0] + affine.intercept[0]
+        assert (predicted < 0).any()
+        expected = np.sinh(np.maximum(predicted, 0)) if pair.assay == "asinh" else predicted
+        np.testing.assert_allclose(track, expected, rtol=2e-4, atol=2e-5)
+
+
+def test_a_complete_tensor_is_warned_of_nothing(model_path, tensor_path, engine, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        impute(model_path, tensor_path, tmp_path / "out", engine, record())
+    assert not caplog.records
+
+
+def test_constant_changes_of_the_signal_are_followed(model_path, tensor, engine, tmp_path):
+    # Weights sum to 1: tracks that are all higher by 0.5 are imputed higher by 0.5.
+    signal = stored_signal(tensor)
+    higher = with_signal(tensor, tmp_path / "higher", signal + 0.5)
+    for path, name in ((tensor.path, "one"), (higher.path, "two")):
+        impute(model_path, path, tmp_path / name, engine, record(), pairs="C1:A3")
+    one, two = (np.arcsinh(read_track(tmp_path / name / "C1-A3.bw", tensor)) for name in ("one", "two"))
+    positive = (one > 0) & (signal.max(axis=1) < 2)
+    np.testing.assert_allclose((two - one)[positive], 0.5, atol=3e-3)
