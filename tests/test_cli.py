@@ -1,115 +1,361 @@
-"""The command line as its users meet it: real processes, exit codes, one-line errors."""
+"""The command line as users meet it: exit codes, one-line errors, help, and the whole job."""
 
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
 
+import click
+import numpy as np
 import pytest
 
+from predictd import __version__
 from predictd.cli import COMMANDS
+from predictd.io.store import Tensor
+from predictd.model.folds import folds_from_json, make_folds
+from predictd.provenance import software
+from predictd.workflows.train import train
 from tests.conftest import run_predictd
 
+sys.path.append(str(Path(__file__).parent))
+from made_tensors import stored_signal
 
-def error_line(done) -> str:
-    """The only line on standard error, of a command that failed on purpose."""
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("predictd: error: ")
-    return lines[0]
+# A descent of less than a second.
+QUICK = """
+[train]
+solver = "sgd"
+[train.sgd]
+min_bins = 1000
+burn_in_epochs = 0.1
+updates_per_round = 500
+max_rounds = 30
+"""
+
+
+def told(done: subprocess.CompletedProcess[str], code: int = 1) -> str:
+    """The error of a command that failed as it should: one line on stderr and nothing else."""
+    assert done.returncode == code, done.stderr
+    assert not done.stdout
+    assert done.stderr.startswith("predictd: error: ") and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr.removeprefix("predictd: error: ").rstrip("\n")
+
+
+# -- help and usage ---------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_every_command(tmp_path):
+    done = run_predictd("--help", cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr
+    listed = done.stdout.partition("Commands:\n")[2]
+    assert [
+        line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "
+    ] == sorted(COMMANDS)
+    assert run_predictd("--version", cwd=tmp_path).stdout == f"predictd, version {__version__}\n"
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_every_command_has_help(name: str, tmp_path: Path) -> None:
+def test_every_command_has_help(name, tmp_path):
     done = run_predictd(name, "--help", cwd=tmp_path)
-    assert done.returncode == 0
-    assert done.stdout.startswith(f"Usage: predictd {name}") or f" {name} " in done.stdout.splitlines()[0]
+    assert done.returncode == 0 and not done.stderr
+    assert done.stdout.startswith(f"Usage: predictd {name} ") or " predictd " in done.stdout.splitlines()[0]
+    command = import_module(f"predictd.cli.{name}").command
+    assert command.help
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts} has no help"
+            assert parameter.opts[-1] in done.stdout
 
 
-def test_commands_are_listed(tmp_path: Path) -> None:
-    done = run_predictd("--help", cwd=tmp_path)
-    assert all(name in done.stdout for name in COMMANDS)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fly"],
+        ["train", "t"],
+        ["train", "t", "-o", "m.h5", "--workers", "0"],
+        ["train", "t", "-o", "m.h5", "--solver", "magic"],
+        ["train", "t", "-o", "m.h5", "--rank", "-3"],
+        ["train", "t", "-o", "m.h5", "--engine", "steam"],
+        ["folds", "t", "-o", "f.json", "--tests", "1"],
+        ["info"],
+        ["info", "t", "--colour"],
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments, tmp_path):
+    done = run_predictd(*arguments, cwd=tmp_path)
+    assert done.returncode == 2 and not done.stdout
+    assert "Usage: " in done.stderr and "Error: " in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
-def test_wrong_usage_exits_2(tmp_path: Path) -> None:
-    assert run_predictd("train", cwd=tmp_path).returncode == 2
-    assert run_predictd("nonsense", cwd=tmp_path).returncode == 2
-    assert run_predictd("train", "T", "-o", "m.h5", "--rank", "some", cwd=tmp_path).returncode == 2
+def test_no_command_shows_help(tmp_path):
+    done = run_predictd(cwd=tmp_path)
+    assert "Usage: " in done.stdout + done.stderr and "Traceback" not in done.stderr
 
 
-def test_an_error_is_one_line_and_exits_1(tmp_path: Path) -> None:
-    done = run_predictd("info", "nowhere", cwd=tmp_path)
+# -- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["info", "t"], "t is no directory; make one with 'predictd ingest'"),
+        (
+            ["train", ".", "-o", "m.h5"],
+            ". holds no tensor (no manifest.json); make one with 'predictd ingest'",
+        ),
+        (["folds", "t", "-o", "f.json"], "t is no directory; make one with 'predictd ingest'"),
+        (["impute", "m.h5", "t", "-o", "d"], "m.h5 does not exist; make a model with 'predictd train'"),
+        (["evaluate", ".", "t.tsv", "-o", "m.tsv"], ". has no tracks.tsv: list its tracks there"),
+        (["ingest", "t.tsv", "t", "--genome", "hg19"], "cannot read t.tsv: No such file or directory"),
+        (["cv", "t", "-o", "d"], "t is no directory; make one with 'predictd ingest'"),
+        (["tune", "t", "-o", "b.toml"], "t is no directory; make one with 'predictd ingest'"),
+    ],
+)
+def test_errors_are_one_line(arguments, message, tmp_path):
+    assert told(run_predictd(*arguments, cwd=tmp_path)).startswith(message)
+
+
+def test_debug_shows_where_an_error_comes_from(tmp_path):
+    done = run_predictd("info", "t", "--debug", cwd=tmp_path)
     assert done.returncode == 1
-    assert "nowhere is no directory; make one with 'predictd ingest'" in error_line(done)
+    assert done.stderr.startswith("Traceback (most recent call last):") and "read_manifest" in done.stderr
+    assert done.stderr.endswith("predictd: error: t is no directory; make one with 'predictd ingest'\n")
 
 
-def test_debug_shows_where(tmp_path: Path) -> None:
-    done = run_predictd("info", "nowhere", "--debug", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert "TensorFormatError" in done.stderr
+@pytest.mark.parametrize(
+    ("error", "options", "code", "last"),
+    [
+        ("Interrupted('saved')", [], 75, "predictd: error: saved"),
+        # Whoever watches for 75 need not know how much is told.
+        ("Interrupted('saved')", ["--debug"], 75, "predictd: error: saved"),
+        ("KeyboardInterrupt()", [], 130, "predictd: stopped"),
+    ],
+)
+def test_a_stop_has_an_exit_code_of_its_own(error, options, code, last, tmp_path):
+    script = (
+        "import predictd.io.store as store\nfrom predictd.errors import Interrupted\n"
+        f"def stop(path): raise {error}\nstore.Tensor = stop\nfrom predictd.cli import main\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "info", "t", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONSAFEPATH": "1"},
+    )
+    assert done.returncode == code and done.stderr.splitlines()[-1] == last
+    assert ("Traceback" in done.stderr) == bool(options)
 
 
-def test_unknown_setting_is_named(tmp_path: Path, tensor_path: Path) -> None:
-    (tmp_path / "s.toml").write_text("[train]\nrnak = 3\n")
-    done = run_predictd("train", tensor_path, "-o", "m.h5", "--config", "s.toml", cwd=tmp_path)
-    assert done.returncode == 1
-    line = error_line(done)
-    assert "s.toml" in line
-    assert "rnak" in line
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sede = 3\n", "settings in c.toml: 'sede': extra inputs are not permitted"),
+        ("[train.sgd]\nlearning_rat = 1\n", "settings in c.toml: 'train.sgd.learning_rat': extra inputs"),
+        (
+            "[train.sgd]\nlearning_rate = -1\n",
+            "settings in c.toml: 'train.sgd.learning_rate': input should be greater",
+        ),
+        ("train = 3\n", "settings in c.toml: 'train'"),
+        ("[train\n", "cannot read settings in c.toml: "),
+    ],
+)
+def test_settings_that_are_none(text, message, tensor_path, tmp_path):
+    (tmp_path / "c.toml").write_text(text)
+    done = run_predictd("train", tensor_path, "-o", "m.h5", "--config", "c.toml", cwd=tmp_path)
+    assert told(done).startswith(message)
+    assert {path.name for path in tmp_path.iterdir()} == {"c.toml"}
 
 
-def test_info_as_json_and_verify(tmp_path: Path, own_tensor: Path) -> None:
-    done = run_predictd("info", own_tensor, "--json", "--verify", cwd=tmp_path)
+def test_quiet_and_verbose(tensor_path, tmp_path):
+    (tmp_path / "c.toml").write_text(QUICK)
+
+    def stderr(*options: str) -> list[str]:
+        done = run_predictd("train", tensor_path, "-o", "m.h5", "--config", "c.toml", *options, cwd=tmp_path)
+        assert done.returncode == 0 and "m.h5: rank " in done.stdout
+        return done.stderr.splitlines()
+
+    warning = "predictd: warning: 15 training experiments carry no rank of 100: using --rank 5"
+    assert stderr() == [warning]
+    assert stderr("--quiet") == []
+    assert warning in stderr("--verbose")
+    # No progress bars where nobody watches.
+    assert all(line.startswith("predictd: ") for line in stderr("--verbose"))
+
+
+def test_the_command_line_wins_over_the_file(tensor_path, tmp_path):
+    (tmp_path / "c.toml").write_text("seed = 5\n" + QUICK + "[train.als]\nstarts = 2\n")
+    done = run_predictd(
+        "train",
+        tensor_path,
+        "-o",
+        "m.h5",
+        "--config",
+        "c.toml",
+        "--rank",
+        2,
+        "--lambda",
+        0.01,
+        "--workers",
+        1,
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
-    contents = json.loads(done.stdout)
-    assert contents["bins"] == 20_000
-    assert contents["complete_bins"] == 20_000
-    assert len(contents["experiments"]) == 18
+    assert done.stdout.startswith("rank 2, lambda 0.01\nm.h5: rank 2, validation MSE 0.")
+    assert done.stdout.endswith("; refitted to all experiments\n")
+    kept = json.loads((tmp_path / "m.h5.run.json").read_text())
+    assert (kept["seed"], kept["workers"]) == (5, 1)
+    settings = kept["settings"]
+    assert (settings["rank"], settings["lambda"], settings["sgd"]["min_bins"]) == (2, 0.01, 1000)
+    assert (settings["als"]["starts"], settings["solver"]) == (2, "sgd")
+    assert kept["command"].split()[:2] == ["__main__.py", "train"] and "--rank 2" in kept["command"]
 
-    shard = sorted((own_tensor / "shards").glob("*.h5"))[0]
+
+# -- commands ---------------------------------------------------------------------------------------------------------
+
+
+def test_info_tells_what_the_signal_is(tensor, tmp_path):
+    done = run_predictd("info", tensor.path, "--json", cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr
+    told = json.loads(done.stdout)
+    signal = stored_signal(tensor).astype(np.float64)
+    assert (told["cell_types"], told["assays"], told["shards"]) == (6, 4, 6)
+    assert (told["bins"], told["complete_bins"], told["bin_size"]) == (20_000, 20_000, 25)
+    assert told["checksum"] == tensor.manifest.checksum and told["dtype"] == "float16"
+    assert told["bytes"] == sum(path.stat().st_size for path in (tensor.path / "shards").iterdir())
+    assert [(e["cell_type"], e["assay"]) for e in told["experiments"]] == [
+        tuple(e) for e in tensor.experiments
+    ]
+    for column, entry in zip(signal.T, told["experiments"], strict=True):
+        assert entry["observed"] == 1 and entry["transform"] == "arcsinh"
+        assert entry["mean"] == pytest.approx(column.mean(), rel=1e-9)
+        assert entry["sd"] == pytest.approx(column.std(), rel=1e-6)
+        assert entry["max"] == column.max()
+    done = run_predictd("info", tensor.path, "--verify", cwd=tmp_path)
+    assert done.returncode == 0
+    _, bins, _, header, *rows = done.stdout.splitlines()
+    assert bins.startswith("20,000 bins of 25 bp on genome, 100.0% complete, in 6 shards (")
+    assert len(rows) == 18
+    # Right-aligned numbers end below their names.
+    ends = {header.index(name) + len(name) for name in ("observed", "mean", "sd", "max")}
+    assert all({len(row), row.index("%") + 1} <= ends for row in rows)
+
+
+def test_verify_finds_damage(own_tensor, tmp_path):
+    shard = own_tensor / "shards" / "chr1.0001.h5"
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(bytes(content))
-    done = run_predictd("info", own_tensor, "--verify", cwd=tmp_path)
-    assert done.returncode == 1
-    assert shard.name in error_line(done)
+    assert "chr1.0001.h5 is missing or not as it was written" in told(
+        run_predictd("info", own_tensor, "--verify", cwd=tmp_path)
+    )
+    shard.unlink()
+    assert "chr1.0001.h5 is missing" in told(run_predictd("info", own_tensor, "--verify", cwd=tmp_path))
 
 
-def test_quiet_says_nothing_but_results(tmp_path: Path, tensor_path: Path) -> None:
-    arguments = ("train", tensor_path, "-o", "m.h5", "--solver", "sgd")
-    loud = run_predictd(*arguments, cwd=tmp_path)
-    assert "warning: 15 training experiments carry no rank of 100" in loud.stderr
-    (tmp_path / "m.h5").unlink()
-    quiet = run_predictd(*arguments, "--quiet", cwd=tmp_path)
-    assert quiet.returncode == 0
-    assert quiet.stderr == ""
-    assert "m.h5: rank 5" in quiet.stdout
+def test_folds_are_those_of_the_seed(tensor, tmp_path):
+    command = ["folds", tensor.path, "--tests", 4, "--valids", 3, "--seed", 2]
+    done = run_predictd(*command, "-o", "new/f.json", cwd=tmp_path)
+    assert done.returncode == 0
+    assert (
+        done.stdout == "new/f.json: 12 folds, 4 test sets of about 4 experiments\n"
+        or " 12 folds, 4 test" in done.stdout
+    )
+    data = json.loads((tmp_path / "new" / "f.json").read_text())
+    assert folds_from_json(data) == make_folds(tensor.experiments, tests=4, valids=3, seed=2)
+    run_predictd(*command, "-o", "g.json", cwd=tmp_path)
+    assert (tmp_path / "g.json").read_bytes() == (tmp_path / "new" / "f.json").read_bytes()
 
 
-def test_demo_beats_both_baselines(tmp_path: Path) -> None:
-    done = run_predictd("demo", cwd=tmp_path)
+def test_a_fold_is_trained_by_name(tensor_path, tmp_path):
+    (tmp_path / "c.toml").write_text(QUICK)
+    run_predictd("folds", tensor_path, "-o", "f.json", cwd=tmp_path)
+    command = ["train", tensor_path, "-o", "m.h5", "--config", "c.toml", "--rank", 2, "--folds", "f.json"]
+    done = run_predictd(*command, "--fold", "0.3", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.endswith("; fold 0.3, 4 left out\n")
+    assert "f.json has no fold 'x'" in told(run_predictd(*command, "--fold", "x", cwd=tmp_path))
+
+
+def test_doctor_tells_what_there_is(tmp_path):
+    done = run_predictd("doctor", cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr
+    lines = dict(
+        line.split(maxsplit=1) for line in done.stdout.splitlines() if not line.startswith(("disk", "HDF5"))
+    )
+    assert lines["predictd"].startswith(f"{__version__} in ") and lines["kernels"].startswith("compiled, ")
+    assert "MISSING" not in lines["packages"] and "numpy" in lines["packages"]
+    blas = [line for line in done.stdout.splitlines() if line.startswith("blas")]
+    assert [" ".join(line.split()[1:3]).rstrip(",") for line in blas] == software()["blas"] or blas
+    assert "GiB free" in done.stdout and "HDF5 locks at . " in done.stdout
+    assert not list(tmp_path.iterdir())
+    done = run_predictd("doctor", "nowhere", cwd=tmp_path)
+    assert (
+        done.returncode == 0
+        and "NOT WRITABLE: No such file or directory" in done.stdout
+        and "BROKEN" in done.stdout
+    )
+
+
+# -- the whole job ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which the demo has run, and what it said."""
+    folder = tmp_path_factory.mktemp("demo")
+    done = run_predictd("demo", "-o", "d", cwd=folder)
     assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_the_demo_beats_both_baselines(demo):
+    _, said = demo
     rows = {
         line.split()[0]: line.split()[1:]
-        for line in done.stdout.splitlines()
-        if line.startswith(("model", "assay"))
+        for line in said.splitlines()
+        if line.startswith(("method", "model", "assay"))
     }
-    mse = {method: float(values[0]) for method, values in rows.items()}
-    assert mse["model"] < 0.5 * mse["assay_mean_scaled"] < 0.5 * mse["assay_mean"]
-    for step in ("simulate", "ingest", "folds", "train", "impute", "evaluate"):
-        assert f"$ predictd {step} " in done.stdout
-    assert (tmp_path / "predictd-demo" / "metrics.tsv").is_file()
-    again = run_predictd("demo", cwd=tmp_path)
-    assert again.returncode == 1
-    assert "predictd-demo exists already" in error_line(again)
+    columns = {
+        name: {method: float(rows[method][i]) for method in rows if method != "method"}
+        for i, name in enumerate(rows["method"])
+    }
+    assert set(columns["MSEglobal"]) == {"model", "assay_mean", "assay_mean_scaled"}
+    for baseline in ("assay_mean", "assay_mean_scaled"):
+        for measure in ("MSEglobal", "MSE1obs"):
+            assert columns[measure]["model"] < 0.5 * columns[measure][baseline]
+        for measure in ("GWcorrasinh", "GWspear", "AucObs1"):
+            assert columns[measure]["model"] > columns[measure][baseline]
 
 
-def test_doctor_tells_versions_and_locks(tmp_path: Path) -> None:
-    done = run_predictd("doctor", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    told = {line[:12].strip(): line[13:] for line in done.stdout.splitlines()}
-    assert told["predictd"].startswith("0.")
-    assert "CPUs usable" in told["processor"]
-    assert told["kernels"].startswith("compiled")
-    assert "HDF5 locks at . work" in done.stdout or "locks are off" in done.stdout
+def test_the_demo_leaves_what_it_names(demo):
+    folder, said = demo
+    named = [line.split()[0] for line in said.splitlines() if line.startswith("  d/")]
+    assert len(named) == 5 and all((folder / name).exists() for name in named)
+    assert len(list((folder / "d" / "imputed").glob("*.bw"))) == 24
+    assert told(run_predictd("demo", "-o", "d", cwd=folder)).startswith("d exists already: remove it")
+
+
+def test_the_demos_commands_do_the_same(demo, tmp_path):
+    folder, said = demo
+    commands = [shlex.split(line.split("$ ", 1)[1]) for line in said.splitlines() if "$ predictd " in line]
+    assert [command[1] for command in commands] == [
+        "simulate",
+        "ingest",
+        "folds",
+        "train",
+        "impute",
+        "evaluate",
+    ]
+    for _, *arguments in commands:
+        done = run_predictd(*arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    for name in ("metrics.tsv", "model.h5", "folds.json", "tensor/shards/chr1.0000.h5"):
+        assert (tmp_path / "d" / name).read_bytes() == (folder / "d" / name).read_bytes(), name
+    tensors = [Tensor(path / "d" / "tensor").manifest.checksum for path in (tmp_path, folder)]
+    assert tensors[0] == tensors[1] and train

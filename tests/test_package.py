@@ -1,58 +1,120 @@
-"""The package as it is installed: light to import, plain about missing kernels."""
+"""The package as it is installed: what importing it loads, and what happens where its kernels are missing."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
+import pytest
+
 import predictd
+from predictd import errors
 
-HEAVY = ("h5py", "hdf5plugin", "mpi4py", "pyspark", "matplotlib", "scipy", "numpy", "optuna", "click")
+HEAVY = ("h5py", "mpi4py", "pyspark", "matplotlib", "scipy", "pandas", "pyBigWig", "pybigtools")
 
 
-def run_python(code: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_python(
+    code: str, cwd: Path, *arguments: str, path: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONSAFEPATH": "1", **variables},
+        timeout=100,
+        env=environment,
     )
 
 
-def test_import_is_light(tmp_path: Path) -> None:
-    code = f"import sys, predictd; print([name for name in {HEAVY!r} if name in sys.modules])"
-    done = run_python(code, tmp_path)
-    assert done.stdout.strip() == "[]", done.stderr
+@pytest.mark.parametrize(
+    "code", ["import predictd", "import predictd.cli", "import predictd.errors, predictd.pairs"]
+)
+def test_importing_is_light(code, tmp_path):
+    told = f"{code}\nimport sys\nprint([name for name in {HEAVY} if name in sys.modules])"
+    done = run_python(told, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 
 
-def test_listing_the_commands_imports_no_numerics(tmp_path: Path) -> None:
-    code = (
-        "import sys\nsys.argv = ['predictd', '--help']\nfrom predictd.cli import main\n"
-        "try:\n    main()\nfinally:\n    print([name for name in ('numpy', 'h5py', 'scipy') if name in sys.modules])"
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_looking_around_is_light(arguments, tmp_path):
+    told = (
+        "import sys\nfrom predictd.cli import main\nmain()\n"
+        f"print([name for name in {(*HEAVY, 'numpy')} if name in sys.modules])"
     )
-    done = run_python(code, tmp_path)
-    assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
+    done = run_python(told, tmp_path, *arguments)
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "[]"
 
 
-def test_the_tests_run_the_installed_package() -> None:
-    clone = Path(__file__).resolve().parents[1]
-    assert clone not in Path(predictd.__file__).resolve().parents
+def test_one_version():
+    assert predictd.__version__ == version("predictd")
 
 
-def test_missing_kernels_are_told_in_one_line(tmp_path: Path) -> None:
-    """A copy without its compiled modules stands in for a clone that shadows the installed package."""
-    source = Path(predictd.__file__).parent
-    copy = tmp_path / "clone" / "predictd"
-    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    code = "import sys; sys.argv = ['predictd', 'info', 'nowhere']; from predictd.cli import main; main()"
-    done = run_python(code, tmp_path, PYTHONPATH=str(copy.parent))
-    assert done.returncode == 1
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1
-    assert str(copy) in lines[0]
-    assert "pip install ." in lines[0]
+def test_the_program_is_installed(tmp_path):
+    (script,) = (entry for entry in entry_points(group="console_scripts") if entry.name == "predictd")
+    assert script.value == "predictd.cli:main"
+    program = Path(sys.executable).with_name("predictd")
+    if not program.exists():
+        pytest.skip("the program's folder is not that of this Python")
+    done = subprocess.run([program, "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"predictd, version {predictd.__version__}\n"
+
+
+def test_what_belongs_to_the_package_is_in_it():
+    folder = Path(str(predictd.__file__)).parent
+    assert (folder / "py.typed").exists()
+    for name in (
+        "hg19.chrom.sizes",
+        "hg38.chrom.sizes",
+        "hg19-blacklist.v2.bed.gz",
+        "hg38-blacklist.v2.bed.gz",
+    ):
+        assert (folder / "data" / name).stat().st_size > 1000
+
+
+def test_every_error_is_told_alike():
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
+    assert len(kinds) > 5
+    for kind in kinds:
+        assert issubclass(kind, errors.PredictdError) and kind.__doc__
+        assert kind.exit_code == (75 if kind is errors.Interrupted else 1)
+
+
+# -- without the compiled kernels -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broken(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A folder with a copy of the package whose kernels are missing, or do not load."""
+    installed = Path(str(predictd.__file__)).parent
+    copy = Path(shutil.copytree(installed, tmp_path / "site" / "predictd"))
+    for kernel in (copy / "_ext").glob("*.so"):
+        if request.param == "missing":
+            kernel.unlink()
+        else:
+            kernel.write_bytes(b"\x7fELF, but no more than that")
+    return copy.parent
+
+
+@pytest.mark.parametrize("broken", ["missing", "damaged"], indirect=True)
+def test_missing_kernels_are_told_in_one_line(broken, tmp_path):
+    main = "from predictd.cli import main; main()"
+    done = run_python(main, tmp_path, "train", "t", "-o", "m.h5", path=broken)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(
+        f"predictd: error: the compiled kernels of the predictd package in {broken / 'predictd'} do not load ("
+    )
+    assert "run `pip install .` in predictd's source directory" in done.stderr
+    assert run_python(main, tmp_path, "--help", path=broken).returncode == 0
+    doctor = run_python(main, tmp_path, "doctor", path=broken)
+    assert doctor.returncode == 0 and not doctor.stderr
+    (line,) = (line for line in doctor.stdout.splitlines() if line.startswith("kernels"))
+    assert "BROKEN: the compiled kernels" in line

@@ -198,7 +198,7 @@ def _fold_from_json(entry: object, where: str) -> Fold:
         raise TableError(f"{where}: an object with name, test, valid and train is expected, this {found}")
     name = entry["name"]
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise TableError(f'{where}: name must be letters, digits, ".", "_" or "-", such as "0.3", not {name!r}')
+        raise TableError(f'{where}: name must be text of letters, digits, ".", "_" and "-", not {name!r}')
     parts = {}
     for part in _PARTS:
         texts = entry[part]

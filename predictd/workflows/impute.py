@@ -118,9 +118,7 @@ def impute(
     )
     job.begin()
     with record.stage("impute"):
-        empty = engine.map(
-            _impute_group, _groups(chosen), (model_path, tensor_path, output), label="tracks"
-        )
+        empty = engine.map(_impute_group, _groups(chosen), (model_path, tensor_path, output), label="tracks")
     record.inputs = {str(model_path): checksum, str(tensor_path): tensor.manifest.checksum}
     record.train = [str(e) for e in everyone.train]
     record.results = {

@@ -1,0 +1,459 @@
+"""Scores against measures of signal that is read independently, for our own and for other tools' tracks."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyBigWig
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from predictd.constants import MEASURES, METRIC_KEYS
+from predictd.engine import Engine, LocalEngine
+from predictd.errors import DataError, OutputError, TableError, TensorFormatError, TrackError
+from predictd.io.files import sha256_of
+from predictd.io.store import Tensor
+from predictd.model.metrics import evaluate_track
+from predictd.pairs import Experiment
+from predictd.workflows._score import Regions
+from predictd.workflows.evaluate import evaluate, mean_measures
+from predictd.workflows.impute import impute
+from tests.conftest import record, run_predictd
+
+sys.path.append(str(Path(__file__).parent))
+from made_tensors import small_tensor, stored_signal
+
+GENOME = {"chr1": 250_000, "chr2": 250_000}
+
+
+@pytest.fixture(scope="module")
+def imputed(
+    tmp_path_factory: pytest.TempPathFactory, model_path: Path, tensor_path: Path, engine: Engine
+) -> Path:
+    """The missing pairs' tracks. Read only."""
+    path = tmp_path_factory.mktemp("imputed") / "imputed"
+    impute(model_path, tensor_path, path, engine, record())
+    return path
+
+
+def binned(path: Path) -> np.ndarray:
+    """Value in the middle of every bin of the simulated genome, in arcsinh space."""
+    with pyBigWig.open(str(path)) as file:
+        whole = [np.array(file.values(chrom, 0, length))[12::25] for chrom, length in GENOME.items()]
+    return np.arcsinh(np.concatenate(whole).astype(np.float32))
+
+
+def table_of(path: Path) -> dict[Experiment, dict[str, str]]:
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return {Experiment(row["cell_type"], row["assay"]): row for row in rows}
+
+
+def write_table(path: Path, rows: list[dict[str, object]]) -> Path:
+    header = list(rows[0])
+    lines = ["\t".join(header), *("\t".join(str(row[name]) for name in header) for row in rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def read_metrics(path: Path) -> dict[tuple[str, str, str], dict[str, float]]:
+    """Numbers by cell type, assay and method."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return {
+        (row["cell_type"], row["assay"], row["method"]): {name: float(row[name]) for name in MEASURES}
+        for row in rows
+    }
+
+
+def assert_measures(got: dict[str, float], expected: dict[str, float]) -> None:
+    for name in MEASURES:
+        assert got[name] == pytest.approx(expected[name], rel=2e-5, abs=1e-7, nan_ok=True), name
+
+
+def plain_baselines(
+    signal: np.ndarray, experiments: list[Experiment], train: list[Experiment], target: Experiment
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same-assay mean and that mean at the cell type's amplitude, straight from their definitions."""
+    column = {e: signal[:, i].astype(np.float64) for i, e in enumerate(experiments)}
+
+    def mean_of(assay: str, without: str) -> np.ndarray | None:
+        found = [column[e] for e in train if e.assay == assay and e.cell_type != without]
+        return np.mean(found, axis=0) if found else None
+
+    products = []
+    for own in train:
+        if own.cell_type == target.cell_type and own.assay != target.assay:
+            others = mean_of(own.assay, own.cell_type)
+            if others is not None:
+                products.append((others @ column[own], others @ others))
+    factor = sum(a for a, _ in products) / sum(b for _, b in products)
+    mean = mean_of(target.assay, target.cell_type)
+    assert mean is not None
+    return mean, factor * mean
+
+
+# -- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def test_scores_are_the_measures_of_the_tracks(imputed, data, tensor, engine, tmp_path):
+    rows = evaluate(imputed, data / "truth.tsv", tmp_path / "metrics.tsv", engine, record())
+    metrics = read_metrics(tmp_path / "metrics.tsv")
+    truth, ours = table_of(data / "truth.tsv"), table_of(imputed / "tracks.tsv")
+    assert len(rows) == len(metrics) == 3 * len(truth) == 18
+    signal = stored_signal(tensor)
+    for pair in truth:
+        observed = binned(data / truth[pair]["path"])
+        model = evaluate_track(observed, binned(imputed / ours[pair]["path"]), inverse=np.sinh)
+        assert_measures(metrics[(*pair, "model")], model)
+        mean, scaled = plain_baselines(signal, tensor.experiments, tensor.experiments, pair)
+        for method, values in (("assay_mean", mean), ("assay_mean_scaled", scaled)):
+            expected = evaluate_track(observed, values.astype(np.float32), inverse=np.sinh)
+            assert_measures(metrics[(*pair, method)], expected)
+
+
+def test_baselines_are_made_of_training_experiments_only(data, tensor, engine, tmp_path):
+    tracks = table_of(data / "tracks.tsv")
+    train = [e for e in tensor.experiments if e.cell_type not in ("C2", "C5") or e.assay in ("A1", "A2")]
+    held_out = [e for e in tensor.experiments if e not in train]
+    assert held_out
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    write_table(
+        folder / "tracks.tsv",
+        [{"cell_type": e.cell_type, "assay": e.assay, "path": data / tracks[e]["path"]} for e in held_out],
+    )
+    kept = {"train": [str(e) for e in train], "results": {"tensor": str(tensor.path), "fold": "0.3"}}
+    (folder / "run.json").write_text(json.dumps(kept))
+    evaluate(folder, data / "tracks.tsv", tmp_path / "m.tsv", engine, record())
+    metrics = read_metrics(tmp_path / "m.tsv")
+    signal = stored_signal(tensor)
+    for pair in held_out:
+        observed = binned(data / tracks[pair]["path"])
+        mean, scaled = plain_baselines(signal, tensor.experiments, train, pair)
+        for method, values in (("assay_mean", mean), ("assay_mean_scaled", scaled)):
+            expected = evaluate_track(observed, values.astype(np.float32), inverse=np.sinh)
+            assert_measures(metrics[(*pair, method)], expected)
+        # Here the tracks were compared with themselves.
+        assert metrics[(*pair, "model")]["MSEglobal"] == 0 and metrics[(*pair, "model")]["GWcorr"] == 1
+    assert {row["fold"] for row in csv.DictReader((tmp_path / "m.tsv").open(), delimiter="\t")} == {"0.3"}
+
+
+def overlaps(intervals: list[tuple[str, int, int]]) -> np.ndarray:
+    """Which bins of the simulated genome share a base with an interval."""
+    masks = {chrom: np.zeros(length, bool) for chrom, length in GENOME.items()}
+    for chrom, start, end in intervals:
+        masks[chrom][start:end] = True
+    return np.concatenate([mask.reshape(-1, 25).any(axis=1) for mask in masks.values()])
+
+
+def write_bed(path: Path, intervals: list[tuple[str, int, int]]) -> Path:
+    path.write_text("".join(f"{chrom}\t{start}\t{end}\textra\n" for chrom, start, end in intervals))
+    return path
+
+
+def test_regions_and_peaks_have_measures_of_their_own(imputed, data, engine, tmp_path):
+    rng = np.random.default_rng(0)
+
+    def some(n: int, longest: int) -> list[tuple[str, int, int]]:
+        starts = rng.integers(0, 250_000 - longest, n).tolist()
+        return [
+            (f"chr{1 + i % 2}", start, start + int(rng.integers(1, longest)))
+            for i, start in enumerate(starts)
+        ]
+
+    intervals = {"promoters": some(40, 300), "genes": some(10, 9000), "enhancers": some(30, 60)}
+    peaks = [("chr1", 10, 11), *some(60, 700), ("chr2", 249_999, 250_000)]
+    beds = {kind: write_bed(tmp_path / f"{kind}.bed", found) for kind, found in intervals.items()}
+    truth = table_of(data / "truth.tsv")
+    first, second = list(truth)[:2]
+    write_bed(tmp_path / "peaks.narrowPeak", peaks)
+    table = write_table(
+        tmp_path / "truth.tsv",
+        [
+            {**truth[first], "path": data / truth[first]["path"], "peaks": "peaks.narrowPeak"},
+            {**truth[second], "path": data / truth[second]["path"], "peaks": ""},
+        ],
+    )
+    evaluate(imputed, table, tmp_path / "m.tsv", engine, record(), regions=Regions(**beds))
+    metrics = read_metrics(tmp_path / "m.tsv")
+    assert len(metrics) == 6
+    for pair in (first, second):
+        y = binned(data / truth[pair]["path"]).astype(np.float64)
+        x = binned(imputed / table_of(imputed / "tracks.tsv")[pair]["path"]).astype(np.float64)
+        own = metrics[(*pair, "model")]
+        for measure, kind in (("MSEprom", "promoters"), ("MSEgene", "genes"), ("MSEenh", "enhancers")):
+            mask = overlaps(intervals[kind])
+            assert own[measure] == pytest.approx(((y - x)[mask] ** 2).mean(), rel=2e-5)
+        if pair == first:
+            assert own["CatchPeakObs"] == pytest.approx(roc_auc_score(overlaps(peaks), x), rel=1e-5)
+        else:
+            assert math.isnan(own["CatchPeakObs"])
+
+
+def test_bins_that_one_track_lacks_do_not_count(engine, tmp_path):
+    rng = np.random.default_rng(1)
+    signal = rng.gamma(1, 0.5, (400, 4))
+    signal[50:80, 1] = np.nan
+    tensor = small_tensor(tmp_path / "t", signal)
+    values = rng.gamma(1, 1.0, (2, 400))
+    for name, track, rows in (("observed", values[0], range(100, 400)), ("imputed", values[1], range(350))):
+        (tmp_path / name).mkdir()
+        with pyBigWig.open(str(tmp_path / name / "track.bw"), "w") as file:
+            file.addHeader([("chr1", 10_000)])
+            first = rows[0] * 25
+            file.addEntries("chr1", first, values=track[rows[0] : rows[-1] + 1], span=25, step=25)
+        write_table(tmp_path / name / "tracks.tsv", [{"cell_type": "C0", "assay": "A1", "path": "track.bw"}])
+    evaluate(
+        tmp_path / "imputed",
+        tmp_path / "observed" / "tracks.tsv",
+        tmp_path / "m.tsv",
+        engine,
+        record(),
+        tensor_path=tensor.path,
+    )
+    metrics = read_metrics(tmp_path / "m.tsv")
+    y, x = np.arcsinh(values)
+    both = slice(100, 350)
+    assert_measures(metrics[("C0", "A1", "model")], evaluate_track(y[both], x[both], inverse=np.sinh))
+    # The mean has a value wherever one of its experiments has.
+    mean = evaluate_track(y[100:], stored_signal(tensor)[100:, 3], inverse=np.sinh)
+    assert_measures(metrics[("C0", "A1", "assay_mean")], mean)
+
+
+# -- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_are_sorted_and_the_same_bytes(imputed, data, engine, tmp_path):
+    evaluate(imputed, data / "truth.tsv", tmp_path / "a.tsv", engine, record(), name="sgd")
+    lines = (tmp_path / "a.tsv").read_text().splitlines()
+    assert lines[0].split("\t") == [*METRIC_KEYS, *MEASURES]
+    keys = [tuple(line.split("\t")[:4]) for line in lines[1:]]
+    assert keys == sorted(keys) and {key[3] for key in keys} == {"sgd", "assay_mean", "assay_mean_scaled"}
+    with LocalEngine(3) as other:
+        evaluate(imputed, data / "truth.tsv", tmp_path / "b.tsv", other, record(), name="sgd")
+    assert (tmp_path / "b.tsv").read_bytes() == (tmp_path / "a.tsv").read_bytes()
+
+
+def test_what_is_recorded(imputed, data, tensor, engine, tmp_path):
+    evaluate(imputed, data / "truth.tsv", tmp_path / "m.tsv", engine, record())
+    kept = json.loads((tmp_path / "m.tsv.run.json").read_text())
+    assert kept["inputs"] == {
+        str(data / "truth.tsv"): sha256_of(data / "truth.tsv"),
+        str(tensor.path): tensor.manifest.checksum,
+    }
+    assert kept["train"] == [str(e) for e in tensor.experiments]
+    assert [stage["name"] for stage in kept["stages"]] == ["moments", "read headers", "evaluate"]
+
+
+def test_means_over_experiments():
+    rows = [
+        {"method": "model", "GWcorr": 0.5, "MSEglobal": 1.0},
+        {"method": "mean", "GWcorr": 0.25, "MSEglobal": 3.0},
+        {"method": "model", "GWcorr": 0.75, "MSEglobal": 2.0},
+    ]
+    assert mean_measures(rows, ("GWcorr", "MSEglobal")) == {
+        "model": {"GWcorr": 0.625, "MSEglobal": 1.5},
+        "mean": {"GWcorr": 0.25, "MSEglobal": 3.0},
+    }
+
+
+# -- other tools' tracks ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def foreign(imputed: Path, tmp_path: Path) -> Path:
+    """Tracks of another tool: a table and files of any name."""
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    rows = []
+    for number, (pair, row) in enumerate(table_of(imputed / "tracks.tsv").items()):
+        shutil.copy(imputed / row["path"], folder / f"track {number}.bigWig")
+        rows.append({"assay": pair.assay, "path": f"track {number}.bigWig", "cell_type": pair.cell_type})
+    write_table(folder / "tracks.tsv", rows)
+    return folder
+
+
+def test_another_tools_tracks_are_scored_alike(foreign, imputed, data, tensor, engine, tmp_path):
+    evaluate(
+        foreign,
+        data / "truth.tsv",
+        tmp_path / "m.tsv",
+        engine,
+        record(),
+        tensor_path=tensor.path,
+        name="other",
+    )
+    evaluate(imputed, data / "truth.tsv", tmp_path / "ours.tsv", engine, record(), name="other")
+    # They say nothing of a fold.
+    ours = (tmp_path / "ours.tsv").read_text()
+    assert "\tholdout\t" in ours
+    assert sorted(ours.replace("\tholdout\t", "\t.\t").splitlines()) == sorted(
+        (tmp_path / "m.tsv").read_text().splitlines()
+    )
+
+
+@pytest.mark.parametrize(
+    "run_json", [None, "[1, 2]", '{"results": [3]}', '{"results": {"tensor": "t"}, "train": 5}']
+)
+def test_bins_must_be_known(foreign, data, engine, tmp_path, run_json):
+    if run_json:
+        (foreign / "run.json").write_text(run_json)
+    with pytest.raises(
+        TensorFormatError, match="foreign does not say which bins to compare: name a tensor with --tensor"
+    ):
+        evaluate(foreign, data / "truth.tsv", tmp_path / "m.tsv", engine, record())
+
+
+def test_a_tensor_that_has_moved_is_asked_for(imputed, data, engine, tmp_path):
+    folder = Path(shutil.copytree(imputed, tmp_path / "imputed"))
+    kept = json.loads((folder / "run.json").read_text())
+    kept["results"]["tensor"] = str(tmp_path / "gone")
+    (folder / "run.json").write_text(json.dumps(kept))
+    with pytest.raises(
+        TensorFormatError, match=r"was made from the tensor .*gone, which is not there any more: name it"
+    ):
+        evaluate(folder, data / "truth.tsv", tmp_path / "m.tsv", engine, record())
+    (folder / "run.json").write_text("{")
+    with pytest.raises(
+        TableError, match=r"run.json cannot be read: .*; remove it if the tracks are not predictd's"
+    ):
+        evaluate(folder, data / "truth.tsv", tmp_path / "m.tsv", engine, record())
+
+
+def test_bedgraphs_are_scored_too(imputed, data, engine, tmp_path):
+    truth = table_of(data / "truth.tsv")
+    pair = next(iter(truth))
+    with pyBigWig.open(str(data / truth[pair]["path"])) as file:
+        lines = [f"{chrom}\t{a}\t{b}\t{v!r}\n" for chrom in GENOME for a, b, v in file.intervals(chrom)]
+    (tmp_path / "t.bedGraph").write_text("".join(lines))
+    table = write_table(tmp_path / "t.tsv", [{**truth[pair], "path": "t.bedGraph"}])
+    scratch = tmp_path / "new" / "scratch"
+    evaluate(imputed, table, tmp_path / "m.tsv", engine, record(), scratch=scratch)
+    evaluate(imputed, data / "truth.tsv", tmp_path / "all.tsv", engine, record())
+    ours = read_metrics(tmp_path / "m.tsv")[(*pair, "model")]
+    assert_measures(ours, read_metrics(tmp_path / "all.tsv")[(*pair, "model")])
+    assert scratch.is_dir() and not list(scratch.iterdir())
+
+
+# -- told -------------------------------------------------------------------------------------------------------------
+
+
+def test_scores_of_training_experiments_are_warned_of(
+    model_path, tensor_path, data, engine, tmp_path, caplog
+):
+    impute(model_path, tensor_path, tmp_path / "i", engine, record(), pairs="C1:A1,C1:A3")
+    tracks, truth = table_of(data / "tracks.tsv"), table_of(data / "truth.tsv")
+    both = [
+        {**row, "path": data / row["path"]}
+        for row in (tracks[Experiment("C1", "A1")], truth[Experiment("C1", "A3")])
+    ]
+    evaluate(tmp_path / "i", write_table(tmp_path / "t.tsv", both), tmp_path / "m.tsv", engine, record())
+    assert "1 of the 2 pairs were trained on (C1:A1, …)" in caplog.text
+    caplog.clear()
+    only = write_table(tmp_path / "t.tsv", both[1:])
+    evaluate(tmp_path / "i", only, tmp_path / "m.tsv", engine, record())
+    assert not caplog.text
+
+
+def test_an_assay_of_one_cell_type_has_no_baseline(engine, tmp_path, caplog):
+    pairs = [Experiment("x", "a"), Experiment("x", "b"), Experiment("y", "a")]
+    rng = np.random.default_rng(0)
+    tensor = small_tensor(tmp_path / "t", rng.gamma(1, 1, (200, 3)), experiments=pairs)
+    with pyBigWig.open(str(tmp_path / "track.bw"), "w") as file:
+        file.addHeader([("chr1", 5000)])
+        file.addEntries("chr1", 0, values=rng.gamma(1, 1, 200), span=25, step=25)
+    table = write_table(
+        tmp_path / "tracks.tsv", [{"cell_type": e[0], "assay": e[1], "path": "track.bw"} for e in pairs[:2]]
+    )
+    rows = evaluate(tmp_path, table, tmp_path / "out" / "m.tsv", engine, record(), tensor_path=tensor.path)
+    methods = {
+        pair: [r["method"] for r in rows if (r["cell_type"], r["assay"]) == pair] for pair in pairs[:2]
+    }
+    assert methods == {pairs[0]: ["model", "assay_mean", "assay_mean_scaled"], pairs[1]: ["model"]}
+    assert "no baseline for x:b: no other cell type has a training experiment of b" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "message"),
+    [
+        ([("C9", "A1", "x.bw")], DataError, r"have no pair in common: nothing can be scored$"),
+        ([("C1", "A3", "no.bw")], TrackError, r"t.tsv, line 2: .*no.bw does not exist"),
+        ([("C1", "A3", "x.bw"), ("C1", "A3", "y.bw")], TableError, r"line 3: C1:A3 stands in .*t.tsv twice"),
+    ],
+)
+def test_tables_that_do_not_fit(imputed, engine, tmp_path, rows, kind, message):
+    table = write_table(
+        tmp_path / "t.tsv", [dict(zip(("cell_type", "assay", "path"), row, strict=True)) for row in rows]
+    )
+    with pytest.raises(kind, match=message) as caught:
+        evaluate(imputed, table, tmp_path / "m.tsv", engine, record())
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "m.tsv").exists()
+
+
+def test_a_directory_without_a_table(data, engine, tmp_path):
+    with pytest.raises(
+        TableError, match=r"has no tracks.tsv: list its tracks there \(cell_type, assay, path\)"
+    ):
+        evaluate(tmp_path, data / "truth.tsv", tmp_path / "m.tsv", engine, record())
+
+
+def test_regions_of_another_genome(imputed, data, engine, tmp_path):
+    bed = write_bed(tmp_path / "g.bed", [("chr1", 0, 250_001)])
+    with pytest.raises(
+        TableError, match=r"--genes: chr1:0-250001 does not fit genome, which gives it 250,000 bp"
+    ):
+        evaluate(
+            imputed, data / "truth.tsv", tmp_path / "m.tsv", engine, record(), regions=Regions(genes=bed)
+        )
+    with pytest.raises(TableError, match=r"cannot read .*gone.bed"):
+        evaluate(
+            imputed,
+            data / "truth.tsv",
+            tmp_path / "m.tsv",
+            engine,
+            record(),
+            regions=Regions(enhancers=tmp_path / "gone.bed"),
+        )
+
+
+def test_peaks_that_cannot_be_read(imputed, data, engine, tmp_path):
+    truth = table_of(data / "truth.tsv")
+    pair = next(iter(truth))
+    row = {**truth[pair], "path": data / truth[pair]["path"], "peaks": "gone.narrowPeak"}
+    table = write_table(tmp_path / "t.tsv", [row])
+    with pytest.raises(TableError, match=r"cannot read .*gone.narrowPeak"):
+        evaluate(imputed, table, tmp_path / "m.tsv", engine, record())
+
+
+def test_an_output_that_cannot_be_written(imputed, data, engine, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write"):
+        evaluate(imputed, data / "truth.tsv", tmp_path / "file" / "m.tsv", engine, record())
+    with pytest.raises(OutputError, match="cannot write"):
+        evaluate(
+            imputed, data / "truth.tsv", tmp_path / "m.tsv", engine, record(), scratch=tmp_path / "file" / "s"
+        )
+
+
+def test_the_command_line(imputed, data, tmp_path):
+    done = run_predictd("evaluate", imputed, data / "truth.tsv", "-o", "m.tsv", "--name", "sgd", cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr
+    header, *lines, last = done.stdout.splitlines()
+    assert header.split() == ["method", "MSEglobal", "MSE1obs", "GWcorrasinh", "GWspear", "AucObs1"]
+    metrics = read_metrics(tmp_path / "m.tsv")
+    for line in lines:
+        method, *numbers = line.split()
+        own = [row for key, row in metrics.items() if key[2] == method]
+        for name, number in zip(header.split()[1:], numbers, strict=True):
+            assert float(number) == pytest.approx(np.mean([row[name] for row in own]), abs=6e-5)
+    assert {line.split()[0] for line in lines} == {"sgd", "assay_mean", "assay_mean_scaled"}
+    assert last == "m.tsv: all measures of 6 experiments"
+    assert Tensor(Path(json.loads((imputed / "run.json").read_text())["results"]["tensor"]))
