@@ -142,6 +142,7 @@ class CPProblem:
         self.cells: Index = np.array([self.cell_types.index(e.cell_type) for e in train], dtype=np.intp)
         self.assay_rows: Index = np.array([self.assays.index(e.assay) for e in train], dtype=np.intp)
         self.mu = float(self.means.mean())
+        self._buffers: dict[tuple[str, int, int], Array] = {}
         self._observed = np.zeros((len(self.cell_types), len(self.assays)))
         self._observed[self.cells, self.assay_rows] = 1.0
         for names, counts, what in (
@@ -303,20 +304,30 @@ class CPProblem:
         d[:, -1] = 1.0
         offsets = self.mu + others[other_of, -1] - self.means
         right = d[other_of] * (with_y - np.outer(ones, offsets) - with_r[:, np.newaxis]).T
-        target = np.zeros((len(observed), rank + 1))
-        np.add.at(target, row_of, right)
-        outer = (d[:, :, np.newaxis] * d[:, np.newaxis, :]).reshape(len(d), -1)
-        systems = (observed @ outer).reshape(-1, rank + 1, rank + 1) * m1
+        target = np.equal.outer(np.arange(len(observed)), row_of).astype(np.float64) @ right
+        outer, systems = self._buffer("outer", len(d), rank), self._buffer("systems", len(observed), rank)
+        np.multiply(d[:, :, np.newaxis], d[:, np.newaxis, :], out=outer)
+        np.matmul(observed, outer.reshape(len(d), -1), out=systems.reshape(len(observed), -1))
+        systems *= m1
         penalty = self.regularisation
         if self.em:
             penalty *= genome.point.lambda_g
             target[:, :-1] += penalty * rows[:, :-1].mean(axis=0)
-        systems[:, np.arange(rank), np.arange(rank)] += penalty
-        if penalty > _SINGULAR * float(systems.max()):
+        diagonals = np.einsum("kii->ki", systems)
+        diagonals[:, :-1] += penalty
+        # No entry of a positive definite matrix is larger than the largest of its diagonal.
+        if penalty > _SINGULAR * float(diagonals.max()):
             return _solve_positive(systems, target)
         change = target - np.einsum("kij,kj->ki", systems, rows)
         inverses = np.linalg.pinv(systems, rcond=_SINGULAR, hermitian=True)
         return rows + np.einsum("kij,kj->ki", inverses, change)
+
+    def _buffer(self, role: str, n_rows: int, rank: int) -> Array:
+        """Scratch of n_rows matrices; allocating these anew would take longer than filling them."""
+        key = (role, n_rows, rank)
+        if key not in self._buffers:
+            self._buffers[key] = np.empty((n_rows, rank + 1, rank + 1))
+        return self._buffers[key]
 
     def _noise(self, genome: GenomeMoments, point: Point) -> float:
         """σ² at which the expected complete-data likelihood is highest."""
