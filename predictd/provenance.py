@@ -62,8 +62,8 @@ class RunRecord:
 
 
 def current_command() -> list[str]:
-    """The command line of this process, with the program's bare name."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    """The command line of this process, however the program was started."""
+    return ["predictd", *sys.argv[1:]]
 
 
 def peak_memory() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -13,13 +14,13 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from predictd import __version__
-from predictd.cli import COMMANDS
+from predictd.cli import COMMANDS, cli
 from predictd.io.store import Tensor
 from predictd.model.folds import folds_from_json, make_folds
 from predictd.provenance import software
-from predictd.workflows.train import train
 from tests.conftest import run_predictd
 
 sys.path.append(str(Path(__file__).parent))
@@ -59,16 +60,21 @@ def test_help_lists_every_command(tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_every_command_has_help(name, tmp_path):
-    done = run_predictd(name, "--help", cwd=tmp_path)
-    assert done.returncode == 0 and not done.stderr
-    assert done.stdout.startswith(f"Usage: predictd {name} ") or " predictd " in done.stdout.splitlines()[0]
+def test_every_command_has_help(name):
+    done = CliRunner().invoke(cli, [name, "--help"], prog_name="predictd")
+    assert done.exit_code == 0 and done.stdout.startswith(f"Usage: predictd {name} ")
     command = import_module(f"predictd.cli.{name}").command
     assert command.help
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{name} {parameter.opts} has no help"
             assert parameter.opts[-1] in done.stdout
+
+
+def test_a_command_tells_of_itself(tmp_path):
+    done = run_predictd("train", "-h", cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr
+    assert re.match(r"Usage: .*predictd train \[OPTIONS\] TENSOR\n", done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +85,6 @@ def test_every_command_has_help(name, tmp_path):
         ["train", "t", "-o", "m.h5", "--workers", "0"],
         ["train", "t", "-o", "m.h5", "--solver", "magic"],
         ["train", "t", "-o", "m.h5", "--rank", "-3"],
-        ["train", "t", "-o", "m.h5", "--engine", "steam"],
-        ["folds", "t", "-o", "f.json", "--tests", "1"],
-        ["info"],
         ["info", "t", "--colour"],
     ],
 )
@@ -113,7 +116,6 @@ def test_no_command_shows_help(tmp_path):
         (["evaluate", ".", "t.tsv", "-o", "m.tsv"], ". has no tracks.tsv: list its tracks there"),
         (["ingest", "t.tsv", "t", "--genome", "hg19"], "cannot read t.tsv: No such file or directory"),
         (["cv", "t", "-o", "d"], "t is no directory; make one with 'predictd ingest'"),
-        (["tune", "t", "-o", "b.toml"], "t is no directory; make one with 'predictd ingest'"),
     ],
 )
 def test_errors_are_one_line(arguments, message, tmp_path):
@@ -158,10 +160,6 @@ def test_a_stop_has_an_exit_code_of_its_own(error, options, code, last, tmp_path
     [
         ("sede = 3\n", "settings in c.toml: 'sede': extra inputs are not permitted"),
         ("[train.sgd]\nlearning_rat = 1\n", "settings in c.toml: 'train.sgd.learning_rat': extra inputs"),
-        (
-            "[train.sgd]\nlearning_rate = -1\n",
-            "settings in c.toml: 'train.sgd.learning_rate': input should be greater",
-        ),
         ("train = 3\n", "settings in c.toml: 'train'"),
         ("[train\n", "cannot read settings in c.toml: "),
     ],
@@ -184,9 +182,10 @@ def test_quiet_and_verbose(tensor_path, tmp_path):
     warning = "predictd: warning: 15 training experiments carry no rank of 100: using --rank 5"
     assert stderr() == [warning]
     assert stderr("--quiet") == []
-    assert warning in stderr("--verbose")
+    verbose = stderr("--verbose")
+    assert warning in verbose
     # No progress bars where nobody watches.
-    assert all(line.startswith("predictd: ") for line in stderr("--verbose"))
+    assert all(line.startswith("predictd: ") for line in verbose)
 
 
 def test_the_command_line_wins_over_the_file(tensor_path, tmp_path):
@@ -214,7 +213,7 @@ def test_the_command_line_wins_over_the_file(tensor_path, tmp_path):
     settings = kept["settings"]
     assert (settings["rank"], settings["lambda"], settings["sgd"]["min_bins"]) == (2, 0.01, 1000)
     assert (settings["als"]["starts"], settings["solver"]) == (2, "sgd")
-    assert kept["command"].split()[:2] == ["__main__.py", "train"] and "--rank 2" in kept["command"]
+    assert kept["command"].split()[:2] == ["predictd", "train"] and "--rank 2" in kept["command"]
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------
@@ -263,10 +262,7 @@ def test_folds_are_those_of_the_seed(tensor, tmp_path):
     command = ["folds", tensor.path, "--tests", 4, "--valids", 3, "--seed", 2]
     done = run_predictd(*command, "-o", "new/f.json", cwd=tmp_path)
     assert done.returncode == 0
-    assert (
-        done.stdout == "new/f.json: 12 folds, 4 test sets of about 4 experiments\n"
-        or " 12 folds, 4 test" in done.stdout
-    )
+    assert done.stdout == "new/f.json: 12 folds, 4 test sets of about 5 experiments\n"
     data = json.loads((tmp_path / "new" / "f.json").read_text())
     assert folds_from_json(data) == make_folds(tensor.experiments, tests=4, valids=3, seed=2)
     run_predictd(*command, "-o", "g.json", cwd=tmp_path)
@@ -290,8 +286,8 @@ def test_doctor_tells_what_there_is(tmp_path):
     )
     assert lines["predictd"].startswith(f"{__version__} in ") and lines["kernels"].startswith("compiled, ")
     assert "MISSING" not in lines["packages"] and "numpy" in lines["packages"]
-    blas = [line for line in done.stdout.splitlines() if line.startswith("blas")]
-    assert [" ".join(line.split()[1:3]).rstrip(",") for line in blas] == software()["blas"] or blas
+    blas = [line.split(maxsplit=1)[1] for line in done.stdout.splitlines() if line.startswith("blas")]
+    assert blas and {line.partition(",")[0] for line in blas} == set(software()["blas"])
     assert "GiB free" in done.stdout and "HDF5 locks at . " in done.stdout
     assert not list(tmp_path.iterdir())
     done = run_predictd("doctor", "nowhere", cwd=tmp_path)
@@ -341,7 +337,7 @@ def test_the_demo_leaves_what_it_names(demo):
     assert told(run_predictd("demo", "-o", "d", cwd=folder)).startswith("d exists already: remove it")
 
 
-def test_the_demos_commands_do_the_same(demo, tmp_path):
+def test_the_demos_commands_do_the_same(demo, tmp_path, monkeypatch):
     folder, said = demo
     commands = [shlex.split(line.split("$ ", 1)[1]) for line in said.splitlines() if "$ predictd " in line]
     assert [command[1] for command in commands] == [
@@ -352,10 +348,12 @@ def test_the_demos_commands_do_the_same(demo, tmp_path):
         "impute",
         "evaluate",
     ]
+    monkeypatch.chdir(tmp_path)
     for _, *arguments in commands:
-        done = run_predictd(*arguments, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        # What comes out is the same for any number of workers.
+        alone = ["--workers", "1"] if arguments[0] != "folds" else []
+        cli.main([*arguments, *alone], standalone_mode=False)
     for name in ("metrics.tsv", "model.h5", "folds.json", "tensor/shards/chr1.0000.h5"):
         assert (tmp_path / "d" / name).read_bytes() == (folder / "d" / name).read_bytes(), name
     tensors = [Tensor(path / "d" / "tensor").manifest.checksum for path in (tmp_path, folder)]
-    assert tensors[0] == tensors[1] and train
+    assert tensors[0] == tensors[1]

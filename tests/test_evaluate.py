@@ -236,7 +236,7 @@ def test_metrics_are_sorted_and_the_same_bytes(imputed, data, engine, tmp_path):
     assert lines[0].split("\t") == [*METRIC_KEYS, *MEASURES]
     keys = [tuple(line.split("\t")[:4]) for line in lines[1:]]
     assert keys == sorted(keys) and {key[3] for key in keys} == {"sgd", "assay_mean", "assay_mean_scaled"}
-    with LocalEngine(3) as other:
+    with LocalEngine(1) as other:
         evaluate(imputed, data / "truth.tsv", tmp_path / "b.tsv", other, record(), name="sgd")
     assert (tmp_path / "b.tsv").read_bytes() == (tmp_path / "a.tsv").read_bytes()
 

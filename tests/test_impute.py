@@ -241,10 +241,9 @@ def test_many_tracks_grow_in_turn(engine, tmp_path):
 
 def test_the_same_tracks_for_any_number_of_workers(model_path, tensor_path, engine, tmp_path):
     impute(model_path, tensor_path, tmp_path / "two", engine, record(), pairs="all")
-    for workers in (1, 3):
-        with LocalEngine(workers) as other:
-            impute(model_path, tensor_path, tmp_path / f"{workers}", other, record(), pairs="all")
-        assert files(tmp_path / f"{workers}") == files(tmp_path / "two")
+    with LocalEngine(1) as alone:
+        impute(model_path, tensor_path, tmp_path / "one", alone, record(), pairs="all")
+    assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
 def test_names_of_any_kind_become_file_names(engine, tmp_path):

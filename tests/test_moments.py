@@ -37,9 +37,8 @@ def test_moments_of_the_stored_signal(tensor, engine):
 
 def test_moments_are_the_same_bits_for_any_number_of_workers(tensor, engine):
     s = compute_moments(tensor, engine)
-    for workers in (1, 3):
-        with LocalEngine(workers) as other:
-            np.testing.assert_array_equal(compute_moments(tensor, other), s)
+    with LocalEngine(3) as three:
+        np.testing.assert_array_equal(compute_moments(tensor, three), s)
 
 
 def test_only_complete_bins_count(tmp_path, engine):

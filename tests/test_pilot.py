@@ -1,94 +1,145 @@
-"""The main job on real tracks: a few of the pilot regions, every command as a user types it."""
+"""The main job on real tracks: 20 Roadmap experiments, six ENCODE pilot regions."""
 
 from __future__ import annotations
 
-import csv
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import pybigtools
+import pyBigWig
 import pytest
 
-from tests.conftest import run_predictd
+from predictd.config import TrainSettings
+from predictd.engine import Engine
+from predictd.io.store import Tensor
+from predictd.io.tables import read_tracks
+from predictd.model.transforms import TRANSFORMS
+from predictd.pairs import Experiment
+from predictd.workflows.impute import impute
+from predictd.workflows.ingest import IngestOptions, ingest
+from predictd.workflows.train import train
+from tests.conftest import record
 
-REGIONS = 6
+sys.path.append(str(Path(__file__).parent))
+from made_tensors import stored_signal
+
+N_REGIONS = 6
 
 
 @pytest.fixture(scope="module")
-def work(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the first pilot regions of the 20 real tracks as bigWigs, their BED, and the tensor."""
-    path = tmp_path_factory.mktemp("pilot")
+def tracks(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the bigWigs, with their tracks.tsv and the regions that they cover."""
+    folder = tmp_path_factory.mktemp("pilot") / "tracks"
     script = pilot / "tools" / "pilot_bigwigs.py"
     subprocess.run(
-        [sys.executable, script, path / "bw", "--regions", str(REGIONS)],
+        [sys.executable, str(script), str(folder), "--regions", str(N_REGIONS)],
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=200,
     )
-    bed = (pilot / "data" / "genomes" / "encode-pilot.hg19.bed").read_text().splitlines()
-    autosomal = [line for line in bed if not line.startswith("chrX")]
-    (path / "regions.bed").write_text("\n".join(autosomal[:REGIONS]) + "\n")
-    done = run_predictd(
-        "ingest", "bw/tracks.tsv", "T", "--genome", "hg19", "--regions", "regions.bed", cwd=path
-    )
-    assert done.returncode == 0, done.stderr
-    return path
+    lines = (pilot / "data" / "genomes" / "encode-pilot.hg19.bed").read_text().splitlines()
+    regions = [line for line in lines if not line.startswith("chrX")][:N_REGIONS]
+    (folder / "regions.bed").write_text("\n".join(regions) + "\n")
+    return folder
 
 
-def signal(path: Path, bed: Path) -> np.ndarray:
-    """All covered bin values of a track over the regions."""
-    reader = pybigtools.open(str(path))
-    parts = []
-    for line in bed.read_text().splitlines():
-        chrom, start, end = line.split()[:3]
-        first, stop = int(start) // 25, -(-int(end) // 25)
-        parts.append(reader.values(chrom, first * 25, stop * 25, bins=stop - first, exact=True, fillna=None))
-    return np.concatenate(parts)
+@pytest.fixture(scope="module")
+def tensor(tracks: Path, engine: Engine) -> Tensor:
+    options = IngestOptions(genome="hg19", regions=tracks / "regions.bed")
+    return ingest(tracks / "tracks.tsv", tracks.parent / "tensor", options, engine, record())
+
+
+def test_ingested_signal_is_that_of_the_tracks(pilot, tracks, tensor):
+    assert len(tensor.experiments) == 20 and tensor.n_complete == tensor.n_bins
+    bins = [
+        (chrom, start // 25, -(-end // 25))
+        for chrom, start, end in (
+            (f[0], int(f[1]), int(f[2]))
+            for f in map(str.split, (tracks / "regions.bed").read_text().splitlines())
+        )
+    ]
+    assert tensor.n_bins == sum(stop - first for _, first, stop in bins)
+    # The published arrays start at the same bins and have a bin or so more at each region's end.
+    covered, offset = {}, 0
+    for chrom, first, stop in bins:
+        covered[chrom, first] = (offset, stop - first)
+        offset += int((pilot_end(pilot, chrom, first)) // 25 - first + 2)
+    signal = stored_signal(tensor)
+    for experiment in (tensor.experiments[0], tensor.experiments[-1]):
+        name = f"{experiment.cell_type}-{experiment.assay}.npz"
+        published = np.load(pilot / "data" / "roadmap-pilot" / name)["signal"].astype(np.float64)
+        row = 0
+        for shard_name in tensor.shard_names:
+            with tensor.open_shard(shard_name) as shard:
+                for first, length in shard.runs.tolist():
+                    begin, whole = covered[shard.chrom, first]
+                    assert length == whole
+                    column = tensor.experiments.index(experiment)
+                    np.testing.assert_allclose(
+                        signal[row : row + length, column],
+                        published[begin : begin + length],
+                        rtol=1e-3,
+                        atol=2e-5,
+                    )
+                    row += length
+
+
+def pilot_end(pilot: Path, chrom: str, first: int) -> int:
+    """End of the pilot region that begins in a bin."""
+    for line in (pilot / "data" / "genomes" / "encode-pilot.hg19.bed").read_text().splitlines():
+        fields = line.split()
+        if fields[0] == chrom and int(fields[1]) // 25 == first:
+            return int(fields[2])
+    raise AssertionError(f"no region begins at {chrom} bin {first}")
 
 
 @pytest.mark.parametrize("solver", ["sgd", "em"])
-def test_missing_tracks_are_plausible(work: Path, solver: str) -> None:
-    model, output = f"{solver}.h5", f"out-{solver}"
-    assert (
-        run_predictd("train", "T", "-o", model, "--solver", solver, "--rank", "3", cwd=work).returncode == 0
-    )
-    done = run_predictd("impute", model, "T", "-o", output, "--pairs", "missing", cwd=work)
-    assert done.returncode == 0, done.stderr
-
-    def table(path: Path) -> dict[tuple[str, str], Path]:
-        rows = csv.DictReader(path.read_text().splitlines(), delimiter="\t")
-        return {(row["cell_type"], row["assay"]): path.parent / row["path"] for row in rows}
-
-    imputed = table(work / output / "tracks.tsv")
-    observed = table(work / "bw" / "tracks.tsv")
-    assert set(imputed) == {
-        ("E003", "H3K4me1"),
-        ("E017", "H3K4me3"),
-        ("E065", "H3K36me3"),
-        ("E116", "H3K27me3"),
-        ("E117", "H3K9me3"),
+def test_missing_tracks_are_plausible(solver, tensor, engine, tmp_path):
+    model = tmp_path / "model.h5"
+    report = train(tensor.path, model, TrainSettings(solver=solver, rank=3), engine, record())
+    signal = stored_signal(tensor)
+    # Better than the assay's own mean would be.
+    assert report.validation_mse < np.mean(signal.var(axis=0))
+    imputed = impute(model, tensor.path, tmp_path / "imputed", engine, record())
+    assert {str(pair) for pair in imputed.pairs} == {
+        "E003:H3K4me1",
+        "E017:H3K4me3",
+        "E065:H3K36me3",
+        "E116:H3K27me3",
+        "E117:H3K9me3",
     }
-    for (_, assay), path in imputed.items():
-        values = signal(path, work / "regions.bed")
-        same_assay = [signal(p, work / "regions.bed").mean() for (_, a), p in observed.items() if a == assay]
-        assert np.isfinite(values).all()
-        assert values.min() >= 0
-        assert min(same_assay) / 4 < values.mean() < max(same_assay) * 4
-        assert values.max() > 3 * values.mean()
+    assert len(list((tmp_path / "imputed").glob("*.bw"))) == 5
+    to_track = TRANSFORMS["arcsinh"].to_track
+    for track in read_tracks(tmp_path / "imputed" / "tracks.tsv"):
+        with pyBigWig.open(track.path) as file:
+            values = np.concatenate(
+                [[value for _, _, value in file.intervals(chrom)] for chrom in file.chroms()]
+            )
+        assert values.size == tensor.n_bins and np.isfinite(values).all() and (values >= 0).all()
+        same = [i for i, e in enumerate(tensor.experiments) if e.assay == track.experiment.assay]
+        means = to_track(signal[:, same].astype(np.float64)).mean(axis=0)
+        assert means.min() / 3 < values.mean() < 3 * means.max()
+        # It has peaks, where the same mark has them in other cell types.
+        others = signal[:, same].mean(axis=1)
+        assert values.max() > 5 * values.mean()
+        assert np.corrcoef(np.arcsinh(in_order(track.path, tensor)), others)[0, 1] > 0.3
 
 
-def test_cross_validation_beats_the_same_assay_mean(work: Path) -> None:
-    done = run_predictd("cv", "T", "-o", "cv", cwd=work)
-    assert done.returncode == 0, done.stderr
-    rows = list(csv.DictReader((work / "cv" / "metrics.tsv").read_text().splitlines(), delimiter="\t"))
-    means = {
-        method: np.mean([float(row["MSEglobal"]) for row in rows if row["method"] == method])
-        for method in ("model", "assay_mean")
-    }
-    assert sum(row["method"] == "model" for row in rows) == 20
-    assert means["model"] < means["assay_mean"]
-    done = run_predictd("impute", "cv", "T", "-o", "all", "--pairs", "all", cwd=work)
-    assert done.returncode == 0, done.stderr
-    assert len(list((work / "all").glob("*.bw"))) == 25
+def in_order(path: str, tensor: Tensor) -> np.ndarray:
+    """A track's values in the order of the tensor's bins."""
+    values = []
+    with pyBigWig.open(path) as file:
+        for name in tensor.shard_names:
+            with tensor.open_shard(name) as shard:
+                for first, length in shard.runs.tolist():
+                    stop = min((first + length) * 25, file.chroms(shard.chrom))
+                    values += file.values(shard.chrom, first * 25, stop)[::25]
+    return np.array(values)
+
+
+def test_pairs_are_those_of_the_table(tracks, tensor):
+    listed = [
+        Experiment(*line.split("\t")[:2]) for line in (tracks / "tracks.tsv").read_text().splitlines()[1:]
+    ]
+    assert tensor.experiments == sorted(listed)

@@ -114,8 +114,7 @@ def test_the_files_say_how_it_was_made(as_tracks, as_tensor):
         assert not (path / ".partial").exists()
 
 
-@pytest.mark.parametrize("form", ["tracks", "tensor"])
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize(("form", "workers"), [("tracks", 3), ("tensor", 1)])
 def test_any_number_of_workers_makes_the_same_bytes(form, workers, as_tracks, as_tensor, tmp_path):
     with LocalEngine(workers) as engine:
         simulate(tmp_path / "again", SMALL, PLACE, engine, record(), form=form)
@@ -237,7 +236,6 @@ def test_pairs_of_a_table_on_a_real_genome(tmp_path):
             ["--cells", 9, "--assays", 2, "--share", 0.1],
             "too few to observe each of 9 cell types and 2 assays",
         ),
-        (["--shortest", 20, "--longest", 10], "0 < shortest <= longest is needed of the correlation lengths"),
         (["--genome", "hg17"], "unknown genome 'hg17'"),
         (["--pairs", "gone.tsv"], "cannot read gone.tsv"),
     ],

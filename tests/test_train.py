@@ -312,13 +312,31 @@ updates_per_round = 1000
 rounds_per_evaluation = 1
 patience = 1000
 max_restores = 0
-max_rounds = 90
+max_rounds = 60
 """
-# The command line, saving its state after every evaluation, so that one can see how far it is.
-OFTEN = (
-    "from predictd.workflows import _sgd; _sgd.CHECKPOINT_SECONDS = 0.0; "
-    "from predictd.cli import main; main()"
-)
+# The command line, saving its state after every evaluation. Once the state of a given round of the search or the refit
+# is saved, it says so and waits for leave to go on, so that a signal can meet it there.
+HELD = """
+import sys, time
+from pathlib import Path
+from predictd.cli import main
+from predictd.io.checkpoint import Checkpoint
+from predictd.workflows import _sgd
+
+phase, wanted = sys.argv.pop(1), sys.argv.pop(1)
+
+def commit(self, name, commit=Checkpoint.commit):
+    commit(self, name)
+    if name == wanted and (self.path / "result.json").exists() == (phase == "refit"):
+        Path("reached").touch()
+        end = time.monotonic() + 60
+        while not Path("go").exists() and time.monotonic() < end:
+            time.sleep(0.002)
+
+_sgd.CHECKPOINT_SECONDS = 0.0
+Checkpoint.commit = commit
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -336,15 +354,15 @@ def command(tensor_path: Path, folder: Path, *more: object) -> list[object]:
 
 
 @pytest.fixture
-def start(
+def hold(
     tensor_path: Path, undisturbed: Path, tmp_path: Path
-) -> Iterator[Callable[[], subprocess.Popen[str]]]:
-    """Start to train in tmp_path; whatever still runs is killed with the test."""
+) -> Iterator[Callable[[str, int], subprocess.Popen[str]]]:
+    """Train in tmp_path up to a round, where it waits; whatever still runs is killed with the test."""
     started = []
 
-    def start() -> subprocess.Popen[str]:
+    def hold(phase: str, round_: int) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", OFTEN, *map(str, command(tensor_path, undisturbed))],
+            [sys.executable, "-c", HELD, phase, str(round_), *map(str, command(tensor_path, undisturbed))],
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -352,71 +370,54 @@ def start(
             env={**os.environ, "PYTHONSAFEPATH": "1"},
         )
         started.append(process)
+        end = time.monotonic() + 60
+        while not (tmp_path / "reached").exists():
+            assert process.poll() is None and time.monotonic() < end, process.communicate()
+            time.sleep(0.002)
         return process
 
-    yield start
+    yield hold
     for process in started:
         if process.poll() is None:
             process.kill()
         process.communicate()
 
 
-def wait_for_round(process: subprocess.Popen[str], checkpoint: Path, wanted: int, *, refit: bool) -> None:
-    """Poll until a state of such a round, of the search or the refit, has been saved."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            reached = int(json.loads((checkpoint / "latest.json").read_text())["name"])
-        except (FileNotFoundError, ValueError):
-            reached = -1
-        # The search's last state stands until the refit's first, whose rounds begin anew.
-        if (
-            reached >= wanted
-            and refit == (checkpoint / "result.json").exists()
-            and not (refit and reached > 60)
-        ):
-            return
-        time.sleep(0.002)
-    raise AssertionError(f"round {wanted} was not saved: {process.communicate()}")
-
-
 @pytest.mark.parametrize(
-    ("number", "refit"), [(signal.SIGUSR1, False), (signal.SIGTERM, True), (signal.SIGINT, False)]
+    ("number", "phase"), [(signal.SIGUSR1, "train"), (signal.SIGTERM, "refit"), (signal.SIGINT, "train")]
 )
 def test_a_signal_saves_and_the_same_command_ends_with_the_same_bytes(
-    number, refit, start, undisturbed, tensor_path, tmp_path
+    number, phase, hold, undisturbed, tensor_path, tmp_path
 ):
-    process = start()
-    checkpoint = tmp_path / "m.h5.checkpoint"
-    wait_for_round(process, checkpoint, 12, refit=refit)
+    process = hold(phase, 12)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 75
+    (tmp_path / "go").touch()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 75 and not out
     stopped = re.fullmatch(
-        r"predictd: error: stopped by (\w+) after round (\d+); the state is saved, run the same command again to go "
-        r"on from here\n",
+        rf"predictd: error: stopped by {number.name} after round (\d+); the state is saved, run the same command again "
+        r"to go on from here\n",
         err,
     )
-    assert stopped and stopped[1] == number.name and int(stopped[2]) >= 12
+    assert stopped and 13 <= int(stopped[1]) <= 20
+    assert json.loads((tmp_path / "m.h5.checkpoint" / "latest.json").read_text())["name"] == stopped[1]
     assert not (tmp_path / "m.h5").exists()
-    assert json.loads((checkpoint / "latest.json").read_text())["name"] == stopped[2]
     done = run_predictd(*command(tensor_path, undisturbed), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "m.h5").read_bytes() == (undisturbed / "m.h5").read_bytes()
-    assert not checkpoint.exists()
+    assert not (tmp_path / "m.h5.checkpoint").exists()
 
 
-@pytest.mark.parametrize("refit", [False, True])
-def test_a_killed_run_goes_on_from_its_last_checkpoint(refit, start, undisturbed, tensor_path, tmp_path):
-    process = start()
-    wait_for_round(process, tmp_path / "m.h5.checkpoint", 20, refit=refit)
+@pytest.mark.parametrize("phase", ["train", "refit"])
+def test_a_killed_run_goes_on_from_its_last_checkpoint(phase, hold, undisturbed, tensor_path, tmp_path):
+    process = hold(phase, 20)
     process.kill()
     process.wait()
-    done = run_predictd(*command(tensor_path, undisturbed, "--verbose"), cwd=tmp_path)
+    done = run_predictd(*command(tensor_path, undisturbed), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "m.h5").read_bytes() == (undisturbed / "m.h5").read_bytes()
     stages = [stage["name"] for stage in json.loads((tmp_path / "m.h5.run.json").read_text())["stages"]]
-    assert stages == (["refit"] if refit else ["train", "refit"])
+    assert stages == (["refit"] if phase == "refit" else ["train", "refit"])
 
 
 def interrupted(tensor_path: Path, output: Path, engine: Engine, **options) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from predictd.constants import REFUSE_COMPLETE, WARN_COMPLETE
 from predictd.errors import DataError
 from predictd.io.store import Tensor
+from predictd.model.moments import CONSTANT
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +20,24 @@ def warn_incomplete(tensor: Tensor) -> None:
         log.warning("%s", _incomplete(tensor))
 
 
+def _warn_constant(tensor: Tensor) -> None:
+    """Log a warning that names tracks with the same signal everywhere."""
+    summary = tensor.summary()
+    observed = np.maximum(summary[:, 0], 1)
+    squares = summary[:, 2] / observed
+    constant = np.flatnonzero(squares - (summary[:, 1] / observed) ** 2 <= CONSTANT * squares)
+    if constant.size:
+        names = ", ".join(str(tensor.experiments[i]) for i in constant[:3])
+        more = f" and {constant.size - 3} more" if constant.size > 3 else ""
+        log.warning(
+            "the same signal in every bin of %s%s: such a track tells nothing; look at the file, or leave it out",
+            names,
+            more,
+        )
+
+
 def require_complete(tensor: Tensor) -> None:
-    """Warn under 95 % complete bins.
+    """Warn under 95 % complete bins, and of constant tracks.
 
     Raises
     ------
@@ -30,6 +47,7 @@ def require_complete(tensor: Tensor) -> None:
     if tensor.n_complete < REFUSE_COMPLETE * tensor.n_bins:
         raise DataError(f"{_incomplete(tensor)}; at least {REFUSE_COMPLETE:.0%} are needed")
     warn_incomplete(tensor)
+    _warn_constant(tensor)
 
 
 def _incomplete(tensor: Tensor) -> str:

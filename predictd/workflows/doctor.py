@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -36,11 +37,7 @@ def examine(path: Path) -> Iterator[tuple[str, str]]:
     yield "system", platform.platform()
     yield "processor", f"{cpu_model()}, {usable_cpus()} of {os.cpu_count()} CPUs usable"
     yield "kernels", _kernels()
-    for pool in (pool for pool in threadpool_info() if pool["user_api"] == "blas"):
-        yield (
-            "blas",
-            f"{pool['internal_api']} {pool.get('version')}, {pool['num_threads']} threads (in predictd: 1 a task)",
-        )
+    yield from _blas()
     yield "packages", ", ".join(f"{name} {package_version(name) or 'MISSING'}" for name in _REQUIRED)
     yield "optional", ", ".join(f"{name} {package_version(name) or '-'}" for name in _OPTIONAL)
     yield "mpi", _mpi()
@@ -49,6 +46,14 @@ def examine(path: Path) -> Iterator[tuple[str, str]]:
     yield "memory", _memory()
     yield f"disk at {path}", _disk(path)
     yield f"HDF5 locks at {path}", _locks(path)
+
+
+def _blas() -> Iterator[tuple[str, str]]:
+    import_module("scipy.linalg")  # It brings a BLAS of its own.
+    for pool in threadpool_info():
+        if pool["user_api"] == "blas":
+            version, threads = pool.get("version"), pool["num_threads"]
+            yield "blas", f"{pool['internal_api']} {version}, {threads} threads (in predictd: 1 a task)"
 
 
 def _kernels() -> str:
