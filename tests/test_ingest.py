@@ -440,7 +440,7 @@ class TestCoverage:
     def tensor(self, bench: Workbench, shares: list[float]) -> Tensor:
         """Tracks that cover so much of chr1 from its beginning."""
         for number, share in enumerate(shares):
-            bases = np.ones(10_000, dtype=np.float32)
+            bases = np.tile(np.repeat(np.float32([1, 2]), 25), 200)
             bases[round(share * 10_000) :] = NAN
             bench.add(("C", f"A{number}"), {"chr1": bases})
         bench.genome.write_text("chr1\t10000\n")
