@@ -110,7 +110,7 @@ def make_directory(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".writable{PARTIAL}"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # Another process may be looking at the same time.
     except OSError as err:
         raise cannot_write(path, err) from err
     return path
