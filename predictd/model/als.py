@@ -27,6 +27,7 @@ from scipy.linalg.lapack import dposv
 from predictd.errors import DataError
 from predictd.model.factors import DEAD, CPModel
 from predictd.model.moments import CONSTANT
+from predictd.model.sgd import main_effects
 from predictd.pairs import Experiment, axes
 
 Array = npt.NDArray[np.float64]
@@ -173,12 +174,12 @@ class CPProblem:
 
         With G of unit variance the n signals' variance beyond the main effects is spread evenly over the components.
         """
-        means = self.means - self.mu
-        p = _group_means(means, self.cells, len(self.cell_types))
-        q = _group_means(means - p[self.cells], self.assay_rows, len(self.assays))
+        effects = main_effects(
+            self.means[np.newaxis], self.cells, self.assay_rows, len(self.cell_types), len(self.assays)
+        )
         scale = (self.variance / rank) ** 0.25
-        c = np.column_stack([rng.normal(0.0, scale, (len(self.cell_types), rank)), p])
-        a = np.column_stack([rng.normal(0.0, scale, (len(self.assays), rank)), q])
+        c = np.column_stack([rng.normal(0.0, scale, (len(self.cell_types), rank)), effects.cells])
+        a = np.column_stack([rng.normal(0.0, scale, (len(self.assays), rank)), effects.assays])
         return Point(c, a, 0.5 * self.variance if self.em else lambda_g)
 
     def genome(self, point: Point) -> GenomeMoments:
@@ -372,8 +373,3 @@ def _solve_positive(systems: Array, right: Array) -> Array:
 def _spread(factors: Array) -> float:
     """Sum of squared distances of rows from their mean."""
     return float(np.square(factors - factors.mean(axis=0)).sum())
-
-
-def _group_means(values: Array, groups: Index, n_groups: int) -> Array:
-    sums = np.bincount(groups, weights=values, minlength=n_groups)
-    return np.asarray(sums / np.maximum(np.bincount(groups, minlength=n_groups), 1))

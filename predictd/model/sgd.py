@@ -129,8 +129,8 @@ class MainEffects(NamedTuple):
 
 def main_effects(
     y: NDArray[np.floating],
-    pair_cells: NDArray[np.int32],
-    pair_assays: NDArray[np.int32],
+    pair_cells: NDArray[np.signedinteger],
+    pair_assays: NDArray[np.signedinteger],
     n_cells: int,
     n_assays: int,
 ) -> MainEffects:
@@ -154,7 +154,7 @@ def main_effects(
     return MainEffects(mu, cells, assays, bins)
 
 
-def _group_means(values: Array, groups: NDArray[np.int32], n_groups: int) -> Array:
+def _group_means(values: Array, groups: NDArray[np.signedinteger], n_groups: int) -> Array:
     """Return the mean of each group's values; 0 for an empty group."""
     sums = np.bincount(groups, weights=values, minlength=n_groups)
     return sums / np.maximum(np.bincount(groups, minlength=n_groups), 1)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictd.errors import DataError
+from predictd.io.genomes import Genome
 from predictd.io.layout import overlapping
 from predictd.io.store import Shard, Tensor
 from predictd.io.tables import Interval, read_bed
@@ -41,10 +42,19 @@ class Regions:
     genes: Path | None = None
     enhancers: Path | None = None
 
-    def read(self) -> dict[str, list[Interval]]:
-        """Intervals of the files that are given, by the name of the measure's argument."""
+    def read(self, genome: Genome) -> dict[str, list[Interval]]:
+        """Intervals of the files that are given, by the name of the measure's argument.
+
+        Raises
+        ------
+        TableError
+            If a file is no BED file, or of another genome.
+        """
         files = {"promoters": self.promoters, "genes": self.genes, "enhancers": self.enhancers}
-        return {name: read_bed(path) for name, path in files.items() if path is not None}
+        intervals = {name: read_bed(path) for name, path in files.items() if path is not None}
+        for name, found in intervals.items():
+            genome.check_intervals(found, f"--{name}")
+        return intervals
 
 
 @dataclass(frozen=True)

@@ -108,9 +108,7 @@ def crossval(
     else:
         folds = list(read_folds(folds_path, tensor).values())
     _check_folds(folds)
-    intervals = (regions or Regions()).read()
-    for kind, found in intervals.items():
-        tensor.manifest.load_genome().check_intervals(found, f"--{kind}")
+    intervals = (regions or Regions()).read(tensor.manifest.load_genome())
     if (output / METRICS_TSV).exists():
         raise OutputError(
             f"{output} is a finished cross-validation already; remove it, or name another directory"

@@ -78,10 +78,8 @@ def evaluate(
     pairs = sorted(imputed.keys() & observed.keys())
     if not pairs:
         raise DataError(f"{directory} and {table} have no pair in common: nothing can be scored")
-    intervals = (regions or Regions()).read()
     genome = tensor.manifest.load_genome()
-    for kind, found in intervals.items():
-        genome.check_intervals(found, f"--{kind}")
+    intervals = (regions or Regions()).read(genome)
     train = _training(run, tensor, pairs)
     make_directory(output.parent)
     if scratch is not None:
