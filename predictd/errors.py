@@ -21,6 +21,10 @@ class ConfigError(PredictdError):
     """A setting, or a combination of settings, that makes no sense."""
 
 
+class EngineError(PredictdError):
+    """An engine that cannot start here: a library is missing, or its processes do not find each other."""
+
+
 class TrackError(PredictdError):
     """A signal track that cannot be read or holds what it may not hold."""
 

@@ -17,6 +17,11 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+def is_quiet() -> bool:
+    """Whether bars are switched off."""
+    return _quiet
+
+
 @contextmanager
 def progress_bar(
     label: str, total: int | None = None, *, unit: str = "it", shown: bool = True
@@ -26,3 +31,14 @@ def progress_bar(
         desc=label, total=total, unit=unit, disable=None if shown and not _quiet else True, leave=False
     ) as bar:
         yield bar
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Show no bars while the block runs: those of tasks would write over the one that counts them."""
+    before = _quiet
+    set_quiet(True)
+    try:
+        yield
+    finally:
+        set_quiet(before)

@@ -10,16 +10,16 @@ import resource
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_info
 
-_PACKAGES = ("predictd", "numpy", "scipy", "h5py", "hdf5plugin", "pybigtools", "pyBigWig")
+_PACKAGES = ("predictd", "numpy", "scipy", "h5py", "hdf5plugin", "pybigtools", "pyBigWig", "mpi4py")
 
 
 @dataclass
@@ -34,31 +34,48 @@ class Stage:
 
 @dataclass
 class RunRecord:
-    """Collects what run.json holds while a workflow goes on."""
+    """Collects what run.json holds while a workflow goes on.
+
+    Attributes
+    ----------
+    meter
+        The bytes that the engine's workers have sent each other so far, and the peak memory of its other ranks.
+    """
 
     command: list[str]
     engine: str = "local"
     workers: int = 1
     seed: int | None = None
+    ranks: int = 1
     inputs: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     train: list[str] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
     stages: list[Stage] = field(default_factory=list)
+    meter: Callable[[], tuple[int, int]] = field(default=lambda: (0, 0), repr=False, compare=False)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
         """Time a block; the stage counts only when the block ends well."""
         stage = Stage(name)
         start = time.perf_counter()
+        sent, _ = self.meter()
         yield stage
         stage.seconds = round(time.perf_counter() - start, 3)
-        stage.peak_memory_bytes = peak_memory()
+        sent_by_now, elsewhere = self.meter()
+        stage.bytes_exchanged = sent_by_now - sent
+        stage.peak_memory_bytes = max(peak_memory(), elsewhere)
         self.stages.append(stage)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON."""
-        return {**asdict(self), "command": shlex.join(self.command), "software": software()}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "meter"}
+        return {
+            **values,
+            "stages": [asdict(stage) for stage in self.stages],
+            "command": shlex.join(self.command),
+            "software": software(),
+        }
 
 
 def current_command() -> list[str]:

@@ -98,7 +98,8 @@ def ill_conditioned(key: int, shared: tuple[int, int]) -> np.ndarray:
 
 
 def blas_threads_as_array(key: int, shared: None) -> np.ndarray:
-    return np.array(blas_threads(key, None))
+    # Processes may have loaded several libraries.
+    return np.array([max(blas_threads(key, None))])
 
 
 def leave_mark(key: int, folder: Path) -> int:
@@ -123,6 +124,18 @@ def exchange(comm: Communicator, keys: Sequence[Any], shared: int) -> np.ndarray
     for step in range(shared):
         own[:] = 100 * step + comm.rank
         seen.append(comm.allgather(own))
+        own[:] = -1
+    assert comm.bytes_sent == shared * 24 * (comm.size - 1)
+    return np.stack(seen)
+
+
+def scatter(comm: Communicator, keys: Sequence[Any], shared: int) -> np.ndarray:
+    """Send every worker pieces of one's own, again and again."""
+    own = np.empty((comm.size, 3), np.int64)
+    seen = []
+    for step in range(shared):
+        own[:, 0], own[:, 1], own[:, 2] = step, comm.rank, np.arange(comm.size)
+        seen.append(comm.alltoall(own))
         own[:] = -1
     assert comm.bytes_sent == shared * 24 * (comm.size - 1)
     return np.stack(seen)

@@ -1,14 +1,13 @@
-"""What every engine must do, then what is peculiar to the local one: its processes, and signals."""
+"""What every engine must do.
+
+`tests/mpi_job.py` runs this file on rank 0 of an MPI job, where the engine is the one of that job.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import os
 import signal
-import subprocess
 import sys
-import tracemalloc
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,6 @@ import pytest
 import predictd
 from predictd import interrupt
 from predictd.engine import Engine, LocalEngine
-from predictd.engine.base import subtrees, tree_sum, usable_cpus
 from predictd.errors import DataError, Interrupted, WorkerError
 
 # Workers import tasks by name, which pytest's importlib mode gives no file of tests.
@@ -27,6 +25,10 @@ sys.path.append(str(Path(__file__).parent))
 import engine_tasks as tasks
 
 ENGINES: dict[str, Callable[[], Engine]] = {f"local-{n}": partial(LocalEngine, n) for n in (1, 2, 3)}
+if "predictd.engine.mpi" in sys.modules:
+    from predictd.engine.mpi import MpiEngine
+
+    ENGINES = {f"mpi-of-{n}": partial(MpiEngine, n) for n in (1, 2)}
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -75,18 +77,6 @@ def test_predictd_errors_come_as_they_are(engine):
         engine.reduce(tasks.refuse, [1, 2, 3], None)
 
 
-@pytest.mark.parametrize("how", ["exit", "kill"])
-def test_a_dead_worker_is_told_and_the_engine_goes_on(engine, how):
-    with pytest.raises(WorkerError) as caught:
-        engine.map(tasks.die, list(range(30)), (11, how))
-    message = str(caught.value)
-    assert "worker process died in die" in message and "fewer --workers" in message and "\n" not in message
-    # The system does not tell which task it was; the keys that were at work are told.
-    told = message.partition("at work: ")[2].partition(")")[0]
-    assert "11" in told.split(", ") and len(told.split(", ")) <= engine.workers
-    assert engine.map(tasks.power, list(range(30)), 2) == [key**2 for key in range(30)]
-
-
 def test_tasks_run_under_one_blas_thread(engine):
     for threads in engine.map(tasks.blas_threads, list(range(engine.workers)), None):
         assert threads and set(threads) == {1}
@@ -97,9 +87,8 @@ def test_workers_run_the_installed_package(engine, tmp_path, monkeypatch):
     (tmp_path / "predictd").mkdir()
     (tmp_path / "predictd" / "__init__.py").write_text("raise RuntimeError('not this one')")
     monkeypatch.chdir(tmp_path)
-    with ENGINES["local-1"]() as fresh:
-        assert fresh.map(tasks.path_of_predictd, [0], None) == [predictd.__file__]
-    assert set(engine.map(tasks.environment, ["PYTHONSAFEPATH"], None)) == {"1"}
+    engine.close()
+    assert engine.map(tasks.path_of_predictd, [0], None) == [predictd.__file__]
 
 
 def test_nothing_is_begun_once_a_stop_was_asked_for(engine, tmp_path):
@@ -146,41 +135,6 @@ def test_reduce_of_nothing_is_refused(engine):
 def test_errors_in_a_sum_name_the_task_and_its_own_key(engine):
     with pytest.raises(WorkerError, match=r"^fail_at failed at 5: ValueError: bad$"):
         engine.reduce(tasks.fail_at, list(range(9)), (5, ValueError("bad")))
-    with pytest.raises(WorkerError, match=r"^a worker process died in die "):
-        engine.reduce(tasks.die, list(range(9)), (5, "exit"))
-
-
-def test_a_tree_sum_holds_few_arrays():
-    leaf_bytes, n_leaves = 80_000, 300
-
-    def leaf(index: int) -> np.ndarray:
-        return np.full(leaf_bytes // 8, float(index))
-
-    tracemalloc.start()
-    try:
-        total = tree_sum(leaf, 0, n_leaves)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert total[0] == n_leaves * (n_leaves - 1) / 2
-    # Nine levels, and the leaf itself.
-    assert peak < 12 * leaf_bytes
-
-
-@pytest.mark.parametrize("n_keys", [1, 2, 5, 12, 64, 100])
-@pytest.mark.parametrize("wanted", [1, 3, 8, 200])
-def test_subtrees_are_nodes_of_the_tree_in_order(n_keys, wanted):
-    def nodes(start: int, stop: int) -> set[tuple[int, int]]:
-        middle = (start + stop) // 2
-        below = nodes(start, middle) | nodes(middle, stop) if stop - start > 1 else set()
-        return {(start, stop)} | below
-
-    ranges = subtrees(n_keys, wanted)
-    assert set(ranges) <= nodes(0, n_keys)
-    assert [start for start, _ in ranges] == [0, *(stop for _, stop in ranges[:-1])] and ranges[-1][
-        1
-    ] == n_keys
-    assert len(ranges) >= min(wanted, n_keys)
 
 
 # -- spmd -------------------------------------------------------------------------------------------------------------
@@ -198,6 +152,17 @@ def test_allgather_stacks_by_rank_and_takes_a_copy(engine):
     for seen in engine.spmd(tasks.exchange, [], steps):
         assert seen.dtype == np.float32
         np.testing.assert_array_equal(seen, expected)
+
+
+def test_alltoall_brings_each_worker_what_was_meant_for_it(engine):
+    steps = 25
+    for rank, seen in enumerate(engine.spmd(tasks.scatter, [], steps)):
+        assert seen.shape == (steps, engine.workers, 3)
+        np.testing.assert_array_equal(
+            seen[:, :, 0], np.arange(steps)[:, np.newaxis].repeat(engine.workers, 1)
+        )
+        np.testing.assert_array_equal(seen[:, :, 1], [list(range(engine.workers))] * steps)
+        assert (seen[:, :, 2] == rank).all()
 
 
 def test_allgather_takes_any_shape_and_type(engine):
@@ -226,141 +191,3 @@ def test_one_failing_worker_ends_all_with_its_own_error(engine, error):
 def test_programs_run_under_one_blas_thread(engine):
     for threads in engine.spmd(tasks.blas_threads_inside, [], None):
         assert threads and set(threads) == {1}
-
-
-# -- the local engine's processes -------------------------------------------------------------------------------------
-
-
-def test_all_usable_cpus_work_unless_told_otherwise():
-    with LocalEngine() as engine:
-        assert engine.workers == usable_cpus() >= 1
-
-
-def test_closing_ends_the_workers_and_an_engine_can_be_used_again(tmp_path):
-    engine = LocalEngine(2)
-    before = set(multiprocessing.active_children())
-    engine.map(tasks.meet, [0, 1], (tmp_path, 2))
-    assert len(set(multiprocessing.active_children()) - before) == 2
-    engine.close()
-    assert not set(multiprocessing.active_children()) - before
-    assert engine.map(tasks.power, [4], 2) == [16]
-    engine.close()
-    engine.close()
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_worker_that_dies_idle_costs_nothing(victim, tmp_path):
-    # One of two idle workers holds the lock of the tasks' queue: dying with it must not keep the other.
-    with LocalEngine(2) as engine:
-        before = set(multiprocessing.active_children())
-        engine.map(tasks.meet, [0, 1], (tmp_path, 2))
-        own = sorted(set(multiprocessing.active_children()) - before, key=lambda process: process.pid or 0)
-        own[victim].kill()
-        own[victim].join()
-        assert engine.map(tasks.power, list(range(8)), 2) == [key**2 for key in range(8)]
-    assert not set(multiprocessing.active_children()) - before
-
-
-# -- signals ----------------------------------------------------------------------------------------------------------
-
-
-def test_signals_become_requests_and_handlers_come_back():
-    before = [signal.getsignal(number) for number in interrupt.SIGNALS]
-    with interrupt.catching():
-        assert not interrupt.requested() and interrupt.received() == "no signal"
-        for number in (signal.SIGUSR1, signal.SIGTERM):
-            os.kill(os.getpid(), number)
-            assert interrupt.requested() and interrupt.received() == number.name
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert not interrupt.requested()
-    assert [signal.getsignal(number) for number in interrupt.SIGNALS] == before
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """Start engine_tasks.py as a process group of its own, which is ended with the test."""
-    started = []
-
-    def start(what: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, str(tasks.__file__), what, str(tmp_path)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            start_new_session=True,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-def begun(folder: Path, n: int) -> list[int]:
-    """Wait for n tasks to begin; the processes that they are in."""
-    marks = [folder / f"begun-{key}" for key in range(n)]
-    tasks.wait_until(lambda: all(mark.exists() and mark.read_text() for mark in marks), f"{n} tasks to begin")
-    return [int(mark.read_text()) for mark in marks]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and that nobody has asked after does not."""
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except ProcessLookupError:
-        return False
-    except FileNotFoundError:
-        return not Path("/proc").is_dir()
-
-
-@pytest.mark.parametrize("number", interrupt.SIGNALS)
-def test_a_signal_lets_tasks_finish_and_ends_with_75(number, start, tmp_path):
-    process = start("map")
-    begun(tmp_path, 2)
-    # To all processes, as a terminal and batch systems send it.
-    os.killpg(process.pid, number)
-    tasks.wait_until((tmp_path / "asked").exists, "the signal to be noted")
-    (tmp_path / "go").touch()
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 75, err
-    assert out == f"stopped by {number.name}; run the same command again to go on from here\n" and not err
-    assert {path.name for path in tmp_path.glob("done-*")} == {"done-0", "done-1"}
-    assert not (tmp_path / "begun-2").exists()
-    process = start("map")
-    assert process.wait(timeout=60) == 0
-    assert len(list(tmp_path.glob("done-*"))) == 5
-
-
-@pytest.mark.parametrize("what", ["map", "spmd"])
-def test_a_second_interrupt_stops_at_once(what, start, tmp_path):
-    process = start(what)
-    pids = begun(tmp_path, 2)
-    os.kill(process.pid, signal.SIGINT)
-    tasks.wait_until((tmp_path / "asked").exists, "the first signal to be noted")
-    os.kill(process.pid, signal.SIGINT)
-    assert "KeyboardInterrupt" in process.communicate(timeout=60)[1]
-    assert not list(tmp_path.glob("done-*"))
-    tasks.wait_until(lambda: not any(map(alive, pids)), "the workers to end")
-
-
-def test_a_killed_parent_leaves_no_workers_behind(start, tmp_path):
-    process = start("map")
-    pids = begun(tmp_path, 2)
-    assert len({process.pid, *pids}) == 3 and all(map(alive, pids))
-    process.kill()
-    process.wait()
-    tasks.wait_until(lambda: not any(map(alive, pids)), "the workers to end")
-    assert not list(tmp_path.glob("done-*"))
-
-
-def test_signals_do_not_hit_workers_that_are_starting(start, tmp_path):
-    out, err = start("fire").communicate(timeout=60)
-    assert out == "[4, 9, 16]\n" and not err

@@ -14,6 +14,7 @@ from importlib import import_module
 import click
 
 from predictd import __version__, interrupt
+from predictd.engine.launcher import Announced, announced
 from predictd.errors import PredictdError
 
 # One line of help a command, so that listing them imports none.
@@ -55,6 +56,18 @@ def cli() -> None:
     """Impute the epigenomics experiments that nobody has run, from those that exist."""
 
 
+def join_mpi(process: Announced) -> None:
+    """Under an MPI launcher: rank 0 goes on with the command, the others work for it and end here."""
+    try:
+        mpi = import_module("predictd.engine.mpi")
+        mpi.join(process)
+    except PredictdError:
+        # Every process finds the same; one says so.
+        if process.rank:
+            sys.exit(1)
+        raise
+
+
 def main() -> None:
     """Entry point of the program: errors become one line and an exit code."""
     logging.basicConfig(format="predictd: %(levelname)s: %(message)s", level=logging.WARNING)
@@ -62,6 +75,8 @@ def main() -> None:
     logging.addLevelName(logging.INFO, "info")
     try:
         with interrupt.catching():
+            if (process := announced()) is not None:
+                join_mpi(process)
             cli(standalone_mode=False)
     except click.ClickException as err:
         err.show()

@@ -37,7 +37,7 @@ def command(
     promoters: Path | None,
     genes: Path | None,
     enhancers: Path | None,
-    engine_name: str,
+    engine_name: str | None,
     workers: int | None,
 ) -> None:
     """Train all folds of TENSOR and score every experiment by models that never saw it.

@@ -22,7 +22,7 @@ from predictd.cli.tables import measures_table
 )
 @SEED
 @on_engine
-def command(output: Path, seed: int | None, engine_name: str, workers: int | None) -> None:
+def command(output: Path, seed: int | None, engine_name: str | None, workers: int | None) -> None:
     """Run the whole job on a small simulated genome: simulate, ingest, folds, train, impute, evaluate."""
     from predictd.errors import OutputError
     from predictd.workflows.demo import demo

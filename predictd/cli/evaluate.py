@@ -35,7 +35,7 @@ def command(
     genes: Path | None,
     enhancers: Path | None,
     scratch: Path | None,
-    engine_name: str,
+    engine_name: str | None,
     workers: int | None,
 ) -> None:
     """Score the imputed tracks in DIRECTORY (it has a tracks.tsv) against the observed ones listed in TRACKS.

@@ -22,7 +22,7 @@ from predictd.cli.options import OUTPUT_DIRECTORY, PATH, TENSOR, make_engine, ma
 )
 @on_engine
 def command(
-    model: Path, tensor: Path, output: Path, pairs: str, engine_name: str, workers: int | None
+    model: Path, tensor: Path, output: Path, pairs: str, engine_name: str | None, workers: int | None
 ) -> None:
     """Impute tracks with MODEL from the experiments in TENSOR.
 

@@ -15,7 +15,7 @@ from predictd.cli.options import TENSOR, make_engine, on_engine
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--verify", "check", is_flag=True, help="Read every shard and compare its checksum.")
 @on_engine
-def command(tensor: Path, as_json: bool, check: bool, engine_name: str, workers: int | None) -> None:
+def command(tensor: Path, as_json: bool, check: bool, engine_name: str | None, workers: int | None) -> None:
     """Show what TENSOR holds."""
     from predictd.io.store import Tensor
     from predictd.workflows.info import describe, verify

@@ -51,7 +51,7 @@ from predictd.constants import BIN_SIZE, MAX_SHARD_BINS
     help="Most bins of one shard.",
 )
 @on_engine
-def command(tracks: Path, tensor: Path, engine_name: str, workers: int | None, **options: Any) -> None:
+def command(tracks: Path, tensor: Path, engine_name: str | None, workers: int | None, **options: Any) -> None:
     """Turn the signal tracks listed in TRACKS (a table with the columns cell_type, assay, path) into TENSOR.
 
     Tracks are bigWig (.bw, .bigWig) or bedGraph (.bedGraph, .bedGraph.gz). An interrupted ingest goes on where it was

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,11 +14,14 @@ import click
 from predictd import progress
 from predictd.config import load_config
 from predictd.engine import Engine, LocalEngine
+from predictd.engine.launcher import announced
 from predictd.provenance import RunRecord, current_command
+
+log = logging.getLogger(__name__)
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-ENGINES = ("local",)
+ENGINES = ("local", "mpi")
 PATH = click.Path(path_type=Path)
 TENSOR = click.argument("tensor", type=PATH)
 SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.  [default: 0]")
@@ -117,19 +121,40 @@ def verbosity(function: Decorated) -> Decorated:
 def on_engine(function: Decorated) -> Decorated:
     """--engine and --workers, handed over as `engine_name` and `workers`."""
     workers = click.option(
-        "--workers", type=click.IntRange(min=1), help="Tasks at once.  [default: the CPUs that may be used]"
+        "--workers",
+        type=click.IntRange(min=1),
+        help="Tasks at once; mpi: of each rank.  [default: the CPUs that may be used]",
     )
     engine = click.option(
-        "--engine", "engine_name", type=click.Choice(ENGINES), default="local", help="What runs the tasks."
+        "--engine",
+        "engine_name",
+        type=click.Choice(ENGINES),
+        help="What runs the tasks.  [default: mpi under mpiexec or srun with several tasks, else local]",
     )
     return verbosity(engine(workers(function)))
 
 
-def make_engine(name: str, workers: int | None) -> Engine:
-    """The engine of that name."""
-    return {"local": LocalEngine}[name](workers)
+def make_engine(name: str | None, workers: int | None) -> Engine:
+    """The engine of that name; None: what the launcher of this process suggests."""
+    process = announced()
+    if name is None:
+        name = "local" if process is None else "mpi"
+    if name == "mpi":
+        engine: Engine = import_module("predictd.engine.mpi").MpiEngine(workers)
+        return engine
+    if process is not None:
+        log.warning("--engine local: one of the %d processes that were started works", process.size)
+    return LocalEngine(workers)
 
 
 def make_record(engine: Engine, settings: dict[str, Any], *, seed: int | None = None) -> RunRecord:
     """A run record of this command line."""
-    return RunRecord(current_command(), engine.name, engine.workers, seed, settings=settings)
+    return RunRecord(
+        current_command(),
+        engine.name,
+        engine.workers,
+        seed,
+        engine.ranks,
+        settings=settings,
+        meter=lambda: (engine.bytes_sent, engine.peak_memory_bytes),
+    )

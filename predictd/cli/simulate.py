@@ -100,7 +100,7 @@ def command(
     form: str,
     truth: bool,
     seed: int | None,
-    engine_name: str,
+    engine_name: str | None,
     workers: int | None,
 ) -> None:
     """Make a data set in OUTPUT that follows the model and looks like signal tracks; the truth is kept beside.

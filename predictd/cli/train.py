@@ -34,7 +34,7 @@ def command(
     moments: Path | None,
     folds: Path | None,
     fold_name: str | None,
-    engine_name: str,
+    engine_name: str | None,
     workers: int | None,
 ) -> None:
     """Fit a model to TENSOR.

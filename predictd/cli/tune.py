@@ -38,7 +38,7 @@ def command(
     moments: Path | None,
     seed: int | None,
     config: Path | None,
-    engine_name: str,
+    engine_name: str | None,
     workers: int | None,
 ) -> None:
     """Search solver, rank, penalty and starts on validation experiments of TENSOR, and write the best as settings.

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from predictd.errors import Interrupted, PredictdError, WorkerError
+
 Key = Any
 Array = npt.NDArray[Any]
 Result = TypeVar("Result")
@@ -28,7 +30,11 @@ class Communicator(Protocol):
     bytes_sent: int
 
     def allgather(self, array: Array) -> Array:
-        """Every worker's array, stacked by rank: (size, *array.shape); shapes and dtypes agree."""
+        """Every worker's array, stacked by rank: (size, *array.shape), read only; shapes and dtypes agree."""
+        ...
+
+    def alltoall(self, array: Array) -> Array:
+        """Send array[w] to each worker w; what they sent here, by rank: the shape of `array`, read only."""
         ...
 
     def barrier(self) -> None:
@@ -51,13 +57,30 @@ class Engine(ABC):
         As on the command line.
     workers
         How many tasks run at once.
+    ranks
+        Processes that were started together and share the work, each with some of the workers.
+    bytes_sent
+        What workers have sent each other in reductions and programs so far, in all.
+    peak_memory_bytes
+        The largest that any other rank's process has been so far; 0 where there are none.
     """
 
     name: str
     workers: int
+    ranks: int = 1
+    bytes_sent: int = 0
+    peak_memory_bytes: int = 0
 
     @abstractmethod
-    def map(self, task: Task[Result], keys: Sequence[Key], shared: Any, *, label: str = "") -> list[Result]:
+    def map(
+        self,
+        task: Task[Result],
+        keys: Sequence[Key],
+        shared: Any,
+        *,
+        label: str = "",
+        sizes: Sequence[int] | None = None,
+    ) -> list[Result]:
         """Results of `task(key, shared)` in the order of the keys.
 
         Parameters
@@ -66,6 +89,8 @@ class Engine(ABC):
             See the class.
         label
             Name of the progress bar; none is shown without it.
+        sizes
+            How much work each key is, for engines that deal keys out beforehand; None: all the same.
 
         Raises
         ------
@@ -76,7 +101,15 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def reduce(self, task: Task[Array], keys: Sequence[Key], shared: Any, *, label: str = "") -> Array:
+    def reduce(
+        self,
+        task: Task[Array],
+        keys: Sequence[Key],
+        shared: Any,
+        *,
+        label: str = "",
+        sizes: Sequence[int] | None = None,
+    ) -> Array:
         """Sum of the tasks' arrays over a fixed balanced tree of the keys: the same bits for any number of workers."""
 
     @abstractmethod
@@ -96,6 +129,34 @@ class Engine(ABC):
         self.close()
 
 
+def run_task(task: Task[Result], key: Key, shared: Any) -> Result:
+    """Run one task under one BLAS thread; an error that is none of predictd's own comes as WorkerError."""
+    try:
+        with one_blas_thread():
+            return task(key, shared)
+    except PredictdError:
+        raise
+    except Exception as err:
+        raise WorkerError(
+            f"{task.__name__} failed at {short(key)}: {type(err).__name__}: {one_line(err)}"
+        ) from err
+
+
+def stopped_by(name: str) -> Interrupted:
+    """The error of tasks that were not begun, since a signal asked to stop."""
+    return Interrupted(f"stopped by {name}; run the same command again to go on from here")
+
+
+def one_line(value: object) -> str:
+    return " ".join(str(value).split())
+
+
+def short(key: Key) -> str:
+    """A key for messages."""
+    text = one_line(key)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread: parallelism is over tasks, and LAPACK's bits depend on the number of threads."""
@@ -103,16 +164,28 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
+def affinity() -> set[int]:
+    """Numbers of the CPUs that this process may run on, as far as the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
+
+
 def usable_cpus() -> int:
-    """CPUs that this process may use: its affinity, and the quota of its control group where there is one."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPUs that this process may use.
+
+    The least of what Slurm says it gave the task (`SLURM_CPUS_PER_TASK`), its affinity and the quota of its control
+    group: where a site binds no tasks, only the first tells.
+    """
+    count = len(affinity())
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         if quota != "max":
             count = min(count, max(1, int(quota) // int(period)))
     except (OSError, ValueError):
         pass
-    return count
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(count, int(given)) if given.isdigit() and int(given) > 0 else count
 
 
 def tree_sum(leaf: Callable[[int], Array], start: int, stop: int) -> Array:
@@ -128,17 +201,31 @@ def tree_sum(leaf: Callable[[int], Array], start: int, stop: int) -> Array:
     return left
 
 
-def subtrees(n_keys: int, wanted: int) -> list[tuple[int, int]]:
-    """Key ranges of whole subtrees, at least `wanted` of them where there are as many keys."""
-    ranges = [(0, n_keys)]
-    while len(ranges) < min(wanted, n_keys):
+def sum_subtree(keys: list[Key], task_and_shared: tuple[Task[Array], Any]) -> Array:
+    """Sum of a task's arrays over keys that are the leaves of one subtree: a task itself."""
+    task, shared = task_and_shared
+    return tree_sum(lambda index: run_task(task, keys[index], shared), 0, len(keys))
+
+
+def subtrees(start: int, stop: int, wanted: int) -> list[tuple[int, int]]:
+    """Whole subtrees of a tree over the range, at least `wanted` of them where it has as many leaves."""
+    ranges = [(start, stop)]
+    while len(ranges) < min(wanted, stop - start):
         ranges = [
             part
-            for start, stop in ranges
+            for low, high in ranges
             for part in (
-                [(start, (start + stop) // 2), ((start + stop) // 2, stop)]
-                if stop - start > 1
-                else [(start, stop)]
+                [(low, (low + high) // 2), ((low + high) // 2, high)] if high - low > 1 else [(low, high)]
             )
         ]
     return ranges
+
+
+def join_subtrees(sums: dict[tuple[int, int], Array], start: int, stop: int) -> Array:
+    """Sum of a whole tree from the sums of subtrees, which are used up."""
+    if (start, stop) in sums:
+        return sums.pop((start, stop))
+    middle = (start + stop) // 2
+    left = join_subtrees(sums, start, middle)
+    left += join_subtrees(sums, middle, stop)
+    return left

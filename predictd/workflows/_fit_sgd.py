@@ -72,9 +72,8 @@ def fit_sgd(
     """
     search = checkpoint.load_result()
     if search is None or everything is None:
-        with record.stage("train") as stage:
+        with record.stage("train"):
             result = _run(engine, problem, checkpoint)
-            stage.bytes_exchanged = result.bytes_sent * engine.workers
         search = {"history": list(result.history), "schedule": [list(s) for s in result.schedule]}
         if everything is None:
             return result.model, search["history"]
@@ -83,9 +82,8 @@ def fit_sgd(
     longer = len(everything) / len(problem.train)
     schedule = tuple(Stage(rate, beta1, max(1, round(n * longer))) for rate, beta1, n in search["schedule"])
     refit = replace(problem, train=tuple(sorted(everything)), valid=(), schedule=schedule, phase="refit")
-    with record.stage("refit") as stage:
+    with record.stage("refit"):
         result = _run(engine, refit, checkpoint)
-        stage.bytes_exchanged = result.bytes_sent * engine.workers
     return result.model, search["history"]
 
 

@@ -99,8 +99,6 @@ class SgdResult:
         Stages that led to the best.
     rounds, updates
         Made in all, by all workers.
-    bytes_sent
-        By this worker.
     """
 
     model: CPModel
@@ -108,7 +106,6 @@ class SgdResult:
     schedule: tuple[Stage, ...]
     rounds: int
     updates: int
-    bytes_sent: int
 
     @property
     def validation_mse(self) -> float | None:
@@ -193,7 +190,6 @@ class _Worker:
             tuple(self.rule.schedule),
             self.rounds,
             self.rounds * self.settings.updates_per_round * self.comm.size,
-            self.comm.bytes_sent,
         )
 
     # -- the two ways down ----------------------------------------------------------------------------------------

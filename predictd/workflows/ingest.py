@@ -116,7 +116,8 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, re
         exclude=exclude,
     )
     with record.stage("make shards"):
-        entries = engine.map(_make_shard, plans, (output, columns, options), label="shards")
+        sizes = [plan.n_bins for plan in plans]
+        entries = engine.map(_make_shard, plans, (output, columns, options), label="shards", sizes=sizes)
     manifest = Manifest(
         genome=GenomeEntry.of(genome),
         bin_size=options.bin_size,

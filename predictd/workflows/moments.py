@@ -54,7 +54,8 @@ def compute_moments(tensor: Tensor, engine: Engine) -> npt.NDArray[np.float64]:
             f"{tensor.path} has no bin where every experiment has a value; leave out the least covered tracks "
             f"('predictd info {tensor.path}' lists their coverage)"
         )
-    return engine.reduce(_shard_moments, tensor.shard_names, tensor.path, label="moments")
+    sizes = [entry.n_bins for entry in tensor.manifest.shards]
+    return engine.reduce(_shard_moments, tensor.shard_names, tensor.path, label="moments", sizes=sizes)
 
 
 def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> Path:

@@ -1,0 +1,68 @@
+"""What started this process: whether an MPI launcher or a batch system announces that it is one of several."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# Where launchers tell each process its rank and the number of processes: MPICH and what follows its PMI (Intel MPI,
+# MVAPICH, srun --mpi=pmi2), Open MPI, MVAPICH's own, Cray PALS, and srun for any step.
+_VARIABLES = (
+    ("PMI_RANK", "PMI_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+    ("PALS_RANKID", "PALS_SIZE"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+)
+# Beginnings of the variables with which a process finds its place in an MPI job, which its children have not.
+LAUNCHER_PREFIXES = (
+    "PMI_",
+    "PMI2_",
+    "PMIX_",
+    "HYDI_",
+    "MPI_LOCAL",
+    "OMPI_",
+    "MV2_",
+    "PALS_",
+    "SLURM_STEP_NUM_",
+)
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What a launcher says of this process.
+
+    Attributes
+    ----------
+    rank, size
+        Its number among all, and how many there are.
+    source
+        The variable that says so.
+    """
+
+    rank: int
+    size: int
+    source: str
+
+
+def announced(environment: Mapping[str, str] | None = None) -> Announced | None:
+    """What the launcher says; None where this process is alone.
+
+    A process that is alone in its MPI world needs no MPI, and what it starts in turn inherits such variables.
+    """
+    variables = os.environ if environment is None else environment
+    found = [
+        Announced(int(variables[rank]), int(variables[size]), size)
+        for rank, size in _VARIABLES
+        if variables.get(rank, "").isdigit() and variables.get(size, "").isdigit()
+    ]
+    several = [process for process in found if process.size > 1]
+    return several[0] if several else None
+
+
+def allotted(environment: Mapping[str, str] | None = None) -> int:
+    """Tasks that a batch job was given, whether or not they have been started; 1 outside of one."""
+    variables = os.environ if environment is None else environment
+    tasks = variables.get("SLURM_NTASKS", "")
+    return int(tasks) if tasks.isdigit() else 1

@@ -1,0 +1,251 @@
+"""The MPI engine, and what every rank does to carry out its orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from predictd import interrupt, progress
+from predictd.engine.base import (
+    Array,
+    Engine,
+    Key,
+    Program,
+    Result,
+    Task,
+    join_subtrees,
+    run_task,
+    stopped_by,
+    subtrees,
+    sum_subtree,
+    usable_cpus,
+)
+from predictd.engine.meeting import run_program
+from predictd.engine.mpi.dealing import Plan, deal, divide
+from predictd.engine.mpi.world import (
+    ENDED,
+    FAILED,
+    EndedElsewhere,
+    MpiLink,
+    Outcome,
+    Share,
+    World,
+    as_told,
+    join,
+)
+from predictd.errors import Interrupted, PredictdError
+
+# This rank's sums of a reduction, by key range, until they are joined.
+_sums: dict[tuple[int, int], Array] = {}
+
+
+class MpiEngine(Engine):
+    """All ranks of the MPI job that this process is rank 0 of.
+
+    Parameters
+    ----------
+    workers
+        Of each rank; None: as many as it has CPUs of its own, on the rank that has fewest. One worker is the rank's own
+        process. Several are processes for tasks and threads for programs, as on the local engine.
+    """
+
+    name = "mpi"
+
+    def __init__(self, workers: int | None = None) -> None:
+        self._world = join()
+        self.ranks = self._world.size
+        self._per_rank = min(outcome.value for outcome in self._order(_settle, workers))
+        self.workers = self.ranks * self._per_rank
+
+    def map(
+        self,
+        task: Task[Result],
+        keys: Sequence[Key],
+        shared: Any,
+        *,
+        label: str = "",
+        sizes: Sequence[int] | None = None,
+    ) -> list[Result]:
+        _stop_if_asked()
+        shares = deal(sizes or [1] * len(keys), self.ranks)
+        dealt = [[(index, keys[index]) for index in share] for share in shares]
+        outcomes = self._order(
+            _map_share, (task, dealt, shared, self._per_rank), label=label, total=len(keys)
+        )
+        results: dict[int, Result] = {}
+        for outcome in outcomes:
+            results |= outcome.value
+        return [results[index] for index in range(len(keys))]
+
+    def reduce(
+        self,
+        task: Task[Array],
+        keys: Sequence[Key],
+        shared: Any,
+        *,
+        label: str = "",
+        sizes: Sequence[int] | None = None,
+    ) -> Array:
+        if not keys:
+            raise ValueError("nothing to sum: no keys")
+        _stop_if_asked()
+        order = sorted(range(len(keys)), key=lambda index: keys[index])
+        borders = divide([sizes[index] if sizes else 1 for index in order], self.ranks)
+        plan = Plan(len(keys), borders)
+        self._order(
+            _sum_share,
+            (task, [keys[index] for index in order], shared, plan, self._per_rank),
+            label=label,
+            total=len(keys),
+        )
+        # An order of its own, given when all have their sums: nobody waits for one that failed.
+        total: Array = self._order(_join_share, plan)[0].value
+        return total
+
+    def spmd(self, program: Program[Result], keys: Sequence[Key], shared: Any) -> list[Result]:
+        outcomes = self._order(_program_share, (program, keys, shared, self._per_rank))
+        return [result for outcome in outcomes for result in outcome.value]
+
+    def close(self) -> None:
+        self._world.close()
+
+    def _order(self, share: Share, payload: Any, *, label: str = "", total: int = 0) -> list[Outcome]:
+        """Outcomes of an order that all ranks carried out to its end; otherwise the error of the first key."""
+        with progress.progress_bar(label, total, shown=bool(label)) as bar:
+            outcomes = self._world.order(share, payload, bar=bar)
+        self.bytes_sent += sum(outcome.bytes_sent for outcome in outcomes)
+        self.peak_memory_bytes = max(outcome.peak_memory_bytes for outcome in outcomes)
+        errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+        if errors:
+            errors.sort(key=lambda told: (isinstance(told[1], EndedElsewhere), told[0]))
+            raise errors[0][1]
+        signals = [outcome.stopped_by for outcome in outcomes if outcome.stopped_by]
+        if signals or not all(outcome.complete for outcome in outcomes):
+            raise stopped_by(signals[0] if signals else "a signal")
+        return outcomes
+
+
+def _stop_if_asked() -> None:
+    if interrupt.requested():
+        raise stopped_by(interrupt.received())
+
+
+# -- what every rank does; see World.order ----------------------------------------------------------------------------
+
+
+def _settle(world: World, workers: int | None, outcome: Outcome) -> None:
+    """How many workers this rank may have."""
+    outcome.value = workers
+    if workers is None:
+        outcome.value = max(1, min(usable_cpus(), world.cpus_of_node()))
+
+
+def _map_share(
+    world: World,
+    payload: tuple[Task[Any], list[list[tuple[int, Key]]], Any, int],
+    outcome: Outcome,
+) -> None:
+    task, dealt, shared, workers = payload
+    share = dealt[world.rank]
+    keys = [key for _, key in share]
+    done = _run_tasks(world, task, keys, [index for index, _ in share], shared, workers, outcome)
+    outcome.value = {share[position][0]: result for position, result in done.items()}
+
+
+def _run_tasks(
+    world: World,
+    task: Task[Any],
+    keys: list[Key],
+    positions: list[int],
+    shared: Any,
+    workers: int,
+    outcome: Outcome,
+) -> dict[int, Any]:
+    """Results by place in `keys`; an error stops all ranks and is noted with its position in the whole."""
+    done: dict[int, Any] = {}
+    try:
+        if workers > 1:
+            done = world.pool(workers).run(
+                task, keys, shared, name=task.__name__, stopping=world.stopping, done=world.count
+            )
+        else:
+            for place, key in enumerate(keys):
+                if world.stopping():
+                    break
+                done[place] = run_task(task, key, shared)
+                world.count()
+    except Interrupted:
+        world.tell_to_stop()
+    except PredictdError as err:
+        world.tell_to_stop()
+        outcome.error = (positions[len(done)], err)
+    outcome.complete = len(done) == len(keys)
+    return done
+
+
+def _sum_share(
+    world: World, payload: tuple[Task[Array], list[Key], Any, Plan, int], outcome: Outcome
+) -> None:
+    """Sums of this rank's subtrees, which it keeps until the order to join them."""
+    task, keys, shared, plan, workers = payload
+    _sums.clear()
+    whole = plan.own(world.rank, 0, plan.n_keys)
+    wanted = 4 * workers if workers > 1 else 0
+    parts = [part for start, stop in whole for part in subtrees(start, stop, max(1, wanted // len(whole)))]
+    done = _run_tasks(
+        world,
+        sum_subtree,
+        [keys[start:stop] for start, stop in parts],
+        [start for start, _ in parts],
+        (task, shared),
+        workers,
+        outcome,
+    )
+    if outcome.complete:
+        sums = {parts[place]: total for place, total in done.items()}
+        _sums.update({node: join_subtrees(sums, *node) for node in whole})
+
+
+def _join_share(world: World, plan: Plan, outcome: Outcome) -> None:
+    """Join the ranks' sums along the tree: the total comes to be on rank 0."""
+
+    def joined(start: int, stop: int) -> Array | None:
+        if (start, stop) in _sums:
+            return _sums.pop((start, stop))
+        first, last = plan.owner(start), plan.owner(stop - 1)
+        if first == last or not first <= world.rank <= last:
+            return None
+        middle = (start + stop) // 2
+        left, right = joined(start, middle), joined(middle, stop)
+        sender = plan.owner(middle)
+        if world.rank == sender != first:
+            assert right is not None
+            world.send(right, first)
+            outcome.bytes_sent += right.nbytes
+        if world.rank != first:
+            return None
+        assert left is not None
+        if sender != first:
+            right = world.receive(like=left, source=sender)
+        left += right
+        return left
+
+    outcome.value = joined(0, plan.n_keys)
+    world.finish_sends()
+
+
+def _program_share(
+    world: World, payload: tuple[Program[Any], Sequence[Key], Any, int], outcome: Outcome
+) -> None:
+    program, keys, shared, threads = payload
+    link = MpiLink(world, threads)
+    try:
+        outcome.value, outcome.bytes_sent = run_program(program, keys, shared, threads=threads, link=link)
+    except Exception as err:
+        outcome.error = (world.rank, as_told(err))
+        link.leave(FAILED)
+        return
+    try:
+        link.leave(ENDED)
+    except EndedElsewhere as err:
+        outcome.error = (world.rank, err)
