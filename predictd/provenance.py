@@ -10,12 +10,12 @@ import resource
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from threadpoolctl import threadpool_info
 
@@ -32,15 +32,19 @@ class Stage:
     peak_memory_bytes: int = 0
 
 
+class Usage(Protocol):
+    """What an engine tells of itself; see `predictd.engine.Engine`."""
+
+    name: str
+    workers: int
+    ranks: int
+    bytes_sent: int
+    peak_memory_bytes: int
+
+
 @dataclass
 class RunRecord:
-    """Collects what run.json holds while a workflow goes on.
-
-    Attributes
-    ----------
-    meter
-        The bytes that the engine's workers have sent each other so far, and the peak memory of its other ranks.
-    """
+    """Collects what run.json holds while a workflow goes on."""
 
     command: list[str]
     engine: str = "local"
@@ -52,24 +56,39 @@ class RunRecord:
     train: list[str] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
     stages: list[Stage] = field(default_factory=list)
-    meter: Callable[[], tuple[int, int]] = field(default=lambda: (0, 0), repr=False, compare=False)
+    _usage: Usage | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        command: list[str],
+        engine: Usage,
+        *,
+        seed: int | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> RunRecord:
+        """A record of what an engine runs, that reads off it what each stage used."""
+        return cls(
+            command, engine.name, engine.workers, seed, engine.ranks, settings=settings or {}, _usage=engine
+        )
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
         """Time a block; the stage counts only when the block ends well."""
         stage = Stage(name)
         start = time.perf_counter()
-        sent, _ = self.meter()
+        sent = self._usage.bytes_sent if self._usage else 0
         yield stage
         stage.seconds = round(time.perf_counter() - start, 3)
-        sent_by_now, elsewhere = self.meter()
-        stage.bytes_exchanged = sent_by_now - sent
-        stage.peak_memory_bytes = max(peak_memory(), elsewhere)
+        stage.peak_memory_bytes = peak_memory()
+        if self._usage:
+            stage.bytes_exchanged = self._usage.bytes_sent - sent
+            stage.peak_memory_bytes = max(stage.peak_memory_bytes, self._usage.peak_memory_bytes)
         self.stages.append(stage)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "meter"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "_usage"}
         return {
             **values,
             "stages": [asdict(stage) for stage in self.stages],

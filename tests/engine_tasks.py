@@ -20,6 +20,8 @@ from threadpoolctl import threadpool_info
 from predictd import interrupt
 from predictd.engine import Communicator, LocalEngine
 from predictd.errors import DataError, Interrupted
+from predictd.model.sgd import Rows
+from predictd.workflows._average import average_rows
 
 DEADLINE_SECONDS = 60.0
 
@@ -139,6 +141,33 @@ def scatter(comm: Communicator, keys: Sequence[Any], shared: int) -> np.ndarray:
         own[:] = -1
     assert comm.bytes_sent == shared * 24 * (comm.size - 1)
     return np.stack(seen)
+
+
+def rows_of_workers(
+    size: int, n_cells: int, n_assays: int, rank: int, dtype: Any
+) -> tuple[list[Rows], list[list[Rows]]]:
+    """Rows that all workers start from, cells and assays, and what each makes of them; some nobody touches."""
+    rng = np.random.default_rng([size, n_cells])
+    before = [
+        Rows.from_factors(rng.normal(size=(n, rank)), rng.normal(size=n), dtype) for n in (n_cells, n_assays)
+    ]
+    made = []
+    for _ in range(size):
+        own = [rows.copy() for rows in before]
+        for rows in own:
+            touches = rng.integers(0, 3, len(rows)) * (np.arange(len(rows)) != 1)
+            rows.scalars[:, 2] += touches
+            rows.scalars[:, :2] += touches[:, np.newaxis] * rng.normal(size=(len(rows), 2))
+            rows.values[touches > 0] += rng.normal(size=rows.values[touches > 0].shape)
+        made.append(own)
+    return before, made
+
+
+def average(
+    comm: Communicator, keys: Sequence[Any], shared: tuple[int, int, int, Any]
+) -> tuple[list[Rows], int]:
+    before, made = rows_of_workers(comm.size, *shared)
+    return average_rows(comm, made[comm.rank], before), comm.bytes_sent
 
 
 def gather_kinds(comm: Communicator, keys: Sequence[Any], shared: None) -> list[np.ndarray]:

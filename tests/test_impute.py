@@ -260,7 +260,7 @@ def test_names_of_any_kind_become_file_names(engine, tmp_path):
 
 
 def test_what_is_recorded(model_path, tensor_path, engine, tmp_path):
-    run = RunRecord(["predictd", "impute"], engine.name, engine.workers, settings={"pairs": "missing"})
+    run = RunRecord.of(["predictd", "impute"], engine, settings={"pairs": "missing"})
     impute(model_path, tensor_path, tmp_path / "out", engine, run)
     kept = json.loads((tmp_path / "out" / "run.json").read_text())
     tensor = Tensor(tensor_path)

@@ -609,7 +609,7 @@ def test_factors_too_large_to_solve_with_have_diverged(tensor_path, engine, tmp_
 
 
 def test_what_is_recorded(tensor_path, engine, tmp_path):
-    run = RunRecord(["predictd", "train", "a b"], engine.name, engine.workers, 3, settings={"x": 1})
+    run = RunRecord.of(["predictd", "train", "a b"], engine, seed=3, settings={"x": 1})
     report = train(tensor_path, tmp_path / "m.h5", SGD, engine, run, seed=3)
     kept = json.loads((tmp_path / "m.h5.run.json").read_text())
     tensor = Tensor(tensor_path)

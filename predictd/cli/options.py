@@ -149,12 +149,4 @@ def make_engine(name: str | None, workers: int | None) -> Engine:
 
 def make_record(engine: Engine, settings: dict[str, Any], *, seed: int | None = None) -> RunRecord:
     """A run record of this command line."""
-    return RunRecord(
-        current_command(),
-        engine.name,
-        engine.workers,
-        seed,
-        engine.ranks,
-        settings=settings,
-        meter=lambda: (engine.bytes_sent, engine.peak_memory_bytes),
-    )
+    return RunRecord.of(current_command(), engine, seed=seed, settings=settings)

@@ -57,8 +57,8 @@ def announced(environment: Mapping[str, str] | None = None) -> Announced | None:
         for rank, size in _VARIABLES
         if variables.get(rank, "").isdigit() and variables.get(size, "").isdigit()
     ]
-    several = [process for process in found if process.size > 1]
-    return several[0] if several else None
+    # The launcher's own word comes first: in a batch job it may itself have been started once a node by srun.
+    return found[0] if found and found[0].size > 1 else None
 
 
 def allotted(environment: Mapping[str, str] | None = None) -> int:

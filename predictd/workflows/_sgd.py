@@ -33,12 +33,12 @@ from predictd.model.sgd import (
     draw_stream,
     initial_factors,
     main_effects,
-    merge,
     paper_penalties,
     penalties,
 )
 from predictd.pairs import Experiment, axes
 from predictd.progress import progress_bar
+from predictd.workflows._average import average_rows
 from predictd.workflows._sample import SamplePlan, read_sample
 
 CHECKPOINT_SECONDS = 600.0
@@ -251,15 +251,7 @@ class _Worker:
             return
         before = (state.cells.copy(), state.assays.copy())
         self._update(state, self.y, count, learning_rate, beta1)
-        state.cells, state.assays = (
-            merge(self._gathered(rows), earlier)
-            for rows, earlier in zip((state.cells, state.assays), before, strict=True)
-        )
-
-    def _gathered(self, rows: Rows) -> list[Rows]:
-        """Every worker's copy of these rows."""
-        parts = zip(self.comm.allgather(rows.values), self.comm.allgather(rows.scalars), strict=True)
-        return [Rows(values, scalars) for values, scalars in parts]
+        state.cells, state.assays = average_rows(self.comm, (state.cells, state.assays), before)
 
     def _update(
         self, state: _State, y: npt.NDArray[np.float32], count: int, learning_rate: float, beta1: float

@@ -52,7 +52,7 @@ def demo(directory: Path, engine: Engine, say: Callable[[str, str], None], *, se
     """
 
     def record() -> RunRecord:
-        return RunRecord(["predictd", "demo"], engine.name, engine.workers, seed)
+        return RunRecord.of(["predictd", "demo"], engine, seed=seed)
 
     data, tensor, model = directory / "data", directory / "tensor", directory / "model.h5"
     say(
