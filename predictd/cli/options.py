@@ -26,6 +26,9 @@ PATH = click.Path(path_type=Path)
 TENSOR = click.argument("tensor", type=PATH)
 SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.  [default: 0]")
 CONFIG = click.option("--config", type=PATH, help="TOML file of settings; the command line wins over it.")
+SCRATCH = click.option(
+    "--scratch", type=PATH, help="Directory of each node for copies of the shards, where TENSOR is far away."
+)
 OUTPUT_FILE = click.option("-o", "--output", type=PATH, required=True, help="File to write.")
 OUTPUT_DIRECTORY = click.option("-o", "--output", type=PATH, required=True, help="Directory to write.")
 

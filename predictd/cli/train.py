@@ -9,6 +9,7 @@ import click
 from predictd.cli.options import (
     OUTPUT_FILE,
     PATH,
+    SCRATCH,
     TENSOR,
     fitting,
     make_engine,
@@ -26,6 +27,7 @@ from predictd.config import Config
     "--folds", type=PATH, help="folds.json; without it a seeded eighth validates, then all are refitted."
 )
 @click.option("--fold", "fold_name", help="Which of the folds to train, e.g. 0.3.")
+@SCRATCH
 @on_engine
 def command(
     tensor: Path,
@@ -34,6 +36,7 @@ def command(
     moments: Path | None,
     folds: Path | None,
     fold_name: str | None,
+    scratch: Path | None,
     engine_name: str | None,
     workers: int | None,
 ) -> None:
@@ -57,6 +60,7 @@ def command(
             folds=folds,
             fold_name=fold_name,
             moments_path=moments,
+            scratch=scratch,
         )
     fold = report.fold
     click.echo(report.chosen)

@@ -7,7 +7,7 @@ observed bins, sum, sum of squares, maximum of the stored signal). NaN is missin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from predictd.io.files import sha256_of
 from predictd.io.hdf5 import UNREADABLE, ForeignFileError, check_format, creating
 from predictd.io.layout import Runs, ShardPlan
 from predictd.io.manifest import Manifest, ShardEntry, read_manifest
+from predictd.io.scratch import Scratch
 from predictd.kernels import widen
 from predictd.pairs import Experiment
 
@@ -110,10 +111,14 @@ class Shard:
 class Tensor:
     """A whole tensor, opened for reading.
 
+    It travels to workers as its place alone: each opens it anew.
+
     Parameters
     ----------
     path
         Its directory.
+    scratch
+        Directory of the node for copies of shards; None: they are read where they stand.
 
     Raises
     ------
@@ -121,12 +126,16 @@ class Tensor:
         If it is missing, unfinished or foreign.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, scratch: Path | None = None) -> None:
         self.path = path
         self.manifest: Manifest = read_manifest(path)
+        self._scratch = None if scratch is None else Scratch(scratch, self.manifest.checksum)
         self.experiments: list[Experiment] = [entry.experiment for entry in self.manifest.experiments]
         self._columns = {experiment: column for column, experiment in enumerate(self.experiments)}
         self._entries = {entry.name: entry for entry in self.manifest.shards}
+
+    def __reduce__(self) -> tuple[Callable[[Path, Path | None], Tensor], tuple[Path, Path | None]]:
+        return _open_tensor, (self.path, self._scratch.path if self._scratch else None)
 
     @property
     def n_bins(self) -> int:
@@ -168,7 +177,7 @@ class Tensor:
         entry = self._entries[name]
         path = self.shard_path(name)
         try:
-            file = h5py.File(path, "r")
+            file = h5py.File(self._scratch.copy_of(path) if self._scratch else path, "r")
         except FileNotFoundError as err:
             raise TensorFormatError(f"{path} is missing; ingest the tracks again") from err
         except OSError as err:
@@ -193,6 +202,10 @@ class Tensor:
         path = self.shard_path(name)
         if not path.is_file() or sha256_of(path) != self._entries[name].sha256:
             raise TensorFormatError(f"{path} is missing or not as it was written; ingest the tracks again")
+
+
+def _open_tensor(path: Path, scratch: Path | None) -> Tensor:
+    return Tensor(path, scratch=scratch)
 
 
 def shard_path(tensor: Path, name: str) -> Path:

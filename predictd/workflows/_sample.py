@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +18,14 @@ class SamplePlan:
     Attributes
     ----------
     tensor
-        Directory of the tensor.
+        Whose bins they are.
     seed
         Of the draw.
     per_shard
         Number of bins from each shard, in shard order.
     """
 
-    tensor: Path
+    tensor: Tensor
     seed: int
     per_shard: tuple[int, ...]
 
@@ -43,7 +42,7 @@ def plan_sample(tensor: Tensor, n_bins: int, seed: int) -> SamplePlan:
     counts = np.floor(shares).astype(int)
     rest = np.argsort(-(shares - counts), kind="stable")[: n_bins - int(counts.sum())]
     counts[rest] += 1
-    return SamplePlan(tensor.path, seed, tuple(counts.tolist()))
+    return SamplePlan(tensor, seed, tuple(counts.tolist()))
 
 
 def read_sample(
@@ -53,7 +52,7 @@ def read_sample(
 
     Shares are consecutive in shard order, so that a worker opens few shards.
     """
-    tensor = Tensor(plan.tensor)
+    tensor = plan.tensor
     columns = tensor.columns(experiments)
     first, stop = (plan.n_bins * (worker + i) // n_workers for i in (0, 1))
     pieces = []

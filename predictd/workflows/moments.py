@@ -55,7 +55,7 @@ def compute_moments(tensor: Tensor, engine: Engine) -> npt.NDArray[np.float64]:
             f"('predictd info {tensor.path}' lists their coverage)"
         )
     sizes = [entry.n_bins for entry in tensor.manifest.shards]
-    return engine.reduce(_shard_moments, tensor.shard_names, tensor.path, label="moments", sizes=sizes)
+    return engine.reduce(_shard_moments, tensor.shard_names, tensor, label="moments", sizes=sizes)
 
 
 def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> Path:
@@ -117,8 +117,7 @@ def _header(tensor: Tensor) -> dict[str, object]:
     return {"tensor": tensor.manifest.checksum, "experiments": [str(e) for e in tensor.experiments]}
 
 
-def _shard_moments(name: str, path: Path) -> npt.NDArray[np.float64]:
-    tensor = Tensor(path)
+def _shard_moments(name: str, tensor: Tensor) -> npt.NDArray[np.float64]:
     with tensor.open_shard(name) as shard:
         with np.errstate(invalid="ignore"):
             shift = np.nan_to_num(shard.summary[:, 1] / shard.summary[:, 0]).astype(np.float32)

@@ -83,6 +83,7 @@ def train(
     folds: Path | None = None,
     fold_name: str | None = None,
     moments_path: Path | None = None,
+    scratch: Path | None = None,
 ) -> TrainReport:
     """Fit a model and write it.
 
@@ -101,6 +102,8 @@ def train(
         A fold to train; without them a seeded eighth of the experiments validates, then all are refitted.
     moments_path
         Moments file of als and em; None: beside the tensor.
+    scratch
+        Directory of each node for copies of shards; None: they are read where they stand.
 
     Raises
     ------
@@ -109,7 +112,7 @@ def train(
     Interrupted
         If a stop was asked for; the same command goes on.
     """
-    tensor = Tensor(tensor_path)
+    tensor = Tensor(tensor_path, scratch=scratch)
     require_complete(tensor)
     fold = choose_fold(tensor, folds, fold_name, seed)
     if not fold.valid:
