@@ -253,5 +253,50 @@ def run_under_fire(folder: Path) -> None:
             done.set()
 
 
+def run_mpi_map(folder: Path) -> None:
+    """`run_map` under mpiexec: its other ranks serve the first."""
+    from predictd.engine.mpi import MpiEngine, join
+
+    tell_of_signals(folder)
+    try:
+        with interrupt.catching():
+            join()
+            MpiEngine(1).map(leave_mark, list(range(5)), folder)
+    except Interrupted as err:
+        print(err)
+        sys.exit(err.exit_code)
+
+
+def run_mpi_kill(folder: Path) -> None:
+    """A predictd command under mpiexec of which rank 1 dies when it begins its second task of some name."""
+    import predictd.engine.base
+    import predictd.engine.mpi.engine
+    from predictd.cli import main
+
+    victim = sys.argv[3]
+    real = predictd.engine.base.run_task
+    begun = 0
+
+    def run_or_die(task: Callable[[Any, Any], Any], key: Any, shared: Any) -> Any:
+        nonlocal begun
+        begun += task.__name__ == victim
+        if begun == 2:
+            (folder / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(task, key, shared)
+
+    if os.environ["PMI_RANK"] == "1":
+        predictd.engine.base.run_task = run_or_die
+        predictd.engine.mpi.engine.run_task = run_or_die
+    sys.argv = ["predictd", *sys.argv[4:]]
+    main()
+
+
 if __name__ == "__main__":
-    {"map": run_map, "spmd": run_spmd, "fire": run_under_fire}[sys.argv[1]](Path(sys.argv[2]))
+    {
+        "map": run_map,
+        "spmd": run_spmd,
+        "fire": run_under_fire,
+        "mpi-map": run_mpi_map,
+        "mpi-kill": run_mpi_kill,
+    }[sys.argv[1]](Path(sys.argv[2]))

@@ -9,6 +9,9 @@ import pytest
 
 from predictd.engine.mpi import join
 
+# Orders name tasks of the tests, whose folder is not on the path by itself.
+sys.path.append(str(Path(__file__).parent))
+
 if __name__ == "__main__":
     join()
     # The tests of every engine, here on the world that has been joined.

@@ -1,0 +1,353 @@
+"""The MPI engine under a real launcher: the same numbers, and what happens when something goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run_predictd
+
+sys.path.append(str(Path(__file__).parent))
+import engine_tasks as tasks
+
+MPIEXEC = Path(sys.executable).with_name("mpiexec")
+pytestmark = pytest.mark.skipif(
+    find_spec("mpi4py") is None or not MPIEXEC.exists(),
+    reason="mpi4py and mpich are not installed with this Python",
+)
+TESTS = Path(__file__).parent
+ENVIRONMENT = {**os.environ, "PYTHONSAFEPATH": "1"}
+PREDICTD = (sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-m", "predictd")
+
+
+def mpiexec(ranks: int, *command: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(MPIEXEC), "-n", str(ranks), *map(str, command)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=ENVIRONMENT | variables,
+        check=False,
+    )
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a job as a process group of its own, which is ended with the test."""
+    started = []
+
+    def start(ranks: int, *command: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [str(MPIEXEC), "-n", str(ranks), *map(str, command)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            start_new_session=True,
+            env=ENVIRONMENT,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def same_files(one: Path, other: Path) -> list[str]:
+    """Names of files below two directories, which have the same bytes but for run.json."""
+    names = [
+        sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+        for root in (one, other)
+    ]
+    assert names[0] == names[1]
+    for name in names[0]:
+        if Path(name).name != "run.json":
+            assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    return names[0]
+
+
+# -- every engine's behaviour ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_the_engine_does_what_every_engine_must(ranks, tmp_path):
+    report = tmp_path / "report.xml"
+    options = ("-q", "-p", "no:cacheprovider", f"--junitxml={report}", f"--basetemp={tmp_path / 'own'}")
+    done = mpiexec(ranks, sys.executable, TESTS / "mpi_job.py", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout and "skipped" not in done.stdout
+    assert report.read_text().count("[mpi-of-2]") >= 15
+
+
+# -- the same numbers ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, tensor_path) -> Path:
+    """What the local engine makes: a tensor's cross-validation and imputed tracks."""
+    root = tmp_path_factory.mktemp("whole")
+    shutil.copytree(tensor_path, root / "T")
+    (root / "T" / "moments.h5").unlink(missing_ok=True)
+    done = run_predictd("cv", "T", "-o", "cv", "--rank", 2, "--workers", 2, cwd=root)
+    assert done.returncode == 0, done.stderr
+    done = run_predictd("impute", "cv", "T", "-o", "tracks", "--workers", 2, cwd=root)
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.mark.parametrize(("ranks", "workers"), [(1, 1), (2, 1), (2, 2), (3, 1), (4, 1)])
+def test_all_files_have_the_same_bits(ranks, workers, whole, tensor_path, tmp_path):
+    shutil.copytree(tensor_path, tmp_path / "T")
+    (tmp_path / "T" / "moments.h5").unlink(missing_ok=True)
+    engine = ("--engine", "mpi", "--workers", workers)
+    done = mpiexec(ranks, *PREDICTD, "cv", "T", "-o", "cv", "--rank", 2, *engine, cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert done.stdout.count("models; all measures in") == 1
+    done = mpiexec(ranks, *PREDICTD, "impute", "cv", "T", "-o", "tracks", *engine, cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    for name in ("T", "cv", "tracks"):
+        assert len(same_files(whole / name, tmp_path / name)) > 3
+    run = json.loads((tmp_path / "cv" / "run.json").read_text())
+    assert (run["engine"], run["ranks"], run["workers"]) == ("mpi", ranks, ranks * workers)
+    moments = next(stage for stage in run["stages"] if stage["name"] == "moments")
+    # At least one sum from each rank but the first; a few where ranks are no power of two.
+    n = len(run["train"]) + 1
+    assert (ranks - 1) * n * n * 8 <= moments["bytes_exchanged"] <= 4 * (ranks - 1) * n * n * 8
+
+
+SGD = """[train.sgd]
+updates_per_round = 500
+max_rounds = 30
+min_bins = 1000
+"""
+
+
+@pytest.mark.parametrize(("ranks", "workers"), [(2, 1), (4, 1), (2, 2)])
+def test_sgd_has_the_same_bits_for_as_many_workers(ranks, workers, tensor_path, tmp_path):
+    (tmp_path / "sgd.toml").write_text(SGD)
+    fit = ("--solver", "sgd", "--rank", 2, "--lambda", 0.1, "--config", "sgd.toml")
+    local = run_predictd("train", tensor_path, "-o", "a.h5", *fit, "--workers", ranks * workers, cwd=tmp_path)
+    assert local.returncode == 0, local.stderr
+    # Under a launcher the engine is chosen by itself.
+    done = mpiexec(
+        ranks, *PREDICTD, "train", tensor_path, "-o", "b.h5", *fit, "--workers", workers, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.replace("b.h5", "a.h5") == local.stdout
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert json.loads((tmp_path / "b.h5.run.json").read_text())["ranks"] == ranks
+
+
+# -- the command line under a launcher -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_commands_and_errors_are_told_once(ranks, tensor_path, tmp_path):
+    done = mpiexec(ranks, *PREDICTD, "info", tensor_path, cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout == run_predictd("info", tensor_path, cwd=tmp_path).stdout
+    done = mpiexec(ranks, *PREDICTD, "info", "nowhere", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("nowhere") == 1 and done.stderr.startswith("predictd: error: ")
+    done = mpiexec(ranks, *PREDICTD, "train", "--nonsense", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("nonsense") == 1
+
+
+def test_an_error_on_another_rank_ends_all_with_its_message(own_tensor, tmp_path):
+    # Of several shards on two ranks the last is the other rank's.
+    gone = sorted((own_tensor / "shards").glob("*.h5"))[-1]
+    gone.unlink()
+    done = mpiexec(2, *PREDICTD, "train", own_tensor, "-o", "m.h5", "--rank", 2, cwd=tmp_path)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr == f"predictd: error: {gone} is missing; ingest the tracks again\n"
+    assert not (tmp_path / "m.h5").exists() and not (own_tensor / "moments.h5").exists()
+    # The same in the midst of a program, where the others wait for the one that fails.
+    fit = ("--solver", "sgd", "--rank", 2, "--lambda", 0.1)
+    done = mpiexec(3, *PREDICTD, "train", own_tensor, "-o", "m.h5", *fit, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == f"predictd: error: {gone} is missing; ingest the tracks again\n"
+
+
+def test_worlds_of_one_are_noticed(tensor_path, tmp_path):
+    """As srun with the wrong --mpi starts them: several tasks, each in a world of its own."""
+    announced = {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"}
+    done = subprocess.run(
+        [*PREDICTD, "info", str(tensor_path)],
+        cwd=tmp_path,
+        env=ENVIRONMENT | announced,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1 and not done.stdout
+    (line,) = done.stderr.splitlines()
+    assert "2 tasks were started (SLURM_STEP_NUM_TASKS), but MPI sees 1" in line and "--mpi=pmi2" in line
+    # Of the two one tells.
+    announced["SLURM_PROCID"] = "1"
+    done = subprocess.run(
+        [*PREDICTD, "info", str(tensor_path)],
+        cwd=tmp_path,
+        env=ENVIRONMENT | announced,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+
+
+def test_tasks_that_were_not_started_are_noticed(tensor_path, tmp_path):
+    done = subprocess.run(
+        [*PREDICTD, "cv", str(tensor_path), "-o", "cv", "--engine", "mpi"],
+        cwd=tmp_path,
+        env=ENVIRONMENT | {"SLURM_NTASKS": "4"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "the job has 4 tasks, but only this one was started: start predictd with srun" in done.stderr
+
+
+def test_the_local_engine_under_a_launcher_says_who_is_idle(tensor_path, tmp_path):
+    command = ("info", tensor_path, "--verify", "--engine", "local")
+    done = mpiexec(2, *PREDICTD, *command, cwd=tmp_path)
+    assert done.returncode == 0
+    assert (
+        done.stderr == "predictd: warning: --engine local: one of the 2 processes that were started works\n"
+    )
+
+
+def test_without_mpi4py_the_extra_is_named(tensor_path, tmp_path):
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "mpi4py.py").write_text("raise ImportError(\"No module named 'mpi4py'\")\n")
+    done = subprocess.run(
+        [*PREDICTD, "info", str(tensor_path), "--verify", "--engine", "mpi"],
+        cwd=tmp_path,
+        env=ENVIRONMENT | {"PYTHONPATH": str(hidden)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "predictd: error: the mpi engine needs mpi4py (No module named 'mpi4py'): pip install 'predictd[mpi]'\n"
+    )
+
+
+# -- signals and kills -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_signal_lets_tasks_finish_and_ends_with_75(number, start, tmp_path):
+    process = start(2, sys.executable, TESTS / "engine_tasks.py", "mpi-map", tmp_path)
+    marks = [tmp_path / f"begun-{key}" for key in (0, 1)]
+    tasks.wait_until(lambda: all(mark.exists() for mark in marks), "a task on each rank")
+    os.kill(process.pid, number)
+    tasks.wait_until((tmp_path / "asked").exists, "the signal to be noted")
+    (tmp_path / "go").touch()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert out == f"stopped by {number.name}; run the same command again to go on from here\n" and not err
+    assert len(list(tmp_path.glob("done-*"))) == 2 and not (tmp_path / "begun-2").exists()
+    process = start(2, sys.executable, TESTS / "engine_tasks.py", "mpi-map", tmp_path)
+    assert process.wait(timeout=60) == 0
+    assert len(list(tmp_path.glob("done-*"))) == 5
+
+
+def test_a_signal_to_one_rank_alone_stops_all(start, tmp_path):
+    process = start(3, sys.executable, TESTS / "engine_tasks.py", "mpi-map", tmp_path)
+    marks = [tmp_path / f"begun-{key}" for key in (0, 1, 2)]
+    tasks.wait_until(lambda: all(mark.exists() and mark.read_text() for mark in marks), "a task on each rank")
+    os.kill(int(marks[1].read_text()), signal.SIGUSR1)
+    (tmp_path / "go").touch()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert out == "stopped by SIGUSR1; run the same command again to go on from here\n"
+
+
+def listening(folder: Path, argument: str) -> int:
+    """How many Python processes with this argument work in a folder and have a handler for SIGUSR1."""
+    count = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").readlink() != folder:
+                continue
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            caught = (process / "status").read_text().partition("SigCgt:")[2].split()[0]
+            python = words[0] == sys.executable.encode() and argument.encode() in words
+            count += python and bool(int(caught, 16) >> (signal.SIGUSR1 - 1) & 1)
+    return count
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_an_interrupted_descent_goes_on_as_if_nothing_had_been(ranks, start, tensor_path, tmp_path):
+    (tmp_path / "sgd.toml").write_text(SGD.replace("max_rounds = 30", "max_rounds = 3000"))
+    fit = ("--solver", "sgd", "--rank", 2, "--lambda", 0.1, "--config", "sgd.toml", "--workers", 1)
+    command = (*PREDICTD, "train", tensor_path, *fit, "-o")
+    undisturbed = start(ranks, *command, "whole.h5")
+    job = tmp_path / "m.h5.checkpoint" / ".partial" / "job.json"
+    times = 0
+
+    def run() -> tuple[int, str]:
+        """Begin or go on; twice a signal comes when the descent has begun."""
+        process = start(ranks, *command, "m.h5")
+        tasks.wait_until(lambda: listening(tmp_path, "m.h5") == ranks, "the ranks to start")
+        tasks.wait_until(lambda: job.exists() or process.poll() is not None, "the descent to begin")
+        if times < 2:
+            os.kill(process.pid, signal.SIGUSR1)
+        err = process.communicate(timeout=100)[1]
+        return process.returncode, err
+
+    while (ended := run())[0] != 0:
+        times += 1
+        assert ended[0] == 75, ended
+        assert not (tmp_path / "m.h5").exists()
+        saved = json.loads((tmp_path / "m.h5.checkpoint" / "latest.json").read_text())["name"]
+        assert len(list((tmp_path / "m.h5.checkpoint" / f"state-{saved}").iterdir())) == ranks
+        if times == 1:
+            other = mpiexec(ranks + 1, *command, "m.h5", cwd=tmp_path)
+            assert other.returncode == 1
+            assert f"workers: {ranks}, now {ranks + 1}" in other.stderr
+    assert times >= 1
+    assert undisturbed.wait(timeout=100) == 0
+    assert (tmp_path / "m.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+@pytest.mark.parametrize("stage", ["_shard_moments", "_train_fold", "score", "_impute_part"])
+def test_a_killed_rank_ends_the_job_and_the_same_command_goes_on(stage, whole, start, tmp_path):
+    """Rank 1 is killed in the midst of a stage; what stood then is used, and nothing half-written counts."""
+    shutil.copytree(whole / "T", tmp_path / "T")
+    if stage == "_shard_moments":
+        (tmp_path / "T" / "moments.h5").unlink()
+    command: tuple[object, ...] = ("cv", "T", "-o", "cv", "--rank", 2, "--workers", 1)
+    result = "cv"
+    if stage == "_impute_part":
+        shutil.copytree(whole / "cv", tmp_path / "cv")
+        command, result = ("impute", "cv", "T", "-o", "tracks", "--workers", 1), "tracks"
+    process = start(2, sys.executable, TESTS / "engine_tasks.py", "mpi-kill", tmp_path, stage, *command)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode not in (0, 1, 75), err
+    assert (tmp_path / "killed").exists()
+    for declares in ("metrics.tsv", "tracks.tsv"):
+        assert not (tmp_path / result / declares).exists()
+    done = mpiexec(2, *PREDICTD, *command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    same_files(whole / result, tmp_path / result)
