@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
 from predictd.errors import OutputError
@@ -122,7 +126,7 @@ def test_unwritable_places(tmp_path):
 
 
 def test_a_killed_begin_is_begun_again(tmp_path, monkeypatch):
-    def killed(path, value):
+    def killed(path, value, **options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -132,3 +136,106 @@ def test_a_killed_begin_is_begun_again(tmp_path, monkeypatch):
     job = Job(tmp_path, DESCRIPTION)
     job.begin()
     assert (job.resumed, job.begun) == (False, True)
+
+
+# Many processes at once
+
+
+@pytest.mark.parametrize("before", ["nothing", "rests of no job", "a job that is given up"])
+def test_of_many_that_begin_at_once_one_starts_and_nothing_of_any_is_lost(before, tmp_path):
+    n = 8
+
+    def begin(output: Path, number: int, together: threading.Barrier) -> bool:
+        job = Job(output, DESCRIPTION)
+        together.wait()
+        job.begin(nothing_made=before.endswith("given up"))
+        assert job.begun
+        (job.scratch / f"piece-{number}").touch()
+        return job.resumed
+
+    with ThreadPoolExecutor(n) as pool:
+        for turn in range(30):
+            output = tmp_path / str(turn)
+            left = Job(output, DESCRIPTION | {"command": "y"})
+            if before.startswith("rests"):
+                left.scratch.mkdir(parents=True)
+            elif before.endswith("given up"):
+                left.begin()
+            if left.scratch.exists():
+                (left.scratch / "folder").mkdir()
+                (left.scratch / "folder" / "piece").touch()
+                (left.scratch / "piece-0").touch()
+            together = threading.Barrier(n)
+            resumed = list(pool.map(lambda i: begin(output, i, together), range(n)))  # noqa: B023
+            assert sorted(resumed) == [False] + [True] * (n - 1)
+            assert names(output) == [".partial"]
+            assert names(left.scratch) == ["job.json", *(f"piece-{i}" for i in range(n))]
+
+
+def test_of_two_jobs_that_begin_at_once_one_is_refused(tmp_path):
+    jobs = [Job(tmp_path, DESCRIPTION | {"command": name}) for name in "xy"]
+
+    def begin(job: Job) -> bool:
+        try:
+            job.begin(nothing_made=True)
+        except OutputError:
+            return False
+        return True
+
+    together = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        began = list(pool.map(lambda job: (together.wait(), begin(job))[1], jobs))
+    assert any(began)
+    # Who came when the other one had begun, with nothing made yet, may have given that up.
+    assert sum(job.begun for job in jobs) == 1
+    assert names(tmp_path) == [".partial"]
+
+
+# Parts
+
+
+def test_parts_stand_with_their_files(tmp_path):
+    job = Job(tmp_path, DESCRIPTION)
+    job.begin()
+    for index in (3, 0):
+        (tmp_path / f"file-{index}").touch()
+        job.keep_part(index, {"number": index}, [tmp_path / f"file-{index}"])
+    assert [job.part(i) is not None for i in range(4)] == [True, False, False, True]
+    assert job.part(3) == {"number": 3, "files": ["file-3"]}
+    # To another job they are nothing.
+    assert Job(tmp_path, DESCRIPTION | {"new": 1}).part(3) is None
+    (tmp_path / "file-3").unlink()
+    assert job.part(3) is None
+
+
+@pytest.mark.parametrize("content", ["", '{"job"', "[]", "{}", '{"job": "other", "content": {}}', "\xff"])
+def test_a_damaged_part_is_none(tmp_path, content):
+    job = Job(tmp_path, DESCRIPTION)
+    job.begin()
+    job.keep_part(0, {}, [])
+    (path,) = (job.scratch / "parts").iterdir()
+    path.write_bytes(content.encode("latin1"))
+    assert job.part(0) is None
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        ([0, 2, 4, 5, 6, 7], "parts 1,3 of 8 are missing in {}; run 'predictd x … --part 1' and so on, then"),
+        ([3], "parts 0-2,4-7 of 8 are missing"),
+        ([], "parts 0-7 of 8 are missing"),
+        (
+            [0, 1, 2, 3, 4, 5, 6],
+            "part 7 of 8 is missing in {}; run 'predictd x … --part 7', then --finish again",
+        ),
+    ],
+)
+def test_missing_parts_are_named(tmp_path, made, told):
+    job = Job(tmp_path, DESCRIPTION)
+    for index in made:
+        job.keep_part(index, {}, [])
+    with refused(OutputError, told.format(tmp_path)):
+        job.whole_parts(8)
+    for index in range(8):
+        job.keep_part(index, {"number": index}, [])
+    assert [part["number"] for part in job.whole_parts(8)] == list(range(8))

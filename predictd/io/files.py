@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,11 +17,18 @@ from predictd.errors import OutputError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, many_writers: bool = False) -> Iterator[Path]:
     """Yield a temporary name beside `path` that is renamed onto it when the block ends well.
 
     Whoever looks at `path` sees the old file or the whole new one. The temporary name is the same every time,
     so that what a killed process leaves is overwritten by the next try.
+
+    Parameters
+    ----------
+    path
+        The file.
+    many_writers
+        Several processes, perhaps on several machines, may write the file at once: each takes a name of its own.
 
     Raises
     ------
@@ -28,6 +36,8 @@ def replacing(path: Path) -> Iterator[Path]:
         If the file cannot be written or renamed.
     """
     partial = path.with_name(f".{path.name}{PARTIAL}")
+    if many_writers:
+        partial = unique_name(partial)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -41,6 +51,11 @@ def replacing(path: Path) -> Iterator[Path]:
         if isinstance(err, OSError):
             raise cannot_write(path, err) from err
         raise
+
+
+def unique_name(path: Path) -> Path:
+    """A name beside `path` that no other process on any machine takes."""
+    return path.with_name(f"{path.name}-{uuid.uuid4().hex}")
 
 
 def cannot_write(path: Path, err: OSError) -> OutputError:
@@ -73,15 +88,16 @@ def exists(path: Path) -> bool:
         return False
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace `path` by `text` in UTF-8."""
-    with replacing(path) as partial:
+def write_text(path: Path, text: str, *, many_writers: bool = False) -> None:
+    """Replace `path` by `text` in UTF-8; see `replacing`."""
+    with replacing(path, many_writers=many_writers) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Replace `path` by indented JSON with sorted keys."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, *, many_writers: bool = False) -> None:
+    """Replace `path` by indented JSON with sorted keys; see `replacing`."""
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    write_text(path, text, many_writers=many_writers)
 
 
 def sha256_of(path: Path) -> str:

@@ -75,15 +75,15 @@ class _Sink:
 
 
 @contextmanager
-def creating(path: Path, *, format: str, version: int) -> Iterator[h5py.File]:
-    """Yield a new HDF5 file that takes its name when the block ends well.
+def creating(path: Path, *, format: str, version: int, many_writers: bool = False) -> Iterator[h5py.File]:
+    """Yield a new HDF5 file that takes its name when the block ends well; see `replacing`.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    with replacing(path) as partial:
+    with replacing(path, many_writers=many_writers) as partial:
         sink = _Sink(partial)
         try:
             with h5py.File(sink, "w", libver="v110") as file:
@@ -109,10 +109,18 @@ def check_format(file: h5py.File, *, format: str, version: int) -> None:
         raise ForeignFileError(f"it has version {found}, this predictd reads version {version}")
 
 
-def write_arrays(path: Path, *, format: str, version: int, header: dict[str, Any], arrays: Arrays) -> None:
-    """Write a file, whole or not at all; the same content gives the same bytes."""
+def write_arrays(
+    path: Path,
+    *,
+    format: str,
+    version: int,
+    header: dict[str, Any],
+    arrays: Arrays,
+    many_writers: bool = False,
+) -> None:
+    """Write a file, whole or not at all; the same content gives the same bytes. See `replacing` for `many_writers`."""
     text = json.dumps(header, sort_keys=True)
-    with creating(path, format=format, version=version) as file:
+    with creating(path, format=format, version=version, many_writers=many_writers) as file:
         file.attrs["crc32"] = _checksum(text, arrays)
         file.create_dataset("header", data=text, dtype=h5py.string_dtype())
         for name, array in sorted(arrays.items()):

@@ -1,20 +1,33 @@
 """Outputs of many parts: begun once, resumed as often as needed, whole only at the end.
 
 While the parts are made, `.partial/job.json` inside the output tells what is being made from what. The same command
-finds its finished parts there; another command is refused rather than mixed in.
+finds its finished parts there; another command is refused rather than mixed in. Many processes on many machines may
+make parts of one output at once: all they share is the directory, and nothing relies on locks.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from predictd.constants import PARTIAL
 from predictd.errors import OutputError
-from predictd.io.files import cannot_write, make_directory, remove_tree, write_json
+from predictd.io.files import (
+    cannot_write,
+    make_directory,
+    remove_tree,
+    sha256_of_json,
+    unique_name,
+    write_json,
+)
 
 _JOB = "job.json"
+_PARTS = "parts"
 
 
 class Job:
@@ -37,6 +50,8 @@ class Job:
     def begin(self, *, nothing_made: bool = False) -> None:
         """Start the job, or go on with it where it was left.
 
+        Of several processes that begin the same job at once one starts it, and the others go on with it.
+
         Parameters
         ----------
         nothing_made
@@ -50,25 +65,74 @@ class Job:
         """
         make_directory(self.output)
         begun = read_job(self.output)
-        if begun != self._description and nothing_made:
-            begun = None
+        given_up = nothing_made and begun != self._description
+        self.resumed = not ((begun is None or given_up) and self._start(begun))
+        if self.resumed:
+            self.refuse_another()
+
+    def refuse_another(self) -> None:
+        """Raise OutputError if the directory holds another unfinished job."""
+        begun = read_job(self.output)
         if begun is not None and begun != self._description:
             difference = first_difference(begun, self._description)
             raise OutputError(
                 f"{self.output} holds an unfinished job that was begun otherwise ({difference}); "
                 "finish it with its own command, or remove the directory"
             )
-        self.resumed = begun is not None
-        if begun is None:
-            # What stands there without a job is of nobody knows what.
-            remove_tree(self.scratch)
-            make_directory(self.scratch)
-            write_json(self.scratch / _JOB, self._description)
 
     @property
     def begun(self) -> bool:
         """Whether this very job has been begun and not finished."""
         return read_job(self.output) == self._description
+
+    def keep(self, name: str, content: Any) -> None:
+        """Keep plain JSON values of this job until it is finished."""
+        value = {"job": sha256_of_json(self._description), "content": content}
+        write_json(self._kept_path(name), value, many_writers=True)
+
+    def kept(self, name: str) -> Any:
+        """What `keep` kept under this name; None where that is nothing, damaged, or another job's."""
+        try:
+            value = json.loads(self._kept_path(name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        if not isinstance(value, dict) or value.get("job") != sha256_of_json(self._description):
+            return None
+        return value.get("content")
+
+    def keep_part(self, index: int, content: dict[str, Any], files: Sequence[Path]) -> None:
+        """Declare a part whole: what is to be known of it, and its files below the output."""
+        names = [str(path.relative_to(self.output)) for path in files]
+        self.keep(f"{_PARTS}/{index}", {**content, "files": names})
+
+    def part(self, index: int) -> dict[str, Any] | None:
+        """What is known of a part; None where it is not whole, or some of its files have gone."""
+        content: dict[str, Any] | None = self.kept(f"{_PARTS}/{index}")
+        if content is None or not all((self.output / name).exists() for name in content["files"]):
+            return None
+        return content
+
+    def whole_parts(self, n_parts: int) -> list[dict[str, Any]]:
+        """What is known of all parts.
+
+        Raises
+        ------
+        OutputError
+            If parts are missing; it names them.
+        """
+        parts = [self.part(index) for index in range(n_parts)]
+        missing = [index for index, part in enumerate(parts) if part is None]
+        if missing:
+            what = (
+                f"part {missing[0]} of {n_parts} is"
+                if len(missing) == 1
+                else f"parts {_ranges(missing)} of {n_parts} are"
+            )
+            raise OutputError(
+                f"{what} missing in {self.output}; run 'predictd {self._description['command']} … --part {missing[0]}'"
+                f"{' and so on' if len(missing) > 1 else ''}, then --finish again"
+            )
+        return [part for part in parts if part is not None]
 
     def finish(self) -> None:
         """Remove the traces of the making; call it after the file that declares the output whole."""
@@ -78,19 +142,89 @@ class Job:
             raise cannot_write(self.scratch, err) from err
         remove_tree(self.scratch)
 
+    def _kept_path(self, name: str) -> Path:
+        return self.scratch / f"{name}.json"
+
+    def _start(self, given_up: dict[str, Any] | None) -> bool:
+        """Put a fresh `.partial` in the place of what stands there without a job or with the one that is given up.
+
+        It is made under another name and renamed, which fails where something stands: of all that try, one succeeds.
+        Returns False where a job has come to stand there meanwhile.
+        """
+        own = unique_name(self.scratch)
+        try:
+            write_json(own / _JOB, self._description)
+            while True:
+                try:
+                    own.rename(self.scratch)
+                    return True
+                except OSError as err:
+                    if err.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise cannot_write(self.scratch, err) from err
+                found = read_job(self.output)
+                if found is not None and found != given_up:
+                    return False
+                self._clear(given_up)
+        finally:
+            remove_tree(own)
+
+    def _clear(self, given_up: dict[str, Any] | None) -> None:
+        """Empty a `.partial` that is of no job or of the one that is given up.
+
+        Through a handle on the directory itself, since another process may have renamed its own to that place since we
+        looked, or may do so any moment.
+        """
+        try:
+            with ExitStack() as undo:
+                handle = os.open(self.scratch, os.O_RDONLY | os.O_DIRECTORY)
+                undo.callback(os.close, handle)
+                found = _read_description(self.scratch / _JOB, handle)
+                if found is not None and found != given_up:
+                    return
+                for _, folders, files, place in os.fwalk(topdown=False, dir_fd=handle):
+                    for name in files:
+                        os.unlink(name, dir_fd=place)
+                    for name in folders:
+                        os.rmdir(name, dir_fd=place)
+        except FileNotFoundError:
+            # Another process is at the same.
+            pass
+        except OSError as err:
+            raise cannot_write(self.scratch, err) from err
+
 
 def read_job(output: Path) -> dict[str, Any] | None:
     """Description of the unfinished job in a directory; None where there is none."""
-    path = output / PARTIAL / _JOB
+    return _read_description(output / PARTIAL / _JOB)
+
+
+def _read_description(path: Path, folder: int | None = None) -> dict[str, Any] | None:
+    """Description in a file; with `folder`, a handle, in the file of its name there."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name if folder is None else path.name, flags, dir_fd=folder)
+
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8", opener=opener) as file:
+            value = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as err:
         raise OutputError(f"cannot read {path}: {err.strerror}; see that you may read it") from err
     except ValueError as err:
-        raise OutputError(f"{path} is damaged; remove {output} and run the command again") from err
+        raise OutputError(f"{path} is damaged; remove {path.parents[1]} and run the command again") from err
     return value if isinstance(value, dict) else {}
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers as a job array takes them: 1,3-5."""
+    stretches: list[list[int]] = []
+    for number in numbers:
+        if stretches and number == stretches[-1][1] + 1:
+            stretches[-1][1] = number
+        else:
+            stretches.append([number, number])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in stretches)
 
 
 def first_difference(before: Any, after: Any, where: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,11 +77,10 @@ def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> 
     target = path or tensor.path / MOMENTS
     header = _header(tensor)
     try:
-        if read_arrays(target, format=MOMENTS_FORMAT, version=MOMENTS_VERSION)[0] == header:
+        if _stands(target, header):
             return target
-        log.info("%s is of another tensor: made again", target)
-    except FileNotFoundError:
-        pass
+        if target.is_file():
+            log.info("%s is of another tensor: made again", target)
     except ForeignFileError as err:
         if path is not None:
             # What somebody named may be anything of theirs: it is not overwritten.
@@ -89,8 +89,19 @@ def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> 
             ) from err
         log.warning("%s is made again: %s", target, err)
     s = compute_moments(tensor, engine)
+    with suppress(ForeignFileError):
+        if _stands(target, header):
+            # Another process was quicker, and may be reading: some file systems take a replaced file from its readers.
+            return target
     try:
-        write_arrays(target, format=MOMENTS_FORMAT, version=MOMENTS_VERSION, header=header, arrays={"S": s})
+        write_arrays(
+            target,
+            format=MOMENTS_FORMAT,
+            version=MOMENTS_VERSION,
+            header=header,
+            arrays={"S": s},
+            many_writers=True,
+        )
     except OutputError as err:
         raise OutputError(f"{err} (--moments PATH keeps the moments elsewhere)") from err
     return target
@@ -111,6 +122,14 @@ def read_moments(path: Path) -> TensorMoments:
         raise OutputError(
             f"{path} cannot be read as moments ({err}); remove it and run the command again"
         ) from err
+
+
+def _stands(path: Path, header: dict[str, object]) -> bool:
+    """Whether moments with this header are there; raises ForeignFileError for what is no moments file."""
+    try:
+        return read_arrays(path, format=MOMENTS_FORMAT, version=MOMENTS_VERSION)[0] == header
+    except FileNotFoundError:
+        return False
 
 
 def _header(tensor: Tensor) -> dict[str, object]:
