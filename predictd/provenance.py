@@ -10,7 +10,7 @@ import resource
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
@@ -56,6 +56,7 @@ class RunRecord:
     train: list[str] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
     stages: list[Stage] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
     _usage: Usage | None = field(default=None, repr=False)
 
     @classmethod
@@ -85,6 +86,16 @@ class RunRecord:
             stage.bytes_exchanged = self._usage.bytes_sent - sent
             stage.peak_memory_bytes = max(stage.peak_memory_bytes, self._usage.peak_memory_bytes)
         self.stages.append(stage)
+
+    def run_of(self, parts: Sequence[int]) -> dict[str, Any]:
+        """What is to be known of the making of parts, which other processes may finish: an entry of `runs`."""
+        return {
+            "parts": list(parts),
+            "engine": self.engine,
+            "workers": self.workers,
+            "ranks": self.ranks,
+            "stages": [asdict(stage) for stage in self.stages],
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON."""

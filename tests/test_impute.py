@@ -424,7 +424,7 @@ def test_finished_tracks_are_not_taken_for_another_models(model_path, tensor_pat
     other = write(tmp_path / "other.h5", replace(model, mu=model.mu + 1), **file.info)
     for path in (other, model_path):
         with pytest.raises(
-            OutputError, match=r"out holds tracks.tsv already; remove the directory, or name another$"
+            OutputError, match=r"out holds tracks.tsv already: it is finished, .*; remove it, or name another"
         ):
             impute(path, tensor_path, out, engine, record())
     (out / "tracks.tsv").unlink()

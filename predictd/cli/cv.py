@@ -10,7 +10,9 @@ from predictd.cli.options import (
     OUTPUT_DIRECTORY,
     PATH,
     TENSOR,
+    Steps,
     fitting,
+    in_parts,
     make_engine,
     make_record,
     on_engine,
@@ -27,6 +29,7 @@ from predictd.config import Config
 @click.option("--promoters", type=PATH, help="BED file for MSEprom.")
 @click.option("--genes", type=PATH, help="BED file for MSEgene.")
 @click.option("--enhancers", type=PATH, help="BED file for MSEenh.")
+@in_parts
 @on_engine
 def command(
     tensor: Path,
@@ -37,6 +40,7 @@ def command(
     promoters: Path | None,
     genes: Path | None,
     enhancers: Path | None,
+    steps: Steps,
     engine_name: str | None,
     workers: int | None,
 ) -> None:
@@ -46,23 +50,24 @@ def command(
     their test fold, and all others by all models.
     """
     from predictd.workflows._score import Regions
-    from predictd.workflows.crossval import crossval
+    from predictd.workflows.crossval import Crossval
 
     with make_engine(engine_name, workers) as engine:
-        record = make_record(
-            engine, settings.train.model_dump(mode="json", by_alias=True), seed=settings.seed
-        )
-        report = crossval(
+        plan = Crossval(
             tensor,
             output,
             settings.train,
-            engine,
-            record,
             seed=settings.seed,
             folds_path=folds,
             moments_path=moments,
             regions=Regions(promoters, genes, enhancers),
         )
+        record = make_record(
+            engine, settings.train.model_dump(mode="json", by_alias=True), seed=settings.seed
+        )
+        report = steps.take(plan, engine, record)
+    if report is None:
+        return
     for test, why in report.choices.items():
         click.echo(f"test fold {test}: {why}")
     click.echo(f"\n{measures_table(report.rows)}")

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import click
 
-from predictd.cli.options import OUTPUT_DIRECTORY, PATH, TENSOR, make_engine, make_record, on_engine
+from predictd.cli.options import (
+    OUTPUT_DIRECTORY,
+    PATH,
+    TENSOR,
+    Steps,
+    in_parts,
+    make_engine,
+    make_record,
+    on_engine,
+)
 
 
 @click.command()
@@ -20,16 +29,25 @@ from predictd.cli.options import OUTPUT_DIRECTORY, PATH, TENSOR, make_engine, ma
     metavar="all|missing|observed|CELL:ASSAY,…",
     help="What to impute.",
 )
+@in_parts
 @on_engine
 def command(
-    model: Path, tensor: Path, output: Path, pairs: str, engine_name: str | None, workers: int | None
+    model: Path,
+    tensor: Path,
+    output: Path,
+    pairs: str,
+    steps: Steps,
+    engine_name: str | None,
+    workers: int | None,
 ) -> None:
     """Impute tracks with MODEL from the experiments in TENSOR.
 
     Writes a bigWig a pair, in the unit of the input tracks, and tracks.tsv, which lists them.
     """
-    from predictd.workflows.impute import impute
+    from predictd.workflows.impute import Imputation
 
     with make_engine(engine_name, workers) as engine:
-        report = impute(model, tensor, output, engine, make_record(engine, {"pairs": pairs}), pairs=pairs)
-    click.echo(f"{output}: {len(report.pairs)} imputed tracks, listed in {output / 'tracks.tsv'}")
+        plan = Imputation(model, tensor, output, pairs=pairs)
+        report = steps.take(plan, engine, make_record(engine, {"pairs": pairs}))
+    if report is not None:
+        click.echo(f"{output}: {len(report.pairs)} imputed tracks, listed in {output / 'tracks.tsv'}")

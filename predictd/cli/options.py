@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,9 +18,13 @@ from predictd.engine import Engine, LocalEngine
 from predictd.engine.launcher import announced
 from predictd.provenance import RunRecord, current_command
 
+if TYPE_CHECKING:
+    from predictd.workflows._parts import InParts
+
 log = logging.getLogger(__name__)
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Report = TypeVar("Report")
 
 ENGINES = ("local", "mpi")
 PATH = click.Path(path_type=Path)
@@ -135,6 +140,48 @@ def on_engine(function: Decorated) -> Decorated:
         help="What runs the tasks.  [default: mpi under mpiexec or srun with several tasks, else local]",
     )
     return verbosity(engine(workers(function)))
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What of a job of many parts is to be done: only to count them, one part, the end, or everything."""
+
+    count: bool
+    part: int | None
+    finish: bool
+
+    def take(self, plan: InParts[Report], engine: Engine, record: RunRecord) -> Report | None:
+        """Do it, and return the report where that finished the output."""
+        if self.count:
+            click.echo(plan.n_parts)
+            return None
+        if self.part is not None:
+            made = plan.make([self.part], engine, record)
+            click.echo(
+                f"{plan.job.output}: part {self.part} of {plan.n_parts} {'is made' if made else 'stands already'}"
+            )
+            return None
+        return plan.finish(record) if self.finish else plan.make_all(engine, record)
+
+
+def in_parts(function: Decorated) -> Decorated:
+    """--parts, --part and --finish, of which one may be given: handed over as `steps`."""
+
+    @wraps(function)
+    def with_steps(*args: Any, parts: bool, part: int | None, finish: bool, **others: Any) -> Any:
+        if parts + (part is not None) + finish > 1:
+            raise click.UsageError("give one of --parts, --part and --finish")
+        return function(*args, steps=Steps(parts, part, finish), **others)
+
+    decorated: Any = with_steps
+    for option in (
+        click.option("--finish", is_flag=True, help="Finish OUTPUT when all parts are made."),
+        click.option("--part", type=int, metavar="I", help="Make only part I, counted from 0."),
+        click.option("--parts", is_flag=True, help="Print in how many parts this can be made, and end."),
+    ):
+        decorated = option(decorated)
+    result: Decorated = decorated
+    return result
 
 
 def make_engine(name: str | None, workers: int | None) -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,22 @@ def load_estimator(path: Path) -> Loaded:
         return _cross_validation(path)
     model, file = load_model(path)
     return Loaded(Committee((model,)), sha256_of(path), str(file.info.get("fold", {}).get("name", ".")))
+
+
+def load_judges(path: Path, pairs: Sequence[Experiment]) -> Committee:
+    """The models that pairs are imputed by: that of a file, or those of a cross-validation, which may be unfinished.
+
+    Raises
+    ------
+    ModelFormatError
+        If one of them is missing, damaged, foreign or of a kind that this predictd has not.
+    """
+    if not path.is_dir():
+        return load_estimator(path).estimator
+    folds = load_folds(path / FOLDS_JSON)
+    if set(pairs) <= set().union(*(fold.test for fold in folds)):
+        folds = [fold for fold in folds if not set(pairs).isdisjoint(fold.test)]
+    return fold_committee(path, folds)
 
 
 def load_model(path: Path) -> tuple[CPModel, ModelFile]:

@@ -20,7 +20,7 @@ from predictd.model.metrics import amplitude, baseline_weights, evaluate_track
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 from predictd.workflows._apply import Application
-from predictd.workflows._estimators import load_estimator
+from predictd.workflows._estimators import load_judges
 from predictd.workflows._tracks import SignalSource, observed_mean
 from predictd.workflows.moments import TensorMoments
 
@@ -137,7 +137,7 @@ def score(cases: tuple[Case, ...], shared: Scoring) -> list[Row]:
     application = None
     if predicted and shared.estimator is not None:
         pairs = [cases[index].pair for index in predicted]
-        application = Application(load_estimator(shared.estimator).estimator, pairs, tensor)
+        application = Application(load_judges(shared.estimator, pairs), pairs, tensor)
     signal = np.empty((len(cases), 3, tensor.n_bins), dtype=np.float32)
     masks = [_empty_masks(case, shared, tensor.n_bins) for case in cases]
     peaks = [read_bed(Path(case.peaks)) if case.peaks else [] for case in cases]

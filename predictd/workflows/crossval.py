@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from predictd.config import TrainSettings
-from predictd.constants import FOLDS_JSON, METRICS_TSV, MODELS, RUN_JSON
+from predictd.constants import FOLDS_JSON, METRIC_KEYS, METRICS_TSV, MODELS, RUN_JSON
 from predictd.engine import Engine
 from predictd.errors import DataError, OutputError
 from predictd.io.files import write_json, write_text
@@ -25,10 +24,11 @@ from predictd.workflows._coverage import require_complete
 from predictd.workflows._estimators import fold_model_path
 from predictd.workflows._fit_moments import Setting, choose_setting, explain, fit_fold
 from predictd.workflows._fit_sgd import fit_fold_sgd
+from predictd.workflows._parts import InParts
 from predictd.workflows._score import Case, Regions, Row, Scoring, group_cases, make_baseline, score
 from predictd.workflows._settings import sgd_setting
 from predictd.workflows.folds import read_folds
-from predictd.workflows.moments import ensure_moments, read_moments
+from predictd.workflows.moments import TensorMoments, ensure_moments, read_moments
 
 log = logging.getLogger(__name__)
 
@@ -64,19 +64,8 @@ class _Shared:
     seed: int
 
 
-def crossval(
-    tensor_path: Path,
-    output: Path,
-    settings: TrainSettings,
-    engine: Engine,
-    record: RunRecord,
-    *,
-    seed: int = 0,
-    folds_path: Path | None = None,
-    moments_path: Path | None = None,
-    regions: Regions | None = None,
-) -> CrossvalReport:
-    """Train every fold, and score each test fold's ensemble on the experiments that it never saw.
+class Crossval(InParts[CrossvalReport]):
+    """Every fold trained, and each test fold's ensemble scored on what it never saw; a part is a test fold.
 
     Parameters
     ----------
@@ -84,8 +73,6 @@ def crossval(
         Directory of the tensor; directory to write: `folds.json`, `models/`, `metrics.tsv`, `run.json`.
     settings
         Solver, rank, penalty. What is `auto` is chosen for each test fold on its own validation folds.
-    engine, record
-        What runs it (a task is a fold, then a group of experiments to score); where stages are timed.
     seed
         Of folds and starts.
     folds_path
@@ -98,60 +85,140 @@ def crossval(
     Raises
     ------
     PredictdError
-        If data, folds and settings do not fit together, or the output cannot be written. Models that were trained are
-        kept, and the same command goes on from there.
+        If data, folds and settings do not fit together.
     """
-    tensor = Tensor(tensor_path)
-    require_complete(tensor)
-    if folds_path is None:
-        folds = make_folds(tensor.experiments, seed=seed)
-    else:
-        folds = list(read_folds(folds_path, tensor).values())
-    _check_folds(folds)
-    intervals = (regions or Regions()).read(tensor.manifest.load_genome())
-    if (output / METRICS_TSV).exists():
-        raise OutputError(
-            f"{output} is a finished cross-validation already; remove it, or name another directory"
-        )
-    nothing_made = not any((output / MODELS).glob("*"))
-    if not nothing_made and read_job(output) is None:
-        raise OutputError(
-            f"{output / MODELS} holds models of which nothing says how they were made; remove it, or name another "
-            "directory"
-        )
-    job = Job(
-        output,
-        {
+
+    def __init__(
+        self,
+        tensor_path: Path,
+        output: Path,
+        settings: TrainSettings,
+        *,
+        seed: int = 0,
+        folds_path: Path | None = None,
+        moments_path: Path | None = None,
+        regions: Regions | None = None,
+    ) -> None:
+        tensor = Tensor(tensor_path)
+        require_complete(tensor)
+        if folds_path is None:
+            folds = make_folds(tensor.experiments, seed=seed)
+        else:
+            folds = list(read_folds(folds_path, tensor).values())
+        _check_folds(folds)
+        self._tensor, self._settings, self._seed, self._folds = tensor, settings, seed, folds
+        self._groups = list(_test_folds(folds).items())
+        self._moments = moments_path
+        self._intervals = (regions or Regions()).read(tensor.manifest.load_genome())
+        description = {
             "command": "cv",
             "tensor": tensor.manifest.checksum,
             "settings": settings.model_dump(mode="json", by_alias=True),
             "folds": folds_to_json(folds),
             "seed": seed,
-        },
+        }
+        super().__init__(Job(output, description), len(self._groups), METRICS_TSV)
+
+    def _begin(self) -> None:
+        output = self.job.output
+        nothing_made = not any((output / MODELS).glob("*"))
+        if not nothing_made and read_job(output) is None:
+            raise OutputError(
+                f"{output / MODELS} holds models of which nothing says how they were made; remove it, or name another "
+                "directory"
+            )
+        self.job.begin(nothing_made=nothing_made)
+        write_json(output / FOLDS_JSON, folds_to_json(self._folds), many_writers=True)
+
+    def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
+        tensor, output = self._tensor, self.job.output
+        with record.stage("moments"):
+            moments = ensure_moments(tensor, engine, self._moments)
+        with record.stage("choose"):
+            choices = {index: self._choose(index, moments, engine) for index in parts}
+        with record.stage("train"):
+            chosen = {self._groups[index][0]: setting for index, (setting, _) in choices.items()}
+            folds = [fold for index in parts for fold in self._groups[index][1]]
+            shared = _Shared(tensor.path, moments, output, self._settings, chosen, self._seed)
+            engine.map(_train_fold, folds, shared, label="models")
+        with record.stage("score"):
+            data = read_moments(moments)
+            owners, groups = [], []
+            for index in parts:
+                own = _cases(*self._groups[index], data)
+                # Grouped by test fold whatever the number of workers: which pairs are predicted at once shows in the
+                # last bits.
+                tasks = group_cases(own, tensor.n_bins, 1)
+                owners += [index] * len(tasks)
+                groups += tasks
+            scored = engine.map(
+                score, groups, Scoring(tensor.path, output, self._intervals, "model"), label="experiments"
+            )
+        for index, (_, why) in choices.items():
+            test, own_folds = self._groups[index]
+            rows = [row for owner, some in zip(owners, scored, strict=True) if owner == index for row in some]
+            content = {
+                "test": test,
+                "choice": why,
+                "models": len(own_folds),
+                "rows": _rows_to_json(rows),
+                "run": record.run_of(parts),
+            }
+            self.job.keep_part(index, content, [fold_model_path(output, fold) for fold in own_folds])
+
+    def _choose(self, index: int, moments: Path, engine: Engine) -> tuple[Setting, str]:
+        """Rank and penalty of a test fold, with the reason; what an interrupted run chose is taken up."""
+        _, group = self._groups[index]
+        name = f"choices/{index}"
+        known = self.job.kept(name)
+        if known is None:
+            if self._settings.solver == "sgd":
+                setting, why = sgd_setting(self._settings, min(len(fold.train) for fold in group))
+            else:
+                choice = choose_setting(moments, group, self._settings, engine, seed=self._seed)
+                setting = Setting(choice.rank, choice.regularisation)
+                why = explain(choice, self._settings)
+            known = [setting.rank, setting.regularisation, why]
+            self.job.keep(name, known)
+        rank, regularisation, why = known
+        return Setting(rank, regularisation), why
+
+    def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> CrossvalReport:
+        tensor, output = self._tensor, self.job.output
+        rows = [row for part in parts for row in _rows_from_json(part["rows"])]
+        choices = {part["test"]: part["choice"] for part in parts}
+        n_models = sum(part["models"] for part in parts)
+        record.inputs = {str(tensor.path): tensor.manifest.checksum}
+        record.train = [str(e) for e in tensor.experiments]
+        record.results = {"models": n_models, "choices": choices, "tensor": str(tensor.path.resolve())}
+        write_json(output / RUN_JSON, record.to_dict())
+        write_text(output / METRICS_TSV, metrics_tsv(rows))
+        return CrossvalReport(rows, n_models, choices)
+
+
+def crossval(
+    tensor_path: Path,
+    output: Path,
+    settings: TrainSettings,
+    engine: Engine,
+    record: RunRecord,
+    *,
+    seed: int = 0,
+    folds_path: Path | None = None,
+    moments_path: Path | None = None,
+    regions: Regions | None = None,
+) -> CrossvalReport:
+    """Make all parts and finish; see `Crossval` and `InParts.make_all`."""
+    plan = Crossval(
+        tensor_path,
+        output,
+        settings,
+        seed=seed,
+        folds_path=folds_path,
+        moments_path=moments_path,
+        regions=regions,
     )
-    job.begin(nothing_made=nothing_made)
-    write_json(output / FOLDS_JSON, folds_to_json(folds))
-    with record.stage("moments"):
-        moments = ensure_moments(tensor, engine, moments_path)
-    with record.stage("choose"):
-        chosen, choices = _choose(moments, folds, settings, engine, job.scratch / "choices.json", seed)
-    with record.stage("train"):
-        shared = _Shared(tensor_path, moments, output, settings, chosen, seed)
-        engine.map(_train_fold, folds, shared, label="models")
-    with record.stage("score"):
-        cases = _cases(folds, moments)
-        scoring = Scoring(tensor_path, output, intervals, "model")
-        # Grouped by test fold whatever the number of workers: which pairs are predicted at once shows in the last bits.
-        groups = [group for own in cases for group in group_cases(own, tensor.n_bins, 1)]
-        parts = engine.map(score, groups, scoring, label="experiments")
-        rows = [row for part in parts for row in part]
-    record.inputs = {str(tensor_path): tensor.manifest.checksum}
-    record.train = [str(e) for e in tensor.experiments]
-    record.results = {"models": len(folds), "choices": choices, "tensor": str(tensor_path.resolve())}
-    write_json(output / RUN_JSON, record.to_dict())
-    write_text(output / METRICS_TSV, metrics_tsv(rows))
-    job.finish()
-    return CrossvalReport(rows, len(folds), choices)
+    return plan.make_all(engine, record)
 
 
 def _test_folds(folds: Sequence[Fold]) -> dict[str, list[Fold]]:
@@ -183,25 +250,6 @@ def _check_folds(folds: Sequence[Fold]) -> None:
             tested[pair] = test
     if not tested:
         raise DataError("the folds have no test experiments: there would be nothing to score")
-
-
-def _choose(
-    moments: Path, folds: Sequence[Fold], settings: TrainSettings, engine: Engine, kept: Path, seed: int
-) -> tuple[dict[str, Setting], dict[str, str]]:
-    """Rank and penalty of each test fold, with the reasons; what an interrupted run chose is taken up."""
-    known: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
-    for test, group in _test_folds(folds).items():
-        if test in known:
-            continue
-        if settings.solver == "sgd":
-            setting, why = sgd_setting(settings, min(len(fold.train) for fold in group))
-        else:
-            choice = choose_setting(moments, group, settings, engine, seed=seed)
-            setting, why = Setting(choice.rank, choice.regularisation), explain(choice, settings)
-        known[test] = [setting.rank, setting.regularisation, why]
-        write_json(kept, known)
-    chosen = {test: Setting(rank, regularisation) for test, (rank, regularisation, _) in known.items()}
-    return chosen, {test: why for test, (_, _, why) in known.items()}
 
 
 def _train_fold(fold: Fold, shared: _Shared) -> None:
@@ -238,13 +286,16 @@ def _train_fold(fold: Fold, shared: _Shared) -> None:
     write_model(path, ModelFile("cp", model.to_arrays(), info))
 
 
-def _cases(folds: Sequence[Fold], moments: Path) -> list[list[Case]]:
-    """The test experiments of each test fold, with baselines from all experiments that it does not hold out."""
-    data = read_moments(moments)
-    cases = []
-    for test, group in _test_folds(folds).items():
-        train = sorted(set(group[0].train) | set(group[0].valid))
-        cases.append(
-            [Case(pair, test, None, None, None, make_baseline(data, train, pair)) for pair in group[0].test]
-        )
-    return cases
+def _cases(test: str, group: Sequence[Fold], data: TensorMoments) -> list[Case]:
+    """The test experiments of a test fold, with baselines from all experiments that it does not hold out."""
+    train = sorted(set(group[0].train) | set(group[0].valid))
+    return [Case(pair, test, None, None, None, make_baseline(data, train, pair)) for pair in group[0].test]
+
+
+def _rows_to_json(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """Rows of metrics.tsv with numbers as text, exactly: JSON has no nan."""
+    return [{key: v if isinstance(v, str) else repr(float(v)) for key, v in row.items()} for row in rows]
+
+
+def _rows_from_json(rows: Sequence[dict[str, str]]) -> list[Row]:
+    return [{key: v if key in METRIC_KEYS else float(v) for key, v in row.items()} for row in rows]

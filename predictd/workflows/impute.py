@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,8 @@ from predictd.model.transforms import TRANSFORMS, SignalTransform
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.workflows._apply import Application
-from predictd.workflows._estimators import load_estimator
+from predictd.workflows._estimators import load_estimator, load_judges
+from predictd.workflows._parts import InParts
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,76 @@ def choose_pairs(spec: str, model: Ensemble, tensor: Tensor) -> list[Experiment]
     return chosen
 
 
+class Imputation(InParts[ImputeReport]):
+    """Imputed tracks of pairs as bigWigs in the unit of the input tracks; a part is up to 64 pairs over all shards.
+
+    Parameters
+    ----------
+    model_path, tensor_path
+        Model file, or the directory of a cross-validation, and the tensor that has the training experiments.
+    output
+        Directory for `CELL-ASSAY.bw` and `tracks.tsv`.
+    pairs
+        all, missing, observed, or `CELL:ASSAY,…`.
+
+    Raises
+    ------
+    PredictdError
+        If model, tensor and pairs do not fit.
+    """
+
+    def __init__(self, model_path: Path, tensor_path: Path, output: Path, *, pairs: str = "missing") -> None:
+        self._model, self._tensor = model_path, Tensor(tensor_path)
+        self._loaded = load_estimator(model_path)
+        everyone = self._loaded.estimator.everyone
+        self._train = everyone.train
+        self._tensor.columns(self._train)
+        self._pairs = choose_pairs(pairs, everyone, self._tensor)
+        _transforms(self._tensor, self._pairs)
+        self._groups = _groups(self._pairs)
+        description = {
+            "command": "impute",
+            "model": self._loaded.checksum,
+            "tensor": self._tensor.manifest.checksum,
+            "pairs": [str(pair) for pair in self._pairs],
+        }
+        super().__init__(Job(output, description), len(self._groups), TRACKS_TSV)
+
+    def _begin(self) -> None:
+        standing = [name for name in map(track_name, self._pairs) if (self.job.output / name).exists()]
+        # Looked at in this order, since a process beside this one begins the job before it makes tracks.
+        if standing and read_job(self.job.output) is None:
+            raise OutputError(
+                f"{self.job.output} holds {standing[0]} already; remove the directory, or name another"
+            )
+        self.job.begin()
+
+    def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
+        keys = [(index, self._groups[index]) for index in parts]
+        shared = _Shared(self._model, self._tensor.path, self.job, engine.name, engine.workers)
+        with record.stage("impute"):
+            engine.map(_impute_part, keys, shared, label="tracks")
+
+    def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> ImputeReport:
+        empty = max(part["empty_bins"] for part in parts)
+        tensor, output = self._tensor, self.job.output
+        record.inputs = {str(self._model): self._loaded.checksum, str(tensor.path): tensor.manifest.checksum}
+        record.train = [str(e) for e in self._train]
+        record.results = {
+            "tensor": str(tensor.path.resolve()),
+            "fold": self._loaded.fold,
+            "pairs": len(self._pairs),
+            "empty_bins": empty,
+        }
+        if empty:
+            log.warning(
+                "%d bins were left empty: under half of the model's experiments have signal there", empty
+            )
+        write_json(output / RUN_JSON, record.to_dict())
+        write_tracks(output / TRACKS_TSV, {pair: track_name(pair) for pair in self._pairs})
+        return ImputeReport(tuple(self._pairs), empty)
+
+
 def impute(
     model_path: Path,
     tensor_path: Path,
@@ -80,73 +152,13 @@ def impute(
     *,
     pairs: str = "missing",
 ) -> ImputeReport:
-    """Write imputed tracks of pairs as bigWigs in the unit of the input tracks.
-
-    Parameters
-    ----------
-    model_path, tensor_path
-        Model file, or the directory of a cross-validation, and the tensor that has the training experiments.
-    output
-        Directory for `CELL-ASSAY.bw` and `tracks.tsv`.
-    engine, record
-        What runs it (a task is up to 64 pairs over all shards); where stages are timed.
-    pairs
-        all, missing, observed, or `CELL:ASSAY,…`.
-
-    Raises
-    ------
-    PredictdError
-        If model, tensor and pairs do not fit, or the output cannot be written. Finished tracks are kept, and the same
-        command goes on from there.
-    """
-    loaded = load_estimator(model_path)
-    everyone, checksum = loaded.estimator.everyone, loaded.checksum
-    tensor = Tensor(tensor_path)
-    tensor.columns(everyone.train)
-    chosen = choose_pairs(pairs, everyone, tensor)
-    _transforms(tensor, chosen)
-    if read_job(output) is None:
-        _refuse_standing(output, chosen)
-    job = Job(
-        output,
-        {
-            "command": "impute",
-            "model": checksum,
-            "tensor": tensor.manifest.checksum,
-            "pairs": [str(pair) for pair in chosen],
-        },
-    )
-    job.begin()
-    with record.stage("impute"):
-        empty = engine.map(_impute_group, _groups(chosen), (model_path, tensor_path, output), label="tracks")
-    record.inputs = {str(model_path): checksum, str(tensor_path): tensor.manifest.checksum}
-    record.train = [str(e) for e in everyone.train]
-    record.results = {
-        "tensor": str(tensor_path.resolve()),
-        "fold": loaded.fold,
-        "pairs": len(chosen),
-        "empty_bins": max(empty),
-    }
-    if max(empty):
-        log.warning(
-            "%d bins were left empty: under half of the model's experiments have signal there", max(empty)
-        )
-    write_json(output / RUN_JSON, record.to_dict())
-    write_tracks(output / TRACKS_TSV, {pair: track_name(pair) for pair in chosen})
-    job.finish()
-    return ImputeReport(tuple(chosen), max(empty))
+    """Impute all parts and finish; see `Imputation` and `InParts.make_all`."""
+    return Imputation(model_path, tensor_path, output, pairs=pairs).make_all(engine, record)
 
 
 def track_name(pair: Experiment) -> str:
     """File name of a pair's imputed track."""
     return f"{pair.file_stem}.bw"
-
-
-def _refuse_standing(output: Path, pairs: Sequence[Experiment]) -> None:
-    """Raise OutputError where a new job would take tracks for its own that another one has made."""
-    for name in (TRACKS_TSV, *map(track_name, pairs)):
-        if (output / name).exists():
-            raise OutputError(f"{output} holds {name} already; remove the directory, or name another")
 
 
 def _groups(pairs: Sequence[Experiment]) -> list[tuple[Experiment, ...]]:
@@ -171,11 +183,33 @@ def _transforms(tensor: Tensor, pairs: Sequence[Experiment]) -> list[SignalTrans
     return [by_assay[pair.assay] for pair in pairs]
 
 
-def _impute_group(pairs: tuple[Experiment, ...], shared: tuple[Path, Path, Path]) -> int:
-    """Impute pairs over all shards into finished bigWigs; those that stand already are left. Returns empty bins."""
-    model_path, tensor_path, output = shared
-    tensor = Tensor(tensor_path)
-    application = Application(load_estimator(model_path).estimator, pairs, tensor)
+@dataclass(frozen=True)
+class _Shared:
+    """What the parts have in common; the engine's name and number of workers go on record."""
+
+    model: Path
+    tensor: Path
+    job: Job
+    engine: str
+    workers: int
+
+
+def _impute_part(part: tuple[int, tuple[Experiment, ...]], shared: _Shared) -> None:
+    """Impute a part's pairs over all shards into finished bigWigs; those that stand already are left."""
+    index, pairs = part
+    tensor, output = Tensor(shared.tensor), shared.job.output
+    record = RunRecord([], shared.engine, shared.workers)
+    with record.stage("impute"):
+        application = Application(load_judges(shared.model, pairs), pairs, tensor)
+        empty = _write_bigwigs(pairs, application, tensor, output)
+    files = [output / track_name(pair) for pair in pairs]
+    shared.job.keep_part(index, {"empty_bins": empty, "run": record.run_of([index])}, files)
+
+
+def _write_bigwigs(
+    pairs: Sequence[Experiment], application: Application, tensor: Tensor, output: Path
+) -> int:
+    """Write the bigWigs of pairs that do not stand; returns empty bins."""
     transforms = _transforms(tensor, pairs)
     used = {entry.chrom for entry in tensor.manifest.shards}
     lengths = {chrom: n for chrom, n in tensor.manifest.load_genome().chromosomes.items() if chrom in used}

@@ -1,0 +1,107 @@
+"""Outputs that are made in parts: by one command, or by many processes that share nothing but a file system."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+from predictd.engine import Engine
+from predictd.errors import ConfigError, OutputError
+from predictd.io.partition import Job, read_job
+from predictd.provenance import RunRecord
+
+Report = TypeVar("Report")
+
+
+class InParts(ABC, Generic[Report]):
+    """One output that is planned, made part by part in any order, and finished when all parts stand.
+
+    Planning it, which is what constructors do, checks the input and writes nothing.
+
+    Parameters
+    ----------
+    job
+        The making of the directory.
+    n_parts
+        How many parts there are; nothing but the job's description may decide.
+    marker
+        Name of the file that declares the output whole.
+    """
+
+    def __init__(self, job: Job, n_parts: int, marker: str) -> None:
+        self.job = job
+        self.n_parts = n_parts
+        self._marker = marker
+
+    def make(self, parts: Iterable[int], engine: Engine, record: RunRecord) -> list[int]:
+        """Make parts, and return those that did not stand already.
+
+        Parameters
+        ----------
+        parts
+            Their numbers, from 0.
+        engine, record
+            What runs it; where stages are timed.
+
+        Raises
+        ------
+        PredictdError
+            If there is no such part, or the output is finished, of another job, or cannot be written. What was made by
+            then is kept, and the same call goes on from there.
+        """
+        wanted = list(parts)
+        for index in wanted:
+            if not 0 <= index < self.n_parts:
+                raise ConfigError(
+                    f"there is no part {index}: parts are numbered from 0 to {self.n_parts - 1}"
+                )
+        self._refuse_finished()
+        self._begin()
+        missing = [index for index in wanted if self.job.part(index) is None]
+        if missing:
+            self._make(missing, engine, record)
+        return missing
+
+    def finish(self, record: RunRecord) -> Report:
+        """Write what declares the output whole, and remove the traces of its making.
+
+        Raises
+        ------
+        OutputError
+            If parts are missing, which it names, or the output is finished, of another job, or cannot be written.
+        """
+        self._refuse_finished()
+        self.job.refuse_another()
+        parts = self.job.whole_parts(self.n_parts)
+        # Parts that were made together tell the same.
+        record.runs = list({str(part["run"]): part["run"] for part in parts}.values())
+        report = self._finish(parts, record)
+        self.job.finish()
+        return report
+
+    def make_all(self, engine: Engine, record: RunRecord) -> Report:
+        """Make all parts that do not stand, and finish: what one machine does in one go."""
+        self.make(range(self.n_parts), engine, record)
+        return self.finish(record)
+
+    def _refuse_finished(self) -> None:
+        output = self.job.output
+        # Where a job is left beside the marker, it was stopped before it had tidied up.
+        if (output / self._marker).exists() and read_job(output) is None:
+            raise OutputError(
+                f"{output} holds {self._marker} already: it is finished, or something else; remove it, or name another "
+                "directory"
+            )
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Begin the job, or go on with it, unless something stands in the way."""
+
+    @abstractmethod
+    def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
+        """Make parts that do not stand, and keep of each with `job.keep_part` what `_finish` needs, and its `run`."""
+
+    @abstractmethod
+    def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> Report:
+        """Write run.json, and the marker last, from what was kept of all parts."""
