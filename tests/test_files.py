@@ -144,6 +144,19 @@ def test_what_a_killed_process_left_is_overwritten(tmp_path):
     assert names(tmp_path) == ["file"]
 
 
+def test_many_writers_do_not_meet(tmp_path):
+    path = tmp_path / "file"
+    with (
+        replacing(path, many_writers=True) as first,
+        replacing(path, many_writers=True) as second,
+    ):
+        first.write_bytes(b"first")
+        second.write_bytes(b"second")
+    # The block of the first ends last.
+    assert path.read_bytes() == b"first"
+    assert names(tmp_path) == ["file"]
+
+
 def test_a_failing_disk_shows_when_the_file_is_finished(tmp_path, monkeypatch):
     def fail(descriptor: int) -> None:
         raise OSError(errno.EIO, "whatever")

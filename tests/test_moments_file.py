@@ -17,6 +17,7 @@ from predictd.io.hdf5 import read_arrays
 from predictd.io.layout import ShardPlan
 from predictd.io.store import Tensor, write_shard
 from predictd.pairs import Experiment
+from predictd.workflows import moments as moments_workflow
 from predictd.workflows.crossval import crossval
 from predictd.workflows.moments import compute_moments, ensure_moments, read_moments
 from predictd.workflows.train import train
@@ -104,6 +105,23 @@ def test_any_number_of_workers_gives_the_same_bytes(tensor, engine, single, tmp_
     one = ensure_moments(tensor, single, tmp_path / "one.h5")
     two = ensure_moments(tensor, engine, tmp_path / "two.h5")
     assert one.read_bytes() == two.read_bytes()
+
+
+def test_who_comes_second_leaves_the_firsts_file(tensor, engine, tmp_path, monkeypatch):
+    """Its readers might lose it: some file systems know a replaced file no more."""
+    path = tmp_path / "m.h5"
+    inodes = []
+
+    def computed_meanwhile(tensor, engine):
+        with monkeypatch.context() as patch:
+            patch.setattr(moments_workflow, "compute_moments", compute_moments)
+            ensure_moments(tensor, engine, path)
+        inodes.append(path.stat().st_ino)
+        return compute_moments(tensor, engine)
+
+    monkeypatch.setattr(moments_workflow, "compute_moments", computed_meanwhile)
+    assert ensure_moments(tensor, engine, path) == path
+    assert inodes == [path.stat().st_ino]
 
 
 def test_a_file_is_used_again(own_tensor, engine, caplog):

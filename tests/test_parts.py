@@ -1,0 +1,304 @@
+"""Outputs made in parts: the same bytes as in one go, by processes that know nothing of each other."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from predictd.cli import cli
+from predictd.config import TrainSettings
+from predictd.engine import Engine, LocalEngine
+from predictd.errors import ConfigError, OutputError
+from predictd.io.files import write_json
+from predictd.io.store import Tensor
+from predictd.model.folds import folds_to_json, make_folds
+from predictd.provenance import RunRecord
+from predictd.workflows._parts import InParts
+from predictd.workflows.crossval import Crossval, crossval
+from predictd.workflows.impute import Imputation, impute, track_name
+from tests.conftest import record, run_predictd
+from tests.test_crossval import SHORT_SGD, contents, few_folds, models_of
+from tests.test_files import names, refused
+
+# The rank is chosen, for each part.
+SETTINGS = TrainSettings(regularisation=0.1)
+OPTIONS = ("--lambda", 0.1, "--folds", "folds.json")
+
+
+@pytest.fixture
+def folds(tensor: Tensor, tmp_path: Path) -> Path:
+    """3 × 2 folds."""
+    few_folds(tensor, tmp_path / "folds.json")
+    return tmp_path / "folds.json"
+
+
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, tensor_path: Path, model_path: Path, engine: Engine
+) -> dict[str, dict[str, bytes]]:
+    """What one command makes of it all."""
+    path = tmp_path_factory.mktemp("whole")
+    few_folds(Tensor(tensor_path), path / "folds.json")
+    crossval(tensor_path, path / "cv", SETTINGS, engine, record(), folds_path=path / "folds.json")
+    impute(model_path, tensor_path, path / "imputed", engine, record())
+    return {"cv": contents(path / "cv"), "impute": contents(path / "imputed")}
+
+
+@pytest.fixture(params=["cv", "impute"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def plan(kind: str, tensor_path: Path, model_path: Path, folds: Path, tmp_path: Path) -> InParts:
+    """Of a job with the parts 0, 1, 2 (cv) or 0 to 5 (impute)."""
+    if kind == "cv":
+        return Crossval(tensor_path, tmp_path / "out", SETTINGS, folds_path=folds)
+    return Imputation(model_path, tensor_path, tmp_path / "out")
+
+
+def command(kind: str, tensor: Path, model: Path) -> list[object]:
+    """The same jobs for the command line, in a directory with folds.json."""
+    return ["cv", tensor, "-o", "out", *OPTIONS] if kind == "cv" else ["impute", model, tensor, "-o", "out"]
+
+
+def at_once(commands: Iterable[Iterable[object]], cwd: Path) -> list[tuple[int, str, str]]:
+    """Run command lines in processes of their own at the same time: exit codes, outputs, errors."""
+    start = [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-m", "predictd"]
+    processes = [
+        subprocess.Popen(
+            [*start, *map(str, arguments)],
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for arguments in commands
+    ]
+    try:
+        ended = [process.communicate(timeout=100) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    return [(process.returncode, *texts) for process, texts in zip(processes, ended, strict=True)]
+
+
+def stamps(path: Path) -> dict[str, int]:
+    return {str(file): file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file()}
+
+
+# The same bytes
+
+
+def test_parts_in_any_order_make_what_one_command_makes(kind, plan, whole, engine, tmp_path):
+    assert plan.n_parts == {"cv": 3, "impute": 6}[kind]
+    with LocalEngine(1) as single:
+        assert plan.make([2], single, RunRecord([], "local", 1)) == [2]
+    assert plan.make([0], engine, RunRecord([], "local", 2)) == [0]
+    # What is left is made by the command without --part.
+    plan.make_all(engine, RunRecord([], "local", 2))
+    assert contents(tmp_path / "out") == whole[kind]
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    stages = ["moments", "choose", "train", "score"] if kind == "cv" else ["impute"]
+    assert [stage["name"] for stage in run["stages"]] == stages
+    found = [([s["name"] for s in r["stages"]], r["engine"], r["workers"], r["parts"]) for r in run["runs"]]
+    wanted = [(1 if index == 2 else 2, [index]) for index in range(plan.n_parts)]
+    assert found == [(stages, "local", workers, parts) for workers, parts in wanted]
+
+
+def test_parts_of_sgd_make_what_one_command_makes(tensor_path, folds, engine, tmp_path):
+    crossval(tensor_path, tmp_path / "whole", SHORT_SGD, engine, record(), folds_path=folds)
+    plan = Crossval(tensor_path, tmp_path / "parts", SHORT_SGD, folds_path=folds)
+    for index in (1, 2, 0):
+        plan.make([index], engine, record())
+    report = plan.finish(record())
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+    assert report.n_models == 6 and list(report.choices) == ["0", "1", "2"]
+
+
+def test_undefined_measures_survive_their_part_file(tensor_path, folds, engine, tmp_path):
+    """MSEprom is nan without promoters, which JSON has not."""
+    plan = Crossval(
+        tensor_path, tmp_path / "out", TrainSettings(rank=2, regularisation=0.1), folds_path=folds
+    )
+    plan.make(range(3), engine, record())
+    json.loads((plan.job.scratch / "parts" / "0.json").read_text(), parse_constant=pytest.fail)
+    assert all(row["MSEprom"] != row["MSEprom"] for row in plan.finish(record()).rows)
+
+
+def test_parts_that_start_at_once(kind, own_tensor, model_path, folds, whole, engine, tmp_path):
+    """As a job array does, on a tensor without moments."""
+    (own_tensor / "moments.h5").unlink(missing_ok=True)
+    run = command(kind, own_tensor, model_path)
+    for code, out, err in at_once(([*run, "--part", i, "--workers", 1] for i in range(3)), tmp_path):
+        assert code == 0, err
+        assert re.fullmatch(r"out: part [012] of [36] is made\n", out)
+    if kind == "cv":
+        assert not [name for name in names(own_tensor) if name.startswith(".moments")]
+        done = run_predictd(*run, "--finish", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "test fold 2: rank " in done.stdout and "out: 6 models; all measures" in done.stdout
+    else:
+        impute(model_path, own_tensor, tmp_path / "out", engine, record())
+    assert contents(tmp_path / "out") == whole[kind]
+
+
+# What --parts prints
+
+
+def test_parts_prints_their_number_and_writes_nothing(kind, own_tensor, model_path, folds, tmp_path):
+    (own_tensor / "moments.h5").unlink(missing_ok=True)
+    before = stamps(tmp_path)
+    done = run_predictd(*command(kind, own_tensor, model_path), "--parts", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, {"cv": "3\n", "impute": "6\n"}[kind], "")
+    assert stamps(tmp_path) == before and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [["--parts", "--part", 0], ["--part", 1, "--finish"], ["--parts", "--finish"]]
+)
+def test_one_of_the_three_may_be_given(options, tmp_path):
+    kind = "impute" if "--part" not in options else "cv"
+    done = run_predictd(*command(kind, tmp_path, tmp_path), *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "give one of --parts, --part and --finish" in done.stderr
+
+
+# Parts that are wrong, missing, damaged, or stand already
+
+
+@pytest.mark.parametrize("index", [-1, 99])
+def test_a_part_that_is_not_there(index, plan, engine, tmp_path):
+    with refused(ConfigError, f"there is no part {index}: parts are numbered from 0 to {plan.n_parts - 1}"):
+        plan.make([index], engine, record())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_part_that_is_not_there_is_one_line(tensor_path, model_path, tmp_path):
+    done = run_predictd(*command("impute", tensor_path, model_path), "--part", 6, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "predictd: error: there is no part 6: parts are numbered from 0 to 5\n"
+
+
+def test_nothing_is_finished_before_all_parts_stand(plan, engine, tmp_path):
+    last = plan.n_parts - 1
+    with refused(OutputError, f"parts 0-{last} of {last + 1} are missing in {tmp_path / 'out'}"):
+        plan.finish(record())
+    assert not (tmp_path / "out").exists()
+    plan.make([1], engine, record())
+    missing = "0,2" if last == 2 else "0,2-5"
+    with refused(OutputError, f"parts {missing} of {last + 1} are missing", "--part 0'"):
+        plan.finish(record())
+    assert not {"metrics.tsv", "tracks.tsv", "run.json"} & set(names(tmp_path / "out"))
+
+
+def test_a_part_that_stands_is_left_and_a_damaged_one_is_made_again(kind, plan, whole, engine, tmp_path):
+    plan.make(range(plan.n_parts), engine, record())
+    before = stamps(tmp_path / "out")
+    assert plan.make([1], engine, record()) == []
+    assert {name for name, stamp in stamps(tmp_path / "out").items() if stamp != before[name]} <= {
+        str(tmp_path / "out" / "folds.json")
+    }
+    part = plan.job.scratch / "parts" / "1.json"
+    part.write_bytes(part.read_bytes()[:-20])
+    with refused(OutputError, f"part 1 of {plan.n_parts} is missing"):
+        plan.finish(record())
+    assert plan.make([1], engine, record()) == [1]
+    plan.finish(record())
+    assert contents(tmp_path / "out") == whole[kind]
+
+
+def test_a_part_whose_files_have_gone_is_made_again(kind, plan, whole, engine, tensor, folds, tmp_path):
+    plan.make(range(plan.n_parts), engine, record())
+    if kind == "cv":
+        models_of(tmp_path / "out", few_folds(tensor, folds))[0].unlink()
+    else:
+        (tmp_path / "out" / track_name(plan._groups[0][0])).unlink()
+    with refused(OutputError, f"part 0 of {plan.n_parts} is missing"):
+        plan.finish(record())
+    plan.make([0], engine, record())
+    plan.finish(record())
+    assert contents(tmp_path / "out") == whole[kind]
+
+
+def test_a_finished_output_takes_no_part_and_no_other_end(kind, plan, engine, tmp_path):
+    plan.make_all(engine, record())
+    before = stamps(tmp_path / "out")
+    marker = {"cv": "metrics.tsv", "impute": "tracks.tsv"}[kind]
+    for again in (lambda: plan.finish(record()), lambda: plan.make([0], engine, record())):
+        with refused(
+            OutputError, f"{tmp_path / 'out'} holds {marker} already: it is finished", "name another"
+        ):
+            again()
+    assert stamps(tmp_path / "out") == before
+
+
+def test_an_end_that_was_killed_is_ended_again(kind, plan, whole, engine, tmp_path, monkeypatch):
+    plan.make(range(plan.n_parts), engine, record())
+
+    def killed():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plan.job, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            plan.finish(record())
+    plan.finish(record())
+    assert contents(tmp_path / "out") == whole[kind]
+
+
+def test_parts_of_another_job_are_refused(kind, plan, engine, tensor_path, model_path, folds, tmp_path):
+    plan.make([0], engine, record())
+    before = contents(tmp_path / "out")
+    other: InParts
+    if kind == "cv":
+        other = Crossval(tensor_path, tmp_path / "out", SETTINGS, folds_path=folds, seed=1)
+    else:
+        other = Imputation(model_path, tensor_path, tmp_path / "out", pairs="all")
+    for attempt in (lambda: other.make([1], engine, record()), lambda: other.finish(record())):
+        with refused(OutputError, "begun otherwise", {"cv": "seed: 0, now 1", "impute": "pairs"}[kind]):
+            attempt()
+    assert contents(tmp_path / "out") == before
+
+
+# Stopped
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_part_that_was_stopped_goes_on(number, tensor, tmp_path, monkeypatch, capsys):
+    write_json(tmp_path / "folds.json", folds_to_json(make_folds(tensor.experiments, tests=3, valids=4)))
+    # Sweeps without end in sight, so that there is time for the signal.
+    (tmp_path / "slow.toml").write_text(
+        "[train]\nrank = 4\nlambda = 0.1\n[train.als]\nstarts = 1\nmax_sweeps = 150\npatience = 150\ntolerance = 0\n"
+    )
+    run = f"cv {tensor.path} -o out --folds folds.json --config slow.toml --workers 1 --part 1".split()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "predictd", *run], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    models = tmp_path / "out" / "models"
+    try:
+        while process.poll() is None and not list(models.glob("fold-*.h5")):
+            time.sleep(0.002)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=100)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == (75 if number == signal.SIGTERM else -number), err
+    made = {path: path.stat().st_mtime_ns for path in models.glob("fold-*.h5")}
+    assert 1 <= len(made) < 4
+    monkeypatch.chdir(tmp_path)
+    for told in ("is made", "stands already"):
+        cli.main(run, standalone_mode=False)
+        assert capsys.readouterr().out == f"out: part 1 of 3 {told}\n"
+    assert names(models) == [f"fold-1.{index}.h5" for index in range(4)]
+    assert {path: path.stat().st_mtime_ns for path in made} == made
