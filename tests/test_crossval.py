@@ -138,6 +138,7 @@ def unfinished(path: Path, tensor: Tensor, settings: TrainSettings, *, keep: int
             "settings": settings.model_dump(mode="json", by_alias=True),
             "folds": folds_to_json(folds),
             "seed": 0,
+            "regions": {},
         },
     ).begin()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from predictd.config import TrainSettings
 from predictd.constants import FOLDS_JSON, METRIC_KEYS, METRICS_TSV, MODELS, RUN_JSON
 from predictd.engine import Engine
 from predictd.errors import DataError, OutputError
-from predictd.io.files import write_json, write_text
+from predictd.io.files import sha256_of_json, write_json, write_text
 from predictd.io.models import ModelFile, write_model
 from predictd.io.partition import Job, read_job
 from predictd.io.store import Tensor
@@ -116,6 +118,10 @@ class Crossval(InParts[CrossvalReport]):
             "settings": settings.model_dump(mode="json", by_alias=True),
             "folds": folds_to_json(folds),
             "seed": seed,
+            "regions": {
+                name: sha256_of_json([[i.chrom, i.start, i.end] for i in intervals])
+                for name, intervals in self._intervals.items()
+            },
         }
         super().__init__(Job(output, description), len(self._groups), METRICS_TSV)
 
@@ -128,6 +134,10 @@ class Crossval(InParts[CrossvalReport]):
                 "directory"
             )
         self.job.begin(nothing_made=nothing_made)
+        with suppress(OSError, ValueError):
+            if json.loads((output / FOLDS_JSON).read_text(encoding="utf-8")) == folds_to_json(self._folds):
+                # Not replaced by every part: others may be reading it.
+                return
         write_json(output / FOLDS_JSON, folds_to_json(self._folds), many_writers=True)
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:

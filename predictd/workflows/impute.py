@@ -92,8 +92,8 @@ class Imputation(InParts[ImputeReport]):
     """
 
     def __init__(self, model_path: Path, tensor_path: Path, output: Path, *, pairs: str = "missing") -> None:
-        self._model, self._tensor = model_path, Tensor(tensor_path)
         self._loaded = load_estimator(model_path)
+        self._model, self._tensor = model_path, Tensor(tensor_path)
         everyone = self._loaded.estimator.everyone
         self._train = everyone.train
         self._tensor.columns(self._train)
