@@ -9,6 +9,7 @@ import click
 from predictd.cli.options import (
     OUTPUT_DIRECTORY,
     PATH,
+    SCRATCH,
     TENSOR,
     Steps,
     fitting,
@@ -29,6 +30,7 @@ from predictd.config import Config
 @click.option("--promoters", type=PATH, help="BED file for MSEprom.")
 @click.option("--genes", type=PATH, help="BED file for MSEgene.")
 @click.option("--enhancers", type=PATH, help="BED file for MSEenh.")
+@SCRATCH
 @in_parts
 @on_engine
 def command(
@@ -40,6 +42,7 @@ def command(
     promoters: Path | None,
     genes: Path | None,
     enhancers: Path | None,
+    scratch: Path | None,
     steps: Steps,
     engine_name: str | None,
     workers: int | None,
@@ -61,6 +64,7 @@ def command(
             folds_path=folds,
             moments_path=moments,
             regions=Regions(promoters, genes, enhancers),
+            scratch=scratch,
         )
         record = make_record(
             engine, settings.train.model_dump(mode="json", by_alias=True), seed=settings.seed

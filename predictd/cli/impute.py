@@ -9,6 +9,7 @@ import click
 from predictd.cli.options import (
     OUTPUT_DIRECTORY,
     PATH,
+    SCRATCH,
     TENSOR,
     Steps,
     in_parts,
@@ -29,6 +30,7 @@ from predictd.cli.options import (
     metavar="all|missing|observed|CELL:ASSAY,…",
     help="What to impute.",
 )
+@SCRATCH
 @in_parts
 @on_engine
 def command(
@@ -36,6 +38,7 @@ def command(
     tensor: Path,
     output: Path,
     pairs: str,
+    scratch: Path | None,
     steps: Steps,
     engine_name: str | None,
     workers: int | None,
@@ -47,7 +50,7 @@ def command(
     from predictd.workflows.impute import Imputation
 
     with make_engine(engine_name, workers) as engine:
-        plan = Imputation(model, tensor, output, pairs=pairs)
+        plan = Imputation(model, tensor, output, pairs=pairs, scratch=scratch)
         report = steps.take(plan, engine, make_record(engine, {"pairs": pairs}))
     if report is not None:
         click.echo(f"{output}: {len(report.pairs)} imputed tracks, listed in {output / 'tracks.tsv'}")

@@ -88,10 +88,10 @@ def fit_sgd(
 
 
 def fit_fold_sgd(
-    tensor_path: Path, fold: Fold, setting: Setting, settings: TrainSettings, *, checkpoint: Path, seed: int
+    tensor: Tensor, fold: Fold, setting: Setting, settings: TrainSettings, *, checkpoint: Path, seed: int
 ) -> tuple[CPModel, list[float]]:
     """One fold on one worker, within the calling process: a task of a cross-validation."""
-    problem = sgd_problem(Tensor(tensor_path), fold, setting, settings, seed=seed, checkpoint=checkpoint)
+    problem = sgd_problem(tensor, fold, setting, settings, seed=seed, checkpoint=checkpoint)
     saved = Checkpoint(checkpoint)
     with LocalEngine(1) as engine:
         fitted = fit_sgd(problem, None, engine, saved, RunRecord([]))

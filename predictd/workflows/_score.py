@@ -98,7 +98,7 @@ class Scoring:
     Attributes
     ----------
     tensor
-        Directory of the tensor whose bins are compared.
+        Whose bins are compared.
     estimator
         Model or cross-validation that imputes, where cases do not name files.
     intervals
@@ -107,7 +107,7 @@ class Scoring:
         Method of the imputed signal in metrics.tsv.
     """
 
-    tensor: Path
+    tensor: Tensor
     estimator: Path | None
     intervals: dict[str, list[Interval]]
     name: str
@@ -132,7 +132,7 @@ def group_cases(cases: Sequence[Case], n_bins: int, workers: int) -> list[tuple[
 
 def score(cases: tuple[Case, ...], shared: Scoring) -> list[Row]:
     """Collect some pairs' signal over all shards, then measure each: rows of metrics.tsv."""
-    tensor = Tensor(shared.tensor)
+    tensor = shared.tensor
     predicted = [index for index, case in enumerate(cases) if case.imputed is None]
     application = None
     if predicted and shared.estimator is not None:

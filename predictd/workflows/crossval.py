@@ -58,7 +58,7 @@ class CrossvalReport:
 class _Shared:
     """What the training tasks have in common."""
 
-    tensor: Path
+    tensor: Tensor
     moments: Path
     output: Path
     settings: TrainSettings
@@ -83,6 +83,8 @@ class Crossval(InParts[CrossvalReport]):
         Moments file; None: beside the tensor.
     regions
         BED files for MSEprom, MSEgene, MSEenh.
+    scratch
+        Directory of each node for copies of shards; None: they are read where they stand.
 
     Raises
     ------
@@ -100,8 +102,9 @@ class Crossval(InParts[CrossvalReport]):
         folds_path: Path | None = None,
         moments_path: Path | None = None,
         regions: Regions | None = None,
+        scratch: Path | None = None,
     ) -> None:
-        tensor = Tensor(tensor_path)
+        tensor = Tensor(tensor_path, scratch=scratch)
         require_complete(tensor)
         if folds_path is None:
             folds = make_folds(tensor.experiments, seed=seed)
@@ -149,7 +152,7 @@ class Crossval(InParts[CrossvalReport]):
         with record.stage("train"):
             chosen = {self._groups[index][0]: setting for index, (setting, _) in choices.items()}
             folds = [fold for index in parts for fold in self._groups[index][1]]
-            shared = _Shared(tensor.path, moments, output, self._settings, chosen, self._seed)
+            shared = _Shared(tensor, moments, output, self._settings, chosen, self._seed)
             engine.map(_train_fold, folds, shared, label="models")
         with record.stage("score"):
             data = read_moments(moments)
@@ -162,7 +165,7 @@ class Crossval(InParts[CrossvalReport]):
                 owners += [index] * len(tasks)
                 groups += tasks
             scored = engine.map(
-                score, groups, Scoring(tensor.path, output, self._intervals, "model"), label="experiments"
+                score, groups, Scoring(tensor, output, self._intervals, "model"), label="experiments"
             )
         for index, (_, why) in choices.items():
             test, own_folds = self._groups[index]
@@ -217,6 +220,7 @@ def crossval(
     folds_path: Path | None = None,
     moments_path: Path | None = None,
     regions: Regions | None = None,
+    scratch: Path | None = None,
 ) -> CrossvalReport:
     """Make all parts and finish; see `Crossval` and `InParts.make_all`."""
     plan = Crossval(
@@ -227,6 +231,7 @@ def crossval(
         folds_path=folds_path,
         moments_path=moments_path,
         regions=regions,
+        scratch=scratch,
     )
     return plan.make_all(engine, record)
 

@@ -106,7 +106,7 @@ def evaluate(
                 baseline=make_baseline(data, train, pair),
             )
             cases.append(case)
-        shared = Scoring(tensor.path, None, intervals, name)
+        shared = Scoring(tensor, None, intervals, name)
         with record.stage("evaluate"):
             parts = engine.map(
                 score, group_cases(cases, tensor.n_bins, engine.workers), shared, label="pairs"

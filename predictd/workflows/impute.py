@@ -84,6 +84,8 @@ class Imputation(InParts[ImputeReport]):
         Directory for `CELL-ASSAY.bw` and `tracks.tsv`.
     pairs
         all, missing, observed, or `CELL:ASSAY,…`.
+    scratch
+        Directory of each node for copies of shards; None: they are read where they stand.
 
     Raises
     ------
@@ -91,9 +93,17 @@ class Imputation(InParts[ImputeReport]):
         If model, tensor and pairs do not fit.
     """
 
-    def __init__(self, model_path: Path, tensor_path: Path, output: Path, *, pairs: str = "missing") -> None:
+    def __init__(
+        self,
+        model_path: Path,
+        tensor_path: Path,
+        output: Path,
+        *,
+        pairs: str = "missing",
+        scratch: Path | None = None,
+    ) -> None:
         self._loaded = load_estimator(model_path)
-        self._model, self._tensor = model_path, Tensor(tensor_path)
+        self._model, self._tensor = model_path, Tensor(tensor_path, scratch=scratch)
         everyone = self._loaded.estimator.everyone
         self._train = everyone.train
         self._tensor.columns(self._train)
@@ -119,7 +129,7 @@ class Imputation(InParts[ImputeReport]):
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
         keys = [(index, self._groups[index]) for index in parts]
-        shared = _Shared(self._model, self._tensor.path, self.job, engine.name, engine.workers)
+        shared = _Shared(self._model, self._tensor, self.job, engine.name, engine.workers, engine.ranks)
         with record.stage("impute"):
             engine.map(_impute_part, keys, shared, label="tracks")
 
@@ -151,9 +161,10 @@ def impute(
     record: RunRecord,
     *,
     pairs: str = "missing",
+    scratch: Path | None = None,
 ) -> ImputeReport:
     """Impute all parts and finish; see `Imputation` and `InParts.make_all`."""
-    return Imputation(model_path, tensor_path, output, pairs=pairs).make_all(engine, record)
+    return Imputation(model_path, tensor_path, output, pairs=pairs, scratch=scratch).make_all(engine, record)
 
 
 def track_name(pair: Experiment) -> str:
@@ -185,20 +196,21 @@ def _transforms(tensor: Tensor, pairs: Sequence[Experiment]) -> list[SignalTrans
 
 @dataclass(frozen=True)
 class _Shared:
-    """What the parts have in common; the engine's name and number of workers go on record."""
+    """What the parts have in common; what is to be known of the engine goes on record."""
 
     model: Path
-    tensor: Path
+    tensor: Tensor
     job: Job
     engine: str
     workers: int
+    ranks: int
 
 
 def _impute_part(part: tuple[int, tuple[Experiment, ...]], shared: _Shared) -> None:
     """Impute a part's pairs over all shards into finished bigWigs; those that stand already are left."""
     index, pairs = part
-    tensor, output = Tensor(shared.tensor), shared.job.output
-    record = RunRecord([], shared.engine, shared.workers)
+    tensor, output = shared.tensor, shared.job.output
+    record = RunRecord([], shared.engine, shared.workers, ranks=shared.ranks)
     with record.stage("impute"):
         application = Application(load_judges(shared.model, pairs), pairs, tensor)
         empty = _write_bigwigs(pairs, application, tensor, output)

@@ -63,7 +63,7 @@ class TuneReport:
 class _Shared:
     """What the fits of a trial have in common."""
 
-    tensor: Path
+    tensor: Tensor
     moments: Path
     folds: tuple[Fold, ...]
     settings: TrainSettings
@@ -156,7 +156,7 @@ def tune(
         penalty = _rounded(trial.suggest_float(f"lambda_{solver}", *_PENALTIES[solver], log=True))
         starts = trial.suggest_int("starts", 1, _MOST_STARTS) if solver != "sgd" else 1
         shared = _Shared(
-            tensor_path,
+            tensor,
             moments,
             tuple(folds),
             settings.model_copy(
