@@ -21,9 +21,9 @@ from predictd.engine import LocalEngine
 from predictd.io.store import Tensor
 from predictd.io.tables import read_pairs
 from predictd.model.als import CPProblem, Point
+from predictd.model.baselines import baseline_weights
 from predictd.model.factors import CPModel
 from predictd.model.folds import Fold, make_folds
-from predictd.model.metrics import baseline_weights
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
 from predictd.provenance import RunRecord

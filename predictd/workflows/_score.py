@@ -16,7 +16,8 @@ from predictd.io.genomes import Genome
 from predictd.io.layout import overlapping
 from predictd.io.store import Shard, Tensor
 from predictd.io.tables import Interval, read_bed
-from predictd.model.metrics import amplitude, baseline_weights, evaluate_track
+from predictd.model.baselines import amplitude, baseline_weights
+from predictd.model.metrics import evaluate_track
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 from predictd.workflows._apply import Application
