@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from predictd.errors import DataError, TableError
 from predictd.io.genomes import BUILT_IN, Genome, built_in_blacklist, load_genome
-from predictd.io.layout import overlapping, plan_shards
+from predictd.io.layout import Coverage, plan_shards
 from predictd.io.tables import Interval, read_bed
 from tests.test_files import refused
 
@@ -239,9 +239,9 @@ class TestLayout:
                     assert here & there
 
     @given(intervals=interval_lists(), bins=st.sets(st.integers(0, 40)), bin_size=st.sampled_from([7, 25]))
-    def test_overlapping_against_brute_force(self, intervals, bins, bin_size):
+    def test_coverage_against_brute_force(self, intervals, bins, bin_size):
         chosen = np.array(sorted(bins), dtype=np.int64)
-        found = overlapping(intervals, "chrB", chosen, bin_size)
+        found = Coverage(intervals, bin_size).mask("chrB", chosen)
         assert found.dtype == bool
         assert found.tolist() == [bool(hit(intervals, "chrB", b, bin_size)) for b in chosen.tolist()]
 

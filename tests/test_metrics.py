@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import tracemalloc
 
@@ -13,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from predictd.constants import MEASURES, METRIC_KEYS
 from predictd.errors import DataError
 from predictd.model import metrics
+from predictd.model.ranks import N_KEYS, rank_keys
 
 
 def track_pair(n: int = 5000, *, decimals: int | None = 1, dtype: str = "float32", seed: int = 0):
@@ -32,26 +34,28 @@ def top(values: np.ndarray, size: int) -> np.ndarray:
     return mask
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("decimals", [1, None])
-def test_all_measures_against_scipy_and_sklearn(dtype, decimals):
-    y, x = track_pair(dtype=dtype, decimals=decimals)
-    rng = np.random.default_rng(1)
-    masks = {name: rng.random(y.size) < 0.1 for name in ("peaks", "promoters", "genes", "enhancers")}
-    got = metrics.evaluate_track(y, x, inverse=np.sinh, **masks)
+def rounded(values: np.ndarray) -> np.ndarray:
+    """Values to 13 significant binary digits: as far as ranks tell them apart."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.floor(mantissa * 2**13 + 0.5) / 2**13, exponent).astype(values.dtype)
+
+
+def plain_measures(y: np.ndarray, x: np.ndarray, masks: dict[str, np.ndarray]) -> dict[str, float]:
+    """All measures from their definitions, of values as they are."""
     y, x = y.astype(float), x.astype(float)
-    y1, x1, y5, x5 = top(y, 50), top(x, 50), top(y, 250), top(x, 250)
+    n1, n5 = max(1, y.size // 100), max(1, y.size // 20)
+    y1, x1, y5, x5 = top(y, n1), top(x, n1), top(y, n5), top(x, n5)
     error = (y - x) ** 2
-    expected = {
+    return {
         "MSEglobal": error.mean(),
         "MSE1obs": error[y1].mean(),
         "MSE1imp": error[x1].mean(),
         "GWcorrasinh": stats.pearsonr(y, x).statistic,
         "GWcorr": stats.pearsonr(np.sinh(y), np.sinh(x)).statistic,
         "GWspear": stats.spearmanr(y, x).statistic,
-        "Match1": (y1 & x1).sum() / 50,
-        "Catch1obs": (y1 & x5).sum() / 50,
-        "Catch1imp": (x1 & y5).sum() / 50,
+        "Match1": (y1 & x1).sum() / n1,
+        "Catch1obs": (y1 & x5).sum() / n1,
+        "Catch1imp": (x1 & y5).sum() / n1,
         "AucObs1": roc_auc_score(y1, x),
         "AucImp1": roc_auc_score(x1, y),
         "CatchPeakObs": roc_auc_score(masks["peaks"], x),
@@ -59,9 +63,52 @@ def test_all_measures_against_scipy_and_sklearn(dtype, decimals):
         "MSEgene": error[masks["genes"]].mean(),
         "MSEenh": error[masks["enhancers"]].mean(),
     }
+
+
+def some_masks(n: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    return {name: rng.random(n) < 0.1 for name in ("peaks", "promoters", "genes", "enhancers")}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("decimals", [1, None])
+@pytest.mark.parametrize("floor", [0.0, 0.7])
+def test_all_measures_against_scipy_and_sklearn(dtype, decimals, floor):
+    # With a floor more than half of the bins are 0.
+    y, x = (rounded(np.where(t < floor, 0, t)) for t in track_pair(dtype=dtype, decimals=decimals))
+    masks = some_masks(y.size)
+    got = metrics.evaluate_track(y, x, inverse=np.sinh, **masks)
     assert list(got) == list(MEASURES)
     assert all(type(value) is float for value in got.values())
-    assert got == pytest.approx(expected, rel=1e-11)
+    assert got == pytest.approx(plain_measures(y, x, masks), rel=1e-12)
+
+
+def test_rounding_of_ranks_hardly_shows():
+    # About 32,000 keys of 200,000 values that all differ.
+    y, x = track_pair(200_000, decimals=None)
+    masks = some_masks(y.size)
+    got = metrics.evaluate_track(y, x, inverse=np.sinh, **masks)
+    expected = plain_measures(y, x, masks)
+    for name in ("MSEglobal", "GWcorrasinh", "GWcorr", "MSEprom", "MSEgene", "MSEenh"):
+        assert got[name] == pytest.approx(expected[name], rel=1e-11)
+    # Averaging ranks within keys takes the share s = Σ(c/n)³ out of a track's variance of ranks, c bins having a key;
+    # by Cauchy and Schwarz a correlation changes by no more than √s of either track, in first order.
+    shares = [(np.unique(rank_keys(t), return_counts=True)[1] / t.size) for t in (y, x)]
+    bound = sum(np.sqrt((share**3).sum()) for share in shares)
+    assert bound < 2e-4
+    assert abs(got["GWspear"] - expected["GWspear"]) < bound
+    # An AUC counts pairs of one key as half.
+    keys = rank_keys(x)
+    in_peaks = np.bincount(keys[masks["peaks"]], minlength=N_KEYS) / masks["peaks"].sum()
+    elsewhere = np.bincount(keys[~masks["peaks"]], minlength=N_KEYS) / (~masks["peaks"]).sum()
+    bound = (in_peaks * elsewhere).sum() / 2
+    assert bound < 1e-4
+    assert abs(got["CatchPeakObs"] - expected["CatchPeakObs"]) <= bound
+    # Top sets differ only within the key of their smallest value, by no more bins than have it (at most 7 here).
+    for name in ("Match1", "Catch1obs", "Catch1imp", "AucObs1", "AucImp1"):
+        assert abs(got[name] - expected[name]) <= 7 / 2000
+    for name in ("MSE1obs", "MSE1imp"):
+        assert got[name] == pytest.approx(expected[name], rel=7 / 2000)
 
 
 def test_hand_worked():
@@ -79,21 +126,6 @@ def test_hand_worked():
     assert got["AucImp1"] == pytest.approx(8.5 / 9)
     assert got["CatchPeakObs"] == 1
     assert math.isnan(got["MSEprom"]) and math.isnan(got["MSEgene"]) and math.isnan(got["MSEenh"])
-
-
-def test_top_ties_go_to_the_start():
-    values = np.array([1, 2, 2, 0, 2, 3, 2], dtype=np.float32)
-    assert np.flatnonzero(metrics._top(values, 3)).tolist() == [1, 2, 5]
-    assert metrics._top(values, 7).all()
-    constant = np.zeros(300)
-    assert np.flatnonzero(metrics._top(constant, 3)).tolist() == [0, 1, 2]
-
-
-@pytest.mark.parametrize("n", [1, 2, 7, 1000])
-def test_ranks(n):
-    rng = np.random.default_rng(n)
-    for values in (rng.integers(0, 5, n), rng.standard_normal(n), np.zeros(n)):
-        assert np.array_equal(metrics._twice_ranks(values), 2 * stats.rankdata(values))
 
 
 def test_negative_values_count_as_zero():
@@ -138,12 +170,40 @@ def test_perfect_imputation():
     assert got["GWcorr"] == pytest.approx(1) and got["GWspear"] == pytest.approx(1)
 
 
-def test_blocks_do_not_matter(monkeypatch):
-    y, x = track_pair(1000)
-    mask = np.arange(1000) % 3 == 0
-    whole = metrics.evaluate_track(y, x, inverse=np.sinh, genes=mask)
-    monkeypatch.setattr(metrics, "_BLOCK", 37)
-    assert metrics.evaluate_track(y, x, inverse=np.sinh, genes=mask) == pytest.approx(whole, nan_ok=True)
+@pytest.mark.parametrize("sizes", [[1], [1, 40, 0, 7], [999, 1, 5000]])
+def test_blocks_do_not_matter(sizes):
+    # Many ties, so that top sets end between equal bins of different blocks.
+    y, x = (np.minimum(t, 0.8) for t in track_pair(3000))
+    y[100:150] = x[130:160] = x[-1] = np.nan
+    masks = some_masks(y.size)
+    whole = metrics.evaluate_track(y, x, inverse=np.sinh, **masks)
+    comparison = metrics.TrackComparison(np.sinh)
+    for sweep in (comparison.survey, comparison.compare):
+        start = 0
+        for size in itertools.cycle(sizes):
+            part = slice(start, start + size)
+            sweep(y[part], x[part], {name: mask[part] for name, mask in masks.items()})
+            start += size
+            if start >= y.size:
+                break
+    assert comparison.measures() == pytest.approx(whole, rel=1e-12)
+    kept = np.isfinite(y) & np.isfinite(x)
+    expected = plain_measures(y[kept], x[kept], {name: mask[kept] for name, mask in masks.items()})
+    assert whole == pytest.approx(expected, rel=1e-12)
+
+
+def test_correlations_of_large_values_that_hardly_vary():
+    rng = np.random.default_rng(0)
+    y, x = 1e6 + rng.standard_normal((2, 3000))
+    x += y - 1e6
+    comparison = metrics.TrackComparison(lambda values: values - 1e6)
+    for sweep in (comparison.survey, comparison.compare):
+        for start in range(0, 3000, 100):
+            sweep(y[start : start + 100], x[start : start + 100])
+    got = comparison.measures()
+    expected = stats.pearsonr(y - 1e6, x - 1e6).statistic
+    assert got["GWcorrasinh"] == pytest.approx(expected, rel=1e-9)
+    assert got["GWcorr"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_half_precision_input():
@@ -153,15 +213,22 @@ def test_half_precision_input():
     assert got == pytest.approx(expected, rel=1e-12, nan_ok=True)
 
 
-def test_memory_per_bin(monkeypatch):
-    y, x = track_pair(400_000, decimals=None)
-    monkeypatch.setattr(metrics, "_BLOCK", 1024)
-    tracemalloc.start()
-    metrics.evaluate_track(y, x, inverse=np.sinh)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    # As documented, and a little for the blocks in float64, which do not grow with the track.
-    assert peak < 25 * y.size + 100_000
+def test_memory_does_not_grow_with_the_track():
+    def peak(n_blocks: int) -> int:
+        tracemalloc.start()
+        comparison = metrics.TrackComparison(np.sinh)
+        for sweep in (comparison.survey, comparison.compare):
+            for seed in range(n_blocks):
+                sweep(*track_pair(10_000, decimals=None, seed=seed))
+        comparison.measures()
+        traced = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return traced
+
+    small = peak(4)
+    # Two tracks' counts of 2^20 keys, and what turns one of them into ranks.
+    assert small < 50e6
+    assert peak(16) == pytest.approx(small, abs=100_000)
 
 
 @pytest.mark.parametrize(

@@ -93,15 +93,32 @@ def plan_shards(
     return plans
 
 
-def overlapping(
-    intervals: list[Interval], chrom: str, bins: npt.NDArray[np.int64], bin_size: int
-) -> npt.NDArray[np.bool_]:
-    """Which of a chromosome's bins (int64, ascending) overlap an interval: bool (len(bins),)."""
-    runs = _as_runs(intervals, chrom, bin_size, joined=True)
-    if not runs.size:
-        return np.zeros(bins.size, dtype=bool)
-    index = np.searchsorted(runs[:, 0], bins, side="right") - 1
-    return (index >= 0) & (bins < runs.sum(axis=1)[index])
+class Coverage:
+    """Which bins overlap some intervals; kept as runs of bins, to be asked shard by shard.
+
+    Parameters
+    ----------
+    intervals
+        Of any chromosomes, in any order.
+    bin_size
+        Width of a bin in bp.
+    """
+
+    def __init__(self, intervals: Iterable[Interval], bin_size: int) -> None:
+        by_chromosome: dict[str, list[Interval]] = {}
+        for interval in intervals:
+            by_chromosome.setdefault(interval.chrom, []).append(interval)
+        self._runs = {
+            chrom: _as_runs(own, chrom, bin_size, joined=True) for chrom, own in by_chromosome.items()
+        }
+
+    def mask(self, chrom: str, bins: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of a chromosome's bins (int64, ascending) overlap an interval: bool (len(bins),)."""
+        runs = self._runs.get(chrom)
+        if runs is None:
+            return np.zeros(bins.size, dtype=bool)
+        index = np.searchsorted(runs[:, 0], bins, side="right") - 1
+        return (index >= 0) & (bins < runs.sum(axis=1)[index])
 
 
 def _as_runs(intervals: list[Interval], chrom: str, bin_size: int, *, joined: bool) -> Runs:

@@ -1,23 +1,26 @@
-"""Scoring of imputed signal against observed signal and two baselines, pair by pair, in one pass over the shards."""
+"""Scoring of imputed signal against observed signal and two baselines: two sweeps over the shards for many pairs.
+
+What a task holds does not grow with the number of bins: counts of rank keys, and one shard's signal of its pairs.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from predictd.constants import MAX_SHARD_BINS
 from predictd.errors import DataError
 from predictd.io.genomes import Genome
-from predictd.io.layout import overlapping
+from predictd.io.layout import Coverage
 from predictd.io.store import Shard, Tensor
 from predictd.io.tables import Interval, read_bed
 from predictd.model.baselines import amplitude, baseline_weights
-from predictd.model.metrics import evaluate_track
+from predictd.model.metrics import Inverse, TrackComparison
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 from predictd.workflows._apply import Application
@@ -29,10 +32,13 @@ log = logging.getLogger(__name__)
 
 Float32 = npt.NDArray[np.float32]
 Row = dict[str, str | float]
-Inverse = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
-# Signal of the pairs that one task scores at once, about.
-_TASK_BYTES = 2**29
 _OBSERVED, _IMPUTED, _MEAN = range(3)
+# A pair's part of what a task holds, about: three comparisons of 8 MiB, a shard's signal and masks.
+_CASE_BYTES = 3 * 2**23 + 16 * MAX_SHARD_BINS
+# The parts of all pairs of a task; Python, libraries and temporaries come to about 200 MiB more.
+_TASK_BYTES = 5 * 2**27
+# Signal up to this size is kept for the second sweep, to read and predict it once: 22 pairs on 1 % of the human genome.
+_KEPT_BYTES = 5 * 2**26
 
 
 @dataclass(frozen=True)
@@ -124,102 +130,136 @@ def make_baseline(data: TensorMoments, train: Sequence[Experiment], pair: Experi
     return Baseline(tuple(columns.tolist()), amplitude(data.experiments, train, pair, moments=data.s))
 
 
-def group_cases(cases: Sequence[Case], n_bins: int, workers: int) -> list[tuple[Case, ...]]:
+def group_cases(cases: Sequence[Case], workers: int) -> list[tuple[Case, ...]]:
     """Cases that one task scores together: as many as memory allows, and something for every worker."""
-    size = max(1, _TASK_BYTES // (12 * n_bins))
-    size = min(size, -(-len(cases) // workers))
+    size = max(1, min(_TASK_BYTES // _CASE_BYTES, -(-len(cases) // workers)))
     return [tuple(cases[start : start + size]) for start in range(0, len(cases), size)]
 
 
 def score(cases: tuple[Case, ...], shared: Scoring) -> list[Row]:
-    """Collect some pairs' signal over all shards, then measure each: rows of metrics.tsv."""
+    """Compare some pairs' signal in two sweeps over all shards: rows of metrics.tsv."""
     tensor = shared.tensor
-    predicted = [index for index, case in enumerate(cases) if case.imputed is None]
-    application = None
-    if predicted and shared.estimator is not None:
-        pairs = [cases[index].pair for index in predicted]
-        application = Application(load_judges(shared.estimator, pairs), pairs, tensor)
-    signal = np.empty((len(cases), 3, tensor.n_bins), dtype=np.float32)
-    masks = [_empty_masks(case, shared, tensor.n_bins) for case in cases]
-    peaks = [read_bed(Path(case.peaks)) if case.peaks else [] for case in cases]
-    start = 0
-    for name in tensor.shard_names:
-        with tensor.open_shard(name) as shard:
-            rows = slice(start, start + shard.n_bins)
-            _read_files(cases, shard, tensor, signal[:, :, rows])
-            _read_tensor(cases, predicted, application, shard, tensor, signal[:, :, rows])
-            bins = shard.bins()
-            for index in range(len(cases)):
-                for kind, mask in masks[index].items():
-                    intervals = peaks[index] if kind == "peaks" else shared.intervals[kind]
-                    mask[rows] = overlapping(intervals, shard.chrom, bins, tensor.manifest.bin_size)
-            start = rows.stop
     transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
-    scored: list[Row] = []
-    for index, case in enumerate(cases):
+    comparisons = []
+    for case in cases:
         transform = case.observed.transform if case.observed else transforms[case.pair.assay]
-        scored += _measure(case, signal[index], masks[index], TRANSFORMS[transform].inverse, shared.name)
-    return scored
-
-
-def _empty_masks(case: Case, shared: Scoring, n_bins: int) -> dict[str, npt.NDArray[np.bool_]]:
-    kinds = [*shared.intervals, *(["peaks"] if case.peaks else [])]
-    return {kind: np.empty(n_bins, dtype=bool) for kind in kinds}
-
-
-def _read_files(cases: Sequence[Case], shard: Shard, tensor: Tensor, out: Float32) -> None:
-    """Fill in what comes from signal files: (cases × 3 × bins of the shard)."""
-    manifest = tensor.manifest
-    for index, case in enumerate(cases):
-        for place, source in ((_OBSERVED, case.observed), (_IMPUTED, case.imputed)):
-            if source is not None:
-                out[index, place] = source.read(
-                    shard.chrom, shard.runs, bin_size=manifest.bin_size, uncovered=manifest.uncovered
-                )
-
-
-def _read_tensor(
-    cases: Sequence[Case],
-    predicted: Sequence[int],
-    application: Application | None,
-    shard: Shard,
-    tensor: Tensor,
-    out: Float32,
-) -> None:
-    """Fill in what comes from the tensor: observed columns, predictions, means of the same assay."""
-    columns = {experiment: column for column, experiment in enumerate(tensor.experiments)}
-    nothing = np.empty((0, 0), dtype=np.float32)
-    blocks = (
-        application.blocks(shard)
-        if application is not None
-        else ((start, block, nothing) for start, block in shard.blocks())
-    )
-    for first, block, imputed in blocks:
-        part = slice(first, first + len(block))
-        for position, index in enumerate(predicted):
-            out[index, _IMPUTED, part] = imputed[:, position]
-        for index, case in enumerate(cases):
-            if case.observed is None:
-                out[index, _OBSERVED, part] = block[:, columns[case.pair]]
-            if case.baseline is not None:
-                out[index, _MEAN, part] = observed_mean(block[:, list(case.baseline.columns)], axis=1)
-
-
-def _measure(
-    case: Case, signal: Float32, masks: dict[str, npt.NDArray[np.bool_]], inverse: Inverse, name: str
-) -> list[Row]:
-    """Rows of one pair: the imputed signal, and the baselines where there are any."""
-    methods = [(name, signal[_IMPUTED])]
-    if case.baseline is not None:
-        methods.append(("assay_mean", signal[_MEAN]))
-        methods.append(("assay_mean_scaled", signal[_MEAN] * np.float32(case.baseline.factor)))
-    rows: list[Row] = []
-    for method, values in methods:
-        keys = {
+        comparisons.append(_compare_methods(case, TRANSFORMS[transform].inverse, shared.name))
+    signal = _Signal(cases, shared, tensor)
+    blocks: Iterable[_Block] = list(signal) if signal.n_bytes <= _KEPT_BYTES else signal
+    for sweep in (TrackComparison.survey, TrackComparison.compare):
+        for block in blocks:
+            for index, methods in enumerate(comparisons):
+                observed = block.signal[index, _OBSERVED]
+                for method in methods:
+                    imputed = block.signal[index, method.place]
+                    if method.factor is not None:
+                        imputed = imputed * np.float32(method.factor)
+                    sweep(method.comparison, observed, imputed, block.masks[index])
+    return [
+        {
             "cell_type": case.pair.cell_type,
             "assay": case.pair.assay,
             "fold": case.fold,
-            "method": method,
+            "method": method.name,
+            **method.comparison.measures(),
         }
-        rows.append({**keys, **evaluate_track(signal[_OBSERVED], values, inverse=inverse, **masks)})
-    return rows
+        for case, methods in zip(cases, comparisons, strict=True)
+        for method in methods
+    ]
+
+
+@dataclass(frozen=True)
+class _Method:
+    """What one row of metrics.tsv says of a pair: which of its signal, times what, compares how."""
+
+    name: str
+    place: int
+    factor: float | None
+    comparison: TrackComparison
+
+
+def _compare_methods(case: Case, inverse: Inverse, name: str) -> list[_Method]:
+    """Comparisons, to be made, of the imputed signal, and of the baselines where there are any."""
+    methods = [_Method(name, _IMPUTED, None, TrackComparison(inverse))]
+    if case.baseline is not None:
+        factor = case.baseline.factor
+        methods.append(_Method("assay_mean", _MEAN, None, TrackComparison(inverse)))
+        methods.append(_Method("assay_mean_scaled", _MEAN, factor, TrackComparison(inverse)))
+    return methods
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Signal of a shard, float32 (cases × 3 × bins), and the masks of each case, bool (bins,) by name."""
+
+    signal: Float32
+    masks: list[dict[str, npt.NDArray[np.bool_]]]
+
+
+class _Signal:
+    """What is compared, shard by shard in genome order; read and predicted anew whenever it is iterated over."""
+
+    def __init__(self, cases: Sequence[Case], shared: Scoring, tensor: Tensor) -> None:
+        self._cases = cases
+        self._tensor = tensor
+        self._predicted = [index for index, case in enumerate(cases) if case.imputed is None]
+        self._application = None
+        if self._predicted and shared.estimator is not None:
+            pairs = [cases[index].pair for index in self._predicted]
+            self._application = Application(load_judges(shared.estimator, pairs), pairs, tensor)
+        bin_size = tensor.manifest.bin_size
+        self._regions = {kind: Coverage(found, bin_size) for kind, found in shared.intervals.items()}
+        self._peaks = [
+            Coverage(read_bed(Path(case.peaks)), bin_size) if case.peaks else None for case in cases
+        ]
+
+    @property
+    def n_bytes(self) -> int:
+        """Of all blocks together."""
+        masks = len(self._regions) + len(self._cases) - self._peaks.count(None)
+        return self._tensor.n_bins * (12 * len(self._cases) + masks)
+
+    def __iter__(self) -> Iterator[_Block]:
+        for name in self._tensor.shard_names:
+            with self._tensor.open_shard(name) as shard:
+                signal = np.empty((len(self._cases), 3, shard.n_bins), dtype=np.float32)
+                self._read_files(shard, signal)
+                self._read_tensor(shard, signal)
+                yield _Block(signal, self._masks(shard))
+
+    def _masks(self, shard: Shard) -> list[dict[str, npt.NDArray[np.bool_]]]:
+        bins = shard.bins()
+        regions = {kind: coverage.mask(shard.chrom, bins) for kind, coverage in self._regions.items()}
+        return [
+            regions if peaks is None else regions | {"peaks": peaks.mask(shard.chrom, bins)}
+            for peaks in self._peaks
+        ]
+
+    def _read_files(self, shard: Shard, out: Float32) -> None:
+        """Fill in what comes from signal files: (cases × 3 × bins of the shard)."""
+        manifest = self._tensor.manifest
+        for index, case in enumerate(self._cases):
+            for place, source in ((_OBSERVED, case.observed), (_IMPUTED, case.imputed)):
+                if source is not None:
+                    out[index, place] = source.read(
+                        shard.chrom, shard.runs, bin_size=manifest.bin_size, uncovered=manifest.uncovered
+                    )
+
+    def _read_tensor(self, shard: Shard, out: Float32) -> None:
+        """Fill in what comes from the tensor: observed columns, predictions, means of the same assay."""
+        columns = {experiment: column for column, experiment in enumerate(self._tensor.experiments)}
+        nothing = np.empty((0, 0), dtype=np.float32)
+        blocks = (
+            self._application.blocks(shard)
+            if self._application is not None
+            else ((start, block, nothing) for start, block in shard.blocks())
+        )
+        for first, block, imputed in blocks:
+            part = slice(first, first + len(block))
+            for position, index in enumerate(self._predicted):
+                out[index, _IMPUTED, part] = imputed[:, position]
+            for index, case in enumerate(self._cases):
+                if case.observed is None:
+                    out[index, _OBSERVED, part] = block[:, columns[case.pair]]
+                if case.baseline is not None:
+                    out[index, _MEAN, part] = observed_mean(block[:, list(case.baseline.columns)], axis=1)

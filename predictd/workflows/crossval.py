@@ -161,7 +161,7 @@ class Crossval(InParts[CrossvalReport]):
                 own = _cases(*self._groups[index], data)
                 # Grouped by test fold whatever the number of workers: which pairs are predicted at once shows in the
                 # last bits.
-                tasks = group_cases(own, tensor.n_bins, 1)
+                tasks = group_cases(own, 1)
                 owners += [index] * len(tasks)
                 groups += tasks
             scored = engine.map(

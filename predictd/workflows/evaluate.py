@@ -108,9 +108,7 @@ def evaluate(
             cases.append(case)
         shared = Scoring(tensor, None, intervals, name)
         with record.stage("evaluate"):
-            parts = engine.map(
-                score, group_cases(cases, tensor.n_bins, engine.workers), shared, label="pairs"
-            )
+            parts = engine.map(score, group_cases(cases, engine.workers), shared, label="pairs")
             rows = [row for part in parts for row in part]
     write_text(output, metrics_tsv(rows))
     record.inputs = {str(table): sha256_of(table), str(tensor.path): tensor.manifest.checksum}

@@ -1,0 +1,73 @@
+"""Rank keys, ranks and top sets that are found block by block."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from predictd.model.ranks import N_KEYS, KeyCounts, rank_keys
+
+
+def test_keys_ascend_with_the_value_over_the_whole_range():
+    values = np.concatenate([[0.0], np.geomspace(1e-44, 3.4e38, 200_001)]).astype(np.float32)
+    keys = rank_keys(values)
+    assert keys[0] == 0 and (np.diff(keys) >= 0).all() and keys[-1] < N_KEYS
+    assert rank_keys(np.array([-0.0, 0.0], dtype=np.float32)).tolist() == [0, 0]
+    assert rank_keys(np.array([np.finfo(np.float32).max])) < N_KEYS
+
+
+def test_keys_are_values_to_12_binary_digits_after_the_first():
+    one = rank_keys(np.array([1.0]))[0]
+    step = 2.0**-12
+    values = np.array([1 - step / 2, 1 - step / 5, 1 + step / 2.1, 1 + step / 1.9, 1 + 7 * step, 2.0])
+    assert (rank_keys(values) - one).tolist() == [-1, 0, 0, 1, 7, 4096]
+
+
+def test_halves_have_keys_of_their_own():
+    halves = np.arange(0x7C00, dtype=np.uint16).view(np.float16)
+    assert (np.diff(rank_keys(halves)) > 0).all()
+    # Arithmetic in float32 does not take a value from its key.
+    nearly = halves[1024:].astype(np.float32) * np.float32(1 / 3) * np.float32(3)
+    assert np.array_equal(rank_keys(nearly), rank_keys(halves[1024:]))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 1000, 70_000])
+def test_ranks(n):
+    rng = np.random.default_rng(n)
+    for keys in (rng.integers(0, 5, n), rng.integers(0, N_KEYS, n), np.zeros(n, dtype=int)):
+        counts = KeyCounts()
+        for part in np.array_split(keys, 3):
+            counts.add(part)
+        ranking = counts.rank([])
+        expected = 2 * stats.rankdata(keys) - (n + 1)
+        assert np.array_equal(ranking.centred[keys], expected)
+        assert ranking.squares == pytest.approx(np.square(expected).sum())
+
+
+def test_ranks_of_more_bins_than_an_int32_holds():
+    counts = KeyCounts()
+    counts._counts[[3, N_KEYS - 1]] = 2**32 - 5, 4
+    ranking = counts.rank([2, 4, 6])
+    assert ranking.centred[[3, N_KEYS - 1]].tolist() == [-4, 2**32 - 5]
+    assert [(top.threshold, top.ties) for top in ranking.tops] == [(N_KEYS - 1, 2), (N_KEYS - 1, 4), (3, 2)]
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 100])
+def test_top_ties_go_to_the_start(block):
+    def top(keys: list[int], size: int) -> list[int]:
+        counts = KeyCounts()
+        counts.add(np.array(keys))
+        (found,) = counts.rank([size]).tops
+        parts = [found.take(np.array(keys[i : i + block])) for i in range(0, len(keys), block)]
+        assert found.ties == 0
+        return np.flatnonzero(np.concatenate(parts)).tolist()
+
+    keys = [1, 2, 2, 0, 2, 3, 2]
+    assert top(keys, 1) == [5]
+    assert top(keys, 3) == [1, 2, 5]
+    assert top(keys, 5) == [1, 2, 4, 5, 6]
+    assert top(keys, 6) == [0, 1, 2, 4, 5, 6]
+    assert top(keys, 7) == list(range(7))
+    assert top([0] * 300, 3) == [0, 1, 2]
+    assert top([N_KEYS - 1, 0, N_KEYS - 1], 2) == [0, 2]

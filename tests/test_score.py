@@ -1,0 +1,111 @@
+"""Scoring of many pairs in two sweeps over the shards: what it holds, and that how it is cut does not show."""
+
+from __future__ import annotations
+
+import math
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from predictd.config import TrainSettings
+from predictd.constants import MEASURES
+from predictd.engine import Engine
+from predictd.io.tables import Interval
+from predictd.pairs import Experiment
+from predictd.workflows import _score
+from predictd.workflows._score import Baseline, Case, Scoring, group_cases, score
+from predictd.workflows.train import train
+from tests.conftest import record
+
+sys.path.append(str(Path(__file__).parent))
+from made_tensors import small_tensor
+
+PAIRS = [Experiment(f"C{i // 2}", f"A{i % 2}") for i in range(6)]
+# Ranks of 2^15 bins or more take 4 bytes.
+SHARD = 15_000
+
+
+@pytest.fixture(scope="module")
+def scoring(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> dict[int, Scoring]:
+    """The same model on tensors of so many equal shards."""
+    folder = tmp_path_factory.mktemp("score")
+    rng = np.random.default_rng(0)
+    signal = (rng.gamma(1, 1, (SHARD, 1)) * rng.gamma(4, 0.25, (SHARD, 6))).astype(np.float32)
+    regions = {"genes": [Interval("chr1", 25 * start, 25 * start + 700) for start in range(0, SHARD, 90)]}
+    found = {}
+    for n_shards in (3, 12):
+        tensor = small_tensor(
+            folder / f"t{n_shards}", np.tile(signal, (n_shards, 1)), experiments=PAIRS, n_shards=n_shards
+        )
+        found[n_shards] = Scoring(tensor.path, folder / "model.h5", regions, "model")
+    train(found[3].tensor, folder / "model.h5", TrainSettings(solver="em", rank=1), engine, record())
+    return found
+
+
+def some_cases(peaks: Path | None = None) -> tuple[Case, ...]:
+    """Each of two pairs, with the mean of the other cell types beside it."""
+    return tuple(
+        Case(PAIRS[i], "0", None, None, str(peaks) if peaks else None, Baseline((i + 2, i + 4), 0.7))
+        for i in (0, 1)
+    )
+
+
+def test_memory_does_not_grow_with_the_tensor(scoring, monkeypatch):
+    monkeypatch.setattr(_score, "_KEPT_BYTES", 0)
+
+    def peak(n_shards: int) -> int:
+        tracemalloc.start()
+        score(some_cases(), scoring[n_shards])
+        traced = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return traced
+
+    # Once before, for what is loaded and made once.
+    peak(3)
+    small = peak(3)
+    n_cases = len(some_cases())
+    assert small < n_cases * _score._CASE_BYTES + 50e6
+    # One whole track of float32 would be 540 kB more.
+    assert peak(12) == pytest.approx(small, abs=100_000)
+
+
+def test_whether_signal_is_kept_or_read_again_does_not_show(scoring, monkeypatch, tmp_path):
+    peaks = tmp_path / "peaks.bed"
+    peaks.write_text("chr1\t100\t9000\nchr2\t0\t50\nchr1\t900000\t901000\n")
+    cases = some_cases(peaks)
+    kept = score(cases, scoring[3])
+    assert [row["method"] for row in kept] == ["model", "assay_mean", "assay_mean_scaled"] * 2
+    for row in kept:
+        undefined = {name for name in MEASURES if math.isnan(float(row[name]))}
+        assert undefined == {"MSEprom", "MSEenh"}
+    monkeypatch.setattr(_score, "_KEPT_BYTES", 0)
+    # repr, since NaN is not equal to itself.
+    assert repr(score(cases, scoring[3])) == repr(kept)
+
+
+def test_a_scaled_track_is_ranked_by_itself(scoring):
+    (plain, scaled) = score(some_cases()[:1], scoring[3])[1:]
+    assert scaled["MSEglobal"] != plain["MSEglobal"]
+    # Scaled values round to other keys.
+    for name in ("GWspear", "AucObs1", "Match1"):
+        assert scaled[name] == pytest.approx(plain[name], abs=5e-3)
+    assert scaled["GWspear"] != plain["GWspear"]
+
+
+def test_groups_fit_into_memory_and_serve_all_workers():
+    def sizes(n: int, workers: int) -> list[int]:
+        cases = list(some_cases()[:1]) * n
+        groups = group_cases(cases, workers)
+        assert [case for group in groups for case in group] == cases
+        return [len(group) for group in groups]
+
+    most = _score._TASK_BYTES // _score._CASE_BYTES
+    assert 15 < most < 40
+    assert sizes(0, 1) == []
+    assert sizes(7, 1) == [7]
+    assert sizes(7, 3) == [3, 3, 1]
+    assert sizes(2, 8) == [1, 1]
+    assert sizes(2 * most + 1, 1) == [most, most, 1]
