@@ -228,7 +228,8 @@ def test_memory_does_not_grow_with_the_track():
     small = peak(4)
     # Two tracks' counts of 2^20 keys, and what turns one of them into ranks.
     assert small < 50e6
-    assert peak(16) == pytest.approx(small, abs=100_000)
+    # Thirty-six more blocks of two float32 tracks would be 2.9 MB; what else the process does is traced, too.
+    assert peak(40) == pytest.approx(small, abs=1e6)
 
 
 @pytest.mark.parametrize(

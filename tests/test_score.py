@@ -40,8 +40,8 @@ def scoring(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> dict[in
         tensor = small_tensor(
             folder / f"t{n_shards}", np.tile(signal, (n_shards, 1)), experiments=PAIRS, n_shards=n_shards
         )
-        found[n_shards] = Scoring(tensor.path, folder / "model.h5", regions, "model")
-    train(found[3].tensor, folder / "model.h5", TrainSettings(solver="em", rank=1), engine, record())
+        found[n_shards] = Scoring(tensor, folder / "model.h5", regions, "model")
+    train(found[3].tensor.path, folder / "model.h5", TrainSettings(solver="em", rank=1), engine, record())
     return found
 
 

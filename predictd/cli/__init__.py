@@ -14,8 +14,8 @@ from importlib import import_module
 import click
 
 from predictd import __version__, interrupt
-from predictd.engine.launcher import Announced, announced
 from predictd.errors import PredictdError
+from predictd.launcher import Announced, announced
 
 # One line of help a command, so that listing them imports none.
 COMMANDS = {

@@ -15,7 +15,7 @@ import click
 from predictd import progress
 from predictd.config import load_config
 from predictd.engine import Engine, LocalEngine
-from predictd.engine.launcher import announced
+from predictd.launcher import announced
 from predictd.provenance import RunRecord, current_command
 
 if TYPE_CHECKING:

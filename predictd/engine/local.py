@@ -30,9 +30,9 @@ from predictd.engine.base import (
     sum_subtree,
     usable_cpus,
 )
-from predictd.engine.launcher import LAUNCHER_PREFIXES
 from predictd.engine.meeting import run_program
 from predictd.errors import WorkerError
+from predictd.launcher import LAUNCHER_PREFIXES
 from predictd.progress import progress_bar, set_quiet
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

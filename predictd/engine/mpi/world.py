@@ -20,9 +20,9 @@ import numpy as np
 
 from predictd import interrupt, progress
 from predictd.engine.base import Array, affinity, one_line
-from predictd.engine.launcher import Announced, allotted
 from predictd.engine.local import LocalEngine
 from predictd.errors import EngineError, PredictdError, WorkerError
+from predictd.launcher import Announced, allotted
 from predictd.provenance import peak_memory
 
 try:
