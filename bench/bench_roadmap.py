@@ -108,7 +108,7 @@ def test_forty_models(benchmark, tensor: Tensor, models: Path) -> None:
     with LocalEngine() as engine:
         moments = ensure_moments(tensor, engine)
         chosen = {str(test): Setting(RANK, PRIOR) for test in range(5)}
-        shared = _Shared(tensor.path, moments, models, settings, chosen, 0)
+        shared = _Shared(tensor, moments, models, settings, chosen, 0)
         benchmark.pedantic(engine.map, args=(_train_fold, folds, shared), rounds=1)
     found = [load_model(fold_model_path(models, fold))[1].info for fold in folds]
     benchmark.extra_info["mean validation MSE"] = round(

@@ -1,0 +1,183 @@
+"""How the MPI engine scales: `pytest bench/bench_scaling.py --benchmark-only`. No time is asserted.
+
+The Roadmap-shaped job on simulated bins (PREDICTD_BENCH_BINS, 300,000 if not given) with `mpiexec -n 1` and `-n 2`, one
+worker a rank: strong scaling by the seconds of each stage in run.json, so without starting Python. A round of the
+benchmark runs both, one after the other; the best of three is taken. extra_info tells the efficiency t₁ / 2 t₂, the
+bytes that were sent beside the least possible, and a projection to 64 ranks, which is arithmetic from these figures and
+a model of two networks, not a measurement.
+
+Needs the table of Roadmap's pairs and the extras `mpi` and mpich.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from predictd.engine import LocalEngine
+from predictd.io.store import Tensor
+from predictd.io.tables import read_pairs
+from predictd.model.sgd import row_width
+from predictd.model.simulate import Simulation
+from predictd.provenance import RunRecord
+from predictd.workflows.simulate import SimulatedGenome, simulate
+
+PAIRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "roadmap" / "experiments.tsv"
+N_BINS = int(os.environ.get("PREDICTD_BENCH_BINS", "300000"))
+MPIEXEC = Path(sys.executable).with_name("mpiexec")
+RANK, ROUNDS = 100, 300
+# Seconds a message and bytes a second: 10-gigabit Ethernet, and InfiniBand of 100 gigabits.
+NETWORKS = {"10 GbE": (30e-6, 1.1e9), "InfiniBand": (2e-6, 11e9)}
+MANY = 64
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the tensor T."""
+    if not PAIRS.is_file() or not MPIEXEC.exists():
+        pytest.skip("the table of Roadmap pairs or mpiexec is not here")
+    root = tmp_path_factory.mktemp("scaling")
+    simulation = Simulation(tuple(read_pairs(PAIRS)), rank=30, seed=1)
+    genome = SimulatedGenome.of_bins(N_BINS)
+    with LocalEngine() as engine:
+        simulate(root / "data", simulation, genome, engine, RunRecord([]), form="tensor", truth=False)
+    shutil.move(root / "data" / "tensor", root / "T")
+    return root
+
+
+def run(place: Path, ranks: int, *command: object, record: str) -> dict[str, dict[str, float]]:
+    """Run a command under mpiexec: its stages by name."""
+    subprocess.run(
+        [
+            str(MPIEXEC),
+            "-n",
+            str(ranks),
+            sys.executable,
+            "-m",
+            "predictd",
+            *map(str, command),
+            "--workers",
+            "1",
+        ],
+        cwd=place,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONSAFEPATH": "1"},
+    )
+    stages = json.loads((place / record).read_text())["stages"]
+    return {stage["name"]: stage for stage in stages}
+
+
+def scale(
+    benchmark, names: tuple[str, ...], once: Callable[[int], dict[str, dict[str, float]]]
+) -> dict[str, float]:
+    """Time stages on one rank and on two by turns, since other work on the machine comes and goes."""
+    taken: dict[int, list[dict[str, dict[str, float]]]] = {1: [], 2: []}
+
+    def both() -> None:
+        for ranks in (1, 2):
+            taken[ranks].append(once(ranks))
+
+    benchmark.pedantic(both, rounds=3)
+    best = {
+        ranks: {name: min(stages[name]["seconds"] for stages in found) for name in names}
+        for ranks, found in taken.items()
+    }
+    for name in names:
+        benchmark.extra_info[f"{name} on 1 rank (s)"] = best[1][name]
+        benchmark.extra_info[f"{name}, efficiency on 2"] = round(best[1][name] / (2 * best[2][name]), 2)
+    return {name: taken[2][-1][name]["bytes_exchanged"] for name in names} | {"seconds": best[1][names[-1]]}
+
+
+def test_moments(benchmark, place: Path) -> None:
+    """One pass, each rank its shards."""
+
+    def once(ranks: int) -> dict[str, dict[str, float]]:
+        (place / "T" / "moments.h5").unlink(missing_ok=True)
+        return run(
+            place, ranks, "train", "T", "-o", "m.h5", "--rank", 2, "--lambda", 0.1, record="m.h5.run.json"
+        )
+
+    found = scale(benchmark, ("moments",), once)
+    n_bytes = (len(Tensor(place / "T").experiments) + 1) ** 2 * 8
+    benchmark.extra_info["bytes, times the least possible"] = found["moments"] / n_bytes
+    for network, (latency, bandwidth) in NETWORKS.items():
+        joining = math.ceil(math.log2(MANY)) * (latency + n_bytes / bandwidth)
+        projected = found["seconds"] / MANY + joining
+        benchmark.extra_info[f"projection, efficiency on {MANY} ({network})"] = round(
+            found["seconds"] / MANY / projected, 2
+        )
+
+
+def test_crossval(benchmark, place: Path) -> None:
+    """Forty models, then the scoring of all 1014 experiments."""
+
+    def once(ranks: int) -> dict[str, dict[str, float]]:
+        shutil.rmtree(place / "cv", ignore_errors=True)
+        return run(place, ranks, "cv", "T", "-o", "cv", "--rank", 30, "--lambda", 0.1, record="cv/run.json")
+
+    scale(benchmark, ("train", "score"), once)
+
+
+def test_impute(benchmark, place: Path) -> None:
+    """Sixty-four pairs by the forty models, written as bigWigs."""
+    experiments = Tensor(place / "T").experiments
+    cells, assays = (sorted({e[i] for e in experiments}) for i in (0, 1))
+    missing = [
+        f"{cell}:{assay}" for cell in cells for assay in assays if (cell, assay) not in set(experiments)
+    ]
+
+    def once(ranks: int) -> dict[str, dict[str, float]]:
+        shutil.rmtree(place / "out", ignore_errors=True)
+        return run(
+            place,
+            ranks,
+            "impute",
+            "cv",
+            "T",
+            "-o",
+            "out",
+            "--pairs",
+            ",".join(missing[:64]),
+            record="out/run.json",
+        )
+
+    scale(benchmark, ("impute",), once)
+
+
+def test_sgd_rounds(benchmark, place: Path) -> None:
+    """Rounds of 5000 updates a worker (twice the work on two ranks), and what they exchange."""
+    (place / "sgd.toml").write_text(f"[train.sgd]\nmax_rounds = {ROUNDS}\nbin_fraction = 0.02\n")
+    fit = ("--solver", "sgd", "--rank", RANK, "--lambda", 0.1, "--config", "sgd.toml")
+
+    def once(ranks: int) -> dict[str, dict[str, float]]:
+        return run(place, ranks, "train", "T", "-o", "s.h5", *fit, record="s.h5.run.json")
+
+    found = {
+        ranks: min((once(ranks)["train"] for _ in range(3)), key=lambda s: s["seconds"]) for ranks in (1, 2)
+    }
+    experiments = Tensor(place / "T").experiments
+    rows = sum(len({e[i] for e in experiments}) for i in (0, 1))
+    n_bytes = rows * (3 * row_width(RANK) * 4 + 3 * 8)
+    seconds = found[1]["seconds"] / ROUNDS
+    benchmark.extra_info["a round on 1 rank (ms)"] = round(seconds * 1e3, 2)
+    benchmark.extra_info["a round on 2 ranks (ms)"] = round(found[2]["seconds"] / ROUNDS * 1e3, 2)
+    # Two ranks: each sends half of its rows, then its averaged half.
+    benchmark.extra_info["bytes a round, times the least possible"] = round(
+        found[2]["bytes_exchanged"] / ROUNDS / (2 * n_bytes), 3
+    )
+    for network, (latency, bandwidth) in NETWORKS.items():
+        # Two exchanges, each after an agreement of log₂ messages; the first sends to everybody.
+        messages = MANY + 3 * math.ceil(math.log2(MANY))
+        exchange = messages * latency + 2 * (MANY - 1) / MANY * n_bytes / bandwidth
+        benchmark.extra_info[f"projection, efficiency on {MANY} ({network})"] = round(
+            seconds / (seconds + exchange), 2
+        )
