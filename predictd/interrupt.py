@@ -20,6 +20,11 @@ def requested() -> bool:
     return _received is not None
 
 
+def number() -> int:
+    """Number of the signal that asked; 0 for none."""
+    return int(_received or 0)
+
+
 def received() -> str:
     """Name of the signal that asked, for messages."""
     return _received.name if _received else "no signal"
@@ -37,6 +42,17 @@ def catching() -> Iterator[None]:
         for number, handler in previous.items():
             signal.signal(number, handler)
         _received = None
+
+
+def renew() -> None:
+    """Install the handlers again, after a library has put its own before them.
+
+    MPICH hands SIGUSR1 on to the handler it finds, but has the system restart what the signal interrupts: a main thread
+    that waits for others would not look at it before they end.
+    """
+    for number in SIGNALS:
+        if signal.getsignal(number) is _note:
+            signal.signal(number, _note)
 
 
 def _note(number: int, frame: FrameType | None) -> None:

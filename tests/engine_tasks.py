@@ -268,26 +268,38 @@ def run_mpi_map(folder: Path) -> None:
 
 
 def run_mpi_kill(folder: Path) -> None:
-    """A predictd command under mpiexec of which rank 1 dies when it begins its second task of some name."""
+    """A predictd command under mpiexec of which rank 1 dies when it begins its nth task of some name, given as NAME:N.
+
+    The name may be `sgd_updates`: then it dies in the nth call of the kernel in a descent.
+    """
     import predictd.engine.base
     import predictd.engine.mpi.engine
+    import predictd.workflows._sgd
     from predictd.cli import main
 
-    victim = sys.argv[3]
-    real = predictd.engine.base.run_task
+    victim, nth = sys.argv[3].split(":")
+    run_task, sgd_updates = predictd.engine.base.run_task, predictd.workflows._sgd.sgd_updates
     begun = 0
 
-    def run_or_die(task: Callable[[Any, Any], Any], key: Any, shared: Any) -> Any:
+    def count_or_die(name: str) -> None:
         nonlocal begun
-        begun += task.__name__ == victim
-        if begun == 2:
+        begun += name == victim
+        if begun == int(nth):
             (folder / "killed").touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return real(task, key, shared)
+
+    def run_or_die(task: Callable[[Any, Any], Any], key: Any, shared: Any) -> Any:
+        count_or_die(task.__name__)
+        return run_task(task, key, shared)
+
+    def update_or_die(*arguments: Any, **options: Any) -> float:
+        count_or_die("sgd_updates")
+        return sgd_updates(*arguments, **options)
 
     if os.environ["PMI_RANK"] == "1":
         predictd.engine.base.run_task = run_or_die
         predictd.engine.mpi.engine.run_task = run_or_die
+        predictd.workflows._sgd.sgd_updates = update_or_die
     sys.argv = ["predictd", *sys.argv[4:]]
     main()
 

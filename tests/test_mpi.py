@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from predictd.engine.base import usable_cpus
 from tests.conftest import run_predictd
 
 sys.path.append(str(Path(__file__).parent))
@@ -139,7 +139,7 @@ min_bins = 1000
 @pytest.mark.parametrize(("ranks", "workers"), [(2, 1), (4, 1), (2, 2)])
 def test_sgd_has_the_same_bits_for_as_many_workers(ranks, workers, tensor_path, tmp_path):
     (tmp_path / "sgd.toml").write_text(SGD)
-    fit = ("--solver", "sgd", "--rank", 2, "--lambda", 0.1, "--config", "sgd.toml")
+    fit = ("--solver", "sgd", "--rank", 2, "--lambda", 0.001, "--config", "sgd.toml")
     local = run_predictd("train", tensor_path, "-o", "a.h5", *fit, "--workers", ranks * workers, cwd=tmp_path)
     assert local.returncode == 0, local.stderr
     # Under a launcher the engine is chosen by itself.
@@ -147,7 +147,7 @@ def test_sgd_has_the_same_bits_for_as_many_workers(ranks, workers, tensor_path, 
         ranks, *PREDICTD, "train", tensor_path, "-o", "b.h5", *fit, "--workers", workers, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.replace("b.h5", "a.h5") == local.stdout
+    assert done.stdout.replace("b.h5", "a.h5") == local.stdout and ": rank 2, " in local.stdout
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
     assert json.loads((tmp_path / "b.h5.run.json").read_text())["ranks"] == ranks
 
@@ -284,71 +284,118 @@ def test_a_signal_to_one_rank_alone_stops_all(start, tmp_path):
     assert out == "stopped by SIGUSR1; run the same command again to go on from here\n"
 
 
-def listening(folder: Path, argument: str) -> int:
-    """How many Python processes with this argument work in a folder and have a handler for SIGUSR1."""
-    count = 0
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (process / "cwd").readlink() != folder:
-                continue
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            caught = (process / "status").read_text().partition("SigCgt:")[2].split()[0]
-            python = words[0] == sys.executable.encode() and argument.encode() in words
-            count += python and bool(int(caught, 16) >> (signal.SIGUSR1 - 1) & 1)
-    return count
-
-
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_an_interrupted_descent_goes_on_as_if_nothing_had_been(ranks, start, tensor_path, tmp_path):
-    (tmp_path / "sgd.toml").write_text(SGD.replace("max_rounds = 30", "max_rounds = 3000"))
-    fit = ("--solver", "sgd", "--rank", 2, "--lambda", 0.1, "--config", "sgd.toml", "--workers", 1)
+    (tmp_path / "sgd.toml").write_text(SGD.replace("round = 500", "round = 1000000").replace("= 30", "= 45"))
+    fit = (
+        "--solver",
+        "sgd",
+        "--rank",
+        2,
+        "--lambda",
+        0.001,
+        "--config",
+        "sgd.toml",
+        "--workers",
+        1,
+        "--verbose",
+    )
     command = (*PREDICTD, "train", tensor_path, *fit, "-o")
     undisturbed = start(ranks, *command, "whole.h5")
-    job = tmp_path / "m.h5.checkpoint" / ".partial" / "job.json"
-    times = 0
 
-    def run() -> tuple[int, str]:
-        """Begin or go on; twice a signal comes when the descent has begun."""
+    def run(*, signalled: bool) -> tuple[int, str]:
+        """Begin or go on; the signal comes after three evaluations."""
         process = start(ranks, *command, "m.h5")
-        tasks.wait_until(lambda: listening(tmp_path, "m.h5") == ranks, "the ranks to start")
-        tasks.wait_until(lambda: job.exists() or process.poll() is not None, "the descent to begin")
-        if times < 2:
-            os.kill(process.pid, signal.SIGUSR1)
-        err = process.communicate(timeout=100)[1]
-        return process.returncode, err
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if signalled and sum("validation MSE" in line for line in lines) == 3:
+                os.kill(process.pid, signal.SIGUSR1)
+                signalled = False
+        return process.wait(timeout=100), "".join(lines)
 
-    while (ended := run())[0] != 0:
-        times += 1
-        assert ended[0] == 75, ended
+    last = 0
+    for _ in range(2):
+        status, err = run(signalled=True)
+        assert status == 75 and "predictd: error: stopped by SIGUSR1 after round" in err, err
         assert not (tmp_path / "m.h5").exists()
         saved = json.loads((tmp_path / "m.h5.checkpoint" / "latest.json").read_text())["name"]
+        assert int(saved) >= last + 9
+        last = int(saved)
         assert len(list((tmp_path / "m.h5.checkpoint" / f"state-{saved}").iterdir())) == ranks
-        if times == 1:
-            other = mpiexec(ranks + 1, *command, "m.h5", cwd=tmp_path)
-            assert other.returncode == 1
-            assert f"workers: {ranks}, now {ranks + 1}" in other.stderr
-    assert times >= 1
+    other = mpiexec(ranks + 1, *command, "m.h5", cwd=tmp_path)
+    assert other.returncode == 1 and f"workers: {ranks}, now {ranks + 1}" in other.stderr
+    status, err = run(signalled=False)
+    assert status == 0, err
     assert undisturbed.wait(timeout=100) == 0
     assert (tmp_path / "m.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 
-@pytest.mark.parametrize("stage", ["_shard_moments", "_train_fold", "score", "_impute_part"])
-def test_a_killed_rank_ends_the_job_and_the_same_command_goes_on(stage, whole, start, tmp_path):
+# What is killed, the command, its output, what declares that whole.
+INGEST = ("ingest", "data/tracks.tsv", "made", "--genome", "data/genome.chrom.sizes")
+CV = ("cv", "T", "-o", "cv", "--rank", 2)
+STAGES = {
+    "_make_shard:1": (INGEST, "made", "manifest.json"),
+    "_shard_moments:2": (CV, "cv", "metrics.tsv"),
+    "_train_fold:2": (CV, "cv", "metrics.tsv"),
+    "score:2": (CV, "cv", "metrics.tsv"),
+    "_impute_part:2": (("impute", "cv", "T", "-o", "tracks"), "tracks", "tracks.tsv"),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_rank_ends_the_job_and_the_same_command_goes_on(stage, whole, data, start, tmp_path):
     """Rank 1 is killed in the midst of a stage; what stood then is used, and nothing half-written counts."""
+    command, result, declares = STAGES[stage]
     shutil.copytree(whole / "T", tmp_path / "T")
-    if stage == "_shard_moments":
+    if command is INGEST:
+        (tmp_path / "data").symlink_to(data)
+    if stage == "_shard_moments:2":
         (tmp_path / "T" / "moments.h5").unlink()
-    command: tuple[object, ...] = ("cv", "T", "-o", "cv", "--rank", 2, "--workers", 1)
-    result = "cv"
-    if stage == "_impute_part":
+    if stage == "_impute_part:2":
         shutil.copytree(whole / "cv", tmp_path / "cv")
-        command, result = ("impute", "cv", "T", "-o", "tracks", "--workers", 1), "tracks"
-    process = start(2, sys.executable, TESTS / "engine_tasks.py", "mpi-kill", tmp_path, stage, *command)
+    job = (sys.executable, TESTS / "engine_tasks.py", "mpi-kill", tmp_path, stage, *command, "--workers", 1)
+    process = start(2, *job)
     _, err = process.communicate(timeout=100)
     assert process.returncode not in (0, 1, 75), err
     assert (tmp_path / "killed").exists()
-    for declares in ("metrics.tsv", "tracks.tsv"):
-        assert not (tmp_path / result / declares).exists()
-    done = mpiexec(2, *PREDICTD, *command, cwd=tmp_path)
+    assert not (tmp_path / result / declares).exists()
+    # With another number of ranks, which decides nothing here.
+    done = mpiexec(3, *PREDICTD, *command, "--workers", 1, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    same_files(whole / result, tmp_path / result)
+    if command is INGEST:
+        local = run_predictd(*command[:2], "local", *command[3:], cwd=tmp_path)
+        assert local.returncode == 0, local.stderr
+        same_files(tmp_path / "local", tmp_path / "made")
+    else:
+        same_files(whole / result, tmp_path / result)
+
+
+def test_a_rank_killed_in_a_descent_ends_the_job_and_the_same_command_starts_it_again(
+    start, tensor_path, tmp_path
+):
+    (tmp_path / "sgd.toml").write_text(SGD)
+    fit = ("--solver", "sgd", "--rank", 2, "--lambda", 0.001, "--config", "sgd.toml", "--workers", 1)
+    command = ("train", tensor_path, "-o", "m.h5", *fit)
+    process = start(
+        2, sys.executable, TESTS / "engine_tasks.py", "mpi-kill", tmp_path, "sgd_updates:3", *command
+    )
+    _, err = process.communicate(timeout=100)
+    assert process.returncode not in (0, 1, 75), err
+    assert (tmp_path / "killed").exists() and not (tmp_path / "m.h5").exists()
+    for name in ("m.h5", "other.h5"):
+        done = mpiexec(2, *PREDICTD, *("train", tensor_path, "-o", name, *fit), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "m.h5").read_bytes() == (tmp_path / "other.h5").read_bytes()
+
+
+@pytest.mark.parametrize(("given", "expected"), [("1", 1), ("", max(1, len(os.sched_getaffinity(0)) // 2))])
+def test_ranks_take_the_cpus_that_slurm_gives_or_share_those_of_the_node(
+    given, expected, tensor_path, tmp_path
+):
+    fit = ("--rank", 2, "--lambda", 0.1, "--moments", "moments.h5")
+    command = ("train", tensor_path, "-o", "m.h5", *fit)
+    done = mpiexec(2, *PREDICTD, *command, cwd=tmp_path, SLURM_CPUS_PER_TASK=given)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "m.h5.run.json").read_text())["workers"] == 2 * min(expected, usable_cpus())

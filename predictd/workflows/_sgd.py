@@ -6,10 +6,12 @@ after each round (Durham et al. 2018, Methods; DESIGN.md section 3).
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,8 @@ from predictd.pairs import Experiment, axes
 from predictd.progress import progress_bar
 from predictd.workflows._average import average_rows
 from predictd.workflows._sample import SamplePlan, read_sample
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 600.0
 # λ_G of the closed form after the paper's own penalties (its ri2).
@@ -201,7 +205,10 @@ class _Worker:
                 self._save_if_asked()
                 for _ in range(self.settings.rounds_per_evaluation):
                     self._round(self.rule.learning_rate, self.rule.beta1)
-                verdict = self.rule.add(self._validation_mse())
+                mse = self._validation_mse()
+                verdict = self.rule.add(mse)
+                if self.comm.rank == 0:
+                    log.info("%s, round %d: validation MSE %.6f", self.problem.phase, self.rounds, mse)
                 if verdict is Verdict.BEST:
                     self.best = self.state.copy()
                 elif verdict is Verdict.RESTORE:
@@ -229,15 +236,15 @@ class _Worker:
     def _save_if_asked(self) -> None:
         """Save the state from time to time and when a stop is asked for; then stop."""
         overdue = time.monotonic() - self.saved > CHECKPOINT_SECONDS
-        wishes = self.comm.allgather(np.array([interrupt.requested(), overdue]))
-        stop, save = wishes[:, 0].any(), wishes[:, 1].any()
+        # A signal may have come to some workers only.
+        stop, save = self.comm.allgather(np.array([interrupt.number(), overdue])).max(axis=0).tolist()
         if stop or save:
             self._save()
             self.saved = time.monotonic()
         if stop:
             raise Interrupted(
-                f"stopped by {interrupt.received()} after round {self.rounds}; the state is saved, run the same "
-                "command again to go on from here"
+                f"stopped by {Signals(stop).name} after round {self.rounds}; the state is saved, run the same command "
+                "again to go on from here"
             )
 
     # -- one round ------------------------------------------------------------------------------------------------

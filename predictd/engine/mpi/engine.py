@@ -110,7 +110,10 @@ class MpiEngine(Engine):
         self._world.close()
 
     def _order(self, share: Share, payload: Any, *, label: str = "", total: int = 0) -> list[Outcome]:
-        """Outcomes of an order that all ranks carried out to its end; otherwise the error of the first key."""
+        """Outcomes of an order that all ranks carried out to its end; otherwise the error of the first key.
+
+        A program that came to its end although a signal asked to stop has its result; tasks stop between keys.
+        """
         with progress.progress_bar(label, total, shown=bool(label)) as bar:
             outcomes = self._world.order(share, payload, bar=bar)
         self.bytes_sent += sum(outcome.bytes_sent for outcome in outcomes)
@@ -119,8 +122,8 @@ class MpiEngine(Engine):
         if errors:
             errors.sort(key=lambda told: (isinstance(told[1], EndedElsewhere), told[0]))
             raise errors[0][1]
-        signals = [outcome.stopped_by for outcome in outcomes if outcome.stopped_by]
-        if signals or not all(outcome.complete for outcome in outcomes):
+        if not all(outcome.complete for outcome in outcomes):
+            signals = [outcome.stopped_by for outcome in outcomes if outcome.stopped_by]
             raise stopped_by(signals[0] if signals else "a signal")
         return outcomes
 

@@ -78,6 +78,7 @@ class World:
     """All ranks of an MPI job; made once in each of them."""
 
     def __init__(self) -> None:
+        interrupt.renew()
         self.control = MPI.COMM_WORLD.Dup()
         self.data = MPI.COMM_WORLD.Dup()
         self.rank: int = self.control.rank
