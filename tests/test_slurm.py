@@ -1,0 +1,275 @@
+"""The scripts in slurm/, as they are shipped, on a real Slurm of one node."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+from conftest import run_predictd
+from slurm_cluster import SlurmCluster, missing_programs, until
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "slurm"
+RESUMABLE = ("train.sbatch", "cv-array.sbatch", "impute-array.sbatch")
+# An SGD that takes seconds on the small genome, so that there is time for a signal.
+SLOW = """
+[train]
+rank = 3
+[train.sgd]
+updates_per_round = 20000
+window = 200
+patience = 300
+"""
+QUICK = """
+[train]
+solver = "als"
+rank = 2
+lambda = 0.1
+[train.als]
+starts = 1
+max_sweeps = 30
+"""
+SLOW_SGD = ("--solver", "sgd", "--config", "slow.toml")
+SMALL = ("--cpus-per-task=1", "--mem-per-cpu=100M")
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.iterdir() if path.suffix != ".md"))
+def test_shellcheck(script):
+    done = subprocess.run(["shellcheck", script], cwd=SCRIPTS, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_stops_and_requeues_is_the_same_in_every_script():
+    parts = [
+        re.split(r"^# -{2}.*-{60}$", (SCRIPTS / name).read_text(), flags=re.MULTILINE) for name in RESUMABLE
+    ]
+    assert [len(split) for split in parts] == [3, 3, 3]
+    assert len({split[1] for split in parts}) == 1
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    if missing := missing_programs():
+        pytest.skip(f"no Slurm here: {', '.join(missing)} not installed")
+    with SlurmCluster(tmp_path_factory.mktemp("slurm") / "c") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def work(tmp_path: Path, tensor_path: Path) -> Path:
+    """Where jobs run: a folder with the site's file and a tensor, whose names are hard on shell scripts."""
+    path = tmp_path / "my $work"
+    path.mkdir()
+    (path / "my tensor").symlink_to(tensor_path)
+    (path / "slow.toml").write_text(SLOW)
+    (path / "quick.toml").write_text(QUICK)
+    site(path)
+    return path
+
+
+def site(work: Path, *lines: str) -> None:
+    """Write the file that makes predictd run there; `lines` are its first."""
+    program = Path(sys.executable).parent
+    text = "\n".join([*lines, f"PATH={program}:$PATH", "echo $UNSET_VARIABLE >/dev/null", ""])
+    (work / "predictd-site.sh").write_text(text)
+
+
+def log(work: Path, name: str, job: str) -> str:
+    path = work / f"predictd-{name}-{job}.log"
+    return path.read_text() if path.exists() else ""
+
+
+def submit(
+    cluster: SlurmCluster,
+    work: Path,
+    script: str,
+    *arguments: object,
+    slurm: tuple[str, ...] = (),
+    **variables: str,
+) -> str:
+    variables = {"TENSOR": "my tensor", **variables}
+    return cluster.submit(
+        SCRIPTS / script, *arguments, options=(f"--chdir={work}", *SMALL, *slurm), **variables
+    )
+
+
+def signal(cluster: SlurmCluster, job: str) -> None:
+    """What Slurm does ahead of a time limit."""
+    sent = cluster.run("scancel", "--batch", "--signal=USR1", job)
+    assert sent.returncode == 0, sent.stderr
+
+
+def hurry_requeued(cluster: SlurmCluster, job: str) -> None:
+    """Spare a job that was queued again the two minutes that it would wait.
+
+    Not all of it: a node refuses a job whose new credential is not younger, in whole seconds, than its last one's end.
+    """
+
+    def requeued() -> bool:
+        shown = cluster.show(job)
+        return shown["Restarts"] == "1" and shown["JobState"] == "PENDING"
+
+    until(requeued, f"job {job} to be queued again")
+    hurried = cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now+3")
+    assert hurried.returncode == 0, hurried.stderr
+
+
+def succeeded(shown: dict[str, str], *logs: str) -> None:
+    assert (shown["JobState"], shown["ExitCode"]) == ("COMPLETED", "0:0"), logs
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Every file but those that tell times."""
+    return {
+        str(file.relative_to(path)): file.read_bytes()
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and not file.name.endswith("run.json")
+    }
+
+
+# -- train ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, tensor_path: Path) -> bytes:
+    """The model of two workers on one machine, without Slurm."""
+    path = tmp_path_factory.mktemp("undisturbed")
+    (path / "slow.toml").write_text(SLOW)
+    command = ["train", tensor_path, "-o", "m.h5", *SLOW_SGD, "--workers", 2]
+    done = run_predictd(*command, cwd=path)
+    assert done.returncode == 0, done.stderr
+    return (path / "m.h5").read_bytes()
+
+
+def test_two_ranks_train_the_model_of_two_workers(cluster, work, undisturbed):
+    job = submit(cluster, work, "train.sbatch", *SLOW_SGD, OUTPUT="my model.h5")
+    (shown,) = cluster.wait(job)
+    succeeded(shown, log(work, "train", job))
+    assert (work / "my model.h5").read_bytes() == undisturbed
+    run = json.loads((work / "my model.h5.run.json").read_text())
+    assert (run["engine"], run["workers"]) == ("mpi", 2)
+
+
+def test_a_signalled_training_is_queued_again_and_ends_with_the_same_model(cluster, work, undisturbed):
+    job = submit(cluster, work, "train.sbatch", *SLOW_SGD)
+    until((work / "model.h5.checkpoint").exists, "the training's beginning")
+    signal(cluster, job)
+    hurry_requeued(cluster, job)
+    assert (work / "model.h5.checkpoint" / "latest.json").exists() and not (work / "model.h5").exists()
+    (shown,) = cluster.wait(job)
+    told = log(work, "train", job)
+    succeeded(shown, told)
+    assert re.search(r"predictd: error: stopped by SIGUSR1 after round \d+; the state is saved", told)
+    assert told.index("stopped and queued again") < told.index("model.h5: rank 3")
+    assert (work / "model.h5").read_bytes() == undisturbed
+
+
+def test_a_cancelled_training_is_saved_and_does_not_come_back(cluster, work):
+    job = submit(cluster, work, "train.sbatch", *SLOW_SGD)
+    until((work / "model.h5.checkpoint").exists, "the training's beginning")
+    cluster.run("scancel", job)
+    (shown,) = cluster.wait(job)
+    assert (shown["JobState"], shown["Restarts"]) == ("CANCELLED", "0")
+    assert not (work / "model.h5").exists()
+
+
+def test_the_last_requeue(cluster, work):
+    job = submit(cluster, work, "train.sbatch", *SLOW_SGD, MAX_REQUEUES="0")
+    until((work / "model.h5.checkpoint").exists, "the training's beginning")
+    signal(cluster, job)
+    (shown,) = cluster.wait(job)
+    assert (shown["JobState"], shown["ExitCode"]) == ("FAILED", "75:0")
+    assert "stopped after 0 requeues" in log(work, "train", job)
+
+
+def test_the_wrong_mpi_is_explained(cluster, work):
+    job = submit(cluster, work, "train.sbatch", *SLOW_SGD, MPI_TYPE="none")
+    (shown,) = cluster.wait(job)
+    assert (shown["JobState"], shown["ExitCode"]) == ("FAILED", "1:0")
+    told = log(work, "train", job)
+    assert "predictd: error: " in told and "--mpi" in told and "2 tasks" in told
+    assert not (work / "model.h5").exists()
+
+
+# -- arrays -----------------------------------------------------------------------------------------------------------
+
+
+def count_parts(work: Path, *command: object) -> int:
+    done = run_predictd(*command, "--parts", cwd=work)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_a_failed_task_is_run_again_alone(cluster, work):
+    whole = run_predictd("cv", "my tensor", "-o", "whole", "--config", "quick.toml", cwd=work)
+    assert whole.returncode == 0, whole.stderr
+    command = ("cv", "my tensor", "-o", "cv", "--config", "quick.toml")
+    parts = count_parts(work, *command)
+    assert parts == 5
+    options = ("--config", "quick.toml")
+
+    site(work, '[[ ${SLURM_ARRAY_TASK_ID:-} != 3 ]] || { echo "a bad node" >&2; exit 1; }')
+    array = submit(cluster, work, "cv-array.sbatch", *options, slurm=(f"--array=0-{parts - 1}",))
+    waiting = submit(cluster, work, "finish.sbatch", *command, slurm=(f"--dependency=afterok:{array}",))
+    early = submit(cluster, work, "finish.sbatch", *command, slurm=(f"--dependency=afterany:{array}",))
+    tasks = cluster.wait(*[f"{array}_{part}" for part in range(parts)])
+    assert [task["JobState"] for task in tasks] == ["COMPLETED"] * 3 + ["FAILED", "COMPLETED"]
+    assert "a bad node" in log(work, "cv", f"{array}_3")
+    finishes = cluster.wait(waiting, early)
+    assert [job["JobState"] for job in finishes] == ["CANCELLED", "FAILED"]
+    told = log(work, "finish", early)
+    assert "predictd: error: " in told and re.search(r"\b3\b", told)
+    assert not (work / "cv" / "metrics.tsv").exists()
+
+    site(work)
+    again = submit(cluster, work, "cv-array.sbatch", *options, slurm=("--array=3",))
+    finish = submit(cluster, work, "finish.sbatch", *command, slurm=(f"--dependency=afterok:{again}",))
+    for shown in cluster.wait(f"{again}_3", finish):
+        succeeded(shown, log(work, "cv", f"{again}_3"), log(work, "finish", finish))
+    assert contents(work / "cv") == contents(work / "whole")
+
+
+def test_a_signalled_task_alone_is_queued_again_and_what_depends_on_the_array_waits(
+    cluster, work, model_path
+):
+    command = ("impute", model_path, "my tensor", "-o")
+    whole = run_predictd(*command, "whole", cwd=work)
+    assert whole.returncode == 0, whole.stderr
+    parts = count_parts(work, *command, "imputed")
+    assert parts > 1
+    # The last task bears the array's own id. It is held back while the site's modules load, until it is signalled.
+    last = parts - 1
+    held = f"[[ $SLURM_ARRAY_TASK_ID != {last} || ${{SLURM_RESTART_COUNT:-0}} != 0 ]]"
+    site(work, f"touch begun-$SLURM_ARRAY_TASK_ID; until {held} || [[ -e go ]]; do sleep 0.1; done")
+    array = submit(cluster, work, "impute-array.sbatch", slurm=(f"--array=0-{last}",), MODEL=str(model_path))
+    site_of_finish = work / "finish"
+    site_of_finish.mkdir()
+    site(site_of_finish)
+    finish = submit(
+        cluster,
+        work,
+        "finish.sbatch",
+        *command,
+        "imputed",
+        slurm=(f"--dependency=afterok:{array}",),
+        PREDICTD_SITE=str(site_of_finish / "predictd-site.sh"),
+    )
+    until((work / f"begun-{last}").exists, "the last task's beginning")
+    signal(cluster, f"{array}_{last}")
+    (work / "go").touch()
+    hurry_requeued(cluster, f"{array}_{last}")
+    tasks = cluster.wait(*[f"{array}_{part}" for part in range(parts)])
+    assert [task["Restarts"] for task in tasks] == ["0"] * last + ["1"]
+    (finished,) = cluster.wait(finish)
+    logs = [log(work, "impute", f"{array}_{part}") for part in range(parts)]
+    for shown in [*tasks, finished]:
+        succeeded(shown, *logs, log(work, "finish", finish))
+    assert contents(work / "imputed") == contents(work / "whole")
