@@ -175,7 +175,8 @@ def _run_tasks(
             for place, key in enumerate(keys):
                 if world.stopping():
                     break
-                done[place] = run_task(task, key, shared)
+                with progress.no_bars():
+                    done[place] = run_task(task, key, shared)
                 world.count()
     except Interrupted:
         world.tell_to_stop()

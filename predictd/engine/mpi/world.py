@@ -194,8 +194,7 @@ class World:
     def _perform(self, share: Share, payload: Any) -> Outcome:
         outcome = Outcome()
         try:
-            with progress.no_bars():
-                share(self, payload, outcome)
+            share(self, payload, outcome)
         except Exception as err:
             log.debug("rank %d failed", self.rank, exc_info=True)
             outcome.error = (0, as_told(err))
