@@ -7,7 +7,7 @@ SIGINT, SIGTERM and SIGUSR1 (what batch systems send ahead of a time limit) only
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -41,6 +41,21 @@ def catching() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        _received = None
+
+
+@contextmanager
+def relayed() -> Iterator[Callable[[int], None]]:
+    """Yield what notes the number of a signal that came to another process; no request outlives the block."""
+    global _received
+
+    def note(number: int) -> None:
+        _note(number, None)
+
+    _received = None
+    try:
+        yield note
+    finally:
         _received = None
 
 

@@ -19,7 +19,17 @@ from typing import Any, Protocol
 
 from threadpoolctl import threadpool_info
 
-_PACKAGES = ("predictd", "numpy", "scipy", "h5py", "hdf5plugin", "pybigtools", "pyBigWig", "mpi4py")
+_PACKAGES = (
+    "predictd",
+    "numpy",
+    "scipy",
+    "h5py",
+    "hdf5plugin",
+    "pybigtools",
+    "pyBigWig",
+    "mpi4py",
+    "pyspark",
+)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """What every engine must do.
 
-`tests/mpi_job.py` runs this file on rank 0 of an MPI job, where the engine is the one of that job.
+`tests/mpi_job.py` runs this file on rank 0 of an MPI job, where the engine is the one of that job, and
+`tests/spark_job.py` on the Spark cluster that its environment names.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ if "predictd.engine.mpi" in sys.modules:
     from predictd.engine.mpi import MpiEngine
 
     ENGINES = {f"mpi-of-{n}": partial(MpiEngine, n) for n in (1, 2)}
+elif "predictd.engine.spark" in sys.modules:
+    from predictd.engine.spark import SparkEngine
+
+    ENGINES = {f"spark-of-{n}": partial(SparkEngine, n) for n in (2,)}
 
 
 @pytest.fixture(scope="module", params=ENGINES)

@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Report = TypeVar("Report")
 
-ENGINES = ("local", "mpi")
+ENGINES = ("local", "mpi", "spark")
+_MASTER = "predictd.master"
 PATH = click.Path(path_type=Path)
 TENSOR = click.argument("tensor", type=PATH)
 SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.  [default: 0]")
@@ -126,8 +127,19 @@ def verbosity(function: Decorated) -> Decorated:
     return function
 
 
+def _keep_master(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    ctx.meta[_MASTER] = value
+
+
 def on_engine(function: Decorated) -> Decorated:
-    """--engine and --workers, handed over as `engine_name` and `workers`."""
+    """--engine and --workers, handed over as `engine_name` and `workers`, and --master, for `make_engine`."""
+    master = click.option(
+        "--master",
+        metavar="URL",
+        expose_value=False,
+        callback=_keep_master,
+        help="spark: cluster to start a session on, e.g. spark://HOST:7077.  [default: as Spark is configured]",
+    )
     workers = click.option(
         "--workers",
         type=click.IntRange(min=1),
@@ -139,7 +151,7 @@ def on_engine(function: Decorated) -> Decorated:
         type=click.Choice(ENGINES),
         help="What runs the tasks.  [default: mpi under mpiexec or srun with several tasks, else local]",
     )
-    return verbosity(engine(workers(function)))
+    return verbosity(engine(workers(master(function))))
 
 
 @dataclass(frozen=True)
@@ -187,14 +199,24 @@ def in_parts(function: Decorated) -> Decorated:
 def make_engine(name: str | None, workers: int | None) -> Engine:
     """The engine of that name; None: what the launcher of this process suggests."""
     process = announced()
-    if name is None:
-        name = "local" if process is None else "mpi"
+    context = click.get_current_context(silent=True)
+    master = context.meta.get(_MASTER) if context else None
+    if name is None and process is None:
+        name = "spark" if master else "local"
+    name = name or "mpi"
+    if master and name != "spark":
+        raise click.UsageError(f"--master is for --engine spark, not {name}")
+    engine: Engine
     if name == "mpi":
-        engine: Engine = import_module("predictd.engine.mpi").MpiEngine(workers)
+        engine = import_module("predictd.engine.mpi").MpiEngine(workers)
         return engine
     if process is not None:
-        log.warning("--engine local: one of the %d processes that were started works", process.size)
-    return LocalEngine(workers)
+        log.warning("--engine %s: one of the %d processes that were started works", name, process.size)
+    if name == "spark":
+        engine = import_module("predictd.engine.spark").SparkEngine(workers, master=master)
+    else:
+        engine = LocalEngine(workers)
+    return engine
 
 
 def make_record(engine: Engine, settings: dict[str, Any], *, seed: int | None = None) -> RunRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -9,7 +10,11 @@ from typing import Any, Protocol
 
 from numpy import stack
 
-from predictd.engine.base import Array, Key, Program, Result, one_blas_thread
+from predictd.engine.base import Array, Key, Program, Result, one_blas_thread, one_line
+from predictd.errors import PredictdError, WorkerError
+
+# What a process says ahead of each exchange of a program: it goes on, has come to its end, or has failed.
+GOES_ON, ENDED, FAILED = range(3)
 
 
 class Link(Protocol):
@@ -35,6 +40,27 @@ class Link(Protocol):
     def barrier(self) -> None:
         """Wait for all processes."""
         ...
+
+
+class EndedElsewhere(PredictdError):
+    """Another process has failed, and tells why."""
+
+
+def check_agreement(own: int, *, most: int, least: int) -> None:
+    """Raise unless all processes said the same ahead of an exchange: the highest and the lowest that was said."""
+    if most == FAILED and own != FAILED:
+        raise EndedElsewhere("another rank has failed")
+    if most == ENDED and least == GOES_ON:
+        raise WorkerError("the program came to its end on some ranks while others wanted to exchange arrays")
+
+
+def as_told(err: Exception) -> Exception:
+    """An error as another process can have it: one that cannot travel comes as text."""
+    try:
+        pickle.loads(pickle.dumps(err))
+    except Exception:
+        return WorkerError(f"{type(err).__name__}: {one_line(err)}")
+    return err
 
 
 class NoLink:

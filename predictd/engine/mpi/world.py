@@ -21,7 +21,8 @@ import numpy as np
 from predictd import interrupt, progress
 from predictd.engine.base import Array, affinity, one_line
 from predictd.engine.local import LocalEngine
-from predictd.errors import EngineError, PredictdError, WorkerError
+from predictd.engine.meeting import GOES_ON, as_told, check_agreement
+from predictd.errors import EngineError, WorkerError
 from predictd.launcher import Announced, allotted
 from predictd.provenance import peak_memory
 
@@ -38,8 +39,6 @@ log = logging.getLogger(__name__)
 
 _ORDER, _OUTCOME, _PROGRESS, _STOP = range(4)
 _LONGEST_NAP = 0.002
-# What a process says ahead of each exchange of a program: it goes on, has come to its end, or has failed.
-_GOES_ON, ENDED, FAILED = range(3)
 
 
 @dataclass
@@ -260,13 +259,13 @@ class MpiLink:
         self._over = False
 
     def allgather(self, arrays: Array) -> Array:
-        self._agree(_GOES_ON)
+        self._agree(GOES_ON)
         gathered = np.empty((self.size * self._threads, *arrays.shape[1:]), arrays.dtype)
         self._comm.Allgather(_bytes(arrays), _bytes(gathered))
         return gathered
 
     def alltoall(self, arrays: Array) -> Array:
-        self._agree(_GOES_ON)
+        self._agree(GOES_ON)
         threads, rest = self._threads, arrays.shape[2:]
         by_rank = arrays.reshape(threads, self.size, threads, *rest)
         outgoing = np.ascontiguousarray(np.moveaxis(by_rank, 1, 0))
@@ -275,7 +274,7 @@ class MpiLink:
         return received.reshape(self.size * threads, threads, *rest)
 
     def barrier(self) -> None:
-        self._agree(_GOES_ON)
+        self._agree(GOES_ON)
 
     def leave(self, how: int) -> None:
         """Say that this rank takes part no more, unless the end of another one has been its own."""
@@ -286,30 +285,12 @@ class MpiLink:
         said = np.array([own, -own])
         self._comm.Allreduce(MPI.IN_PLACE, said, op=MPI.MAX)
         most, least = said[0], -said[1]
-        self._over = most > _GOES_ON
-        if most == FAILED and own != FAILED:
-            raise EndedElsewhere("another rank has failed")
-        if most == ENDED and least == _GOES_ON:
-            raise WorkerError(
-                "the program came to its end on some ranks while others wanted to exchange arrays"
-            )
+        self._over = most > GOES_ON
+        check_agreement(own, most=most, least=least)
 
 
 def _bytes(array: Array) -> list[Any]:
     return [np.ascontiguousarray(array).view(np.uint8) if array.ndim and array.size else array, MPI.BYTE]
-
-
-class EndedElsewhere(PredictdError):
-    """Another rank has failed, and tells why."""
-
-
-def as_told(err: Exception) -> Exception:
-    """An error as rank 0 can have it: one that cannot travel comes as text."""
-    try:
-        pickle.loads(pickle.dumps(err))
-    except Exception:
-        return WorkerError(f"{type(err).__name__}: {one_line(err)}")
-    return err
 
 
 def _nap_until(condition: Callable[[], bool]) -> None:

