@@ -205,6 +205,50 @@ def never_ending(comm: Communicator, keys: Sequence[Any], shared: Path) -> None:
         time.sleep(0.001)
 
 
+# -- on Spark ---------------------------------------------------------------------------------------------------------
+
+
+def kill_executor_once(folder: Path) -> None:
+    """The first to come here ends the Java process whose task this is, and all its Python processes with it."""
+    try:
+        (folder / "killed").touch(exist_ok=False)
+    except FileExistsError:
+        return
+    with Path(f"/proc/{os.getppid()}/stat").open() as daemon:
+        os.kill(int(daemon.read().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    time.sleep(DEADLINE_SECONDS)
+
+
+def lose_executor_in_map(key: int, shared: tuple[Path, int]) -> int:
+    folder, victim = shared
+    if key == victim:
+        kill_executor_once(folder)
+    return key**2
+
+
+def lose_executor_in_sum(key: int, shared: tuple[Path, int]) -> np.ndarray:
+    folder, victim = shared
+    if key == victim:
+        kill_executor_once(folder)
+    return ill_conditioned(key, (4, 5))
+
+
+def lose_executor_in_program(comm: Communicator, keys: Sequence[Any], shared: Path) -> int:
+    comm.barrier()
+    if comm.rank == 1:
+        kill_executor_once(shared)
+    return int(comm.allgather(np.array(comm.rank)).sum())
+
+
+def run_until_asked(comm: Communicator, keys: Sequence[Any], shared: Path) -> None:
+    """A program that ends when a signal came to any worker, and has something to do before."""
+    (shared / f"begun-{comm.rank}").touch()
+    while not (number := comm.allgather(np.array(interrupt.number())).max()):
+        time.sleep(0.01)
+    (shared / f"saved-{comm.rank}").touch()
+    raise Interrupted(f"stopped by {signal.Signals(number).name}")
+
+
 # -- a process to be signalled ----------------------------------------------------------------------------------------
 
 

