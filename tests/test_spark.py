@@ -162,6 +162,25 @@ def test_without_pyspark_the_extra_is_named(tensor_path, tmp_path):
 
 
 @needs_spark
+def test_executors_with_another_predictd_are_refused(tensor_path, tmp_path):
+    own = tmp_path / "own" / "predictd-9.9.dist-info"
+    own.mkdir(parents=True)
+    (own / "METADATA").write_text("Metadata-Version: 2.1\nName: predictd\nVersion: 9.9\n")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={own.parent}:$PYTHONPATH exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    command = (*PREDICTD, "info", tensor_path, "--verify", "--engine", "spark", "--workers", 1)
+    done = run(*command, cwd=tmp_path, PYSPARK_PYTHON=str(python))
+    assert done.returncode == 1 and not done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("predictd: error: ") and " has predictd 9.9, here is " in line
+    done = run(*command, cwd=tmp_path, PYSPARK_PYTHON=str(tmp_path / "absent"))
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert "the executors do not run this Python" in last and "No such file or directory" in last
+
+
+@needs_spark
 def test_without_java_it_is_told_what_to_install(tensor_path, tmp_path):
     hidden = tmp_path / "hidden"
     hidden.mkdir()

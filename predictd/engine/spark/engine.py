@@ -142,7 +142,7 @@ class SparkEngine(Engine):
 
     def close(self) -> None:
         if self._context is not None and self._owned:
-            session.close_context(self._context)
+            self._context.stop()
         self._context = None
 
     def _open(self) -> SparkContext:

@@ -20,7 +20,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark import __version__ as pyspark_version
 
 from predictd import interrupt
-from predictd.engine.base import one_line, stopped_by
+from predictd.engine.base import one_line, stopped_by, usable_cpus
 from predictd.errors import EngineError, WorkerError
 from predictd.provenance import package_version
 
@@ -65,7 +65,8 @@ def open_context(master: str | None, workers: int | None) -> tuple[SparkContext,
     else:
         context = _new_context(master, workers)
     if context.getConf().get("spark.speculation", "false") == "true":
-        _stop(context, owned=active is None)
+        if active is None:
+            context.stop()
         raise EngineError(
             "spark.speculation is on: two copies of a task would write one file; set it to false"
         )
@@ -77,12 +78,10 @@ def _new_context(master: str | None, workers: int | None) -> SparkContext:
     if master is not None:
         _check_master(master)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    if not os.environ.keys() & {"PYSPARK_SUBMIT_ARGS", "SPARK_HOME", "SPARK_CONF_DIR"}:
+    if not os.environ.keys() & {"SPARK_HOME", "SPARK_CONF_DIR"}:
         # Spark logs while it starts, before it can be told how much; a site's own settings stay as they are.
         quiet = Path(__file__).with_name("log4j2.properties")
-        os.environ["PYSPARK_SUBMIT_ARGS"] = (
-            f'--driver-java-options "-Dlog4j2.configurationFile={quiet}" pyspark-shell'
-        )
+        os.environ.setdefault("LOG4J_CONFIGURATION_FILE", str(quiet))
     try:
         SparkContext._ensure_initialized()
         # With the Java side there, this knows Spark's own configuration as well.
@@ -90,7 +89,7 @@ def _new_context(master: str | None, workers: int | None) -> SparkContext:
         chosen = master or conf.get("spark.master", "local[*]")
         assert chosen is not None
         if chosen in ("local", "local[*]"):
-            chosen = f"local[{workers or '*'},{_LOCAL_FAILURES}]"
+            chosen = f"local[{workers or usable_cpus()},{_LOCAL_FAILURES}]"
         conf.setMaster(chosen).set("spark.ui.showConsoleProgress", "false")
         conf.setIfMissing("spark.app.name", "predictd")
         if workers is not None:
@@ -221,16 +220,6 @@ def _teller() -> Callable[[Iterator[Any]], Iterator[tuple[str, str, str | None]]
         yield platform.node(), sys.executable, version
 
     return tell
-
-
-def close_context(context: SparkContext) -> None:
-    """Stop a context of our own."""
-    _stop(context, owned=True)
-
-
-def _stop(context: SparkContext, *, owned: bool) -> None:
-    if owned:
-        context.stop()
 
 
 def gave_up(name: str, err: BaseException) -> WorkerError:
