@@ -83,7 +83,7 @@ class SparkEngine(Engine):
             return []
         context = self._open()
         notes = _notes(context)
-        work = Work(task, shared, str(Path.cwd()), notes)
+        work = _work((task, shared), notes)
         rows = context.parallelize(list(enumerate(keys)), len(keys))
         results = self._run(
             rows.mapPartitions(partial(map_keys, work)).collect, notes, task.__name__, label, len(keys)
@@ -104,7 +104,7 @@ class SparkEngine(Engine):
         _stop_if_asked()
         context = self._open()
         notes = _notes(context)
-        work = Work(task, shared, str(Path.cwd()), notes)
+        work = _work((task, shared), notes)
         ordered = sorted(keys)
         nodes = subtrees(0, len(ordered), 4 * self.workers)
         rows = [(node, ordered[slice(*node)]) for node in nodes]
@@ -133,9 +133,10 @@ class SparkEngine(Engine):
         bind = conf.get("spark.driver.bindAddress", host)
         assert host is not None and bind is not None
         with closing(Relay(bind, host, token)) as relay:
-            cast = Cast(self.workers, token, relay.address, str(Path.cwd()), notes)
+            work = _work((program, list(keys), shared), notes)
+            cast = Cast(self.workers, token, relay.address)
             rows = context.parallelize(range(self.workers), self.workers).barrier()
-            results = rows.mapPartitions(partial(run_worker, program, list(keys), shared, cast))
+            results = rows.mapPartitions(partial(run_worker, work, cast))
             # Spark starts a barrier stage again only where another stage takes its results.
             by_rank = dict(self._run(results.partitionBy(1).collect, notes, program.__name__, relay=relay))
         return [pickle.loads(by_rank[rank]) for rank in range(self.workers)]
@@ -265,6 +266,10 @@ class _Job:
 
 def _notes(context: SparkContext) -> Accumulator[Notes]:
     return context.accumulator(Notes(), NotesParam())
+
+
+def _work(payload: tuple[Any, ...], notes: Accumulator[Notes]) -> Work:
+    return Work(pickle.dumps(payload), str(Path.cwd()), notes)
 
 
 def _stop_if_asked() -> None:

@@ -22,8 +22,6 @@ from predictd import interrupt, progress
 from predictd.engine.base import (
     Array,
     Key,
-    Program,
-    Task,
     join_subtrees,
     one_line,
     run_task,
@@ -76,30 +74,36 @@ class Work:
 
     Attributes
     ----------
-    task, shared
-        As of `Engine.map`.
+    pickled
+        Task and shared as of `Engine.map`, or what a program takes: they may open files when they are unpickled, by
+        paths that mean nothing before `begin`.
     directory
         Of the driver: relative paths mean the same here, where there is such a directory.
     notes
         See `Notes`.
     """
 
-    task: Task[Any]
-    shared: Any
+    pickled: bytes
     directory: str
     notes: Accumulator[Notes]
+
+    def begin(self) -> Any:
+        """Go where the driver is, and unpickle; a process of an executor runs one task at a time."""
+        if Path(self.directory).is_dir():
+            os.chdir(self.directory)
+        return pickle.loads(self.pickled)
 
 
 def map_keys(work: Work, rows: Iterator[tuple[int, Key]]) -> Iterator[bytes]:
     """Pickled results; empty ones where an error has been noted."""
-    enter(work.directory)
     for index, key in rows:
         notes = Notes()
         result = b""
         try:
+            task, shared = work.begin()
             with progress.no_bars():
-                value = run_task(work.task, key, work.shared)
-            result = _travelling(value, f"{work.task.__name__} at {short(key)}")
+                value = run_task(task, key, shared)
+            result = _travelling(value, f"{task.__name__} at {short(key)}")
         except PredictdError as err:
             notes.errors[index] = as_told(err)
         notes.peak_memory_bytes = peak_memory()
@@ -116,13 +120,13 @@ def _travelling(value: Any, what: str) -> bytes:
 
 def sum_keys(work: Work, rows: Iterator[tuple[Node, list[Key]]]) -> Iterator[tuple[Node, Array | None]]:
     """Sums of whole subtrees; None where an error has been noted."""
-    enter(work.directory)
     for node, keys in rows:
         notes = Notes()
         total = None
         try:
+            task, shared = work.begin()
             with progress.no_bars():
-                total = sum_subtree(keys, (work.task, work.shared))
+                total = sum_subtree(keys, (task, shared))
         except PredictdError as err:
             notes.errors[node[0]] = as_told(err)
         notes.peak_memory_bytes = peak_memory()
@@ -162,26 +166,19 @@ class Cast:
         What they know each other by.
     relay
         Where the driver passes signals on.
-    directory, notes
-        As of `Work`.
     """
 
     size: int
     token: bytes
     relay: Address
-    directory: str
-    notes: Accumulator[Notes]
 
 
-def run_worker(
-    program: Program[Any], keys: Sequence[Key], shared: Any, cast: Cast, rows: Iterator[int]
-) -> Iterator[tuple[int, bytes]]:
+def run_worker(work: Work, cast: Cast, rows: Iterator[int]) -> Iterator[tuple[int, bytes]]:
     """One worker's rank and pickled result of a program; empty where an error has been noted.
 
     An error of the program ends all workers with a word. Where one has gone without, PeerLost fails the task, and Spark
     starts the whole stage again.
     """
-    enter(cast.directory)
     context = BarrierTaskContext.get()
     rank = context.partitionId()
     # The executor's own, as the others know it.
@@ -198,6 +195,7 @@ def run_worker(
     ):
         hear(driver, note)
         try:
+            program, keys, shared = work.begin()
             results, notes.bytes_sent = run_program(program, keys, shared, threads=1, link=link)
             result = _travelling(results[0], f"{program.__name__} of worker {rank}")
             link.leave(ENDED)
@@ -209,16 +207,10 @@ def run_worker(
             notes.errors[rank] = as_told(err)
             link.leave(FAILED)
     notes.peak_memory_bytes = peak_memory()
-    cast.notes.add(notes)
+    work.notes.add(notes)
     yield rank, b"" if notes.errors else result
 
 
 def _address(told: str) -> Address:
     host, port = told.split()
     return host, int(port)
-
-
-def enter(directory: str) -> None:
-    """Go where the driver is; a process of an executor runs one task at a time."""
-    if Path(directory).is_dir():
-        os.chdir(directory)
