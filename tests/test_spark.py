@@ -81,7 +81,10 @@ def test_all_files_have_the_same_bits(cluster, tensor_path, tmp_path):
     for place in ("local", "spark"):
         shutil.copytree(tensor_path, tmp_path / place / "T")
         (tmp_path / place / "T" / "moments.h5").unlink(missing_ok=True)
-    for command in (("cv", "T", "-o", "cv", "--rank", 2), ("impute", "cv", "T", "-o", "tracks")):
+    few = ("--tests", 2, "--valids", 2)
+    assert run_predictd("folds", "local/T", "-o", "folds.json", *few, cwd=tmp_path).returncode == 0
+    fit = ("--rank", 2, "--folds", tmp_path / "folds.json")
+    for command in (("cv", "T", "-o", "cv", *fit), ("impute", "cv", "T", "-o", "tracks")):
         local = run_predictd(*command, "--workers", 2, cwd=tmp_path / "local")
         assert local.returncode == 0, local.stderr
         done = run(*PREDICTD, *command, *spark, cwd=tmp_path / "spark")
@@ -119,13 +122,13 @@ def test_sgd_has_the_same_bits_for_as_many_workers(cluster, tensor_path, tmp_pat
 
 @needs_spark
 def test_too_few_workers_are_told(cluster, tensor_path, tmp_path):
-    (tmp_path / "spark-defaults.conf").write_text("spark.scheduler.maxRegisteredResourcesWaitingTime 4s\n")
+    (tmp_path / "spark-defaults.conf").write_text("spark.scheduler.maxRegisteredResourcesWaitingTime 12s\n")
     command = (*PREDICTD, "info", tensor_path, "--verify", "--workers", 3, "--master", cluster.url)
     done = run(*command, cwd=tmp_path, SPARK_CONF_DIR=str(tmp_path))
     assert done.returncode == 1 and not done.stdout
     last = done.stderr.splitlines()[-1]
     assert last.startswith(
-        f"predictd: error: 3 workers were asked for, but {cluster.url} has given 2 within 4 s: "
+        f"predictd: error: 3 workers were asked for, but {cluster.url} has given 2 within 12 s: "
     )
     assert "Exception" not in done.stderr
 
