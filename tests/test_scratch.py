@@ -77,6 +77,13 @@ def test_a_copy_is_read_again_and_a_cut_one_is_made_again(tensor, tmp_path):
     assert copy.stat().st_ino != before
 
 
+def test_nothing_is_copied_where_parts_are_only_counted(tensor_path, tmp_path):
+    scratch = tmp_path / "node"
+    counted = run_predictd("cv", tensor_path, "-o", "cv", "--parts", "--scratch", scratch, cwd=tmp_path)
+    assert counted.returncode == 0 and counted.stdout == "5\n", counted.stderr
+    assert not copies(scratch)
+
+
 def test_many_at_once_make_one_copy(tensor, tmp_path, monkeypatch):
     made = []
     real = os.replace

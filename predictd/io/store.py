@@ -173,11 +173,16 @@ class Tensor:
 
     @contextmanager
     def open_shard(self, name: str) -> Iterator[Shard]:
-        """Open one shard for reading."""
+        """Open one shard for reading, in its copy where there is a scratch directory."""
+        with self._open(name, self._scratch) as shard:
+            yield shard
+
+    @contextmanager
+    def _open(self, name: str, scratch: Scratch | None) -> Iterator[Shard]:
         entry = self._entries[name]
         path = self.shard_path(name)
         try:
-            file = h5py.File(self._scratch.copy_of(path) if self._scratch else path, "r")
+            file = h5py.File(scratch.copy_of(path) if scratch else path, "r")
         except FileNotFoundError as err:
             raise TensorFormatError(f"{path} is missing; ingest the tracks again") from err
         except OSError as err:
@@ -188,11 +193,14 @@ class Tensor:
             yield Shard(file, path, entry, len(self.experiments))
 
     def summary(self) -> npt.NDArray[np.float64]:
-        """Per experiment over all bins: observed bins, sum, sum of squares, maximum. float64 (n × 4)."""
+        """Per experiment over all bins: observed bins, sum, sum of squares, maximum. float64 (n × 4).
+
+        So little of each shard is read that none is copied for it.
+        """
         total = np.zeros((len(self.experiments), 4))
         total[:, 3] = np.nan
         for name in self.shard_names:
-            with self.open_shard(name) as shard:
+            with self._open(name, scratch=None) as shard:
                 total[:, :3] += shard.summary[:, :3]
                 total[:, 3] = np.fmax(total[:, 3], shard.summary[:, 3])
         return total
