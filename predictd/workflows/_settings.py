@@ -1,12 +1,15 @@
-"""Rank and penalty of a fit: what was given, and the defaults of SGD."""
+"""Rank and penalty of a fit: what was given, the defaults of SGD, and what is recorded of it."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from predictd.config import TrainSettings
 from predictd.errors import ConfigError
+from predictd.model.folds import Fold
+from predictd.provenance import software
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +23,22 @@ class Setting:
 
     rank: int
     regularisation: float
+
+
+def model_info(settings: TrainSettings, setting: Setting, fold: Fold, seed: int) -> dict[str, Any]:
+    """What a model file says of how it was fitted, whichever workflow did it."""
+    return {
+        "solver": settings.solver,
+        "settings": settings.model_dump(mode="json", by_alias=True)
+        | {"rank": setting.rank, "lambda": setting.regularisation},
+        "seed": seed,
+        "fold": {
+            "name": fold.name,
+            "test": [str(e) for e in fold.test],
+            "valid": [str(e) for e in fold.valid],
+        },
+        "software": software(),
+    }
 
 
 def default_rank(n_train: int) -> int:

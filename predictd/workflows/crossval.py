@@ -21,14 +21,14 @@ from predictd.io.store import Tensor
 from predictd.model.folds import Fold, folds_to_json, make_folds
 from predictd.model.metrics import metrics_tsv
 from predictd.pairs import Experiment
-from predictd.provenance import RunRecord, software
+from predictd.provenance import RunRecord
 from predictd.workflows._coverage import require_complete
 from predictd.workflows._estimators import fold_model_path
 from predictd.workflows._fit_moments import Setting, choose_setting, explain, fit_fold
 from predictd.workflows._fit_sgd import fit_fold_sgd
 from predictd.workflows._parts import InParts
 from predictd.workflows._score import Case, Regions, Row, Scoring, group_cases, make_baseline, score
-from predictd.workflows._settings import sgd_setting
+from predictd.workflows._settings import model_info, sgd_setting
 from predictd.workflows.folds import read_folds
 from predictd.workflows.moments import TensorMoments, ensure_moments, read_moments
 
@@ -273,18 +273,7 @@ def _train_fold(fold: Fold, shared: _Shared) -> None:
     if path.exists():
         return
     setting = shared.chosen[fold.name.partition(".")[0]]
-    info: dict[str, Any] = {
-        "solver": shared.settings.solver,
-        "settings": shared.settings.model_dump(mode="json", by_alias=True)
-        | {"rank": setting.rank, "lambda": setting.regularisation},
-        "seed": shared.seed,
-        "fold": {
-            "name": fold.name,
-            "test": [str(e) for e in fold.test],
-            "valid": [str(e) for e in fold.valid],
-        },
-        "software": software(),
-    }
+    info = model_info(shared.settings, setting, fold, shared.seed)
     if shared.settings.solver == "sgd":
         checkpoint = shared.output / MODELS / f"fold-{fold.name}.checkpoint"
         model, history = fit_fold_sgd(

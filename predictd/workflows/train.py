@@ -15,11 +15,11 @@ from predictd.io.files import make_directory, write_json
 from predictd.io.models import ModelFile, write_model
 from predictd.io.store import Tensor
 from predictd.model.folds import Fold, validation_split
-from predictd.provenance import RunRecord, software
+from predictd.provenance import RunRecord
 from predictd.workflows._coverage import require_complete
 from predictd.workflows._fit_moments import choose_setting, explain, fit_fold, selection_folds
 from predictd.workflows._fit_sgd import fit_sgd, sgd_problem
-from predictd.workflows._settings import Setting, check_rank, sgd_setting
+from predictd.workflows._settings import Setting, check_rank, model_info, sgd_setting
 from predictd.workflows.folds import read_folds
 from predictd.workflows.moments import ensure_moments, read_moments
 
@@ -157,23 +157,13 @@ def train(
         history = [list(entry) for entry in found.history]
         validation_mse, n_bins = found.validation_mse, tensor.n_complete
 
-    info: dict[str, Any] = {
-        "solver": settings.solver,
+    info = model_info(settings, setting, fold, seed) | {
         "objective": _OBJECTIVES["constants" if settings.predictd_constants else settings.solver],
-        "settings": settings.model_dump(mode="json", by_alias=True)
-        | {"rank": setting.rank, "lambda": setting.regularisation},
-        "seed": seed,
         "workers": engine.workers if settings.solver == "sgd" else None,
-        "fold": {
-            "name": fold.name,
-            "test": [str(e) for e in fold.test],
-            "valid": [str(e) for e in fold.valid],
-        },
         "refitted": refit,
         "validation_mse": validation_mse,
         "history": history,
         "tensor": tensor.manifest.checksum,
-        "software": software(),
     }
     write_model(output, ModelFile("cp", model.to_arrays(), info))
     record.train = [str(e) for e in model.train]
