@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from predictd import interrupt
 from predictd.errors import Interrupted, PredictdError, WorkerError
+from predictd.progress import no_bars
 
 Key = Any
 Array = npt.NDArray[Any]
@@ -130,9 +132,9 @@ class Engine(ABC):
 
 
 def run_task(task: Task[Result], key: Key, shared: Any) -> Result:
-    """Run one task under one BLAS thread; an error that is none of predictd's own comes as WorkerError."""
+    """Run one task under one BLAS thread and without bars; an error that is none of predictd's own is a WorkerError."""
     try:
-        with one_blas_thread():
+        with one_blas_thread(), no_bars():
             return task(key, shared)
     except PredictdError:
         raise
@@ -145,6 +147,12 @@ def run_task(task: Task[Result], key: Key, shared: Any) -> Result:
 def stopped_by(name: str) -> Interrupted:
     """The error of tasks that were not begun, since a signal asked to stop."""
     return Interrupted(f"stopped by {name}; run the same command again to go on from here")
+
+
+def stop_if_asked() -> None:
+    """Raise Interrupted once a stop was asked for."""
+    if interrupt.requested():
+        raise stopped_by(interrupt.received())
 
 
 def one_line(value: object) -> str:

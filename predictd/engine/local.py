@@ -25,7 +25,7 @@ from predictd.engine.base import (
     join_subtrees,
     run_task,
     short,
-    stopped_by,
+    stop_if_asked,
     subtrees,
     sum_subtree,
     usable_cpus,
@@ -33,7 +33,7 @@ from predictd.engine.base import (
 from predictd.engine.meeting import run_program
 from predictd.errors import WorkerError
 from predictd.launcher import LAUNCHER_PREFIXES
-from predictd.progress import progress_bar, set_quiet
+from predictd.progress import progress_bar
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _POLL_SECONDS = 0.2
@@ -75,8 +75,7 @@ class LocalEngine(Engine):
             results = self.run(
                 task, keys, shared, name=name, stopping=interrupt.requested, done=lambda: bar.update()
             )
-        if interrupt.requested():
-            raise stopped_by(interrupt.received())
+        stop_if_asked()
         return results
 
     def run(
@@ -231,8 +230,7 @@ def _inherited() -> Iterator[None]:
 
 
 def _start_worker() -> None:
-    """In a fresh worker: leave stop signals and progress bars to the parent, and end with it."""
-    set_quiet(True)
+    """In a fresh worker: leave stop signals to the parent, and end with it."""
     for number in interrupt.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupt.SIGNALS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from predictd import interrupt, progress
+from predictd import progress
 from predictd.engine.base import (
     Array,
     Engine,
@@ -15,6 +15,7 @@ from predictd.engine.base import (
     Task,
     join_subtrees,
     run_task,
+    stop_if_asked,
     stopped_by,
     subtrees,
     sum_subtree,
@@ -56,7 +57,7 @@ class MpiEngine(Engine):
         label: str = "",
         sizes: Sequence[int] | None = None,
     ) -> list[Result]:
-        _stop_if_asked()
+        stop_if_asked()
         shares = deal(sizes or [1] * len(keys), self.ranks)
         dealt = [[(index, keys[index]) for index in share] for share in shares]
         outcomes = self._order(
@@ -78,7 +79,7 @@ class MpiEngine(Engine):
     ) -> Array:
         if not keys:
             raise ValueError("nothing to sum: no keys")
-        _stop_if_asked()
+        stop_if_asked()
         order = sorted(range(len(keys)), key=lambda index: keys[index])
         borders = divide([sizes[index] if sizes else 1 for index in order], self.ranks)
         plan = Plan(len(keys), borders)
@@ -116,11 +117,6 @@ class MpiEngine(Engine):
             signals = [outcome.stopped_by for outcome in outcomes if outcome.stopped_by]
             raise stopped_by(signals[0] if signals else "a signal")
         return outcomes
-
-
-def _stop_if_asked() -> None:
-    if interrupt.requested():
-        raise stopped_by(interrupt.received())
 
 
 # -- what every rank does; see World.order ----------------------------------------------------------------------------
@@ -165,8 +161,7 @@ def _run_tasks(
             for place, key in enumerate(keys):
                 if world.stopping():
                     break
-                with progress.no_bars():
-                    done[place] = run_task(task, key, shared)
+                done[place] = run_task(task, key, shared)
                 world.count()
     except Interrupted:
         world.tell_to_stop()

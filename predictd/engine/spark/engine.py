@@ -22,7 +22,7 @@ from predictd.engine.base import (
     Result,
     Task,
     join_subtrees,
-    stopped_by,
+    stop_if_asked,
     subtrees,
 )
 from predictd.engine.meeting import EndedElsewhere
@@ -78,7 +78,7 @@ class SparkEngine(Engine):
         label: str = "",
         sizes: Sequence[int] | None = None,
     ) -> list[Result]:
-        _stop_if_asked()
+        stop_if_asked()
         if not keys:
             return []
         context = self._open()
@@ -101,7 +101,7 @@ class SparkEngine(Engine):
     ) -> Array:
         if not keys:
             raise ValueError("nothing to sum: no keys")
-        _stop_if_asked()
+        stop_if_asked()
         context = self._open()
         notes = _notes(context)
         work = _work((task, shared), notes)
@@ -218,8 +218,8 @@ class SparkEngine(Engine):
                 key=lambda found: found[:2],
             )
             raise error
-        if interrupt.requested() and relay is None:
-            raise stopped_by(interrupt.received())
+        if relay is None:
+            stop_if_asked()
         if job.error is not None:
             raise session.gave_up(name, job.error) from job.error
         return job.results[0]
@@ -270,8 +270,3 @@ def _notes(context: SparkContext) -> Accumulator[Notes]:
 
 def _work(payload: tuple[Any, ...], notes: Accumulator[Notes]) -> Work:
     return Work(pickle.dumps(payload), str(Path.cwd()), notes)
-
-
-def _stop_if_asked() -> None:
-    if interrupt.requested():
-        raise stopped_by(interrupt.received())

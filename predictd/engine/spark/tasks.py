@@ -101,8 +101,7 @@ def map_keys(work: Work, rows: Iterator[tuple[int, Key]]) -> Iterator[bytes]:
         result = b""
         try:
             task, shared = work.begin()
-            with progress.no_bars():
-                value = run_task(task, key, shared)
+            value = run_task(task, key, shared)
             result = _travelling(value, f"{task.__name__} at {short(key)}")
         except PredictdError as err:
             notes.errors[index] = as_told(err)
@@ -125,8 +124,7 @@ def sum_keys(work: Work, rows: Iterator[tuple[Node, list[Key]]]) -> Iterator[tup
         total = None
         try:
             task, shared = work.begin()
-            with progress.no_bars():
-                total = sum_subtree(keys, (task, shared))
+            total = sum_subtree(keys, (task, shared))
         except PredictdError as err:
             notes.errors[node[0]] = as_told(err)
         notes.peak_memory_bytes = peak_memory()
