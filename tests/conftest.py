@@ -46,6 +46,19 @@ def run_predictd(*arguments: object, cwd: Path, **options: object) -> subprocess
     )
 
 
+def same_files(one: Path, other: Path) -> list[str]:
+    """Names of files below two directories, which have the same bytes but for run.json."""
+    names = [
+        sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+        for root in (one, other)
+    ]
+    assert names[0] == names[1]
+    for name in names[0]:
+        if Path(name).name != "run.json":
+            assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    return names[0]
+
+
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     with LocalEngine(2) as engine:

@@ -15,10 +15,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+
+from waiting import POLL_SECONDS, until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "scontrol", "squeue", "sinfo")
 # The system's daemons lie where an ordinary user's PATH does not lead.
@@ -33,7 +34,6 @@ ENDED = {
     "BOOT_FAIL",
     "DEADLINE",
 }
-POLL_SECONDS = 0.1
 
 _CONFIGURATION = """\
 ClusterName=predictd-tests
@@ -70,23 +70,11 @@ SlurmdParameters=config_overrides
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} SocketsPerBoard=1 CoresPerSocket={cpus} RealMemory=100000
 PartitionName=debug Nodes=ALL Default=YES State=UP MaxTime=INFINITE
 """
-Value = TypeVar("Value")
 
 
 def missing_programs() -> list[str]:
     """What of Slurm and munge is not installed here."""
     return [name for name in PROGRAMS if shutil.which(name, path=SEARCH) is None]
-
-
-def until(look: Callable[[], Value | None], what: str, seconds: float = 60) -> Value:
-    """The first true value that `look` gives; AssertionError when the time is over."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = look()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for {what}"
-        time.sleep(POLL_SECONDS)
 
 
 class SlurmCluster:

