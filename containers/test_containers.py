@@ -1,0 +1,273 @@
+"""The images at work. `containers/test.sh` builds them, starts what is needed, and runs this."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests"))
+from slurm_cluster import SlurmCluster  # noqa: E402
+from waiting import until  # noqa: E402
+
+pytestmark = [
+    pytest.mark.skipif("PREDICTD_CONTAINERS" not in os.environ, reason="containers/test.sh runs these"),
+    pytest.mark.timeout(900),
+]
+
+SLIM, FULL, STORE = (f"predictd-test:{tag}" for tag in ("slim", "predictd", "store"))
+SOMEBODY = "4321:4321"
+# Nobody's own files, no network, and nothing that can be written but /work and /tmp.
+CLOSED = ("--read-only", "--tmpfs", "/tmp:exec", "--network", "none")
+FIT = ("--rank", "3", "--lambda", "0.1")
+
+
+def docker(*arguments: object, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        ["docker", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, **variables},
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def run(image: str, folder: Path, *arguments: object, options: tuple[str, ...] = CLOSED, check: bool = True):
+    """`docker run` as a user whom neither the image nor the machine knows."""
+    return docker(
+        "run",
+        "--rm",
+        "--user",
+        SOMEBODY,
+        *options,
+        "--volume",
+        f"{folder}:/work",
+        image,
+        *arguments,
+        check=check,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of that user's with the demo's files, made in the slim image."""
+    path = tmp_path_factory.mktemp("work")
+    path.parent.chmod(0o755)
+    os.chown(path, *map(int, SOMEBODY.split(":")))
+    shown = run(SLIM, path, "demo").stdout
+    assert "How well the missing experiments were imputed" in shown
+    return path
+
+
+def record(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def test_the_demo_leaves_files_of_the_user_who_ran_it(folder: Path):
+    made = list((folder / "predictd-demo").rglob("*"))
+    assert any(path.name == "metrics.tsv" for path in made)
+    assert {f"{path.stat().st_uid}:{path.stat().st_gid}" for path in made} == {SOMEBODY}
+
+
+@pytest.mark.parametrize("image", [SLIM, FULL])
+def test_what_an_image_holds(image: str):
+    shown = docker("inspect", image).stdout
+    config = json.loads(shown)[0]["Config"]
+    assert config["User"] == "1000:1000"
+    assert config["Labels"]["org.opencontainers.image.title"] == "predictd"
+    found = docker(
+        "run", "--rm", "--entrypoint", "sh", image, "-c", "command -v gcc cc make pip apt-key java; true"
+    ).stdout
+    assert found.split() == []
+    doctor = docker("run", "--rm", image, "doctor").stdout
+    assert "kernels      compiled" in doctor
+    assert ("pyspark is not installed" in doctor) == (image == SLIM)
+
+
+def test_ranks_in_one_container(folder: Path):
+    train = ("predictd", "train", "predictd-demo/tensor", *FIT)
+    run(SLIM, folder, *train[1:], "-o", "alone.h5")
+    run(SLIM, folder, "-n", 2, *train, "-o", "two.h5", options=(*CLOSED, "--entrypoint", "mpiexec"))
+    made = record(folder / "two.h5.run.json")
+    assert (made["engine"], made["ranks"]) == ("mpi", 2)
+    assert (folder / "two.h5").read_bytes() == (folder / "alone.h5").read_bytes()
+
+
+def test_spark_in_one_container(folder: Path):
+    """As a user with a name, which Java wants; without a network Spark has to be told the address."""
+    named = folder.parent / "passwd"
+    named.write_text(f"somebody:x:{SOMEBODY}::/tmp:/bin/sh\n")
+    options = (*CLOSED, "--env", "SPARK_LOCAL_IP=127.0.0.1", "--volume", f"{named}:/etc/passwd:ro")
+    fit = ("train", "predictd-demo/tensor", *FIT)
+    run(FULL, folder, *fit, "-o", "spark.h5", "--engine", "spark", "--workers", 2, options=options)
+    run(FULL, folder, *fit, "-o", "local.h5")
+    assert record(folder / "spark.h5.run.json")["engine"] == "spark"
+    assert (folder / "spark.h5").read_bytes() == (folder / "local.h5").read_bytes()
+
+
+def test_spark_for_a_user_without_a_name(folder: Path):
+    failed = run(FULL, folder, "doctor", "--engine", "spark", check=False)
+    failed = run(
+        FULL, folder, "train", "predictd-demo/tensor", *FIT, "-o", "x.h5", "--engine", "spark", check=False
+    )
+    assert failed.returncode == 1
+    assert "4321" in failed.stderr.splitlines()[-1] and "/etc/passwd" in failed.stderr.splitlines()[-1]
+
+
+def test_an_output_that_the_user_may_not_write(tmp_path: Path):
+    tmp_path.chmod(0o755)
+    failed = run(SLIM, tmp_path, "demo", check=False)
+    assert failed.returncode == 1
+    assert "Permission denied" in failed.stderr.splitlines()[-1]
+
+
+def test_too_little_memory(folder: Path):
+    """Either it fits, or what happened is told."""
+    shutil.rmtree(folder / "little", ignore_errors=True)
+    options = (*CLOSED, "--memory", "512m", "--memory-swap", "512m")
+    ended = run(SLIM, folder, "demo", "--output", "little", "--workers", 8, options=options, check=False)
+    assert ended.returncode in (0, 1), ended.stderr
+    if ended.returncode:
+        assert "memory" in ended.stderr.splitlines()[-1]
+
+
+# -- a cluster of containers -------------------------------------------------------------------------------------------
+
+
+def compose(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        ["docker-compose", "--file", str(ROOT / "containers" / "compose.yaml"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "PREDICTD_IMAGE": FULL, "S3_IMAGE": STORE},
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[None]:
+    compose("up", "--detach", "master", "worker-1", "worker-2", "store")
+    yield
+    compose("down", "--volumes", "--timeout", 1)
+
+
+def test_the_demo_on_a_spark_cluster(services: None):
+    shown = compose("run", "--rm", "client").stdout
+    assert "How well the missing experiments were imputed" in shown
+
+
+def test_a_worker_container_that_stops_in_mid_job(services: None):
+    """Its tasks run on the other, and the model is the one that one machine makes."""
+    spark = ("--engine", "spark", "--master", "spark://master:7077", "--workers", 2)
+    slow = "[train]\nsolver = 'als'\nrank = 8\nlambda = 0.1\n[train.als]\nmax_sweeps = 3000\ntolerance = 0\npatience = 3000\n"
+    compose(
+        "run",
+        "--rm",
+        "client",
+        "simulate",
+        "/work/s",
+        "--cells",
+        6,
+        "--assays",
+        4,
+        "--bins",
+        4000,
+        "--form",
+        "tensor",
+    )
+    compose("run", "--rm", "--entrypoint", "sh", "client", "-c", f'printf "%s" "{slow}" > /work/slow.toml')
+    fit = ("cv", "/work/s/tensor", "--config", "/work/slow.toml")
+    job = subprocess.Popen(
+        [
+            *("docker-compose", "--file", str(ROOT / "containers" / "compose.yaml"), "run", "--rm", "client"),
+            *map(str, (*fit, "-o", "/work/cv-spark", *spark)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PREDICTD_IMAGE": FULL, "S3_IMAGE": STORE},
+    )
+
+    def working() -> bool:
+        assert job.poll() is None, job.communicate()[0]
+        models = compose(
+            "run",
+            "--rm",
+            "--no-deps",
+            "--entrypoint",
+            "sh",
+            "client",
+            "-c",
+            "ls /work/cv-spark/models | wc -l",
+            check=False,
+        )
+        return models.stdout.strip().isdigit() and int(models.stdout) >= 2
+
+    until(working, "the first models", 200)
+    compose("kill", "worker-2")
+    told, _ = job.communicate(timeout=600)
+    assert job.returncode == 0, told
+    compose("run", "--rm", "--no-deps", "client", *fit, "-o", "/work/cv-local", "--engine", "local")
+    compared = (
+        "cd /work && cmp cv-spark/metrics.tsv cv-local/metrics.tsv && diff -r cv-spark/models cv-local/models"
+    )
+    compose("run", "--rm", "--no-deps", "--entrypoint", "sh", "client", "-c", compared)
+
+
+# -- Apptainer ---------------------------------------------------------------------------------------------------------
+
+
+def apptainer_environment(folder: Path) -> dict[str, str]:
+    """In a virtual machine's root account Apptainer may not keep one of the capabilities."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+    return {**inherited, "APPTAINER_DROP_CAPS": "CAP_SYS_RESOURCE", "APPTAINER_BIND": str(folder)}
+
+
+def test_ranks_in_as_many_containers(folder: Path):
+    """Hybrid: the machine's mpiexec starts containers, whose MPI finds the others."""
+    done = subprocess.run(
+        [
+            *("mpiexec", "-n", "2", "apptainer", "exec", os.environ["PREDICTD_SIF"]),
+            *("predictd", "train", "predictd-demo/tensor", *FIT, "-o", "sif.h5"),
+        ],
+        cwd=folder,
+        env=apptainer_environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    made = record(folder / "sif.h5.run.json")
+    assert (made["engine"], made["ranks"]) == ("mpi", 2)
+    run(SLIM, folder, "train", "predictd-demo/tensor", *FIT, "-o", "image.h5")
+    assert (folder / "sif.h5").read_bytes() == (folder / "image.h5").read_bytes()
+
+
+def test_a_batch_script_with_a_sif(folder: Path, tmp_path_factory: pytest.TempPathFactory):
+    with SlurmCluster(tmp_path_factory.mktemp("slurm") / "c") as cluster:
+        job = cluster.submit(
+            ROOT / "slurm" / "train.sbatch",
+            *FIT,
+            options=(f"--chdir={folder}", "--ntasks=2", "--cpus-per-task=1"),
+            **apptainer_environment(folder),
+            TENSOR="predictd-demo/tensor",
+            OUTPUT="batch.h5",
+            CONTAINER=os.environ["PREDICTD_SIF"],
+        )
+        (ended,) = cluster.wait(job)
+    log = (folder / f"predictd-train-{job}.log").read_text()
+    assert ended["JobState"] == "COMPLETED", log
+    made = record(folder / "batch.h5.run.json")
+    assert (made["engine"], made["ranks"]) == ("mpi", 2)
+    assert made["ranks"] == 2
