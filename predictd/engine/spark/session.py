@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import pwd
 import platform
+import pwd
 import re
 import shutil
 import signal
@@ -133,8 +133,8 @@ def _check_user() -> None:
         pwd.getpwuid(os.getuid())
     except KeyError as err:
         raise EngineError(
-            f"Spark needs a user with a name, and user {os.getuid()} has none here: give it a line in /etc/passwd (of a "
-            "container: --volume /etc/passwd:/etc/passwd:ro), or run as another user"
+            f"Spark needs a user with a name, and user {os.getuid()} has none here: give it a line in /etc/passwd "
+            "(of a container: --volume /etc/passwd:/etc/passwd:ro), or run as another user"
         ) from err
 
 
