@@ -124,7 +124,7 @@ def test_nothing_is_open_or_left_running(request_of):
 # -- Spark's settings -------------------------------------------------------------------------------------------------
 
 
-def test_executors_fill_the_fleets(script, request_of, service):
+def test_executors_fill_fleets_that_encrypt_their_traffic(script, request_of, service):
     import boto3
 
     spark = script.settings(request_of)
@@ -139,6 +139,7 @@ def test_executors_fill_the_fleets(script, request_of, service):
         for one in fleet(request_of, kind)["InstanceTypeConfigs"]:
             (told,) = described.describe_instance_types(InstanceTypes=[one["InstanceType"]])["InstanceTypes"]
             assert told["VCpuInfo"]["DefaultVCpus"] == one["WeightedCapacity"]
+            assert told["NetworkInfo"]["EncryptionInTransitSupported"]
             # YARN gives out three quarters of a node of 16 GiB, and a larger share of larger ones.
             assert gib * one["WeightedCapacity"] / cores <= 0.75 * told["MemoryInfo"]["SizeInMiB"] / 1024
 

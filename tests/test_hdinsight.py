@@ -39,7 +39,6 @@ def test_every_name_in_the_template_is_defined_and_used(template):
     text = json.dumps(template)
     for kind in ("parameters", "variables"):
         assert set(re.findall(rf"\b{kind}\('(\w+)'\)", text)) == set(template[kind])
-    # What is no expression says so by two brackets; nothing here needs that.
     for expression in re.findall(r'"(\[[^"]*)"', text):
         assert expression.endswith("]") and expression.count("(") == expression.count(")")
 
@@ -51,11 +50,23 @@ def test_no_secret_has_a_default_and_nothing_is_open(template):
     }
     assert "defaultValue" not in template["parameters"]["gatewayPassword"]
     assert not any("password" in output["value"].lower() for output in template["outputs"].values())
-    (cluster,) = template["resources"]
+    cluster = template["resources"][-1]
     properties = cluster["properties"]
     assert properties["minSupportedTlsVersion"] == "1.2"
     assert properties["encryptionInTransitProperties"] == {"isEncryptionInTransitEnabled": True}
     assert "key" not in properties["storageProfile"]["storageaccounts"][0]
+    of_type = {
+        resource["type"].partition("/")[2]: resource["properties"]
+        for resource in template["resources"][:-1]
+        if "properties" in resource
+    }
+    assert not of_type["storageAccounts"]["allowBlobPublicAccess"]
+    assert of_type["storageAccounts/blobServices/containers"] == {"publicAccess": "None"}
+    rules = [rule["properties"] for rule in of_type["networkSecurityGroups"]["securityRules"]]
+    assert {(rule["sourceAddressPrefix"], rule["destinationPortRange"]) for rule in rules} == {
+        ("HDInsight", "443"),
+        ("[parameters('yourAddress')]", "443"),
+    }
 
 
 MODELS = """
@@ -82,7 +93,7 @@ def filled(value: Any, template: dict[str, Any]) -> Any:
     not SCHEMAS, reason="PREDICTD_PCLUSTER_PYTHON names no Python that has azure-mgmt-hdinsight"
 )
 def test_azure_knows_every_property(template, tmp_path):
-    (cluster,) = template["resources"]
+    cluster = template["resources"][-1]
     assert cluster["type"] == "Microsoft.HDInsight/clusters"
     sent = {name: filled(cluster[name], template) for name in ("location", "tags", "identity", "properties")}
 

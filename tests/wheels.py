@@ -13,6 +13,9 @@ from pathlib import Path, PurePosixPath
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+# What is not read before there are data, and is half of it all.
+LEFT_OUT = {"__pycache__", "tests", "plugins"}
+
 
 def closure(*wanted: str) -> list[metadata.Distribution]:
     """The distributions of requirements such as `predictd[mpi]`, and of what these require."""
@@ -34,7 +37,7 @@ def closure(*wanted: str) -> list[metadata.Distribution]:
 
 
 def wheel(distribution: metadata.Distribution) -> tuple[str, bytes]:
-    """Name and content of a wheel that installs the same files but for tests and compiled ones."""
+    """Name and content of a wheel that installs the same files but for those left out."""
     tag = next(
         line.removeprefix("Tag: ")
         for line in (distribution.read_text("WHEEL") or "").splitlines()
@@ -47,7 +50,7 @@ def wheel(distribution: metadata.Distribution) -> tuple[str, bytes]:
         for file in distribution.files or []:
             path = Path(str(distribution.locate_file(file)))
             parts = list(file.parts)
-            if "__pycache__" in parts or "tests" in parts or not path.is_file():
+            if LEFT_OUT & set(parts) or not path.is_file():
                 continue
             # What an installation puts outside site-packages is found in a wheel below NAME.data/data.
             if ".." in parts:

@@ -6,7 +6,7 @@
     cluster.py submit ID cv s3://B/T -o s3://B/cv    the words of `predictd`; prints the step's id
     cluster.py wait ID [STEP]                    until its steps, or this one, have ended
     cluster.py terminate ID
-    cluster.py show                              what create sends, for `aws emr create-cluster --cli-input-json`
+    cluster.py show                              what create sends to RunJobFlow, as JSON
 
 Everything about the cluster is in cluster.toml, beside this file or named with --file. Credentials are those that the
 AWS command line uses. It needs boto3: pip install boto3.
@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 try:
     import tomllib
 except ModuleNotFoundError:
-    import tomli as tomllib  # type: ignore[no-redef]
+    import tomli as tomllib
 
 HERE = Path(__file__).resolve().parent
 # Besides the packed environment.

@@ -30,7 +30,7 @@ from typing import Any, NoReturn
 try:
     import tomllib
 except ModuleNotFoundError:
-    import tomli as tomllib  # type: ignore[no-redef]
+    import tomli as tomllib
 
 HERE = Path(__file__).resolve().parent
 UNFILLED = "CHANGE-ME"
