@@ -55,6 +55,25 @@ def test_what_stops_and_requeues_is_the_same_in_every_script():
     assert len({split[1] for split in parts}) == 1
 
 
+@pytest.mark.parametrize("script", [*RESUMABLE, "finish.sbatch"])
+def test_a_container_without_what_runs_it(script, tmp_path):
+    """The rest of CONTAINER is tested by containers/test.sh, with Apptainer."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    done = subprocess.run(
+        [shutil.which("bash"), SCRIPTS / script],
+        cwd=tmp_path,
+        env={"PATH": str(programs), "CONTAINER": "predictd.sif", "SLURM_ARRAY_TASK_ID": "0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "CONTAINER=predictd.sif: neither apptainer nor singularity is on this node's PATH\n"
+    )
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
     if missing := missing_programs():
