@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -23,6 +23,9 @@ class Settings(BaseModel):
     """Base of all groups of settings: frozen, and strict about unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Group = TypeVar("Group", bound=Settings)
 
 
 class SgdSettings(Settings):
@@ -124,14 +127,39 @@ def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> C
         If the file cannot be read, or a key or value is not allowed.
     """
     where = f"settings in {path}" if path else "settings"
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as err:
-            raise ConfigError(f"cannot read {where}: {err}") from err
+    values = _read_toml(path, where) if path is not None else {}
+    return _validated(Config, _overlay(values, overrides or {}), where)
+
+
+def read_settings(path: Path, group: type[Group], what: str) -> Group:
+    """Read a TOML file that holds one group of settings.
+
+    Parameters
+    ----------
+    path, group
+        The file, and what it holds.
+    what
+        What it is called in messages.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or a key or value is not allowed.
+    """
+    where = f"{what} in {path}"
+    return _validated(group, _read_toml(path, where), where)
+
+
+def _read_toml(path: Path, where: str) -> dict[str, Any]:
     try:
-        return Config.model_validate(_overlay(values, overrides or {}))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as err:
+        raise ConfigError(f"cannot read {where}: {err}") from err
+
+
+def _validated(group: type[Group], values: dict[str, Any], where: str) -> Group:
+    try:
+        return group.model_validate(values)
     except ValidationError as err:
         first = err.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

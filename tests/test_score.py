@@ -54,7 +54,7 @@ def some_cases(peaks: Path | None = None) -> tuple[Case, ...]:
 
 
 def test_memory_does_not_grow_with_the_tensor(scoring, monkeypatch):
-    monkeypatch.setattr(_score, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(_score, "KEPT_BYTES", 0)
 
     def peak(n_shards: int) -> int:
         tracemalloc.start()
@@ -67,7 +67,7 @@ def test_memory_does_not_grow_with_the_tensor(scoring, monkeypatch):
     peak(3)
     small = peak(3)
     n_cases = len(some_cases())
-    assert small < n_cases * _score._CASE_BYTES + 50e6
+    assert small < n_cases * _score.CASE_BYTES + 50e6
     # One whole track of float32 would be 540 kB more.
     assert peak(12) == pytest.approx(small, abs=100_000)
 
@@ -81,7 +81,7 @@ def test_whether_signal_is_kept_or_read_again_does_not_show(scoring, monkeypatch
     for row in kept:
         undefined = {name for name in MEASURES if math.isnan(float(row[name]))}
         assert undefined == {"MSEprom", "MSEenh"}
-    monkeypatch.setattr(_score, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(_score, "KEPT_BYTES", 0)
     # repr, since NaN is not equal to itself.
     assert repr(score(cases, scoring[3])) == repr(kept)
 
@@ -102,7 +102,7 @@ def test_groups_fit_into_memory_and_serve_all_workers():
         assert [case for group in groups for case in group] == cases
         return [len(group) for group in groups]
 
-    most = _score._TASK_BYTES // _score._CASE_BYTES
+    most = _score.TASK_BYTES // _score.CASE_BYTES
     assert 15 < most < 40
     assert sizes(0, 1) == []
     assert sizes(7, 1) == [7]

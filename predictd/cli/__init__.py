@@ -27,6 +27,7 @@ COMMANDS = {
     "impute": "Write imputed tracks as bigWigs.",
     "info": "Show what a tensor holds.",
     "ingest": "Turn signal tracks into a tensor.",
+    "plan": "Estimate time, memory, storage and price before you begin.",
     "simulate": "Make a seeded, realistic data set of any shape.",
     "tune": "Search solver, rank and penalty on validation experiments.",
     "train": "Fit a model to a tensor.",

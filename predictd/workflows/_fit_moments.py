@@ -21,8 +21,8 @@ PENALTIES = {"em": (0.03, 0.1, 0.3, 1.0, 3.0), "als": (1e-4, 1e-3, 3e-3, 1e-2, 3
 # With which the ranks are first compared.
 FIRST_PENALTY = {"em": 0.1, "als": 1e-2}
 # Many experiments make a validation fold precise and a fit slow: fewer folds then decide.
-_MANY_EXPERIMENTS = 300
-_FOLDS_WITH_MANY = 2
+MANY_EXPERIMENTS = 300
+FOLDS_WITH_MANY = 2
 
 
 def fit_fold(
@@ -119,8 +119,8 @@ def choose_setting(
     n_train = min(len(fold.train) for fold in folds)
     if settings.rank != "auto":
         check_rank(settings.rank, n_train)
-    if n_train > _MANY_EXPERIMENTS:
-        folds = folds[:_FOLDS_WITH_MANY]
+    if n_train > MANY_EXPERIMENTS:
+        folds = folds[:FOLDS_WITH_MANY]
     ranks = (
         [settings.rank]
         if settings.rank != "auto"

@@ -34,11 +34,11 @@ Float32 = npt.NDArray[np.float32]
 Row = dict[str, str | float]
 _OBSERVED, _IMPUTED, _MEAN = range(3)
 # A pair's part of what a task holds, about: three comparisons of 8 MiB, a shard's signal and masks.
-_CASE_BYTES = 3 * 2**23 + 16 * MAX_SHARD_BINS
+CASE_BYTES = 3 * 2**23 + 16 * MAX_SHARD_BINS
 # The parts of all pairs of a task; Python, libraries and temporaries come to about 200 MiB more.
-_TASK_BYTES = 5 * 2**27
+TASK_BYTES = 5 * 2**27
 # Signal up to this size is kept for the second sweep, to read and predict it once: 22 pairs on 1 % of the human genome.
-_KEPT_BYTES = 5 * 2**26
+KEPT_BYTES = 5 * 2**26
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def make_baseline(data: TensorMoments, train: Sequence[Experiment], pair: Experi
 
 def group_cases(cases: Sequence[Case], workers: int) -> list[tuple[Case, ...]]:
     """Cases that one task scores together: as many as memory allows, and something for every worker."""
-    size = max(1, min(_TASK_BYTES // _CASE_BYTES, -(-len(cases) // workers)))
+    size = max(1, min(TASK_BYTES // CASE_BYTES, -(-len(cases) // workers)))
     return [tuple(cases[start : start + size]) for start in range(0, len(cases), size)]
 
 
@@ -145,7 +145,7 @@ def score(cases: tuple[Case, ...], shared: Scoring) -> list[Row]:
         transform = case.observed.transform if case.observed else transforms[case.pair.assay]
         comparisons.append(_compare_methods(case, TRANSFORMS[transform].inverse, shared.name))
     signal = _Signal(cases, shared, tensor)
-    blocks: Iterable[_Block] = list(signal) if signal.n_bytes <= _KEPT_BYTES else signal
+    blocks: Iterable[_Block] = list(signal) if signal.n_bytes <= KEPT_BYTES else signal
     for sweep in (TrackComparison.survey, TrackComparison.compare):
         for block in blocks:
             for index, methods in enumerate(comparisons):
