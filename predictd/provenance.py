@@ -5,6 +5,7 @@ Times and memory stand in run.json only, so that every other output is the same 
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import shlex
@@ -128,6 +129,14 @@ def peak_memory() -> int:
     unit = 1 if sys.platform == "darwin" else 1024
     usages = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return max(usages) * unit
+
+
+def physical_memory() -> int | None:
+    """Memory of this machine in bytes; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
 
 
 def package_version(name: str) -> str | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
+from math import inf
 from pathlib import Path
 
 import click
@@ -111,6 +111,7 @@ def command(
     from predictd.engine.base import usable_cpus
     from predictd.io.files import write_json
     from predictd.io.manifest import read_manifest
+    from predictd.provenance import physical_memory
     from predictd.workflows.plan import Here, Wanted, make_plan
     from predictd.workflows.planning import calibrate as calibration
     from predictd.workflows.planning.prices import load_prices
@@ -152,12 +153,11 @@ def command(
         return
     if workers is None:
         workers = 2 if place == "slurm" else usable_cpus()
-    memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     plan = make_plan(
         shape,
         Job(kind, settings, pairs, ingested=tensor is not None),  # type: ignore[arg-type]
         place,  # type: ignore[arg-type]
-        Here(workers, memory, float(shutil.disk_usage(Path()).free)),
+        Here(workers, physical_memory() or inf, float(shutil.disk_usage(Path()).free)),
         Wanted(workers, machine, machines, within, compare),
         rates,
         prices,

@@ -54,7 +54,8 @@ def _heading(plan: Plan) -> str:
     shape, job = plan.shape, plan.job
     penalty = job.settings.regularisation
     models = f"{job.models} models and their scores" if job.kind == "cv" else "one model"
-    chosen = " (chosen by validation; assumed)" if job.settings.rank == "auto" else ""
+    searched = job.settings.rank == "auto" and job.settings.solver != "sgd"
+    chosen = " (assumed; validation will choose)" if searched else ""
     return (
         f"{shape.cells} cell types × {shape.assays} assays, {shape.observed:,} experiments, {shape.bins:,} bins in "
         f"{shape.shards:,} shards\n"

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_info
 from predictd.engine.base import usable_cpus
 from predictd.errors import PredictdError
 from predictd.io.locking import check_hdf5_locking
-from predictd.provenance import cpu_model, package_version
+from predictd.provenance import cpu_model, package_version, physical_memory
 
 _REQUIRED = ("numpy", "scipy", "h5py", "hdf5plugin", "pybigtools", "pyBigWig", "pydantic", "click")
 _OPTIONAL = ("mpi4py", "pyspark", "fsspec", "scikit-learn", "matplotlib", "optuna")
@@ -98,11 +98,8 @@ def _first_line(*command: str) -> str | None:
 
 
 def _memory() -> str:
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return "unknown"
-    return f"{total / 2**30:.1f} GiB"
+    total = physical_memory()
+    return "unknown" if total is None else f"{total / 2**30:.1f} GiB"
 
 
 def _disk(path: Path) -> str:

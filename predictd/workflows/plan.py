@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from math import ceil, inf
+from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any, Literal
 
 from predictd.errors import ConfigError
+from predictd.workflows.planning.paper import PAPER, same_by_predictd
 from predictd.workflows.planning.places import (
     GIB,
     Cost,
@@ -22,27 +23,11 @@ from predictd.workflows.planning.places import (
 )
 from predictd.workflows.planning.prices import Prices
 from predictd.workflows.planning.rates import Rates
-from predictd.workflows.planning.shape import Shape, parse_shape
-from predictd.workflows.planning.work import TESTS, Job, JobKind, Stage, Tasks, stages, storage
+from predictd.workflows.planning.shape import Shape
+from predictd.workflows.planning.slurm import Submission, submissions
+from predictd.workflows.planning.work import Job, Stage, stages, storage
 
 Place = Literal["local", "slurm", "emr"]
-
-# What the original PREDICTD took on Roadmap's experiments for 1 % of the genome, see DESIGN.md.
-PAPER = {
-    "shape": "127 cell types × 24 assays, 1014 experiments, 1 % of the genome",
-    "train_hours": 5.0,
-    "train_cores": 64,
-    "train_price": 10.0,
-    "cv_price": 80.0,
-    "cv_days": [2, 3],
-    "output_bytes": 750e9,
-    "memory_bytes": 500e9,
-}
-_SAME_SHAPE = "roadmap-1percent"
-# Asked of a batch system beyond the estimate.
-_TIME_MARGIN, _MEMORY_MARGIN = 2.0, 1.25
-_QUARTER = 900
-_INGEST_CPUS = 8
 
 
 @dataclass(frozen=True)
@@ -56,22 +41,6 @@ class StageEstimate:
     seconds: float
     workers: int
     worker_bytes: float
-
-
-@dataclass(frozen=True)
-class Submission:
-    """What a Slurm script is to be asked for: sizes of the array and of a task, with margins in time and memory.
-
-    `seconds` is the estimate for one task, `time_minutes` and `mem_per_cpu_mb` what to ask for.
-    """
-
-    script: str
-    array: int
-    cpus: int
-    seconds: float
-    core_seconds: float
-    time_minutes: int
-    mem_per_cpu_mb: int
 
 
 @dataclass(frozen=True)
@@ -202,7 +171,7 @@ def make_plan(
     """
     work, stored = stages(shape, rates, job), storage(shape, rates, job)
     warnings: list[str] = []
-    submissions: tuple[Submission, ...] = ()
+    asked: tuple[Submission, ...] = ()
     offer = None
     if on == "emr":
         fleet = _choose_fleet(work, stored, wanted, rates, prices)
@@ -213,7 +182,7 @@ def make_plan(
         if on == "local":
             warnings = _warnings(work, stored, site, here)
         else:
-            submissions = _submissions(shape, rates, job, wanted.workers)
+            asked = submissions(shape, rates, job, wanted.workers)
     estimates = tuple(
         StageEstimate(
             stage.name,
@@ -242,10 +211,10 @@ def make_plan(
         job_seconds(work, site, rates),
         max(min(site.workers(stage.memory), stage.tasks) * stage.memory for stage in work),
         stored,
-        submissions,
+        asked,
         offer,
         offers,
-        PAPER | {"ours": _ours(job, rates, prices)},
+        PAPER | {"ours": same_by_predictd(job.settings, rates, prices)},
         tuple(warnings),
         rates,
         prices,
@@ -309,78 +278,6 @@ def _warnings(work: Sequence[Stage], stored: dict[str, float], site: Site, here:
         found.append(
             f"the job writes {written / 1e9:,.1f} GB, and {here.disk / 1e9:,.1f} GB are free in this directory"
         )
-    return found
-
-
-def _submissions(shape: Shape, rates: Rates, job: Job, cpus: int) -> tuple[Submission, ...]:
-    """What to ask Slurm for, script by script."""
-    whole = stages(shape, rates, job)
-    # Every part of a cross-validation makes the moments itself, unless they stand.
-    part = stages(shape, rates, replace(job, tests=1))
-    by_script = {
-        "ingest": ([stage for stage in whole if stage.command == "ingest"], 1, max(cpus, _INGEST_CPUS)),
-        "cv-array.sbatch": ([stage for stage in part if stage.command == "cv"], TESTS, cpus),
-        "train.sbatch": ([stage for stage in whole if stage.command == "train"], 1, cpus),
-    }
-    found = [
-        _submission(script, own, array, width, rates)
-        for script, (own, array, width) in by_script.items()
-        if own
-    ]
-    for stage in whole:
-        if stage.command == "impute":
-            one = Stage(
-                stage.name,
-                stage.command,
-                tuple(tuple(Tasks(1, tasks.seconds) for tasks in wave) for wave in stage.waves),
-                stage.memory,
-                starts=True,
-            )
-            found.append(_submission("impute-array.sbatch", [one], stage.tasks, 1, rates))
-    return tuple(found)
-
-
-def _submission(script: str, work: Sequence[Stage], array: int, cpus: int, rates: Rates) -> Submission:
-    site = Site(1, cpus, inf)
-    seconds = job_seconds(work, site, rates)
-    memory = max(min(cpus, stage.tasks) * stage.memory for stage in work) / cpus
-    return Submission(
-        script,
-        array,
-        cpus,
-        seconds,
-        array * sum(stage.core_seconds for stage in work),
-        15 * max(1, ceil(_TIME_MARGIN * seconds / _QUARTER)),
-        256 * max(4, ceil(_MEMORY_MARGIN * memory / (256 * 2**20))),
-    )
-
-
-def _ours(job: Job, rates: Rates, prices: Prices) -> dict[str, Any]:
-    """The paper's own job by predictd: for training and for cross-validation, from tracks to imputed tracks."""
-    shape = parse_shape(_SAME_SHAPE)
-    found: dict[str, Any] = {"rank": Job("cv", job.settings).rank(shape.observed)}
-    kinds: tuple[JobKind, ...] = ("train", "cv")
-    for kind in kinds:
-        same = Job(kind, job.settings)
-        work, stored = stages(shape, rates, same), storage(shape, rates, same)
-        alone = [
-            Fleet(name, machine, 1, cluster=False)
-            for name, machine in prices.machines.items()
-            if Fleet(name, machine, 1, cluster=False).site(prices).fits(work)
-        ]
-        best = min(
-            ((cost(work, stored, fleet, prices, rates, spot=False), fleet) for fleet in alone),
-            key=lambda priced: priced[0].total,
-            default=None,
-        )
-        found[kind] = {
-            "core_hours": sum(stage.core_seconds for stage in work) / 3600,
-            "machine": best and best[1].name,
-            "hours": best and best[0].hours,
-            "price": best and best[0].total,
-            "worker_bytes": max(stage.memory for stage in work),
-            "output_bytes": sum(stage.writes for stage in work),
-        }
     return found
 
 

@@ -16,15 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from predictd.config import TrainSettings
 from predictd.constants import BLOCK_BINS
 from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread, tree_sum, usable_cpus
 from predictd.io.bigwig import BigWigWriter
+from predictd.io.files import cannot_write
 from predictd.io.store import Tensor
 from predictd.kernels import sgd_updates
 from predictd.model.als import CPProblem, descend
-from predictd.model.folds import validation_split
 from predictd.model.metrics import TrackComparison
 from predictd.model.moments import moments
 from predictd.model.sgd import Rows, initial_factors, penalties
@@ -32,19 +31,14 @@ from predictd.model.simulate import Simulation
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord, cpu_model, package_version
-from predictd.workflows._fit_moments import fit_fold
-from predictd.workflows._settings import Setting
 from predictd.workflows._tracks import observed_mean
 from predictd.workflows.ingest import IngestOptions, ingest
 from predictd.workflows.moments import TensorMoments
-from predictd.workflows.planning.rates import Rates
+from predictd.workflows.planning.rates import Rates, load_rates
 from predictd.workflows.planning.work import fit_operations
 from predictd.workflows.simulate import SimulatedGenome, simulate
 
 Float32 = npt.NDArray[np.float32]
-
-# What calibration cannot know of data that it has not seen; measured on the real pilot tracks, see docs/plan.md.
-COMPRESSION, TRACK_BYTES, IMPUTED_BYTES, EPOCHS = 1.45, 3.5, 5.2, 10.0
 
 
 @dataclass(frozen=True)
@@ -66,39 +60,39 @@ def calibrate(effort: Effort = Effort()) -> Rates:
     """Measure this machine.
 
     One core is measured alone, on one BLAS thread as in tasks, best of a few times; then all cores at once, which
-    gives `efficiency`. What counts is the processor's time: waiting for disks does not show, nor does other work on the
-    machine but by what it does to caches. Nothing is left on disk.
+    gives `efficiency`. What depends on the data and not on the machine is taken from the packaged rates. What counts is
+    the processor's time: waiting for disks does not show, nor does other work on the machine but by what it does to
+    caches. Nothing is left on disk.
 
     Raises
     ------
     OutputError
-        If there is no room for a few MB of temporary files.
+        If there is no place or room for a few MB of temporary files.
     """
-    with TemporaryDirectory(prefix="predictd-plan-") as folder, one_blas_thread():
-        measured = (
-            _reading(Path(folder), effort)
-            | _products(effort)
-            | _fits(effort)
-            | _scoring(effort)
-            | _writing(Path(folder), effort)
-            | _updates(effort)
-            | _processes(effort)
-        )
+    try:
+        with TemporaryDirectory(prefix="predictd-plan-") as folder, one_blas_thread():
+            measured = (
+                _reading(Path(folder), effort)
+                | _products(effort)
+                | _fits(effort)
+                | _scoring(effort)
+                | _writing(Path(folder), effort)
+                | _updates(effort)
+                | _processes(effort)
+            )
+    except OSError as err:
+        raise cannot_write(Path(err.filename or "temporary files"), err) from err
     versions = ", ".join(
         f"{name} {package_version(name)}" for name in ("numpy", "scipy", "h5py", "pybigtools")
     )
-    return Rates(
-        cpu=cpu_model(),
-        date=datetime.now(timezone.utc).date().isoformat(),
-        predictd=package_version("predictd") or "?",
-        software=f"Python {sys.version.split()[0]}, {versions}",
-        data="simulated",
-        compression=COMPRESSION,
-        track_bytes=TRACK_BYTES,
-        imputed_bytes=IMPUTED_BYTES,
-        epochs=EPOCHS,
-        **measured,
-    )
+    about = {
+        "cpu": cpu_model(),
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "predictd": package_version("predictd") or "?",
+        "software": f"Python {sys.version.split()[0]}, {versions}",
+        "data": "simulated signal; sweeps, epochs and bytes are those packaged with predictd",
+    }
+    return load_rates().model_copy(update=about | measured)
 
 
 class _Here(Engine):
@@ -174,7 +168,7 @@ def _moments_of(simulation: Simulation, bins: int) -> TensorMoments:
 
 
 def _fits(effort: Effort) -> dict[str, float]:
-    """Sweeps of EM of two sizes, which tell a sweep's own seconds from those of its operations; and a whole fit."""
+    """Sweeps of EM of two sizes, which tell a sweep's own seconds from those of its operations."""
     small = _moments_of(Simulation.for_shape(6, 4, share=0.75, rank=3), 4096)
     large = _moments_of(
         Simulation.for_shape(effort.fit_cells, effort.fit_assays, share=0.5, rank=10), BLOCK_BINS
@@ -184,19 +178,9 @@ def _fits(effort: Effort) -> dict[str, float]:
         fit_operations(len(d.experiments), rank, *_axes(d), 0, len(d.experiments), 5)
         for d, rank in ((small, 3), (large, effort.rank))
     ]
-    rate = max((many - few) / (operations[1] - operations[0]), 1e-13)
-    fold = validation_split(small.experiments)
-    settings = TrainSettings()
-    sweeps = []
-    for seed in range(2):
-        _, found = fit_fold(small, fold.train, fold.valid, Setting(3, 0.1), settings, seed=seed)
-        others = (settings.als.starts - 1) * settings.als.start_sweeps
-        sweeps.append(found.history[-1][0] + others)
-    return {
-        "sweep": max(few - operations[0] * rate, 1e-6),
-        "fit": rate,
-        "sweeps": float(np.mean(sweeps)),
-    }
+    # At least a tenth of the large sweep is its operations, whatever the clock says.
+    rate = max(many - few, 0.1 * many) / (operations[1] - operations[0])
+    return {"sweep": max(few - operations[0] * rate, 1e-6), "fit": rate}
 
 
 def _axes(data: TensorMoments) -> tuple[int, int]:
@@ -224,24 +208,30 @@ def _track(effort: Effort) -> Float32:
 
 
 def _scoring(effort: Effort) -> dict[str, float]:
-    """Both sweeps over a track, and the mean of columns of a block."""
-    observed = _track(effort)
+    """Both sweeps over a track, what a track of any length takes, and the mean of columns of a block."""
+    # Two tracks in a row are as long as a shard, which is what scoring takes at once.
+    observed = np.tile(_track(effort), 2)
     imputed = observed * np.float32(0.9)
     inverse = TRANSFORMS["arcsinh"].inverse
 
-    def compare() -> None:
+    times = 4
+
+    def compare(bins: int) -> None:
         comparison = TrackComparison(inverse)
-        # As much as a few shards, so that ranking, which takes the same for any length, weighs as little as there.
         for sweep in (comparison.survey, comparison.compare):
-            for _ in range(8):
-                sweep(observed, imputed)
+            for _ in range(times):
+                sweep(observed[:bins], imputed[:bins])
         comparison.measures()
 
+    # Ranking takes the same for a track of any length.
+    ranking = _best(lambda: compare(1), effort.repeats)
+    comparing = _best(lambda: compare(observed.size), effort.repeats)
     block = np.random.default_rng(0).random((BLOCK_BINS, effort.wide), dtype=np.float32)
     columns = list(range(0, effort.wide, 16))
     averaging = _best(lambda: observed_mean(block[:, columns], axis=1), effort.repeats)
     return {
-        "compare": _best(compare, effort.repeats) / (8 * observed.size),
+        "ranking": ranking,
+        "compare": max(comparing - ranking, 0.1 * comparing) / (times * observed.size),
         "baseline": averaging / (len(block) * len(columns)),
     }
 

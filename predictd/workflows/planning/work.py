@@ -285,8 +285,8 @@ def _descend(shape: Shape, rates: Rates, job: Job, name: str) -> Stage:
     # The refit repeats the search over more experiments.
     rounds = ceil(rounds * (1 + shape.observed / n))
     read = Tasks(shape.shards, 2 * reading / shape.shards)
-    waves = ((read,), (Tasks(rounds, a_round),))
-    return Stage(name, "train", waves, memory, reads=2 * size, source=size)
+    two_waves = ((read,), (Tasks(rounds, a_round),))
+    return Stage(name, "train", two_waves, memory, reads=2 * size, source=size)
 
 
 def _score(shape: Shape, rates: Rates, job: Job) -> Stage:
@@ -302,7 +302,8 @@ def _score(shape: Shape, rates: Rates, job: Job) -> Stage:
         a_bin = shape.observed * rates.read + pairs * (
             features * rates.multiply + features / shape.assays * rates.baseline
         )
-        return preparing + shape.bins * (sweeps * a_bin + pairs * _METHODS * rates.compare)
+        comparing = pairs * _METHODS * (rates.ranking + shape.bins * rates.compare)
+        return preparing + shape.bins * sweeps * a_bin + comparing
 
     kinds = [Tasks(job.tests * whole, task(size))] if whole else []
     kinds += [Tasks(job.tests, task(rest))] if rest else []
