@@ -185,7 +185,7 @@ def test_a_worker_container_that_stops_in_mid_job(services: None):
         4,
         "--bins",
         4000,
-        "--form",
+        "--as",
         "tensor",
     )
     compose("run", "--rm", "--entrypoint", "sh", "client", "-c", f'printf "%s" "{slow}" > /work/slow.toml')
