@@ -49,6 +49,10 @@ class OutputError(PredictdError):
     """A place that cannot be written to, or that already holds something else."""
 
 
+class RemoteError(PredictdError):
+    """An object store that cannot be reached, denies access or fails, or a bucket that is not there."""
+
+
 class WorkerError(PredictdError):
     """A task failed or its worker died; names the key and the cause."""
 

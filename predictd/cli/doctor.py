@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from predictd.cli.options import PATH, verbosity
+from predictd.cli.options import LOCAL, verbosity
 
 
 @click.command()
-@click.argument("path", type=PATH, default=Path())
+@click.argument("path", type=LOCAL, default=Path())
 @verbosity
 def command(path: Path) -> None:
     """Show versions, CPUs, BLAS threads and engines of this machine, and try HDF5's locks in the directory PATH."""

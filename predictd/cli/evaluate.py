@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from predictd.cli.options import OUTPUT_FILE, PATH, make_engine, make_record, on_engine
+from predictd.cli.options import LOCAL, OUTPUT_FILE, PATH, make_engine, make_record, on_engine
 from predictd.cli.tables import measures_table
 
 
@@ -23,7 +23,7 @@ from predictd.cli.tables import measures_table
 @click.option("--promoters", type=PATH, help="BED file for MSEprom.")
 @click.option("--genes", type=PATH, help="BED file for MSEgene.")
 @click.option("--enhancers", type=PATH, help="BED file for MSEenh.")
-@click.option("--scratch", type=PATH, help="Directory for temporary files.")
+@click.option("--scratch", type=LOCAL, help="Directory for temporary files.")
 @on_engine
 def command(
     directory: Path,

@@ -15,6 +15,7 @@ import click
 from predictd import progress
 from predictd.config import load_config
 from predictd.engine import Engine, LocalEngine
+from predictd.io.remote import as_path, is_remote
 from predictd.launcher import announced
 from predictd.provenance import RunRecord, current_command
 
@@ -28,12 +29,35 @@ Report = TypeVar("Report")
 
 ENGINES = ("local", "mpi", "spark")
 _MASTER = "predictd.master"
-PATH = click.Path(path_type=Path)
+
+
+class PathOrUrl(click.ParamType):
+    """A path, or the URL of a place in an object store."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return value if isinstance(value, Path) else as_path(value)
+
+
+class LocalPath(click.ParamType):
+    """A path on this machine."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if is_remote(str(value)):
+            self.fail("it has to be a path on this machine, not in an object store", param, ctx)
+        return Path(value)
+
+
+PATH = PathOrUrl()
+LOCAL = LocalPath()
 TENSOR = click.argument("tensor", type=PATH)
 SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.  [default: 0]")
 CONFIG = click.option("--config", type=PATH, help="TOML file of settings; the command line wins over it.")
 SCRATCH = click.option(
-    "--scratch", type=PATH, help="Directory of each node for copies of the shards, where TENSOR is far away."
+    "--scratch", type=LOCAL, help="Directory of each node for copies of the shards, where TENSOR is far away."
 )
 OUTPUT_FILE = click.option("-o", "--output", type=PATH, required=True, help="File to write.")
 OUTPUT_DIRECTORY = click.option("-o", "--output", type=PATH, required=True, help="Directory to write.")

@@ -6,6 +6,7 @@ size of the intervals that pybigtools writes, and lets many files grow side by s
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from collections.abc import Iterator
@@ -18,9 +19,9 @@ import numpy.typing as npt
 import pybigtools
 import pyBigWig
 
-from predictd.constants import PARTIAL
 from predictd.errors import OutputError, TrackError
-from predictd.io.files import cannot_write, exists, require_space
+from predictd.io.files import cannot_write, exists, give_up, put_in_place, require_space, staging
+from predictd.io.remote import RangeReader, RemotePath, as_path
 from predictd.io.tables import URL_SCHEMES
 
 # Spelled as pybigtools wants them.
@@ -34,20 +35,23 @@ _MAGIC = 0x888FFC26
 
 
 class BigWigReader:
-    """Binned means of one bigWig file or URL.
+    """Binned means of one bigWig file or URL; of an object in a store only the pieces that are needed are read.
 
     Raises
     ------
     TrackError
         If it cannot be opened or read as a bigWig.
+    RemoteError
+        If an object store fails.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._ranges: RangeReader | None = None
         if not path.startswith(URL_SCHEMES):
-            _check_frame(Path(path))
+            self._ranges = _check_frame(as_path(path))
         with self._explained():
-            self._file: Any = pybigtools.open(path)
+            self._file: Any = pybigtools.open(self._ranges or path)
             self.chromosomes: dict[str, int] = dict(self._file.chroms())
             self._summary: dict[str, float] = self._file.info()["summary"]
 
@@ -118,6 +122,8 @@ class BigWigReader:
 
     def close(self) -> None:
         self._file.close()
+        if self._ranges is not None:
+            self._ranges.close()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -126,6 +132,8 @@ class BigWigReader:
             with _native_stderr_held_back():
                 yield
         except BaseException as err:
+            if self._ranges is not None and self._ranges.error is not None:
+                raise self._ranges.error from None
             if isinstance(err, Exception) or type(err).__name__ == "PanicException":
                 raise _no_bigwig(self.path) from err
             raise
@@ -137,7 +145,7 @@ class BigWigWriter:
     Parameters
     ----------
     path
-        The finished file; until `close` it grows under a temporary name beside it.
+        The finished file; until `close` it grows under a temporary name; see `staging`.
     chromosomes
         Names and lengths in bp, in the order in which signal will come.
     bin_size
@@ -151,20 +159,19 @@ class BigWigWriter:
 
     def __init__(self, path: Path, chromosomes: dict[str, int], *, bin_size: int) -> None:
         self.path = path
-        # pybigtools, which checks the finished file, goes by the suffix.
-        self._partial = path.with_name(f".{path.name}{PARTIAL}.bw")
         self._lengths = chromosomes
         self._bin_size = bin_size
         self._bases = 0
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            # pybigtools, which checks the finished file, goes by the suffix.
+            self._partial = staging(path, suffix=".bw")
             self._partial.write_bytes(b"")
         except OSError as err:
             raise cannot_write(path, err) from err
         try:
             require_room(path, 0)
         except OutputError:
-            self._partial.unlink()
+            give_up(self._partial, path)
             raise
         self._file: Any = pyBigWig.open(str(self._partial), "w")
         self._file.addHeader(list(chromosomes.items()))
@@ -207,18 +214,18 @@ class BigWigWriter:
                 raise OutputError(
                     f"{self.path}: {written} of {self._bases} bases were written; is the disk full?"
                 )
-            self._partial.replace(self.path)
+            put_in_place(self._partial, self.path)
         except OSError as err:
             raise cannot_write(self.path, err) from err
         finally:
-            self._partial.unlink(missing_ok=True)
+            give_up(self._partial, self.path)
 
     def discard(self) -> None:
         """Give the file up, unless it is finished."""
         if self._file is not None:
             self._file.close()
             self._file = None
-            self._partial.unlink(missing_ok=True)
+            give_up(self._partial, self.path)
 
 
 def require_room(path: Path, n_bytes: int) -> None:
@@ -243,33 +250,60 @@ def _no_bigwig(path: str) -> TrackError:
     )
 
 
-def _check_frame(path: Path) -> None:
+def _check_frame(path: Path) -> RangeReader | None:
     """Raise TrackError unless the file begins and ends as a bigWig (Kent et al. 2010, supplement) does.
+
+    An object in a store is returned as it was opened for that, with what has been read of it.
 
     pybigtools does not miss the end of a truncated file that it need not read, and a damaged number of chromosomes
     makes it ask for more memory than there is, which ends the process.
     """
+    if isinstance(path, RemotePath):
+        return _framed_object(path)
     if not exists(path):
-        raise TrackError(f"{path} does not exist; correct its path in the table of tracks")
+        raise _no_track(path)
     if not path.is_file() or path.stat().st_size == 0:
         raise TrackError(f"{path} is {'empty' if path.is_file() else 'no file'}; make or download it again")
     try:
         with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            header = file.read(16)
-            order = "<" if header[:4] == struct.pack("<I", _MAGIC) else ">"
-            magic, _, _, tree = struct.unpack(f"{order}IHHQ", header)
-            file.seek(min(tree, size))
-            _, _, key_bytes, value_bytes, n_chromosomes = struct.unpack(f"{order}IIIIQ", file.read(24))
-            file.seek(size - 4)
-            (end,) = struct.unpack(f"{order}I", file.read(4))
+            framed = _framed(file)
     except OSError as err:
         raise TrackError(f"{path} cannot be read: {err.strerror}; see that you may read it") from err
-    except struct.error as err:
-        raise _no_bigwig(str(path)) from err
-    if magic != _MAGIC or end != _MAGIC or n_chromosomes * (key_bytes + value_bytes) > size:
+    if not framed:
         raise _no_bigwig(str(path))
+    return None
+
+
+def _framed_object(path: RemotePath) -> RangeReader:
+    try:
+        ranges = path.ranges()
+    except FileNotFoundError as err:
+        raise _no_track(path) from err
+    if not _framed(ranges):
+        raise _no_bigwig(str(path))
+    ranges.seek(0)
+    return ranges
+
+
+def _no_track(path: Path) -> TrackError:
+    return TrackError(f"{path} does not exist; correct its path in the table of tracks")
+
+
+def _framed(file: io.RawIOBase | io.BufferedIOBase) -> bool:
+    try:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        header = file.read(16) or b""
+        order = "<" if header[:4] == struct.pack("<I", _MAGIC) else ">"
+        magic, _, _, tree = struct.unpack(f"{order}IHHQ", header)
+        file.seek(min(tree, size))
+        _, _, key_bytes, value_bytes, n_chromosomes = struct.unpack(f"{order}IIIIQ", file.read(24) or b"")
+        file.seek(size - 4)
+        (end,) = struct.unpack(f"{order}I", file.read(4) or b"")
+    except struct.error:
+        return False
+    whole: bool = magic == end == _MAGIC and n_chromosomes * (key_bytes + value_bytes) <= size
+    return whole
 
 
 def _covered_bases(path: Path) -> int:

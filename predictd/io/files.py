@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from predictd.constants import PARTIAL
 from predictd.errors import OutputError
+from predictd.io.remote import RemotePath
 
 
 @contextmanager
 def replacing(path: Path, *, many_writers: bool = False) -> Iterator[Path]:
-    """Yield a temporary name beside `path` that is renamed onto it when the block ends well.
+    """Yield a temporary file that takes the place of `path` when the block ends well; see `staging`.
 
-    Whoever looks at `path` sees the old file or the whole new one. The temporary name is the same every time,
-    so that what a killed process leaves is overwritten by the next try.
+    Whoever looks at `path` sees the old file or the whole new one.
 
     Parameters
     ----------
@@ -34,23 +36,63 @@ def replacing(path: Path, *, many_writers: bool = False) -> Iterator[Path]:
     ------
     OutputError
         If the file cannot be written or renamed.
+    RemoteError
+        If an object store does not take it.
     """
-    partial = path.with_name(f".{path.name}{PARTIAL}")
-    if many_writers:
-        partial = unique_name(partial)
+    partial = path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = staging(path, many_writers=many_writers)
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())
-        partial.replace(path)
+        put_in_place(partial, path)
     except BaseException as err:
-        # Where nothing can be written, nothing can be removed either.
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        give_up(partial, path)
         if isinstance(err, OSError):
             raise cannot_write(path, err) from err
         raise
+
+
+def staging(path: Path, *, suffix: str = "", many_writers: bool = False) -> Path:
+    """A name on a file system under which a file can grow until it is whole and `put_in_place` makes it `path`.
+
+    It is beside `path`, and the same every time, so that what a killed process leaves is overwritten by the next try.
+    For an object it is in a directory of its own in the system's temporary directory (TMPDIR).
+
+    Parameters
+    ----------
+    path
+        The file that is made.
+    suffix
+        What the name has to end with.
+    many_writers
+        See `replacing`.
+    """
+    if isinstance(path, RemotePath):
+        return Path(tempfile.mkdtemp(prefix="predictd-"), f"{path.name}{suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}{PARTIAL}{suffix}")
+    return unique_name(partial) if many_writers else partial
+
+
+def put_in_place(partial: Path, path: Path) -> None:
+    """Make the whole file that grew under the name of `staging` what it is to be: renamed, or uploaded and removed."""
+    if isinstance(path, RemotePath):
+        path.upload(partial)
+        give_up(partial, path)
+    else:
+        partial.replace(path)
+
+
+def give_up(partial: Path, path: Path) -> None:
+    """Remove what stands under the name of `staging`, if anything does."""
+    if partial == path:
+        return
+    # Where nothing can be written, nothing can be removed either.
+    with suppress(OSError):
+        partial.unlink(missing_ok=True)
+        if isinstance(path, RemotePath):
+            partial.parent.rmdir()
 
 
 def unique_name(path: Path) -> Path:
@@ -61,11 +103,16 @@ def unique_name(path: Path) -> Path:
 def cannot_write(path: Path, err: OSError) -> OutputError:
     """The one-line error for an output that the system does not let us write."""
     reason = os.strerror(err.errno) if err.errno else str(err).splitlines()[0]
+    if isinstance(path, RemotePath):
+        return OutputError(
+            f"cannot write {path}: {reason} in {tempfile.gettempdir()}, where files grow before they are uploaded; "
+            "free some space, or name another directory with TMPDIR"
+        )
     return OutputError(f"cannot write {path}: {reason}; free some space or name a place you may write to")
 
 
 def require_space(path: Path, n_bytes: int) -> None:
-    """See that the disk has room for so much more in the directory of `path`.
+    """See that the disk has room for so much more where `path` grows; see `staging`.
 
     Raises
     ------
@@ -73,10 +120,12 @@ def require_space(path: Path, n_bytes: int) -> None:
         If it has not.
     """
     try:
-        disk = os.statvfs(path.parent)
+        disk = os.statvfs(tempfile.gettempdir() if isinstance(path, RemotePath) else path.parent)
     except OSError as err:
         raise cannot_write(path, err) from err
     if disk.f_bavail * disk.f_frsize < n_bytes:
+        if isinstance(path, RemotePath):
+            raise cannot_write(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         raise OutputError(f"cannot write {path}: the disk is full; free some space and run the command again")
 
 
@@ -86,6 +135,29 @@ def exists(path: Path) -> bool:
         return path.exists()
     except OSError:
         return False
+
+
+def standing(directory: Path, names: Sequence[str]) -> list[str]:
+    """Those of some names below a directory that are there."""
+    if isinstance(directory, RemotePath):
+        # One listing instead of a question for each.
+        there = directory.names() if names else set()
+        return [name for name in names if name in there]
+    return [name for name in names if (directory / name).exists()]
+
+
+def state_of(path: Path) -> dict[str, Any]:
+    """What changes when a file is replaced, as plain values.
+
+    Raises
+    ------
+    OSError
+        If it is not there or cannot be looked at.
+    """
+    if isinstance(path, RemotePath):
+        return path.state()
+    stat = path.stat()
+    return {"bytes": stat.st_size, "modified": stat.st_mtime_ns}
 
 
 def write_text(path: Path, text: str, *, many_writers: bool = False) -> None:
@@ -115,13 +187,18 @@ def sha256_of_json(value: Any) -> str:
 
 
 def make_directory(path: Path) -> Path:
-    """Make `path` and its parents, and see that files can be made in it.
+    """Make `path` and its parents, and see that files can be made in it; of an object store, that the bucket is there.
 
     Raises
     ------
     OutputError
         If it is a file, or cannot be made or written to.
+    RemoteError
+        If there is no such bucket, or it cannot be looked into.
     """
+    if isinstance(path, RemotePath):
+        path.require_container()
+        return path
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".writable{PARTIAL}"
@@ -134,4 +211,7 @@ def make_directory(path: Path) -> Path:
 
 def remove_tree(path: Path) -> None:
     """Remove a directory that may be absent."""
+    if isinstance(path, RemotePath):
+        path.remove_tree()
+        return
     shutil.rmtree(path, ignore_errors=True)

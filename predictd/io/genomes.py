@@ -8,6 +8,7 @@ from pathlib import Path
 
 from predictd.errors import TableError
 from predictd.io.files import exists
+from predictd.io.remote import as_path
 from predictd.io.tables import UNREADABLE_TEXT, Interval, open_text, read_bed, reason
 
 _DATA = files("predictd") / "data"
@@ -58,7 +59,7 @@ def load_genome(name: str) -> Genome:
     if name in BUILT_IN:
         with as_file(_DATA / f"{name}.chrom.sizes") as path:
             return Genome(name, _read_sizes(path))
-    path = Path(name)
+    path = as_path(name)
     if not exists(path):
         raise TableError(
             f"unknown genome '{name}': use {', '.join(BUILT_IN)}, or the path of a file with a chromosome's name and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zlib
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictd.io.files import replacing
+from predictd.io.remote import RemotePath
 
 Arrays = dict[str, npt.NDArray[Any]]
 # What reading raises, by way of the HDF5 library or of plain Python, where a file is not what it should be.
@@ -83,21 +85,76 @@ def creating(path: Path, *, format: str, version: int, many_writers: bool = Fals
     OutputError
         If it cannot be written.
     """
-    with replacing(path, many_writers=many_writers) as partial:
-        sink = _Sink(partial)
-        try:
-            with h5py.File(sink, "w", libver="v110") as file:
-                file.attrs["format"] = format
-                file.attrs["version"] = version
-                yield file
-        except UNREADABLE:
-            # HDF5 trips over what it could not write.
-            if sink.error is None:
+    with (
+        replacing(path, many_writers=many_writers) as partial,
+        writing(partial, format=format, version=version) as file,
+    ):
+        yield file
+
+
+@contextmanager
+def writing(path: Path, *, format: str, version: int) -> Iterator[h5py.File]:
+    """Yield a new HDF5 file of a file system.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    sink = _Sink(path)
+    try:
+        with h5py.File(sink, "w", libver="v110") as file:
+            file.attrs["format"] = format
+            file.attrs["version"] = version
+            yield file
+    except UNREADABLE:
+        # HDF5 trips over what it could not write.
+        if sink.error is None:
+            raise
+    finally:
+        sink.close()
+    if sink.error is not None:
+        raise sink.error
+
+
+@contextmanager
+def reading(path: Path, *, by_ranges: bool = False) -> Iterator[h5py.File]:
+    """Yield an HDF5 file for reading.
+
+    An object is first read into memory, which is faster than reading it piece by piece (docs/stores.md).
+
+    Parameters
+    ----------
+    path
+        The file.
+    by_ranges
+        Little of it is needed: of an object, only that is read.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    OSError
+        If it is no HDF5 file or cannot be read.
+    RemoteError
+        If an object cannot be read.
+    """
+    if not isinstance(path, RemotePath):
+        with h5py.File(path, "r") as file:
+            yield file
+    elif not by_ranges:
+        with h5py.File(io.BytesIO(path.read_bytes()), "r") as file:
+            yield file
+    else:
+        with path.ranges() as ranges:
+            try:
+                with h5py.File(ranges, "r") as file:
+                    yield file
+            except Exception:
+                # HDF5 takes what the store said for damage.
+                if ranges.error is not None:
+                    raise ranges.error from None
                 raise
-        finally:
-            sink.close()
-        if sink.error is not None:
-            raise sink.error
 
 
 def check_format(file: h5py.File, *, format: str, version: int) -> None:
@@ -140,7 +197,7 @@ def read_arrays(path: Path, *, format: str, version: int) -> tuple[dict[str, Any
     FileNotFoundError
         If there is none.
     """
-    if not path.is_file():
+    if not isinstance(path, RemotePath) and not path.is_file():
         raise FileNotFoundError(path)
     arrays: Arrays = {}
 
@@ -150,12 +207,14 @@ def read_arrays(path: Path, *, format: str, version: int) -> tuple[dict[str, Any
             arrays[name] = np.asarray(item.asstr()[()], dtype=str) if text else np.asarray(item[()])
 
     try:
-        with h5py.File(path, "r") as file:
+        with reading(path) as file:
             check_format(file, format=format, version=version)
             text = file["header"][()].decode()
             header: dict[str, Any] = json.loads(text)
             file.visititems(collect)
             whole = int(file.attrs["crc32"]) == _checksum(text, arrays)
+    except FileNotFoundError:
+        raise
     except UNREADABLE as err:
         raise ForeignFileError("it is truncated or damaged") from err
     if not whole:

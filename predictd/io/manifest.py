@@ -23,7 +23,7 @@ class _Entry(BaseModel):
 
 
 class SourceFile(_Entry):
-    """A signal file that went into the tensor; URLs have neither size nor checksum."""
+    """A signal file that went into the tensor; objects in stores have no checksum, other URLs no size either."""
 
     path: str
     bytes: int | None = None
@@ -103,7 +103,8 @@ def read_manifest(tensor: Path) -> Manifest:
     """
     path = tensor / MANIFEST
     try:
-        whole, directory = path.is_file(), tensor.is_dir()
+        whole = path.is_file()
+        directory = whole or tensor.is_dir()
     except OSError as err:
         raise TensorFormatError(f"{path} cannot be read: {err.strerror}; see that you may read it") from err
     if not whole:

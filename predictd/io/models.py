@@ -49,12 +49,12 @@ def read_model(path: Path) -> ModelFile:
     ModelFormatError
         If it is missing, damaged or foreign.
     """
-    if path.is_dir():
-        raise ModelFormatError(f"{path} is a directory; name the model file")
     try:
         header, parameters = read_arrays(path, format=MODEL_FORMAT, version=MODEL_VERSION)
         return ModelFile(str(header["kind"]), parameters, dict(header["info"]))
     except FileNotFoundError as err:
+        if path.is_dir():
+            raise ModelFormatError(f"{path} is a directory; name the model file") from err
         raise ModelFormatError(f"{path} does not exist; make a model with 'predictd train'") from err
     except (ForeignFileError, KeyError, TypeError, ValueError) as err:
         raise ModelFormatError(f"{path} is no model that can be read: {err}; train it again") from err

@@ -2,7 +2,8 @@
 
 While the parts are made, `.partial/job.json` inside the output tells what is being made from what. The same command
 finds its finished parts there; another command is refused rather than mixed in. Many processes on many machines may
-make parts of one output at once: all they share is the directory, and nothing relies on locks.
+make parts of one output at once: all they share is the directory, and nothing relies on locks. In an object store,
+where nothing can be renamed, it is the creation of `job.json` that only one of them succeeds in.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from predictd.io.files import (
     make_directory,
     remove_tree,
     sha256_of_json,
+    standing,
     unique_name,
     write_json,
 )
+from predictd.io.remote import RemotePath
 
 _JOB = "job.json"
 _PARTS = "parts"
@@ -81,6 +84,11 @@ class Job:
             )
 
     @property
+    def workspace(self) -> Path:
+        """Directory for files that this very job needs until it is finished; what another job left is elsewhere."""
+        return self.scratch / sha256_of_json(self._description)[:16]
+
+    @property
     def begun(self) -> bool:
         """Whether this very job has been begun and not finished."""
         return read_job(self.output) == self._description
@@ -108,7 +116,7 @@ class Job:
     def part(self, index: int) -> dict[str, Any] | None:
         """What is known of a part; None where it is not whole, or some of its files have gone."""
         content: dict[str, Any] | None = self.kept(f"{_PARTS}/{index}")
-        if content is None or not all((self.output / name).exists() for name in content["files"]):
+        if content is None or len(standing(self.output, content["files"])) < len(content["files"]):
             return None
         return content
 
@@ -151,6 +159,8 @@ class Job:
         It is made under another name and renamed, which fails where something stands: of all that try, one succeeds.
         Returns False where a job has come to stand there meanwhile.
         """
+        if isinstance(self.scratch, RemotePath):
+            return self._create(self.scratch / _JOB, given_up)
         own = unique_name(self.scratch)
         try:
             write_json(own / _JOB, self._description)
@@ -167,6 +177,22 @@ class Job:
                 self._clear(given_up)
         finally:
             remove_tree(own)
+
+    def _create(self, path: RemotePath, given_up: dict[str, Any] | None) -> bool:
+        """`_start` in an object store: of all that create the object, one succeeds.
+
+        What else a job has left there stays, since everything is kept under the description that it belongs to.
+        """
+        while True:
+            try:
+                path.create(json.dumps(self._description).encode())
+                return True
+            except FileExistsError:
+                found = read_job(self.output)
+            if found is not None and found != given_up:
+                return False
+            if found is not None:
+                path.unlink(missing_ok=True)
 
     def _clear(self, given_up: dict[str, Any] | None) -> None:
         """Empty a `.partial` that is of no job or of the one that is given up.
@@ -205,8 +231,11 @@ def _read_description(path: Path, folder: int | None = None) -> dict[str, Any] |
         return os.open(name if folder is None else path.name, flags, dir_fd=folder)
 
     try:
-        with open(path, encoding="utf-8", opener=opener) as file:
-            value = json.load(file)
+        if isinstance(path, RemotePath):
+            value = json.loads(path.read_text())
+        else:
+            with open(path, encoding="utf-8", opener=opener) as file:
+                value = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as err:

@@ -1,4 +1,4 @@
-"""Copies of shards on a disk of the node's own, for tensors that stand on a slow shared file system."""
+"""Copies of shards on a disk of the node's own, for tensors on a slow shared file system or in an object store."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from predictd.errors import OutputError
+from predictd.io.remote import RemotePath
 
 
 class Scratch:
@@ -65,7 +66,10 @@ class Scratch:
 def _copy(original: Path, copy: Path) -> None:
     partial = copy.with_suffix(".partial")
     try:
-        shutil.copyfile(original, partial)
+        if isinstance(original, RemotePath):
+            original.download(partial)
+        else:
+            shutil.copyfile(original, partial)
         partial.replace(copy)
     except BaseException:
         with suppress(OSError):

@@ -8,7 +8,7 @@ observed bins, sum, sum of squares, maximum of the stored signal). NaN is missin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import h5py
@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from predictd.constants import BLOCK_BINS, CHUNK_BYTES, SHARDS, TENSOR_FORMAT, TENSOR_VERSION
 from predictd.errors import TensorFormatError
-from predictd.io.files import sha256_of
-from predictd.io.hdf5 import UNREADABLE, ForeignFileError, check_format, creating
+from predictd.io.files import replacing, sha256_of
+from predictd.io.hdf5 import UNREADABLE, ForeignFileError, check_format, reading, writing
 from predictd.io.layout import Runs, ShardPlan
 from predictd.io.manifest import Manifest, ShardEntry, read_manifest
 from predictd.io.scratch import Scratch
@@ -178,18 +178,19 @@ class Tensor:
             yield shard
 
     @contextmanager
-    def _open(self, name: str, scratch: Scratch | None) -> Iterator[Shard]:
+    def _open(self, name: str, scratch: Scratch | None, *, header: bool = False) -> Iterator[Shard]:
         entry = self._entries[name]
         path = self.shard_path(name)
-        try:
-            file = h5py.File(scratch.copy_of(path) if scratch else path, "r")
-        except FileNotFoundError as err:
-            raise TensorFormatError(f"{path} is missing; ingest the tracks again") from err
-        except OSError as err:
-            raise TensorFormatError(
-                f"{path} is truncated, damaged or no HDF5 file; ingest the tracks again"
-            ) from err
-        with file:
+        with ExitStack() as undo:
+            try:
+                source = scratch.copy_of(path) if scratch else path
+                file = undo.enter_context(reading(source, by_ranges=header))
+            except FileNotFoundError as err:
+                raise TensorFormatError(f"{path} is missing; ingest the tracks again") from err
+            except OSError as err:
+                raise TensorFormatError(
+                    f"{path} is truncated, damaged or no HDF5 file; ingest the tracks again"
+                ) from err
             yield Shard(file, path, entry, len(self.experiments))
 
     def summary(self) -> npt.NDArray[np.float64]:
@@ -200,7 +201,7 @@ class Tensor:
         total = np.zeros((len(self.experiments), 4))
         total[:, 3] = np.nan
         for name in self.shard_names:
-            with self._open(name, scratch=None) as shard:
+            with self._open(name, scratch=None, header=True) as shard:
                 total[:, :3] += shard.summary[:, :3]
                 total[:, 3] = np.fmax(total[:, 3], shard.summary[:, 3])
         return total
@@ -243,19 +244,21 @@ def write_shard(tensor: Path, plan: ShardPlan, signal: Signal) -> ShardEntry:
     # Whole chunks of a power of two of bins, about CHUNK_BYTES each.
     rows = 2 ** max(6, int(np.log2(CHUNK_BYTES / (signal.itemsize * n_experiments))))
     summary, complete = _summarise(signal)
-    with creating(path, format=TENSOR_FORMAT, version=TENSOR_VERSION) as file:
-        file.attrs["chrom"] = plan.chrom
-        file.attrs["n_complete"] = complete
-        file.create_dataset("runs", data=plan.runs, fletcher32=True)
-        file.create_dataset("summary", data=summary, fletcher32=True)
-        file.create_dataset(
-            "signal",
-            data=signal,
-            chunks=(min(rows, n_bins), n_experiments),
-            fletcher32=True,
-            compression=hdf5plugin.Blosc2(cname="zstd", clevel=1, filters=hdf5plugin.Blosc2.SHUFFLE),
-        )
-    return describe_shard(tensor, plan, n_experiments)
+    with replacing(path) as partial:
+        with writing(partial, format=TENSOR_FORMAT, version=TENSOR_VERSION) as file:
+            file.attrs["chrom"] = plan.chrom
+            file.attrs["n_complete"] = complete
+            file.create_dataset("runs", data=plan.runs, fletcher32=True)
+            file.create_dataset("summary", data=summary, fletcher32=True)
+            file.create_dataset(
+                "signal",
+                data=signal,
+                chunks=(min(rows, n_bins), n_experiments),
+                fletcher32=True,
+                compression=hdf5plugin.Blosc2(cname="zstd", clevel=1, filters=hdf5plugin.Blosc2.SHUFFLE),
+            )
+        # Before it takes its name, since an object would have to be read back for its checksum.
+        return _describe(partial, path, tensor, plan, n_experiments)
 
 
 def describe_shard(tensor: Path, plan: ShardPlan, n_experiments: int) -> ShardEntry:
@@ -267,19 +270,24 @@ def describe_shard(tensor: Path, plan: ShardPlan, n_experiments: int) -> ShardEn
         If the file is not the shard that the plan describes.
     """
     path = shard_path(tensor, plan.name)
+    return _describe(path, path, tensor, plan, n_experiments)
+
+
+def _describe(file: Path, path: Path, tensor: Path, plan: ShardPlan, n_experiments: int) -> ShardEntry:
+    """The entry of the shard in `file`, which is or is to be `path`."""
     try:
-        with h5py.File(path, "r") as file:
-            check_format(file, format=TENSOR_FORMAT, version=TENSOR_VERSION)
-            fits = file["signal"].shape == (plan.n_bins, n_experiments) and np.array_equal(
-                file["runs"][:], plan.runs
+        with reading(file, by_ranges=True) as opened:
+            check_format(opened, format=TENSOR_FORMAT, version=TENSOR_VERSION)
+            fits = opened["signal"].shape == (plan.n_bins, n_experiments) and np.array_equal(
+                opened["runs"][:], plan.runs
             )
-            complete = int(file.attrs["n_complete"])
+            complete = int(opened.attrs["n_complete"])
     except (ForeignFileError, *UNREADABLE) as err:
         raise TensorFormatError(f"{path} is damaged; remove it and run the command again") from err
     if not fits:
         raise TensorFormatError(f"{path} is of another tensor; remove {tensor} and run the command again")
     return ShardEntry(
-        name=plan.name, chrom=plan.chrom, n_bins=plan.n_bins, n_complete=complete, sha256=sha256_of(path)
+        name=plan.name, chrom=plan.chrom, n_bins=plan.n_bins, n_complete=complete, sha256=sha256_of(file)
     )
 
 

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from predictd.errors import TableError
 from predictd.io.files import write_text
+from predictd.io.remote import RemotePath, as_path, is_remote
 from predictd.pairs import Experiment, check_name
 
 Transform = Literal["arcsinh", "log1p", "logit", "none"]
@@ -29,7 +30,7 @@ class Track:
     experiment
         The pair the signal belongs to.
     path
-        Absolute path, or URL, of the signal file.
+        Absolute path, or URL, of the signal file; in an object store, too.
     transform
         What is applied to binned means before they are stored.
     peaks
@@ -46,14 +47,17 @@ class Track:
 
     @property
     def is_url(self) -> bool:
+        """Whether it is on a web server, of which nothing is known but what bigWig readers ask for."""
         return self.path.startswith(URL_SCHEMES)
 
 
 def open_text(path: Path) -> io.TextIOBase:
     """Open a UTF-8 text file that may be gzipped; spreadsheets put a byte order mark before it."""
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig")
-    return path.open(encoding="utf-8-sig")
+        file = path.open("rb") if isinstance(path, RemotePath) else path
+        return gzip.open(file, "rt", encoding="utf-8-sig")
+    text: io.TextIOBase = path.open(encoding="utf-8-sig")
+    return text
 
 
 def read_tracks(path: Path) -> list[Track]:
@@ -81,12 +85,19 @@ def read_tracks(path: Path) -> list[Track]:
             )
         target = row["path"]
         if not target.startswith(URL_SCHEMES):
-            target = str((path.parent / target).resolve())
-        peaks = str((path.parent / row["peaks"]).resolve()) if row.get("peaks") else None
+            target = _absolute(path.parent, target)
+        peaks = _absolute(path.parent, row["peaks"]) if row.get("peaks") else None
         tracks.append(Track(experiment, target, transform, peaks, where))  # type: ignore[arg-type]
     if not tracks:
         raise TableError(f"{path} lists no tracks: it needs a line per signal file below its header")
     return tracks
+
+
+def _absolute(directory: Path, target: str) -> str:
+    """Where a path in a table leads that is relative to the table's directory, absolute, or in an object store."""
+    if is_remote(target) or Path(target).is_absolute():
+        return str(as_path(target).resolve())
+    return str((directory / target).resolve())
 
 
 def read_pairs(path: Path) -> list[Experiment]:

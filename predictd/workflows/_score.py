@@ -17,6 +17,7 @@ from predictd.constants import MAX_SHARD_BINS
 from predictd.errors import DataError
 from predictd.io.genomes import Genome
 from predictd.io.layout import Coverage
+from predictd.io.remote import as_path
 from predictd.io.store import Shard, Tensor
 from predictd.io.tables import Interval, read_bed
 from predictd.model.baselines import amplitude, baseline_weights
@@ -210,7 +211,7 @@ class _Signal:
         bin_size = tensor.manifest.bin_size
         self._regions = {kind: Coverage(found, bin_size) for kind, found in shared.intervals.items()}
         self._peaks = [
-            Coverage(read_bed(Path(case.peaks)), bin_size) if case.peaks else None for case in cases
+            Coverage(read_bed(as_path(case.peaks)), bin_size) if case.peaks else None for case in cases
         ]
 
     @property

@@ -16,6 +16,7 @@ from predictd.io.files import exists, sha256_of
 from predictd.io.genomes import Genome
 from predictd.io.layout import Runs
 from predictd.io.manifest import SourceFile
+from predictd.io.remote import RemotePath, as_path
 from predictd.io.tables import Track, Transform
 from predictd.model.transforms import TRANSFORMS
 
@@ -41,7 +42,7 @@ class Probe:
 
 def check_there(track: Track) -> None:
     """Raise TrackError unless the track's file is there; URLs are looked at when they are opened."""
-    if not track.is_url and not exists(Path(track.path)):
+    if not track.is_url and not exists(as_path(track.path)):
         raise TrackError(f"{track.where}: {track.path} does not exist; correct its path")
 
 
@@ -72,7 +73,7 @@ def probe_track(indexed: tuple[int, Track], shared: tuple[Path, Genome]) -> Prob
             )
         converted = scratch / f"track-{index}.bw"
         if not converted.exists():
-            bedgraph_to_bigwig(Path(path), converted, genome)
+            bedgraph_to_bigwig(as_path(path), converted, genome)
         path = str(converted)
     elif not path.endswith(BIGWIG_SUFFIXES):
         raise TrackError(
@@ -98,8 +99,11 @@ def probe_track(indexed: tuple[int, Track], shared: tuple[Path, Genome]) -> Prob
 def _source(track: Track) -> SourceFile:
     if track.is_url:
         return SourceFile(path=track.path)
-    file = Path(track.path)
+    file = as_path(track.path)
     try:
+        if isinstance(file, RemotePath):
+            # A checksum would take as long as all that is read of it.
+            return SourceFile(path=track.path, bytes=file.stat().st_size)
         return SourceFile(path=track.path, bytes=file.stat().st_size, sha256=sha256_of(file))
     except OSError as err:
         raise TrackError(

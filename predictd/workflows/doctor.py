@@ -21,7 +21,7 @@ from predictd.io.locking import check_hdf5_locking
 from predictd.provenance import cpu_model, package_version, physical_memory
 
 _REQUIRED = ("numpy", "scipy", "h5py", "hdf5plugin", "pybigtools", "pyBigWig", "pydantic", "click")
-_OPTIONAL = ("mpi4py", "pyspark", "fsspec", "scikit-learn", "matplotlib", "optuna")
+_OPTIONAL = ("mpi4py", "pyspark", "fsspec", "s3fs", "adlfs", "scikit-learn", "matplotlib", "optuna")
 
 
 def examine(path: Path) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from predictd.constants import RUN_JSON, TRACKS_TSV
 from predictd.engine import Engine
 from predictd.errors import DataError, TableError, TensorFormatError
 from predictd.io.files import make_directory, sha256_of, write_json, write_text
+from predictd.io.remote import as_path
 from predictd.io.store import Tensor
 from predictd.io.tables import read_tracks, unique_pairs
 from predictd.model.metrics import metrics_tsv
@@ -153,11 +154,12 @@ def _tensor(directory: Path, given: Path | None, run: dict[str, Any]) -> Tensor:
             f"{directory} does not say which bins to compare: name a tensor with --tensor ('predictd ingest' makes one "
             "from observed tracks)"
         )
-    if not Path(named).is_dir():
+    place = as_path(named)
+    if not place.is_dir():
         raise TensorFormatError(
             f"{directory} was made from the tensor {named}, which is not there any more: name it with --tensor"
         )
-    return Tensor(Path(named))
+    return Tensor(place)
 
 
 def _training(run: dict[str, Any], tensor: Tensor, pairs: list[Experiment]) -> list[Experiment]:

@@ -16,7 +16,7 @@ from predictd.constants import MAX_OPEN_TRACKS, RUN_JSON, TRACKS_TSV
 from predictd.engine import Engine
 from predictd.errors import DataError, OutputError
 from predictd.io.bigwig import BigWigWriter
-from predictd.io.files import write_json
+from predictd.io.files import standing, write_json
 from predictd.io.partition import Job, read_job
 from predictd.io.store import Tensor
 from predictd.io.tables import write_tracks
@@ -119,11 +119,11 @@ class Imputation(InParts[ImputeReport]):
         super().__init__(Job(output, description), len(self._groups), TRACKS_TSV)
 
     def _begin(self) -> None:
-        standing = [name for name in map(track_name, self._pairs) if (self.job.output / name).exists()]
+        found = standing(self.job.output, list(map(track_name, self._pairs)))
         # Looked at in this order, since a process beside this one begins the job before it makes tracks.
-        if standing and read_job(self.job.output) is None:
+        if found and read_job(self.job.output) is None:
             raise OutputError(
-                f"{self.job.output} holds {standing[0]} already; remove the directory, or name another"
+                f"{self.job.output} holds {found[0]} already; remove the directory, or name another"
             )
         self.job.begin()
 
@@ -225,7 +225,8 @@ def _write_bigwigs(
     transforms = _transforms(tensor, pairs)
     used = {entry.chrom for entry in tensor.manifest.shards}
     lengths = {chrom: n for chrom, n in tensor.manifest.load_genome().chromosomes.items() if chrom in used}
-    todo = [index for index, pair in enumerate(pairs) if not (output / track_name(pair)).exists()]
+    made = set(standing(output, list(map(track_name, pairs))))
+    todo = [index for index, pair in enumerate(pairs) if track_name(pair) not in made]
     empty = 0
     if not todo and tensor.n_complete == tensor.n_bins:
         return empty

@@ -14,11 +14,12 @@ from predictd.constants import BIN_SIZE, MANIFEST, MAX_SHARD_BINS, MAX_SHARD_VAL
 from predictd.engine import Engine
 from predictd.errors import OutputError, TableError, TrackError
 from predictd.io.bigwig import Uncovered
-from predictd.io.files import exists, sha256_of, write_json
+from predictd.io.files import exists, sha256_of, state_of, write_json
 from predictd.io.genomes import Genome, built_in_blacklist, load_genome
 from predictd.io.layout import ShardPlan, plan_shards
 from predictd.io.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry
 from predictd.io.partition import Job, read_job
+from predictd.io.remote import as_path
 from predictd.io.store import Tensor, describe_shard, shard_path, write_shard
 from predictd.io.tables import Interval, Track, read_bed, read_tracks, unique_pairs
 from predictd.provenance import RunRecord, software
@@ -92,7 +93,7 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, re
         )
     job.begin(nothing_made=nothing_made)
     with record.stage("read headers"):
-        probes = engine.map(probe_track, list(enumerate(tracks)), (job.scratch, genome), label="tracks")
+        probes = engine.map(probe_track, list(enumerate(tracks)), (job.workspace, genome), label="tracks")
     covered = _check_chromosomes(probes, genome, regions)
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, track in enumerate(tracks):
@@ -165,13 +166,12 @@ def _describe(
     """Everything the tensor depends on, so that an unfinished one is only ever continued from the same input."""
 
     def state(track: Track) -> dict[str, object]:
-        stat = None if track.is_url else Path(track.path).stat()
+        unknown = {"bytes": None, "modified": None}
         return {
             "pair": str(track.experiment),
             "path": track.path,
             "transform": track.transform,
-            "bytes": stat and stat.st_size,
-            "modified": stat and stat.st_mtime_ns,
+            **(unknown if track.is_url else state_of(as_path(track.path))),
         }
 
     return {
@@ -196,7 +196,7 @@ def _intervals(options: IngestOptions, genome: Genome) -> tuple[list[Interval] |
     if options.exclude == "auto":
         exclude = built_in_blacklist(genome)
     elif options.exclude is not None:
-        exclude = read_bed(Path(options.exclude))
+        exclude = read_bed(as_path(options.exclude))
         genome.check_intervals(exclude, options.exclude)
     return regions, exclude
 

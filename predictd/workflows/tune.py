@@ -17,6 +17,7 @@ from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, OutputError
 from predictd.io.files import make_directory, sha256_of_json, write_json, write_text
+from predictd.io.remote import RemotePath
 from predictd.io.store import Tensor
 from predictd.model.folds import Fold, folds_to_json
 from predictd.provenance import RunRecord
@@ -125,6 +126,11 @@ def tune(
     if settings.predictd_constants:
         raise ConfigError(
             "predictd_constants fixes the penalties, which tune searches; take it out of --config"
+        )
+    if storage is None and isinstance(output, RemotePath):
+        raise ConfigError(
+            f"trials cannot be kept beside {output}: name a database URL, or a journal file on a file system that all "
+            "processes share, with --storage"
         )
     solvers = list(dict.fromkeys(solvers))
     tensor = Tensor(tensor_path)
