@@ -20,6 +20,9 @@ from predictd.workflows.ingest import IngestOptions, ingest
 from predictd.workflows.simulate import SimulatedGenome, simulate
 from predictd.workflows.train import train
 
+sys.path.append(str(Path(__file__).parent))
+from object_stores import S3, Azure, Store
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -111,6 +114,22 @@ def model_path(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_
     path = tmp_path_factory.mktemp("model") / "model.h5"
     train(tensor_path, path, TrainSettings(solver="sgd", rank=3), engine, record())
     return path
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store that speaks S3."""
+    if S3.missing():
+        pytest.skip(S3.missing())
+    yield from S3.run(tmp_path_factory.mktemp("s3"))
+
+
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store that speaks Azure's language."""
+    if Azure.missing():
+        pytest.skip(Azure.missing())
+    yield from Azure.run(tmp_path_factory.mktemp("azure"))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,390 @@
+"""Object stores: the whole job with every path remote, and what goes wrong there, on S3 and Azure alike."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from predictd.config import TrainSettings
+from predictd.engine import Engine, LocalEngine
+from predictd.errors import OutputError, RemoteError, TensorFormatError, TrackError
+from predictd.io import clients
+from predictd.io.bigwig import BigWigReader
+from predictd.io.files import make_directory, write_json, write_text
+from predictd.io.genomes import load_genome
+from predictd.io.partition import Job, read_job
+from predictd.io.remote import RemotePath, as_path
+from predictd.io.store import Tensor
+from predictd.io.tables import Track, read_tracks
+from predictd.model.folds import folds_to_json, make_folds
+from predictd.pairs import Experiment
+from predictd.workflows._tracks import probe_track
+from predictd.workflows.crossval import Crossval, crossval
+from predictd.workflows.evaluate import evaluate
+from predictd.workflows.impute import Imputation, impute
+from predictd.workflows.moments import compute_moments
+from predictd.workflows.simulate import simulate
+from predictd.workflows.train import train
+from tests.conftest import record, run_predictd
+from tests.object_stores import BUCKET, Store, clean, failing_proxy
+
+SETTINGS = TrainSettings(rank=2, regularisation=0.1)
+FITTED = ("--rank", 2, "--lambda", 0.1)
+DESCRIPTION = {"command": "x", "tracks": [["C:A", 5]]}
+
+
+def use(patch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    """Let this process, and those that it starts, find a store by these variables alone."""
+    for name in os.environ.keys() - clean().keys():
+        patch.delenv(name)
+    for name, value in variables.items():
+        patch.setenv(name, value)
+    patch.setattr(clients, "_clients", {})
+
+
+@pytest.fixture(scope="module", params=["s3", "azure"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    running: Store = request.getfixturevalue(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        use(patch, running.environment())
+        yield running
+
+
+@pytest.fixture(scope="module")
+def alone(store: Store) -> Iterator[Engine]:
+    """An engine whose process knows of the store."""
+    with LocalEngine(1) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def base(store: Store, alone: Engine, simulation, place) -> Path:
+    """Directory in the store with the data set: its tracks and its genome. Other files have names of a test's own."""
+    path = as_path(f"{store.url}/base")
+    simulate(path / "data", simulation, place, alone, record())
+    return path
+
+
+@pytest.fixture(scope="module")
+def remote_tensor(base: Path, tensor_path: Path) -> Path:
+    """A copy of the local tensor. Read only."""
+    return copied(tensor_path, base / "tensor")
+
+
+@pytest.fixture
+def room(base: Path, request: pytest.FixtureRequest) -> Path:
+    """An empty directory of a test's own in the store."""
+    return base / request.node.name.partition("[")[0]
+
+
+def copied(source: Path, target: Path) -> Path:
+    assert isinstance(target, RemotePath)
+    for file in sorted(source.rglob("*")):
+        if file.is_file():
+            (target / str(file.relative_to(source))).upload(file)
+    return target
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Everything but the files that tell of times and places."""
+    assert isinstance(path, RemotePath)
+    names = [name for name in path.names() if Path(name).name not in ("run.json", "manifest.json")]
+    return {name: (path / name).read_bytes() for name in names}
+
+
+def local_contents(path: Path) -> dict[str, bytes]:
+    files = [file for file in path.rglob("*") if file.is_file()]
+    return {
+        str(file.relative_to(path)): file.read_bytes()
+        for file in files
+        if file.name not in ("run.json", "manifest.json")
+    }
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory, tensor_path, data, engine) -> Path:
+    """What the same commands make on a file system: tensor, folds.json, cv, imputed, metrics.tsv."""
+    path = tmp_path_factory.mktemp("local")
+    (path / "tensor").symlink_to(tensor_path)
+    folds = make_folds(Tensor(tensor_path).experiments, tests=2, valids=2)
+    write_json(path / "folds.json", folds_to_json(folds))
+    crossval(tensor_path, path / "cv", SETTINGS, engine, record(), folds_path=path / "folds.json")
+    impute(path / "cv", tensor_path, path / "imputed", engine, record())
+    evaluate(path / "imputed", data / "truth.tsv", path / "metrics.tsv", engine, record())
+    return path
+
+
+@pytest.fixture(scope="module")
+def local_model(tmp_path_factory, tensor_path, engine) -> Path:
+    path = tmp_path_factory.mktemp("local_model") / "model.h5"
+    train(tensor_path, path, SETTINGS, engine, record())
+    return path
+
+
+def refused(*arguments: object, cwd: Path) -> str:
+    """The one line that a command ends with."""
+    done = run_predictd(*arguments, cwd=cwd)
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and len(lines) == 1, done.stderr
+    return lines[0].removeprefix("predictd: error: ")
+
+
+# The whole job
+
+
+def test_the_whole_job_with_every_path_remote(store, base, room, local, tmp_path):
+    (room / "folds.json").upload(local / "folds.json")
+    tensor, folds = room / "tensor", room / "folds.json"
+    data = base / "data"
+    for arguments in (
+        [
+            "ingest",
+            data / "tracks.tsv",
+            tensor,
+            "--genome",
+            data / "genome.chrom.sizes",
+            "--shard-bins",
+            4000,
+        ],
+        ["cv", tensor, "-o", room / "cv", "--folds", folds, "--workers", 2, *FITTED],
+        ["impute", room / "cv", tensor, "-o", room / "imputed"],
+        ["evaluate", room / "imputed", data / "truth.tsv", "-o", room / "metrics.tsv"],
+    ):
+        done = run_predictd(*arguments, *(() if "--workers" in arguments else ("--workers", 1)), cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, ""), (arguments, done.stderr)
+    assert not list(tmp_path.iterdir())
+    for name in ("tensor", "cv", "imputed"):
+        assert contents(room / name) == local_contents(local / name), name
+    assert (room / "metrics.tsv").read_bytes() == (local / "metrics.tsv").read_bytes()
+    manifest = json.loads((tensor / "manifest.json").read_text())
+    assert Tensor(tensor).manifest.checksum == Tensor(local / "tensor").manifest.checksum
+    sources = [source for entry in manifest["experiments"] for source in entry["sources"]]
+    assert all(source["path"].startswith(f"{store.url}/base/data/tracks/") for source in sources)
+    assert json.loads((room / "imputed" / "run.json").read_text())["results"]["tensor"] == str(tensor)
+    everything = b"".join((room / name).read_bytes() for name in room.names())
+    assert store.secret.encode() not in everything
+
+
+def test_a_simulation_is_the_same_bytes(base, data):
+    assert contents(base / "data") == local_contents(data)
+
+
+def test_parts_and_an_interrupted_job(remote_tensor, room, local, alone):
+    """Parts by several processes, one of which left only some tracks behind."""
+    cv = room / "cv"
+    (room / "folds.json").upload(local / "folds.json")
+
+    def plan() -> Crossval:
+        return Crossval(remote_tensor, cv, SETTINGS, folds_path=room / "folds.json")
+
+    assert plan().make([1], alone, record()) == [1]
+    with pytest.raises(OutputError, match=r"part 0 of 2 is missing in .*/cv; run 'predictd cv … --part 0'"):
+        plan().finish(record())
+    plan().make_all(alone, record())
+    assert contents(cv) == local_contents(local / "cv")
+    for name in local_contents(local / "imputed"):
+        if name.startswith("C1"):
+            (room / "imputed" / name).upload(local / "imputed" / name)
+    with pytest.raises(OutputError, match=r"holds C1-.*bw already"):
+        Imputation(cv, remote_tensor, room / "imputed").make([0], alone, record())
+    (room / "imputed").remove_tree()
+    imputation = Imputation(cv, remote_tensor, room / "imputed")
+    imputation.make([2, 0], alone, record())
+    Imputation(cv, remote_tensor, room / "imputed").make_all(alone, record())
+    assert contents(room / "imputed") == local_contents(local / "imputed")
+
+
+@pytest.mark.parametrize("engine_name", ["mpi", "spark"])
+def test_other_engines_train_on_a_remote_tensor(
+    engine_name, s3, tensor_path, local_model, tmp_path, monkeypatch
+):
+    use(monkeypatch, s3.environment())
+    tensor = copied(tensor_path, as_path(f"{s3.url}/{engine_name}/tensor"))
+    command = [sys.executable, "-m", "predictd", "train", str(tensor), *map(str, FITTED)]
+    variables = os.environ | {"PYTHONSAFEPATH": "1"}
+    if engine_name == "mpi":
+        mpiexec = Path(sys.executable).with_name("mpiexec")
+        if not mpiexec.exists():
+            pytest.skip("mpich is not installed with this Python")
+        command = [str(mpiexec), "-n", "2", *command, "-o", f"{tensor.parent}/model.h5", "--workers", "1"]
+    else:
+        spark_cluster = pytest.importorskip("spark_cluster")
+        if spark_cluster.missing():
+            pytest.skip(spark_cluster.missing())
+        variables = spark_cluster.environment()
+        command += ["-o", f"{tensor.parent}/model.h5", "--engine", "spark", "--master", "local[2]"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tensor.parent / "model.h5").read_bytes() == local_model.read_bytes()
+
+
+# Reading and writing
+
+
+def test_shards_are_read_in_memory_or_copied_to_scratch(remote_tensor, tensor_path, tmp_path):
+    name = Tensor(tensor_path).shard_names[0]
+    with Tensor(tensor_path).open_shard(name) as shard:
+        signal = shard.read()
+    for scratch in (None, tmp_path / "scratch"):
+        with Tensor(remote_tensor, scratch=scratch).open_shard(name) as shard:
+            np.testing.assert_array_equal(shard.read(), signal)
+    (copy,) = (tmp_path / "scratch").rglob("*.h5")
+    assert copy.read_bytes() == (tensor_path / "shards" / f"{name}.h5").read_bytes()
+    np.testing.assert_array_equal(Tensor(remote_tensor).summary(), Tensor(tensor_path).summary())
+    Tensor(remote_tensor).verify(name)
+
+
+def test_what_travels_to_workers_holds_no_keys(store, remote_tensor):
+    tensor = Tensor(remote_tensor)
+    tensor.summary()
+    sent = pickle.dumps(tensor)
+    assert store.secret.encode() not in sent
+    assert pickle.loads(sent).shard_names == tensor.shard_names
+
+
+def test_a_bedgraph_becomes_a_bigwig_in_the_store(room, data, tmp_path):
+    (tmp_path / "C1.bedGraph.gz").write_bytes(gzip.compress(b"chr1\t0\t50\t1.5\nchr2\t25\t75\t2\n"))
+    (room / "a" / "C1.bedGraph.gz").upload(tmp_path / "C1.bedGraph.gz")
+    write_text(room / "t" / "tracks.tsv", "cell_type\tassay\tpath\nC1\tA1\t../a/C1.bedGraph.gz\n")
+    (track,) = read_tracks(room / "t" / "tracks.tsv")
+    assert track.path == f"{room}/a/C1.bedGraph.gz"
+    probe = probe_track((3, track), (room / "work", load_genome(str(data / "genome.chrom.sizes"))))
+    assert probe.path == f"{room}/work/track-3.bw"
+    assert BigWigReader(probe.path).covered_bases == 100
+
+
+def test_tracks_may_be_anywhere(tmp_path, store, room):
+    lines = [f"C1\tA1\t{store.url}/x.bw", "C1\tA2\t/data/y.bw", "C1\tA3\thttps://host/z.bw", "C1\tA4\tv.bw"]
+    text = "cell_type\tassay\tpath\n" + "\n".join(lines) + "\n"
+    common = [f"{store.url}/x.bw", "/data/y.bw", "https://host/z.bw"]
+    for directory in (tmp_path, room):
+        write_text(directory / "tracks.tsv", text)
+        found = [track.path for track in read_tracks(directory / "tracks.tsv")]
+        assert found == [*common, f"{directory}/v.bw"]
+
+
+# Jobs
+
+
+def test_of_jobs_begun_at_once_one_starts(room):
+    jobs = [Job(room, DESCRIPTION) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(Job.begin, jobs))
+    assert sorted(job.resumed for job in jobs) == [False, True, True, True]
+    jobs[0].keep_part(0, {"x": 1}, [])
+    assert jobs[1].part(0) == {"x": 1, "files": []}
+    other = Job(room, DESCRIPTION | {"command": "y"})
+    with pytest.raises(OutputError, match=r"begun otherwise \(command: x, now y\)"):
+        other.begin()
+    other.begin(nothing_made=True)
+    assert (other.resumed, read_job(room)) == (False, DESCRIPTION | {"command": "y"})
+    assert other.part(0) is None and other.workspace != jobs[0].workspace
+    other.finish()
+    assert not room.exists()
+
+
+# What goes wrong
+
+
+def test_a_bucket_that_is_not_there(store, tmp_path):
+    url = store.url.replace(BUCKET, "nobucket")
+    told = r"cannot (use|look at) \S*//nobucket\S*: there is no such bucket or container; make it, or correct its name"
+    assert re.fullmatch(told, refused("info", f"{url}/x", cwd=tmp_path))
+    with pytest.raises(RemoteError, match="no such bucket"):
+        make_directory(as_path(f"{url}/x"))
+    with pytest.raises(RemoteError, match="no such bucket"):
+        read_tracks(as_path(f"{url}/tracks.tsv"))
+    with pytest.raises(RemoteError, match="no such bucket"):
+        write_text(as_path(f"{url}/x"), "y")
+
+
+def test_a_wrong_key(store, remote_tensor, tmp_path, monkeypatch):
+    use(monkeypatch, store.environment(wrong_key=True))
+    message = refused("info", remote_tensor, cwd=tmp_path)
+    assert message.startswith(f"cannot look at {remote_tensor}/manifest.json: the store denies access (")
+    assert message.endswith("see that the credentials are right and allow it")
+    with pytest.raises(RemoteError, match="denies access"):
+        write_text(remote_tensor / "x", "y")
+
+
+def test_no_credentials(store, remote_tensor, monkeypatch):
+    use(
+        monkeypatch,
+        {name: v for name, v in store.environment().items() if "KEY" not in name and "STR" not in name},
+    )
+    with pytest.raises(RemoteError, match="no credentials or no account were found"):
+        Tensor(remote_tensor)
+
+
+def test_a_store_that_does_not_answer(store, remote_tensor, monkeypatch):
+    # The discard port: nothing listens there.
+    use(monkeypatch, store.environment(port=9) | {"AWS_MAX_ATTEMPTS": "1"})
+    monkeypatch.setattr(clients, "_ATTEMPTS", 1)
+    with pytest.raises(RemoteError, match="the store does not answer") as caught:
+        Tensor(remote_tensor)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_shard_that_vanishes(tensor_path, room, alone):
+    tensor = Tensor(copied(tensor_path, room))
+    gone = tensor.shard_path(tensor.shard_names[1])
+    gone.unlink()
+    with pytest.raises(TensorFormatError, match=rf"^{gone} is missing; ingest the tracks again$"):
+        compute_moments(tensor, alone)
+    with pytest.raises(TensorFormatError, match="is missing"):
+        tensor.summary()
+
+
+def test_a_track_that_is_gone_or_none(room, data):
+    genome = load_genome(str(data / "genome.chrom.sizes"))
+    track = Track(Experiment("C1", "A1"), str(room / "x.bw"), "arcsinh", None, "t.tsv, line 2")
+    with pytest.raises(TrackError, match=r"x\.bw does not exist; correct its path"):
+        probe_track((0, track), (room, genome))
+    with pytest.raises(TrackError, match=r"x\.bw does not exist; correct its path"):
+        BigWigReader(track.path)
+    write_text(room / "x.bw", "no bigWig")
+    with pytest.raises(TrackError, match=r"x\.bw is no whole bigWig file"):
+        probe_track((0, track), (room, genome))
+
+
+def test_an_object_that_vanishes_while_it_is_read(room, tmp_path):
+    (tmp_path / "big").write_bytes(bytes(3 * 2**20))
+    (room / "big").upload(tmp_path / "big")
+    with (room / "big").ranges() as ranges:
+        ranges.read(10)
+        (room / "big").unlink()
+        ranges.seek(2 * 2**20)
+        with pytest.raises(RemoteError, match="big is gone; was it removed while it was read"):
+            ranges.read(10)
+        assert isinstance(ranges.error, RemoteError)
+
+
+def test_passing_errors_are_retried(store, remote_tensor, room, monkeypatch):
+    with failing_proxy(store.port, 2) as (port, given):
+        use(monkeypatch, store.environment(port=port))
+        assert Tensor(remote_tensor).n_bins == 20_000
+        assert given[:2] == [503, 503] and max(given[2:]) < 300
+        write_text(room / "x", "y")
+    assert (room / "x").read_text() == "y"
+
+
+def test_a_store_that_goes_on_failing(store, remote_tensor, monkeypatch):
+    with failing_proxy(store.port, 10**6) as (port, given):
+        use(monkeypatch, store.environment(port=port) | {"AWS_MAX_ATTEMPTS": "2"})
+        monkeypatch.setattr(clients, "_ATTEMPTS", 2)
+        with pytest.raises(RemoteError, match=r"cannot look at .*: the store failed \(") as caught:
+            Tensor(remote_tensor)
+        assert given == [503, 503] and "\n" not in str(caught.value)
