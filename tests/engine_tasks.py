@@ -38,6 +38,11 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 # -- tasks ------------------------------------------------------------------------------------------------------------
 
 
+def how_soon_ended(key: int, shared: None) -> int:
+    """What Linux adds to this process's score when it looks for one to end for want of memory."""
+    return int(Path("/proc/self/oom_score_adj").read_text())
+
+
 def power(key: int, shared: int) -> int:
     return key**shared
 

@@ -224,3 +224,10 @@ def test_a_killed_parent_leaves_no_workers_behind(start, tmp_path):
 def test_signals_do_not_hit_workers_that_are_starting(start, tmp_path):
     out, err = start("fire").communicate(timeout=60)
     assert out == "[4, 9, 16]\n" and not err
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="needs Linux")
+def test_a_worker_is_ended_for_want_of_memory_before_its_parent():
+    with LocalEngine(2) as engine:
+        scores = engine.map(tasks.how_soon_ended, [0, 1], None)
+    assert min(scores) > tasks.how_soon_ended(0, None)

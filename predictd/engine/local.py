@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
 from typing import Any
 
 from predictd import interrupt
@@ -234,6 +235,9 @@ def _start_worker() -> None:
     for number in interrupt.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupt.SIGNALS)
+    # Where memory runs out, Linux is to end a worker, of which the parent can tell, before the parent.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
     parent = multiprocessing.parent_process()
     assert parent is not None
 
