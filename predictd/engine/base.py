@@ -118,6 +118,18 @@ class Engine(ABC):
     def spmd(self, program: Program[Result], keys: Sequence[Key], shared: Any) -> list[Result]:
         """Run `program(communicator, keys, shared)` on every worker; its results by rank."""
 
+    def require_sight(self, *files: Path) -> None:  # noqa: B027
+        """Refuse to go on unless every worker sees these files as this process does.
+
+        Tasks open their own files. One file tells for a directory: the manifest of a tensor, the description of the job
+        that an output is made by. Engines whose workers may be on machines that share no files override it.
+
+        Raises
+        ------
+        EngineError
+            If a worker does not; it names host and path.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Let the workers go."""

@@ -42,6 +42,11 @@ class Checkpoint:
         """
         Job(self.path, description).begin()
 
+    @property
+    def witness(self) -> Path:
+        """The file that all workers must see, once it has begun."""
+        return Job(self.path, {}).witness
+
     def save(self, name: str, worker: int, header: dict[str, Any], arrays: Arrays) -> None:
         """Write one worker's state of the round `name`; nothing counts before `commit`."""
         write_arrays(

@@ -89,6 +89,11 @@ class Job:
         return self.scratch / sha256_of_json(self._description)[:16]
 
     @property
+    def witness(self) -> Path:
+        """The file that all who take part must see, from `begin` to `finish`."""
+        return self.scratch / _JOB
+
+    @property
     def begun(self) -> bool:
         """Whether this very job has been begun and not finished."""
         return read_job(self.output) == self._description

@@ -16,7 +16,7 @@ import hdf5plugin
 import numpy as np
 import numpy.typing as npt
 
-from predictd.constants import BLOCK_BINS, CHUNK_BYTES, SHARDS, TENSOR_FORMAT, TENSOR_VERSION
+from predictd.constants import BLOCK_BINS, CHUNK_BYTES, MANIFEST, SHARDS, TENSOR_FORMAT, TENSOR_VERSION
 from predictd.errors import TensorFormatError
 from predictd.io.files import replacing, sha256_of
 from predictd.io.hdf5 import UNREADABLE, ForeignFileError, check_format, reading, writing
@@ -136,6 +136,11 @@ class Tensor:
 
     def __reduce__(self) -> tuple[Callable[[Path, Path | None], Tensor], tuple[Path, Path | None]]:
         return _open_tensor, (self.path, self._scratch.path if self._scratch else None)
+
+    @property
+    def witness(self) -> Path:
+        """The file that whoever sees the tensor sees."""
+        return self.path / MANIFEST
 
     @property
     def n_bins(self) -> int:

@@ -145,6 +145,7 @@ class Crossval(InParts[CrossvalReport]):
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
         tensor, output = self._tensor, self.job.output
+        engine.require_sight(self.job.witness, tensor.witness)
         with record.stage("moments"):
             moments = ensure_moments(tensor, engine, self._moments)
         with record.stage("choose"):

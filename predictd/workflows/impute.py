@@ -128,6 +128,7 @@ class Imputation(InParts[ImputeReport]):
         self.job.begin()
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
+        engine.require_sight(self.job.witness, self._tensor.witness)
         keys = [(index, self._groups[index]) for index in parts]
         shared = _Shared(self._model, self._tensor, self.job, engine.name, engine.workers, engine.ranks)
         with record.stage("impute"):

@@ -92,6 +92,7 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, re
             f"{output} holds shards and nothing that tells of what; remove it, or name another directory"
         )
     job.begin(nothing_made=nothing_made)
+    engine.require_sight(job.witness)
     with record.stage("read headers"):
         probes = engine.map(probe_track, list(enumerate(tracks)), (job.workspace, genome), label="tracks")
     covered = _check_chromosomes(probes, genome, regions)

@@ -74,6 +74,13 @@ def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> 
     OutputError
         If the file has to be written and cannot be, or `path` names something that is no moments file.
     """
+    target = _make_moments(tensor, engine, path)
+    # Tasks open it.
+    engine.require_sight(target)
+    return target
+
+
+def _make_moments(tensor: Tensor, engine: Engine, path: Path | None) -> Path:
     target = path or tensor.path / MOMENTS
     header = _header(tensor)
     try:
@@ -88,6 +95,7 @@ def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> 
                 f"--moments {path} cannot be read as moments: {err}; remove it, or name another file"
             ) from err
         log.warning("%s is made again: %s", target, err)
+    engine.require_sight(tensor.witness)
     s = compute_moments(tensor, engine)
     with suppress(ForeignFileError):
         if _stands(target, header):

@@ -121,6 +121,7 @@ def simulate(
         },
     )
     job.begin()
+    engine.require_sight(job.witness)
     observed = list(simulation.experiments)
     every = [Experiment(*pair) for pair in product(simulation.cell_types, simulation.assays)]
     missing = sorted(set(every) - set(observed)) if truth else []

@@ -137,6 +137,7 @@ def train(
                 "valid": [str(e) for e in fold.valid],
             }
         )
+        engine.require_sight(checkpoint.witness, tensor.witness)
         problem = sgd_problem(tensor, fold, setting, settings, seed=seed, checkpoint=checkpoint.path)
         everything = tensor.experiments if refit else None
         model, history = fit_sgd(problem, everything, engine, checkpoint, record)

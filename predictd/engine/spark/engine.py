@@ -26,7 +26,7 @@ from predictd.engine.base import (
     subtrees,
 )
 from predictd.engine.meeting import EndedElsewhere
-from predictd.engine.spark import session
+from predictd.engine.spark import session, sight
 from predictd.engine.spark.mesh import Relay
 from predictd.engine.spark.tasks import (
     Cast,
@@ -67,6 +67,7 @@ class SparkEngine(Engine):
         self._wanted = workers
         self._context: SparkContext | None = None
         self._owned = False
+        self._files: set[Path] = set()
         self._open()
 
     def map(
@@ -83,7 +84,7 @@ class SparkEngine(Engine):
             return []
         context = self._open()
         notes = _notes(context)
-        work = _work((task, shared), notes)
+        work = self._work((task, shared), notes)
         rows = context.parallelize(list(enumerate(keys)), len(keys))
         results = self._run(
             rows.mapPartitions(partial(map_keys, work)).collect, notes, task.__name__, label, len(keys)
@@ -104,7 +105,7 @@ class SparkEngine(Engine):
         stop_if_asked()
         context = self._open()
         notes = _notes(context)
-        work = _work((task, shared), notes)
+        work = self._work((task, shared), notes)
         ordered = sorted(keys)
         nodes = subtrees(0, len(ordered), 4 * self.workers)
         rows = [(node, ordered[slice(*node)]) for node in nodes]
@@ -133,13 +134,23 @@ class SparkEngine(Engine):
         bind = conf.get("spark.driver.bindAddress", host)
         assert host is not None and bind is not None
         with closing(Relay(bind, host, token)) as relay:
-            work = _work((program, list(keys), shared), notes)
+            work = self._work((program, list(keys), shared), notes)
             cast = Cast(self.workers, token, relay.address)
             rows = context.parallelize(range(self.workers), self.workers).barrier()
             results = rows.mapPartitions(partial(run_worker, work, cast))
             # Spark starts a barrier stage again only where another stage takes its results.
             by_rank = dict(self._run(results.partitionBy(1).collect, notes, program.__name__, relay=relay))
         return [pickle.loads(by_rank[rank]) for rank in range(self.workers)]
+
+    def require_sight(self, *files: Path) -> None:
+        context = self._open()
+        if session.is_cluster_mode(context):
+            sight.require_absolute(files)
+        new = {file.absolute() for file in files} - self._files
+        if new and not context.master.startswith("local"):
+            self._files |= new
+            # As many tasks at once as there are slots: every executor has one.
+            self.map(sight.nothing, range(max(self.workers, session.slots(context))), None)
 
     def close(self) -> None:
         if self._context is not None and self._owned:
@@ -156,6 +167,9 @@ class SparkEngine(Engine):
                 self.close()
                 raise
         return self._context
+
+    def _work(self, payload: tuple[Any, ...], notes: Accumulator[Notes]) -> Work:
+        return Work(pickle.dumps(payload), str(Path.cwd()), notes, sight.witnesses(self._files))
 
     def _check_slots(self, context: SparkContext) -> None:
         """Refuse a program whose workers could not all run at once: they would wait for each other."""
@@ -266,7 +280,3 @@ class _Job:
 
 def _notes(context: SparkContext) -> Accumulator[Notes]:
     return context.accumulator(Notes(), NotesParam())
-
-
-def _work(payload: tuple[Any, ...], notes: Accumulator[Notes]) -> Work:
-    return Work(pickle.dumps(payload), str(Path.cwd()), notes)

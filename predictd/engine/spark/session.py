@@ -166,6 +166,11 @@ def is_dynamic(context: SparkContext) -> bool:
     return context.getConf().get("spark.dynamicAllocation.enabled", "false") == "true"
 
 
+def is_cluster_mode(context: SparkContext) -> bool:
+    """Whether the driver itself runs somewhere on the cluster, in a directory of its own."""
+    return context.getConf().get("spark.submit.deployMode", "client") == "cluster"
+
+
 def await_workers(context: SparkContext, wanted: int | None) -> int:
     """Workers once the executors are here: as many as wanted, or else as there are.
 

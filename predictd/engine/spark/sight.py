@@ -1,0 +1,86 @@
+"""Whether executors see the files that their tasks are to open: those of the driver, at the same paths."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from socket import gethostname
+
+from predictd.engine.base import Key
+from predictd.errors import EngineError
+
+_READ_BYTES = 1 << 16
+# File systems of networks may take a moment to show a new file.
+_PATIENCE_SECONDS = 5.0
+_POLL_SECONDS = 0.2
+# What this process has seen: its next tasks need not look again.
+_seen: set[Witness] = set()
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A file by which executors tell whether a path means to them what it means to the driver.
+
+    Attributes
+    ----------
+    path
+        Absolute.
+    digest
+        Of its size and its first bytes.
+    """
+
+    path: str
+    digest: str
+
+    @classmethod
+    def of(cls, path: Path) -> Witness:
+        with path.open("rb") as file:
+            told = f"{path.stat().st_size} ".encode() + file.read(_READ_BYTES)
+        return cls(str(path.absolute()), hashlib.sha256(told).hexdigest())
+
+
+def witnesses(files: Iterable[Path]) -> tuple[Witness, ...]:
+    """Of the files that are there: a job that has ended has removed its own."""
+    return tuple(Witness.of(file) for file in files if file.is_file())
+
+
+def require_absolute(files: Iterable[Path]) -> None:
+    """Refuse relative paths where the driver runs in a directory that the cluster made for it, and will remove."""
+    for file in files:
+        if not file.is_absolute():
+            raise EngineError(
+                f"{file} is relative to {Path.cwd()}, which the cluster removes when the application ends "
+                "(spark.submit.deployMode is cluster): give absolute paths on a file system that all executors share, "
+                "or URLs of a store"
+            )
+
+
+def look(witness: Witness) -> None:
+    """Raise EngineError unless this process sees what the driver sees."""
+    if witness in _seen:
+        return
+    end = time.monotonic() + _PATIENCE_SECONDS
+    path = Path(witness.path)
+    problem = ""
+    while True:
+        try:
+            if Witness.of(path) == witness:
+                _seen.add(witness)
+                return
+            problem = "has another file there"
+        except OSError as err:
+            problem = f"says: {err.strerror}"
+        if time.monotonic() > end:
+            break
+        time.sleep(_POLL_SECONDS)
+    raise EngineError(
+        f"the executor on {gethostname()} does not see {path} as the driver does ({problem}): put input and output "
+        "on a file system that all executors share, or name URLs of a store"
+    )
+
+
+def nothing(key: Key, shared: None) -> None:
+    """A task of which the beginning is what matters."""
