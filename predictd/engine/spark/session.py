@@ -25,6 +25,8 @@ from predictd.engine.base import one_line, stopped_by, usable_cpus
 from predictd.errors import EngineError, WorkerError
 from predictd.provenance import package_version
 
+# What Spark says of a process or an executor that has gone without a word.
+_LOST = re.compile("exited unexpectedly|ExecutorLostFailure|OutOfMemoryError")
 _MASTER = re.compile(r"spark://(.+)")
 _CONNECT_SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -242,15 +244,25 @@ def _teller() -> Callable[[Iterator[Any]], Iterator[tuple[str, str, str | None]]
 
 def gave_up(name: str, err: BaseException) -> WorkerError:
     """What to tell when Spark has tried a job as often as it may."""
-    return WorkerError(f"Spark gave up on {name}: {cause_of(err)}; run the command again to go on")
+    cause = cause_of(err)
+    advice = "run the command again to go on"
+    if _LOST.search(cause):
+        advice = (
+            "it may have run out of memory: give executors more (spark.executor.memoryOverhead) or fewer cores "
+            f"(spark.executor.cores), and {advice}"
+        )
+    return WorkerError(f"Spark gave up on {name}: {cause}; {advice}")
 
 
 def cause_of(err: BaseException) -> str:
-    """The cause of an error of Spark in one line, without Java's trace: the last line of Python's, where it has one."""
+    """The cause of an error of Spark in one line, without Java's trace: what follows Python's, where it has one."""
     text = str(err)
     if isinstance(err, Py4JJavaError):
         text = str(err.java_exception.getMessage() or err.java_exception.toString())
     text = re.split(r"\n\s+at |\nDriver stacktrace:", text)[0].strip()
     if "Traceback (most recent call last)" in text:
-        return one_line(text.splitlines()[-1])
+        lines = text.splitlines()
+        within = [number for number, line in enumerate(lines) if line.startswith((" ", "Traceback"))]
+        # Which variables Spark would have one check is not what to do here.
+        return one_line(" ".join(lines[within[-1] + 1 :]).partition(" Please check ")[0])
     return one_line(text.rpartition("most recent failure: ")[2])
