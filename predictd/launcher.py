@@ -1,4 +1,4 @@
-"""What started this process: whether an MPI launcher or a batch system announces that it is one of several."""
+"""What started this process: an MPI launcher or a batch system that announces it as one of several, or spark-submit."""
 
 from __future__ import annotations
 
@@ -66,3 +66,9 @@ def allotted(environment: Mapping[str, str] | None = None) -> int:
     variables = os.environ if environment is None else environment
     tasks = variables.get("SLURM_NTASKS", "")
     return int(tasks) if tasks.isdigit() else 1
+
+
+def submitted_to_spark(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether spark-submit has started this process, and waits for it with a session's configuration."""
+    variables = os.environ if environment is None else environment
+    return "PYSPARK_GATEWAY_PORT" in variables

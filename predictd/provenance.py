@@ -28,9 +28,9 @@ _PACKAGES = (
     "hdf5plugin",
     "pybigtools",
     "pyBigWig",
-    "mpi4py",
-    "pyspark",
 )
+# They carry work to where it is done, and have no part in the numbers.
+_ENGINE_PACKAGES = ("mpi4py", "pyspark")
 
 
 @dataclass
@@ -115,7 +115,7 @@ class RunRecord:
             **values,
             "stages": [asdict(stage) for stage in self.stages],
             "command": shlex.join(self.command),
-            "software": software(),
+            "software": software() | {name: package_version(name) for name in _ENGINE_PACKAGES},
         }
 
 

@@ -625,8 +625,10 @@ def test_what_is_recorded(tensor_path, engine, tmp_path):
     rows = 10 * (3 * 16 * 4 + 3 * 8)
     rounds = 3 * len(load_model(tmp_path / "m.h5")[1].info["history"])
     assert kept["stages"][0]["bytes_exchanged"] >= 2 * rows * rounds
+    assert all(0 < stage["exchange_seconds"] < stage["seconds"] for stage in kept["stages"])
     _, file = load_model(tmp_path / "m.h5")
-    assert file.info["software"] == kept["software"] and file.info["workers"] == 2
+    assert file.info["software"].items() <= kept["software"].items() and file.info["workers"] == 2
+    assert file.info["software"].keys() ^ kept["software"].keys() == {"mpi4py", "pyspark"}
     assert sorted(tmp_path.iterdir()) == [tmp_path / "m.h5", tmp_path / "m.h5.run.json"]
 
 

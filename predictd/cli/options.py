@@ -16,7 +16,7 @@ from predictd import progress
 from predictd.config import load_config
 from predictd.engine import Engine, LocalEngine
 from predictd.io.remote import as_path, is_remote
-from predictd.launcher import announced
+from predictd.launcher import announced, submitted_to_spark
 from predictd.provenance import RunRecord, current_command
 
 if TYPE_CHECKING:
@@ -173,7 +173,8 @@ def on_engine(function: Decorated) -> Decorated:
         "--engine",
         "engine_name",
         type=click.Choice(ENGINES),
-        help="What runs the tasks.  [default: mpi under mpiexec or srun with several tasks, else local]",
+        help="What runs the tasks.  [default: mpi under mpiexec or srun with several tasks, spark under spark-submit, "
+        "else local]",
     )
     return verbosity(engine(workers(master(function))))
 
@@ -226,7 +227,7 @@ def make_engine(name: str | None, workers: int | None) -> Engine:
     context = click.get_current_context(silent=True)
     master = context.meta.get(_MASTER) if context else None
     if name is None and process is None:
-        name = "spark" if master else "local"
+        name = "spark" if master or submitted_to_spark() else "local"
     name = name or "mpi"
     if master and name != "spark":
         raise click.UsageError(f"--master is for --engine spark, not {name}")
