@@ -35,10 +35,23 @@ _ENGINE_PACKAGES = ("mpi4py", "pyspark")
 
 @dataclass
 class Stage:
-    """One timed step of a run."""
+    """One timed step of a run.
+
+    Attributes
+    ----------
+    name
+        Of the step.
+    seconds
+        It took.
+    exchange_seconds
+        Of these, what workers of sgd spent with exchanging factors and waiting for each other, on average.
+    bytes_exchanged, peak_memory_bytes
+        See `predictd.engine.Engine`.
+    """
 
     name: str
     seconds: float = 0.0
+    exchange_seconds: float = 0.0
     bytes_exchanged: int = 0
     peak_memory_bytes: int = 0
 

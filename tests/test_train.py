@@ -38,7 +38,7 @@ from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.workflows import _sgd
 from predictd.workflows._estimators import load_model
-from predictd.workflows._fit_sgd import sgd_problem
+from predictd.workflows._fit_sgd import exchange_advice, sgd_problem
 from predictd.workflows._sample import plan_sample, read_sample
 from predictd.workflows._settings import Setting, default_rank
 from predictd.workflows._sgd import SgdProblem, SgdResult, descend
@@ -606,6 +606,20 @@ def test_factors_too_large_to_solve_with_have_diverged(tensor_path, engine, tmp_
     monkeypatch.setattr(CPModel, "affine", fail)
     with pytest.raises(DataError, match=r"^the descent diverged in round 3"):
         train(tensor_path, tmp_path / "m.h5", SGD, engine, record())
+
+
+@pytest.mark.parametrize(
+    ("update", "exchange", "told"),
+    [
+        (91, 10, None),
+        (1, 9, None),
+        (90, 30, "25% .* set updates_per_round to 15000 under"),
+        (1, 19, "855000"),
+    ],
+)
+def test_rounds_that_exchange_too_much_are_told(update, exchange, told):
+    advice = exchange_advice(update, exchange, 5000)
+    assert (advice is None) if told is None else re.search(told, advice)
 
 
 def test_what_is_recorded(tensor_path, engine, tmp_path):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 from predictd.config import TrainSettings
 from predictd.engine import Engine, LocalEngine
@@ -16,9 +19,16 @@ from predictd.model.folds import Fold
 from predictd.model.sgd import Stage
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
+from predictd.provenance import Stage as TimedStage
 from predictd.workflows._sample import plan_sample
 from predictd.workflows._settings import Setting
 from predictd.workflows._sgd import SgdProblem, SgdResult, descend
+
+log = logging.getLogger(__name__)
+
+_EXCHANGE_SHARE = 0.1
+# Less is not worth a word.
+_WASTE_SECONDS = 10.0
 
 
 def sgd_problem(
@@ -72,8 +82,8 @@ def fit_sgd(
     """
     search = checkpoint.load_result()
     if search is None or everything is None:
-        with record.stage("train"):
-            result = _run(engine, problem, checkpoint)
+        with record.stage("train") as stage:
+            result = _run(engine, problem, checkpoint, stage)
         search = {"history": list(result.history), "schedule": [list(s) for s in result.schedule]}
         if everything is None:
             return result.model, search["history"]
@@ -82,8 +92,8 @@ def fit_sgd(
     longer = len(everything) / len(problem.train)
     schedule = tuple(Stage(rate, beta1, max(1, round(n * longer))) for rate, beta1, n in search["schedule"])
     refit = replace(problem, train=tuple(sorted(everything)), valid=(), schedule=schedule, phase="refit")
-    with record.stage("refit"):
-        result = _run(engine, refit, checkpoint)
+    with record.stage("refit") as stage:
+        result = _run(engine, refit, checkpoint, stage)
     return result.model, search["history"]
 
 
@@ -99,10 +109,42 @@ def fit_fold_sgd(
     return fitted
 
 
-def _run(engine: Engine, problem: SgdProblem, checkpoint: Checkpoint) -> SgdResult:
+def exchange_advice(update_seconds: float, exchange_seconds: float, updates_per_round: int) -> str | None:
+    """What to set where workers spend too much of their rounds with exchanging; None where they do not.
+
+    The number of updates a round decides what the descent comes to, so that it is not chosen by the speed of a network.
+
+    Parameters
+    ----------
+    update_seconds, exchange_seconds
+        Of a worker's rounds; see `SgdResult`.
+    updates_per_round
+        As it is set.
+    """
+    total = update_seconds + exchange_seconds
+    if exchange_seconds < _WASTE_SECONDS or exchange_seconds <= _EXCHANGE_SHARE * total:
+        return None
+    enough = updates_per_round * exchange_seconds / update_seconds * (1 / _EXCHANGE_SHARE - 1)
+    return (
+        f"the workers spent {exchange_seconds / total:.0%} of their rounds exchanging factors and waiting for each "
+        f"other; set updates_per_round to {math.ceil(enough / 1000) * 1000} under [train.sgd] in --config, which is "
+        "another descent, or take fewer --workers"
+    )
+
+
+def _run(engine: Engine, problem: SgdProblem, checkpoint: Checkpoint, stage: TimedStage) -> SgdResult:
     try:
-        return engine.spmd(descend, [], problem)[0]
+        results = engine.spmd(descend, [], problem)
     except DataError:
         # What was saved leads there again, and would stand in the way of the settings that the error asks for.
         checkpoint.remove()
         raise
+    update_seconds = fmean(result.update_seconds for result in results)
+    exchange_seconds = fmean(result.exchange_seconds for result in results)
+    stage.exchange_seconds = round(exchange_seconds, 3)
+    advice = exchange_advice(update_seconds, exchange_seconds, problem.settings.updates_per_round)
+    if advice is not None:
+        log.warning("%s: %s", problem.phase, advice)
+    elif len(results) > 1:
+        log.info("%s: %.1f s of updates, %.1f s of exchange", problem.phase, update_seconds, exchange_seconds)
+    return results[0]

@@ -103,6 +103,9 @@ class SgdResult:
         Stages that led to the best.
     rounds, updates
         Made in all, by all workers.
+    update_seconds, exchange_seconds
+        What this worker spent its rounds with since it began or went on: its own updates; averaging the factors, with
+        the wait for others.
     """
 
     model: CPModel
@@ -110,6 +113,8 @@ class SgdResult:
     schedule: tuple[Stage, ...]
     rounds: int
     updates: int
+    update_seconds: float
+    exchange_seconds: float
 
     @property
     def validation_mse(self) -> float | None:
@@ -178,6 +183,7 @@ class _Worker:
         )
         self.penalties = self._penalties()
         self.rounds = 0
+        self.update_seconds = self.exchange_seconds = 0.0
         self.saved = time.monotonic()
         self.rule = StoppingRule(self.settings)
         self.checkpoint = Checkpoint(problem.checkpoint)
@@ -194,6 +200,8 @@ class _Worker:
             tuple(self.rule.schedule),
             self.rounds,
             self.rounds * self.settings.updates_per_round * self.comm.size,
+            self.update_seconds,
+            self.exchange_seconds,
         )
 
     # -- the two ways down ----------------------------------------------------------------------------------------
@@ -256,9 +264,13 @@ class _Worker:
         if self.comm.size == 1:
             self._update(state, self.y, count, learning_rate, beta1)
             return
+        start = time.perf_counter()
         before = (state.cells.copy(), state.assays.copy())
         self._update(state, self.y, count, learning_rate, beta1)
+        updated = time.perf_counter()
         state.cells, state.assays = average_rows(self.comm, (state.cells, state.assays), before)
+        self.update_seconds += updated - start
+        self.exchange_seconds += time.perf_counter() - updated
 
     def _update(
         self, state: _State, y: npt.NDArray[np.float32], count: int, learning_rate: float, beta1: float
