@@ -164,6 +164,8 @@ def services() -> Iterator[None]:
 def test_the_demo_on_a_spark_cluster(services: None):
     shown = compose("run", "--rm", "client").stdout
     assert "How well the missing experiments were imputed" in shown
+    listed = compose("run", "--rm", "--no-deps", "client", "info", "s3://demo/predictd/tensor").stdout
+    assert "60,000 bins" in listed
 
 
 def test_a_worker_container_that_stops_in_mid_job(services: None):

@@ -27,19 +27,19 @@ class Witness:
     Attributes
     ----------
     path
-        Absolute.
+        Absolute, or in an object store.
     digest
         Of its size and its first bytes.
     """
 
-    path: str
+    path: Path
     digest: str
 
     @classmethod
     def of(cls, path: Path) -> Witness:
         with path.open("rb") as file:
             told = f"{path.stat().st_size} ".encode() + file.read(_READ_BYTES)
-        return cls(str(path.absolute()), hashlib.sha256(told).hexdigest())
+        return cls(path.absolute(), hashlib.sha256(told).hexdigest())
 
 
 def witnesses(files: Iterable[Path]) -> tuple[Witness, ...]:
@@ -63,11 +63,10 @@ def look(witness: Witness) -> None:
     if witness in _seen:
         return
     end = time.monotonic() + _PATIENCE_SECONDS
-    path = Path(witness.path)
     problem = ""
     while True:
         try:
-            if Witness.of(path) == witness:
+            if Witness.of(witness.path) == witness:
                 _seen.add(witness)
                 return
             problem = "has another file there"
@@ -77,8 +76,8 @@ def look(witness: Witness) -> None:
             break
         time.sleep(_POLL_SECONDS)
     raise EngineError(
-        f"the executor on {gethostname()} does not see {path} as the driver does ({problem}): put input and output "
-        "on a file system that all executors share, or name URLs of a store"
+        f"the executor on {gethostname()} does not see {witness.path} as the driver does ({problem}): put input and "
+        "output on a file system that all executors share, or name URLs of a store"
     )
 
 
