@@ -18,6 +18,13 @@
 #define PREDICTD_MULTIVERSION
 #endif
 
+/* For what a multi-versioned function calls: left as a function of its own, it would be of the plain version. */
+#if defined(__GNUC__)
+#define PREDICTD_INLINE static inline __attribute__((always_inline))
+#else
+#define PREDICTD_INLINE static inline
+#endif
+
 /* Says of the loop that follows that what it writes in one pass is not read in another. */
 #if defined(__clang__)
 #define PREDICTD_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
@@ -33,6 +40,26 @@
 #else
 #define PREDICTD_PREFETCH_WRITE(address) ((void)(address))
 #define PREDICTD_PREFETCH_READ(address) ((void)(address))
+#endif
+
+/* Within a loop: keeps it from being vectorised. */
+#if defined(__GNUC__)
+#define PREDICTD_ONE_BY_ONE __asm__ volatile("")
+#else
+#define PREDICTD_ONE_BY_ONE ((void)0)
+#endif
+
+#if defined(__GNUC__)
+#define PREDICTD_LOWEST_BIT(word) __builtin_ctzll(word)
+#else
+static inline int predictd_lowest_bit(uint64_t word)
+{
+    int bit = 0;
+    for (; !(word & 1); word >>= 1)
+        ++bit;
+    return bit;
+}
+#define PREDICTD_LOWEST_BIT(word) predictd_lowest_bit(word)
 #endif
 
 #endif

@@ -1,7 +1,7 @@
 """The compiled kernels behind checks: the only module that imports `predictd._ext`.
 
 The kernels themselves check nothing and release the GIL. What they compute is specified by
-`predictd.model.reference`.
+`predictd.model.reference`, and by `predictd.network.reference` for trees.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from predictd.errors import ExtensionError
 try:
     import predictd._ext.half as _half
     import predictd._ext.sgd as _sgd
+    import predictd._ext.trees as _trees
 except ImportError as err:
     raise ExtensionError(
         f"the compiled kernels of the predictd package in {Path(__file__).resolve().parent} do not load "
@@ -28,6 +29,8 @@ except ImportError as err:
 
 # Rows are padded with zeros to a multiple of so many values, so that the inner loops are whole vectors.
 BLOCK = 16
+# So many samples a forest takes.
+MAX_SAMPLES = 2**20
 
 
 class RowArrays(Protocol):
@@ -215,6 +218,81 @@ def widen(half: NDArray[np.float16], out: NDArray[np.float32] | None = None) -> 
             raise ValueError("half and out share memory")
     _half.widen(half.reshape(-1).view(np.uint16), out.reshape(-1))
     return out
+
+
+def forest_limit(n_samples: int) -> int:
+    """Return what the magnitudes of a forest's target must stay below, so that all sums are exact."""
+    bits = n_samples.bit_length()
+    return int(2 ** min(52, 61 - bits)) // n_samples
+
+
+def forest_importances(
+    features: NDArray[np.uint8] | NDArray[np.float32],
+    y: NDArray[np.int64],
+    *,
+    excluded: int,
+    n_candidates: int,
+    n_trees: int,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Grow regression trees and sum what each feature's cuts reduce the sum of squares by, without the GIL.
+
+    Of uint8 features a random forest (Breiman 2001): the best cut of each candidate, on a bootstrap sample a tree. Of
+    float32 features extremely randomised trees (Geurts, Ernst & Wehenkel 2006): one random cut of each candidate,
+    uniform between its least and its greatest value in the node, on all samples. Both grow until nodes are pure or no
+    feature varies. Specified by `predictd.network.reference.forest_importances`. As y is whole numbers, sums are exact
+    in any order, and the result has the same bits on every processor.
+
+    Parameters
+    ----------
+    features
+        (n_features, n_samples) uint8 or float32, C-contiguous: values by their order, or values, finite and none −0
+        (not checked here); at most 2^20 samples.
+    y
+        (n_samples,) int64: the target, below `forest_limit(n_samples)` in magnitude.
+    excluded
+        A feature that is no candidate; −1: all are.
+    n_candidates
+        Features that a node looks at; more, if none of them varies.
+    n_trees
+        Trees.
+    seed
+        A number below 2^64.
+
+    Returns
+    -------
+    ndarray
+        (n_features,) float64, in squared units of y, summed over trees.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a dtype, shape, memory layout or setting is not what it must be.
+    """
+    extra = features.dtype == np.float32
+    _check("features", features, np.float32 if extra else np.uint8, (None, None))
+    n_features, n_samples = features.shape
+    if not (0 < n_samples <= MAX_SAMPLES and 0 < n_features < 2**31):
+        raise ValueError(
+            f"features must have 1 to {MAX_SAMPLES} columns and 1 to 2^31 − 1 rows, not {n_samples} and {n_features}"
+        )
+    _check("y", y, np.int64, (n_samples,))
+    if max(int(y.max()), -int(y.min())) >= forest_limit(n_samples):
+        raise ValueError(f"y must stay below {forest_limit(n_samples)} in magnitude")
+    for name, number, low, high in (
+        ("excluded", excluded, -1, n_features),
+        ("n_candidates", n_candidates, 1, 2**31),
+        ("n_trees", n_trees, 0, 2**31),
+        ("seed", seed, 0, 2**64),
+    ):
+        if not low <= index(number) < high:
+            raise ValueError(f"{name} must lie in [{low}, {high}), not {number}")
+    importances = np.zeros(n_features)
+    codes = None if extra else features
+    values = features.view(np.int32) if extra else None
+    bits = n_samples.bit_length()
+    _trees.forest_importances(codes, values, y, importances, excluded, n_candidates, n_trees, bits, seed)
+    return importances
 
 
 @lru_cache(maxsize=8)

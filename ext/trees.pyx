@@ -1,0 +1,54 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""Forests of regression trees for one target; predictd.kernels checks what comes in."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+
+
+cdef extern from "trees_core.h" nogil:
+    ctypedef struct predictd_forest_problem:
+        const uint8_t *codes
+        const int32_t *values
+        const int64_t *y
+        int64_t n_samples
+        int64_t n_features
+        int64_t excluded
+        int64_t n_candidates
+        int64_t n_trees
+        int weight_bits
+        int extra
+
+    int predictd_forest(const predictd_forest_problem *problem, uint64_t seed, double *importances)
+
+
+def forest_importances(
+    const uint8_t[:, ::1] codes,
+    const int32_t[:, ::1] values,
+    const int64_t[::1] y not None,
+    double[::1] importances not None,
+    int64_t excluded,
+    int64_t n_candidates,
+    int64_t n_trees,
+    int weight_bits,
+    uint64_t seed,
+):
+    """Add each feature's reductions of the sum of squares to `importances`; codes for random forests, else values."""
+    cdef predictd_forest_problem problem
+    cdef int status
+    problem.extra = codes is None
+    if problem.extra:
+        problem.codes = NULL
+        problem.values = &values[0, 0]
+    else:
+        problem.codes = &codes[0, 0]
+        problem.values = NULL
+    problem.y = &y[0]
+    problem.n_samples = y.shape[0]
+    problem.n_features = importances.shape[0]
+    problem.excluded = excluded
+    problem.n_candidates = n_candidates
+    problem.n_trees = n_trees
+    problem.weight_bits = weight_bits
+    with nogil:
+        status = predictd_forest(&problem, seed, &importances[0])
+    if status:
+        raise MemoryError("no memory for a forest's workspace")

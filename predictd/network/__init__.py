@@ -1,0 +1,1 @@
+"""Gene regulatory networks as pure mathematics: arrays in, importances, links and their scores out."""

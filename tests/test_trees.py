@@ -1,0 +1,164 @@
+"""The kernel of trees against its specification, scikit-learn, and cuts that were tried one by one."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
+
+from predictd import kernels
+from predictd.network import reference
+from predictd.network.features import code_features, float_features
+from predictd.network.genie3 import forest_importances, target_seed
+
+PREPARE = {"rf": code_features, "et": float_features}
+
+
+def make_problem(n_features, n_samples, *, decimals=8, seed=0):
+    rng = np.random.default_rng(seed)
+    expression = rng.normal(size=(n_features, n_samples)).round(decimals)
+    return expression, rng.integers(-(10**6), 10**6, n_samples)
+
+
+@pytest.mark.parametrize("method", ["rf", "et"])
+@pytest.mark.parametrize(
+    ("n_features", "n_samples", "n_candidates", "decimals", "levels"),
+    [(8, 30, 3, 8, 10**6), (5, 60, 5, 0, 10**6), (6, 12, 2, 8, 3), (4, 300, 2, 8, 10**6), (1, 25, 1, 1, 9)],
+)
+def test_forests_follow_the_reference_to_the_bit(
+    method, n_features, n_samples, n_candidates, decimals, levels
+):
+    expression, y = make_problem(n_features, n_samples, decimals=decimals)
+    settings = {"excluded": n_features // 2 if n_features > 1 else -1, "n_candidates": n_candidates}
+    settings |= {"n_trees": 4, "seed": 2**63 + 5}
+    features, y = PREPARE[method](expression), y % levels
+    got = kernels.forest_importances(features, y, **settings)
+    np.testing.assert_array_equal(got, reference.forest_importances(features, y, **settings))
+    assert got.max() > 0
+
+
+def test_a_pair_is_parted_by_the_only_feature_that_differs():
+    features = float_features(np.array([[1.0, 1.0], [0.0, 5.0], [2.0, 2.0]]))
+    y = np.array([-3, 4], np.int64)
+    got = kernels.forest_importances(features, y, excluded=-1, n_candidates=1, n_trees=10, seed=0)
+    np.testing.assert_allclose(got, [0, 10 * (3 + 4) ** 2 / 2, 0])
+
+
+def test_all_cuts_of_a_tree_add_up_to_the_sum_of_squares():
+    expression, y = make_problem(5, 40)
+    features = float_features(expression)
+    got = kernels.forest_importances(features, y, excluded=1, n_candidates=2, n_trees=3, seed=9)
+    assert got.sum() == pytest.approx(3 * y.var() * len(y), rel=1e-12)
+    assert got[1] == 0
+
+
+def test_the_first_cut_is_the_best_of_all():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        y = rng.integers(-1000, 1000, 12)
+        feature = rng.permutation(12).astype(float)
+        order = np.argsort(feature)
+        sums = [sum(len(part) * y[part].var() for part in np.split(order, [k])) for k in range(1, 12)]
+        # All samples in every tree: weights of one.
+        node = reference._Node(list(range(12)), [1] * 12, code_features(feature[np.newaxis]), y)
+        cut = node.choose([0], 1, reference._Draws(0), False)
+        assert cut == (0, np.argmin(sums))
+        assert node.reduction(*cut) == pytest.approx(12 * y.var() - min(sums))
+
+
+@pytest.mark.parametrize(
+    ("method", "oracle", "shape"),
+    [
+        ("rf", RandomForestRegressor, (20, 80)),
+        ("et", ExtraTreesRegressor, (20, 80)),
+        ("rf", RandomForestRegressor, (9, 400)),
+    ],
+)
+def test_importances_agree_with_scikit_learn_as_its_own_seeds_do(method, oracle, shape):
+    rng = np.random.default_rng(1)
+    expression = rng.normal(size=shape)
+    target = expression[0] + 0.5 * expression[1] * expression[2] + 0.3 * rng.normal(size=shape[1])
+    scaled = (target - target.mean()) / target.std()
+
+    def by_oracle(seed):
+        forest = oracle(300, max_features="sqrt", random_state=seed).fit(expression.T, scaled)
+        trees = [tree.tree_.compute_feature_importances(normalize=False) for tree in forest.estimators_]
+        return np.mean(trees, axis=0)
+
+    oracles = [by_oracle(seed) for seed in range(4)]
+    own = forest_importances(PREPARE[method](expression), target, excluded=-1, n_trees=300, seed=1)
+    spread = np.mean([np.square(a - b).mean() for a, b in pairwise(oracles)])
+    away = np.mean([np.square(own - each).mean() for each in oracles])
+    assert away < 1.6 * spread
+    assert own.sum() == pytest.approx(np.mean(oracles, axis=0).sum(), rel=0.02)
+
+
+def test_codes_keep_the_order_of_values():
+    rng = np.random.default_rng(0)
+    few, many = rng.normal(size=(2, 256)), np.append(rng.normal(size=700), np.zeros(300))[np.newaxis]
+    for row, codes in zip(few, code_features(few), strict=True):
+        np.testing.assert_array_equal(codes, row.argsort().argsort())
+    (codes,) = code_features(many)
+    order = np.argsort(many[0], kind="stable")
+    assert (np.diff(codes[order].astype(int)) >= 0).all()
+    assert len(set(codes[700:])) == 1
+    # 4 samples a code, but for the zeros.
+    counts = np.bincount(codes)
+    assert sorted(counts)[-2] <= 5 and codes.max() > 230
+
+
+def test_more_samples_than_codes_are_cut_nearly_as_well():
+    rng = np.random.default_rng(5)
+    expression = rng.normal(size=(6, 1200))
+    target = np.sin(2 * expression[0]) + expression[1] + 0.1 * rng.normal(size=1200)
+    scaled = (target - target.mean()) / target.std()
+    own = forest_importances(code_features(expression), target, excluded=-1, n_trees=60, seed=1)
+    forest = RandomForestRegressor(60, max_features=2, random_state=0).fit(expression.T, scaled)
+    trees = [tree.tree_.compute_feature_importances(normalize=False) for tree in forest.estimators_]
+    np.testing.assert_allclose(own, np.mean(trees, axis=0), atol=0.05)
+
+
+def test_minus_zero_is_zero():
+    features = float_features(np.array([[-0.0, 0.0, 1.0]]))
+    assert not np.signbit(features).any()
+
+
+def test_scale_and_place_of_a_target_change_nothing_but_rounding():
+    expression, y = make_problem(6, 50)
+    features = code_features(expression)
+    settings = {"excluded": 2, "n_trees": 50, "seed": 4}
+    one = forest_importances(features, y.astype(float), **settings)
+    other = forest_importances(features, 1e-9 * y + 7.0, **settings)
+    np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert 0.9 < one.sum() < 1.1
+
+
+def test_seeds_are_of_gene_and_seed():
+    seeds = {target_seed(seed, gene) for seed in range(10) for gene in ("G1", "G2", "1", "G11")}
+    assert len(seeds) == 40 and max(seeds) < 2**64 and max(seeds) > 2**60
+
+
+def test_the_target_alone_has_no_regulators():
+    features = float_features(np.ones((1, 4)))
+    assert forest_importances(features, np.arange(4.0), excluded=0, n_trees=5, seed=0).tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": np.zeros((3, 8))}, "features must be uint8, not float64"),
+        ({"features": np.zeros((3, 8), np.uint8).T.copy().T}, "C-contiguous"),
+        ({"y": np.zeros(7, np.int64)}, "y must have the shape"),
+        ({"y": np.full(8, 2**60)}, "y must stay below"),
+        ({"excluded": 3}, r"excluded must lie in \[-1, 3\)"),
+        ({"n_candidates": 0}, "n_candidates must lie"),
+        ({"seed": -1}, "seed must lie"),
+    ],
+)
+def test_wrong_calls_are_refused(change, message):
+    call = {"features": np.zeros((3, 8), np.uint8), "y": np.arange(8), "excluded": -1}
+    call |= {"n_candidates": 1, "n_trees": 1, "seed": 0, **change}
+    with pytest.raises((TypeError, ValueError), match=message):
+        kernels.forest_importances(call.pop("features"), call.pop("y"), **call)
