@@ -104,11 +104,23 @@ class TrainSettings(Settings):
         return self
 
 
+class NetworkSettings(Settings):
+    """What `predictd network infer` infers links by."""
+
+    method: Literal["rf", "et", "grnboost", "ridge", "clr", "pearson"] = "rf"
+    trees: int | None = Field(
+        None, ge=1, description="rf, et: 1000 where it is not given; grnboost: 5000 at most"
+    )
+    top: int = Field(100, ge=1, description="links kept a target")
+    min_importance: float = Field(0.0, ge=0, description="links of less are left out")
+
+
 class Config(Settings):
     """A whole TOML file."""
 
     seed: int = Field(0, ge=0, lt=2**63)
     train: TrainSettings = TrainSettings()
+    network: NetworkSettings = NetworkSettings()
 
 
 def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:

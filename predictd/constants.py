@@ -14,6 +14,11 @@ CHECKPOINT_VERSION: Final = 1
 MOMENTS_FORMAT: Final = "predictd-moments"
 MOMENTS_VERSION: Final = 1
 
+NETWORK_FORMAT: Final = "predictd-network"
+NETWORK_VERSION: Final = 1
+EXPRESSION_FORMAT: Final = "predictd-expression"
+EXPRESSION_VERSION: Final = 1
+
 MANIFEST: Final = "manifest.json"
 SHARDS: Final = "shards"
 MOMENTS: Final = "moments.h5"
@@ -22,6 +27,8 @@ FOLDS_JSON: Final = "folds.json"
 MODELS: Final = "models"
 METRICS_TSV: Final = "metrics.tsv"
 TRACKS_TSV: Final = "tracks.tsv"
+NETWORK_H5: Final = "network.h5"
+LINKS_TSV: Final = "links.tsv"
 # What stands beside or inside an output while it is not whole.
 PARTIAL: Final = ".partial"
 
@@ -40,6 +47,8 @@ WARN_COMPLETE: Final = 0.95
 REFUSE_COMPLETE: Final = 0.5
 
 MAX_OPEN_TRACKS: Final = 64
+# Longer lists of links stand in network.h5 alone.
+MAX_LISTED_LINKS: Final = 10_000_000
 
 # Measures of an evaluation, in the order of metrics.tsv.
 MEASURES: Final = (

@@ -41,6 +41,10 @@ class ModelFormatError(PredictdError):
     """A model file that is missing, damaged or foreign."""
 
 
+class NetworkFormatError(PredictdError):
+    """A network file that is missing, damaged or foreign."""
+
+
 class DataError(PredictdError):
     """Data that do not allow what was asked, e.g. a cell type without training experiments."""
 

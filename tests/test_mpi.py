@@ -16,6 +16,7 @@ import pytest
 
 from predictd.engine.base import usable_cpus
 from tests.conftest import run_predictd, same_files
+from tests.made_networks import write_network_case
 
 sys.path.append(str(Path(__file__).parent))
 import engine_tasks as tasks
@@ -150,6 +151,17 @@ def test_sgd_has_the_same_bits_for_as_many_workers(ranks, workers, tensor_path, 
     assert done.stdout.replace("b.h5", "a.h5") == local.stdout and ": rank 2, " in local.stdout
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
     assert json.loads((tmp_path / "b.h5.run.json").read_text())["ranks"] == ranks
+
+
+def test_networks_have_the_same_bits(tmp_path):
+    write_network_case(tmp_path)
+    infer = ("network", "infer", "expression.tsv", "--regulators", "regulators.txt", "--trees", 20)
+    local = run_predictd(*infer, "-o", "one", "--workers", 1, cwd=tmp_path)
+    assert local.returncode == 0, local.stderr
+    done = mpiexec(2, *PREDICTD, *infer, "-o", "two", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert same_files(tmp_path / "one", tmp_path / "two") == ["links.tsv", "network.h5", "run.json"]
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["ranks"] == 2
 
 
 # -- the command line under a launcher -------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from socket import gethostname
 import pytest
 
 from tests.conftest import run_predictd, same_files
+from tests.made_networks import write_network_case
 from tests.spark_cluster import TESTS, hiding, missing, run
 
 needs_spark = pytest.mark.skipif(bool(missing()), reason=missing() or "Spark is here")
@@ -86,6 +87,18 @@ def test_sgd_has_the_same_bits_for_as_many_workers(cluster, tensor_path, tmp_pat
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.replace("b.h5", "a.h5") == local.stdout
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+@needs_spark
+def test_networks_have_the_same_bits(cluster, tmp_path):
+    write_network_case(tmp_path)
+    infer = ("network", "infer", tmp_path / "expression.tsv", "--trees", 20)
+    local = run_predictd(*infer, "-o", "one", "--workers", 1, cwd=tmp_path)
+    assert local.returncode == 0, local.stderr
+    done = run(*PREDICTD, *infer, "-o", tmp_path / "two", "--master", cluster.url, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert same_files(tmp_path / "one", tmp_path / "two") == ["links.tsv", "network.h5", "run.json"]
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["engine"] == "spark"
 
 
 @needs_spark

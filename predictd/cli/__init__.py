@@ -14,6 +14,7 @@ from importlib import import_module
 import click
 
 from predictd import __version__, interrupt
+from predictd.cli.groups import LazyGroup
 from predictd.errors import PredictdError
 from predictd.launcher import Announced, announced
 
@@ -27,6 +28,7 @@ COMMANDS = {
     "impute": "Write imputed tracks as bigWigs.",
     "info": "Show what a tensor holds.",
     "ingest": "Turn signal tracks into a tensor.",
+    "network": "Infer gene regulatory networks from expression, and score them.",
     "plan": "Estimate time, memory, storage and price before you begin.",
     "simulate": "Make a seeded, realistic data set of any shape.",
     "tune": "Search solver, rank and penalty on validation experiments.",
@@ -34,24 +36,12 @@ COMMANDS = {
 }
 
 
-class _Commands(click.Group):
-    """The commands, each imported from predictd.cli.NAME."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = import_module(f"predictd.cli.{cmd_name}").command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(sorted(COMMANDS.items()))
-
-
-@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=LazyGroup,
+    package="predictd.cli",
+    commands=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="predictd")
 def cli() -> None:
     """Impute the epigenomics experiments that nobody has run, from those that exist."""

@@ -1,0 +1,17 @@
+"""`predictd network`: gene regulatory networks."""
+
+from __future__ import annotations
+
+from predictd.cli.groups import LazyGroup
+
+COMMANDS = {
+    "evaluate": "Score a network against known links.",
+    "infer": "Infer which genes regulate which from their expression.",
+}
+
+command = LazyGroup(
+    "predictd.cli.network",
+    COMMANDS,
+    name="network",
+    help="Gene regulatory networks from expression, as GENIE3.",
+)

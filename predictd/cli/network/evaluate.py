@@ -1,0 +1,35 @@
+"""`predictd network evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from predictd.cli.options import OUTPUT_FILE, PATH, SEED, verbosity
+from predictd.provenance import RunRecord, current_command
+
+
+@click.command()
+@click.argument("network", type=PATH)
+@click.argument("gold", type=PATH)
+@OUTPUT_FILE
+@click.option("--name", help="What the method is called in the output.  [default: as NETWORK says]")
+@SEED
+@verbosity
+def command(network: Path, gold: Path, output: Path, name: str | None, seed: int | None) -> None:
+    """Score NETWORK against GOLD, a table of known links (regulator, target).
+
+    NETWORK is what 'predictd network infer' wrote, or any list of regulator, target and weight. Candidates are all
+    pairs of GOLD's regulators and targets.
+    """
+    from predictd.workflows.network_evaluate import evaluate_network
+
+    record = RunRecord(current_command(), seed=seed or 0, settings={"name": name})
+    scores = evaluate_network(network, gold, output, record, name=name, seed=seed or 0)
+    click.echo(
+        f"AUPR {scores.aupr:.4f} ({scores.aupr_low:.4f} to {scores.aupr_high:.4f}), AUROC {scores.auroc:.4f}, "
+        f"early precision {scores.early_precision:.4f}: {scores.n_gold} known links among {scores.n_candidates} "
+        "candidates"
+    )
+    click.echo(f"{output}: all scores")

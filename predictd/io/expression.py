@@ -1,0 +1,218 @@
+"""Expression matrices and lists of genes: plain text, checked."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictd.errors import TableError
+from predictd.io.tables import UNREADABLE_TEXT, open_text, reason
+
+Orientation = Literal["rows", "columns"]
+_MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|sept|oct|nov|dec"
+# What spreadsheets make of names such as MARCH1 and SEPT2.
+_DATE = re.compile(
+    rf"\d{{1,2}}[-/. ]({_MONTHS})([-/. ]\d{{2,4}})?|({_MONTHS})[-/. ]\d{{1,4}}|\d{{4}}-\d\d-\d\d( .*)?"
+    r"|\d{1,2}/\d{1,2}/\d{2,4}",
+    re.IGNORECASE,
+)
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Expression:
+    """An expression matrix.
+
+    Attributes
+    ----------
+    genes
+        Names, all distinct.
+    samples
+        Names, all distinct; None where the file gives none.
+    values
+        (n_genes, n_samples) float64, finite.
+    orientation
+        Where the file has its genes: rows or columns.
+    """
+
+    genes: tuple[str, ...]
+    samples: tuple[str, ...] | None
+    values: NDArray[np.float64]
+    orientation: Orientation
+
+
+def read_expression(path: Path, *, orientation: Orientation | None = None) -> Expression:
+    """Read a matrix of numbers, separated by tabs (.gz allowed), with a header.
+
+    Parameters
+    ----------
+    path
+        The file. A first column headed `gene` means genes in rows; a header over numbers alone, samples in rows.
+    orientation
+        Where genes are, whatever the header says.
+
+    Raises
+    ------
+    TableError
+        If it is no such matrix, leaves open where its genes are, or has names twice, dates for names, or no number
+        where one belongs.
+    """
+    header, lines = _lines(path)
+    layout = _layout(path, header, lines[0][1], orientation)
+    width = len(lines[0][1])
+    labels, rows = [], []
+    for number, fields in lines:
+        if len(fields) != width:
+            raise TableError(
+                f"{path}, line {number}: {len(fields)} fields where the lines before have {width}"
+            )
+        if layout.labelled:
+            labels.append(fields[0])
+        rows.append(_numbers(path, number, fields[layout.labelled :]))
+    columns = tuple(header[layout.labelled and len(header) == width :])
+    values = np.array(rows)
+    samples: tuple[str, ...] | None
+    if layout.genes == "rows":
+        genes, samples = tuple(labels), columns
+    else:
+        genes, samples, values = columns, tuple(labels) if layout.labelled else None, values.T
+    _check_names(path, "gene", genes)
+    _check_gene_names(path, genes)
+    if samples is not None:
+        _check_names(path, "sample", samples)
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        gene, sample = bad[0]
+        where = f"sample {samples[sample]}" if samples else f"line {lines[sample][0]}"
+        raise TableError(
+            f"{path}: gene {genes[gene]} has no finite number in {where} ({len(bad)} such values in all); leave "
+            "the gene out, or fill in a value"
+        )
+    return Expression(genes, samples, np.ascontiguousarray(values), layout.genes)
+
+
+def read_names(path: Path) -> list[str]:
+    """Distinct names of a list, one a line, in file order; blank lines and lines that begin with # are skipped.
+
+    Raises
+    ------
+    TableError
+        If it cannot be read, or is empty.
+    """
+    try:
+        with open_text(path) as file:
+            names = [line.split("\t")[0].strip().strip('"') for line in file if not line.startswith("#")]
+    except UNREADABLE_TEXT as err:
+        raise TableError(f"cannot read {path}: {reason(err)}") from err
+    distinct = list(dict.fromkeys(name for name in names if name))
+    if not distinct:
+        raise TableError(f"{path} lists no genes: it needs a name a line")
+    return distinct
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of many names, for messages."""
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+
+
+def numeric_names(genes: Sequence[str]) -> list[str]:
+    """Genes whose names read as numbers, where others' do not: spreadsheets write 2310009E13 as 2.31E+13."""
+    numeric = [gene for gene in genes if _is_number(gene)]
+    return [] if len(numeric) == len(genes) else numeric
+
+
+@dataclass(frozen=True)
+class _Layout:
+    genes: Orientation
+    labelled: bool
+
+
+def _lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header, and (line number, fields) of what follows."""
+    try:
+        with open_text(path) as file:
+            lines = [
+                (number, [field.strip().strip('"') for field in line.rstrip("\r\n").split("\t")])
+                for number, line in enumerate(file, 1)
+                if line.strip() and not line.startswith("#")
+            ]
+    except UNREADABLE_TEXT as err:
+        raise TableError(f"cannot read {path}: {reason(err)}") from err
+    if len(lines) < 2:
+        raise TableError(f"{path} holds no expression: it needs a header and a line for each gene or sample")
+    if len(lines[0][1]) < 2:
+        raise TableError(f"{path} has one column: separate its columns by tabs")
+    return lines[0][1], lines[1:]
+
+
+def _layout(path: Path, header: list[str], first: list[str], orientation: Orientation | None) -> _Layout:
+    if len(header) not in (len(first), len(first) - 1):
+        raise TableError(
+            f"{path}: the header has {len(header)} fields, the line below {len(first)}; give each column a name"
+        )
+    short = len(header) < len(first)
+    headed = not short and header[0].casefold() == "gene"
+    labelled = short or headed or orientation == "rows" or not _is_number(first[0])
+    if orientation is None:
+        if headed:
+            orientation = "rows"
+        elif not labelled:
+            orientation = "columns"
+        else:
+            raise TableError(
+                f"cannot tell whether the rows of {path} are genes or samples: give --genes rows or --genes columns, "
+                "or head the column of gene names 'gene'"
+            )
+    if orientation not in get_args(Orientation):
+        raise ValueError(f"orientation must be rows or columns, not {orientation}")
+    return _Layout(orientation, labelled)
+
+
+def _numbers(path: Path, number: int, fields: list[str]) -> NDArray[np.float64]:
+    try:
+        return np.array(fields, np.float64)
+    except ValueError as err:
+        wrong = next((field for field in fields if not _is_number(field)), "")
+        raise TableError(
+            f"{path}, line {number}: '{wrong}' is no number; leave the gene out, or fill in a value"
+        ) from err
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_names(path: Path, what: str, names: tuple[str, ...]) -> None:
+    """Raise TableError where names are empty or not distinct."""
+    if "" in names:
+        raise TableError(f"{path}: {what} {names.index('') + 1} has no name")
+    if len(set(names)) < len(names):
+        seen: set[str] = set()
+        twice = sorted({name for name in names if name in seen or seen.add(name)})  # type: ignore[func-returns-value]
+        raise TableError(f"{path} has {what}s twice: {some(twice)}; keep one of each, or join them")
+
+
+def _check_gene_names(path: Path, genes: tuple[str, ...]) -> None:
+    dates = [gene for gene in genes if _DATE.fullmatch(gene)]
+    if dates:
+        raise TableError(
+            f"{path}: gene names read as dates ({some(dates)}): a spreadsheet has changed them; restore the names"
+        )
+    if all(_is_number(gene) for gene in genes) and not all(
+        math.isfinite(float(gene)) and float(gene).is_integer() for gene in genes
+    ):
+        raise TableError(
+            f"{path}: the names of genes read as numbers ({some(genes)}): has it a header, and is --genes right?"
+        )

@@ -1,0 +1,157 @@
+"""Networks on disk: links in HDF5, link lists in plain text, gold standards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from predictd.constants import NETWORK_FORMAT, NETWORK_H5, NETWORK_VERSION
+from predictd.errors import NetworkFormatError, TableError
+from predictd.io.files import replacing
+from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
+from predictd.io.tables import UNREADABLE_TEXT, open_text, reason
+
+_LINES = 100_000
+LinkList = tuple[list[str], list[str], list[float]]
+
+
+def write_network(path: Path, info: dict[str, Any], arrays: Arrays, *, many_writers: bool = False) -> None:
+    """Write links and what is to be known of them, whole or not at all; see `Links.to_arrays`."""
+    write_arrays(
+        path,
+        format=NETWORK_FORMAT,
+        version=NETWORK_VERSION,
+        header=info,
+        arrays=arrays,
+        many_writers=many_writers,
+    )
+
+
+def read_network(path: Path) -> tuple[dict[str, Any], Arrays]:
+    """What `write_network` wrote.
+
+    Raises
+    ------
+    NetworkFormatError
+        If the file is missing, damaged or foreign.
+    """
+    try:
+        return read_arrays(path, format=NETWORK_FORMAT, version=NETWORK_VERSION)
+    except FileNotFoundError as err:
+        raise NetworkFormatError(
+            f"{path} does not exist; make a network with 'predictd network infer'"
+        ) from err
+    except ForeignFileError as err:
+        raise NetworkFormatError(f"{path} is no network that can be read: {err}; infer it again") from err
+
+
+def find_network(path: Path) -> Path | None:
+    """The HDF5 file of a network that is named by its directory or by itself; None for a text file.
+
+    Raises
+    ------
+    NetworkFormatError
+        If there is nothing, or a directory that is no finished network.
+    """
+    if path.is_dir():
+        if not (path / NETWORK_H5).is_file():
+            raise NetworkFormatError(
+                f"{path} is no finished network: it has no {NETWORK_H5}; run 'predictd network infer' again"
+            )
+        return path / NETWORK_H5
+    if not path.is_file():
+        raise NetworkFormatError(f"{path} does not exist; make a network with 'predictd network infer'")
+    return path if h5py.is_hdf5(path) else None
+
+
+def write_link_list(
+    path: Path,
+    regulators: NDArray[np.str_],
+    targets: NDArray[np.str_],
+    importances: NDArray[np.float64],
+) -> None:
+    """Write three columns with a header, in the order given; importances as %.6g."""
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.write("regulator\ttarget\timportance\n")
+        for start in range(0, len(importances), _LINES):
+            rows = slice(start, start + _LINES)
+            triples = zip(
+                regulators[rows].tolist(), targets[rows].tolist(), importances[rows].tolist(), strict=True
+            )
+            file.write("".join(f"{r}\t{t}\t{w:.6g}\n" for r, t, w in triples))
+
+
+def read_link_list(path: Path) -> LinkList:
+    """Regulators, targets and weights of a link list: three columns, with or without a header (.gz allowed).
+
+    Raises
+    ------
+    TableError
+        If the file is no such list, is empty, or has a link twice.
+    """
+    regulators: list[str] = []
+    targets: list[str] = []
+    weights: list[float] = []
+    for number, fields in _fields(path):
+        if len(fields) < 3:
+            raise TableError(f"{path}, line {number}: expected regulator, target and weight")
+        try:
+            weight = float(fields[2])
+        except ValueError as err:
+            if not weights and not regulators and number == 1:
+                continue  # A header.
+            raise TableError(f"{path}, line {number}: the weight '{fields[2]}' is no number") from err
+        if not np.isfinite(weight):
+            raise TableError(f"{path}, line {number}: the weight {fields[2]} is not finite")
+        regulators.append(fields[0])
+        targets.append(fields[1])
+        weights.append(weight)
+    if not weights:
+        raise TableError(f"{path} holds no links: it needs lines of regulator, target and weight")
+    seen: set[tuple[str, str]] = set()
+    for pair in zip(regulators, targets, strict=True):
+        if pair in seen:
+            raise TableError(f"{path} has the link {pair[0]} to {pair[1]} twice; keep one of them")
+        seen.add(pair)
+    return regulators, targets, weights
+
+
+def read_gold(path: Path) -> list[tuple[str, str]]:
+    """Links of a gold standard: TSV with the columns `regulator` and `target`, in file order.
+
+    Raises
+    ------
+    TableError
+        If the file is no such table, or has no links.
+    """
+    lines = list(_fields(path))
+    header = [name.casefold() for name in lines[0][1]] if lines else []
+    if "regulator" not in header or "target" not in header:
+        raise TableError(f"{path} is no gold standard: its header must hold regulator and target")
+    columns = header.index("regulator"), header.index("target")
+    gold = []
+    for number, fields in lines[1:]:
+        if len(fields) <= max(columns) or not all(fields[column] for column in columns):
+            raise TableError(f"{path}, line {number}: expected a regulator and a target")
+        gold.append((fields[columns[0]], fields[columns[1]]))
+    if not gold:
+        raise TableError(f"{path} holds no links: it needs lines of regulator and target")
+    return gold
+
+
+def _fields(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line number, fields) separated by tabs, by commas where there are none, or else by blanks."""
+    try:
+        with open_text(path) as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip() or line.startswith("#"):
+                    continue
+                mark = "\t" if "\t" in line else "," if "," in line else None
+                yield number, [field.strip().strip('"') for field in line.rstrip("\r\n").split(mark)]
+    except UNREADABLE_TEXT as err:
+        raise TableError(f"cannot read {path}: {reason(err)}") from err

@@ -1,0 +1,142 @@
+"""Links of a network: for each target some regulators, with an importance each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Row = tuple[NDArray[np.int32], NDArray[np.float64]]
+
+
+def top_links(importances: NDArray[np.float64], *, top: int, minimum: float = 0.0) -> Row:
+    """The most important regulators of a target: at most `top`, none under `minimum`, none of importance 0.
+
+    Parameters
+    ----------
+    importances
+        (n_regulators,) float64.
+    top, minimum
+        How many are kept; from which importance on.
+
+    Returns
+    -------
+    indices, importances
+        int32 and float64, from the most important on; the earlier of equals first.
+    """
+    order = np.argsort(-importances, kind="stable")[:top]
+    kept = order[(importances[order] > 0) & (importances[order] >= minimum)]
+    return kept.astype(np.int32), importances[kept]
+
+
+@dataclass(frozen=True)
+class Links:
+    """A network by target, in compressed sparse rows.
+
+    Attributes
+    ----------
+    regulators, targets
+        Names.
+    indptr
+        (n_targets + 1,) int64: the links of target t are those from indptr[t] to indptr[t + 1].
+    indices
+        (n_links,) int32: positions among the regulators.
+    importances
+        (n_links,) float64.
+    """
+
+    regulators: tuple[str, ...]
+    targets: tuple[str, ...]
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    importances: NDArray[np.float64]
+
+    @classmethod
+    def of_rows(cls, regulators: Sequence[str], targets: Sequence[str], rows: Iterable[Row]) -> Links:
+        """Of each target's regulators and importances, in the order of the targets."""
+        indices, importances = zip(*rows, strict=True)
+        indptr = np.concatenate([[0], np.cumsum([len(row) for row in indices])])
+        return cls(
+            tuple(regulators),
+            tuple(targets),
+            indptr.astype(np.int64),
+            np.concatenate(indices).astype(np.int32),
+            np.concatenate(importances).astype(np.float64),
+        )
+
+    @classmethod
+    def of_list(cls, regulators: Sequence[str], targets: Sequence[str], weights: Sequence[float]) -> Links:
+        """Of three columns in any order."""
+        regulator_names, indices = np.unique(np.array(regulators, dtype=str), return_inverse=True)
+        target_names, rows = np.unique(np.array(targets, dtype=str), return_inverse=True)
+        order = np.argsort(rows, kind="stable")
+        indptr = np.searchsorted(rows[order], np.arange(len(target_names) + 1))
+        return cls(
+            tuple(regulator_names.tolist()),
+            tuple(target_names.tolist()),
+            indptr.astype(np.int64),
+            indices[order].astype(np.int32),
+            np.asarray(weights, np.float64)[order],
+        )
+
+    @classmethod
+    def joined(cls, blocks: Sequence[Links]) -> Links:
+        """Of blocks of targets with the same regulators, one after the other."""
+        counts = np.concatenate([np.diff(block.indptr) for block in blocks])
+        return cls(
+            blocks[0].regulators,
+            tuple(target for block in blocks for target in block.targets),
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            np.concatenate([block.indices for block in blocks]),
+            np.concatenate([block.importances for block in blocks]),
+        )
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Links:
+        """What `to_arrays` made.
+
+        Raises
+        ------
+        KeyError, ValueError
+            If an array is missing, or they do not fit together.
+        """
+        links = cls(
+            tuple(arrays["regulators"].tolist()),
+            tuple(arrays["targets"].tolist()),
+            arrays["indptr"].astype(np.int64),
+            arrays["indices"].astype(np.int32),
+            arrays["importances"].astype(np.float64),
+        )
+        whole = links.indptr.size == len(links.targets) + 1 and links.indptr[0] == 0
+        whole = whole and links.indptr[-1] == links.indices.size == links.importances.size
+        if not (whole and (np.diff(links.indptr) >= 0).all()):
+            raise ValueError("its links and targets do not fit together")
+        if links.indices.size and not (
+            0 <= links.indices.min() <= links.indices.max() < len(links.regulators)
+        ):
+            raise ValueError("it has links of regulators that it does not name")
+        return links
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """All as arrays, by name."""
+        return {
+            "regulators": np.array(self.regulators, dtype=str),
+            "targets": np.array(self.targets, dtype=str),
+            "indptr": self.indptr,
+            "indices": self.indices,
+            "importances": self.importances,
+        }
+
+    def __len__(self) -> int:
+        return self.indices.size
+
+    def rows(self) -> NDArray[np.int64]:
+        """Position of each link's target: (n_links,) int64."""
+        return np.repeat(np.arange(len(self.targets)), np.diff(self.indptr))
+
+    def ranked(self) -> NDArray[np.int64]:
+        """Positions of the links from the most important on; equals in the order of targets, then of regulators."""
+        return np.lexsort((self.indices, self.rows(), -self.importances))

@@ -1,0 +1,113 @@
+"""Expression matrices: orientations, and everything that may be wrong with them."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+
+from predictd.errors import TableError
+from predictd.io.expression import numeric_names, read_expression, read_names
+
+ROWS = "gene\tS1\tS2\tS3\nA\t1\t2\t3\nB\t4\t5\t6.5\n"
+COLUMNS = '"A"\t"B"\n1\t4\n2\t5\n3\t6.5\n'
+VALUES = [[1, 2, 3], [4, 5, 6.5]]
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "expression.tsv"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "found", "samples"),
+    [
+        (ROWS, None, "rows", ("S1", "S2", "S3")),
+        (ROWS.replace("gene", "Gene"), None, "rows", ("S1", "S2", "S3")),
+        (COLUMNS, None, "columns", None),
+        (COLUMNS.replace("\n", "\r\n"), None, "columns", None),
+        # A column of labels that does not say what it labels.
+        (ROWS.replace("gene", "id"), "rows", "rows", ("S1", "S2", "S3")),
+        (ROWS.replace("gene\t", ""), "rows", "rows", ("S1", "S2", "S3")),
+        ("sample\tA\tB\nS1\t1\t4\nS2\t2\t5\nS3\t3\t6.5\n", "columns", "columns", ("S1", "S2", "S3")),
+        ("A\tB\nS1\t1\t4\nS2\t2\t5\nS3\t3\t6.5\n", "columns", "columns", ("S1", "S2", "S3")),
+        # Numbers for names are labels where genes stand in rows.
+        ("id\tS1\tS2\tS3\n101\t1\t2\t3\n102\t4\t5\t6.5\n", "rows", "rows", ("S1", "S2", "S3")),
+        # The option wins over the header.
+        ("gene\tA\tB\nS1\t1\t4\nS2\t2\t5\nS3\t3\t6.5\n", "columns", "columns", ("S1", "S2", "S3")),
+    ],
+)
+def test_genes_are_found_in_rows_and_columns(text, given, found, samples, written):
+    expression = read_expression(written(text), orientation=given)
+    assert (expression.orientation, expression.samples) == (found, samples)
+    assert expression.genes in (("A", "B"), ("101", "102"))
+    np.testing.assert_array_equal(expression.values, VALUES)
+    assert expression.values.flags.c_contiguous
+
+
+def test_gzipped_matrices_are_read(tmp_path):
+    path = tmp_path / "expression.tsv.gz"
+    path.write_bytes(gzip.compress(ROWS.encode()))
+    np.testing.assert_array_equal(read_expression(path).values, VALUES)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ROWS.replace("gene", "id"), "cannot tell whether the rows of .* are genes or samples: give --genes"),
+        (ROWS.replace("gene\t", ""), "cannot tell whether the rows"),
+        (ROWS.replace("B\t", "A\t"), "has genes twice: A; keep one of each"),
+        (ROWS.replace("S2", "S1"), "has samples twice: S1"),
+        (COLUMNS.replace("B", "A"), "has genes twice: A"),
+        (ROWS.replace("6.5", "nan"), r"gene B has no finite number in sample S3 \(1 such values in all\)"),
+        (COLUMNS.replace("6.5", "inf"), "gene B has no finite number in line 4"),
+        (ROWS.replace("6.5", "NA"), "line 3: 'NA' is no number; leave the gene out"),
+        (ROWS.replace("6.5", ""), "line 3: '' is no number"),
+        (ROWS.replace("\t6.5", ""), "line 3: 3 fields where the lines before have 4"),
+        (
+            ROWS.replace("A\t", "1-Mar\t"),
+            r"gene names read as dates \(1-Mar\): a spreadsheet has changed them",
+        ),
+        (ROWS.replace("A\t", "Sep-02\t"), "read as dates"),
+        (ROWS.replace("A\t", "2021-03-01\t"), "read as dates"),
+        (ROWS.replace("A\t", "\t"), "gene 1 has no name"),
+        (ROWS.replace("\tS1\tS2\tS3", "\tS1"), "the header has 2 fields, the line below 4"),
+        ("0.25\t0.5\n1\t4\n2\t5\n", r"the names of genes read as numbers \(0.25, 0.5\): has it a header"),
+        ("gene\tS1\n", "holds no expression"),
+        ("gene S1\nA 1\n", "has one column: separate its columns by tabs"),
+        ("", "holds no expression"),
+    ],
+)
+def test_bad_matrices_are_told(text, message, written):
+    with pytest.raises(TableError, match=message) as caught:
+        read_expression(written(text))
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_files_are_told(tmp_path):
+    with pytest.raises(TableError, match="No such file"):
+        read_expression(tmp_path / "absent.tsv")
+    damaged = tmp_path / "damaged.tsv.gz"
+    damaged.write_bytes(gzip.compress(ROWS.encode())[:20])
+    with pytest.raises(TableError, match="truncated, damaged"):
+        read_expression(damaged)
+
+
+def test_names_that_read_as_numbers_are_told_apart():
+    assert numeric_names(["A", "2.31E+13", "7", "B"]) == ["2.31E+13", "7"]
+    assert numeric_names(["101", "102"]) == []
+
+
+def test_lists_of_names(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text('# heading\nB\n\n"A"\tmore\nB\n')
+    assert read_names(path) == ["B", "A"]
+    path.write_text("# nothing\n\n")
+    with pytest.raises(TableError, match="lists no genes"):
+        read_names(path)

@@ -1,0 +1,128 @@
+"""Evaluation of networks by command: files in, one row out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from predictd.config import NetworkSettings
+from predictd.errors import DataError, NetworkFormatError, TableError
+from predictd.io.networks import read_gold, read_link_list
+from predictd.workflows.network_evaluate import COLUMNS, evaluate_network, load_links
+from predictd.workflows.network_infer import Inference
+from tests.conftest import record, run_predictd
+from tests.made_networks import write_network_case
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory, engine):
+    """A network with its gold standard. Read only."""
+    path = tmp_path_factory.mktemp("network")
+    write_network_case(path)
+    plan = Inference(
+        path / "expression.tsv",
+        path / "net",
+        NetworkSettings(method="ridge"),
+        regulators_path=path / "regulators.txt",
+    )
+    plan.make_all(engine, record())
+    return path
+
+
+def test_a_network_is_scored_and_told(network, tmp_path):
+    done = run_predictd(
+        "network", "evaluate", network / "net", network / "gold.tsv", "-o", "eval.tsv", cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    header, row = ((tmp_path / "eval.tsv").read_text()).splitlines()
+    assert header.split("\t") == list(COLUMNS)
+    values = dict(zip(COLUMNS, row.split("\t"), strict=True))
+    assert (values["method"], values["n_gold"], values["n_candidates"]) == ("ridge", "36", "108")
+    numbers = {column: float(values[column]) for column in COLUMNS[1:]}
+    assert 0.9 < numbers["aupr_low"] <= numbers["aupr"] <= numbers["aupr_high"] <= 1
+    assert numbers["early_precision"] > 0.9 and numbers["auroc"] > 0.9
+    assert (
+        done.stdout.startswith(f"AUPR {numbers['aupr']:.4f} (") and "36 known links among 108" in done.stdout
+    )
+    told = json.loads((tmp_path / "eval.tsv.run.json").read_text())
+    assert len(told["inputs"]) == 2
+
+
+@pytest.mark.parametrize("form", ["tabs", "bare", "commas", "blanks", "quoted"])
+def test_link_lists_of_other_tools_score_alike(form, network, tmp_path):
+    lines = (network / "net" / "links.tsv").read_text().splitlines()
+    if form == "bare":
+        lines = lines[1:]
+    if form in ("commas", "blanks"):
+        lines = [line.replace("\t", "," if form == "commas" else " ") for line in lines]
+    if form == "quoted":
+        lines = ["\t".join(f'"{field}"' for field in line.split("\t")) for line in lines]
+    (tmp_path / "other.tsv").write_text("\n".join(lines[::-1] if form == "bare" else lines) + "\n")
+    own = evaluate_network(network / "net", network / "gold.tsv", tmp_path / "own.tsv", record())
+    other = evaluate_network(tmp_path / "other.tsv", network / "gold.tsv", tmp_path / "eval.tsv", record())
+    assert other == own
+    assert (tmp_path / "eval.tsv").read_text().splitlines()[1].startswith("other\t")
+    evaluate_network(
+        tmp_path / "other.tsv", network / "gold.tsv", tmp_path / "eval.tsv", record(), name="mine"
+    )
+    assert (tmp_path / "eval.tsv").read_text().splitlines()[1].startswith("mine\t")
+
+
+def test_networks_are_named_by_directory_or_file(network):
+    assert load_links(network / "net")[1] == load_links(network / "net" / "network.h5")[1] == "ridge"
+    with pytest.raises(NetworkFormatError, match="no finished network"):
+        load_links(network)
+    with pytest.raises(NetworkFormatError, match="does not exist"):
+        load_links(network / "absent")
+
+
+def test_gold_links_to_oneself_and_twice_are_left_out(network, tmp_path, caplog):
+    text = (network / "gold.tsv").read_text()
+    (tmp_path / "gold.tsv").write_text(text + "G1\tG1\n" + text.splitlines()[3] + "\n")
+    scores = evaluate_network(network / "net", tmp_path / "gold.tsv", tmp_path / "eval.tsv", record())
+    assert (scores.n_gold, scores.n_candidates) == (36, 108)
+    assert "2 links to oneself or listed twice are left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("regulator\ttarget\nX\tG9\n", DataError, r"no regulator of .* \(X\) is a regulator of"),
+        (
+            "regulator\ttarget\nG1\tY\n",
+            DataError,
+            r"no target of .* \(Y\) is a target of .*use the same names",
+        ),
+        ("regulator\ttarget\nG1\tG1\n", DataError, "no links but of genes to themselves"),
+        ("regulator\ttarget\n", TableError, "holds no links"),
+        ("tf\tgene\nG1\tG9\n", TableError, "its header must hold regulator and target"),
+        ("regulator\ttarget\nG1\n", TableError, "line 2: expected a regulator and a target"),
+    ],
+)
+def test_bad_gold_standards_are_told(text, error, message, network, tmp_path):
+    (tmp_path / "gold.tsv").write_text(text)
+    with pytest.raises(error, match=message):
+        evaluate_network(network / "net", tmp_path / "gold.tsv", tmp_path / "eval.tsv", record())
+    assert not (tmp_path / "eval.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\tb\n", "line 1: expected regulator, target and weight"),
+        ("a\tb\t1\nc\td\tx\n", "line 2: the weight 'x' is no number"),
+        ("a\tb\t1\nc\td\tnan\n", "line 2: the weight nan is not finite"),
+        ("a\tb\t1\na\tb\t2\n", "has the link a to b twice"),
+        ("regulator\ttarget\tweight\n", "holds no links"),
+    ],
+)
+def test_bad_link_lists_are_told(text, message, tmp_path):
+    (tmp_path / "links.tsv").write_text(text)
+    with pytest.raises(TableError, match=message):
+        read_link_list(tmp_path / "links.tsv")
+
+
+def test_gold_columns_may_stand_anywhere(tmp_path):
+    (tmp_path / "gold.tsv").write_text("sign\tTarget\tRegulator\n+\tb\ta\n")
+    assert read_gold(tmp_path / "gold.tsv") == [("a", "b")]

@@ -1,0 +1,107 @@
+"""Methods of inference against scikit-learn, SciPy and plain formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.linear_model import Ridge as OracleRidge
+from sklearn.linear_model import RidgeCV
+
+from predictd.network.boosting import boosting_importances
+from predictd.network.linear import PENALTIES, Ridge, standardised
+from predictd.network.methods import DEFAULT_TREES, METHODS, Problem, clr_background, make_method
+from tests.made_networks import simulate_expression
+
+
+@pytest.fixture(scope="module")
+def problem():
+    genes, expression, _ = simulate_expression()
+    problem = Problem(expression, tuple(genes), np.arange(6))
+    return Problem(expression, tuple(genes), np.arange(6), clr_background(problem))
+
+
+@pytest.mark.parametrize("shape", [(8, 30), (60, 25)])
+@pytest.mark.parametrize("excluded", [-1, 3])
+def test_ridge_is_scikit_learns_with_the_penalty_of_the_least_error_left_out(shape, excluded):
+    rng = np.random.default_rng(1)
+    z = standardised(rng.normal(size=shape) + rng.normal(size=shape[1]))
+    target = z[3] if excluded == 3 else standardised(z[0] - z[1] + rng.normal(size=shape[1]))
+    coefficients, penalty = Ridge(z).coefficients(target, excluded=excluded)
+    others = np.arange(len(z)) != excluded
+    penalties = PENALTIES * np.linalg.eigvalsh(z.T @ z).mean()
+    chosen = RidgeCV(penalties).fit(z[others].T, target).alpha_
+    assert penalty == pytest.approx(chosen)
+    np.testing.assert_allclose(
+        coefficients[others], OracleRidge(penalty).fit(z[others].T, target).coef_, rtol=1e-6, atol=1e-9
+    )
+    assert excluded < 0 or coefficients[excluded] == 0
+
+
+def test_pearson_is_the_correlation(problem):
+    got = make_method("pearson", problem, n_trees=0, seed=0).importances(2)
+    expected = np.abs(np.corrcoef(problem.expression)[2, :6])
+    expected[2] = 0
+    np.testing.assert_allclose(got, expected, atol=1e-12)
+
+
+def test_clr_follows_its_formula(problem):
+    rho = spearmanr(problem.expression, axis=1).statistic
+    np.fill_diagonal(rho, np.nan)
+    information = -0.5 * np.log(1 - rho[:6] ** 2)
+    clr = make_method("clr", problem, n_trees=0, seed=0)
+    for gene in (1, 11):
+        own = information[:, gene]
+        z = [(own - np.nanmean(own)) / np.nanstd(own)]
+        z.append((own - np.nanmean(information, axis=1)) / np.nanstd(information, axis=1))
+        expected = np.hypot(*np.maximum(np.nan_to_num(z), 0))
+        np.testing.assert_allclose(clr.importances(gene), expected, atol=1e-9)
+
+
+def test_boosting_stops_early_and_counts_its_trees(problem):
+    regulators, target = problem.expression[:6].astype(np.float32), standardised(problem.expression[9])
+    got = boosting_importances(regulators, target, excluded=4, n_trees=5000, seed=7)
+    n_trees = round(got.sum())
+    assert 25 <= n_trees < 5000 and got.sum() == pytest.approx(n_trees)
+    others = [0, 1, 2, 3, 5]
+    settings = {"learning_rate": 0.01, "max_features": 0.1, "subsample": 0.9, "random_state": 7}
+    oracle = GradientBoostingRegressor(n_estimators=n_trees, **settings).fit(regulators[others].T, target)
+    np.testing.assert_allclose(got[others], oracle.feature_importances_ * n_trees)
+    assert got[4] == 0
+    assert np.mean(oracle.oob_improvement_[-25:]) < 0 <= np.mean(oracle.oob_improvement_[-26:-1])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_finds_who_regulates(name, problem):
+    _, _, links = simulate_expression()
+    method = make_method(name, problem, n_trees=min(100, DEFAULT_TREES.get(name, 0)), seed=3)
+    right = 0
+    for gene in range(6, 24):
+        best = np.argsort(-method.importances(gene))[:2]
+        right += len({(f"G{i}", f"G{gene}") for i in best} & set(links))
+    # By chance 12 of 36.
+    assert right >= 30
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_regulator_is_none_of_itself_and_constant_genes_have_none(name, problem):
+    expression = problem.expression.copy()
+    expression[[5, 20]] = 3.0
+    changed = Problem(expression, problem.genes, problem.regulators)
+    changed = Problem(expression, problem.genes, problem.regulators, clr_background(changed))
+    method = make_method(name, changed, n_trees=20, seed=0)
+    assert not method.importances(20).any()
+    importances = method.importances(1)
+    assert importances[1] == importances[5] == 0 and importances.max() > 0
+    assert np.isfinite(importances).all()
+
+
+@pytest.mark.parametrize("name", ["rf", "et", "grnboost"])
+def test_trees_depend_on_the_seed_and_the_name_alone(name, problem):
+    one = make_method(name, problem, n_trees=5, seed=1)
+    first, again = one.importances(7), one.importances(7)
+    np.testing.assert_array_equal(first, again)
+    assert (make_method(name, problem, n_trees=5, seed=2).importances(7) != first).any()
+    renamed = Problem(problem.expression, ("other",) * 24, problem.regulators)
+    assert (make_method(name, renamed, n_trees=5, seed=1).importances(7) != first).any()
