@@ -129,7 +129,7 @@ PREDICTD_INLINE int32_t random_cut(workspace *w, int32_t low, int32_t high)
     const float value = (float)(least + random_unit(w) * (as_double(high) - least));
     int32_t bits;
     memcpy(&bits, &value, sizeof bits);
-    return ordered(bits) < high ? ordered(bits) : low;
+    return low <= ordered(bits) && ordered(bits) < high ? ordered(bits) : low;
 }
 
 /* Try one cut of a feature, uniform between its least and its greatest value in the node. */

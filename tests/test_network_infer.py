@@ -16,9 +16,10 @@ from predictd.engine import LocalEngine
 from predictd.errors import ConfigError, DataError, NetworkFormatError, OutputError, WorkerError
 from predictd.io.networks import read_network
 from predictd.network.links import Links
-from predictd.network.methods import METHODS, Forest, Problem, make_method
+from predictd.network.methods import METHODS, Forest, Problem, clr_background, make_method
 from predictd.workflows import network_infer
-from predictd.workflows.network_infer import Inference, infer_rows
+from predictd.workflows._network_tasks import infer_rows
+from predictd.workflows.network_infer import Inference
 from tests.conftest import SHARED, record, run_predictd, same_files
 from tests.made_networks import N_GENES, simulate_expression, write_matrix, write_network_case
 
@@ -52,7 +53,7 @@ def test_files_hold_the_links_that_the_method_gives(method, case, tmp_path, engi
     genes, expression, _ = simulate_expression()
     problem = Problem(expression, tuple(genes), np.arange(6))
     if method == "clr":
-        problem = Problem(expression, tuple(genes), np.arange(6), network_infer.clr_background(problem))
+        problem = Problem(expression, tuple(genes), np.arange(6), clr_background(problem))
     own = make_method(method, problem, n_trees=trees or 0, seed=5)
     links = read_links(tmp_path / "net")
     assert links.targets == tuple(genes) and links.regulators == tuple(genes[:6])
@@ -187,6 +188,19 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(case, tmp_path, engine)
     again.make_all(engine, record())
     with pytest.raises(OutputError, match=r"holds network.h5 already"):
         again.make([0], engine, record())
+
+
+def test_a_damaged_block_is_told(case, tmp_path, engine):
+    plan = Inference(case / "expression.tsv", tmp_path / "net", FEW, regulators_path=case / "regulators.txt")
+    plan.make(range(plan.n_parts), engine, record())
+    path = tmp_path / "net" / ".partial" / "blocks" / "3.h5"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(
+        OutputError, match=r"blocks/3.h5 is damaged; remove it and run the command again, or part 3"
+    ):
+        plan.finish(record())
+    path.unlink()
+    assert plan.make_all(engine, record()).n_links > 100
 
 
 def test_seeds_change_trees(case, tmp_path, engine):

@@ -121,8 +121,22 @@ def test_more_samples_than_codes_are_cut_nearly_as_well():
 
 
 def test_minus_zero_is_zero():
-    features = float_features(np.array([[-0.0, 0.0, 1.0]]))
-    assert not np.signbit(features).any()
+    features = float_features(np.array([[-0.0, 0.0, 1.0, -1.0]]))
+    assert np.signbit(features[0]).tolist() == [False, False, False, True]
+
+
+def test_features_of_any_scale_have_cuts():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(3, 30))
+    y = rng.integers(-100, 100, 30)
+    settings = {"excluded": -1, "n_candidates": 2, "n_trees": 5, "seed": 1}
+    one = kernels.forest_importances(float_features(values), y, **settings)
+    for scaled in (1e100 * values, 1e-100 * values, values + 1e5):
+        other = kernels.forest_importances(float_features(scaled), y, **settings)
+        np.testing.assert_allclose(other, one, rtol=1e-3)
+    # Not numbers, which callers keep out: a cut all the same, and an end.
+    wrong = np.array([[-np.inf, 0, 1, np.inf, np.nan, 2]], np.float32)
+    kernels.forest_importances(wrong, np.arange(6), **settings)
 
 
 def test_scale_and_place_of_a_target_change_nothing_but_rounding():

@@ -73,6 +73,6 @@ def _in_whole_units(target: NDArray[np.floating]) -> tuple[NDArray[np.int64], fl
     centred = target - np.mean(target, dtype=np.float64)
     largest = float(np.abs(centred).max())
     # A power of two scales without rounding.
-    unit = 2.0 ** math.floor(math.log2((kernels.forest_limit(len(target)) - 1) / largest))
-    whole = np.rint(centred * unit)
+    exponent = math.floor(math.log2(kernels.forest_limit(len(target)) - 1) - math.log2(largest))
+    whole = np.rint(np.ldexp(centred, exponent))
     return whole.astype(np.int64), float(np.var(whole))

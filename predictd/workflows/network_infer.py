@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,18 +22,30 @@ from predictd.constants import (
     RUN_JSON,
 )
 from predictd.engine import Engine
-from predictd.engine.base import one_line
-from predictd.errors import ConfigError, DataError, OutputError, PredictdError, WorkerError
+from predictd.errors import (
+    ConfigError,
+    DataError,
+    NetworkFormatError,
+    OutputError,
+)
 from predictd.io.expression import Expression, Orientation, numeric_names, read_expression, read_names, some
 from predictd.io.files import sha256_of, sha256_of_json, write_json
-from predictd.io.hdf5 import ForeignFileError, read_arrays, write_arrays
+from predictd.io.hdf5 import write_arrays
 from predictd.io.networks import read_network, write_link_list, write_network
 from predictd.io.partition import Job, read_job
 from predictd.kernels import MAX_SAMPLES
 from predictd.network.boosting import require_scikit_learn
-from predictd.network.links import Links, Row, top_links
-from predictd.network.methods import DEFAULT_TREES, Problem, clr_background, make_method
+from predictd.network.links import Links
+from predictd.network.methods import DEFAULT_TREES, Problem
 from predictd.provenance import RunRecord, software
+from predictd.workflows._network_tasks import (
+    PILOT_TARGETS,
+    Shared,
+    background_of,
+    block_path,
+    infer_block,
+    time_pilot,
+)
 from predictd.workflows._parts import InParts
 
 log = logging.getLogger(__name__)
@@ -44,7 +55,6 @@ _LEAST_BLOCKS = 16
 _LEAST_SAMPLES = 3
 # From so many genes on, regressing each on all others is warned of.
 _MANY_GENES = 1000
-_PILOT_TARGETS = 20
 _PILOT_SHARE = 50
 
 
@@ -64,19 +74,6 @@ class InferReport:
     n_targets: int
     n_regulators: int
     listed: bool
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """What the blocks have in common; what is to be known of the engine goes on record."""
-
-    prepared: Path
-    job: Job
-    settings: NetworkSettings
-    seed: int
-    engine: str
-    workers: int
-    ranks: int
 
 
 class Inference(InParts[InferReport]):
@@ -146,12 +143,10 @@ class Inference(InParts[InferReport]):
                 raise OutputError(
                     f"{self.job.output} holds {name} already; remove the directory, or name another"
                 )
-        self.job.begin(nothing_made=not any(_block_path(self.job, i).exists() for i in range(self.n_parts)))
+        self.job.begin(nothing_made=not any(block_path(self.job, i).exists() for i in range(self.n_parts)))
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
-        if len(parts) > 1:
-            self._warn_of_cost(engine)
-        shared = _Shared(
+        shared = Shared(
             self.job.scratch / "expression.h5",
             self.job,
             self._settings,
@@ -162,9 +157,11 @@ class Inference(InParts[InferReport]):
         )
         with record.stage("prepare"):
             self._prepare(shared.prepared, engine)
+        if len(parts) > 1:
+            self._warn_of_cost(engine, shared)
         with record.stage("infer"):
             engine.map(
-                _infer_block, [(index, *self._blocks[index]) for index in parts], shared, label="blocks"
+                infer_block, [(index, *self._blocks[index]) for index in parts], shared, label="blocks"
             )
 
     def _prepare(self, path: Path, engine: Engine) -> None:
@@ -177,7 +174,7 @@ class Inference(InParts[InferReport]):
             "regulators": self._problem.regulators,
         }
         if self._settings.method == "clr":
-            (arrays["background"],) = engine.map(_background, [0], self._problem)
+            (arrays["background"],) = engine.map(background_of, [0], self._problem)
         write_arrays(
             path,
             format=EXPRESSION_FORMAT,
@@ -187,15 +184,15 @@ class Inference(InParts[InferReport]):
             many_writers=True,
         )
 
-    def _warn_of_cost(self, engine: Engine) -> None:
+    def _warn_of_cost(self, engine: Engine, shared: Shared) -> None:
         """Where trees are grown for all genes against all, say what that is going to take, by a pilot."""
         trees = self._settings.trees
         n_genes = len(self._problem.genes)
         if self._regulators_path is not None or trees is None or n_genes < _MANY_GENES:
             return
         fewer = max(1, trees // _PILOT_SHARE)
-        seconds = max(engine.map(_time_pilot, [fewer], (self._problem, self._settings, self._seed)))
-        hours = seconds / _PILOT_TARGETS * trees / fewer * n_genes / 3600
+        (seconds,) = engine.map(time_pilot, [fewer], shared)
+        hours = seconds / PILOT_TARGETS * trees / fewer * n_genes / 3600
         log.warning(
             "no --regulators: each of the %d genes is regressed on all others, about %.2g hours of one core (%.2g with "
             "%d workers) by a pilot of %d genes; a list of regulators takes far less, and finds better links",
@@ -203,13 +200,12 @@ class Inference(InParts[InferReport]):
             hours,
             hours / (engine.workers * engine.ranks),
             engine.workers * engine.ranks,
-            _PILOT_TARGETS,
+            PILOT_TARGETS,
         )
 
     def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> InferReport:
         output, problem = self.job.output, self._problem
-        blocks = [Links.from_arrays(read_network(_block_path(self.job, i))[1]) for i in range(self.n_parts)]
-        links = Links.joined(blocks)
+        links = Links.joined([self._links_of_block(index) for index in range(self.n_parts)])
         listed = len(links) <= MAX_LISTED_LINKS
         if listed:
             order = links.ranked()
@@ -245,75 +241,20 @@ class Inference(InParts[InferReport]):
         write_network(output / NETWORK_H5, info, links.to_arrays())
         return InferReport(len(links), len(problem.genes), problem.regulators.size, listed)
 
-
-def _infer_block(block: tuple[int, int, int], shared: _Shared) -> None:
-    """Infer the links of a block of targets into its own file."""
-    index, start, stop = block
-    record = RunRecord([], shared.engine, shared.workers, ranks=shared.ranks)
-    with record.stage("infer"):
-        problem = _read_prepared(shared.prepared)
-        names = [problem.genes[gene] for gene in problem.regulators]
-        rows = infer_rows(problem, range(start, stop), shared.settings, seed=shared.seed)
-        links = Links.of_rows(names, problem.genes[start:stop], rows)
-    path = _block_path(shared.job, index)
-    write_network(path, {"block": index}, links.to_arrays(), many_writers=True)
-    shared.job.keep_part(index, {"links": len(links), "run": record.run_of([index])}, [path])
-
-
-def infer_rows(
-    problem: Problem, targets: Sequence[int], settings: NetworkSettings, *, seed: int
-) -> list[Row]:
-    """Links of some targets.
-
-    Raises
-    ------
-    WorkerError
-        If a target fails; it names it.
-    """
-    method = make_method(settings.method, problem, n_trees=settings.trees or 0, seed=seed)
-    rows = []
-    for gene in targets:
+    def _links_of_block(self, index: int) -> Links:
+        """A block's links; names stand in no block, since all genes may be regulators of each."""
+        path, genes = block_path(self.job, index), self._problem.genes
+        start, stop = self._blocks[index]
+        names = {
+            "regulators": np.array([genes[gene] for gene in self._problem.regulators], dtype=str),
+            "targets": np.array(genes[start:stop], dtype=str),
+        }
         try:
-            importances = method.importances(gene)
-            if not np.isfinite(importances).all():
-                raise ArithmeticError("importances that are not finite")
-        except PredictdError:
-            raise
-        except Exception as err:
-            raise WorkerError(
-                f"{settings.method} failed at the gene {problem.genes[gene]}: {type(err).__name__}: {one_line(err)}"
+            return Links.from_arrays({**read_network(path)[1], **names})
+        except (NetworkFormatError, KeyError, ValueError) as err:
+            raise OutputError(
+                f"{path} is damaged; remove it and run the command again, or part {index}"
             ) from err
-        rows.append(top_links(importances, top=settings.top, minimum=settings.min_importance))
-    return rows
-
-
-def _background(_: int, problem: Problem) -> NDArray[np.float64]:
-    return clr_background(problem)
-
-
-def _time_pilot(n_trees: int, shared: tuple[Problem, NetworkSettings, int]) -> float:
-    """Seconds that genes spread over all take with so many trees."""
-    problem, settings, seed = shared
-    method = make_method(settings.method, problem, n_trees=n_trees, seed=seed)
-    chosen = np.linspace(0, len(problem.genes) - 1, _PILOT_TARGETS).astype(int).tolist()
-    start = time.perf_counter()
-    for gene in chosen:
-        method.importances(gene)
-    return time.perf_counter() - start
-
-
-def _read_prepared(path: Path) -> Problem:
-    try:
-        _, arrays = read_arrays(path, format=EXPRESSION_FORMAT, version=EXPRESSION_VERSION)
-    except (FileNotFoundError, ForeignFileError) as err:
-        raise OutputError(f"{path} is missing or damaged; remove it and run the command again") from err
-    return Problem(
-        arrays["expression"], tuple(arrays["genes"].tolist()), arrays["regulators"], arrays.get("background")
-    )
-
-
-def _block_path(job: Job, index: int) -> Path:
-    return job.scratch / "blocks" / f"{index}.h5"
 
 
 def _blocks(n_targets: int) -> list[tuple[int, int]]:
