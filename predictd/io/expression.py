@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -64,11 +65,18 @@ def read_expression(path: Path, *, orientation: Orientation | None = None) -> Ex
         If it is no such matrix, leaves open where its genes are, or has names twice, dates for names, or no number
         where one belongs.
     """
-    header, lines = _lines(path)
-    layout = _layout(path, header, lines[0][1], orientation)
-    width = len(lines[0][1])
-    labels, rows = [], []
-    for number, fields in lines:
+    lines = _lines(path)
+    _, header = next(lines, (0, []))
+    first = next(lines, (0, []))
+    width = len(first[1])
+    if not width:
+        raise TableError(f"{path} holds no expression: it needs a header and a line for each gene or sample")
+    if width < 2:
+        raise TableError(f"{path} has one column: separate its columns by tabs")
+    layout = _layout(path, header, first[1], orientation)
+    labels, rows, numbers = [], [], []
+    # Line by line: as text a matrix takes many times the memory of its numbers.
+    for number, fields in chain([first], lines):
         if len(fields) != width:
             raise TableError(
                 f"{path}, line {number}: {len(fields)} fields where the lines before have {width}"
@@ -76,6 +84,7 @@ def read_expression(path: Path, *, orientation: Orientation | None = None) -> Ex
         if layout.labelled:
             labels.append(fields[0])
         rows.append(_numbers(path, number, fields[layout.labelled :]))
+        numbers.append(number)
     columns = tuple(header[layout.labelled and len(header) == width :])
     values = np.array(rows)
     samples: tuple[str, ...] | None
@@ -90,7 +99,7 @@ def read_expression(path: Path, *, orientation: Orientation | None = None) -> Ex
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         gene, sample = bad[0]
-        where = f"sample {samples[sample]}" if samples else f"line {lines[sample][0]}"
+        where = f"sample {samples[sample]}" if samples else f"line {numbers[sample]}"
         raise TableError(
             f"{path}: gene {genes[gene]} has no finite number in {where} ({len(bad)} such values in all); leave "
             "the gene out, or fill in a value"
@@ -135,22 +144,15 @@ class _Layout:
     labelled: bool
 
 
-def _lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header, and (line number, fields) of what follows."""
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line number, fields) of the header and of what follows."""
     try:
         with open_text(path) as file:
-            lines = [
-                (number, [field.strip().strip('"') for field in line.rstrip("\r\n").split("\t")])
-                for number, line in enumerate(file, 1)
-                if line.strip() and not line.startswith("#")
-            ]
+            for number, line in enumerate(file, 1):
+                if line.strip() and not line.startswith("#"):
+                    yield number, [field.strip().strip('"') for field in line.rstrip("\r\n").split("\t")]
     except UNREADABLE_TEXT as err:
         raise TableError(f"cannot read {path}: {reason(err)}") from err
-    if len(lines) < 2:
-        raise TableError(f"{path} holds no expression: it needs a header and a line for each gene or sample")
-    if len(lines[0][1]) < 2:
-        raise TableError(f"{path} has one column: separate its columns by tabs")
-    return lines[0][1], lines[1:]
 
 
 def _layout(path: Path, header: list[str], first: list[str], orientation: Orientation | None) -> _Layout:
