@@ -1,0 +1,194 @@
+"""Gene networks: speed beside scikit-learn, accuracy on real networks, and a genome's size. No time is asserted.
+
+    python bench/bench_network.py speed                 seconds a target and core, scikit-learn's in the same run
+    python bench/bench_network.py accuracy DATA FOLDER  AUPR; DATA has dream4/ and bsubtilis/, FOLDER takes networks
+    python bench/bench_network.py scale FOLDER          49,000 genes, 1,600 regulators, 300 samples: time and memory
+
+Times are CPU seconds of one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
+from sklearn.linear_model import RidgeCV
+
+from predictd.config import NetworkSettings
+from predictd.engine import LocalEngine
+from predictd.engine.base import one_blas_thread
+from predictd.network.linear import PENALTIES, standardised
+from predictd.network.methods import METHODS, Problem, clr_background, make_method
+from predictd.provenance import RunRecord
+from predictd.workflows._network_tasks import infer_rows
+from predictd.workflows.network_evaluate import evaluate_network, load_links
+from predictd.workflows.network_infer import Inference
+
+TREES, TARGETS = 200, 5
+# Regulators and samples of DREAM4's networks, of B. subtilis, and of a human matrix.
+SHAPES = ((100, 100), (239, 266), (1600, 300))
+
+
+def cpu_seconds(function: Callable[[], Any]) -> tuple[float, Any]:
+    with one_blas_thread():
+        start = time.process_time()
+        result = function()
+        return time.process_time() - start, result
+
+
+def simulated(n_genes: int, n_regulators: int, n_samples: int) -> Problem:
+    """Genes that follow three regulators each, with noise."""
+    rng = np.random.default_rng(0)
+    expression = rng.normal(size=(n_genes, n_samples))
+    for gene in range(n_regulators, n_genes):
+        expression[gene] += expression[rng.choice(n_regulators, 3, replace=False)].sum(axis=0)
+    return Problem(expression, tuple(f"G{i}" for i in range(n_genes)), np.arange(n_regulators))
+
+
+def by_scikit_learn(method: str, problem: Problem, gene: int, seed: int) -> np.ndarray:
+    """Importances by scikit-learn at the settings of our own method."""
+    x, y = problem.expression[problem.regulators].T.astype(np.float32), standardised(problem.expression[gene])
+    if method == "ridge":
+        z = standardised(problem.expression[problem.regulators])
+        # The mean eigenvalue of ZᵀZ is its trace over the samples.
+        return np.abs(RidgeCV(PENALTIES * np.square(z).sum() / z.shape[1]).fit(z.T, y).coef_)
+    kind = {"rf": RandomForestRegressor, "et": ExtraTreesRegressor}[method]
+    forest = kind(TREES, max_features="sqrt", random_state=seed, n_jobs=1).fit(x, y)
+    trees = [tree.tree_.compute_feature_importances(normalize=False) for tree in forest.estimators_]
+    return np.mean(trees, axis=0)
+
+
+def beside_scikit_learn(name: str, problem: Problem, genes: range) -> str:
+    """A line of the table: seconds a target, and how far importances agree."""
+    method = make_method(name, problem, n_trees=TREES, seed=0)
+    own, ours = cpu_seconds(lambda: [method.importances(gene) for gene in genes])
+    line = f"{name:9} {problem.regulators.size:10} {problem.expression.shape[1]:8} {own / TARGETS:10.5f}"
+    if name not in ("rf", "et", "ridge"):
+        return line
+    taken, theirs = cpu_seconds(
+        lambda: [[by_scikit_learn(name, problem, gene, seed) for seed in (0, 1)] for gene in genes]
+    )
+    taken /= 2
+    r = [np.corrcoef([mine, *other]) for mine, other in zip(ours, theirs, strict=True)]
+    between = np.mean([[c[0, 1], c[1, 2]] for c in r], axis=0)
+    return f"{line} {taken / TARGETS:10.5f} {taken / own:6.1f} {between[0]:6.3f} {between[1]:6.3f}"
+
+
+def speed() -> None:
+    print(
+        f"{TREES} trees, {TARGETS} targets, CPU seconds a target; r: of importances, ours to theirs, theirs to theirs"
+    )
+    print(
+        f"{'method':9} {'regulators':>10} {'samples':>8} {'predictd':>10} {'sklearn':>10} {'times':>6} {'r':>12}"
+    )
+    for n_regulators, n_samples in SHAPES:
+        problem = simulated(n_regulators + TARGETS, n_regulators, n_samples)
+        genes = range(n_regulators, n_regulators + TARGETS)
+        background = clr_background(problem)
+        problem = Problem(problem.expression, problem.genes, problem.regulators, background)
+        for name in METHODS:
+            print(beside_scikit_learn(name, problem, genes), flush=True)
+
+
+def accuracy(data: Path, folder: Path) -> None:
+    print(f"{'data':10} {'method':9} {'trees':>5} {'AUPR':>7} {'95 %':>15} {'all pairs':>9}")
+    cases = [
+        ("rf", 1000),
+        ("et", 1000),
+        ("grnboost", None),
+        ("ridge", None),
+        ("clr", None),
+        ("pearson", None),
+    ]
+    with LocalEngine() as engine:
+        for name, trees in cases:
+            settings = NetworkSettings(method=name, trees=trees)
+            scores, whole = [], []
+            for i in (1, 2, 3):
+                net, gold = folder / f"{name}-{i}", data / "dream4" / f"net{i}.gold.tsv"
+                plan = Inference(data / "dream4" / f"net{i}.expression.tsv", net, settings)
+                plan.make_all(engine, RunRecord(["bench"]))
+                scores.append(evaluate_network(net, gold, folder / "eval.tsv", RunRecord(["bench"])))
+                whole.append(over_all_pairs(net, gold))
+            low, high = np.mean([(s.aupr_low, s.aupr_high) for s in scores], axis=0)
+            aupr = np.mean([s.aupr for s in scores])
+            print(
+                f"{'DREAM4':10} {name:9} {trees or '':>5} {aupr:7.4f} {low:7.4f} {high:7.4f} {np.mean(whole):9.4f}"
+            )
+        for name, trees in [("rf", 100), ("et", 100), ("ridge", None), ("clr", None), ("pearson", None)]:
+            settings, own = NetworkSettings(method=name, trees=trees), data / "bsubtilis"
+            net = folder / f"bsubtilis-{name}"
+            plan = Inference(own / "expression.tsv.gz", net, settings, regulators_path=own / "regulators.txt")
+            plan.make_all(engine, RunRecord(["bench"]))
+            s = evaluate_network(net, own / "gold.tsv", folder / "eval.tsv", RunRecord(["bench"]))
+            print(
+                f"{'subtilis':10} {name:9} {trees or '':>5} {s.aupr:7.4f} {s.aupr_low:7.4f} {s.aupr_high:7.4f}"
+            )
+
+
+def over_all_pairs(net: Path, gold: Path) -> float:
+    """AUPR with all pairs of genes as candidates, as DREAM4 itself counts them."""
+    from sklearn.metrics import average_precision_score
+
+    links, _ = load_links(net)
+    true = {tuple(line.split()) for line in gold.read_text().splitlines()[1:]}
+    targets = np.array(links.targets)[links.rows()]
+    regulators = np.array(links.regulators)[links.indices]
+    listed = dict(
+        zip(zip(regulators.tolist(), targets.tolist(), strict=True), links.importances, strict=True)
+    )
+    pairs = [pair for one, other in combinations(links.targets, 2) for pair in ((one, other), (other, one))]
+    return average_precision_score([p in true for p in pairs], [listed.get(p, 0.0) for p in pairs])
+
+
+def scale(folder: Path, trees: int = 1000, targets: int = 40) -> None:
+    """The memory of a whole run of ridge, and forests of a few targets, projected to all."""
+    n_genes, n_regulators, n_samples = 49_000, 1_600, 300
+    problem = simulated(n_genes, n_regulators, n_samples)
+    path = folder / "expression.tsv"
+    with path.open("w") as file:
+        file.write("\t".join(["gene", *(f"S{i}" for i in range(n_samples))]) + "\n")
+        for gene, row in zip(problem.genes, problem.expression, strict=True):
+            file.write(gene + "\t" + "\t".join(f"{value:.5g}" for value in row.tolist()) + "\n")
+    (folder / "regulators.txt").write_text("".join(f"{gene}\n" for gene in problem.genes[:n_regulators]))
+    chosen = np.linspace(0, n_genes - 1, targets).astype(int).tolist()
+    for name in ("rf", "et"):
+        settings = NetworkSettings(method=name, trees=trees)
+        start = time.perf_counter()
+        taken, _ = cpu_seconds(partial(infer_rows, problem, chosen, settings, seed=0))
+        wall = time.perf_counter() - start
+        hours = taken / targets * n_genes / 3600
+        print(
+            f"{name}: {taken / targets:.3f} CPU s a target ({wall:.1f} s wall), {hours:.1f} core hours for all"
+        )
+    start = time.perf_counter()
+    with LocalEngine() as engine:
+        plan = Inference(
+            path, folder / "net", NetworkSettings(method="ridge"), regulators_path=folder / "regulators.txt"
+        )
+        report = plan.make_all(engine, RunRecord(["bench"]))
+    print(f"ridge, all: {time.perf_counter() - start:.0f} s wall, {report.n_links} links")
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"peak memory: {most:.2f} GB, the simulation included; `/usr/bin/time -v predictd network infer` tells its own"
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["speed", "accuracy", "scale"])
+    parser.add_argument(
+        "folders", type=Path, nargs="*", help="accuracy: DATA and a folder to write to; scale: a folder"
+    )
+    given = parser.parse_args()
+    {"speed": speed, "accuracy": accuracy, "scale": scale}[given.what](*given.folders)
