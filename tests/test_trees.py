@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from predictd import kernels
@@ -147,6 +149,19 @@ def test_scale_and_place_of_a_target_change_nothing_but_rounding():
     other = forest_importances(features, 1e-9 * y + 7.0, **settings)
     np.testing.assert_allclose(one, other, rtol=1e-5)
     assert 0.9 < one.sum() < 1.1
+
+
+@given(
+    st.lists(st.integers(-4, 4), min_size=2, max_size=70).filter(lambda v: len(set(v)) > 1),
+    st.integers(-300, 300),
+)
+@example([1, 1, 2], 0)
+def test_targets_of_any_scale_stay_within_exact_sums(values, power):
+    target = np.array(values) * 10.0**power
+    features = float_features(np.arange(float(len(values)))[np.newaxis])
+    got = forest_importances(features, target, excluded=-1, n_trees=2, seed=1)
+    # One regulator whose values all differ explains everything.
+    assert got[0] == pytest.approx(1.0)
 
 
 def test_seeds_are_of_gene_and_seed():

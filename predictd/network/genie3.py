@@ -72,7 +72,7 @@ def _in_whole_units(target: NDArray[np.floating]) -> tuple[NDArray[np.int64], fl
     """A target less its mean, in the smallest units whose sums are exact, and its variance in them."""
     centred = target - np.mean(target, dtype=np.float64)
     largest = float(np.abs(centred).max())
-    # A power of two scales without rounding.
-    exponent = math.floor(math.log2(kernels.forest_limit(len(target)) - 1) - math.log2(largest))
+    # A power of two scales without rounding; half of the limit, as logarithms are rounded.
+    exponent = math.floor(math.log2(kernels.forest_limit(len(target))) - math.log2(largest)) - 1
     whole = np.rint(np.ldexp(centred, exponent))
     return whole.astype(np.int64), float(np.var(whole))
