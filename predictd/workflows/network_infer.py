@@ -146,6 +146,7 @@ class Inference(InParts[InferReport]):
         self.job.begin(nothing_made=not any(block_path(self.job, i).exists() for i in range(self.n_parts)))
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
+        engine.require_sight(self.job.witness)
         shared = Shared(
             self.job.scratch / "expression.h5",
             self.job,
