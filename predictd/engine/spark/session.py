@@ -265,4 +265,5 @@ def cause_of(err: BaseException) -> str:
         within = [number for number, line in enumerate(lines) if line.startswith((" ", "Traceback"))]
         # Which variables Spark would have one check is not what to do here.
         return one_line(" ".join(lines[within[-1] + 1 :]).partition(" Please check ")[0])
-    return one_line(text.rpartition("most recent failure: ")[2])
+    # Names of Java's classes tell nothing that the message does not.
+    return one_line(re.sub(r"\b(?:[a-z]+\.)+\w+: ", "", text.rpartition("most recent failure: ")[2]))
