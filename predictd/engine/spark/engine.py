@@ -178,7 +178,7 @@ class SparkEngine(Engine):
                 "the workers of sgd must all run at once, and Spark would take executors away in between: set "
                 "spark.dynamicAllocation.enabled to false, or use --solver em"
             )
-        if (slots := session.slots(context)) < self.workers:
+        if (slots := session.await_slots(context, self.workers)) < self.workers:
             raise EngineError(
                 f"the workers of sgd must all run at once: {self.workers} were asked for, and the executors have room "
                 f"for {slots}; give --workers {slots}, or more executors"

@@ -32,6 +32,8 @@ _CONNECT_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 # Executors register one by one; where nobody said how many there will be, none for so long means that all are here.
 _SETTLED_SECONDS = 2.0
+# An executor that was lost has been replaced by then.
+_REPLACED_SECONDS = 20.0
 # Tasks that a local master gives up after: its own default is one.
 _LOCAL_FAILURES = 4
 # As for the processes of the local engine: the installed package alone, and BLAS without threads of its own.
@@ -205,6 +207,19 @@ def await_workers(context: SparkContext, wanted: int | None) -> int:
         if (now := slots(context)) != here:
             here, since = now, time.monotonic()
     return wanted or here
+
+
+def await_slots(context: SparkContext, wanted: int) -> int:
+    """Slots once there are as many as wanted, or as there are when nobody has come for a while.
+
+    An executor that was lost is replaced within seconds, by which time the next work may already be asked for.
+    """
+    since = time.monotonic()
+    while (here := slots(context)) < wanted and time.monotonic() - since < _REPLACED_SECONDS:
+        if interrupt.requested():
+            raise stopped_by(interrupt.received())
+        time.sleep(_POLL_SECONDS)
+    return here
 
 
 def check_executors(context: SparkContext, workers: int) -> None:
