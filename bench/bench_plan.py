@@ -19,23 +19,18 @@ from pathlib import Path
 
 import pytest
 
+from bench.roadmap import make_tensor, roadmap_pairs
 from predictd.config import TrainSettings
-from predictd.engine import LocalEngine
 from predictd.engine.base import usable_cpus
 from predictd.io.manifest import read_manifest
-from predictd.io.tables import read_pairs
-from predictd.model.simulate import Simulation
-from predictd.provenance import RunRecord
 from predictd.workflows.planning.calibrate import calibrate
 from predictd.workflows.planning.places import Site, stage_seconds
 from predictd.workflows.planning.rates import Rates
 from predictd.workflows.planning.shape import shape_of
 from predictd.workflows.planning.work import Job, stages, storage
-from predictd.workflows.simulate import SimulatedGenome, simulate
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 REGIONS = SHARED / "data" / "genomes" / "encode-pilot.hg19.bed"
-PAIRS = SHARED / "data" / "roadmap" / "experiments.tsv"
 N_BINS = int(os.environ.get("PREDICTD_BENCH_BINS", "20000"))
 # Names of stages in run.json by those of a plan.
 RECORDED = {
@@ -120,13 +115,7 @@ def test_pilot(benchmark, tmp_path: Path, rates: Rates) -> None:
 
 def test_roadmap(benchmark, tmp_path: Path, rates: Rates) -> None:
     """The 1014 experiments of Roadmap, simulated as a tensor: no ingest."""
-    if not PAIRS.is_file():
-        pytest.skip("the table of Roadmap pairs is not here")
-    simulation = Simulation(tuple(read_pairs(PAIRS)), rank=30, seed=1)
-    with LocalEngine() as engine:
-        place = SimulatedGenome.of_bins(N_BINS, chromosomes=8)
-        simulate(tmp_path / "data", simulation, place, engine, RunRecord([]), form="tensor", truth=False)
-    (tmp_path / "data" / "tensor").rename(tmp_path / "tensor")
+    make_tensor(tmp_path / "tensor", roadmap_pairs(), N_BINS, chromosomes=8)
 
     spent: dict[str, float] = {}
 

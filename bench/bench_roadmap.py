@@ -17,43 +17,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.roadmap import make_tensor, roadmap_pairs
 from predictd.config import TrainSettings
 from predictd.constants import BLOCK_BINS
 from predictd.engine import LocalEngine
 from predictd.engine.base import one_blas_thread
 from predictd.io.store import Tensor
-from predictd.io.tables import read_pairs
 from predictd.model.folds import make_folds
-from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment
-from predictd.provenance import RunRecord
 from predictd.workflows._apply import Application
 from predictd.workflows._estimators import fold_committee, fold_model_path, load_model
 from predictd.workflows._settings import Setting
 from predictd.workflows.crossval import _Shared, _train_fold
 from predictd.workflows.moments import compute_moments, ensure_moments
-from predictd.workflows.simulate import SimulatedGenome, simulate
 
-PAIRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "roadmap" / "experiments.tsv"
 N_BINS = int(os.environ.get("PREDICTD_BENCH_BINS", "1126469"))
 RANK, PRIOR = 100, 0.1
 
 
-def make_tensor(directory: Path, n_bins: int) -> Tensor:
-    simulation = Simulation(tuple(read_pairs(PAIRS)), rank=30, seed=1)
-    with LocalEngine() as engine:
-        record = RunRecord(["bench"])
-        simulate(
-            directory, simulation, SimulatedGenome.of_bins(n_bins), engine, record, form="tensor", truth=False
-        )
-    return Tensor(directory / "tensor")
-
-
 @pytest.fixture(scope="module")
 def tensor(tmp_path_factory: pytest.TempPathFactory) -> Tensor:
-    if not PAIRS.is_file():
-        pytest.skip("the table of Roadmap pairs is not here")
-    return make_tensor(tmp_path_factory.mktemp("roadmap") / "data", N_BINS)
+    return make_tensor(tmp_path_factory.mktemp("roadmap") / "T", roadmap_pairs(), N_BINS)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +78,7 @@ def test_moments(benchmark, tensor: Tensor) -> None:
 @pytest.mark.parametrize("share", [16, 4])
 def test_moments_of_fewer_bins(benchmark, tmp_path: Path, share: int, tensor: Tensor) -> None:
     """With the whole: cost linear in bins."""
-    part = make_tensor(tmp_path / "data", tensor.n_bins // share)
+    part = make_tensor(tmp_path / "T", roadmap_pairs(), tensor.n_bins // share)
     with LocalEngine() as engine:
         compute_moments(part, engine)
         benchmark.pedantic(compute_moments, args=(part, engine), rounds=3)

@@ -27,15 +27,10 @@ from pathlib import Path
 
 import pytest
 
-from predictd.engine import LocalEngine
+from bench.roadmap import make_tensor, of_few_cell_types, roadmap_pairs
 from predictd.io.store import Tensor
-from predictd.io.tables import read_pairs
 from predictd.model.sgd import row_width
-from predictd.model.simulate import Simulation
-from predictd.provenance import RunRecord
-from predictd.workflows.simulate import SimulatedGenome, simulate
 
-PAIRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "roadmap" / "experiments.tsv"
 N_BINS = int(os.environ.get("PREDICTD_BENCH_BINS", "300000"))
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 ENGINE = ("--engine", "mpi", "--workers", "1")
@@ -51,18 +46,12 @@ Stages = dict[str, dict[str, float]]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the tensor T of all pairs, and S of the first 24 cell types."""
-    if not PAIRS.is_file() or not MPIEXEC.exists():
-        pytest.skip("the table of Roadmap pairs or mpiexec is not here")
+    if not MPIEXEC.exists():
+        pytest.skip("mpiexec is not here")
+    pairs = roadmap_pairs()
     root = tmp_path_factory.mktemp("scaling")
-    pairs = read_pairs(PAIRS)
-    few = sorted({pair.cell_type for pair in pairs})[:24]
-    genome = SimulatedGenome.of_bins(N_BINS, chromosomes=16)
-    for name, chosen in (("T", pairs), ("S", [pair for pair in pairs if pair.cell_type in few])):
-        simulation = Simulation(tuple(chosen), rank=30, seed=1)
-        with LocalEngine() as engine:
-            simulate(root / "data", simulation, genome, engine, RunRecord([]), form="tensor", truth=False)
-        (root / "data" / "tensor").rename(root / name)
-        shutil.rmtree(root / "data")
+    make_tensor(root / "T", pairs, N_BINS, chromosomes=16)
+    make_tensor(root / "S", of_few_cell_types(pairs), N_BINS, chromosomes=16)
     return root
 
 

@@ -22,13 +22,8 @@ from pathlib import Path
 
 import pytest
 
-from predictd.engine import LocalEngine
-from predictd.io.tables import read_pairs
-from predictd.model.simulate import Simulation
-from predictd.provenance import RunRecord
-from predictd.workflows.simulate import SimulatedGenome, simulate
+from bench.roadmap import make_tensor, of_few_cell_types, roadmap_pairs
 
-PAIRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "roadmap" / "experiments.tsv"
 N_BINS = int(os.environ.get("PREDICTD_BENCH_BINS", "300000"))
 WORKERS = 2
 ENGINES = ("local", "spark")
@@ -40,18 +35,12 @@ Stages = dict[str, dict[str, float]]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the tensor T of all pairs and S of the first 24 cell types, and where Spark writes its log."""
-    if not PAIRS.is_file() or find_spec("pyspark") is None:
-        pytest.skip("the table of Roadmap pairs or pyspark is not here")
+    if find_spec("pyspark") is None:
+        pytest.skip("pyspark is not here")
+    pairs = roadmap_pairs()
     root = tmp_path_factory.mktemp("spark")
-    pairs = read_pairs(PAIRS)
-    few = sorted({pair.cell_type for pair in pairs})[:24]
-    genome = SimulatedGenome.of_bins(N_BINS, chromosomes=4)
-    for name, chosen in (("T", pairs), ("S", [pair for pair in pairs if pair.cell_type in few])):
-        simulation = Simulation(tuple(chosen), rank=30, seed=1)
-        with LocalEngine() as engine:
-            simulate(root / "data", simulation, genome, engine, RunRecord([]), form="tensor", truth=False)
-        (root / "data" / "tensor").rename(root / name)
-        shutil.rmtree(root / "data")
+    make_tensor(root / "T", pairs, N_BINS, chromosomes=4)
+    make_tensor(root / "S", of_few_cell_types(pairs), N_BINS, chromosomes=4)
     (root / "conf").mkdir()
     (root / "log").mkdir()
     (root / "conf" / "spark-defaults.conf").write_text(
