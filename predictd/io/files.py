@@ -139,9 +139,9 @@ def exists(path: Path) -> bool:
 
 def standing(directory: Path, names: Sequence[str]) -> list[str]:
     """Those of some names below a directory that are there."""
-    if isinstance(directory, RemotePath):
+    if isinstance(directory, RemotePath) and len(names) > 1:
         # One listing instead of a question for each.
-        there = directory.names() if names else set()
+        there = directory.names()
         return [name for name in names if name in there]
     return [name for name in names if (directory / name).exists()]
 

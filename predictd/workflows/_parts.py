@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from predictd.engine import Engine
 from predictd.errors import ConfigError, OutputError
+from predictd.io.files import standing
 from predictd.io.partition import Job, read_job
 from predictd.provenance import RunRecord
 
@@ -92,6 +93,15 @@ class InParts(ABC, Generic[Report]):
             raise OutputError(
                 f"{output} holds {self._marker} already: it is finished, or something else; remove it, or name another "
                 "directory"
+            )
+
+    def _refuse_foreign(self, names: Sequence[str]) -> None:
+        """Raise OutputError if files of these names stand in a directory where no job was begun."""
+        found = standing(self.job.output, names)
+        # Looked at in this order, since a process beside this one begins the job before it makes files.
+        if found and read_job(self.job.output) is None:
+            raise OutputError(
+                f"{self.job.output} holds {found[0]} already; remove the directory, or name another"
             )
 
     @abstractmethod

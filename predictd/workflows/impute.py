@@ -14,10 +14,10 @@ import numpy as np
 
 from predictd.constants import MAX_OPEN_TRACKS, RUN_JSON, TRACKS_TSV
 from predictd.engine import Engine
-from predictd.errors import DataError, OutputError
+from predictd.errors import DataError
 from predictd.io.bigwig import BigWigWriter
 from predictd.io.files import standing, write_json
-from predictd.io.partition import Job, read_job
+from predictd.io.partition import Job
 from predictd.io.store import Tensor
 from predictd.io.tables import write_tracks
 from predictd.model.ensemble import Ensemble
@@ -119,12 +119,7 @@ class Imputation(InParts[ImputeReport]):
         super().__init__(Job(output, description), len(self._groups), TRACKS_TSV)
 
     def _begin(self) -> None:
-        found = standing(self.job.output, list(map(track_name, self._pairs)))
-        # Looked at in this order, since a process beside this one begins the job before it makes tracks.
-        if found and read_job(self.job.output) is None:
-            raise OutputError(
-                f"{self.job.output} holds {found[0]} already; remove the directory, or name another"
-            )
+        self._refuse_foreign(list(map(track_name, self._pairs)))
         self.job.begin()
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:

@@ -32,7 +32,7 @@ from predictd.io.expression import Expression, Orientation, numeric_names, read_
 from predictd.io.files import sha256_of, sha256_of_json, write_json
 from predictd.io.hdf5 import write_arrays
 from predictd.io.networks import read_network, write_link_list, write_network
-from predictd.io.partition import Job, read_job
+from predictd.io.partition import Job
 from predictd.kernels import MAX_SAMPLES
 from predictd.network.boosting import require_scikit_learn
 from predictd.network.links import Links
@@ -138,11 +138,7 @@ class Inference(InParts[InferReport]):
         super().__init__(Job(output, description), len(self._blocks), NETWORK_H5)
 
     def _begin(self) -> None:
-        for name in (LINKS_TSV, RUN_JSON):
-            if (self.job.output / name).exists() and read_job(self.job.output) is None:
-                raise OutputError(
-                    f"{self.job.output} holds {name} already; remove the directory, or name another"
-                )
+        self._refuse_foreign((LINKS_TSV, RUN_JSON))
         self.job.begin(nothing_made=not any(block_path(self.job, i).exists() for i in range(self.n_parts)))
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:

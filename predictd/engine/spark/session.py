@@ -20,8 +20,7 @@ from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import SparkConf, SparkContext
 from pyspark import __version__ as pyspark_version
 
-from predictd import interrupt
-from predictd.engine.base import one_line, stopped_by, usable_cpus
+from predictd.engine.base import one_line, stop_if_asked, usable_cpus
 from predictd.errors import EngineError, WorkerError
 from predictd.provenance import package_version
 
@@ -201,8 +200,7 @@ def await_workers(context: SparkContext, wanted: int | None) -> int:
                 "is the cluster busy, or are its workers too small for spark.executor.memory and "
                 "spark.executor.cores? Ask for fewer --workers, or wait"
             )
-        if interrupt.requested():
-            raise stopped_by(interrupt.received())
+        stop_if_asked()
         time.sleep(_POLL_SECONDS)
         if (now := slots(context)) != here:
             here, since = now, time.monotonic()
@@ -216,8 +214,7 @@ def await_slots(context: SparkContext, wanted: int) -> int:
     """
     since = time.monotonic()
     while (here := slots(context)) < wanted and time.monotonic() - since < _REPLACED_SECONDS:
-        if interrupt.requested():
-            raise stopped_by(interrupt.received())
+        stop_if_asked()
         time.sleep(_POLL_SECONDS)
     return here
 
