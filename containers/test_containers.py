@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,32 +28,16 @@ CLOSED = ("--read-only", "--tmpfs", "/tmp:exec", "--network", "none")
 FIT = ("--rank", "3", "--lambda", "0.1")
 
 
-def docker(*arguments: object, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        ["docker", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, **variables},
-    )
+def docker(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(["docker", *map(str, arguments)], capture_output=True, text=True, timeout=600)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 
 
 def run(image: str, folder: Path, *arguments: object, options: tuple[str, ...] = CLOSED, check: bool = True):
     """`docker run` as a user whom neither the image nor the machine knows."""
-    return docker(
-        "run",
-        "--rm",
-        "--user",
-        SOMEBODY,
-        *options,
-        "--volume",
-        f"{folder}:/work",
-        image,
-        *arguments,
-        check=check,
-    )
+    given = ("--rm", "--user", SOMEBODY, *options, "--volume", f"{folder}:/work")
+    return docker("run", *given, image, *arguments, check=check)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +114,6 @@ def test_an_output_that_the_user_may_not_write(tmp_path: Path):
 
 def test_too_little_memory(folder: Path):
     """Either it fits, or what happened is told."""
-    shutil.rmtree(folder / "little", ignore_errors=True)
     options = (*CLOSED, "--memory", "512m", "--memory-swap", "512m")
     ended = run(SLIM, folder, "demo", "--output", "little", "--workers", 8, options=options, check=False)
     assert ended.returncode in (0, 1), ended.stderr
@@ -142,16 +124,26 @@ def test_too_little_memory(folder: Path):
 # -- a cluster of containers -------------------------------------------------------------------------------------------
 
 
+COMPOSE = ("docker-compose", "--file", str(ROOT / "containers" / "compose.yaml"))
+IMAGES = {"PREDICTD_IMAGE": FULL, "S3_IMAGE": STORE}
+
+
 def compose(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        ["docker-compose", "--file", str(ROOT / "containers" / "compose.yaml"), *map(str, arguments)],
+        [*COMPOSE, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=600,
-        env={**os.environ, "PREDICTD_IMAGE": FULL, "S3_IMAGE": STORE},
+        env={**os.environ, **IMAGES},
     )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def shell(script: str, *, check: bool = True) -> str:
+    """What a script in the client's folder prints."""
+    asked = ("run", "--rm", "--no-deps", "--entrypoint", "sh", "client", "-c", script)
+    return compose(*asked, check=check).stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -168,65 +160,43 @@ def test_the_demo_on_a_spark_cluster(services: None):
     assert "60,000 bins" in listed
 
 
+SLOW = """[train]
+solver = 'als'
+rank = 8
+lambda = 0.1
+[train.als]
+max_sweeps = 3000
+tolerance = 0
+patience = 3000
+"""
+
+
 def test_a_worker_container_that_stops_in_mid_job(services: None):
     """Its tasks run on the other, and the model is the one that one machine makes."""
-    spark = ("--engine", "spark", "--master", "spark://master:7077", "--workers", 2)
-    slow = (
-        "[train]\nsolver = 'als'\nrank = 8\nlambda = 0.1\n"
-        "[train.als]\nmax_sweeps = 3000\ntolerance = 0\npatience = 3000\n"
-    )
-    compose(
-        "run",
-        "--rm",
-        "client",
-        "simulate",
-        "/work/s",
-        "--cells",
-        6,
-        "--assays",
-        4,
-        "--bins",
-        4000,
-        "--as",
-        "tensor",
-    )
-    compose("run", "--rm", "--entrypoint", "sh", "client", "-c", f'printf "%s" "{slow}" > /work/slow.toml')
-    fit = ("cv", "/work/s/tensor", "--config", "/work/slow.toml")
+    simulated = ("--cells", 6, "--assays", 4, "--bins", 4000, "--as", "tensor")
+    compose("run", "--rm", "client", "simulate", "s", *simulated)
+    shell(f'printf "%s" "{SLOW}" > slow.toml')
+    command = ("cv", "s/tensor", "--config", "slow.toml")
+    spark = ("--engine", "spark", "--master", "spark://master:7077", "--workers", "2")
     job = subprocess.Popen(
-        [
-            *("docker-compose", "--file", str(ROOT / "containers" / "compose.yaml"), "run", "--rm", "client"),
-            *map(str, (*fit, "-o", "/work/cv-spark", *spark)),
-        ],
+        [*COMPOSE, "run", "--rm", "client", *command, "-o", "cv-spark", *spark],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PREDICTD_IMAGE": FULL, "S3_IMAGE": STORE},
+        env={**os.environ, **IMAGES},
     )
 
     def working() -> bool:
         assert job.poll() is None, job.communicate()[0]
-        models = compose(
-            "run",
-            "--rm",
-            "--no-deps",
-            "--entrypoint",
-            "sh",
-            "client",
-            "-c",
-            "ls /work/cv-spark/models | wc -l",
-            check=False,
-        )
-        return models.stdout.strip().isdigit() and int(models.stdout) >= 2
+        models = shell("ls cv-spark/models | wc -l", check=False)
+        return models.isdigit() and int(models) >= 2
 
     until(working, "the first models", 200)
     compose("kill", "worker-2")
     told, _ = job.communicate(timeout=600)
     assert job.returncode == 0, told
-    compose("run", "--rm", "--no-deps", "client", *fit, "-o", "/work/cv-local", "--engine", "local")
-    compared = (
-        "cd /work && cmp cv-spark/metrics.tsv cv-local/metrics.tsv && diff -r cv-spark/models cv-local/models"
-    )
-    compose("run", "--rm", "--no-deps", "--entrypoint", "sh", "client", "-c", compared)
+    compose("run", "--rm", "--no-deps", "client", *command, "-o", "cv-local", "--engine", "local")
+    shell("cmp cv-spark/metrics.tsv cv-local/metrics.tsv && diff -r cv-spark/models cv-local/models")
 
 
 # -- Apptainer ---------------------------------------------------------------------------------------------------------
