@@ -28,6 +28,7 @@ _CONNECT_SECONDS = 60.0
 _HANDSHAKE_SECONDS = 5.0
 _NONCE_BYTES = 32
 _PROOF_BYTES = 32
+_LET_IN = b"\x01"
 _RANK = struct.Struct(">I")
 # What a worker says ahead of an exchange, and how many bytes it has for each.
 _WORD = struct.Struct(">BQ")
@@ -77,6 +78,7 @@ class Listener:
                 connection.settimeout(_HANDSHAKE_SECONDS)
                 _prove(connection, self._token, own=b"listener", other=b"caller")
                 (rank,) = _RANK.unpack(_receive(connection, _RANK.size))
+                connection.sendall(_LET_IN)
             except (OSError, PeerLost):
                 connection.close()
                 continue
@@ -95,6 +97,8 @@ def connect(address: Address, token: bytes, rank: int) -> socket.socket:
     try:
         _prove(connection, token, own=b"caller", other=b"listener")
         connection.sendall(_RANK.pack(rank))
+        # One that was taken for a stranger, on a machine too busy to answer in time, must know.
+        _receive(connection, len(_LET_IN))
     except BaseException:
         connection.close()
         raise
