@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -114,10 +115,12 @@ def test_a_signal_to_the_driver_ends_with_its_exit_code(cluster, tensor_path, tm
 
 
 def python_of(java: int) -> int:
-    """Number of the driver's process, which spark-submit has started."""
+    """Number of the driver's process, which spark-submit has started; its shell may have left Java a dead child too."""
     for status in Path("/proc").glob("[0-9]*/stat"):
-        if int(status.read_text().rpartition(")")[2].split()[1]) == java:
-            return int(status.parent.name)
+        with suppress(FileNotFoundError, ProcessLookupError):
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            if parent == java and bytes(APPLICATION) in status.with_name("cmdline").read_bytes():
+                return int(status.parent.name)
     raise AssertionError("spark-submit has not started Python")
 
 
