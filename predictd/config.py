@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -17,6 +17,10 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:  # pragma: no cover
     import tomli as tomllib
+
+
+# Of each worker between two merges, in the paper.
+_PAPER_UPDATES = 5000
 
 
 class Settings(BaseModel):
@@ -43,7 +47,10 @@ class SgdSettings(Settings):
     min_bins: int = Field(8000, ge=1, description="train on at least so many bins where there are as many")
     burn_in_bins: int = Field(8000, ge=1)
     burn_in_epochs: float = Field(0.5, ge=0)
-    updates_per_round: int = Field(5000, ge=1, description="updates of each worker between two merges")
+    updates_per_round: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        _PAPER_UPDATES,
+        description="updates of each worker between two merges; auto: enough to make merging cheap",
+    )
     max_rounds: int = Field(30_000, ge=1)
 
     rounds_per_evaluation: int = Field(3, ge=1)
@@ -53,6 +60,11 @@ class SgdSettings(Settings):
     significance: float = Field(0.05, gt=0, lt=1)
     patience: int = Field(35, ge=1, description="stop when the best evaluation is older than this")
     max_restores: int = Field(3, ge=0)
+
+    @property
+    def least_updates(self) -> int:
+        """Updates a round, at least: auto takes no fewer than the paper."""
+        return _PAPER_UPDATES if self.updates_per_round == "auto" else self.updates_per_round
 
 
 class AlsSettings(Settings):

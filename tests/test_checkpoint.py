@@ -256,7 +256,7 @@ def loaded(checkpoint: Checkpoint, worker: int) -> tuple[str, float]:
 class TestCheckpoint:
     def test_nothing_yet(self, checkpoint):
         assert checkpoint.load(0) is None
-        assert checkpoint.load_result() is None
+        assert checkpoint.kept("result") is None
         assert Checkpoint(checkpoint.path.with_name("absent")).load(0) is None
 
     def test_only_what_is_committed_counts(self, checkpoint):
@@ -285,8 +285,8 @@ class TestCheckpoint:
         assert loaded(checkpoint, 1) == ("1", 31)
 
     def test_results(self, checkpoint):
-        checkpoint.save_result({"history": [1.5, 0.1 + 0.2], "rounds": 3})
-        assert checkpoint.load_result() == {"history": [1.5, 0.1 + 0.2], "rounds": 3}
+        checkpoint.keep("result", {"history": [1.5, 0.1 + 0.2], "rounds": 3})
+        assert checkpoint.kept("result") == {"history": [1.5, 0.1 + 0.2], "rounds": 3}
 
     def test_the_same_computation_goes_on(self, checkpoint):
         save(checkpoint, "1", 10)
@@ -341,7 +341,7 @@ class TestCheckpoint:
         with refused(
             OutputError, f"the checkpoint in {checkpoint.path} is damaged", "remove it to start afresh"
         ):
-            checkpoint.load_result()
+            checkpoint.kept("result")
 
     def test_unwritable_places(self, tmp_path):
         for place in unwritable(tmp_path):

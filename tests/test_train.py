@@ -38,7 +38,8 @@ from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.workflows import _sgd
 from predictd.workflows._estimators import load_model
-from predictd.workflows._fit_sgd import exchange_advice, sgd_problem
+from predictd.workflows._fit_sgd import fit_sgd, sgd_problem
+from predictd.workflows._round_size import enough_updates, exchange_advice
 from predictd.workflows._sample import plan_sample, read_sample
 from predictd.workflows._settings import Setting, default_rank
 from predictd.workflows._sgd import SgdProblem, SgdResult, descend
@@ -613,13 +614,48 @@ def test_factors_too_large_to_solve_with_have_diverged(tensor_path, engine, tmp_
     [
         (91, 10, None),
         (1, 9, None),
-        (90, 30, "25% .* set updates_per_round to 15000 under"),
+        (90, 30, '25% .* set updates_per_round to 15000 or "auto" under'),
         (1, 19, "855000"),
     ],
 )
 def test_rounds_that_exchange_too_much_are_told(update, exchange, told):
     advice = exchange_advice(update, exchange, 5000)
     assert (advice is None) if told is None else re.search(told, advice)
+
+
+def with_auto() -> TrainSettings:
+    return SGD.model_copy(update={"sgd": QUICK.model_copy(update={"updates_per_round": "auto"})})
+
+
+def test_rounds_that_are_sized_give_what_the_same_size_gives(tensor_path, engine, tmp_path):
+    train(tensor_path, tmp_path / "auto.h5", with_auto(), engine, record())
+    _, file = load_model(tmp_path / "auto.h5")
+    size = file.info["settings"]["sgd"]["updates_per_round"]
+    assert size >= 5000 and size % 1000 == 0
+    told = json.loads((tmp_path / "auto.h5.run.json").read_text())
+    assert [stage["name"] for stage in told["stages"]] == ["measure", "train", "refit"]
+    given = SGD.model_copy(update={"sgd": QUICK.model_copy(update={"updates_per_round": size})})
+    train(tensor_path, tmp_path / "given.h5", given, engine, record())
+    assert (tmp_path / "given.h5").read_bytes() == (tmp_path / "auto.h5").read_bytes()
+
+
+def test_rounds_are_sized_once(tensor_path, tmp_path):
+    """Whoever goes on takes the size that was measured; a worker that is alone has nobody to exchange with."""
+    tensor = Tensor(tensor_path)
+    fold = choose_fold(tensor, None, None, 0)
+    checkpoint = Checkpoint(tmp_path / "c")
+    checkpoint.begin({})
+    checkpoint.keep("rounds", {"updates_per_round": 7000})
+    for workers, expected in ((2, 7000), (1, 5000)):
+        problem = sgd_problem(tensor, fold, Setting(3, 1e-3), with_auto(), seed=0, checkpoint=checkpoint.path)
+        with LocalEngine(workers) as engine:
+            fitted = fit_sgd(problem, None, engine, checkpoint, record())
+        assert fitted.updates_per_round == expected
+
+
+@pytest.mark.parametrize(("update", "exchange", "size"), [(9, 1, 5000), (100, 1, 5000), (1, 1, 45000)])
+def test_enough_updates(update, exchange, size):
+    assert enough_updates(update, exchange, 5000) == size
 
 
 def test_what_is_recorded(tensor_path, engine, tmp_path):

@@ -17,7 +17,6 @@ from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
 from predictd.io.partition import Job
 
 _LATEST = "latest.json"
-_RESULT = "result.json"
 
 
 class Checkpoint:
@@ -84,14 +83,14 @@ class Checkpoint:
                 f"the checkpoint in {self.path} is damaged ({err}); remove it to start afresh"
             ) from err
 
-    def save_result(self, result: dict[str, Any]) -> None:
+    def keep(self, name: str, result: dict[str, Any]) -> None:
         """Keep what a finished phase came to, as plain values."""
-        write_json(self.path / _RESULT, result)
+        write_json(self.path / f"{name}.json", result)
 
-    def load_result(self) -> dict[str, Any] | None:
-        """What `save_result` kept; None where it has not been called."""
+    def kept(self, name: str) -> dict[str, Any] | None:
+        """What `keep` kept under this name; None where it has not been called."""
         try:
-            value: dict[str, Any] = json.loads((self.path / _RESULT).read_text(encoding="utf-8"))
+            value: dict[str, Any] = json.loads((self.path / f"{name}.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as err:

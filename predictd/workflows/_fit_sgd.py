@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 from predictd.config import TrainSettings
 from predictd.engine import Engine, LocalEngine
@@ -20,15 +20,20 @@ from predictd.model.sgd import Stage
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.provenance import Stage as TimedStage
+from predictd.workflows._round_size import enough_updates, exchange_advice, probe
 from predictd.workflows._sample import plan_sample
 from predictd.workflows._settings import Setting
 from predictd.workflows._sgd import SgdProblem, SgdResult, descend
 
 log = logging.getLogger(__name__)
 
-_EXCHANGE_SHARE = 0.1
-# Less is not worth a word.
-_WASTE_SECONDS = 10.0
+
+class SgdFit(NamedTuple):
+    """A model, the search's validation errors, and the size of the rounds."""
+
+    model: CPModel
+    history: list[float]
+    updates_per_round: int
 
 
 def sgd_problem(
@@ -46,6 +51,7 @@ def sgd_problem(
         lambda_g=settings.lambda_g,
         paper_constants=settings.predictd_constants,
         settings=settings.sgd,
+        updates_per_round=settings.sgd.least_updates,
         seed=seed,
         schedule=(),
         checkpoint=checkpoint,
@@ -59,7 +65,7 @@ def fit_sgd(
     engine: Engine,
     checkpoint: Checkpoint,
     record: RunRecord,
-) -> tuple[CPModel, list[float]]:
+) -> SgdFit:
     """Search, then refit.
 
     Parameters
@@ -74,27 +80,24 @@ def fit_sgd(
         Begun; what the search came to is kept there while the refit goes on.
     record
         Where stages are timed.
-
-    Returns
-    -------
-    model, history
-        The model, and the search's validation errors.
     """
-    search = checkpoint.load_result()
+    if problem.settings.updates_per_round == "auto" and engine.workers > 1:
+        problem = _with_round_size(problem, engine, checkpoint, record)
+    search = checkpoint.kept("search")
     if search is None or everything is None:
         with record.stage("train") as stage:
             result = _run(engine, problem, checkpoint, stage)
         search = {"history": list(result.history), "schedule": [list(s) for s in result.schedule]}
         if everything is None:
-            return result.model, search["history"]
-        checkpoint.save_result(search)
+            return SgdFit(result.model, search["history"], problem.updates_per_round)
+        checkpoint.keep("search", search)
     # As many passes over more experiments take more evaluations.
     longer = len(everything) / len(problem.train)
     schedule = tuple(Stage(rate, beta1, max(1, round(n * longer))) for rate, beta1, n in search["schedule"])
     refit = replace(problem, train=tuple(sorted(everything)), valid=(), schedule=schedule, phase="refit")
     with record.stage("refit") as stage:
         result = _run(engine, refit, checkpoint, stage)
-    return result.model, search["history"]
+    return SgdFit(result.model, search["history"], problem.updates_per_round)
 
 
 def fit_fold_sgd(
@@ -106,33 +109,26 @@ def fit_fold_sgd(
     with LocalEngine(1) as engine:
         fitted = fit_sgd(problem, None, engine, saved, RunRecord([]))
     saved.remove()
-    return fitted
+    return fitted.model, fitted.history
 
 
-def exchange_advice(update_seconds: float, exchange_seconds: float, updates_per_round: int) -> str | None:
-    """What to set where workers spend too much of their rounds with exchanging; None where they do not.
-
-    The number of updates a round decides what the descent comes to, so that it is not chosen by the speed of a network.
-
-    Parameters
-    ----------
-    update_seconds, exchange_seconds
-        Of a worker's rounds; see `SgdResult`.
-    updates_per_round
-        As it is set.
-    """
-    total = update_seconds + exchange_seconds
-    if exchange_seconds < _WASTE_SECONDS or exchange_seconds <= _EXCHANGE_SHARE * total:
-        return None
-    enough = updates_per_round * exchange_seconds / update_seconds * (1 / _EXCHANGE_SHARE - 1)
-    return (
-        f"the workers spent {exchange_seconds / total:.0%} of their rounds exchanging factors and waiting for each "
-        f"other; set updates_per_round to {math.ceil(enough / 1000) * 1000} under [train.sgd] in --config, which is "
-        "another descent, or take fewer --workers"
-    )
+def _with_round_size(
+    problem: SgdProblem, engine: Engine, checkpoint: Checkpoint, record: RunRecord
+) -> SgdProblem:
+    """The problem with rounds whose size is measured once, and kept for whoever goes on."""
+    found = checkpoint.kept("rounds")
+    if found is None:
+        with record.stage("measure") as stage:
+            result = _run(engine, probe(problem), checkpoint, stage)
+        updates = enough_updates(result.update_seconds, result.exchange_seconds, problem.updates_per_round)
+        found = {"updates_per_round": updates}
+        checkpoint.keep("rounds", found)
+        log.info("%d updates of each worker a round keep merging cheap", updates)
+    return replace(problem, updates_per_round=int(found["updates_per_round"]))
 
 
 def _run(engine: Engine, problem: SgdProblem, checkpoint: Checkpoint, stage: TimedStage) -> SgdResult:
+    """Result of the first worker, with the seconds that workers spent on average."""
     try:
         results = engine.spmd(descend, [], problem)
     except DataError:
@@ -142,9 +138,9 @@ def _run(engine: Engine, problem: SgdProblem, checkpoint: Checkpoint, stage: Tim
     update_seconds = fmean(result.update_seconds for result in results)
     exchange_seconds = fmean(result.exchange_seconds for result in results)
     stage.exchange_seconds = round(exchange_seconds, 3)
-    advice = exchange_advice(update_seconds, exchange_seconds, problem.settings.updates_per_round)
-    if advice is not None:
+    advice = exchange_advice(update_seconds, exchange_seconds, problem.updates_per_round)
+    if advice is not None and problem.settings.updates_per_round != "auto":
         log.warning("%s: %s", problem.phase, advice)
     elif len(results) > 1:
         log.info("%s: %.1f s of updates, %.1f s of exchange", problem.phase, update_seconds, exchange_seconds)
-    return results[0]
+    return replace(results[0], update_seconds=update_seconds, exchange_seconds=exchange_seconds)

@@ -64,7 +64,7 @@ class SgdProblem:
         All pairs of the tensor: they span the rows of C and A.
     rank, regularisation, lambda_g, paper_constants
         L, λ_C = λ_A, λ_G, and whether the paper's own penalties replace them.
-    settings, seed
+    settings, updates_per_round, seed
         Of the descent.
     schedule
         Stages of an earlier descent to repeat.
@@ -83,6 +83,7 @@ class SgdProblem:
     lambda_g: float
     paper_constants: bool
     settings: SgdSettings
+    updates_per_round: int
     seed: int
     schedule: tuple[Stage, ...]
     checkpoint: Path
@@ -199,7 +200,7 @@ class _Worker:
             tuple(self.rule.history),
             tuple(self.rule.schedule),
             self.rounds,
-            self.rounds * self.settings.updates_per_round * self.comm.size,
+            self.rounds * self.problem.updates_per_round * self.comm.size,
             self.update_seconds,
             self.exchange_seconds,
         )
@@ -260,7 +261,7 @@ class _Worker:
     def _round(self, learning_rate: float, beta1: float) -> None:
         """Update own bins, then average the factors over the workers."""
         self.rounds += 1
-        state, count = self.state, self.settings.updates_per_round
+        state, count = self.state, self.problem.updates_per_round
         if self.comm.size == 1:
             self._update(state, self.y, count, learning_rate, beta1)
             return

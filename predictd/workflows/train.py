@@ -140,7 +140,10 @@ def train(
         engine.require_sight(checkpoint.witness, tensor.witness)
         problem = sgd_problem(tensor, fold, setting, settings, seed=seed, checkpoint=checkpoint.path)
         everything = tensor.experiments if refit else None
-        model, history = fit_sgd(problem, everything, engine, checkpoint, record)
+        model, history, updates = fit_sgd(problem, everything, engine, checkpoint, record)
+        # As they were used: auto comes to another number on another network.
+        used = settings.sgd.model_copy(update={"updates_per_round": updates})
+        settings = settings.model_copy(update={"sgd": used})
         validation_mse, n_bins = min(history), problem.sample.n_bins
     else:
         with record.stage("moments"):

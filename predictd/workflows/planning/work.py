@@ -269,11 +269,11 @@ def _descend(shape: Shape, rates: Rates, job: Job, name: str) -> Stage:
     n, sgd, size = job.n_train(shape.observed), job.settings.sgd, tensor_bytes(shape, rates)
     rank, n_valid = job.rank(shape.observed), job.n_valid(shape.observed)
     bins = min(shape.bins, max(sgd.min_bins, round(sgd.bin_fraction * shape.bins)))
-    rounds = min(sgd.max_rounds, ceil(rates.epochs * bins * n / sgd.updates_per_round))
+    rounds = min(sgd.max_rounds, ceil(rates.epochs * bins * n / sgd.least_updates))
     evaluation = 3.0 * n * rank**2 + n_valid * rank * n + float(n_valid) * shape.observed**2
     # A worker's round, with its share of an evaluation, which all workers make.
     a_round = (
-        sgd.updates_per_round * rates.update * (rank + 1)
+        sgd.least_updates * rates.update * (rank + 1)
         + (rates.sweep + evaluation * rates.fit) / sgd.rounds_per_evaluation
     )
     # Twice the factors of the bins and their optimiser's state: the best are kept.
