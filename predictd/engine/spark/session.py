@@ -220,10 +220,13 @@ def await_slots(context: SparkContext, wanted: int) -> int:
 
 
 def check_executors(context: SparkContext, workers: int) -> None:
-    """Refuse executors with another Python or another predictd: what they make would not be the same."""
+    """Refuse executors with another Python or another predictd: what they make would not be the same.
+
+    Those that fit import what is imported here: no task shall wait for that.
+    """
     own = package_version("predictd")
     try:
-        found = context.parallelize(range(workers), workers).mapPartitions(_teller()).collect()
+        found = context.parallelize(range(workers), workers).mapPartitions(_teller(own)).collect()
     except Py4JJavaError as err:
         raise EngineError(
             f"the executors do not run this Python ({sys.executable}, {platform.python_version()}): "
@@ -237,18 +240,28 @@ def check_executors(context: SparkContext, workers: int) -> None:
             )
 
 
-def _teller() -> Callable[[Iterator[Any]], Iterator[tuple[str, str, str | None]]]:
-    """What tells of an executor's Python; a nested function travels as code, so that it runs without predictd too."""
+def _teller(own: str | None) -> Callable[[Iterator[Any]], Iterator[tuple[str, str, str | None]]]:
+    """What tells of an executor's Python, and makes it ready where it has the predictd that is here.
+
+    A nested function travels as code, so that it runs without predictd too.
+    """
+    modules = [name for name in sys.modules if name.startswith("predictd.")]
 
     def tell(rows: Iterator[Any]) -> Iterator[tuple[str, str, str | None]]:
         import platform
         import sys
-        from importlib import metadata
+        from contextlib import suppress
+        from importlib import import_module, metadata
 
         try:
             version = metadata.version("predictd")
         except metadata.PackageNotFoundError:
             version = None
+        if version == own:
+            for name in modules:
+                # One that cannot be imported is told of by the task that needs it.
+                with suppress(Exception):
+                    import_module(name)
         yield platform.node(), sys.executable, version
 
     return tell
