@@ -44,6 +44,12 @@ from predictd.constants import BIN_SIZE, MAX_SHARD_BINS
 )
 @click.option("--merge", type=click.Choice(["mean"]), help="Average several tracks of one pair.")
 @click.option(
+    "--output-type",
+    default="signal p-value",
+    show_default=True,
+    help="Which files of ENCODE's or Roadmap's tables to take.",
+)
+@click.option(
     "--shard-bins",
     type=click.IntRange(64, MAX_SHARD_BINS),
     default=MAX_SHARD_BINS,
@@ -53,6 +59,8 @@ from predictd.constants import BIN_SIZE, MAX_SHARD_BINS
 @on_engine
 def command(tracks: Path, tensor: Path, engine_name: str | None, workers: int | None, **options: Any) -> None:
     """Turn the signal tracks listed in TRACKS (a table with the columns cell_type, assay, path) into TENSOR.
+
+    TRACKS may also be ENCODE's metadata.tsv, or Roadmap's table of epigenomes, beside the downloaded files.
 
     Tracks are bigWig (.bw, .bigWig) or bedGraph (.bedGraph, .bedGraph.gz). An interrupted ingest goes on where it was
     when the same command is run again.

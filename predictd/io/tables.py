@@ -70,7 +70,7 @@ def read_tracks(path: Path) -> list[Track]:
         If the file is no such table, names a transform that does not exist, or has no rows.
     """
     tracks = []
-    for line, row in _rows(path, required=("cell_type", "assay", "path")):
+    for line, row in table_rows(path, required=("cell_type", "assay", "path")):
         where = f"{path}, line {line}"
         experiment = Experiment(
             check_name(row["cell_type"], what="cell type", where=where),
@@ -113,7 +113,7 @@ def read_pairs(path: Path) -> list[Experiment]:
             check_name(row["cell_type"], what="cell type", where=f"{path}, line {line}"),
             check_name(row["assay"], what="assay", where=f"{path}, line {line}"),
         )
-        for line, row in _rows(path, required=("cell_type", "assay"))
+        for line, row in table_rows(path, required=("cell_type", "assay"))
     ]
     if not pairs:
         raise TableError(f"{path} lists no pairs: it needs a line per experiment below its header")
@@ -132,7 +132,8 @@ def unique_pairs(tracks: list[Track], table: Path) -> dict[Experiment, Track]:
     for track in tracks:
         if track.experiment in found:
             raise TableError(
-                f"{track.where}: {track.experiment} stands in {table} twice; keep one row "
+                f"{track.where}: {track.experiment} stands in {table} twice, first in "
+                f"{found[track.experiment].where.removeprefix(f'{table}, ')}; keep one row "
                 "(ingest can average replicates with --merge mean)"
             )
         found[track.experiment] = track
@@ -190,13 +191,29 @@ def read_bed(path: Path) -> list[Interval]:
     return intervals
 
 
-def _rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line number, row) of a TSV with a header; blank lines and lines that begin with # are skipped."""
+def table_header(path: Path) -> list[str]:
+    """Names of the columns of a TSV; none where it is empty."""
+    lines = _lines(path)
+    return _fields(lines[0][1]) if lines else []
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
     try:
         with open_text(path) as file:
-            lines = [(n, line) for n, line in enumerate(file, 1) if line.strip() and not line.startswith("#")]
+            return [(n, line) for n, line in enumerate(file, 1) if line.strip() and not line.startswith("#")]
     except UNREADABLE_TEXT as err:
         raise TableError(f"cannot read {path}: {reason(err)}") from err
+
+
+def table_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line number, row) of a TSV with a header; blank lines and lines that begin with # are skipped.
+
+    Raises
+    ------
+    TableError
+        If it cannot be read, lacks a required column, or a line has more fields than the header.
+    """
+    lines = _lines(path)
     header = _fields(lines[0][1]) if lines else []
     missing = [name for name in required if name not in header]
     if missing:

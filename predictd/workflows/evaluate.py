@@ -15,6 +15,7 @@ from predictd.constants import RUN_JSON, TRACKS_TSV
 from predictd.engine import Engine
 from predictd.errors import DataError, TableError, TensorFormatError
 from predictd.io.files import make_directory, sha256_of, write_json, write_text
+from predictd.io.metadata import read_track_table
 from predictd.io.remote import as_path
 from predictd.io.store import Tensor
 from predictd.io.tables import read_tracks, unique_pairs
@@ -75,7 +76,7 @@ def evaluate(
     run = _run_json(directory)
     tensor = _tensor(directory, tensor_path, run)
     imputed = unique_pairs(read_tracks(directory / TRACKS_TSV), directory / TRACKS_TSV)
-    observed = unique_pairs(read_tracks(table), table)
+    observed = unique_pairs(read_track_table(table, genome=tensor.manifest.genome.name), table)
     pairs = sorted(imputed.keys() & observed.keys())
     if not pairs:
         raise DataError(f"{directory} and {table} have no pair in common: nothing can be scored")

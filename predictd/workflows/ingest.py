@@ -18,10 +18,11 @@ from predictd.io.files import exists, sha256_of, state_of, write_json
 from predictd.io.genomes import Genome, built_in_blacklist, load_genome
 from predictd.io.layout import ShardPlan, plan_shards
 from predictd.io.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry
+from predictd.io.metadata import OUTPUT_TYPE, read_track_table
 from predictd.io.partition import Job, read_job
 from predictd.io.remote import as_path
 from predictd.io.store import Tensor, describe_shard, shard_path, write_shard
-from predictd.io.tables import Interval, Track, read_bed, read_tracks, unique_pairs
+from predictd.io.tables import Interval, Track, read_bed, unique_pairs
 from predictd.provenance import RunRecord, software
 from predictd.workflows._coverage import warn_incomplete
 from predictd.workflows._tracks import Probe, SignalSource, check_there, probe_track
@@ -41,6 +42,7 @@ class IngestOptions:
     dtype: Literal["float16", "float32"] = "float16"
     merge: Literal["mean"] | None = None
     shard_bins: int = MAX_SHARD_BINS
+    output_type: str = OUTPUT_TYPE
 
 
 def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, record: RunRecord) -> Tensor:
@@ -49,7 +51,8 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, re
     Parameters
     ----------
     table
-        Track table (TSV with `cell_type`, `assay`, `path`, and `transform` where it is not arcsinh).
+        Track table (TSV with `cell_type`, `assay`, `path`, and `transform` where it is not arcsinh), or one of those
+        that `read_track_table` knows.
     output
         Directory of the tensor.
     options
@@ -71,7 +74,7 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, re
         by then is kept, and the same command goes on from there.
     """
     genome = load_genome(options.genome)
-    tracks = read_tracks(table)
+    tracks = read_track_table(table, genome=genome.name, output_type=options.output_type)
     if options.merge is None:
         unique_pairs(tracks, table)
     _check_transforms(tracks)
