@@ -38,8 +38,13 @@ class Experiment(NamedTuple):
     @property
     def file_stem(self) -> str:
         """`CELL-ASSAY`, percent-encoded outside `[A-Za-z0-9._+]`, so that no two pairs share a name."""
-        # quote() leaves '-', '_', '.' and '~' alone; the hyphen separates the two halves here.
-        return "-".join(quote(part, safe=_SAFE).replace("-", "%2D").replace("~", "%7E") for part in self)
+        return "-".join(map(file_name, self))
+
+
+def file_name(name: str) -> str:
+    """A cell type, assay or chromosome as a file name holds it: percent-encoded outside `[A-Za-z0-9._+]`."""
+    # quote() leaves '-', '_', '.' and '~' alone; the hyphen separates the two halves of a pair.
+    return quote(name, safe=_SAFE).replace("-", "%2D").replace("~", "%7E")
 
 
 def check_name(name: str, *, what: str, where: str) -> str:

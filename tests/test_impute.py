@@ -271,6 +271,8 @@ def test_what_is_recorded(model_path, tensor_path, engine, tmp_path):
     assert kept["train"] == [str(e) for e in tensor.experiments]
     assert kept["results"] == {
         "tensor": str(tensor_path),
+        "genome": "genome",
+        "bin_size": 25,
         "fold": "holdout",
         "pairs": 6,
         "empty_bins": 0,

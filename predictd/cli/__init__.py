@@ -20,6 +20,7 @@ from predictd.launcher import Announced, announced
 
 # One line of help a command, so that listing them imports none.
 COMMANDS = {
+    "binarise": "Write presence and absence of marks for ChromHMM.",
     "cv": "Cross-validate: train every fold, score every experiment.",
     "demo": "Run the whole job on a small simulated genome.",
     "doctor": "Show versions, CPUs, BLAS threads and what engines could run here.",
@@ -29,6 +30,7 @@ COMMANDS = {
     "info": "Show what a tensor holds.",
     "ingest": "Turn signal tracks into a tensor.",
     "network": "Infer gene regulatory networks from expression, and score them.",
+    "peaks": "Call peaks in imputed or observed tracks.",
     "plan": "Estimate time, memory, storage and price before you begin.",
     "simulate": "Make a seeded, realistic data set of any shape.",
     "tune": "Search solver, rank and penalty on validation experiments.",

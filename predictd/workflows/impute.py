@@ -136,6 +136,8 @@ class Imputation(InParts[ImputeReport]):
         record.train = [str(e) for e in self._train]
         record.results = {
             "tensor": str(tensor.path.resolve()),
+            "genome": tensor.manifest.genome.name,
+            "bin_size": tensor.manifest.bin_size,
             "fold": self._loaded.fold,
             "pairs": len(self._pairs),
             "empty_bins": empty,
