@@ -26,6 +26,7 @@ COMMANDS = {
     "doctor": "Show versions, CPUs, BLAS threads and what engines could run here.",
     "evaluate": "Score imputed tracks against observed ones.",
     "folds": "Divide a tensor's experiments for cross-validation.",
+    "hub": "Write a UCSC track hub of imputed and observed tracks.",
     "impute": "Write imputed tracks as bigWigs.",
     "info": "Show what a tensor holds.",
     "ingest": "Turn signal tracks into a tensor.",
