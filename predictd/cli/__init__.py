@@ -36,6 +36,7 @@ COMMANDS = {
     "simulate": "Make a seeded, realistic data set of any shape.",
     "tune": "Search solver, rank and penalty on validation experiments.",
     "train": "Fit a model to a tensor.",
+    "view": "Look at tracks in a genome browser on this machine.",
 }
 
 

@@ -1,0 +1,55 @@
+"""`predictd view`."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+
+import click
+
+from predictd import interrupt
+from predictd.cli.options import PATH, verbosity
+
+
+@click.command()
+@click.argument("source", type=PATH)
+@click.option("--observed", type=PATH, help="Table, or directory, of observed tracks to draw beside.")
+@click.option(
+    "--regions", type=PATH, multiple=True, help="BED, narrowPeak or GTF file to draw above; may be repeated."
+)
+@click.option(
+    "--pairs", metavar="CELL:ASSAY,…", help="What to draw from the start.  [default: the first few]"
+)
+@click.option("--locus", metavar="CHR:START-END", help="Where to begin.  [default: at strong signal]")
+@click.option("--genome", help="hg19, hg38 or a chromosome-sizes file.  [default: as the tracks tell]")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port on this machine.  [default: any that is free]",
+)
+@click.option("--open", "open_browser", is_flag=True, help="Open the page in a browser.")
+@verbosity
+def command(
+    source: Path,
+    observed: Path | None,
+    regions: tuple[Path, ...],
+    pairs: str | None,
+    locus: str | None,
+    genome: str | None,
+    port: int,
+    open_browser: bool,
+) -> None:
+    """Look at the tracks of SOURCE in a browser: a directory with a tracks.tsv, a table of tracks, or a bigWig.
+
+    Serves igv.js and the tracks to this machine alone, until Ctrl-C.
+    """
+    from predictd.io.serve import RangeServer
+    from predictd.workflows.view import make_view
+
+    view = make_view(source, observed=observed, regions=regions, pairs=pairs, locus=locus, genome=genome)
+    with RangeServer(port, view.served) as server:
+        click.echo(f"{server.url} shows {view.n_pairs} pairs of {source}; Ctrl-C ends it")
+        if open_browser:
+            webbrowser.open(server.url)
+        server.serve_until(interrupt.requested)
