@@ -28,16 +28,21 @@ from predictd.io.remote import RemotePath, as_path
 from predictd.io.store import Tensor
 from predictd.io.tables import Track, read_tracks
 from predictd.model.folds import folds_to_json, make_folds
+from predictd.model.peaks import PeakRule
 from predictd.pairs import Experiment
 from predictd.workflows._tracks import probe_track
 from predictd.workflows.crossval import Crossval, crossval
 from predictd.workflows.evaluate import evaluate
+from predictd.workflows.hub import HubOptions, make_hub
 from predictd.workflows.impute import Imputation, impute
 from predictd.workflows.moments import compute_moments
+from predictd.workflows.peaks import PeakCalling
 from predictd.workflows.simulate import simulate
 from predictd.workflows.train import train
+from predictd.workflows.view import make_view
 from tests.conftest import record, run_predictd
 from tests.object_stores import BUCKET, Store, clean, failing_proxy
+from tests.test_view import serving
 
 SETTINGS = TrainSettings(rank=2, regularisation=0.1)
 FITTED = ("--rank", 2, "--lambda", 0.1)
@@ -388,3 +393,25 @@ def test_a_store_that_goes_on_failing(store, remote_tensor, monkeypatch):
         with pytest.raises(RemoteError, match=r"cannot look at .*: the store failed \(") as caught:
             Tensor(remote_tensor)
         assert given == [503, 503] and "\n" not in str(caught.value)
+
+
+def test_peaks_hubs_and_views_of_remote_tracks(base, data, alone, room, tmp_path):
+    rule = PeakRule(threshold=1)
+    PeakCalling(base / "data", room / "peaks", rule).make_all(alone, record())
+    PeakCalling(data, tmp_path / "peaks", rule).make_all(alone, record())
+    remote, local = contents(room / "peaks"), local_contents(tmp_path / "peaks")
+    # The tables name the tracks, each its own.
+    assert remote.pop("peaks.tsv").count(str(base).encode()) == 18 and local.pop("peaks.tsv")
+    local.pop("run.json", None)
+    assert remote == local and len(remote) == 18
+
+    for place, target in ((base / "data", room / "hub"), (data, tmp_path / "hub")):
+        make_hub(place, target, HubOptions(genome="mine"), record())
+    remote, local = contents(room / "hub"), local_contents(tmp_path / "hub")
+    local.pop("run.json", None)
+    assert remote == local and len(remote) == 19
+
+    view = make_view(base / "data")
+    with serving(view.served) as ask:
+        got = ask("/imputed/0.bw", Range="bytes=50-99").read()
+    assert got == (tmp_path / "hub" / "imputed" / "C1_A1.bw").read_bytes()[50:100]
