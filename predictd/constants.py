@@ -14,6 +14,12 @@ CHECKPOINT_VERSION: Final = 1
 MOMENTS_FORMAT: Final = "predictd-moments"
 MOMENTS_VERSION: Final = 1
 
+# Counts of residuals of held-out experiments, and what they are calibrated to.
+RESIDUALS_FORMAT: Final = "predictd-residuals"
+RESIDUALS_VERSION: Final = 1
+UNCERTAINTY_FORMAT: Final = "predictd-uncertainty"
+UNCERTAINTY_VERSION: Final = 1
+
 NETWORK_FORMAT: Final = "predictd-network"
 NETWORK_VERSION: Final = 1
 EXPRESSION_FORMAT: Final = "predictd-expression"
@@ -26,6 +32,10 @@ RUN_JSON: Final = "run.json"
 FOLDS_JSON: Final = "folds.json"
 MODELS: Final = "models"
 METRICS_TSV: Final = "metrics.tsv"
+UNCERTAINTY_JSON: Final = "uncertainty.json"
+COVERAGE_TSV: Final = "coverage.tsv"
+COVERAGE_BY_SIGNAL_TSV: Final = "coverage_by_signal.tsv"
+DENSITY_H5: Final = "density.h5"
 TRACKS_TSV: Final = "tracks.tsv"
 NETWORK_H5: Final = "network.h5"
 LINKS_TSV: Final = "links.tsv"

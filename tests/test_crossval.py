@@ -231,15 +231,25 @@ def test_what_stands_in_the_directory(finished, tensor):
     path, report = finished
     assert report.n_models == 40
     assert [name for name in names(path) if "/" not in name] == [
+        "coverage.tsv",
+        "coverage_by_signal.tsv",
+        "density.h5",
         "folds.json",
         "metrics.tsv",
         "models",
         "run.json",
+        "uncertainty.json",
     ]
     assert report.choices == dict.fromkeys("01234", "rank 3, prior strength 0.1 (given)")
     run = json.loads((path / "run.json").read_text())
     assert run["results"]["models"] == 40 and run["results"]["choices"] == report.choices
-    assert [stage["name"] for stage in run["stages"]] == ["moments", "choose", "train", "score"]
+    assert [stage["name"] for stage in run["stages"]] == [
+        "moments",
+        "choose",
+        "train",
+        "score",
+        "uncertainty",
+    ]
     assert list(run["inputs"].values()) == [tensor.manifest.checksum]
 
 

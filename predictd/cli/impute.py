@@ -30,6 +30,12 @@ from predictd.cli.options import (
     metavar="all|missing|observed|CELL:ASSAY,…",
     help="What to impute.",
 )
+@click.option(
+    "--sd",
+    is_flag=True,
+    help="Write CELL-ASSAY.sd.bw beside each track: its standard deviation, in the same unit. MODEL has to be a "
+    "cross-validation.",
+)
 @SCRATCH
 @in_parts
 @on_engine
@@ -38,6 +44,7 @@ def command(
     tensor: Path,
     output: Path,
     pairs: str,
+    sd: bool,
     scratch: Path | None,
     steps: Steps,
     engine_name: str | None,
@@ -50,7 +57,7 @@ def command(
     from predictd.workflows.impute import Imputation
 
     with make_engine(engine_name, workers) as engine:
-        plan = Imputation(model, tensor, output, pairs=pairs, scratch=scratch)
-        report = steps.take(plan, engine, make_record(engine, {"pairs": pairs}))
+        plan = Imputation(model, tensor, output, pairs=pairs, sd=sd, scratch=scratch)
+        report = steps.take(plan, engine, make_record(engine, {"pairs": pairs, "sd": sd}))
     if report is not None:
         click.echo(f"{output}: {len(report.pairs)} imputed tracks, listed in {output / 'tracks.tsv'}")

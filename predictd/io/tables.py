@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -120,6 +120,26 @@ def read_pairs(path: Path) -> list[Experiment]:
     return pairs
 
 
+def read_scores(path: Path, *, text: Sequence[str], numbers: Sequence[str]) -> list[dict[str, str | float]]:
+    """Rows of a TSV that has these columns of text and of numbers, such as metrics.tsv; more are allowed.
+
+    Raises
+    ------
+    TableError
+        If the file is no such table, has no rows, or a number is none.
+    """
+    rows: list[dict[str, str | float]] = []
+    for line, row in _rows(path, required=(*text, *numbers)):
+        try:
+            values = {name: float(row[name]) for name in numbers}
+        except ValueError as err:
+            raise TableError(f"{path}, line {line}: {err}; make the table again") from err
+        rows.append({**{name: row[name] for name in text}, **values})
+    if not rows:
+        raise TableError(f"{path} has no rows below its header; make the table again")
+    return rows
+
+
 def unique_pairs(tracks: list[Track], table: Path) -> dict[Experiment, Track]:
     """Index tracks by pair.
 
@@ -140,11 +160,14 @@ def unique_pairs(tracks: list[Track], table: Path) -> dict[Experiment, Track]:
     return found
 
 
-def write_tracks(path: Path, files: dict[Experiment, str]) -> None:
-    """Write a track table of pairs and paths relative to it."""
+def write_tracks(path: Path, files: dict[Experiment, str], sds: dict[Experiment, str] | None = None) -> None:
+    """Write a track table of pairs and paths relative to it; with `sds`, a column `sd_path` of their sd tracks."""
     lines = [
-        "cell_type\tassay\tpath",
-        *(f"{e.cell_type}\t{e.assay}\t{file}" for e, file in sorted(files.items())),
+        "cell_type\tassay\tpath" + ("\tsd_path" if sds else ""),
+        *(
+            f"{e.cell_type}\t{e.assay}\t{file}" + (f"\t{sds[e]}" if sds else "")
+            for e, file in sorted(files.items())
+        ),
     ]
     write_text(path, "\n".join(lines) + "\n")
 

@@ -27,6 +27,13 @@ from predictd.workflows._estimators import fold_model_path
 from predictd.workflows._fit_moments import Setting, choose_setting, explain, fit_fold
 from predictd.workflows._fit_sgd import fit_fold_sgd
 from predictd.workflows._parts import InParts
+from predictd.workflows._residuals import (
+    Counting,
+    assay_scales,
+    count_residuals,
+    read_residuals,
+    write_calibration,
+)
 from predictd.workflows._score import Case, Regions, Row, Scoring, group_cases, make_baseline, score
 from predictd.workflows._settings import model_info, sgd_setting
 from predictd.workflows.folds import read_folds
@@ -168,17 +175,31 @@ class Crossval(InParts[CrossvalReport]):
             scored = engine.map(
                 score, groups, Scoring(tensor, output, self._intervals, "model"), label="experiments"
             )
+        with record.stage("uncertainty"):
+            counting = [
+                (self._residuals_path(owner, number), tuple(case.pair for case in group))
+                for number, (owner, group) in enumerate(zip(owners, groups, strict=True))
+            ]
+            engine.map(
+                count_residuals, counting, Counting(tensor, output, assay_scales(tensor)), label="experiments"
+            )
         for index, (_, why) in choices.items():
             test, own_folds = self._groups[index]
+            counted = [path for (path, _), owner in zip(counting, owners, strict=True) if owner == index]
             rows = [row for owner, some in zip(owners, scored, strict=True) if owner == index for row in some]
             content = {
                 "test": test,
                 "choice": why,
                 "models": len(own_folds),
                 "rows": _rows_to_json(rows),
+                "residuals": [str(path.relative_to(output)) for path in counted],
                 "run": record.run_of(parts),
             }
-            self.job.keep_part(index, content, [fold_model_path(output, fold) for fold in own_folds])
+            models = [fold_model_path(output, fold) for fold in own_folds]
+            self.job.keep_part(index, content, [*models, *counted])
+
+    def _residuals_path(self, index: int, number: int) -> Path:
+        return self.job.scratch / "residuals" / f"{index}.{number}.h5"
 
     def _choose(self, index: int, moments: Path, engine: Engine) -> tuple[Setting, str]:
         """Rank and penalty of a test fold, with the reason; what an interrupted run chose is taken up."""
@@ -205,6 +226,11 @@ class Crossval(InParts[CrossvalReport]):
         record.inputs = {str(tensor.path): tensor.manifest.checksum}
         record.train = [str(e) for e in tensor.experiments]
         record.results = {"models": n_models, "choices": choices, "tensor": str(tensor.path.resolve())}
+        files = [(part["test"], output / name) for part in parts for name in part["residuals"]]
+        if write_calibration(output, read_residuals(files), assay_scales(tensor)) is None:
+            log.warning(
+                "there are too few bins to calibrate intervals on: 'predictd impute --sd' will not do"
+            )
         write_json(output / RUN_JSON, record.to_dict())
         write_text(output / METRICS_TSV, metrics_tsv(rows))
         return CrossvalReport(rows, n_models, choices)

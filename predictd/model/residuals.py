@@ -1,0 +1,160 @@
+"""Counts of how far imputed signal is off, by what was predicted and by how much the models disagree.
+
+All that calibration and coverage need of any number of bins is one small table of counts for each experiment.
+Everything is in units of the assay's own standard deviation, so that assays of different scale can share a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+# Borders of predicted signal (assay means at 0), of the spread of the models, and of absolute residuals.
+PREDICTED_EDGES: Array = np.sinh(np.linspace(-3, 4, 29))
+SPREAD_EDGES: Array = 2.0 ** np.arange(-7, 2.5, 0.5)
+RESIDUAL_EDGES: Array = 2.0 ** (np.arange(-27, 16) / 3)
+SHAPE = (PREDICTED_EDGES.size + 1, SPREAD_EDGES.size + 1, RESIDUAL_EDGES.size + 1)
+# Observed against imputed signal is counted in so many steps of each.
+DENSITY_STEPS = 80
+_RESIDUAL_STEP = 1 / 3
+# Residuals in units of their sd are counted in steps that are finer by this.
+_FINE = 8
+RATIO_EDGES: Array = 2.0 ** (np.arange(-20 * 3 * _FINE, 20 * 3 * _FINE + 1) / (3 * _FINE))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where the transformed signal of an assay lies.
+
+    Attributes
+    ----------
+    mean, sd
+        Over bins and experiments; sd is positive.
+    low, high
+        Range in which observed and imputed signal is counted against each other.
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+
+class ResidualCounts:
+    """What one experiment's residuals come to, block by block.
+
+    Attributes
+    ----------
+    counts
+        int64 `SHAPE`: bins by predicted signal, spread and absolute residual.
+    density
+        int64 (DENSITY_STEPS × DENSITY_STEPS): bins by observed and by imputed signal, in even steps over the
+        scale's range.
+
+    Parameters
+    ----------
+    scale
+        Of the assay.
+    clipped
+        Whether imputed signal is clipped at 0, as it is in tracks.
+    """
+
+    def __init__(self, scale: Scale, *, clipped: bool) -> None:
+        self._scale, self._clipped = scale, clipped
+        self.counts: Counts = np.zeros(SHAPE, dtype=np.int64)
+        self.density: Counts = np.zeros((DENSITY_STEPS, DENSITY_STEPS), dtype=np.int64)
+
+    def add(
+        self,
+        observed: npt.NDArray[np.float32],
+        imputed: npt.NDArray[np.float32],
+        spread: npt.NDArray[np.float32],
+    ) -> None:
+        """Take a block: float32 (bins,) each, in transformed space; bins with a value that is not finite are left out.
+
+        Parameters
+        ----------
+        observed, imputed
+            Signal.
+        spread
+            Standard deviation of what the models predict.
+        """
+        finite = np.isfinite(observed) & np.isfinite(imputed) & np.isfinite(spread)
+        y, x, s = (values[finite].astype(np.float64) for values in (observed, imputed, spread))
+        if self._clipped:
+            np.maximum(x, 0, out=x)
+        scale = self._scale
+        cells = (
+            np.searchsorted(PREDICTED_EDGES, (x - scale.mean) / scale.sd, side="right"),
+            np.searchsorted(SPREAD_EDGES, s / scale.sd, side="right"),
+            np.searchsorted(RESIDUAL_EDGES, np.abs(y - x) / scale.sd, side="right"),
+        )
+        flat = np.ravel_multi_index(cells, SHAPE)
+        self.counts += np.bincount(flat, minlength=self.counts.size).reshape(SHAPE)
+        pair = np.ravel_multi_index((self._step(y), self._step(x)), self.density.shape)
+        self.density += np.bincount(pair, minlength=self.density.size).reshape(self.density.shape)
+
+    def _step(self, values: Array) -> npt.NDArray[np.intp]:
+        scale = self._scale
+        step = (values - scale.low) * (DENSITY_STEPS / (scale.high - scale.low))
+        return np.clip(step, 0, DENSITY_STEPS - 1).astype(np.intp)
+
+
+def mean_squares() -> tuple[Array, Array]:
+    """Mean square of spreads and of residuals in the steps between their borders, as if even in their logarithm."""
+    return _squares(SPREAD_EDGES, of_zero=True), _squares(RESIDUAL_EDGES, of_zero=False)
+
+
+def bins_below(counts: Counts, limits: Sequence[Array]) -> list[Array]:
+    """For each predicted signal and spread, how many bins have a residual below limits: float64, as each of `limits`.
+
+    Parameters
+    ----------
+    counts
+        As of `ResidualCounts`.
+    limits
+        float64 (predicted × spread) each, in units of the assay's standard deviation.
+    """
+    cumulated = np.concatenate([np.zeros((*SHAPE[:2], 1)), np.cumsum(counts, axis=2)], axis=2)
+    rows, columns = np.indices(SHAPE[:2])
+    found = []
+    for limit in limits:
+        place = 1 + np.log2(limit / RESIDUAL_EDGES[0]) / _RESIDUAL_STEP
+        # The first step begins at 0: even there, not in the logarithm.
+        place = np.clip(np.where(place < 1, limit / RESIDUAL_EDGES[0], place), 0, SHAPE[2])
+        low = np.minimum(place.astype(np.intp), SHAPE[2] - 1)
+        below, above = cumulated[rows, columns, low], cumulated[rows, columns, low + 1]
+        found.append(below + (place - low) * (above - below))
+    return found
+
+
+def ratio_counts(counts: Counts, sd: Array) -> Array:
+    """Bins by |residual| / sd between the `RATIO_EDGES`, which are even in the logarithm: float64 (len − 1,).
+
+    Parameters
+    ----------
+    counts
+        As of `ResidualCounts`.
+    sd
+        float64 (predicted × spread), in units of the assay's standard deviation.
+    """
+    fine = np.repeat(counts.reshape(-1, SHAPE[2]) / _FINE, _FINE, axis=1)
+    first = np.log2(RESIDUAL_EDGES[0]) - _RESIDUAL_STEP - np.log2(sd).ravel()
+    place = np.rint((first - np.log2(RATIO_EDGES[0])) * _FINE / _RESIDUAL_STEP).astype(np.intp)
+    places = np.clip(place[:, np.newaxis] + np.arange(fine.shape[1]), 0, RATIO_EDGES.size - 2)
+    found = np.bincount(places.ravel(), weights=fine.ravel(), minlength=RATIO_EDGES.size - 1)
+    return found.astype(np.float64)
+
+
+def _squares(edges: Array, *, of_zero: bool) -> Array:
+    low, high = edges[:-1], edges[1:]
+    inside = (high**2 - low**2) / (2 * np.log(high / low))
+    # Spreads below the first border are mostly exact zeros, of single models; residuals are even from 0.
+    first = 0.0 if of_zero else edges[0] ** 2 / 3
+    return np.concatenate([[first], inside, [2 * edges[-1] ** 2]])

@@ -1,0 +1,301 @@
+"""Uncertainty: the models' spread, calibration and coverage against NumPy, and sd tracks by cross-validation."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from predictd.config import TrainSettings
+from predictd.engine import Engine
+from predictd.errors import DataError, ModelFormatError
+from predictd.io.files import write_json
+from predictd.io.store import Tensor
+from predictd.model.ensemble import Ensemble
+from predictd.model.folds import folds_to_json, make_folds
+from predictd.model.residuals import SHAPE, ResidualCounts, Scale, bins_below
+from predictd.model.spread import Spread
+from predictd.model.transforms import TRANSFORMS
+from predictd.model.uncertainty import LEVELS, Calibration, Pool, calibrate, judge
+from predictd.pairs import Experiment
+from predictd.workflows._estimators import load_judges, load_model
+from predictd.workflows.crossval import crossval
+from predictd.workflows.impute import impute, sd_name, track_name
+from tests.conftest import record, run_predictd, same_files
+
+sys.path.append(str(Path(__file__).parent))
+from made_tensors import stored_signal
+from test_impute import read_track, trained_for
+
+SCALE = Scale(mean=0.5, sd=0.8, low=0.0, high=6.0)
+
+
+def counted(y: np.ndarray, x: np.ndarray, s: np.ndarray, scale: Scale = SCALE) -> ResidualCounts:
+    counts = ResidualCounts(scale, clipped=False)
+    half = len(y) // 2
+    for part in (slice(None, half), slice(half, None)):
+        counts.add(*(values[part].astype(np.float32) for values in (y, x, s)))
+    return counts
+
+
+# -- spread -----------------------------------------------------------------------------------------------------------
+
+
+def test_spread_is_the_standard_deviation_over_members(tensor):
+    ensemble = Ensemble(tuple(trained_for(tensor, seed) for seed in range(12)))
+    targets = [
+        tensor.experiments[0],
+        Experiment(tensor.experiments[0].cell_type, tensor.experiments[-1].assay),
+    ]
+    imputer = ensemble.imputer(targets)
+    signal = stored_signal(tensor)[:, tensor.columns(list(ensemble.train))]
+    each = [model.imputer(targets)(signal) for model in ensemble.members]
+    expected = np.std(np.array(each, dtype=np.float64), axis=0, ddof=1)
+    found = Spread(imputer, signal)(signal)
+    # Over the sample the variance is exact; bin by bin what is left out shows.
+    np.testing.assert_allclose((found.astype(float) ** 2).mean(axis=0), (expected**2).mean(axis=0), rtol=1e-4)
+    for one, other in zip(found.T, expected.T, strict=True):
+        assert np.corrcoef(one, other)[0, 1] > 0.95
+        assert np.median(np.abs(one / other - 1)) < 0.2
+
+
+def test_two_members_are_exact(tensor):
+    ensemble = Ensemble(tuple(trained_for(tensor, seed) for seed in range(2)))
+    signal = stored_signal(tensor)[:, tensor.columns(list(ensemble.train))]
+    signal[5, 2] = np.nan
+    signal[6, 1:] = np.nan
+    targets = tensor.experiments[:3]
+    each = [model.imputer(targets)(signal) for model in ensemble.members]
+    found = Spread(ensemble.imputer(targets), signal[100:300])(signal)
+    expected = np.std(np.array(each, dtype=np.float64), axis=0, ddof=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    assert np.isnan(found[6]).all() and np.isfinite(found[5]).all()
+
+
+def test_one_model_has_no_spread(tensor):
+    imputer = Ensemble((trained_for(tensor),)).imputer(tensor.experiments[:2])
+    signal = stored_signal(tensor)[:50]
+    assert (Spread(imputer, signal)(signal) == 0).all()
+
+
+# -- counts and calibration -------------------------------------------------------------------------------------------
+
+
+def test_counts_tell_how_many_residuals_are_below_a_limit():
+    rng = np.random.default_rng(0)
+    y, x = rng.gamma(1, 0.5, 60_000), rng.gamma(1, 0.5, 60_000)
+    counts = counted(y, x, np.full(60_000, 0.1)).counts
+    assert counts.sum() == 60_000
+    for limit in (0.001, 0.05, 0.4, 1.3, 50.0):
+        (found,) = bins_below(counts, [np.full(SHAPE[:2], limit)])
+        assert found.sum() / 60_000 == pytest.approx(np.mean(np.abs(y - x) / SCALE.sd < limit), abs=0.004)
+
+
+def test_bins_without_a_value_and_beyond_the_range_are_in_their_place():
+    counts = ResidualCounts(SCALE, clipped=True)
+    y, x, s = np.array([[1.0, np.nan, 99.0], [-3.0, 1.0, 0.1], [0.0, 0.1, 0.1]], dtype=np.float32)
+    counts.add(y, x, s)
+    assert counts.counts.sum() == counts.density.sum() == 2
+    # Clipped at 0, and beyond the range in the last step.
+    assert counts.density[13, 0] == 1 and counts.density[79, 1] == 1
+
+
+def test_calibration_finds_what_the_residuals_were_made_with():
+    rng = np.random.default_rng(1)
+    n = 400_000
+    x, s = rng.gamma(1, 0.8, n), 0.05 * np.exp(rng.normal(0, 1, n))
+    true = np.sqrt(np.square(0.2 + 0.3 * x) + 1.5 * s**2)
+    y = x + true * rng.normal(size=n)
+    pools = {"A": Pool(counted(y, x, s).counts, 3)}
+    found = calibrate(pools, {"A": SCALE, "B": SCALE})
+    assert found.weight == pytest.approx(1.5, rel=0.25)
+    some = (x > 0.05) & (x < 3)
+    ratio = found.sd("A", x.astype(np.float32), s.astype(np.float32)) / true
+    assert np.abs(np.median(ratio[some]) - 1) < 0.03 and np.percentile(np.abs(ratio[some] - 1), 90) < 0.15
+    for level in LEVELS:
+        assert found.factors[level] == pytest.approx(norm.ppf(0.5 + level / 2), rel=0.05, abs=0.02)
+    sums = judge(pools["A"].counts, found, "A").sum(axis=0)
+    np.testing.assert_allclose(sums[4:] / sums[0], LEVELS, atol=0.01)
+    assert sums[3] / sums[0] == pytest.approx(0.6827, abs=0.01)
+    np.testing.assert_allclose(np.sqrt(sums[1] / n) * SCALE.sd, np.sqrt(np.mean((y - x) ** 2)), rtol=0.02)
+    np.testing.assert_allclose(sums[2], sums[1], rtol=0.02)
+    # An assay that nothing was held out of has the common level.
+    np.testing.assert_allclose(
+        found.sd("B", x.astype(np.float32), s.astype(np.float32)) / true, ratio, rtol=0.1
+    )
+    again = Calibration.from_json(json.loads(json.dumps(found.to_json())))
+    assert again.to_json() == found.to_json()
+
+
+def test_an_assay_is_drawn_towards_all():
+    rng = np.random.default_rng(2)
+    x, s = rng.gamma(1, 0.8, 50_000), np.zeros(50_000)
+    small, large = (counted(x + f * rng.normal(size=x.size), x, s).counts for f in (0.1, 1.0))
+    found = calibrate({"A": Pool(small, 1), "B": Pool(20 * large, 20)}, {"A": SCALE, "B": SCALE})
+    one = np.ones(1, dtype=np.float32)
+    a, b = (float(found.sd(assay, one, 0 * one)[0]) for assay in ("A", "B"))
+    # One experiment against the weight of two of all: (0.1² + 2·(0.1² + 20·1²)/21) / 3.
+    assert a == pytest.approx(np.sqrt((0.01 + 2 * (0.01 + 20) / 21) / 3), rel=0.05)
+    assert b == pytest.approx(1.0, rel=0.05)
+
+
+def test_nothing_to_calibrate_on():
+    with pytest.raises(DataError, match="no held-out experiments"):
+        calibrate({}, {"A": SCALE})
+    with pytest.raises(DataError, match="hardly any bins"):
+        calibrate({"A": Pool(np.zeros(SHAPE, dtype=np.int64), 1)}, {"A": SCALE})
+
+
+@pytest.mark.parametrize("name", sorted(TRANSFORMS))
+def test_slopes_are_derivatives(name):
+    transform = TRANSFORMS[name]
+    x = np.linspace(0.1, 4, 20)
+    numeric = (transform.inverse(x + 1e-5) - transform.inverse(x - 1e-5)) / 2e-5
+    np.testing.assert_allclose(transform.slope(x), numeric, rtol=1e-6)
+
+
+# -- by cross-validation ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cv(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Path) -> Path:
+    """3 × 3 folds. Read only."""
+    folder = tmp_path_factory.mktemp("cv")
+    write_json(
+        folder / "folds.json", folds_to_json(make_folds(Tensor(tensor_path).experiments, tests=3, valids=3))
+    )
+    settings = TrainSettings(rank=3, regularisation=0.1)
+    crossval(tensor_path, folder / "cv", settings, engine, record(), folds_path=folder / "folds.json")
+    return folder / "cv"
+
+
+@pytest.fixture(scope="module")
+def imputed(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Path, cv: Path) -> Path:
+    path = tmp_path_factory.mktemp("sd") / "imputed"
+    impute(cv, tensor_path, path, engine, record(), pairs="all", sd=True)
+    return path
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def test_sd_tracks_hold_spread_and_level(cv, imputed, tensor):
+    calibration = Calibration.from_json(json.loads((cv / "uncertainty.json").read_text()))
+    cells, assays = ({e[i] for e in tensor.experiments} for i in (0, 1))
+    missing = min(set(map(Experiment._make, product(cells, assays))) - set(tensor.experiments))
+    for pair, n_models in ((missing, 9), (tensor.experiments[2], 3)):
+        committee = load_judges(cv, [pair])
+        members = [committee.members[i] for i in committee.judges.get(pair, range(len(committee.members)))]
+        assert len(members) == n_models
+        each = []
+        for model in members:
+            signal = stored_signal(tensor)[:, tensor.columns(list(model.train))]
+            each.append(model.imputer([pair])(signal)[:, 0])
+        mean, spread = np.mean(each, axis=0), np.std(each, axis=0, ddof=1)
+        x = np.maximum(mean, 0).astype(np.float32)
+        expected = np.cosh(x) * calibration.sd(pair.assay, x, spread.astype(np.float32))
+        found = read_track(imputed / sd_name(pair), tensor)
+        assert np.median(np.abs(found / expected - 1)) < 0.03
+        assert np.corrcoef(found, expected)[0, 1] > 0.99
+
+
+def test_intervals_hold(cv, imputed, tensor):
+    calibration = Calibration.from_json(json.loads((cv / "uncertainty.json").read_text()))
+    signal = stored_signal(tensor)
+    held = []
+    for column, pair in enumerate(tensor.experiments):
+        track, sd = (read_track(imputed / name(pair), tensor) for name in (track_name, sd_name))
+        # Back in the transformed space, as the documentation says.
+        x, s = np.arcsinh(track), sd / np.sqrt(1 + track**2)
+        held.append([np.mean(np.abs(signal[:, column] - x) <= z * s) for z in calibration.factors.values()])
+    np.testing.assert_allclose(np.mean(held, axis=0), LEVELS, atol=0.03)
+    rows = table(cv / "coverage.tsv")
+    assert [(row["cell_type"], row["assay"]) for row in rows] == sorted(tensor.experiments)
+    assert {row["fold"] for row in rows} == {"0", "1", "2"}
+    judged = np.array([[float(row[f"within_{100 * level:g}"]) for level in LEVELS] for row in rows])
+    # Judged by the other folds: near, not the same.
+    np.testing.assert_allclose(judged.mean(axis=0), np.mean(held, axis=0), atol=0.05)
+    by_pair = {Experiment(r["cell_type"], r["assay"]): float(r["rmse"]) for r in rows}
+    for row in table(cv / "metrics.tsv"):
+        if row["method"] == "model":
+            mse = by_pair[Experiment(row["cell_type"], row["assay"])] ** 2
+            assert mse == pytest.approx(float(row["MSEglobal"]), rel=0.05)
+
+
+def test_tracks_are_listed_with_their_sd(imputed):
+    rows = table(imputed / "tracks.tsv")
+    assert len(rows) == 24
+    assert all(row["sd_path"] == row["path"].removesuffix(".bw") + ".sd.bw" for row in rows)
+    assert all((imputed / row["sd_path"]).is_file() for row in rows)
+    factors = json.loads((imputed / "run.json").read_text())["results"]["interval_factors"]
+    assert list(factors) == [f"{level:g}" for level in LEVELS]
+
+
+def test_tracks_are_those_without_sd(cv, imputed, tensor, engine, tmp_path):
+    pair = tensor.experiments[0]
+    impute(cv, tensor.path, tmp_path / "out", engine, record(), pairs=str(pair))
+    track, plain = (read_track(path / track_name(pair), tensor) for path in (imputed, tmp_path / "out"))
+    np.testing.assert_allclose(track, plain, rtol=1e-5, atol=1e-6)
+    assert not (tmp_path / "out" / sd_name(pair)).exists()
+
+
+def test_other_workers_give_the_same_bytes(cv, imputed, tensor, tmp_path):
+    arguments = [
+        "impute",
+        cv,
+        tensor.path,
+        "-o",
+        tmp_path / "out",
+        "--pairs",
+        "all",
+        "--sd",
+        "--workers",
+        "1",
+        "--quiet",
+    ]
+    done = run_predictd(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(same_files(imputed, tmp_path / "out")) == 2 * 24 + 2
+
+
+def test_a_single_model_is_refused(model_path, tensor, engine, tmp_path):
+    with pytest.raises(ModelFormatError, match="is a single model, which says nothing of its errors"):
+        impute(model_path, tensor.path, tmp_path / "out", engine, record(), sd=True)
+    assert load_model(model_path) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "uncertainty.json is not there"),
+        ("{", "uncertainty.json is damaged or foreign"),
+        ('{"format": "x", "version": 1}', "it is no predictd-uncertainty of version 1"),
+    ],
+)
+def test_a_calibration_that_cannot_be_read(cv, tensor, engine, tmp_path, content, told):
+    copy = tmp_path / "cv"
+    copy.mkdir()
+    for name in ("folds.json", "models"):
+        (copy / name).symlink_to(cv / name)
+    if content is not None:
+        (copy / "uncertainty.json").write_text(content)
+    with pytest.raises(ModelFormatError, match=told):
+        impute(copy, tensor.path, tmp_path / "out", engine, record(), sd=True)
+
+
+def test_a_single_test_fold_is_judged_experiment_by_experiment(engine, tensor, tmp_path):
+    folds = [fold for fold in make_folds(tensor.experiments, tests=3, valids=2) if fold.name.startswith("0.")]
+    write_json(tmp_path / "folds.json", folds_to_json(folds))
+    settings = TrainSettings(rank=2, regularisation=0.1)
+    crossval(tensor.path, tmp_path / "cv", settings, engine, record(), folds_path=tmp_path / "folds.json")
+    rows = table(tmp_path / "cv" / "coverage.tsv")
+    assert len(rows) == len(folds[0].test) > 1
+    assert all(0.5 < float(row["within_95"]) <= 1 for row in rows)
