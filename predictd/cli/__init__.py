@@ -33,6 +33,7 @@ COMMANDS = {
     "network": "Infer gene regulatory networks from expression, and score them.",
     "peaks": "Call peaks in imputed or observed tracks.",
     "plan": "Estimate time, memory, storage and price before you begin.",
+    "report": "Show how far imputed tracks can be trusted, on one page.",
     "simulate": "Make a seeded, realistic data set of any shape.",
     "tune": "Search solver, rank and penalty on validation experiments.",
     "train": "Fit a model to a tensor.",
