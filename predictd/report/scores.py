@@ -26,7 +26,7 @@ class Table:
     rows: list[Cells]
 
     def tsv(self) -> str:
-        """As text, numbers as %.6g."""
+        """As text, whole numbers in full, others as %.6g."""
         lines = [self.columns, *([_text(cell) for cell in row] for row in self.rows)]
         return "\n".join(map("\t".join, lines)) + "\n"
 
@@ -210,4 +210,4 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _text(cell: str | float) -> str:
-    return cell if isinstance(cell, str) else f"{cell:.6g}"
+    return f"{cell:.6g}" if isinstance(cell, float) else str(cell)

@@ -98,7 +98,13 @@ def _read(directory: Path, metrics: Path) -> Evaluation:
             numbers=("predicted_from", "predicted_to", *JUDGED),
         )
     return Evaluation(
-        str(directory), rows, scored, _training(directory, scored), covered, by_signal, _densities(directory)
+        directory.resolve().name,
+        rows,
+        scored,
+        _training(directory, scored),
+        covered,
+        by_signal,
+        _densities(directory),
     )
 
 
