@@ -129,7 +129,7 @@ def read_scores(path: Path, *, text: Sequence[str], numbers: Sequence[str]) -> l
         If the file is no such table, has no rows, or a number is none.
     """
     rows: list[dict[str, str | float]] = []
-    for line, row in _rows(path, required=(*text, *numbers)):
+    for line, row in table_rows(path, required=(*text, *numbers)):
         try:
             values = {name: float(row[name]) for name in numbers}
         except ValueError as err:
