@@ -39,6 +39,8 @@ DENSITY_H5: Final = "density.h5"
 TRACKS_TSV: Final = "tracks.tsv"
 NETWORK_H5: Final = "network.h5"
 LINKS_TSV: Final = "links.tsv"
+QUALITY_TSV: Final = "quality.tsv"
+EXPRESSION_TSV: Final = "expression.tsv"
 # What stands beside or inside an output while it is not whole.
 PARTIAL: Final = ".partial"
 
@@ -59,6 +61,8 @@ REFUSE_COMPLETE: Final = 0.5
 MAX_OPEN_TRACKS: Final = 64
 # Longer lists of links stand in network.h5 alone.
 MAX_LISTED_LINKS: Final = 10_000_000
+# A weight of a link list; every engine's reader takes the same.
+LINK_WEIGHT: Final = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 
 # Measures of an evaluation, in the order of metrics.tsv.
 MEASURES: Final = (

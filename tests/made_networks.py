@@ -37,3 +37,15 @@ def write_network_case(folder: Path) -> None:
     (folder / "regulators.txt").write_text("".join(f"{gene}\n" for gene in genes[:N_REGULATORS]))
     lines = ["regulator\ttarget", *("\t".join(link) for link in links)]
     (folder / "gold.tsv").write_text("\n".join(lines) + "\n")
+
+
+def write_link_case(path: Path, n_regulators=40, n_targets=300, seed=0) -> None:
+    """A list as of another tool, in no order, with ties and weights written in different ways."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for target in range(n_targets):
+        for regulator in rng.choice(n_regulators, 8, replace=False).tolist():
+            weight = rng.choice(["0.5", "0.50", "5e-1", "1", f"{rng.random():.17g}", f"{rng.random():.3f}"])
+            rows.append(f"TF{regulator}\tgene{target}\t{weight}")
+    rng.shuffle(rows)
+    path.write_text("TF\ttarget\timportance\n" + "\n".join(rows) + "\n")

@@ -47,6 +47,35 @@ class Communicator(Protocol):
 Program = Callable[[Communicator, Sequence[Key], Any], Result]
 
 
+class LinkTable(Protocol):
+    """A list of links that need not fit in memory; all of its answers depend on the links alone, not on their order."""
+
+    def chosen(
+        self, *, minimum: float | None, top_per_target: int | None, top: int | None
+    ) -> Iterator[tuple[str, str, str]]:
+        """Regulator, target and weight of the links within these limits, from the highest weight on.
+
+        Equals come by the names of target and regulator. Of what is left by one limit, the next takes its share.
+
+        Raises
+        ------
+        TableError
+            If a line is no link, or a link of at least `minimum` stands twice.
+        """
+        ...
+
+    def extent(self) -> tuple[int, float]:
+        """How many links there are, and the largest magnitude of a weight; raises TableError as `chosen`."""
+        ...
+
+    def degrees(self, exponent: int) -> Iterator[tuple[str, int, int, int, int]]:
+        """Gene, links into it and out of it, and the sums of their weights' sizes in units of 2^−exponent, by name.
+
+        Each weight is rounded to whole units, half to even, so that sums are exact.
+        """
+        ...
+
+
 class Engine(ABC):
     """Runs tasks over keys.
 
@@ -129,6 +158,18 @@ class Engine(ABC):
         EngineError
             If a worker does not; it names host and path.
         """
+
+    def link_table(self, path: Path, header: tuple[str, str, str] | None) -> LinkTable | None:
+        """A link list that the workers hold together; None: this engine has no such tables.
+
+        Parameters
+        ----------
+        path
+            The list.
+        header
+            Its first line's first three fields, if that is a header.
+        """
+        return None
 
     @abstractmethod
     def close(self) -> None:

@@ -97,7 +97,7 @@ def read_link_list(path: Path) -> LinkList:
     regulators: list[str] = []
     targets: list[str] = []
     weights: list[float] = []
-    for number, fields in _fields(path):
+    for number, fields in split_lines(path):
         if len(fields) < 3:
             raise TableError(f"{path}, line {number}: expected regulator, target and weight")
         try:
@@ -129,7 +129,7 @@ def read_gold(path: Path) -> list[tuple[str, str]]:
     TableError
         If the file is no such table, or has no links.
     """
-    lines = list(_fields(path))
+    lines = list(split_lines(path))
     header = [name.casefold() for name in lines[0][1]] if lines else []
     if "regulator" not in header or "target" not in header:
         raise TableError(f"{path} is no gold standard: its header must hold regulator and target")
@@ -144,7 +144,7 @@ def read_gold(path: Path) -> list[tuple[str, str]]:
     return gold
 
 
-def _fields(path: Path) -> Iterator[tuple[int, list[str]]]:
+def split_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(line number, fields) separated by tabs, by commas where there are none, or else by blanks."""
     try:
         with open_text(path) as file:

@@ -94,6 +94,14 @@ class Links:
             np.concatenate([block.importances for block in blocks]),
         )
 
+    def by_target(self, order: NDArray[np.int64]) -> Links:
+        """The same links with targets in another order: (n_targets,) positions."""
+        counts = np.diff(self.indptr)[order]
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        taken = np.repeat(self.indptr[order] - indptr[:-1], counts) + np.arange(len(self))
+        targets = tuple(self.targets[target] for target in order.tolist())
+        return Links(self.regulators, targets, indptr, self.indices[taken], self.importances[taken])
+
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Links:
         """What `to_arrays` made.
@@ -140,3 +148,38 @@ class Links:
     def ranked(self) -> NDArray[np.int64]:
         """Positions of the links from the most important on; equals in the order of targets, then of regulators."""
         return np.lexsort((self.indices, self.rows(), -self.importances))
+
+    def selected(
+        self, *, minimum: float | None = None, top_per_target: int | None = None, top: int | None = None
+    ) -> Links:
+        """The links that are left when these limits are laid on them, one after the other.
+
+        Parameters
+        ----------
+        minimum
+            Importance from which on a link is kept.
+        top_per_target, top
+            How many are kept of each target and in all, in the order of `ranked`.
+
+        Returns
+        -------
+        Links
+            Of the same regulators and targets; each target's from the most important on.
+        """
+        kept = self.ranked()
+        if minimum is not None:
+            kept = kept[self.importances[kept] >= minimum]
+        rows = self.rows()
+        if top_per_target is not None:
+            by_target = kept[np.argsort(rows[kept], kind="stable")]
+            starts = np.searchsorted(rows[by_target], np.arange(len(self.targets)))
+            places = np.arange(by_target.size) - starts[rows[by_target]]
+            chosen = np.zeros(len(self), np.bool_)
+            chosen[by_target[places < top_per_target]] = True
+            kept = kept[chosen[kept]]
+        kept = kept[:top]
+        kept = kept[np.argsort(rows[kept], kind="stable")]
+        indptr = np.searchsorted(rows[kept], np.arange(len(self.targets) + 1))
+        return Links(
+            self.regulators, self.targets, indptr.astype(np.int64), self.indices[kept], self.importances[kept]
+        )

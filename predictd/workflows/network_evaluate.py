@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from predictd.errors import DataError, NetworkFormatError
 from predictd.io.expression import some
@@ -35,14 +36,26 @@ def load_links(path: Path) -> tuple[Links, str]:
     NetworkFormatError, TableError
         If there is no network, or it cannot be read.
     """
-    file = find_network(path)
-    if file is None:
+    if find_network(path) is None:
         return Links.of_list(*read_link_list(path)), path.name.removesuffix(".gz").rpartition(".")[
             0
         ] or path.name
+    links, info = read_links(path)
+    return links, str(info["method"])
+
+
+def read_links(path: Path) -> tuple[Links, dict[str, Any]]:
+    """Links of a network's directory or file, and what it says of itself.
+
+    Raises
+    ------
+    NetworkFormatError
+        If there is no network, or it cannot be read.
+    """
+    file = find_network(path) or path
     info, arrays = read_network(file)
     try:
-        return Links.from_arrays(arrays), str(info["method"])
+        return Links.from_arrays(arrays), {**info, "method": info["method"]}
     except (KeyError, ValueError) as err:
         raise NetworkFormatError(f"{file} is no whole network ({err}); infer it again") from err
 

@@ -6,6 +6,7 @@ from predictd.cli.groups import LazyGroup
 
 COMMANDS = {
     "evaluate": "Score a network against known links.",
+    "filter": "Keep a network's strongest links.",
     "infer": "Infer which genes regulate which from their expression.",
 }
 

@@ -18,6 +18,7 @@ from predictd.engine.base import (
     Array,
     Engine,
     Key,
+    LinkTable,
     Program,
     Result,
     Task,
@@ -45,6 +46,8 @@ from predictd.progress import progress_bar
 _POLL_SECONDS = 0.1
 # Sums that are held at one place at a time, the driver too: of 1015 experiments each is 8 MB.
 _SUMS_AT_ONCE = 4
+# Of a link list, that an executor sorts at once.
+_PIECE_BYTES = 64 * 2**20
 
 Value = TypeVar("Value")
 
@@ -151,6 +154,23 @@ class SparkEngine(Engine):
             self._files |= new
             # As many tasks at once as there are slots: every executor has one.
             self.map(sight.nothing, range(max(self.workers, session.slots(context))), None)
+
+    def link_table(self, path: Path, header: tuple[str, str, str] | None) -> LinkTable:
+        from pyspark.sql import SparkSession
+
+        from predictd.engine.spark.frames import SparkLinks
+
+        self._open()
+        # Its own settings, so that those of a session that was there before stay as they are.
+        session = SparkSession.builder.getOrCreate().newSession()
+        pieces = max(2 * self.workers, path.stat().st_size // _PIECE_BYTES)
+        session.conf.set("spark.sql.shuffle.partitions", str(pieces))
+        return SparkLinks(
+            session,
+            path,
+            header,
+            lambda action: self._run(action, _notes(self._open()), "the link list"),
+        )
 
     def close(self) -> None:
         if self._context is not None and self._owned:

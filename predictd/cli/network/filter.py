@@ -1,0 +1,47 @@
+"""`predictd network filter`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from predictd.cli.options import PATH, make_engine, make_record, on_engine
+
+
+@click.command()
+@click.argument("network", type=PATH)
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    required=True,
+    help="List to write where the name ends with .tsv, .txt, or these and .gz; else a network's directory.",
+)
+@click.option("--min-importance", "minimum", type=float, help="Keep links of so much or more.")
+@click.option("--top-per-target", type=click.IntRange(min=1), help="Keep so many of each target.")
+@click.option("--top", type=click.IntRange(min=1), help="Keep so many in all.")
+@on_engine
+def command(
+    network: Path,
+    output: Path,
+    minimum: float | None,
+    top_per_target: int | None,
+    top: int | None,
+    engine_name: str | None,
+    workers: int | None,
+) -> None:
+    """Keep the strongest links of NETWORK: a directory of 'network infer', or any list of regulator, target and weight.
+
+    Several limits are laid on one after the other, in the order of the options above. Lists may be larger than memory:
+    with --engine spark the executors sort them, else they are sorted on disk.
+    """
+    from predictd.workflows.network_filter import Limits, filter_network
+
+    limits = Limits(minimum, top_per_target, top)
+    if limits == Limits():
+        raise click.UsageError("give --min-importance, --top-per-target or --top")
+    with make_engine(engine_name, workers) as engine:
+        record = make_record(engine, vars(limits))
+        count = filter_network(network, output, limits, engine, record)
+    click.echo(f"{output}: {count} links")

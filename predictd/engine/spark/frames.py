@@ -1,0 +1,137 @@
+"""Link lists as Spark DataFrames: what one machine need not hold is sorted and counted on the executors.
+
+The rules of reading are those of `predictd.io.link_lists`, so that the same links come from both, to the letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+
+from predictd.constants import LINK_WEIGHT
+from predictd.engine.base import stop_if_asked
+from predictd.engine.spark.session import gave_up
+from predictd.errors import TableError
+
+Value = TypeVar("Value")
+_NAME = "the link list"
+_ROWS_BETWEEN_LOOKS = 10_000
+
+
+class SparkLinks:
+    """A link list that executors hold; see `predictd.engine.base.LinkTable`.
+
+    Parameters
+    ----------
+    session
+        Where it is read.
+    path
+        The list, at the same place for all executors, or in a store that Spark itself is set up for.
+    header
+        Its first line's first three fields, if that is a header.
+    run
+        Waits for an action's result; see `SparkEngine`.
+    """
+
+    def __init__(
+        self,
+        session: SparkSession,
+        path: Path,
+        header: tuple[str, str, str] | None,
+        run: Callable[[Callable[[], Any]], Any],
+    ) -> None:
+        self._path, self._run = path, run
+        place = str(path) if "://" in str(path) else path.absolute().as_uri()
+        line = F.regexp_replace("value", "^\ufeff", "")
+        lines = session.read.text(place).select(line.alias("line"))
+        links = lines.filter(~F.col("line").startswith("#") & F.col("line").rlike(r"\S")).select(
+            *_fields(F.col("line"))
+        )
+        if header is not None:
+            same = [F.col(name).eqNullSafe(value) for name, value in zip(_COLUMNS, header, strict=True)]
+            links = links.filter(~(same[0] & same[1] & same[2]))
+        number = F.when(F.col("weight").rlike(f"^({LINK_WEIGHT})$"), F.col("weight").cast("double"))
+        self._all = links.withColumn("value", number)
+
+    def chosen(
+        self, *, minimum: float | None, top_per_target: int | None, top: int | None
+    ) -> Iterator[tuple[str, str, str]]:
+        self._refuse_bad()
+        links = self._all if minimum is None else self._all.filter(F.col("value") >= minimum)
+        pairs = links.groupBy("regulator", "target").count().filter(F.col("count") > 1)
+        for regulator, target, _ in self._run(pairs.orderBy("target", "regulator").limit(1).collect):
+            raise TableError(f"{self._path} has the link {regulator} to {target} twice; keep one of them")
+        order = [F.col("value").desc(), F.col("target"), F.col("regulator")]
+        if top_per_target is not None:
+            place = F.row_number().over(Window.partitionBy("target").orderBy(*order))
+            links = links.withColumn("place", place).filter(F.col("place") <= top_per_target)
+        links = links.orderBy(*order)
+        if top is not None:
+            links = links.limit(top)
+        return self._rows(links.select(*_COLUMNS))
+
+    def extent(self) -> tuple[int, float]:
+        self._refuse_bad()
+        told = self._all.agg(F.count("*"), F.max(F.abs("value")))
+        ((count, largest),) = self._run(told.collect)
+        return count, largest or 0.0
+
+    def degrees(self, exponent: int) -> Iterator[tuple[str, int, int, int, int]]:
+        # Whole units: their sums are the same in any order.
+        units = F.rint(F.abs("value") * F.lit(2.0**exponent)).cast("long").alias("units")
+        links = self._all.select("regulator", "target", units)
+        zero = F.lit(0).cast("long")
+        into = links.select(F.col("target").alias("gene"), F.lit(1).alias("n"), "units")
+        out = links.select(F.col("regulator").alias("gene"), F.lit(1).alias("n"), "units")
+        both = into.select("gene", "n", zero.alias("m"), "units", zero.alias("v")).unionByName(
+            out.select(
+                "gene", zero.alias("n"), F.col("n").alias("m"), zero.alias("units"), F.col("units").alias("v")
+            )
+        )
+        sums = both.groupBy("gene").agg(*(F.sum(name).alias(name) for name in ("n", "m", "units", "v")))
+        return self._rows(sums.orderBy("gene"))
+
+    def _refuse_bad(self) -> None:
+        named = F.coalesce(F.length("regulator") > 0, F.lit(False)) & F.coalesce(
+            F.length("target") > 0, F.lit(False)
+        )
+        finite = F.coalesce(F.abs(F.col("value")) < float("inf"), F.lit(False))
+        for regulator, target, weight, _ in self._run(self._all.filter(~(named & finite)).limit(1).collect):
+            if not (regulator and target and weight):
+                told = " ".join(field for field in (regulator, target, weight) if field)
+                raise TableError(f"{self._path}, line '{told}': expected regulator, target and weight")
+            raise TableError(
+                f"{self._path}, link {regulator} to {target}: the weight '{weight}' is no finite number"
+            )
+
+    def _rows(self, frame: DataFrame) -> Iterator[Any]:
+        """Rows in order, some partitions at a time at the driver."""
+        try:
+            for count, row in enumerate(frame.toLocalIterator(prefetchPartitions=True)):
+                if count % _ROWS_BETWEEN_LOOKS == 0:
+                    stop_if_asked()
+                yield tuple(row)
+        except (Py4JJavaError, PySparkException) as err:
+            raise gave_up(_NAME, err) from err
+
+
+_COLUMNS = ("regulator", "target", "weight")
+
+
+def _fields(line: Column) -> list[Column]:
+    """The first three fields, separated by tabs, by commas where there are none, or else by blanks."""
+    parts = (
+        F.when(line.contains("\t"), F.split(line, "\t"))
+        .when(line.contains(","), F.split(line, ","))
+        .otherwise(F.split(F.regexp_replace(line, r"^\s+|\s+$", ""), r"\s+"))
+    )
+    return [
+        F.regexp_replace(F.regexp_replace(F.get(parts, number), r"^\s+|\s+$", ""), '^"+|"+$', "").alias(name)
+        for number, name in enumerate(_COLUMNS)
+    ]
