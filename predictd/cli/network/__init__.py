@@ -8,6 +8,7 @@ COMMANDS = {
     "evaluate": "Score a network against known links.",
     "filter": "Keep a network's strongest links.",
     "infer": "Infer which genes regulate which from their expression.",
+    "stats": "Measure a network's genes: centralities, hubs, communities.",
 }
 
 command = LazyGroup(

@@ -1,0 +1,59 @@
+"""`predictd network stats`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from predictd.cli.options import OUTPUT_DIRECTORY, PATH, SEED, make_engine, make_record, on_engine
+
+
+@click.command()
+@click.argument("network", type=PATH)
+@OUTPUT_DIRECTORY
+@click.option(
+    "--hubs", "n_hubs", type=click.IntRange(min=1), default=20, show_default=True, help="Hubs to list."
+)
+@click.option(
+    "--clusters",
+    "n_clusters",
+    type=click.IntRange(min=2),
+    help="Clusters of targets to make.  [default: by their number]",
+)
+@click.option(
+    "--degrees", is_flag=True, help="Only degrees and strengths, of a list that need not fit in memory."
+)
+@SEED
+@on_engine
+def command(
+    network: Path,
+    output: Path,
+    n_hubs: int,
+    n_clusters: int | None,
+    degrees: bool,
+    seed: int | None,
+    engine_name: str | None,
+    workers: int | None,
+) -> None:
+    """Measure the genes of NETWORK: a directory of 'network infer', or any list of regulator, target and weight.
+
+    Writes tables of genes (degrees, strengths, PageRank, betweenness, community, cluster), hubs, communities, clusters,
+    and how degrees are distributed.
+    """
+    from predictd.workflows.network_stats import describe_degrees, describe_network
+
+    with make_engine(engine_name, workers) as engine:
+        settings = {"hubs": n_hubs, "clusters": n_clusters, "degrees": degrees}
+        record = make_record(engine, settings, seed=seed or 0)
+        if degrees:
+            report = describe_degrees(network, output, engine, record)
+        else:
+            report = describe_network(
+                network, output, engine, record, n_hubs=n_hubs, n_clusters=n_clusters, seed=seed or 0
+            )
+    click.echo(f"{output}: {report.n_genes} genes, {report.n_links} links")
+    if report.leading:
+        click.echo(
+            f"{report.n_communities} communities; the most significant genes: {', '.join(report.leading)}"
+        )
