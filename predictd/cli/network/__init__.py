@@ -5,6 +5,8 @@ from __future__ import annotations
 from predictd.cli.groups import LazyGroup
 
 COMMANDS = {
+    "classify": "Predict classes of genes from their place in a network.",
+    "enrich": "Test groups of a network's genes for gene sets.",
     "evaluate": "Score a network against known links.",
     "filter": "Keep a network's strongest links.",
     "infer": "Infer which genes regulate which from their expression.",

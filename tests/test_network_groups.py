@@ -1,0 +1,171 @@
+"""Enrichment and classification against SciPy, by hand and on simulated networks."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import fisher_exact
+
+from predictd.errors import DataError, TableError
+from predictd.io.genesets import read_gmt, read_labels
+from predictd.network.classification import classify
+from predictd.network.enrichment import enrich, false_discovery_rates
+from predictd.workflows.network_groups import classify_genes, enrich_network
+from tests.conftest import record, run_predictd, same_files
+
+pytest.importorskip("igraph", reason="python-igraph is not installed")
+
+
+def write_teams(path, size=30):
+    """Two regulators with targets of their own, of which those of one have twice the weight."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for team, weight in (("A", 2.0), ("B", 1.0)):
+        for i in range(size):
+            lines.append(f"{team}\t{team.lower()}{i}\t{weight + 0.1 * rng.random():.4f}")
+            other = "B" if team == "A" else "A"
+            lines.append(f"{other}\t{team.lower()}{i}\t{0.1 * rng.random():.4f}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_chances_are_those_of_fishers_test():
+    rng = np.random.default_rng(0)
+    background = [f"g{i}" for i in range(120)]
+    groups = {f"G{k}": set(rng.choice(background, 25, replace=False)) | {"unknown"} for k in range(4)}
+    sets = {f"S{k}": set(rng.choice(background, 12, replace=False)) for k in range(9)} | {"small": {"g1"}}
+    found = enrich(groups, sets, background, least=2)
+    assert found == sorted(found, key=lambda one: one.p) and len({one.gene_set for one in found}) == 9
+    for one in found:
+        both = len(groups[one.group] & sets[one.gene_set])
+        table = [[both, 25 - both], [12 - both, 120 - 25 - 12 + both]]
+        assert (one.n_group, one.n_set, one.n_both, one.n_background) == (25, 12, both, 120)
+        assert one.p == pytest.approx(fisher_exact(table, alternative="greater")[1])
+        assert one.fold == pytest.approx(both / (25 * 12 / 120))
+        assert set(one.genes) == groups[one.group] & sets[one.gene_set]
+
+
+def test_false_discovery_rates_by_hand():
+    q = false_discovery_rates(np.array([0.01, 0.04, 0.03, 0.9]))
+    np.testing.assert_allclose(q, [0.04, 0.16 / 3, 0.16 / 3, 0.9])
+
+
+@pytest.mark.parametrize("by", ["targets", "communities", "clusters"])
+def test_groups_of_a_network_are_enriched_for_what_they_are(by, tmp_path):
+    write_teams(tmp_path / "links.tsv")
+    # The hub's list has only the strong links, so that targets differ.
+    strong = [line for line in (tmp_path / "links.tsv").read_text().splitlines() if "\t0." not in line]
+    (tmp_path / "links.tsv").write_text("\n".join(strong) + "\n")
+    sets = {"of_a": [f"a{i}" for i in range(12)], "of_both": [f"{t}{i}" for t in "ab" for i in range(20, 26)]}
+    gmt = "".join(f"{name}\tmade up\t" + "\t".join(genes) + "\n" for name, genes in sets.items())
+    (tmp_path / "sets.gmt").write_text(gmt + "elsewhere\t\tx1\tx2\tx3\tx4\tx5\n")
+    for name in ("one", "other"):
+        path = tmp_path / name / "enrich.tsv"
+        found = enrich_network(tmp_path / "links.tsv", tmp_path / "sets.gmt", path, record(), by=by, seed=1)
+    texts = [(tmp_path / name / "enrich.tsv").read_text() for name in ("one", "other")]
+    assert texts[0] == texts[1]
+    assert found[0].gene_set == "of_a" and found[0].n_both == 12 and found[0].q < 1e-3
+    assert all(one.q > 0.05 for one in found[1:])
+    header, first = (tmp_path / "one" / "enrich.tsv").read_text().splitlines()[:2]
+    row = dict(zip(header.split("\t"), first.split("\t"), strict=True))
+    assert row["group"] == ("A" if by == "targets" else "1")
+    assert row["n_background"] == "62" and row["genes"].split(",") == sorted(sets["of_a"])
+    told = json.loads((tmp_path / "one" / "enrich.tsv.run.json").read_text())
+    assert told["results"]["sets"] == 2
+
+
+def test_classes_of_genes_are_learned(tmp_path, monkeypatch):
+    monkeypatch.setattr("predictd.network.classification.N_TREES", 40)
+    write_teams(tmp_path / "links.tsv")
+    labels = "".join(f"{team}{i}\t{team}-like\n" for team in "ab" for i in range(15))
+    (tmp_path / "labels.tsv").write_text(f"gene\tlabel\n{labels}absent\ta-like\n")
+    for name in ("one", "other"):
+        scores = classify_genes(
+            tmp_path / "links.tsv", tmp_path / "labels.tsv", tmp_path / name, record(), seed=2
+        )
+    names = ["features.tsv", "predictions.tsv", "run.json", "scores.tsv"]
+    assert same_files(tmp_path / "one", tmp_path / "other") == names
+    assert [(one.label, one.n_genes) for one in scores] == [("a-like", 15), ("b-like", 15)]
+    assert all(one.auroc > 0.99 and one.recall > 0.9 for one in scores)
+    header, *lines = (tmp_path / "one" / "predictions.tsv").read_text().splitlines()
+    rows = [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
+    unseen = [row for row in rows if not row["label"] and row["gene"][0] in "ab"]
+    assert len(unseen) == 30
+    assert all(row["predicted"] == f"{row['gene'][0]}-like" for row in unseen)
+    assert all(float(row["p_a-like"]) + float(row["p_b-like"]) == pytest.approx(1) for row in rows)
+    weights = (tmp_path / "one" / "features.tsv").read_text().splitlines()[1:]
+    assert sum(float(line.split("\t")[1]) for line in weights) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_class_that_nothing_tells_is_scored_as_chance():
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(120, 6)), [f"{i % 2}" for i in range(120)]
+    found = classify(features, labels, seed=0)
+    right = np.mean(
+        [
+            found.classes[i] == label
+            for i, label in zip(np.argmax(found.probabilities, 1), labels, strict=True)
+        ]
+    )
+    assert 0.3 < right < 0.7, "genes are predicted by forests that saw them"
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("gene\tclass\na1\tx\n", TableError, "its header must hold gene and label"),
+        ("gene\tlabel\na1\n", TableError, "line 2: expected a gene and its label"),
+        ("gene\tlabel\na1\tx\na1\ty\n", TableError, "line 3: a1 has two labels, x and y"),
+        ("gene\tlabel\n", TableError, "holds no labels"),
+        ("gene\tlabel\nq\tx\n", DataError, r"no gene of .* \(q\) is in .*use the same names"),
+        ("gene\tlabel\na1\tx\na2\tx\n", DataError, "are of 1 class; classification needs two"),
+        (
+            "gene\tlabel\na1\tx\na2\ty\n",
+            DataError,
+            "the class x has 1 genes in the network, fewer than the 5",
+        ),
+    ],
+)
+def test_bad_labels_are_told(text, error, message, tmp_path):
+    write_teams(tmp_path / "links.tsv")
+    (tmp_path / "labels.tsv").write_text(text)
+    with pytest.raises(error, match=message):
+        classify_genes(tmp_path / "links.tsv", tmp_path / "labels.tsv", tmp_path / "out", record())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("S1\tonly a description\n", "line 1: expected a name, a description and genes"),
+        ("S1\t\tg1\nS1\t\tg2\n", "line 2: the set S1 stands twice"),
+        ("\n", "holds no gene sets"),
+    ],
+)
+def test_bad_gene_sets_are_told(text, message, tmp_path):
+    (tmp_path / "sets.gmt").write_text(text)
+    with pytest.raises(TableError, match=message):
+        read_gmt(tmp_path / "sets.gmt")
+
+
+def test_labels_may_stand_in_any_column(tmp_path):
+    (tmp_path / "labels.tsv").write_text("note\tLabel\tGene\nn\tx\tg1\n")
+    assert read_labels(tmp_path / "labels.tsv") == {"g1": "x"}
+
+
+def test_the_command_lines_do_the_same(tmp_path):
+    write_teams(tmp_path / "links.tsv")
+    (tmp_path / "sets.gmt").write_text("S\t\t" + "\t".join(f"a{i}" for i in range(9)) + "\n")
+    done = run_predictd("network", "enrich", "links.tsv", "sets.gmt", "-o", "enrich.tsv", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("enrich.tsv: 0 of 2 pairs of group and set")
+    (tmp_path / "sets.gmt").write_text("S\t\tx1\tx2\n")
+    done = run_predictd("network", "enrich", "links.tsv", "sets.gmt", "-o", "enrich.tsv", cwd=tmp_path)
+    assert done.returncode == 1 and "no set of sets.gmt has 5 to 500 of the genes" in done.stderr
+    labels = "".join(f"{team}{i}\t{team}\n" for team in "ab" for i in range(6))
+    (tmp_path / "labels.tsv").write_text(f"gene\tlabel\n{labels}")
+    done = run_predictd("network", "classify", "links.tsv", "labels.tsv", "-o", "classes", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "a: AUROC 1.000" in done.stdout and "(6 genes)" in done.stdout
