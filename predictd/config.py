@@ -119,12 +119,13 @@ class TrainSettings(Settings):
 class NetworkSettings(Settings):
     """What `predictd network infer` infers links by."""
 
-    method: Literal["rf", "et", "grnboost", "ridge", "clr", "pearson"] = "rf"
+    method: Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson"] = "rf"
     trees: int | None = Field(
-        None, ge=1, description="rf, et: 1000 where it is not given; grnboost: 5000 at most"
+        None, ge=1, description="rf, et, multi: 1000 where it is not given; grnboost: 5000 at most"
     )
     top: int = Field(100, ge=1, description="links kept a target")
     min_importance: float = Field(0.0, ge=0, description="links of less are left out")
+    quality: bool = Field(False, description="also the held-out R² of each target")
 
 
 class Config(Settings):

@@ -15,8 +15,17 @@ from predictd.config import NetworkSettings
 from predictd.engine import LocalEngine
 from predictd.errors import ConfigError, DataError, NetworkFormatError, OutputError, WorkerError
 from predictd.io.networks import read_network
+from predictd.network.linear import standardised
 from predictd.network.links import Links
-from predictd.network.methods import METHODS, Forest, Problem, clr_background, make_method
+from predictd.network.methods import (
+    DEFAULT_TREES,
+    METHODS,
+    Forest,
+    Problem,
+    clr_background,
+    make_method,
+)
+from predictd.network.multi import group_targets
 from predictd.workflows import network_infer
 from predictd.workflows._network_tasks import infer_rows
 from predictd.workflows.network_infer import Inference
@@ -48,12 +57,17 @@ def read_links(directory):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_files_hold_the_links_that_the_method_gives(method, case, tmp_path, engine):
-    trees = 30 if method in ("rf", "et", "grnboost") else None
+    trees = 30 if method in DEFAULT_TREES else None
     report = infer(case, tmp_path / "net", engine, NetworkSettings(method=method, trees=trees, top=4), seed=5)
     genes, expression, _ = simulate_expression()
     problem = Problem(expression, tuple(genes), np.arange(6))
     if method == "clr":
         problem = Problem(expression, tuple(genes), np.arange(6), clr_background(problem))
+    if method == "multi":
+        groups = np.empty(N_GENES, np.int64)
+        for number, group in enumerate(group_targets(standardised(expression), np.arange(6), seed=5)):
+            groups[group] = number
+        problem = Problem(expression, tuple(genes), np.arange(6), groups=groups)
     own = make_method(method, problem, n_trees=trees or 0, seed=5)
     links = read_links(tmp_path / "net")
     assert links.targets == tuple(genes) and links.regulators == tuple(genes[:6])

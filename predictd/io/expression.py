@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictd.errors import TableError
+from predictd.io.files import replacing
 from predictd.io.tables import UNREADABLE_TEXT, open_text, reason
 
 Orientation = Literal["rows", "columns"]
@@ -92,19 +93,50 @@ def read_expression(path: Path, *, orientation: Orientation | None = None) -> Ex
         genes, samples = tuple(labels), columns
     else:
         genes, samples, values = columns, tuple(labels) if layout.labelled else None, values.T
+    expression = Expression(genes, samples, np.ascontiguousarray(values), layout.genes)
+    check_expression(path, expression, numbers)
+    return expression
+
+
+def check_expression(path: Path, expression: Expression, lines: Sequence[int] = ()) -> None:
+    """Refuse names that are empty, stand twice or were made dates of, and values that are no finite numbers.
+
+    Parameters
+    ----------
+    path
+        The file, for messages.
+    expression
+        What it holds.
+    lines
+        Where samples have no names: the line of each.
+
+    Raises
+    ------
+    TableError
+        If there are such.
+    """
+    genes, samples = expression.genes, expression.samples
     _check_names(path, "gene", genes)
     _check_gene_names(path, genes)
     if samples is not None:
         _check_names(path, "sample", samples)
-    bad = np.argwhere(~np.isfinite(values))
+    bad = np.argwhere(~np.isfinite(expression.values))
     if len(bad):
         gene, sample = bad[0]
-        where = f"sample {samples[sample]}" if samples else f"line {numbers[sample]}"
+        where = f"sample {samples[sample]}" if samples else f"line {lines[sample]}"
         raise TableError(
             f"{path}: gene {genes[gene]} has no finite number in {where} ({len(bad)} such values in all); leave "
             "the gene out, or fill in a value"
         )
-    return Expression(genes, samples, np.ascontiguousarray(values), layout.genes)
+
+
+def write_expression(path: Path, expression: Expression) -> None:
+    """Write a matrix with genes in rows, as `read_expression` reads it; values in full."""
+    assert expression.samples is not None
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.write("\t".join(["gene", *expression.samples]) + "\n")
+        for gene, row in zip(expression.genes, expression.values, strict=True):
+            file.write("\t".join([gene, *map(repr, row.tolist())]) + "\n")
 
 
 def read_names(path: Path) -> list[str]:

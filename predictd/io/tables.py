@@ -182,7 +182,12 @@ class Interval:
 
 
 def read_bed(path: Path) -> list[Interval]:
-    """Read the first three columns of a BED file (.gz allowed), in file order.
+    """Read the first three columns of a BED file (.gz allowed), in file order; see `read_named_bed`."""
+    return [interval for interval, _ in read_named_bed(path)]
+
+
+def read_named_bed(path: Path) -> list[tuple[Interval, str]]:
+    """Intervals of a BED file (.gz allowed) and their names, in file order; without a fourth column CHROM:START-END.
 
     Raises
     ------
@@ -204,7 +209,8 @@ def read_bed(path: Path) -> list[Interval]:
                     raise TableError(
                         f"{path}, line {number}: start {fields[1]} and end {fields[2]} enclose no base"
                     )
-                intervals.append(interval)
+                place = f"{interval.chrom}:{interval.start}-{interval.end}"
+                intervals.append((interval, fields[3] if len(fields) > 3 else place))
     except UNREADABLE_TEXT as err:
         raise TableError(f"cannot read {path}: {reason(err)}") from err
     if not intervals:

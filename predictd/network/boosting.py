@@ -16,13 +16,13 @@ SUBSAMPLE = 0.9
 WINDOW = 25
 
 
-def require_scikit_learn() -> None:
+def require_scikit_learn(method: str = "grnboost") -> None:
     """Raise ConfigError where scikit-learn is not installed."""
     try:
         import sklearn  # noqa: F401
     except ImportError as err:
         raise ConfigError(
-            f"the method grnboost needs scikit-learn ({err}): pip install 'predictd[network]'"
+            f"the method {method} needs scikit-learn ({err}): pip install 'predictd[network]'"
         ) from err
 
 

@@ -13,10 +13,11 @@ from predictd.network.clr import background, clr_importances, standard_ranks
 from predictd.network.features import code_features, float_features
 from predictd.network.genie3 import forest_importances, target_seed
 from predictd.network.linear import Ridge, pearson_importances, standardised
+from predictd.network.multi import group_importances
 
-METHODS = ("rf", "et", "grnboost", "ridge", "clr", "pearson")
+METHODS = ("rf", "et", "multi", "grnboost", "ridge", "clr", "pearson")
 # Trees of the methods that grow some: those of GENIE3, and the most that GRNBoost2 grows.
-DEFAULT_TREES = {"rf": 1000, "et": 1000, "grnboost": 5000}
+DEFAULT_TREES = {"rf": 1000, "et": 1000, "multi": 1000, "grnboost": 5000}
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,15 @@ class Problem:
         (n_regulators,) int64: positions of the regulators among the genes, ascending.
     background
         See `predictd.network.clr.background`; None for other methods than clr.
+    groups
+        (n_genes,) int64: group of each gene; None for other methods than multi. See `predictd.network.multi`.
     """
 
     expression: NDArray[np.float64]
     genes: tuple[str, ...]
     regulators: NDArray[np.int64]
     background: NDArray[np.float64] | None = None
+    groups: NDArray[np.int64] | None = None
 
     def excluded(self, gene: int) -> int:
         """Position of a gene among the regulators; −1: it is none."""
@@ -89,6 +93,33 @@ class _Boosting(Method):
         )
 
 
+class _Multi(Method):
+    """Keeps the importances of the group that was asked for last: genes are to come group by group."""
+
+    def __init__(self, problem: Problem, n_trees: int, seed: int) -> None:
+        super().__init__(problem)
+        if problem.groups is None:
+            raise ValueError("multi needs groups of targets; see group_targets")
+        self._groups = problem.groups
+        self._regulators = float_features(problem.expression[problem.regulators])
+        self._n_trees, self._seed = n_trees, seed
+        self._known: dict[int, NDArray[np.float64]] = {}
+
+    def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
+        if gene not in self._known:
+            members = np.flatnonzero(self._groups == self._groups[gene])
+            found = group_importances(
+                self._regulators,
+                standardised(self.problem.expression[members]),
+                excluded=excluded,
+                n_trees=self._n_trees,
+                seed=self._seed,
+                names=tuple(self.problem.genes[member] for member in members.tolist()),
+            )
+            self._known = dict(zip(members.tolist(), found, strict=True))
+        return self._known[gene]
+
+
 class _Ridge(Method):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
@@ -129,6 +160,8 @@ def make_method(name: str, problem: Problem, *, n_trees: int, seed: int) -> Meth
     """A method by its name, one of `METHODS`."""
     if name in ("rf", "et"):
         return Forest(problem, n_trees, seed, extra=name == "et")
+    if name == "multi":
+        return _Multi(problem, n_trees, seed)
     if name == "grnboost":
         return _Boosting(problem, n_trees, seed)
     if name == "ridge":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from numpy.typing import NDArray
 from predictd.config import NetworkSettings
 from predictd.constants import (
     EXPRESSION_FORMAT,
+    EXPRESSION_TSV,
     EXPRESSION_VERSION,
     LINKS_TSV,
     MAX_LISTED_LINKS,
     NETWORK_H5,
+    QUALITY_TSV,
     RUN_JSON,
+    TRACKS_TSV,
 )
 from predictd.engine import Engine
 from predictd.errors import (
@@ -28,16 +32,22 @@ from predictd.errors import (
     NetworkFormatError,
     OutputError,
 )
-from predictd.io.expression import Expression, Orientation, numeric_names, read_expression, read_names, some
+from predictd.io.expression import Orientation, write_expression
 from predictd.io.files import sha256_of, sha256_of_json, write_json
 from predictd.io.hdf5 import write_arrays
 from predictd.io.networks import read_network, write_link_list, write_network
 from predictd.io.partition import Job
-from predictd.kernels import MAX_SAMPLES
+from predictd.io.results import write_rows
+from predictd.io.store import Tensor
 from predictd.network.boosting import require_scikit_learn
+from predictd.network.linear import standardised
 from predictd.network.links import Links
 from predictd.network.methods import DEFAULT_TREES, Problem
+from predictd.network.multi import group_targets
+from predictd.network.quality import LEAST_SAMPLES
 from predictd.provenance import RunRecord, software
+from predictd.workflows._activity import Activity
+from predictd.workflows._network_input import check_samples, find_regulators, load_expression
 from predictd.workflows._network_tasks import (
     PILOT_TARGETS,
     Shared,
@@ -52,7 +62,6 @@ log = logging.getLogger(__name__)
 
 _MOST_TARGETS = 64
 _LEAST_BLOCKS = 16
-_LEAST_SAMPLES = 3
 # From so many genes on, regressing each on all others is warned of.
 _MANY_GENES = 1000
 _PILOT_SHARE = 50
@@ -81,10 +90,12 @@ class Inference(InParts[InferReport]):
 
     Parameters
     ----------
-    expression_path
-        Matrix of numbers; see `predictd.io.expression.read_expression`.
+    source
+        Matrix of numbers, see `predictd.io.expression.read_expression` and `predictd.io.h5ad.read_h5ad`; or whose
+        activity is to make one, see `predictd.workflows._activity`.
     output
-        Directory for `network.h5`, `links.tsv` and `run.json`.
+        Directory for `network.h5`, `links.tsv` and `run.json`; `quality.tsv` where quality is asked for, and the
+        `expression.tsv` that an activity makes.
     settings
         Method, trees, what is kept.
     regulators_path
@@ -102,7 +113,7 @@ class Inference(InParts[InferReport]):
 
     def __init__(
         self,
-        expression_path: Path,
+        source: Path | Activity,
         output: Path,
         settings: NetworkSettings,
         *,
@@ -110,23 +121,33 @@ class Inference(InParts[InferReport]):
         orientation: Orientation | None = None,
         seed: int = 0,
     ) -> None:
-        if settings.method == "grnboost":
-            require_scikit_learn()
+        if settings.method in ("grnboost", "multi"):
+            require_scikit_learn(settings.method)
         if settings.trees is not None and settings.method not in DEFAULT_TREES:
             raise ConfigError(f"the method {settings.method} grows no trees; leave --trees out")
         trees = settings.trees or DEFAULT_TREES.get(settings.method)
         self._settings, self._seed = settings.model_copy(update={"trees": trees}), seed
-        self._path, self._regulators_path = expression_path, regulators_path
-        expression = read_expression(expression_path, orientation=orientation)
+        self._source, self._regulators_path = source, regulators_path
+        path = source.regions if isinstance(source, Activity) else source
+        expression = self._expression = load_expression(source, orientation)
         self._missing: list[str] = []
         regulators = np.arange(len(expression.genes))
         if regulators_path is not None:
-            regulators, self._missing = _find_regulators(expression, expression_path, regulators_path)
-        self._constant = _check(expression, expression_path)
+            regulators, self._missing = find_regulators(expression, path, regulators_path)
+        self._constant = check_samples(expression, path)
+        if settings.quality and expression.values.shape[1] < LEAST_SAMPLES:
+            raise DataError(
+                f"{path} has {expression.values.shape[1]} samples, too few to leave some out; leave out --quality"
+            )
         self._problem = Problem(expression.values, expression.genes, regulators)
         self._orientation = expression.orientation
+        self._order = np.arange(len(expression.genes))
         self._blocks = _blocks(len(expression.genes))
-        self._checksum = sha256_of(expression_path)
+        self._checksum = (
+            sha256_of_json([expression.genes, expression.samples, expression.values.tolist()])
+            if isinstance(source, Activity)
+            else sha256_of(source)
+        )
         description = {
             "command": "network infer",
             "expression": self._checksum,
@@ -135,7 +156,23 @@ class Inference(InParts[InferReport]):
             "settings": self._settings.model_dump(mode="json"),
             "seed": seed,
         }
+        if settings.method == "multi":
+            self._group()
+            description["groups"] = sha256_of_json(self._order.tolist())
         super().__init__(Job(output, description), len(self._blocks), NETWORK_H5)
+
+    def _group(self) -> None:
+        """Put targets that vary alike beside each other, in blocks of whole groups."""
+        groups = group_targets(
+            standardised(self._problem.expression), self._problem.regulators, seed=self._seed
+        )
+        numbers = np.empty(len(self._problem.genes), np.int64)
+        for number, group in enumerate(groups):
+            numbers[group] = number
+        self._problem = replace(self._problem, groups=numbers)
+        self._order = np.concatenate(groups)
+        ends = np.cumsum([len(group) for group in groups]).tolist()
+        self._blocks = _whole_groups(self._blocks, ends)
 
     def _begin(self) -> None:
         self._refuse_foreign((LINKS_TSV, RUN_JSON))
@@ -169,7 +206,10 @@ class Inference(InParts[InferReport]):
             "expression": self._problem.expression,
             "genes": np.array(self._problem.genes, dtype=str),
             "regulators": self._problem.regulators,
+            "order": self._order,
         }
+        if self._problem.groups is not None:
+            arrays["groups"] = self._problem.groups
         if self._settings.method == "clr":
             (arrays["background"],) = engine.map(background_of, [0], self._problem)
         write_arrays(
@@ -202,7 +242,9 @@ class Inference(InParts[InferReport]):
 
     def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> InferReport:
         output, problem = self.job.output, self._problem
-        links = Links.joined([self._links_of_block(index) for index in range(self.n_parts)])
+        blocks = [self._links_of_block(index) for index in range(self.n_parts)]
+        back = np.argsort(self._order)
+        links = Links.joined([links for links, _ in blocks]).by_target(back)
         listed = len(links) <= MAX_LISTED_LINKS
         if listed:
             order = links.ranked()
@@ -214,7 +256,15 @@ class Inference(InParts[InferReport]):
             )
         else:
             log.warning("%d links are too many for %s: they stand in %s", len(links), LINKS_TSV, NETWORK_H5)
-        record.inputs = {str(self._path): self._checksum}
+        arrays = links.to_arrays()
+        if self._settings.quality:
+            arrays["quality"] = np.concatenate([quality for _, quality in blocks])[back]
+            write_rows(
+                output / QUALITY_TSV,
+                ("target", "r2"),
+                zip(links.targets, arrays["quality"].tolist(), strict=True),
+            )
+        record.inputs = self._write_inputs()
         if self._regulators_path is not None:
             record.inputs[str(self._regulators_path)] = sha256_of(self._regulators_path)
         record.results = {
@@ -235,19 +285,34 @@ class Inference(InParts[InferReport]):
             "n_samples": problem.expression.shape[1],
             "software": software(),
         }
-        write_network(output / NETWORK_H5, info, links.to_arrays())
+        write_network(output / NETWORK_H5, info, arrays)
         return InferReport(len(links), len(problem.genes), problem.regulators.size, listed)
 
-    def _links_of_block(self, index: int) -> Links:
-        """A block's links; names stand in no block, since all genes may be regulators of each."""
+    def _write_inputs(self) -> dict[str, str]:
+        """What run.json tells of the input, of which a matrix that was made here is written, too."""
+        if not isinstance(self._source, Activity):
+            return {str(self._source): self._checksum}
+        write_expression(self.job.output / EXPRESSION_TSV, self._expression)
+        inputs = {
+            str(self._source.tensor): Tensor(self._source.tensor).manifest.checksum,
+            str(self._source.regions): sha256_of(self._source.regions),
+        }
+        if self._source.imputed is not None:
+            table = self._source.imputed / TRACKS_TSV
+            inputs[str(table)] = sha256_of(table)
+        return inputs
+
+    def _links_of_block(self, index: int) -> tuple[Links, NDArray[np.float64]]:
+        """A block's links and quality; names stand in no block, since all genes may be regulators of each."""
         path, genes = block_path(self.job, index), self._problem.genes
         start, stop = self._blocks[index]
         names = {
             "regulators": np.array([genes[gene] for gene in self._problem.regulators], dtype=str),
-            "targets": np.array(genes[start:stop], dtype=str),
+            "targets": np.array([genes[gene] for gene in self._order[start:stop].tolist()], dtype=str),
         }
         try:
-            return Links.from_arrays({**read_network(path)[1], **names})
+            arrays = read_network(path)[1]
+            return Links.from_arrays({**arrays, **names}), arrays.get("quality", np.empty(0))
         except (NetworkFormatError, KeyError, ValueError) as err:
             raise OutputError(
                 f"{path} is damaged; remove it and run the command again, or part {index}"
@@ -260,60 +325,7 @@ def _blocks(n_targets: int) -> list[tuple[int, int]]:
     return list(pairwise(n_targets * i // n_blocks for i in range(n_blocks + 1)))
 
 
-def _find_regulators(
-    expression: Expression, expression_path: Path, path: Path
-) -> tuple[NDArray[np.int64], list[str]]:
-    """Positions of the listed regulators among the genes, ascending, and those that are not among them."""
-    names = read_names(path)
-    places = {gene: i for i, gene in enumerate(expression.genes)}
-    present = sorted(places[name] for name in names if name in places)
-    samples = set(names) & set(expression.samples or ())
-    if len(samples) > len(present):
-        other = "columns" if expression.orientation == "rows" else "rows"
-        raise DataError(
-            f"{len(samples)} of the {len(names)} regulators in {path} are among what was taken for samples of "
-            f"{expression_path} ({some(sorted(samples))}), {len(present)} among its genes; give --genes {other}"
-        )
-    if not present:
-        raise DataError(
-            f"none of the {len(names)} regulators in {path} ({some(names)}) is a gene of {expression_path} "
-            f"({some(expression.genes)}); use the same names"
-        )
-    missing = [name for name in names if name not in places]
-    if missing:
-        log.warning(
-            "%d of the %d regulators are not in %s and left out: %s",
-            len(missing),
-            len(names),
-            expression_path,
-            ", ".join(missing),
-        )
-    return np.array(present, dtype=np.int64), missing
-
-
-def _check(expression: Expression, path: Path) -> list[str]:
-    """Refuse what nothing can be inferred from, warn of what is suspicious; the names of constant genes."""
-    n_genes, n_samples = expression.values.shape
-    if not _LEAST_SAMPLES <= n_samples < MAX_SAMPLES:
-        raise DataError(
-            f"{path} has {n_samples} samples of {n_genes} genes, which is too "
-            f"{'few' if n_samples < _LEAST_SAMPLES else 'many'} to infer links from; is --genes right?"
-        )
-    if n_genes < 2:
-        raise DataError(f"{path} has a single gene; links need two")
-    constant = [
-        gene
-        for gene, varies in zip(expression.genes, np.ptp(expression.values, axis=1) > 0, strict=True)
-        if not varies
-    ]
-    if len(constant) == n_genes:
-        raise DataError(f"{path}: all genes are constant; there is nothing to infer")
-    if constant:
-        log.warning("%d genes are constant and get no links: %s", len(constant), some(constant))
-    if numeric := numeric_names(expression.genes):
-        log.warning(
-            "%d gene names read as numbers (%s): see that no spreadsheet has changed them",
-            len(numeric),
-            some(numeric),
-        )
-    return constant
+def _whole_groups(blocks: list[tuple[int, int]], ends: list[int]) -> list[tuple[int, int]]:
+    """Blocks whose borders are moved on to the ends of groups."""
+    borders = sorted({0, *(ends[bisect_left(ends, stop)] for _, stop in blocks)})
+    return list(pairwise(borders))

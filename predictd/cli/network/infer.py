@@ -21,13 +21,24 @@ from predictd.config import load_config
 
 
 @click.command()
-@click.argument("expression", type=PATH)
+@click.argument("expression", type=PATH, required=False)
 @OUTPUT_DIRECTORY
+@click.option(
+    "--from-tensor", "tensor", type=PATH, help="Instead of EXPRESSION: a tensor, whose signal is activity."
+)
+@click.option(
+    "--regions", type=PATH, help="With --from-tensor: BED of promoters; the fourth column names the gene."
+)
+@click.option("--assay", help="With --from-tensor: whose signal it is, e.g. H3K27ac.")
+@click.option(
+    "--imputed", type=PATH, help="With --from-tensor: imputed tracks, for the cell types without the assay."
+)
 @click.option("--regulators", type=PATH, help="Genes that may regulate, a name a line.  [default: all]")
 @click.option(
     "--method",
-    type=click.Choice(["rf", "et", "grnboost", "ridge", "clr", "pearson"]),
-    help="Random forests, extra trees, gradient boosting, or a cheap baseline.  [default: rf]",
+    type=click.Choice(["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson"]),
+    help="Random forests, extra trees, extra trees of several targets, gradient boosting, or a cheap baseline.  "
+    "[default: rf]",
 )
 @click.option(
     "--trees", type=click.IntRange(min=1), help="Trees a target.  [default: 1000; grnboost: 5000 at most]"
@@ -39,37 +50,68 @@ from predictd.config import load_config
     type=click.Choice(["rows", "columns"]),
     help="Where EXPRESSION has its genes.  [default: by header]",
 )
+@click.option(
+    "--quality",
+    is_flag=True,
+    default=None,
+    help="Also how well a target is predicted in samples left out; takes about five times as long.",
+)
 @SEED
 @CONFIG
 @in_parts
 @on_engine
 def command(
-    expression: Path,
+    expression: Path | None,
     output: Path,
+    tensor: Path | None,
+    regions: Path | None,
+    assay: str | None,
+    imputed: Path | None,
     regulators: Path | None,
     method: str | None,
     trees: int | None,
     top: int | None,
     min_importance: float | None,
     genes: str | None,
+    quality: bool | None,
     seed: int | None,
     config: Path | None,
     steps: Steps,
     engine_name: str | None,
     workers: int | None,
 ) -> None:
-    """Infer a network from EXPRESSION, a table of numbers by tabs, of genes and samples (.gz allowed).
+    """Infer a network from EXPRESSION, a table of numbers by tabs, of genes and samples (.gz allowed), or .h5ad.
 
     A first column headed 'gene' means genes in rows; a header over numbers alone, samples in rows. Writes links.tsv,
     the links from the most important on, and network.h5.
     """
+    from predictd.workflows._activity import Activity
     from predictd.workflows.network_infer import Inference
 
-    given = {"method": method, "trees": trees, "top": top, "min_importance": min_importance}
+    source: Path | Activity
+    if tensor is not None:
+        if expression is not None or genes is not None:
+            raise click.UsageError("with --from-tensor there is no EXPRESSION, and no --genes")
+        if regions is None or assay is None:
+            raise click.UsageError("--from-tensor needs --regions and --assay")
+        source = Activity(tensor, regions, assay, imputed)
+    elif regions is not None or assay is not None or imputed is not None:
+        raise click.UsageError("--regions, --assay and --imputed are for --from-tensor")
+    elif expression is None:
+        raise click.UsageError("give EXPRESSION, or --from-tensor")
+    else:
+        source = expression
+    given = {
+        "method": method,
+        "trees": trees,
+        "top": top,
+        "min_importance": min_importance,
+        "quality": quality,
+    }
     settings = load_config(config, {"seed": seed, "network": given})
     with make_engine(engine_name, workers) as engine:
         plan = Inference(
-            expression,
+            source,
             output,
             settings.network,
             regulators_path=regulators,

@@ -1,0 +1,301 @@
+"""Other input than tables, groups of targets, and held-out quality."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from scipy.sparse import csc_matrix, csr_matrix
+
+from predictd.config import NetworkSettings
+from predictd.engine import LocalEngine
+from predictd.errors import DataError, TableError
+from predictd.io.expression import read_expression
+from predictd.io.h5ad import read_h5ad
+from predictd.io.networks import read_network
+from predictd.io.store import Tensor
+from predictd.network.linear import standardised
+from predictd.network.links import Links
+from predictd.network.methods import METHODS, Problem, clr_background, make_method
+from predictd.network.multi import MOST, group_importances, group_targets
+from predictd.network.quality import held_out_r2
+from predictd.pairs import Experiment
+from predictd.workflows._activity import Activity, region_activity
+from predictd.workflows.impute import Imputation
+from predictd.workflows.network_infer import Inference
+from tests.conftest import record, run_predictd, same_files
+from tests.made_networks import N_REGULATORS, simulate_expression, write_matrix, write_network_case
+
+# -- AnnData files -----------------------------------------------------------------------------------------------------
+
+
+def write_h5ad(path, genes, expression, kind="dense"):
+    """As AnnData writes them: observations in rows."""
+    with h5py.File(path, "w") as file:
+        for name, names in (("obs", [f"S{i}" for i in range(expression.shape[1])]), ("var", genes)):
+            group = file.create_group(name)
+            group.attrs["_index"] = "names"
+            group.create_dataset("names", data=np.array(names, object), dtype=h5py.string_dtype())
+        if kind == "dense":
+            file.create_dataset("X", data=expression.T)
+        elif kind != "none":
+            matrix = {"csr_matrix": csr_matrix, "csc_matrix": csc_matrix}[kind](expression.T)
+            group = file.create_group("X")
+            group.attrs["encoding-type"], group.attrs["shape"] = kind, matrix.shape
+            for part in ("data", "indices", "indptr"):
+                group.create_dataset(part, data=getattr(matrix, part))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["dense", "csr_matrix", "csc_matrix"])
+def test_annotated_matrices_are_read_as_tables(kind, tmp_path):
+    genes, expression, _ = simulate_expression()
+    expression[expression < -1] = 0.0
+    write_matrix(tmp_path / "e.tsv", genes, expression)
+    table = read_expression(tmp_path / "e.tsv")
+    read = read_h5ad(write_h5ad(tmp_path / "e.h5ad", genes, expression, kind))
+    assert (read.genes, read.samples, read.orientation) == (table.genes, table.samples, "columns")
+    np.testing.assert_array_equal(read.values, table.values)
+    turned = read_h5ad(tmp_path / "e.h5ad", orientation="rows")
+    assert turned.genes == table.samples
+    np.testing.assert_array_equal(turned.values, table.values.T)
+
+
+def test_networks_are_inferred_from_annotated_matrices(tmp_path, engine):
+    genes, expression, _ = simulate_expression()
+    write_matrix(tmp_path / "e.tsv", genes, expression)
+    write_h5ad(tmp_path / "e.h5ad", genes, expression, "csr_matrix")
+    for name in ("e.tsv", "e.h5ad"):
+        Inference(tmp_path / name, tmp_path / f"net-{name}", NetworkSettings(trees=5)).make_all(
+            engine, record()
+        )
+    texts = [(tmp_path / f"net-{name}" / "links.tsv").read_text() for name in ("e.tsv", "e.h5ad")]
+    assert texts[0] == texts[1]
+
+
+def test_bad_annotated_matrices_are_told(tmp_path):
+    genes, expression, _ = simulate_expression()
+    expression[3, 2] = np.nan
+    with pytest.raises(TableError, match="gene G3 has no finite number in sample S2"):
+        read_h5ad(write_h5ad(tmp_path / "nan.h5ad", genes, expression))
+    with pytest.raises(TableError, match="has genes twice: G1"):
+        read_h5ad(write_h5ad(tmp_path / "twice.h5ad", ["G1", "G1", *genes[2:]], expression))
+    with pytest.raises(TableError, match=r"has no matrix /X"):
+        read_h5ad(write_h5ad(tmp_path / "none.h5ad", genes, expression, "none"))
+    with pytest.raises(TableError, match=r"/X is 40 × 24, but there are 40 names in /obs and 23 in /var"):
+        read_h5ad(write_h5ad(tmp_path / "few.h5ad", genes[1:], expression))
+    (tmp_path / "text.h5ad").write_text("gene\n")
+    with pytest.raises(TableError, match="is damaged or no AnnData file"):
+        read_h5ad(tmp_path / "text.h5ad")
+    with pytest.raises(TableError, match="there is no such file"):
+        read_h5ad(tmp_path / "absent.h5ad")
+
+
+# -- activity of regions -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def regions(tmp_path_factory, tensor_path):
+    """BED of 40 genes of about 12 bins; the first has two regions, the last lies outside. Read only."""
+    path = tmp_path_factory.mktemp("regions") / "promoters.bed"
+    tensor = Tensor(tensor_path)
+    with tensor.open_shard(tensor.shard_names[0]) as shard:
+        chrom, first = shard.chrom, int(shard.runs[0, 0])
+    lines = [
+        f"{chrom}\t{(first + 30 * i) * 25 + 7}\t{(first + 30 * i) * 25 + 300}\tgene{max(i, 1)}"
+        for i in range(41)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_activity_is_the_mean_signal_of_each_gene(regions, tensor_path):
+    tensor = Tensor(tensor_path)
+    assay = tensor.experiments[0].assay
+    found = region_activity(Activity(tensor_path, regions, assay))
+    cells = sorted(e.cell_type for e in tensor.experiments if e.assay == assay)
+    assert found.samples == tuple(cells) and found.genes == tuple(f"gene{i}" for i in range(1, 41))
+    columns = tensor.columns([Experiment(cell, assay) for cell in cells])
+    with tensor.open_shard(tensor.shard_names[0]) as shard:
+        signal, first = shard.read()[:, columns].astype(np.float64), int(shard.runs[0, 0])
+        assert first + 41 * 30 <= shard.n_bins
+    np.testing.assert_allclose(found.values[5], np.nanmean(signal[180:192], axis=0), rtol=1e-12)
+    two = np.concatenate([signal[:12], signal[30:42]])
+    np.testing.assert_allclose(found.values[0], np.nanmean(two, axis=0), rtol=1e-12)
+
+
+def test_imputed_cell_types_join_the_observed(regions, tensor_path, model_path, tmp_path, engine):
+    tensor = Tensor(tensor_path)
+    assay = next(
+        name
+        for name in sorted({e.assay for e in tensor.experiments})
+        if sum(e.assay == name for e in tensor.experiments) < 6
+    )
+    Imputation(model_path, tensor_path, tmp_path / "imputed").make_all(engine, record())
+    activity = Activity(tensor_path, regions, assay, tmp_path / "imputed")
+    both, own = region_activity(activity), region_activity(Activity(tensor_path, regions, assay))
+    cells = {e.cell_type for e in tensor.experiments}
+    assert set(both.samples) == cells > set(own.samples)
+    columns = [both.samples.index(cell) for cell in own.samples]
+    np.testing.assert_array_equal(both.values[:, columns], own.values)
+    assert np.isfinite(both.values).all() and (both.values.std(axis=1) > 0).all()
+    Inference(activity, tmp_path / "net", NetworkSettings(method="pearson")).make_all(engine, record())
+    read = read_expression(tmp_path / "net" / "expression.tsv")
+    assert read.genes == both.genes and read.samples == both.samples
+    np.testing.assert_array_equal(read.values, both.values)
+    Inference(
+        tmp_path / "net" / "expression.tsv", tmp_path / "again", NetworkSettings(method="pearson")
+    ).make_all(engine, record())
+    texts = [(tmp_path / name / "links.tsv").read_text() for name in ("net", "again")]
+    assert texts[0] == texts[1]
+    told = json.loads((tmp_path / "net" / "run.json").read_text())
+    assert len(told["inputs"]) == 3
+
+
+def test_activity_that_cannot_be_is_told(regions, tensor_path, tmp_path, caplog):
+    assay = Tensor(tensor_path).experiments[0].assay
+    with pytest.raises(DataError, match=r"has no experiment of H9; it has "):
+        region_activity(Activity(tensor_path, regions, "H9"))
+    lines = regions.read_text().splitlines()
+    chrom = lines[0].split("\t")[0]
+    (tmp_path / "far.bed").write_text(f"{lines[0]}\n{chrom}\t1\t2\tgene1\n")
+    region_activity(Activity(tensor_path, tmp_path / "far.bed", assay))
+    (tmp_path / "off.bed").write_text("chrUnknown\t1\t2\tx\n")
+    with pytest.raises(TableError):
+        region_activity(Activity(tensor_path, tmp_path / "off.bed", assay))
+    with pytest.raises(TableError, match=r"has no tracks.tsv"):
+        region_activity(Activity(tensor_path, regions, assay, tmp_path))
+
+
+def test_the_command_line_takes_a_tensor(regions, tensor_path, tmp_path):
+    assay = Tensor(tensor_path).experiments[0].assay
+    infer = ("network", "infer", "-o", "net", "--method", "pearson", "--workers", 1)
+    given = ("--from-tensor", tensor_path, "--regions", regions, "--assay", assay)
+    done = run_predictd(*infer, *given, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "from 40 regulators to 40 genes" in done.stdout
+    assert (tmp_path / "net" / "expression.tsv").is_file()
+    done = run_predictd(*infer, "--from-tensor", tensor_path, cwd=tmp_path)
+    assert done.returncode == 2 and "--from-tensor needs --regions and --assay" in done.stderr
+
+
+# -- several targets in one forest -------------------------------------------------------------------------------------
+
+
+def test_groups_hold_genes_that_vary_alike():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(4, 60))
+    team = rng.integers(4, size=90)
+    expression = centres[team] + 0.2 * rng.normal(size=(90, 60))
+    expression[7] = 0.0
+    groups = group_targets(standardised(expression), np.array([3, 80]), seed=0)
+    assert sorted(np.concatenate(groups).tolist()) == list(range(90))
+    assert all(len(set(team[group].tolist())) == 1 for group in groups)
+    assert all(group.size == 1 for group in groups if {3, 7, 80} & set(group.tolist()))
+    assert max(group.size for group in groups) <= MOST and len(groups) < 30
+
+
+def test_importances_of_one_target_are_scikit_learns_own():
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(8, 50)), standardised(rng.normal(size=50))
+    own = group_importances(x, y[np.newaxis], excluded=-1, n_trees=40, seed=0, names=("g",))
+    np.testing.assert_allclose(own.sum(), 1.0)
+    theirs = [
+        ExtraTreesRegressor(200, max_features="sqrt", random_state=s).fit(x.T, y).feature_importances_
+        for s in (0, 1)
+    ]
+    many = group_importances(x, y[np.newaxis], excluded=-1, n_trees=200, seed=0, names=("g",))[0]
+    assert np.corrcoef(many, theirs[0])[0, 1] > np.corrcoef(*theirs)[0, 1] - 0.1
+
+
+def test_what_targets_owe_to_regulators_is_told_apart():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(6, 200))
+    common = x[0] + 0.1 * rng.normal(size=200)
+    targets = standardised(np.stack([common + x[1], common + x[2], common]))
+    found = group_importances(x, targets, excluded=-1, n_trees=100, seed=0, names=("a", "b", "c"))
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    assert found[:, 0].min() > found[:, 3:].max() and found[2].argmax() == 0
+    assert found[0, 1] > found[0, 2] and found[1, 2] > found[1, 1]
+
+
+def test_groups_change_with_neither_workers_nor_order_of_names(tmp_path, engine):
+    write_network_case(tmp_path)
+    settings = NetworkSettings(method="multi", trees=20)
+    with LocalEngine(1) as one:
+        for name, workers in (("two", engine), ("one", one)):
+            plan = Inference(
+                tmp_path / "expression.tsv",
+                tmp_path / name,
+                settings,
+                regulators_path=tmp_path / "regulators.txt",
+            )
+            plan.make_all(workers, record())
+    assert same_files(tmp_path / "one", tmp_path / "two") == ["links.tsv", "network.h5", "run.json"]
+    links = Links.from_arrays(read_network(tmp_path / "one" / "network.h5")[1])
+    genes, _, truth = simulate_expression()
+    assert links.targets == tuple(genes) and len(plan._blocks) == plan.n_parts > 1
+    best = {}
+    for regulator, target in zip(links.indices.tolist(), links.rows().tolist(), strict=True):
+        best.setdefault(genes[target], []).append(links.regulators[regulator])
+    right = [pair[0] in best[pair[1]][:2] for pair in truth]
+    assert np.mean(right) > 0.8
+
+
+# -- quality -----------------------------------------------------------------------------------------------------------
+
+
+def test_quality_is_high_where_regulators_predict_and_low_where_none_does():
+    genes, expression, _ = simulate_expression()
+    rng = np.random.default_rng(3)
+    expression = np.vstack([expression, rng.normal(size=(8, expression.shape[1]))])
+    expression[20] = 1.0
+    names = tuple(f"g{i}" for i in range(len(expression)))
+    problem = Problem(expression, names, np.arange(N_REGULATORS))
+    for method in ("pearson", "rf"):
+        found = held_out_r2(
+            problem,
+            range(N_REGULATORS, len(expression)),
+            lambda part, method=method: make_method(method, part, n_trees=30, seed=0),
+            seed=0,
+        )
+        assert np.isnan(found[20 - N_REGULATORS]) and np.isfinite(np.delete(found, 20 - N_REGULATORS)).all()
+        driven = np.delete(found[: len(genes) - N_REGULATORS], 20 - N_REGULATORS)
+        # Two regulators of variance 1 and noise of 0.25: at most 0.89 can be explained.
+        assert 0.75 < driven.mean() < 0.92 and found[-8:].mean() < 0.05
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_quality_stands_beside_the_links(method, tmp_path, engine):
+    write_network_case(tmp_path)
+    trees = 5 if method in ("rf", "et", "multi", "grnboost") else None
+    settings = NetworkSettings(method=method, trees=trees, quality=True)
+    plan = Inference(
+        tmp_path / "expression.tsv", tmp_path / "net", settings, regulators_path=tmp_path / "regulators.txt"
+    )
+    plan.make_all(engine, record())
+    header, *lines = (tmp_path / "net" / "quality.tsv").read_text().splitlines()
+    genes, expression, _ = simulate_expression()
+    assert header == "target\tr2" and [line.split("\t")[0] for line in lines] == genes
+    quality = read_network(tmp_path / "net" / "network.h5")[1]["quality"]
+    assert [f"{value:.6g}" for value in quality] == [line.split("\t")[1] for line in lines]
+    groups = plan._problem.groups
+
+    def make(part):
+        if method == "clr":
+            part = Problem(part.expression, part.genes, part.regulators, clr_background(part))
+        return make_method(method, part, n_trees=trees or 0, seed=0)
+
+    problem = Problem(expression, tuple(genes), np.arange(N_REGULATORS), groups=groups)
+    np.testing.assert_array_equal(quality, held_out_r2(problem, range(len(genes)), make, seed=0))
+
+
+def test_too_few_samples_for_quality_are_told(tmp_path):
+    genes, expression, _ = simulate_expression()
+    write_matrix(tmp_path / "e.tsv", genes, expression[:, :9])
+    with pytest.raises(DataError, match="has 9 samples, too few to leave some out; leave out --quality"):
+        Inference(tmp_path / "e.tsv", tmp_path / "net", NetworkSettings(quality=True))
