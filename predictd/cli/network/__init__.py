@@ -11,6 +11,7 @@ COMMANDS = {
     "filter": "Keep a network's strongest links.",
     "infer": "Infer which genes regulate which from their expression.",
     "stats": "Measure a network's genes: centralities, hubs, communities.",
+    "view": "Make an interactive page of a network, GraphML, and figures.",
 }
 
 command = LazyGroup(

@@ -1,0 +1,124 @@
+"""What shows a network: the page in a real browser, GraphML as igraph reads it, the figure."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from predictd.errors import OutputError
+from predictd.network.graph import Edges
+from predictd.workflows.network_evaluate import load_links
+from predictd.workflows.network_view import view_network
+from tests.conftest import record, run_predictd, same_files
+from tests.made_networks import write_link_case
+
+igraph = pytest.importorskip("igraph", reason="python-igraph is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def viewed(tmp_path_factory):
+    """list.tsv, with a name that would end a script, and what shows it. Read only."""
+    path = tmp_path_factory.mktemp("viewed")
+    write_link_case(path / "list.tsv")
+    with (path / "list.tsv").open("a") as file:
+        file.write("TF1\t</script><b>&\t9\n")
+    view_network(path / "list.tsv", path / "view", record(), n_hubs=5, n_links=200)
+    return path
+
+
+def dump(page, folder, fragment=""):
+    """The page's document as a browser has made it."""
+    done = subprocess.run(
+        [
+            str(CHROMIUM),
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            f"--user-data-dir={folder}",
+            "--virtual-time-budget=15000",
+            "--dump-dom",
+            page.as_uri() + fragment,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "HOME": str(folder)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_a_browser_shows_hubs_and_neighbourhoods(viewed, tmp_path):
+    links, _ = load_links(viewed / "list.tsv")
+    edges = Edges.of(links)
+    page = viewed / "view" / "network.html"
+    shown = dump(page, tmp_path / "a")
+    assert '<h1 id="title">list.tsv</h1>' in shown and "of 2401 links" in shown
+    assert len(re.findall("<canvas", shown)) >= 2
+    nodes, arcs = (int(re.search(rf'data-{name}="(\d+)"', shown)[1]) for name in ("nodes", "edges"))
+    assert 5 < nodes <= 5 + 60 and arcs == 60
+    near = dump(page, tmp_path / "b", "#tf1")
+    assert "<h2>TF1</h2>" in near and "→ &lt;/script&gt;&lt;b&gt;&amp;" in near
+    own = int(edges.out_degree()[edges.genes.index("TF1")])
+    assert f"<td>targets</td><td>{own}</td>" in near
+
+
+def test_the_page_needs_nothing_else(viewed):
+    text = (viewed / "view" / "network.html").read_text()
+    # The library's comments and error messages name pages; nothing is loaded from one.
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=", text)
+    assert "The Cytoscape Consortium" in text and "@DATA@" not in text and "@CYTOSCAPE@" not in text
+
+
+def test_graphs_are_read_by_others(viewed):
+    graph = igraph.Graph.Read_GraphML(str(viewed / "view" / "network.graphml"))
+    links, _ = load_links(viewed / "list.tsv")
+    assert graph.is_directed() and graph.ecount() == len(links) == 2401 and graph.vcount() == 341
+    expected = {
+        (links.regulators[r], links.targets[t]): float(f"{w:.6g}")
+        for r, t, w in zip(
+            links.indices.tolist(), links.rows().tolist(), links.importances.tolist(), strict=True
+        )
+    }
+    names = graph.vs["name"]
+    got = {(names[e.source], names[e.target]): e["importance"] for e in graph.es}
+    assert got == expected and graph.vs["in_degree"] == graph.indegree()
+
+
+def test_files_are_the_same_again(viewed, tmp_path):
+    view_network(viewed / "list.tsv", tmp_path / "again", record(), n_hubs=5, n_links=200)
+    names = same_files(viewed / "view", tmp_path / "again")
+    assert {"network.graphml", "network.html", "run.json"} <= set(names)
+    with pytest.raises(OutputError, match=r"holds run.json already"):
+        view_network(viewed / "list.tsv", tmp_path / "again", record())
+
+
+def test_degrees_are_drawn(viewed):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    text = (viewed / "view" / "degrees.svg").read_text()
+    assert text.startswith("<?xml") and text.rstrip().endswith("</svg>") and "dc:date" not in text
+
+
+def test_without_matplotlib_there_is_all_else(viewed, tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    report = view_network(viewed / "list.tsv", tmp_path / "view", record())
+    assert not report.figure and "pip install 'predictd[report]'" in caplog.text
+    assert sorted(path.name for path in (tmp_path / "view").iterdir()) == [
+        "network.graphml",
+        "network.html",
+        "run.json",
+    ]
+
+
+def test_the_command_line_shows(viewed, tmp_path):
+    done = run_predictd("network", "view", viewed / "list.tsv", "-o", "view", "--links", 30, cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("view/network.html: ")
+    assert "; open it in a browser" in done.stdout
