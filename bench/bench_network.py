@@ -3,14 +3,18 @@
     python bench/bench_network.py speed                 seconds a target and core, scikit-learn's in the same run
     python bench/bench_network.py accuracy DATA FOLDER  AUPR; DATA has dream4/ and bsubtilis/, FOLDER takes networks
     python bench/bench_network.py scale FOLDER          49,000 genes, 1,600 regulators, 300 samples: time and memory
+    python bench/bench_network.py scaling FOLDER        two workers and one, on every engine; wants two idle cores
 
-Times are CPU seconds of one thread.
+Times are CPU seconds of one thread; of scaling, wall time.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -95,6 +99,8 @@ def speed() -> None:
         background = clr_background(problem)
         problem = Problem(problem.expression, problem.genes, problem.regulators, background)
         for name in METHODS:
+            if name == "multi":
+                continue  # Single targets are not its unit.
             print(beside_scikit_learn(name, problem, genes), flush=True)
 
 
@@ -123,7 +129,14 @@ def accuracy(data: Path, folder: Path) -> None:
             print(
                 f"{'DREAM4':10} {name:9} {trees or '':>5} {aupr:7.4f} {low:7.4f} {high:7.4f} {np.mean(whole):9.4f}"
             )
-        for name, trees in [("rf", 100), ("et", 100), ("ridge", None), ("clr", None), ("pearson", None)]:
+        for name, trees in [
+            ("rf", 100),
+            ("et", 100),
+            ("multi", 100),
+            ("ridge", None),
+            ("clr", None),
+            ("pearson", None),
+        ]:
             settings, own = NetworkSettings(method=name, trees=trees), data / "bsubtilis"
             net = folder / f"bsubtilis-{name}"
             plan = Inference(own / "expression.tsv.gz", net, settings, regulators_path=own / "regulators.txt")
@@ -182,13 +195,43 @@ def scale(folder: Path, trees: int = 1000, targets: int = 40) -> None:
     )
 
 
+def scaling(folder: Path, trees: int = 200) -> None:
+    """Seconds of the stage that infers with two workers and with one, on each engine: whole commands, in turns."""
+    problem = simulated(1_000, 300, 200)
+    with (folder / "expression.tsv").open("w") as file:
+        file.write("\t".join(["gene", *(f"S{i}" for i in range(200))]) + "\n")
+        for gene, row in zip(problem.genes, problem.expression, strict=True):
+            file.write(gene + "\t" + "\t".join(f"{value:.5g}" for value in row.tolist()) + "\n")
+    (folder / "regulators.txt").write_text("".join(f"{gene}\n" for gene in problem.genes[:300]))
+    program = [sys.executable, "-m", "predictd", "network", "infer", "expression.tsv"]
+    given = ["--regulators", "regulators.txt", "--trees", str(trees)]
+    for name in ("local", "mpi", "spark"):
+        taken: dict[int, list[float]] = {1: [], 2: []}
+        for turn in range(3):
+            for workers in taken:
+                output = folder / f"{name}-{workers}-{turn}"
+                launcher = ["mpiexec", "-n", str(workers)] if name == "mpi" else []
+                own = [] if name == "mpi" else ["--workers", str(workers)]
+                command = [*launcher, *program, "-o", output.name, *given, "--engine", name, *own]
+                subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+                stages = json.loads((output / "run.json").read_text())["stages"]
+                taken[workers].append(sum(stage["seconds"] for stage in stages if stage["name"] == "infer"))
+        one, two = min(taken[1]), min(taken[2])
+        print(
+            f"{name:6} one worker {one:6.1f} s, two {two:6.1f} s: {one / two:.2f} times as fast", flush=True
+        )
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["speed", "accuracy", "scale"])
+    parser.add_argument("what", choices=["speed", "accuracy", "scale", "scaling"])
     parser.add_argument(
-        "folders", type=Path, nargs="*", help="accuracy: DATA and a folder to write to; scale: a folder"
+        "folders",
+        type=Path,
+        nargs="*",
+        help="accuracy: DATA and a folder to write to; scale, scaling: a folder",
     )
     given = parser.parse_args()
-    {"speed": speed, "accuracy": accuracy, "scale": scale}[given.what](*given.folders)
+    {"speed": speed, "accuracy": accuracy, "scale": scale, "scaling": scaling}[given.what](*given.folders)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from predictd.errors import DataError, NetworkFormatError
+import numpy as np
+
+from predictd.errors import ConfigError, DataError, NetworkFormatError
 from predictd.io.expression import some
 from predictd.io.files import sha256_of, write_json, write_text
-from predictd.io.networks import find_network, read_gold, read_link_list, read_network
+from predictd.io.networks import find_network, read_gold, read_link_list, read_network, write_link_list
+from predictd.io.results import told, write_rows
+from predictd.network.consensus import agreement, rank_average
 from predictd.network.links import Links
 from predictd.network.scores import Scores, score_links
 from predictd.provenance import RunRecord
@@ -61,9 +66,17 @@ def read_links(path: Path) -> tuple[Links, dict[str, Any]]:
 
 
 def evaluate_network(
-    network: Path, gold_path: Path, output: Path, record: RunRecord, *, name: str | None = None, seed: int = 0
+    network: Path,
+    gold_path: Path,
+    output: Path,
+    record: RunRecord,
+    *,
+    name: str | None = None,
+    seed: int = 0,
+    beside: Sequence[Path] = (),
+    consensus: Path | None = None,
 ) -> Scores:
-    """Score a network and write one row of scores.
+    """Score a network and write one row of scores; with others beside it a row for each, and how far they agree.
 
     Parameters
     ----------
@@ -72,28 +85,77 @@ def evaluate_network(
     gold_path
         Gold standard: a table with the columns `regulator` and `target`.
     output
-        Table to write; `OUTPUT.run.json` is written beside.
+        Table to write; `OUTPUT.run.json` is written beside. With more networks, `OUTPUT.agreement.tsv`, too.
     record
         Where the run is put on record.
     name
         What the method is called; None: as the network says, or the list's file name.
     seed
         Of the bootstrap.
+    beside
+        More networks: of other seeds, or by other methods.
+    consensus
+        List to write of all networks' links by their mean rank, which is scored, too; None: none.
+
+    Returns
+    -------
+    Scores
+        Of the first network.
 
     Raises
     ------
     PredictdError
-        If a file cannot be read, or network and gold standard have no regulator or no target in common.
+        If a file cannot be read, or a network and the gold standard have no regulator or no target in common.
     """
-    links, method = load_links(network)
-    listed = read_gold(gold_path)
+    if consensus is not None and not beside:
+        raise ConfigError("a consensus needs more than one network: name others with --beside")
+    paths = [network, *beside]
+    loaded = [load_links(path) for path in paths]
+    gold = _known_links(gold_path)
+    for path, (links, _) in zip(paths, loaded, strict=True):
+        _require_common(path, links, gold_path, gold)
+    networks = [links for links, _ in loaded]
+    labels = [name or loaded[0][1], *(method for _, method in loaded[1:])]
+    if len(set(labels)) < len(labels):
+        # Methods alone do not tell them apart, e.g. of seeds.
+        labels = [
+            label if i == 0 and name else path.name
+            for i, (label, path) in enumerate(zip(labels, paths, strict=True))
+        ]
+    with record.stage("score"):
+        scores = [score_links(links, list(gold), seed=seed) for links in networks]
+        if consensus is not None:
+            together = rank_average(networks)
+            scores.append(score_links(together, list(gold), seed=seed))
+            labels.append("consensus")
+            write_ranked(consensus, together)
+    write_text(output, scores_tsv(labels, scores))
+    if beside:
+        pairs = agreement(networks, len(gold))
+        columns = ("one", "other", "spearman", "first", "in_common")
+        rows = ((labels[i], labels[j], r, len(gold), share) for i, j, r, share in pairs)
+        write_rows(output.with_name(f"{output.name}.agreement.tsv"), columns, rows)
+    record.inputs = {
+        str(gold_path): sha256_of(gold_path),
+        **{str(path): sha256_of(find_network(path) or path) for path in paths},
+    }
+    write_json(output.with_name(f"{output.name}.run.json"), record.to_dict())
+    return scores[0]
+
+
+def _known_links(path: Path) -> dict[tuple[str, str], None]:
+    """Distinct links of a gold standard but those of genes to themselves, in file order."""
+    listed = read_gold(path)
     gold = dict.fromkeys(pair for pair in listed if pair[0] != pair[1])
     if len(gold) < len(listed):
-        log.warning(
-            "%s: %d links to oneself or listed twice are left out", gold_path, len(listed) - len(gold)
-        )
+        log.warning("%s: %d links to oneself or listed twice are left out", path, len(listed) - len(gold))
     if not gold:
-        raise DataError(f"{gold_path} holds no links but of genes to themselves")
+        raise DataError(f"{path} holds no links but of genes to themselves")
+    return gold
+
+
+def _require_common(network: Path, links: Links, gold_path: Path, gold: dict[tuple[str, str], None]) -> None:
+    """Raise DataError unless they have a regulator and a target in common."""
     for what, theirs, known in (
         ("regulator", sorted({regulator for regulator, _ in gold}), links.regulators),
         ("target", sorted({target for _, target in gold}), links.targets),
@@ -103,19 +165,22 @@ def evaluate_network(
                 f"no {what} of {gold_path} ({some(theirs)}) is a {what} of {network} ({some(known)}); use the same "
                 "names"
             )
-    with record.stage("score"):
-        scores = score_links(links, list(gold), seed=seed)
-    write_text(output, scores_tsv(name or method, scores))
-    record.inputs = {
-        str(gold_path): sha256_of(gold_path),
-        str(network): sha256_of(find_network(network) or network),
-    }
-    write_json(output.with_name(f"{output.name}.run.json"), record.to_dict())
-    return scores
 
 
-def scores_tsv(method: str, scores: Scores) -> str:
-    """A header and a row; numbers as %.6g."""
-    values = [getattr(scores, column) for column in COLUMNS[1:]]
-    numbers = [str(value) if isinstance(value, int) else f"{value:.6g}" for value in values]
-    return "\t".join(COLUMNS) + "\n" + "\t".join([method, *numbers]) + "\n"
+def write_ranked(path: Path, links: Links) -> None:
+    """Write links as a list, from the most important on."""
+    order = links.ranked()
+    write_link_list(
+        path,
+        np.array(links.regulators, dtype=str)[links.indices[order]],
+        np.array(links.targets, dtype=str)[links.rows()[order]],
+        links.importances[order],
+    )
+
+
+def scores_tsv(methods: Sequence[str], scores: Sequence[Scores]) -> str:
+    """A header and a row for each method; numbers as %.6g."""
+    rows: list[tuple[str, ...]] = [COLUMNS]
+    for method, own in zip(methods, scores, strict=True):
+        rows.append((method, *(told(getattr(own, column)) for column in COLUMNS[1:])))
+    return "".join("\t".join(row) + "\n" for row in rows)

@@ -15,18 +15,35 @@ from predictd.provenance import RunRecord, current_command
 @click.argument("gold", type=PATH)
 @OUTPUT_FILE
 @click.option("--name", help="What the method is called in the output.  [default: as NETWORK says]")
+@click.option(
+    "--beside", type=PATH, multiple=True, help="One more network to score, and to compare; may be repeated."
+)
+@click.option(
+    "--consensus", type=PATH, help="List to write of all networks' links by mean rank; it is scored, too."
+)
 @SEED
 @verbosity
-def command(network: Path, gold: Path, output: Path, name: str | None, seed: int | None) -> None:
+def command(
+    network: Path,
+    gold: Path,
+    output: Path,
+    name: str | None,
+    beside: tuple[Path, ...],
+    consensus: Path | None,
+    seed: int | None,
+) -> None:
     """Score NETWORK against GOLD, a table of known links (regulator, target).
 
     NETWORK is what 'predictd network infer' wrote, or any list of regulator, target and weight. Candidates are all
-    pairs of GOLD's regulators and targets.
+    pairs of GOLD's regulators and targets. With networks beside it, of other seeds or methods, OUTPUT.agreement.tsv
+    tells how far they agree.
     """
     from predictd.workflows.network_evaluate import evaluate_network
 
     record = RunRecord(current_command(), seed=seed or 0, settings={"name": name})
-    scores = evaluate_network(network, gold, output, record, name=name, seed=seed or 0)
+    scores = evaluate_network(
+        network, gold, output, record, name=name, seed=seed or 0, beside=beside, consensus=consensus
+    )
     click.echo(
         f"AUPR {scores.aupr:.4f} ({scores.aupr_low:.4f} to {scores.aupr_high:.4f}), AUROC {scores.auroc:.4f}, "
         f"early precision {scores.early_precision:.4f}: {scores.n_gold} known links among {scores.n_candidates} "

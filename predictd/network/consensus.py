@@ -1,0 +1,80 @@
+"""Several networks of the same genes: how far they agree, and what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from predictd.network.links import Links
+
+
+def rank_average(networks: Sequence[Links]) -> Links:
+    """The links of all networks by their mean rank (Marbach et al. 2012).
+
+    Links are all that a network lists; in each, equals share their mean rank, and those that it does not list share the
+    mean of the ranks that are left.
+
+    Returns
+    -------
+    Links
+        Of all regulators and targets by name; importances from 1 down towards 0: 1 − (mean rank − 1) / number of links.
+    """
+    regulators, targets, keys, ranks = _ranked(networks)
+    scores = 1 - (ranks.mean(axis=0) - 1) / keys.size
+    target, regulator = np.divmod(keys, len(regulators))
+    indptr = np.searchsorted(target, np.arange(len(targets) + 1))
+    links = Links(regulators, targets, indptr.astype(np.int64), regulator.astype(np.int32), scores)
+    return links.selected()
+
+
+def agreement(networks: Sequence[Links], top: int) -> list[tuple[int, int, float, float]]:
+    """How far each two networks agree.
+
+    Parameters
+    ----------
+    networks
+        Two or more.
+    top
+        How many of the first links are held against each other.
+
+    Returns
+    -------
+    list of tuple
+        The two networks' positions, Spearman's correlation of the ranks of all links that any network lists, and the
+        share of the first links that both have; of equals the first by the names of target and regulator count. The
+        correlation is NaN where a network ranks all links the same.
+    """
+    _, _, keys, ranks = _ranked(networks)
+    count = min(top, keys.size)
+    first = [set(np.argsort(own, kind="stable")[:count].tolist()) for own in ranks]
+    found = []
+    for one, other in combinations(range(len(networks)), 2):
+        constant = np.ptp(ranks[one]) == 0 or np.ptp(ranks[other]) == 0
+        r = float("nan") if constant else float(np.corrcoef(ranks[one], ranks[other])[0, 1])
+        found.append((one, other, r, len(first[one] & first[other]) / count))
+    return found
+
+
+def _ranked(
+    networks: Sequence[Links],
+) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.int64], NDArray[np.float64]]:
+    """All regulators and targets, (n_links,) links as target · n_regulators + regulator, and each network's ranks."""
+    regulators = sorted({name for links in networks for name in links.regulators})
+    targets = sorted({name for links in networks for name in links.targets})
+    regulator_places = {name: i for i, name in enumerate(regulators)}
+    target_places = {name: i for i, name in enumerate(targets)}
+    own_keys = []
+    for links in networks:
+        regulator = np.array([regulator_places[name] for name in links.regulators], np.int64)
+        target = np.array([target_places[name] for name in links.targets], np.int64)
+        own_keys.append(target[links.rows()] * len(regulators) + regulator[links.indices])
+    keys = np.unique(np.concatenate(own_keys))
+    ranks = np.empty((len(networks), keys.size))
+    for row, links, own in zip(ranks, networks, own_keys, strict=True):
+        row[:] = (own.size + 1 + keys.size) / 2
+        row[np.searchsorted(keys, own)] = rankdata(-links.importances)
+    return tuple(regulators), tuple(targets), keys, ranks

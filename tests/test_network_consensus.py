@@ -1,0 +1,128 @@
+"""Several networks: how far they agree, and their mean rank."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from predictd.config import NetworkSettings
+from predictd.errors import ConfigError
+from predictd.io.networks import read_link_list
+from predictd.network.consensus import agreement, rank_average
+from predictd.network.links import Links
+from predictd.network.scores import score_links
+from predictd.workflows.network_evaluate import COLUMNS, evaluate_network, load_links
+from predictd.workflows.network_infer import Inference
+from tests.conftest import record, run_predictd
+from tests.made_networks import simulate_expression, write_network_case
+
+
+def links_of(*rows):
+    return Links.of_list(*zip(*rows, strict=True))
+
+
+def scores_of(links):
+    names = zip(links.indices.tolist(), links.rows().tolist(), links.importances.tolist(), strict=True)
+    return {(links.regulators[r], links.targets[t]): w for r, t, w in names}
+
+
+def test_mean_ranks_by_hand():
+    one = links_of(("a", "x", 9.0), ("b", "x", 5.0), ("a", "y", 5.0))
+    other = links_of(("b", "x", 0.2), ("c", "z", 0.1))
+    # Ranks among four links: 1, 2½, 2½, 4 and 3½, 1, 3½, 2.
+    together = rank_average([one, other])
+    expected = {("a", "x"): 2.25, ("b", "x"): 1.75, ("a", "y"): 3.0, ("c", "z"): 3.0}
+    assert scores_of(together) == {pair: 1 - (rank - 1) / 4 for pair, rank in expected.items()}
+    assert together.regulators == ("a", "b", "c") and together.targets == ("x", "y", "z")
+    ((i, j, r, share),) = agreement([one, other], 2)
+    assert (i, j, share) == (0, 1, 0.5)
+    assert r == pytest.approx(spearmanr([1, 2.5, 2.5, 4], [3.5, 1, 3.5, 2])[0])
+
+
+def test_a_network_agrees_with_itself():
+    rng = np.random.default_rng(0)
+    one = links_of(*((f"r{i}", f"t{j}", rng.random()) for i in range(4) for j in range(9)))
+    same, _, flat = agreement([one, one, links_of(("r0", "t0", 1.0))], 10)
+    assert same[2] == pytest.approx(1.0) and same[3] == 1.0
+    assert flat[:2] == (1, 2)
+    assert rank_average([one, one]).ranked().size == len(one)
+    np.testing.assert_array_equal(
+        np.argsort(rank_average([one, one]).importances), np.argsort(one.selected().importances)
+    )
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory, engine):
+    """one and two, forests of other seeds, and ridge, with gold.tsv. Read only."""
+    path = tmp_path_factory.mktemp("networks")
+    write_network_case(path)
+    rf = NetworkSettings(trees=20)
+    for name, settings, seed in (
+        ("one", rf, 1),
+        ("two", rf, 2),
+        ("ridge", NetworkSettings(method="ridge"), 0),
+    ):
+        plan = Inference(
+            path / "expression.tsv", path / name, settings, regulators_path=path / "regulators.txt", seed=seed
+        )
+        plan.make_all(engine, record())
+    return path
+
+
+def read_table(path):
+    header, *lines = path.read_text().splitlines()
+    return [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
+
+
+def test_networks_beside_each_other_are_scored_and_compared(networks, tmp_path):
+    output = tmp_path / "eval.tsv"
+    others = [networks / "two", networks / "ridge"]
+    scores = evaluate_network(
+        networks / "one",
+        networks / "gold.tsv",
+        output,
+        record(),
+        beside=others,
+        consensus=tmp_path / "together.tsv",
+    )
+    rows = read_table(output)
+    assert [row["method"] for row in rows] == ["one", "two", "ridge", "consensus"]
+    assert tuple(rows[0]) == COLUMNS and rows[0]["aupr"] == f"{scores.aupr:.6g}"
+    alone = evaluate_network(networks / "ridge", networks / "gold.tsv", tmp_path / "alone.tsv", record())
+    assert rows[2]["aupr"] == f"{alone.aupr:.6g}"
+    together = rank_average([load_links(path)[0] for path in (networks / "one", *others)])
+    gold = simulate_expression()[2]
+    assert rows[3]["aupr"] == f"{score_links(together, gold).aupr:.6g}"
+    listed = read_link_list(tmp_path / "together.tsv")
+    assert len(listed[0]) == len(together) and listed[2] == sorted(listed[2], reverse=True)
+    pairs = read_table(tmp_path / "eval.tsv.agreement.tsv")
+    assert [(row["one"], row["other"]) for row in pairs] == [
+        ("one", "two"),
+        ("one", "ridge"),
+        ("two", "ridge"),
+    ]
+    seeds, methods = float(pairs[0]["spearman"]), float(pairs[1]["spearman"])
+    assert 0.6 < seeds < 1 and methods < seeds
+    assert all(row["first"] == "36" and 0.5 < float(row["in_common"]) <= 1 for row in pairs)
+
+
+def test_a_single_network_has_neither(networks, tmp_path):
+    evaluate_network(networks / "one", networks / "gold.tsv", tmp_path / "eval.tsv", record())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["eval.tsv", "eval.tsv.run.json"]
+    with pytest.raises(ConfigError, match="a consensus needs more than one network"):
+        evaluate_network(
+            networks / "one",
+            networks / "gold.tsv",
+            tmp_path / "more.tsv",
+            record(),
+            consensus=tmp_path / "list.tsv",
+        )
+
+
+def test_the_command_line_compares(networks, tmp_path):
+    given = ("network", "evaluate", networks / "one", networks / "gold.tsv", "-o", "eval.tsv")
+    done = run_predictd(*given, "--beside", networks / "ridge", "--consensus", "both.tsv", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [row["method"] for row in read_table(tmp_path / "eval.tsv")] == ["rf", "ridge", "consensus"]
+    assert (tmp_path / "both.tsv").read_text().startswith("regulator\ttarget\timportance\n")
