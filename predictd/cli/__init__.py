@@ -31,7 +31,7 @@ COMMANDS = {
     "impute": "Write imputed tracks as bigWigs.",
     "info": "Show what a tensor holds.",
     "ingest": "Turn signal tracks into a tensor.",
-    "network": "Infer gene regulatory networks from expression, and score them.",
+    "network": "Infer gene regulatory networks; score, measure and show them.",
     "peaks": "Call peaks in imputed or observed tracks.",
     "plan": "Estimate time, memory, storage and price before you begin.",
     "report": "Show how far imputed tracks can be trusted, on one page.",
