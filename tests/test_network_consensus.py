@@ -36,8 +36,10 @@ def test_mean_ranks_by_hand():
     assert scores_of(together) == {pair: 1 - (rank - 1) / 4 for pair, rank in expected.items()}
     assert together.regulators == ("a", "b", "c") and together.targets == ("x", "y", "z")
     ((i, j, r, share),) = agreement([one, other], 2)
-    assert (i, j, share) == (0, 1, 0.5)
-    assert r == pytest.approx(spearmanr([1, 2.5, 2.5, 4], [3.5, 1, 3.5, 2])[0])
+    assert (i, j, share) == (0, 1, 0.5) and np.isnan(r), "they have one link in common"
+    more = links_of(("b", "x", 3.0), ("a", "x", 2.0), ("a", "y", 1.0), ("c", "y", 7.0))
+    ((_, _, r, _),) = agreement([one, more], 2)
+    assert r == pytest.approx(spearmanr([9, 5, 5], [2, 3, 1])[0])
 
 
 def test_a_network_agrees_with_itself():

@@ -23,7 +23,7 @@ def rank_average(networks: Sequence[Links]) -> Links:
     Links
         Of all regulators and targets by name; importances from 1 down towards 0: 1 − (mean rank − 1) / number of links.
     """
-    regulators, targets, keys, ranks = _ranked(networks)
+    regulators, targets, keys, ranks, _ = _ranked(networks)
     scores = 1 - (ranks.mean(axis=0) - 1) / keys.size
     target, regulator = np.divmod(keys, len(regulators))
     indptr = np.searchsorted(target, np.arange(len(targets) + 1))
@@ -44,25 +44,28 @@ def agreement(networks: Sequence[Links], top: int) -> list[tuple[int, int, float
     Returns
     -------
     list of tuple
-        The two networks' positions, Spearman's correlation of the ranks of all links that any network lists, and the
-        share of the first links that both have; of equals the first by the names of target and regulator count. The
-        correlation is NaN where a network ranks all links the same.
+        The two networks' positions, Spearman's correlation over the links that both list, and the share of the first
+        links that both have; of equals the first by the names of target and regulator count. The correlation is NaN
+        where they have fewer than two links in common, or one has the same importance for all of them.
     """
-    _, _, keys, ranks = _ranked(networks)
+    _, _, keys, ranks, listed = _ranked(networks)
     count = min(top, keys.size)
     first = [set(np.argsort(own, kind="stable")[:count].tolist()) for own in ranks]
     found = []
     for one, other in combinations(range(len(networks)), 2):
-        constant = np.ptp(ranks[one]) == 0 or np.ptp(ranks[other]) == 0
-        r = float("nan") if constant else float(np.corrcoef(ranks[one], ranks[other])[0, 1])
+        both = [rankdata(ranks[i, listed[one] & listed[other]]) for i in (one, other)]
+        constant = any(own.size < 2 or np.ptp(own) == 0 for own in both)
+        r = float("nan") if constant else float(np.corrcoef(both)[0, 1])
         found.append((one, other, r, len(first[one] & first[other]) / count))
     return found
 
 
 def _ranked(
     networks: Sequence[Links],
-) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.int64], NDArray[np.float64]]:
-    """All regulators and targets, (n_links,) links as target · n_regulators + regulator, and each network's ranks."""
+) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """All regulators and targets; links of any network, (n_links,) as target · n_regulators + regulator; their ranks in
+    each network, and whether it lists them, (n_networks, n_links).
+    """
     regulators = sorted({name for links in networks for name in links.regulators})
     targets = sorted({name for links in networks for name in links.targets})
     regulator_places = {name: i for i, name in enumerate(regulators)}
@@ -73,8 +76,10 @@ def _ranked(
         target = np.array([target_places[name] for name in links.targets], np.int64)
         own_keys.append(target[links.rows()] * len(regulators) + regulator[links.indices])
     keys = np.unique(np.concatenate(own_keys))
-    ranks = np.empty((len(networks), keys.size))
-    for row, links, own in zip(ranks, networks, own_keys, strict=True):
-        row[:] = (own.size + 1 + keys.size) / 2
-        row[np.searchsorted(keys, own)] = rankdata(-links.importances)
-    return tuple(regulators), tuple(targets), keys, ranks
+    ranks, listed = np.empty((len(networks), keys.size)), np.zeros((len(networks), keys.size), np.bool_)
+    for number, (links, own) in enumerate(zip(networks, own_keys, strict=True)):
+        places = np.searchsorted(keys, own)
+        ranks[number] = (own.size + 1 + keys.size) / 2
+        ranks[number, places] = rankdata(-links.importances)
+        listed[number, places] = True
+    return tuple(regulators), tuple(targets), keys, ranks, listed
