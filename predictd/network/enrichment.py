@@ -76,7 +76,7 @@ def enrich(
     group_sizes = group_matrix.sum(axis=1).A1.astype(np.int64)
     both = (group_matrix @ set_matrix.T).toarray().astype(np.int64)
     n_all = len(places)
-    p = hypergeom.sf(both - 1, n_all, set_sizes[np.newaxis], group_sizes[:, np.newaxis])
+    p = np.asarray(hypergeom.sf(both - 1, n_all, set_sizes[np.newaxis], group_sizes[:, np.newaxis]))
     q = false_discovery_rates(p.ravel()).reshape(p.shape)
     genes = list(places)
     found = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictd.constants import RUN_JSON
-from predictd.errors import OutputError
+from predictd.errors import ConfigError, OutputError
 from predictd.io.files import make_directory, replacing, sha256_of, standing, write_json, write_text
 from predictd.io.graphml import write_graphml
 from predictd.io.networks import find_network
 from predictd.network.graph import Edges, centralities, communities, hubs
 from predictd.provenance import RunRecord
+from predictd.report.drawing import rendered
+from predictd.report.network_figures import degrees_figure
 from predictd.workflows.network_evaluate import load_links
 
 log = logging.getLogger(__name__)
@@ -154,29 +157,13 @@ def _page_data(
 
 
 def _draw_degrees(path: Path, edges: Edges) -> bool:
-    """Draw which share of genes has so many links or more; False where Matplotlib is not installed."""
+    """Draw which share of genes has so many links or more; False where matplotlib is not installed."""
+    degrees = {"regulators of a gene": edges.in_degree(), "targets of a gene": edges.out_degree()}
     try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as err:
-        log.warning("no figure of degrees, which needs Matplotlib (%s): pip install 'predictd[report]'", err)
+        drawn = rendered(partial(degrees_figure, degrees))
+    except ConfigError as err:
+        log.warning("no figure of degrees: %s", err)
         return False
-    # Names of its parts are drawn at random otherwise.
-    with matplotlib.rc_context({"svg.hashsalt": "predictd"}):
-        figure = Figure(figsize=(6, 4.5), layout="constrained")
-        axes = figure.subplots()
-        for degree, label in (
-            (edges.in_degree(), "regulators of a gene"),
-            (edges.out_degree(), "targets of a gene"),
-        ):
-            own = np.sort(degree[degree > 0])
-            if own.size:
-                axes.step(own, 1 - np.arange(own.size) / own.size, where="post", label=label)
-        axes.set(
-            xscale="log", yscale="log", xlabel="number of links", ylabel="share of genes with so many or more"
-        )
-        axes.legend(frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-        with replacing(path) as partial:
-            figure.savefig(partial, format="svg", metadata={"Date": None})
+    with replacing(path) as partial_file:
+        partial_file.write_bytes(drawn["svg"])
     return True
