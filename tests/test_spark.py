@@ -24,7 +24,13 @@ PREDICTD = (sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-m",
 
 @needs_spark
 @pytest.mark.parametrize(
-    ("name", "tests"), [("test_engine.py", 20), ("spark_cases.py", 18), ("spark_settings_cases.py", 5)]
+    ("name", "tests"),
+    [
+        ("test_engine.py", 20),
+        ("spark_cases.py", 9),
+        ("spark_links_cases.py", 8),
+        ("spark_settings_cases.py", 5),
+    ],
 )
 def test_the_engine_does_what_it_must(name, tests, cluster, tmp_path):
     report = tmp_path / "report.xml"
