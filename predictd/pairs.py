@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from predictd.errors import TableError
+import numpy as np
+import numpy.typing as npt
+
+from predictd.errors import DataError, TableError
 
 # What a file name may hold as it is; everything else is percent-encoded, and nothing parses a file name.
 _SAFE = "._+"
@@ -61,3 +64,33 @@ def axes(experiments: Iterable[Experiment]) -> tuple[list[str], list[str]]:
     """Return the sorted cell types and the sorted assays that occur in `experiments`."""
     pairs = list(experiments)
     return sorted({e.cell_type for e in pairs}), sorted({e.assay for e in pairs})
+
+
+def rows_of(
+    pairs: Sequence[Experiment], cell_types: Sequence[str], assays: Sequence[str]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Places of the pairs' cell types and assays among those that a model knows.
+
+    Raises
+    ------
+    DataError
+        If the model knows one not.
+    """
+    cell_rows = {name: row for row, name in enumerate(cell_types)}
+    assay_rows = {name: row for row, name in enumerate(assays)}
+    for pair in pairs:
+        for known, name, what in (
+            (cell_rows, pair.cell_type, "cell type"),
+            (assay_rows, pair.assay, "assay"),
+        ):
+            if name not in known:
+                raise DataError(f"{pair}: the model has no {what} '{name}'; it has {_some(known)}")
+    return (
+        np.array([cell_rows[pair.cell_type] for pair in pairs], dtype=np.intp),
+        np.array([assay_rows[pair.assay] for pair in pairs], dtype=np.intp),
+    )
+
+
+def _some(names: Iterable[str]) -> str:
+    every = sorted(names)
+    return ", ".join(every[:5]) + (f" and {len(every) - 5} more" if len(every) > 5 else "")

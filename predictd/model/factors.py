@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
-from predictd.errors import DataError
 from predictd.model.imputer import AffineMap, Completion, Feature, Imputer
-from predictd.pairs import Experiment
+from predictd.pairs import Experiment, rows_of
 
 Array = npt.NDArray[np.float64]
 # A component smaller than this has died: zero is absorbing.
@@ -64,16 +63,7 @@ class CPModel:
         DataError
             If the model knows a pair's cell type or assay not.
         """
-        cells = {name: row for row, name in enumerate(self.cell_types)}
-        assays = {name: row for row, name in enumerate(self.assays)}
-        for pair in pairs:
-            for known, name, what in ((cells, pair.cell_type, "cell type"), (assays, pair.assay, "assay")):
-                if name not in known:
-                    raise DataError(f"{pair}: the model has no {what} '{name}'; it has {_some(known)}")
-        return (
-            np.array([cells[pair.cell_type] for pair in pairs], dtype=np.intp),
-            np.array([assays[pair.assay] for pair in pairs], dtype=np.intp),
-        )
+        return rows_of(pairs, self.cell_types, self.assays)
 
     def design(self, pairs: Sequence[Experiment]) -> tuple[Array, Array]:
         """Z with columns [C_c ∘ A_a ; 1] (L+1 × k) and o = μ + p_c + q_a (k,) of pairs."""
@@ -197,8 +187,3 @@ def _signed(columns: Array) -> Array:
     largest = np.abs(columns).argmax(axis=0)
     signs = np.sign(columns[largest, np.arange(columns.shape[1])])
     return columns * signs
-
-
-def _some(names: dict[str, int]) -> str:
-    shown = sorted(names)[:5]
-    return ", ".join(shown) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -5,8 +5,9 @@ Every estimator that predictd has, alone or averaged, ends as one of these, so t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +20,30 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 
+# What is taken of signal before a window's mean. The logarithm tells weak signal from none, the square strong from
+# stronger; negative signal counts as 0 in the logarithm.
+BASES: Mapping[str, Callable[[Float32], Float32]] = MappingProxyType(
+    {
+        "value": lambda y: y,
+        "log": lambda y: np.log(np.maximum(y, np.float32(0.0)) + np.float32(0.05)),
+        "square": np.square,
+    }
+)
+
+
+class Regressor(NamedTuple):
+    """What is read of an experiment: a basis function of its signal, averaged over 2·half_width + 1 bins of the run."""
+
+    half_width: int = 0
+    basis: str = "value"
+
+
 class Feature(NamedTuple):
-    """A regressor: an experiment's own value (half_width 0), or its mean over 2·half_width + 1 bins of the run."""
+    """A regressor of one experiment; by default its own value. See `Regressor`."""
 
     experiment: Experiment
     half_width: int = 0
+    basis: str = "value"
 
 
 @dataclass(frozen=True)
@@ -188,29 +208,37 @@ def build_features(
     float32 (bins × k)
         Means are over the observed bins of the window, which a run's ends cut.
     """
-    own = np.array([feature.half_width == 0 for feature in features])
+    own = np.array([feature[1:] == Regressor() for feature in features])
     if own.all():
         whole = columns.size == signal.shape[1] and np.array_equal(columns, np.arange(columns.size))
         return signal if whole else signal[:, columns]
     built = np.empty((signal.shape[0], len(features)), dtype=np.float32)
     built[:, own] = signal[:, columns[own]]
-    for index in np.flatnonzero(~own).tolist():
-        built[:, index] = _window_means(signal[:, columns[index]], run_lengths, features[index].half_width)
+    for regressor in sorted({Regressor(*feature[1:]) for feature in features} - {Regressor()}):
+        those = np.flatnonzero([feature[1:] == regressor for feature in features])
+        values = BASES[regressor.basis](signal[:, columns[those]])
+        built[:, those] = _window_means(values, run_lengths, regressor.half_width)
     return built
 
 
 def _window_means(values: Float32, run_lengths: Sequence[int], half_width: int) -> Float32:
-    """Means over the observed values of ±half_width bins within each run; NaN where none is observed."""
+    """Means over the observed values of ±half_width bins within each run (bins × k); NaN where none is observed."""
+    if half_width == 0:
+        return values
     means = np.empty_like(values)
     start = 0
     for length in run_lengths:
         run = values[start : start + length].astype(np.float64)
         observed = ~np.isnan(run)
-        sums = np.concatenate([[0.0], np.cumsum(np.where(observed, run, 0.0))])
-        counts = np.concatenate([[0], np.cumsum(observed)])
         low = np.maximum(np.arange(length) - half_width, 0)
         high = np.minimum(np.arange(length) + half_width + 1, length)
-        count = counts[high] - counts[low]
+        nothing = np.zeros((1, values.shape[1]))
+        sums = np.concatenate([nothing, np.cumsum(np.where(observed, run, 0.0), axis=0)])
+        if observed.all():
+            count = (high - low)[:, np.newaxis].astype(np.float64)
+        else:
+            counts = np.concatenate([nothing, np.cumsum(observed, axis=0)])
+            count = counts[high] - counts[low]
         means[start : start + length] = (sums[high] - sums[low]) / np.where(count, count, np.nan)
         start += length
     return means
