@@ -81,12 +81,12 @@ class AlsSettings(Settings):
 class TrainSettings(Settings):
     """What `predictd train` and `predictd cv` fit."""
 
-    solver: Literal["sgd", "als", "em"] = "em"
+    solver: Literal["sgd", "als", "em", "kriging", "auto"] = "em"
     rank: int | Literal["auto"] = Field("auto", description="L; auto: chosen on validation experiments")
     regularisation: float | Literal["auto"] = Field(
         "auto",
         alias="lambda",
-        description="λ of the objective, or the prior's strength for em; auto: chosen, too",
+        description="λ of the objective, the prior's strength for em, the nugget of kriging; auto: chosen, too",
     )
     lambda_g: float = Field(3.0, gt=0, description="λ_G of sgd and als; em estimates it")
     predictd_constants: bool = Field(False, description="sgd: the paper's own penalties instead of λ and λ_G")
@@ -113,6 +113,16 @@ class TrainSettings(Settings):
     def _constants_belong_to_sgd(self) -> TrainSettings:
         if self.predictd_constants and self.solver != "sgd":
             raise ValueError("predictd_constants are penalties of the solver sgd; add --solver sgd")
+        return self
+
+    @model_validator(mode="after")
+    def _kriging_has_no_rank(self) -> TrainSettings:
+        if self.solver == "kriging" and self.rank != "auto":
+            raise ValueError("a rank belongs to the solvers em, als and sgd, kriging has none; leave it out")
+        if self.solver == "kriging" and self.regularisation == 0:
+            raise ValueError("kriging needs a lambda (its nugget) above 0")
+        if self.solver == "auto" and self.regularisation != "auto":
+            raise ValueError("a lambda means something else to each solver; name the solver, or leave it out")
         return self
 
 

@@ -28,6 +28,7 @@ EXPRESSION_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 SHARDS: Final = "shards"
 MOMENTS: Final = "moments.h5"
+FEATURE_MOMENTS: Final = "moments.features.h5"
 RUN_JSON: Final = "run.json"
 FOLDS_JSON: Final = "folds.json"
 MODELS: Final = "models"

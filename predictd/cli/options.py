@@ -101,7 +101,9 @@ def fitting(function: Decorated) -> Decorated:
     for option in (
         CONFIG,
         SEED,
-        click.option("--moments", type=PATH, help="Moments file of als and em.  [default: in TENSOR]"),
+        click.option(
+            "--moments", type=PATH, help="Moments file of all solvers but sgd.  [default: in TENSOR]"
+        ),
         click.option(
             "--predictd-constants",
             is_flag=True,
@@ -113,7 +115,7 @@ def fitting(function: Decorated) -> Decorated:
             "regularisation",
             type=NumberOrAuto(click.FloatRange(min=0)),
             metavar="X|auto",
-            help="Penalty of cell and assay factors; em: strength of their prior.  [default: auto]",
+            help="Penalty of cell and assay factors; em: strength of their prior; kriging: nugget.  [default: auto]",
         ),
         click.option(
             "--rank",
@@ -122,7 +124,9 @@ def fitting(function: Decorated) -> Decorated:
             help="Components; auto: chosen on validation experiments.  [default: auto]",
         ),
         click.option(
-            "--solver", type=click.Choice(["em", "als", "sgd"]), help="How models are fitted.  [default: em]"
+            "--solver",
+            type=click.Choice(["em", "als", "sgd", "kriging", "auto"]),
+            help="How models are fitted; auto: em or kriging, whichever validates better.  [default: em]",
         ),
     ):
         decorated = option(decorated)

@@ -63,9 +63,10 @@ def command(
             scratch=scratch,
         )
     fold = report.fold
+    what = f"rank {report.rank}" if report.rank else "kriging"
     click.echo(report.chosen)
     click.echo(
-        f"{output}: rank {report.rank}, validation MSE {report.validation_mse:.4f} over {len(fold.valid)} experiments "
+        f"{output}: {what}, validation MSE {report.validation_mse:.4f} over {len(fold.valid)} experiments "
         f"({', '.join(map(str, fold.valid[:4]))}{', …' if len(fold.valid) > 4 else ''})"
         + (
             "; refitted to all experiments"

@@ -5,13 +5,50 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from predictd.model.factors import CPModel
 from predictd.model.imputer import AffineMap, Imputer
 from predictd.pairs import Experiment
+
+
+class Model(Protocol):
+    """What every fitted estimator can do, whatever its mathematics.
+
+    Attributes
+    ----------
+    kind
+        What its files call it.
+    cell_types, assays
+        Names of what it can impute.
+    train
+        Experiments whose signal it reads.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def cell_types(self) -> tuple[str, ...]: ...
+
+    @property
+    def assays(self) -> tuple[str, ...]: ...
+
+    @property
+    def train(self) -> tuple[Experiment, ...]: ...
+
+    def indices(self, pairs: Sequence[Experiment]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Rows of cell types and assays; raises DataError for those that it does not know."""
+        ...
+
+    def imputer(self, targets: Sequence[Experiment]) -> Imputer:
+        """How it imputes pairs."""
+        ...
+
+    def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Its parameters."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,7 +61,7 @@ class Ensemble:
         Models of the same cell types and assays, of any training experiments.
     """
 
-    members: tuple[CPModel, ...]
+    members: tuple[Model, ...]
 
     @property
     def cell_types(self) -> tuple[str, ...]:
@@ -40,7 +77,7 @@ class Ensemble:
         return tuple(sorted(set().union(*(member.train for member in self.members))))
 
     def indices(self, pairs: Sequence[Experiment]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """See `CPModel.indices`."""
+        """See `Model.indices`."""
         return self.members[0].indices(pairs)
 
     def imputer(self, targets: Sequence[Experiment]) -> Imputer:
@@ -80,7 +117,7 @@ class Committee:
         For pairs that not all may impute, the members that never saw them; every other pair is imputed by all.
     """
 
-    members: tuple[CPModel, ...]
+    members: tuple[Model, ...]
     judges: Mapping[Experiment, tuple[int, ...]] = field(default_factory=dict)
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,8 @@ class CPModel:
     train
         Training experiments, whose signal the model reads when it imputes.
     """
+
+    kind: ClassVar[str] = "cp"
 
     cell_types: tuple[str, ...]
     assays: tuple[str, ...]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,8 @@ class KrigingModel:
     correlations
         Those between experiments.
     """
+
+    kind: ClassVar[str] = "kriging"
 
     cell_types: tuple[str, ...]
     assays: tuple[str, ...]

@@ -11,6 +11,7 @@ from predictd.io.store import Shard, Tensor
 from predictd.model.ensemble import Committee
 from predictd.model.imputer import build_features
 from predictd.pairs import Experiment
+from predictd.workflows._windows import wide_blocks
 
 Float32 = npt.NDArray[np.float32]
 
@@ -34,21 +35,19 @@ class Application:
             (imputer, tensor.columns([feature.experiment for feature in imputer.features]), positions)
             for imputer, positions in estimator.imputers(targets)
         ]
-        self._whole_shards = any(imputer.context for imputer, _, _ in self._parts)
+        self._halo = max(imputer.context for imputer, _, _ in self._parts)
 
     def blocks(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
         """Yield (first row, signal (bins × n), predictions (bins × m)) over a shard.
 
-        NaN where a bin cannot be imputed. Features with context need whole runs, so the shard is then read at once.
+        NaN where a bin cannot be imputed.
         """
-        blocks = [(0, shard.read())] if self._whole_shards else shard.blocks()
-        for start, signal in blocks:
-            lengths = shard.runs[:, 1].tolist() if self._whole_shards else [len(signal)]
-            predicted = np.empty((len(signal), self._n_targets), dtype=np.float32)
+        for block in wide_blocks(shard, self._halo):
+            predicted = np.empty((len(block.signal), self._n_targets), dtype=np.float32)
             for imputer, columns, positions in self._parts:
-                features = build_features(signal, lengths, imputer.features, columns)
+                features = build_features(block.wide, block.run_lengths, imputer.features, columns)
                 if len(self._parts) == 1:
-                    predicted = imputer(features)
+                    predicted = imputer(features[block.inner])
                 else:
-                    predicted[:, positions] = imputer(features)
-            yield start, signal, predicted
+                    predicted[:, positions] = imputer(features[block.inner])
+            yield block.start, block.signal, predicted

@@ -10,11 +10,14 @@ from predictd.constants import FOLDS_JSON, MODELS
 from predictd.errors import ModelFormatError
 from predictd.io.files import sha256_of, sha256_of_json
 from predictd.io.models import ModelFile, read_model
-from predictd.model.ensemble import Committee
+from predictd.model.ensemble import Committee, Model
 from predictd.model.factors import CPModel
 from predictd.model.folds import Fold
+from predictd.model.kriging import KrigingModel
 from predictd.pairs import Experiment
 from predictd.workflows.folds import load_folds
+
+_KINDS: dict[str, type[CPModel] | type[KrigingModel]] = {kind.kind: kind for kind in (CPModel, KrigingModel)}
 
 
 @dataclass(frozen=True)
@@ -67,15 +70,15 @@ def load_judges(path: Path, pairs: Sequence[Experiment]) -> Committee:
     return fold_committee(path, folds)
 
 
-def load_model(path: Path) -> tuple[CPModel, ModelFile]:
-    """The CP model of a file, and the file's contents; see `load_estimator`."""
+def load_model(path: Path) -> tuple[Model, ModelFile]:
+    """The model of a file, and the file's contents; see `load_estimator`."""
     file = read_model(path)
-    if file.kind != "cp":
+    if file.kind not in _KINDS:
         raise ModelFormatError(
             f"{path} holds a model of kind '{file.kind}', which this predictd does not know; update it"
         )
     try:
-        return CPModel.from_arrays(file.parameters), file
+        return _KINDS[file.kind].from_arrays(file.parameters), file
     except (KeyError, ValueError, TypeError) as err:
         raise ModelFormatError(f"{path} is no whole model ({err}); train it again") from err
 

@@ -93,6 +93,12 @@ def selection_folds(experiments: Sequence[Experiment], seed: int) -> list[Fold]:
     ]
 
 
+def deciding_folds(folds: Sequence[Fold]) -> Sequence[Fold]:
+    """Those whose validation experiments choose: fewer where there are many experiments."""
+    many = min(len(fold.train) for fold in folds) > MANY_EXPERIMENTS
+    return folds[:FOLDS_WITH_MANY] if many else folds
+
+
 def choose_setting(
     moments: Path, folds: Sequence[Fold], settings: TrainSettings, engine: Engine, *, seed: int
 ) -> Choice:
@@ -117,10 +123,9 @@ def choose_setting(
         If the given rank is too high for the training experiments.
     """
     n_train = min(len(fold.train) for fold in folds)
+    folds = deciding_folds(folds)
     if settings.rank != "auto":
         check_rank(settings.rank, n_train)
-    if n_train > MANY_EXPERIMENTS:
-        folds = folds[:FOLDS_WITH_MANY]
     ranks = (
         [settings.rank]
         if settings.rank != "auto"

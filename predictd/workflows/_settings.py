@@ -19,10 +19,19 @@ SGD_PENALTY = 1e-3
 
 @dataclass(frozen=True)
 class Setting:
-    """A rank and a penalty that were given or chosen."""
+    """What was given or chosen.
+
+    Attributes
+    ----------
+    rank, regularisation
+        Rank and penalty; for kriging 0 and the nugget.
+    solver
+        Where the settings leave it open; None: theirs.
+    """
 
     rank: int
     regularisation: float
+    solver: str | None = None
 
 
 def model_info(settings: TrainSettings, setting: Setting, fold: Fold, seed: int) -> dict[str, Any]:
@@ -30,7 +39,7 @@ def model_info(settings: TrainSettings, setting: Setting, fold: Fold, seed: int)
     return {
         "solver": settings.solver,
         "settings": settings.model_dump(mode="json", by_alias=True)
-        | {"rank": setting.rank, "lambda": setting.regularisation},
+        | {"rank": setting.rank or None, "lambda": setting.regularisation},
         "seed": seed,
         "fold": {
             "name": fold.name,

@@ -18,13 +18,13 @@ from predictd.io.files import sha256_of_json, write_json, write_text
 from predictd.io.models import ModelFile, write_model
 from predictd.io.partition import Job, read_job
 from predictd.io.store import Tensor
+from predictd.model.ensemble import Model
 from predictd.model.folds import Fold, folds_to_json, make_folds
 from predictd.model.metrics import metrics_tsv
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.workflows._coverage import require_complete
 from predictd.workflows._estimators import fold_model_path
-from predictd.workflows._fit_moments import Setting, choose_setting, explain, fit_fold
 from predictd.workflows._fit_sgd import fit_fold_sgd
 from predictd.workflows._parts import InParts
 from predictd.workflows._residuals import (
@@ -35,7 +35,8 @@ from predictd.workflows._residuals import (
     write_calibration,
 )
 from predictd.workflows._score import Case, Regions, Row, Scoring, group_cases, make_baseline, score
-from predictd.workflows._settings import model_info, sgd_setting
+from predictd.workflows._settings import Setting, model_info, sgd_setting
+from predictd.workflows._solvers import choose_solver, fit_by_moments, regressors_of, resolved
 from predictd.workflows.folds import read_folds
 from predictd.workflows.moments import TensorMoments, ensure_moments, read_moments
 
@@ -154,7 +155,8 @@ class Crossval(InParts[CrossvalReport]):
         tensor, output = self._tensor, self.job.output
         engine.require_sight(self.job.witness, tensor.witness)
         with record.stage("moments"):
-            moments = ensure_moments(tensor, engine, self._moments)
+            regressors = regressors_of(self._settings.solver)
+            moments = ensure_moments(tensor, engine, self._moments, regressors)
         with record.stage("choose"):
             choices = {index: self._choose(index, moments, engine) for index in parts}
         with record.stage("train"):
@@ -202,7 +204,7 @@ class Crossval(InParts[CrossvalReport]):
         return self.job.scratch / "residuals" / f"{index}.{number}.h5"
 
     def _choose(self, index: int, moments: Path, engine: Engine) -> tuple[Setting, str]:
-        """Rank and penalty of a test fold, with the reason; what an interrupted run chose is taken up."""
+        """Solver, rank and penalty of a test fold, with the reason; what an interrupted run chose is taken up."""
         _, group = self._groups[index]
         name = f"choices/{index}"
         known = self.job.kept(name)
@@ -210,13 +212,11 @@ class Crossval(InParts[CrossvalReport]):
             if self._settings.solver == "sgd":
                 setting, why = sgd_setting(self._settings, min(len(fold.train) for fold in group))
             else:
-                choice = choose_setting(moments, group, self._settings, engine, seed=self._seed)
-                setting = Setting(choice.rank, choice.regularisation)
-                why = explain(choice, self._settings)
-            known = [setting.rank, setting.regularisation, why]
+                setting, why = choose_solver(moments, group, self._settings, engine, seed=self._seed)
+            known = [setting.rank, setting.regularisation, setting.solver, why]
             self.job.keep(name, known)
-        rank, regularisation, why = known
-        return Setting(rank, regularisation), why
+        *setting_of, why = known
+        return Setting(*setting_of), why
 
     def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> CrossvalReport:
         tensor, output = self._tensor, self.job.output
@@ -300,21 +300,23 @@ def _train_fold(fold: Fold, shared: _Shared) -> None:
     if path.exists():
         return
     setting = shared.chosen[fold.name.partition(".")[0]]
-    info = model_info(shared.settings, setting, fold, shared.seed)
-    if shared.settings.solver == "sgd":
+    settings = resolved(shared.settings, setting)
+    info = model_info(settings, setting, fold, shared.seed)
+    model: Model
+    if settings.solver == "sgd":
         checkpoint = shared.output / MODELS / f"fold-{fold.name}.checkpoint"
         model, history = fit_fold_sgd(
-            shared.tensor, fold, setting, shared.settings, checkpoint=checkpoint, seed=shared.seed
+            shared.tensor, fold, setting, settings, checkpoint=checkpoint, seed=shared.seed
         )
         info |= {"validation_mse": min(history), "history": history}
     else:
         data = read_moments(shared.moments)
-        model, result = fit_fold(data, fold.train, fold.valid, setting, shared.settings, seed=shared.seed)
+        model, result = fit_by_moments(data, fold.train, fold.valid, setting, settings, seed=shared.seed)
         info |= {
             "validation_mse": result.validation_mse,
             "history": [list(entry) for entry in result.history],
         }
-    write_model(path, ModelFile("cp", model.to_arrays(), info))
+    write_model(path, ModelFile(model.kind, model.to_arrays(), info))
 
 
 def _cases(test: str, group: Sequence[Fold], data: TensorMoments) -> list[Case]:

@@ -24,7 +24,7 @@ from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.workflows._score import Case, Regions, Row, Scoring, group_cases, make_baseline, score
 from predictd.workflows._tracks import SignalSource, probe_track
-from predictd.workflows.moments import TensorMoments, compute_moments
+from predictd.workflows.moments import compute_moments, split_moments
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def evaluate(
     if scratch is not None:
         make_directory(scratch)
     with record.stage("moments"):
-        data = TensorMoments(compute_moments(tensor, engine), tuple(tensor.experiments))
+        data = split_moments(compute_moments(tensor, engine), tensor.experiments)
     with TemporaryDirectory(prefix="predictd-", dir=scratch) as temporary:
         with record.stage("read headers"):
             tracks = [imputed[pair] for pair in pairs] + [observed[pair] for pair in pairs]

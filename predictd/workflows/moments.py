@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from predictd.constants import MOMENTS, MOMENTS_FORMAT, MOMENTS_VERSION
+from predictd.constants import FEATURE_MOMENTS, MOMENTS, MOMENTS_FORMAT, MOMENTS_VERSION
 from predictd.engine import Engine
 from predictd.errors import DataError, OutputError
 from predictd.io.hdf5 import ForeignFileError, read_arrays, write_arrays
 from predictd.io.store import Tensor
+from predictd.model.imputer import Feature, Regressor, build_features
 from predictd.model.moments import moments
 from predictd.pairs import Experiment
+from predictd.workflows._windows import wide_blocks
 
 log = logging.getLogger(__name__)
+
+# What every solver of the CP model reads of an experiment.
+VALUE = (Regressor(),)
 
 
 @dataclass(frozen=True)
@@ -31,10 +37,14 @@ class TensorMoments:
         S = [Y 1]ᵀ[Y 1] over complete bins: float64 (n+1 × n+1).
     experiments
         The n experiments in the order of `s`.
+    features
+        Moments of all that is read of them, float64 (k·n + 1 × k·n + 1): all experiments' first regressor, which is
+        their own value, then all their second, …; `s` where nothing else is read.
     """
 
     s: npt.NDArray[np.float64]
     experiments: tuple[Experiment, ...]
+    features: npt.NDArray[np.float64]
 
     def columns(self, experiments: tuple[Experiment, ...]) -> npt.NDArray[np.intp]:
         """Their places in `s`."""
@@ -42,8 +52,12 @@ class TensorMoments:
         return np.array([place[experiment] for experiment in experiments], dtype=np.intp)
 
 
-def compute_moments(tensor: Tensor, engine: Engine) -> npt.NDArray[np.float64]:
+def compute_moments(
+    tensor: Tensor, engine: Engine, regressors: Sequence[Regressor] = VALUE
+) -> npt.NDArray[np.float64]:
     """S = [Y 1]ᵀ[Y 1] over the complete bins of a tensor: float64 (n+1 × n+1).
+
+    With k regressors Y is what they are of all experiments, the first of all, then the second, …: (kn+1 × kn+1).
 
     Raises
     ------
@@ -56,10 +70,16 @@ def compute_moments(tensor: Tensor, engine: Engine) -> npt.NDArray[np.float64]:
             f"('predictd info {tensor.path}' lists their coverage)"
         )
     sizes = [entry.n_bins for entry in tensor.manifest.shards]
-    return engine.reduce(_shard_moments, tensor.shard_names, tensor, label="moments", sizes=sizes)
+    if tuple(regressors) == VALUE:
+        return engine.reduce(_shard_moments, tensor.shard_names, tensor, label="moments", sizes=sizes)
+    return engine.reduce(
+        _shard_feature_moments, tensor.shard_names, (tensor, tuple(regressors)), label="moments", sizes=sizes
+    )
 
 
-def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> Path:
+def ensure_moments(
+    tensor: Tensor, engine: Engine, path: Path | None = None, regressors: Sequence[Regressor] = VALUE
+) -> Path:
     """See that the tensor's moments stand in a file, and return it.
 
     Parameters
@@ -68,21 +88,34 @@ def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> 
         What they are of, and what computes them.
     path
         The file; None: `moments.h5` beside the manifest. One of the same tensor and experiments is used as it is.
+    regressors
+        What is read of every experiment. What is more than its value goes into a file of its own, whose name ends in
+        `.features.h5` instead of `.h5`.
 
     Raises
     ------
     OutputError
         If the file has to be written and cannot be, or `path` names something that is no moments file.
     """
-    target = _make_moments(tensor, engine, path)
+    target = _make_moments(tensor, engine, path, tuple(regressors))
     # Tasks open it.
     engine.require_sight(target)
     return target
 
 
-def _make_moments(tensor: Tensor, engine: Engine, path: Path | None) -> Path:
-    target = path or tensor.path / MOMENTS
+def _make_moments(
+    tensor: Tensor, engine: Engine, path: Path | None, regressors: tuple[Regressor, ...]
+) -> Path:
     header = _header(tensor)
+    if regressors == VALUE:
+        target = path or tensor.path / MOMENTS
+    else:
+        target = (
+            tensor.path / FEATURE_MOMENTS
+            if path is None
+            else path.with_name(f"{path.name.removesuffix('.h5')}.features.h5")
+        )
+        header["regressors"] = [list(regressor) for regressor in regressors]
     try:
         if _stands(target, header):
             return target
@@ -92,11 +125,11 @@ def _make_moments(tensor: Tensor, engine: Engine, path: Path | None) -> Path:
         if path is not None:
             # What somebody named may be anything of theirs: it is not overwritten.
             raise OutputError(
-                f"--moments {path} cannot be read as moments: {err}; remove it, or name another file"
+                f"--moments {target} cannot be read as moments: {err}; remove it, or name another file"
             ) from err
         log.warning("%s is made again: %s", target, err)
     engine.require_sight(tensor.witness)
-    s = compute_moments(tensor, engine)
+    s = compute_moments(tensor, engine, *([] if regressors == VALUE else [regressors]))
     with suppress(ForeignFileError):
         if _stands(target, header):
             # Another process was quicker, and may be reading: some file systems take a replaced file from its readers.
@@ -125,11 +158,20 @@ def read_moments(path: Path) -> TensorMoments:
     """
     try:
         header, arrays = read_arrays(path, format=MOMENTS_FORMAT, version=MOMENTS_VERSION)
-        return TensorMoments(arrays["S"], tuple(Experiment.parse(text) for text in header["experiments"]))
+        experiments = tuple(Experiment.parse(text) for text in header["experiments"])
+        return split_moments(arrays["S"], experiments)
     except (FileNotFoundError, ForeignFileError, KeyError) as err:
         raise OutputError(
             f"{path} cannot be read as moments ({err}); remove it and run the command again"
         ) from err
+
+
+def split_moments(s: npt.NDArray[np.float64], experiments: Sequence[Experiment]) -> TensorMoments:
+    """Moments of features, with those of the experiments' own values among them."""
+    if len(s) == len(experiments) + 1:
+        return TensorMoments(s, tuple(experiments), s)
+    own = np.append(np.arange(len(experiments)), len(s) - 1)
+    return TensorMoments(s[np.ix_(own, own)], tuple(experiments), s)
 
 
 def _stands(path: Path, header: dict[str, object]) -> bool:
@@ -152,4 +194,20 @@ def _shard_moments(name: str, tensor: Tensor) -> npt.NDArray[np.float64]:
         for _, block in shard.blocks():
             incomplete = np.isnan(block).any(axis=1)
             total += moments(block[~incomplete] if incomplete.any() else block, shift)
+    return total
+
+
+def _shard_feature_moments(
+    name: str, shared: tuple[Tensor, tuple[Regressor, ...]]
+) -> npt.NDArray[np.float64]:
+    """Moments of all regressors of all experiments, windows reaching over the borders of blocks."""
+    tensor, regressors = shared
+    features = [Feature(e, *regressor) for regressor in regressors for e in tensor.experiments]
+    columns = np.tile(np.arange(len(tensor.experiments)), len(regressors))
+    total = np.zeros((len(features) + 1, len(features) + 1))
+    with tensor.open_shard(name) as shard:
+        for block in wide_blocks(shard, max(regressor.half_width for regressor in regressors)):
+            built = build_features(block.wide, block.run_lengths, features, columns)[block.inner]
+            incomplete = np.isnan(block.signal).any(axis=1)
+            total += moments(built[~incomplete] if incomplete.any() else built)
     return total

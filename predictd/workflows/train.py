@@ -14,17 +14,26 @@ from predictd.io.checkpoint import Checkpoint
 from predictd.io.files import make_directory, write_json
 from predictd.io.models import ModelFile, write_model
 from predictd.io.store import Tensor
+from predictd.model.ensemble import Model
+from predictd.model.factors import CPModel
 from predictd.model.folds import Fold, validation_split
 from predictd.provenance import RunRecord
 from predictd.workflows._coverage import require_complete
-from predictd.workflows._fit_moments import choose_setting, explain, fit_fold, selection_folds
+from predictd.workflows._fit_moments import selection_folds
 from predictd.workflows._fit_sgd import fit_sgd, sgd_problem
-from predictd.workflows._settings import Setting, check_rank, model_info, sgd_setting
+from predictd.workflows._settings import check_rank, model_info, sgd_setting
+from predictd.workflows._solvers import choose_solver, fit_by_moments, regressors_of, resolved
 from predictd.workflows.folds import read_folds
 from predictd.workflows.moments import ensure_moments, read_moments
 
 # What the solvers make small; models of different objectives are compared by their errors only.
-_OBJECTIVES = {"sgd": "J", "als": "J", "em": "likelihood", "constants": "predictd-constants"}
+_OBJECTIVES = {
+    "sgd": "J",
+    "als": "J",
+    "em": "likelihood",
+    "kriging": "kriging variance",
+    "constants": "predictd-constants",
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class TrainReport:
     Attributes
     ----------
     rank
-        Components of the saved model.
+        Components of the saved model; 0 for kriging.
     validation_mse
         Mean over the validation experiments, before clipping, over the bins trained on.
     fold
@@ -101,7 +110,7 @@ def train(
     folds, fold_name
         A fold to train; without them a seeded eighth of the experiments validates, then all are refitted.
     moments_path
-        Moments file of als and em; None: beside the tensor.
+        Moments file of the solvers but sgd; None: beside the tensor.
     scratch
         Directory of each node for copies of shards; None: they are read where they stand.
 
@@ -125,6 +134,7 @@ def train(
     make_directory(output.parent)
     checkpoint = Checkpoint(output.with_name(f"{output.name}.checkpoint"))
     history: list[Any]
+    model: Model
     if settings.solver == "sgd":
         checkpoint.begin(
             {
@@ -147,17 +157,19 @@ def train(
         validation_mse, n_bins = min(history), problem.sample.n_bins
     else:
         with record.stage("moments"):
-            moments = ensure_moments(tensor, engine, moments_path)
+            moments = ensure_moments(tensor, engine, moments_path, regressors_of(settings.solver))
         with record.stage("choose"):
             deciding = selection_folds(tensor.experiments, seed) if refit else [fold]
-            choice = choose_setting(moments, deciding, settings, engine, seed=seed)
-            setting, why = Setting(choice.rank, choice.regularisation), explain(choice, settings)
+            setting, why = choose_solver(moments, deciding, settings, engine, seed=seed)
+            settings = resolved(settings, setting)
         with record.stage("train"), one_blas_thread():
             data = read_moments(moments)
-            model, found = fit_fold(data, fold.train, fold.valid, setting, settings, seed=seed)
+            model, found = fit_by_moments(data, fold.train, fold.valid, setting, settings, seed=seed)
             if refit:
                 everyone = tuple(sorted(tensor.experiments))
-                model, _ = fit_fold(data, everyone, (), setting, settings, seed=seed, sweeps=found.sweeps)
+                model, _ = fit_by_moments(
+                    data, everyone, (), setting, settings, seed=seed, sweeps=found.sweeps
+                )
         history = [list(entry) for entry in found.history]
         validation_mse, n_bins = found.validation_mse, tensor.n_complete
 
@@ -169,15 +181,16 @@ def train(
         "history": history,
         "tensor": tensor.manifest.checksum,
     }
-    write_model(output, ModelFile("cp", model.to_arrays(), info))
+    write_model(output, ModelFile(model.kind, model.to_arrays(), info))
+    rank = model.rank if isinstance(model, CPModel) else 0
     record.train = [str(e) for e in model.train]
     record.inputs = {str(tensor_path): tensor.manifest.checksum}
     record.results = {
-        "rank": model.rank,
+        "rank": rank,
         "validation_mse": validation_mse,
         "bins_trained_on": n_bins,
         "chosen": why,
     }
     write_json(output.with_name(f"{output.name}.run.json"), record.to_dict())
     checkpoint.remove()
-    return TrainReport(model.rank, validation_mse, fold, refit, why)
+    return TrainReport(rank, validation_mse, fold, refit, why)

@@ -33,7 +33,7 @@ from predictd.pairs import Experiment
 from predictd.provenance import RunRecord, cpu_model, package_version
 from predictd.workflows._tracks import observed_mean
 from predictd.workflows.ingest import IngestOptions, ingest
-from predictd.workflows.moments import TensorMoments
+from predictd.workflows.moments import TensorMoments, split_moments
 from predictd.workflows.planning.rates import Rates, load_rates
 from predictd.workflows.planning.work import fit_operations
 from predictd.workflows.simulate import SimulatedGenome, simulate
@@ -164,7 +164,7 @@ def _products(effort: Effort) -> dict[str, float]:
 def _moments_of(simulation: Simulation, bins: int) -> TensorMoments:
     experiments = simulation.experiments
     signal = simulation.signal(experiments, run=0, first=0, n=bins)
-    return TensorMoments(moments(np.ascontiguousarray(signal, dtype=np.float32)), tuple(experiments))
+    return split_moments(moments(np.ascontiguousarray(signal, dtype=np.float32)), experiments)
 
 
 def _fits(effort: Effort) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from predictd.config import TrainSettings
 from predictd.constants import BLOCK_BINS, CHUNK_BYTES
+from predictd.errors import ConfigError
 from predictd.workflows._fit_moments import FOLDS_WITH_MANY, MANY_EXPERIMENTS, PENALTIES, RANKS
 from predictd.workflows._score import CASE_BYTES, KEPT_BYTES, TASK_BYTES
 from predictd.workflows._settings import default_rank
@@ -104,6 +105,12 @@ class Job:
     pairs: Pairs = "missing"
     ingested: bool = False
     tests: int = TESTS
+
+    def __post_init__(self) -> None:
+        if self.settings.solver in ("kriging", "auto"):
+            raise ConfigError(
+                f"no rates are known of the solver {self.settings.solver}; plan with --solver em, als or sgd"
+            )
 
     def n_train(self, observed: int) -> int:
         """Experiments that a model is trained on while others decide when to stop."""

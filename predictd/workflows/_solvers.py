@@ -1,0 +1,136 @@
+"""Fits from second moments by any solver: what is chosen of solver, rank and penalty, and the fit of one fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.config import TrainSettings
+from predictd.engine import Engine
+from predictd.model.ensemble import Model
+from predictd.model.folds import Fold
+from predictd.model.imputer import Feature, Imputer, Regressor
+from predictd.model.kriging import REGRESSORS, fit_kriging
+from predictd.model.moments import squared_errors
+from predictd.pairs import Experiment
+from predictd.workflows._fit_moments import choose_setting, deciding_folds, explain, fit_fold
+from predictd.workflows._settings import Setting
+from predictd.workflows.moments import VALUE, TensorMoments, read_moments
+
+# On the pilot tracks errors hardly differ between 0.1 and 0.5.
+NUGGET = 0.3
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit came to.
+
+    Attributes
+    ----------
+    validation_mse
+        Mean squared error over the validation experiments, before clipping; NaN without any.
+    sweeps
+        After which it was best; None for what has no sweeps.
+    history
+        (sweep, objective, validation MSE) at each evaluation.
+    """
+
+    validation_mse: float
+    sweeps: int | None
+    history: tuple[tuple[int, float, float], ...]
+
+
+def regressors_of(solver: str) -> tuple[Regressor, ...]:
+    """What a solver reads of every experiment."""
+    return REGRESSORS if solver in ("kriging", "auto") else VALUE
+
+
+def resolved(settings: TrainSettings, setting: Setting) -> TrainSettings:
+    """The settings with the solver that was chosen."""
+    return settings if setting.solver is None else settings.model_copy(update={"solver": setting.solver})
+
+
+def fit_by_moments(
+    data: TensorMoments,
+    train: tuple[Experiment, ...],
+    valid: tuple[Experiment, ...],
+    setting: Setting,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    sweeps: int | None = None,
+) -> tuple[Model, Fitted]:
+    """Fit training experiments by the solver of the settings; see `_fit_moments.fit_fold`."""
+    if settings.solver != "kriging":
+        cp, found = fit_fold(data, train, valid, setting, settings, seed=seed, sweeps=sweeps)
+        return cp, Fitted(found.validation_mse, found.sweeps, found.history)
+    model = fit_kriging(data.features, data.experiments, train, nugget=setting.regularisation)
+    mse = float("nan")
+    if valid:
+        imputer = model.imputer(valid)
+        errors = squared_errors(
+            data.features,
+            imputer.affine.weights,
+            imputer.affine.intercept,
+            feature_columns(imputer, data),
+            data.columns(valid),
+        )
+        mse = float(errors.mean())
+    return model, Fitted(mse, None, ())
+
+
+def choose_solver(
+    moments: Path, folds: Sequence[Fold], settings: TrainSettings, engine: Engine, *, seed: int
+) -> tuple[Setting, str]:
+    """Solver, rank and penalty where they are not given, and why; see `_fit_moments.choose_setting`."""
+    given = settings.regularisation
+    nugget = NUGGET if given == "auto" or settings.solver == "auto" else given
+    kriging = Setting(0, nugget, "kriging")
+    if settings.solver == "kriging":
+        return kriging, f"kriging, nugget {nugget:g}"
+    if settings.solver != "auto":
+        choice = choose_setting(moments, folds, settings, engine, seed=seed)
+        return Setting(choice.rank, choice.regularisation), explain(choice, settings)
+    by_em = settings.model_copy(update={"solver": "em"})
+    choice = choose_setting(moments, folds, by_em, engine, seed=seed)
+    em = Setting(choice.rank, choice.regularisation, "em")
+    deciding = deciding_folds(folds)
+    sums = engine.map(
+        _validation_sum, list(range(len(deciding))), (moments, deciding, settings, kriging), label="kriging"
+    )
+    mse = sum(sums) / sum(len(fold.valid) for fold in deciding)
+    descriptions = {
+        "kriging": f"nugget {nugget:g}",
+        "em": f"rank {em.rank}, prior strength {em.regularisation:g}",
+    }
+    errors = {"kriging": mse, "em": choice.score}
+    best, other = sorted(errors, key=lambda name: errors[name])
+    why = (
+        f"{best}, {descriptions[best]}: validation MSE {errors[best]:.4f}; "
+        f"{other} ({descriptions[other]}) {errors[other]:.4f}"
+    )
+    return (kriging if best == "kriging" else em), why
+
+
+def _validation_sum(index: int, shared: tuple[Path, Sequence[Fold], TrainSettings, Setting]) -> float:
+    """Sum of squared-error means over a fold's validation experiments."""
+    moments, folds, settings, setting = shared
+    fold = folds[index]
+    _, found = fit_by_moments(
+        read_moments(moments), fold.train, fold.valid, setting, resolved(settings, setting), seed=0
+    )
+    return found.validation_mse * len(fold.valid)
+
+
+def feature_columns(imputer: Imputer, data: TensorMoments) -> npt.NDArray[np.intp]:
+    """Where an imputer's features stand in the moments of features."""
+    places = {
+        Feature(experiment, *regressor): index * len(data.experiments) + column
+        for index, regressor in enumerate(REGRESSORS)
+        for column, experiment in enumerate(data.experiments)
+    }
+    return np.array([places[feature] for feature in imputer.features], dtype=np.intp)
