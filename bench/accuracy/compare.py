@@ -1,10 +1,10 @@
 """How accurate each solver is: `python bench/accuracy/compare.py` prints the tables of docs/accuracy.md.
 
-Real tracks: the 20 pilot tracks, cross-validated by every solver as `predictd cv` does it, on the same folds, with other
-folds in each repeat. Every track is held out once in a repeat. Rank, penalty and when to stop are chosen on a test
-fold's own validation experiments; no test experiment is seen. Measures of a track are means over repeats; solvers are
-compared on the same tracks, with intervals of the mean difference over tracks (Student's t, 95 %), which are as narrow
-as 20 tracks of 5 cell types allow: tracks of a cell type are not independent.
+Real tracks: the 20 pilot tracks, cross-validated by every solver as `predictd cv` does it, on the same folds, with
+other folds in each repeat. Every track is held out once in a repeat. Rank, penalty and when to stop are chosen on a
+test fold's own validation experiments; no test experiment is seen. Measures of a track are means over repeats; solvers
+are compared on the same tracks, with intervals of the mean difference over tracks (Student's t, 95 %), which are as
+narrow as 20 tracks of 5 cell types allow: tracks of a cell type are not independent.
 
 Simulated tracks follow the CP model, so that the error of the true factors is known: what no solver can beat by much.
 
