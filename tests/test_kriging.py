@@ -22,6 +22,7 @@ from predictd.workflows._apply import Application
 from predictd.workflows._estimators import load_estimator, load_model
 from predictd.workflows._windows import wide_blocks
 from predictd.workflows.crossval import crossval
+from predictd.workflows.folds import write_folds
 from predictd.workflows.impute import impute
 from predictd.workflows.moments import ensure_moments, read_moments
 from predictd.workflows.train import train
@@ -337,7 +338,9 @@ def test_auto_takes_what_validates_better(tensor_path, engine, tmp_path):
 
 
 def test_cross_validation_by_kriging_on_the_command_line(tensor, tmp_path):
-    done = run_predictd("cv", tensor.path, "-o", "cv", "--solver", "kriging", "--workers", 1, cwd=tmp_path)
+    write_folds(tensor, tmp_path / "folds.json", tests=3, valids=2, seed=0)
+    options = ("--solver", "kriging", "--folds", "folds.json", "--workers", 1)
+    done = run_predictd("cv", tensor.path, "-o", "cv", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "test fold 0: kriging, nugget 0.3\n" in done.stdout
     done = run_predictd("impute", "cv", tensor.path, "-o", "imputed", "--workers", 1, cwd=tmp_path)
