@@ -13,6 +13,7 @@ from predictd.model.imputer import build_features
 from predictd.model.spread import Spread
 from predictd.pairs import Experiment
 from predictd.workflows._apply import Application
+from predictd.workflows._windows import wide_blocks
 
 Float32 = npt.NDArray[np.float32]
 
@@ -37,12 +38,14 @@ class SpreadApplication(Application):
 
         The spread is the standard deviation over the ensemble's members of what they predict, in transformed space.
         """
-        for start, signal, predicted in self.blocks(shard):
-            lengths = shard.runs[:, 1].tolist() if self._whole_shards else [len(signal)]
+        for block in wide_blocks(shard, self._halo):
+            predicted = np.empty((len(block.signal), self._n_targets), dtype=np.float32)
             spread = np.empty_like(predicted)
             for (imputer, columns, positions), own in zip(self._parts, self._spreads, strict=True):
-                spread[:, positions] = own(build_features(signal, lengths, imputer.features, columns))
-            yield start, signal, predicted, spread
+                features = build_features(block.wide, block.run_lengths, imputer.features, columns)
+                predicted[:, positions] = imputer(features[block.inner])
+                spread[:, positions] = own(features[block.inner])
+            yield block.start, block.signal, predicted, spread
 
 
 def _sample(tensor: Tensor) -> Float32:

@@ -109,6 +109,10 @@ def explain_factors(
             "--regions needs the tensor as well: factors MODEL TENSOR -o DIR --regions NAME=BED"
         )
     model, _ = load_model(model_path)
+    if not isinstance(model, CPModel):
+        raise ConfigError(
+            f"{model_path} is a model of kind '{model.kind}', which has no factors; train one with --solver em"
+        )
     c, a = signal_scale(model)
     record.inputs = {str(model_path): sha256_of(model_path)}
     tensor, covered = None, {}
