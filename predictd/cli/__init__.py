@@ -34,6 +34,7 @@ COMMANDS = {
     "network": "Infer gene regulatory networks; score, measure and show them.",
     "peaks": "Call peaks in imputed or observed tracks.",
     "plan": "Estimate time, memory, storage and price before you begin.",
+    "qc": "Check tracks: which look swapped, dead, saturated or wrongly scaled.",
     "report": "Show how far imputed tracks can be trusted, on one page.",
     "simulate": "Make a seeded, realistic data set of any shape.",
     "tune": "Search solver, rank and penalty on validation experiments.",

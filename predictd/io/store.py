@@ -95,6 +95,12 @@ class Shard:
         for start in range(0, self.n_bins, step):
             yield start, self.read(start, start + step)
 
+    def sample(self, stride: int, size: int = BLOCK_BINS) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield the signal of every `stride`th block, the first one at least; whole chunks as in `blocks`."""
+        step = max(size, self._signal.chunks[0])
+        for start in range(0, self.n_bins, step * stride):
+            yield self.read(start, start + step)
+
     def bins(self) -> npt.NDArray[np.int64]:
         """Genomic bin of every row: int64 (n_bins,)."""
         return np.concatenate([np.arange(first, first + length) for first, length in self.runs.tolist()])
