@@ -35,6 +35,7 @@ COMMANDS = {
     "peaks": "Call peaks in imputed or observed tracks.",
     "plan": "Estimate time, memory, storage and price before you begin.",
     "qc": "Check tracks: which look swapped, dead, saturated or wrongly scaled.",
+    "recommend": "Recommend the next experiments to run.",
     "report": "Show how far imputed tracks can be trusted, on one page.",
     "simulate": "Make a seeded, realistic data set of any shape.",
     "tune": "Search solver, rank and penalty on validation experiments.",
