@@ -25,6 +25,7 @@ COMMANDS = {
     "demo": "Run the whole job on a small simulated genome.",
     "doctor": "Show versions, CPUs, BLAS threads and what engines could run here.",
     "evaluate": "Score imputed tracks against observed ones.",
+    "extend": "Give a model new cell types from a few of their tracks.",
     "factors": "Tell what a model's factors mean: who is alike, where each is strong.",
     "folds": "Divide a tensor's experiments for cross-validation.",
     "hub": "Write a UCSC track hub of imputed and observed tracks.",

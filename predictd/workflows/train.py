@@ -180,6 +180,8 @@ def train(
         "validation_mse": validation_mse,
         "history": history,
         "tensor": tensor.manifest.checksum,
+        "genome": tensor.manifest.genome.name,
+        "bin_size": tensor.manifest.bin_size,
     }
     write_model(output, ModelFile(model.kind, model.to_arrays(), info))
     rank = model.rank if isinstance(model, CPModel) else 0
