@@ -22,6 +22,8 @@ from predictd.workflows._apply import Application
 from predictd.workflows._estimators import load_estimator, load_model
 from predictd.workflows._windows import wide_blocks
 from predictd.workflows.crossval import crossval
+from predictd.workflows.extend import extend
+from predictd.workflows.factors import explain_factors
 from predictd.workflows.folds import write_folds
 from predictd.workflows.impute import impute
 from predictd.workflows.moments import ensure_moments, read_moments
@@ -299,6 +301,15 @@ def test_imputed_tracks_are_what_the_model_says(trained, tensor, engine, tmp_pat
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
+def test_what_needs_factors_says_so(trained, tensor, engine, tmp_path):
+    told = "a model of kind 'kriging', which has no factors; train one with --solver em, als or sgd"
+    with refused(DataError, told):
+        explain_factors(trained, tmp_path / "out", record())
+    with refused(DataError, told):
+        extend(trained, tensor.path, tmp_path / "wider.h5", engine, record())
+    assert not list(tmp_path.iterdir())
+
+
 def test_test_experiments_remain_unseen(tensor_path, engine, tmp_path):
     tensor = Tensor(tensor_path)
     fold = write_fold(tensor, tmp_path / "folds.json")
@@ -345,6 +356,12 @@ def test_cross_validation_by_kriging_on_the_command_line(tensor, tmp_path):
     assert "test fold 0: kriging, nugget 0.3\n" in done.stdout
     done = run_predictd("impute", "cv", tensor.path, "-o", "imputed", "--workers", 1, cwd=tmp_path)
     assert done.returncode == 0 and "6 imputed tracks" in done.stdout, done.stderr
+    done = run_predictd("impute", "cv", tensor.path, "-o", "with-sd", "--sd", "--workers", 1, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    tracks = sorted(path.name for path in (tmp_path / "imputed").glob("*.bw"))
+    for name in tracks:
+        assert (tmp_path / "with-sd" / name).read_bytes() == (tmp_path / "imputed" / name).read_bytes()
+    assert len(list((tmp_path / "with-sd").glob("*.sd.bw"))) == len(tracks) == 6
     (tmp_path / "auto.toml").write_text('[train]\nsolver = "auto"\n')
     done = run_predictd("plan", tensor.path, "--config", "auto.toml", cwd=tmp_path)
     assert done.returncode == 1 and "no rates are known of the solver auto" in done.stderr

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from predictd.constants import FOLDS_JSON, MODELS
-from predictd.errors import ModelFormatError
+from predictd.errors import DataError, ModelFormatError
 from predictd.io.files import sha256_of, sha256_of_json
 from predictd.io.models import ModelFile, read_model
 from predictd.model.ensemble import Committee, Model
@@ -81,6 +81,16 @@ def load_model(path: Path) -> tuple[Model, ModelFile]:
         return _KINDS[file.kind].from_arrays(file.parameters), file
     except (KeyError, ValueError, TypeError) as err:
         raise ModelFormatError(f"{path} is no whole model ({err}); train it again") from err
+
+
+def load_cp_model(path: Path) -> tuple[CPModel, ModelFile]:
+    """As `load_model`, for what only factors can do; raises DataError for a model without."""
+    model, file = load_model(path)
+    if not isinstance(model, CPModel):
+        raise DataError(
+            f"{path} is a model of kind '{model.kind}', which has no factors; train one with --solver em, als or sgd"
+        )
+    return model, file
 
 
 def fold_model_path(directory: Path, fold: Fold) -> Path:

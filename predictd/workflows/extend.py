@@ -26,7 +26,7 @@ from predictd.model.moments import moments
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord, software
 from predictd.workflows._coverage import require_complete
-from predictd.workflows._estimators import load_model
+from predictd.workflows._estimators import load_cp_model
 from predictd.workflows._tracks import SignalSource, probe_track
 from predictd.workflows.moments import ensure_moments, read_moments
 
@@ -96,7 +96,7 @@ def extend(
     PredictdError
         If model, tensor and tracks do not fit.
     """
-    model, file = load_model(model_path)
+    model, file = load_cp_model(model_path)
     tensor = Tensor(tensor_path, scratch=scratch)
     train = tensor.columns(model.train)
     _check_bins(file, model_path, tensor)
@@ -229,7 +229,7 @@ def _pass_over(
 
 
 def _shard_moments(name: str, shared: _Shared) -> Array:
-    model, _ = load_model(shared.model)
+    model, _ = load_cp_model(shared.model)
     tensor, manifest = shared.tensor, shared.tensor.manifest
     columns = tensor.columns(model.train)
     solution, intercept = genome_map(model)

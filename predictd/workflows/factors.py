@@ -31,7 +31,7 @@ from predictd.provenance import RunRecord
 from predictd.report.drawing import rendered, require_matplotlib
 from predictd.report.factor_figures import embedding_figure, tree_figure
 from predictd.report.scores import Cells, Table
-from predictd.workflows._estimators import load_model
+from predictd.workflows._estimators import load_cp_model
 
 log = logging.getLogger(__name__)
 
@@ -108,11 +108,7 @@ def explain_factors(
         raise ConfigError(
             "--regions needs the tensor as well: factors MODEL TENSOR -o DIR --regions NAME=BED"
         )
-    model, _ = load_model(model_path)
-    if not isinstance(model, CPModel):
-        raise ConfigError(
-            f"{model_path} is a model of kind '{model.kind}', which has no factors; train one with --solver em"
-        )
+    model, _ = load_cp_model(model_path)
     c, a = signal_scale(model)
     record.inputs = {str(model_path): sha256_of(model_path)}
     tensor, covered = None, {}
