@@ -306,7 +306,7 @@ def test_what_needs_factors_says_so(trained, tensor, engine, tmp_path):
     with refused(DataError, told):
         explain_factors(trained, tmp_path / "out", record())
     with refused(DataError, told):
-        extend(trained, tensor.path, tmp_path / "wider.h5", engine, record())
+        extend(trained, tensor.path, None, tmp_path / "wider.h5", engine, record())
     assert not list(tmp_path.iterdir())
 
 
