@@ -146,7 +146,7 @@ def test_advice_is_better_than_chance_and_than_custom():
         }
 
         def error_left(chosen, experiments=experiments, s=s, train=train, hidden=hidden):
-            data = TensorMoments(s, tuple(experiments))
+            data = TensorMoments.of_values(s, tuple(experiments))
             rest = tuple(e for e in hidden if e not in chosen)
             settings = TrainSettings(solver="em")
             model, _ = fit_fold(

@@ -46,6 +46,11 @@ class TensorMoments:
     experiments: tuple[Experiment, ...]
     features: npt.NDArray[np.float64]
 
+    @classmethod
+    def of_values(cls, s: npt.NDArray[np.float64], experiments: Sequence[Experiment]) -> TensorMoments:
+        """Where nothing but the experiments' own values is read."""
+        return cls(s, tuple(experiments), s)
+
     def columns(self, experiments: tuple[Experiment, ...]) -> npt.NDArray[np.intp]:
         """Their places in `s`."""
         place = {experiment: index for index, experiment in enumerate(self.experiments)}
@@ -169,7 +174,7 @@ def read_moments(path: Path) -> TensorMoments:
 def split_moments(s: npt.NDArray[np.float64], experiments: Sequence[Experiment]) -> TensorMoments:
     """Moments of features, with those of the experiments' own values among them."""
     if len(s) == len(experiments) + 1:
-        return TensorMoments(s, tuple(experiments), s)
+        return TensorMoments.of_values(s, experiments)
     own = np.append(np.arange(len(experiments)), len(s) - 1)
     return TensorMoments(s[np.ix_(own, own)], tuple(experiments), s)
 
