@@ -162,7 +162,7 @@ def test_the_demo_on_a_spark_cluster(services: None):
 
 SLOW = """[train]
 solver = 'als'
-rank = 8
+rank = 3
 lambda = 0.1
 [train.als]
 max_sweeps = 3000
@@ -173,7 +173,7 @@ patience = 3000
 
 def test_a_worker_container_that_stops_in_mid_job(services: None):
     """Its tasks run on the other, and the model is the one that one machine makes."""
-    simulated = ("--cells", 6, "--assays", 4, "--bins", 4000, "--as", "tensor")
+    simulated = ("--cells", 8, "--assays", 6, "--bins", 4000, "--as", "tensor")
     compose("run", "--rm", "client", "simulate", "s", *simulated)
     shell(f'printf "%s" "{SLOW}" > slow.toml')
     command = ("cv", "s/tensor", "--config", "slow.toml")
