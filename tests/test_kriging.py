@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,12 @@ def features_of(signal: np.ndarray, run_lengths: list[int]) -> np.ndarray:
     names = [Feature(Experiment("c", str(i)), *regressor) for regressor in REGRESSORS for i in range(n)]
     columns = np.tile(np.arange(n), len(REGRESSORS))
     return build_features(signal, run_lengths, names, columns).astype(np.float64)
+
+
+@pytest.fixture(scope="module")
+def tensor_path(tmp_path_factory: pytest.TempPathFactory, tensor_path: Path) -> Path:
+    """A copy, beside which the moments of features come to stand."""
+    return Path(shutil.copytree(tensor_path, tmp_path_factory.mktemp("own") / "tensor"))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from predictd.config import TrainSettings
+from predictd.constants import MAX_OPEN_TRACKS
 from predictd.engine import Engine
 from predictd.errors import ConfigError
 from predictd.io.store import Tensor
@@ -97,7 +98,7 @@ def test_blocks_are_those_of_the_shards(tensor: Tensor):
 @pytest.mark.parametrize("targets", [1, 15, 16, 17, 1024, 1025, 2034])
 def test_parts_of_imputing(targets):
     pairs = [Experiment(f"C{i}", "A") for i in range(targets)]
-    assert impute_parts(targets) == len(_groups(pairs))
+    assert impute_parts(targets) == len(_groups(pairs, MAX_OPEN_TRACKS))
 
 
 def test_tasks_of_scoring(rates):

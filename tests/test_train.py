@@ -328,7 +328,7 @@ phase, wanted = sys.argv.pop(1), sys.argv.pop(1)
 
 def commit(self, name, commit=Checkpoint.commit):
     commit(self, name)
-    if name == wanted and (self.path / "result.json").exists() == (phase == "refit"):
+    if name == wanted and (self.path / "search.json").exists() == (phase == "refit"):
         Path("reached").touch()
         end = time.monotonic() + 60
         while not Path("go").exists() and time.monotonic() < end:
