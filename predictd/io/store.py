@@ -81,19 +81,40 @@ class Shard:
             If the stored bytes are damaged.
         """
         stop = self.n_bins if stop is None else min(stop, self.n_bins)
+        stored = np.empty((max(stop - start, 0), self._signal.shape[1]), dtype=self._signal.dtype)
+        self._read_into(stored, start)
+        return widen(stored) if stored.dtype == np.float16 else stored
+
+    def _read_into(self, stored: Signal, start: int) -> None:
+        """Stored signal of as many bins as there is room for; see `read`."""
+        stop = start + len(stored)
         try:
-            stored = self._signal[start:stop]
+            if len(stored):
+                self._signal.read_direct(stored, np.s_[start:stop])
         except UNREADABLE as err:
             raise TensorFormatError(
                 f"{self._path} is damaged (bins {start} to {stop}); ingest the tracks again"
             ) from err
-        return widen(stored) if stored.dtype == np.float16 else stored
 
-    def blocks(self, size: int = BLOCK_BINS) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-        """Yield (first row, signal) over the shard; whole chunks are read at a time, at least `size` bins are given."""
+    def blocks(
+        self, size: int = BLOCK_BINS, *, reuse: bool = False
+    ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """Yield (first row, signal) over the shard; whole chunks are read at a time, at least `size` bins are given.
+
+        With `reuse` all blocks are views of one array, each standing until the next is asked for.
+        """
         step = max(size, self._signal.chunks[0])
+        if not reuse:
+            for start in range(0, self.n_bins, step):
+                yield start, self.read(start, start + step)
+            return
+        shape = min(step, self.n_bins), self._signal.shape[1]
+        stored = np.empty(shape, dtype=self._signal.dtype)
+        signal = np.empty(shape, dtype=np.float32) if stored.dtype == np.float16 else stored
         for start in range(0, self.n_bins, step):
-            yield start, self.read(start, start + step)
+            count = min(step, self.n_bins - start)
+            self._read_into(stored[:count], start)
+            yield start, widen(stored[:count], signal[:count]) if stored.dtype == np.float16 else stored[:count]
 
     def sample(self, stride: int, size: int = BLOCK_BINS) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the signal of every `stride`th block, the first one at least; whole chunks as in `blocks`."""

@@ -17,8 +17,8 @@ Array = npt.NDArray[np.float64]
 CONSTANT = 1e-12
 
 
-def moments(signal: npt.NDArray[np.float32], shift: npt.NDArray[np.float32] | None = None) -> Array:
-    """Moments of complete bins.
+class MomentSums:
+    """Moments of complete bins, added up block by block in memory that is used again.
 
     Products are taken in float32 over blocks of at most 4096 bins of y − shift, one symmetric product a block, and
     added up in float64; the shift is undone exactly. The error is below 2e-6 Σ (|d_i| √S_ii)² for any quadratic
@@ -26,8 +26,60 @@ def moments(signal: npt.NDArray[np.float32], shift: npt.NDArray[np.float32] | No
 
     Parameters
     ----------
+    shift
+        float32 (n,): a constant for each track, near its mean.
+    """
+
+    def __init__(self, shift: npt.NDArray[np.float32]) -> None:
+        n = len(shift)
+        self._shift = shift
+        self._n_bins = 0
+        self._sums = np.zeros(n)
+        self._products = np.zeros((n, n), order="F")
+        self._block_products = np.zeros((n, n), dtype=np.float32, order="F")
+        self._shifted = np.empty((0, n), dtype=np.float32)
+
+    def add(self, signal: npt.NDArray[np.float32]) -> None:
+        """Add bins: float32 (bins × n). Those with a NaN are left out."""
+        if len(self._shifted) < min(len(signal), BLOCK_BINS):
+            self._shifted = np.empty((min(len(signal), BLOCK_BINS), len(self._shift)), dtype=np.float32)
+        for start in range(0, len(signal), BLOCK_BINS):
+            block = signal[start : start + BLOCK_BINS]
+            shifted = np.subtract(block, self._shift, out=self._shifted[: len(block)])
+            sums = shifted.sum(axis=0, dtype=np.float64)
+            if np.isnan(sums).any():
+                shifted = shifted[~np.isnan(shifted).any(axis=1)]
+                sums = shifted.sum(axis=0, dtype=np.float64)
+            if not len(shifted):
+                continue
+            # The transpose of a C-ordered block is the F-ordered matrix that BLAS wants: no copy is made.
+            self._products += ssyrk(
+                1.0, shifted.T, beta=0.0, c=self._block_products, lower=True, overwrite_c=True
+            )
+            self._sums += sums
+            self._n_bins += len(shifted)
+
+    def total(self) -> Array:
+        """Moments of all that was added: float64 (n+1 × n+1)."""
+        n = len(self._shift)
+        constants = self._shift.astype(np.float64)
+        cross = np.outer(self._sums, constants)
+        total = np.empty((n + 1, n + 1))
+        products = np.tril(self._products)
+        products += np.tril(products, -1).T
+        total[:n, :n] = products + (cross + cross.T) + self._n_bins * np.outer(constants, constants)
+        total[n, :n] = total[:n, n] = self._sums + self._n_bins * constants
+        total[n, n] = self._n_bins
+        return total
+
+
+def moments(signal: npt.NDArray[np.float32], shift: npt.NDArray[np.float32] | None = None) -> Array:
+    """Moments of complete bins; see `MomentSums`.
+
+    Parameters
+    ----------
     signal
-        float32 (bins × n), without NaN.
+        float32 (bins × n); bins with a NaN are left out.
     shift
         float32 (n,): a constant for each track, near its mean; None: the means of this signal.
 
@@ -35,25 +87,13 @@ def moments(signal: npt.NDArray[np.float32], shift: npt.NDArray[np.float32] | No
     -------
     float64 (n+1 × n+1)
     """
-    n_bins, n = signal.shape
-    total = np.zeros((n + 1, n + 1))
-    if n_bins == 0:
-        return total
-    c = signal.mean(axis=0, dtype=np.float64).astype(np.float32) if shift is None else shift
-    products = np.zeros((n, n), order="F")
-    sums = np.zeros(n)
-    for start in range(0, n_bins, BLOCK_BINS):
-        block = signal[start : start + BLOCK_BINS] - c
-        # The transpose of a C-ordered block is the F-ordered matrix that BLAS wants: no copy is made.
-        products += ssyrk(1.0, block.T, lower=True)
-        sums += block.sum(axis=0, dtype=np.float64)
-    products += np.tril(products, -1).T
-    constants = c.astype(np.float64)
-    cross = np.outer(sums, constants)
-    total[:n, :n] = products + (cross + cross.T) + n_bins * np.outer(constants, constants)
-    total[n, :n] = total[:n, n] = sums + n_bins * constants
-    total[n, n] = n_bins
-    return total
+    if shift is None:
+        shift = np.zeros(signal.shape[1], dtype=np.float32)
+        if len(signal):
+            shift = signal.mean(axis=0, dtype=np.float64).astype(np.float32)
+    found = MomentSums(shift)
+    found.add(signal)
+    return found.total()
 
 
 def squared_errors(

@@ -17,7 +17,7 @@ from predictd.errors import DataError, OutputError
 from predictd.io.hdf5 import ForeignFileError, read_arrays, write_arrays
 from predictd.io.store import Tensor
 from predictd.model.imputer import Feature, Regressor, build_features
-from predictd.model.moments import moments
+from predictd.model.moments import MomentSums, moments
 from predictd.pairs import Experiment
 from predictd.workflows._windows import wide_blocks
 
@@ -195,11 +195,10 @@ def _shard_moments(name: str, tensor: Tensor) -> npt.NDArray[np.float64]:
     with tensor.open_shard(name) as shard:
         with np.errstate(invalid="ignore"):
             shift = np.nan_to_num(shard.summary[:, 1] / shard.summary[:, 0]).astype(np.float32)
-        total = np.zeros((len(shift) + 1, len(shift) + 1))
-        for _, block in shard.blocks():
-            incomplete = np.isnan(block).any(axis=1)
-            total += moments(block[~incomplete] if incomplete.any() else block, shift)
-    return total
+        sums = MomentSums(shift)
+        for _, block in shard.blocks(reuse=True):
+            sums.add(block)
+    return sums.total()
 
 
 def _shard_feature_moments(
