@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -56,11 +57,18 @@ def cli() -> None:
     """Impute the epigenomics experiments that nobody has run, from those that exist."""
 
 
+def import_common() -> None:
+    """Import what most tasks need, while rank 0 imports its command."""
+    # What cannot be imported is told of by rank 0, or by the task that needs it.
+    with suppress(Exception):
+        import_module("predictd.workflows.crossval")
+
+
 def join_mpi(process: Announced) -> None:
     """Under an MPI launcher: rank 0 goes on with the command, the others work for it and end here."""
     try:
         mpi = import_module("predictd.engine.mpi")
-        mpi.join(process)
+        mpi.join(process, import_common)
     except PredictdError:
         # Every process finds the same; one says so.
         if process.rank:

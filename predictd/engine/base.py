@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -247,6 +249,18 @@ def usable_cpus() -> int:
         pass
     given = os.environ.get("SLURM_CPUS_PER_TASK", "")
     return min(count, int(given)) if given.isdigit() and int(given) > 0 else count
+
+
+def own_modules() -> list[str]:
+    """Modules of predictd that are imported here."""
+    return [name for name in sys.modules if name.startswith("predictd.")]
+
+
+def import_quietly(modules: Sequence[str]) -> None:
+    """Import modules; one that cannot be is told of by the task that needs it."""
+    for name in modules:
+        with suppress(Exception):
+            import_module(name)
 
 
 def tree_sum(leaf: Callable[[int], Array], start: int, stop: int) -> Array:

@@ -114,7 +114,10 @@ class Shard:
         for start in range(0, self.n_bins, step):
             count = min(step, self.n_bins - start)
             self._read_into(stored[:count], start)
-            yield start, widen(stored[:count], signal[:count]) if stored.dtype == np.float16 else stored[:count]
+            yield (
+                start,
+                widen(stored[:count], signal[:count]) if stored.dtype == np.float16 else stored[:count],
+            )
 
     def sample(self, stride: int, size: int = BLOCK_BINS) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the signal of every `stride`th block, the first one at least; whole chunks as in `blocks`."""

@@ -13,7 +13,9 @@ from predictd.engine.base import (
     Program,
     Result,
     Task,
+    import_quietly,
     join_subtrees,
+    own_modules,
     run_task,
     stop_if_asked,
     stopped_by,
@@ -45,7 +47,8 @@ class MpiEngine(Engine):
     def __init__(self, workers: int | None = None) -> None:
         self._world = join()
         self.ranks = self._world.size
-        self._per_rank = min(outcome.value for outcome in self._order(_settle, workers))
+        settled = self._order(_settle, (workers, own_modules()))
+        self._per_rank = min(outcome.value for outcome in settled)
         self.workers = self.ranks * self._per_rank
 
     def map(
@@ -122,8 +125,10 @@ class MpiEngine(Engine):
 # -- what every rank does; see World.order ----------------------------------------------------------------------------
 
 
-def _settle(world: World, workers: int | None, outcome: Outcome) -> None:
-    """How many workers this rank may have."""
+def _settle(world: World, payload: tuple[int | None, list[str]], outcome: Outcome) -> None:
+    """How many workers this rank may have; and import what rank 0 has, which no task shall wait for."""
+    workers, modules = payload
+    import_quietly(modules)
     outcome.value = workers
     if workers is None:
         outcome.value = max(1, min(usable_cpus(), world.cpus_of_node()))

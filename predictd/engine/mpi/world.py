@@ -304,13 +304,15 @@ def _nap_until(condition: Callable[[], bool]) -> None:
 _world: World | None = None
 
 
-def join(process: Announced | None = None) -> World:
+def join(process: Announced | None = None, prepare: Callable[[], None] | None = None) -> World:
     """Enter the MPI world of this job. On rank 0 it returns; the other ranks serve it and then exit.
 
     Parameters
     ----------
     process
         What the launcher announced.
+    prepare
+        Called on the other ranks before the first order comes.
 
     Raises
     ------
@@ -335,6 +337,8 @@ def join(process: Announced | None = None) -> World:
     _world = World()
     if _world.rank:
         try:
+            if prepare is not None:
+                prepare()
             _world.serve()
         except BaseException:
             traceback.print_exc()

@@ -20,7 +20,7 @@ from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import SparkConf, SparkContext
 from pyspark import __version__ as pyspark_version
 
-from predictd.engine.base import one_line, stop_if_asked, usable_cpus
+from predictd.engine.base import one_line, own_modules, stop_if_asked, usable_cpus
 from predictd.errors import EngineError, WorkerError
 from predictd.provenance import package_version
 
@@ -245,7 +245,7 @@ def _teller(own: str | None) -> Callable[[Iterator[Any]], Iterator[tuple[str, st
 
     A nested function travels as code, so that it runs without predictd too.
     """
-    modules = [name for name in sys.modules if name.startswith("predictd.")]
+    modules = own_modules()
 
     def tell(rows: Iterator[Any]) -> Iterator[tuple[str, str, str | None]]:
         import platform
