@@ -106,6 +106,9 @@ def test_groups_fit_into_memory_and_serve_all_workers():
     assert 15 < most < 40
     assert sizes(0, 1) == []
     assert sizes(7, 1) == [7]
-    assert sizes(7, 3) == [3, 3, 1]
+    assert sizes(7, 3) == [2, 2, 3]
     assert sizes(2, 8) == [1, 1]
-    assert sizes(2 * most + 1, 1) == [most, most, 1]
+    assert sizes(most, 1) == [most]
+    assert sizes(2 * most, 1) == [most, most]
+    one_too_many = sizes(2 * most + 1, 1)
+    assert len(one_too_many) == 3 and max(one_too_many) - min(one_too_many) <= 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -132,9 +133,11 @@ def make_baseline(data: TensorMoments, train: Sequence[Experiment], pair: Experi
 
 
 def group_cases(cases: Sequence[Case], workers: int) -> list[tuple[Case, ...]]:
-    """Cases that one task scores together: as many as memory allows, and something for every worker."""
-    size = max(1, min(TASK_BYTES // CASE_BYTES, -(-len(cases) // workers)))
-    return [tuple(cases[start : start + size]) for start in range(0, len(cases), size)]
+    """Cases that one task scores together: as few tasks as memory allows, one for every worker, of about one size."""
+    most = max(1, TASK_BYTES // CASE_BYTES)
+    count = min(len(cases), max(workers, -(-len(cases) // most)))
+    ends = [len(cases) * index // max(count, 1) for index in range(count + 1)]
+    return [tuple(cases[start:end]) for start, end in pairwise(ends)]
 
 
 def score(cases: tuple[Case, ...], shared: Scoring) -> list[Row]:

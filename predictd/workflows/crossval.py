@@ -174,17 +174,16 @@ class Crossval(InParts[CrossvalReport]):
                 tasks = group_cases(own, 1)
                 owners += [index] * len(tasks)
                 groups += tasks
-            scored = engine.map(
-                score, groups, Scoring(tensor, output, self._intervals, "model"), label="experiments"
-            )
+            sizes = [len(group) for group in groups]
+            scoring = Scoring(tensor, output, self._intervals, "model")
+            scored = engine.map(score, groups, scoring, label="experiments", sizes=sizes)
         with record.stage("uncertainty"):
             counting = [
                 (self._residuals_path(owner, number), tuple(case.pair for case in group))
                 for number, (owner, group) in enumerate(zip(owners, groups, strict=True))
             ]
-            engine.map(
-                count_residuals, counting, Counting(tensor, output, assay_scales(tensor)), label="experiments"
-            )
+            judging = Counting(tensor, output, assay_scales(tensor))
+            engine.map(count_residuals, counting, judging, label="experiments", sizes=sizes)
         for index, (_, why) in choices.items():
             test, own_folds = self._groups[index]
             counted = [path for (path, _), owner in zip(counting, owners, strict=True) if owner == index]

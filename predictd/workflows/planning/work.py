@@ -300,11 +300,12 @@ def _score(shape: Shape, rates: Rates, job: Job) -> Stage:
     """Every experiment by the models of its test fold, beside two baselines."""
     size = max(1, TASK_BYTES // CASE_BYTES)
     held = max(1, ceil(shape.observed / TESTS))
-    whole, rest = divmod(held, size)
+    groups = ceil(held / size)
+    most = ceil(held / groups)
     features = shape.observed - held
     preparing = _preparing(shape, rates, job, VALIDS)
 
-    def task(pairs: int) -> float:
+    def task(pairs: float) -> float:
         sweeps = 1 if 12 * pairs * shape.bins <= KEPT_BYTES else 2
         a_bin = shape.observed * rates.read + pairs * (
             features * rates.multiply + features / shape.assays * rates.baseline
@@ -312,21 +313,18 @@ def _score(shape: Shape, rates: Rates, job: Job) -> Stage:
         comparing = pairs * _METHODS * (rates.ranking + shape.bins * rates.compare)
         return preparing + shape.bins * sweeps * a_bin + comparing
 
-    kinds = [Tasks(job.tests * whole, task(size))] if whole else []
-    kinds += [Tasks(job.tests, task(rest))] if rest else []
-    most = min(size, held)
+    tasks = Tasks(job.tests * groups, task(held / groups))
     n_bytes = tensor_bytes(shape, rates)
-    count = sum(tasks.count for tasks in kinds)
     return Stage(
         "score",
         "cv",
-        (tuple(kinds),),
+        ((tasks,),),
         rates.process_bytes
         + most * CASE_BYTES
         + min(KEPT_BYTES, 12.0 * most * shape.bins)
         + _block_bytes(shape)
         + _imputer_bytes(shape, job, VALIDS, most),
-        reads=count * n_bytes * (1 if 12 * most * shape.bins <= KEPT_BYTES else 2),
+        reads=tasks.count * n_bytes * (1 if 12 * most * shape.bins <= KEPT_BYTES else 2),
         source=n_bytes,
     )
 
