@@ -1,13 +1,13 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """Forests of regression trees for one target; predictd.kernels checks what comes in."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 
 cdef extern from "trees_core.h" nogil:
     ctypedef struct predictd_forest_problem:
         const uint8_t *codes
-        const int32_t *values
+        const float *values
         const int64_t *y
         int64_t n_samples
         int64_t n_features
@@ -22,7 +22,7 @@ cdef extern from "trees_core.h" nogil:
 
 def forest_importances(
     const uint8_t[:, ::1] codes,
-    const int32_t[:, ::1] values,
+    const float[:, ::1] values,
     const int64_t[::1] y not None,
     double[::1] importances not None,
     int64_t excluded,

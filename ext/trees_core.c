@@ -4,68 +4,8 @@
 #include <string.h>
 
 #include "multiversion.h"
-
-/* Most nodes have few samples, for which setting up vectors takes longer than the work. */
-enum { CODES = 256, FEW = 8 };
-#define GOLDEN UINT64_C(0x9E3779B97F4A7C15)
-
-/* The samples of a node stand together in `rows` and `packed`; `total` is the sum of their packed values. */
-typedef struct {
-    int64_t start;
-    int64_t stop;
-    int64_t total;
-} node;
-
-/* The best cut so far: samples whose code (or value, as `ordered`) of the feature is at most `last` go to the left. */
-typedef struct {
-    double score;
-    int64_t left; /* packed sum */
-    int64_t feature;
-    int32_t last;
-} cut;
-
-/*
- * A sample's packed value is (weight * y) * 2^weight_bits + weight: one addition sums both, exactly, as weights are
- * never negative and their sum stays below 2^weight_bits.
- */
-typedef struct {
-    uint64_t random;   /* state of splitmix64 */
-    int32_t *features; /* candidates, in an order that changes as they are drawn */
-    int64_t n_features;
-    int32_t *rows;
-    int32_t *other_rows;
-    int64_t *packed;
-    int64_t *other_packed;
-    int64_t *weights;
-    node *stack;
-    double *inverse; /* 1 / k; 0 for k = 0 */
-    int32_t *column; /* one feature in the samples of a node, for extra */
-    int64_t sums[CODES];
-} workspace;
-
-PREDICTD_INLINE uint64_t mixed(uint64_t z)
-{
-    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return z ^ (z >> 31);
-}
-
-PREDICTD_INLINE uint64_t next_random(workspace *w)
-{
-    w->random += GOLDEN;
-    return mixed(w->random);
-}
-
-/* A whole number below n < 2^32. */
-PREDICTD_INLINE int64_t random_below(workspace *w, int64_t n)
-{
-    return (int64_t)(((next_random(w) >> 32) * (uint64_t)n) >> 32);
-}
-
-PREDICTD_INLINE double random_unit(workspace *w)
-{
-    return (double)(next_random(w) >> 11) * 0x1p-53;
-}
+#include "trees_extra.h"
+#include "trees_node.h"
 
 /* Sum over both sides of (sum of y)^2 / weight: the larger, the more the cut reduces the sum of squares. */
 PREDICTD_INLINE double score_of(const workspace *w, int bits, int64_t left, int64_t total)
@@ -101,93 +41,11 @@ PREDICTD_INLINE int try_all(workspace *w, const uint8_t *column, const node *at,
                 best->score = score;
                 best->left = left;
                 best->feature = feature;
-                best->last = code;
+                best->last = (float)code;
             }
         }
     }
     return varies;
-}
-
-/* Bits of floats, none of them -0, as whole numbers in the same order; its own inverse. */
-PREDICTD_INLINE int32_t ordered(int32_t bits)
-{
-    return bits ^ ((bits >> 31) & INT32_C(0x7FFFFFFF));
-}
-
-PREDICTD_INLINE double as_double(int32_t key)
-{
-    const int32_t bits = ordered(key);
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* A number uniform between two values, but not the higher one, so that neither side is empty. */
-PREDICTD_INLINE int32_t random_cut(workspace *w, int32_t low, int32_t high)
-{
-    const double least = as_double(low);
-    const float value = (float)(least + random_unit(w) * (as_double(high) - least));
-    int32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return low <= ordered(bits) && ordered(bits) < high ? ordered(bits) : low;
-}
-
-/* Try one cut of a feature, uniform between its least and its greatest value in the node. */
-PREDICTD_INLINE int try_one(workspace *w, const int32_t *column, const node *at, int bits, int32_t feature, cut *best)
-{
-    const int64_t n = at->stop - at->start;
-    const int32_t *restrict rows = w->rows + at->start;
-    const int64_t *restrict packed = w->packed + at->start;
-    int32_t *restrict own = w->column;
-    int32_t low = INT32_MAX, high = INT32_MIN;
-    int64_t left = 0;
-    const int few = n < FEW;
-    if (few)
-        for (int64_t i = 0; i < n; ++i) {
-            const int32_t v = own[i] = ordered(column[rows[i]]);
-            low = v < low ? v : low;
-            high = v > high ? v : high;
-            PREDICTD_ONE_BY_ONE;
-        }
-    else {
-        for (int64_t i = 0; i < n; ++i)
-            own[i] = ordered(column[rows[i]]);
-        for (int64_t i = 0; i < n; ++i) {
-            low = own[i] < low ? own[i] : low;
-            high = own[i] > high ? own[i] : high;
-        }
-    }
-    if (low == high)
-        return 0;
-    const int32_t last = random_cut(w, low, high);
-    if (few)
-        for (int64_t i = 0; i < n; ++i) {
-            left += own[i] <= last ? packed[i] : 0;
-            PREDICTD_ONE_BY_ONE;
-        }
-    else
-        for (int64_t i = 0; i < n; ++i)
-            left += own[i] <= last ? packed[i] : 0;
-    const double score = score_of(w, bits, left, at->total);
-    if (score > best->score) {
-        best->score = score;
-        best->left = left;
-        best->feature = feature;
-        best->last = last;
-    }
-    return 1;
-}
-
-/* Two samples are parted alike by every feature that differs: the first one drawn is as good as any. */
-PREDICTD_INLINE int part_pair(const workspace *w, const node *at, int32_t one, int32_t other, int32_t feature, cut *best)
-{
-    if (one == other)
-        return 0;
-    best->score = 0.0;
-    best->left = w->packed[at->start + (one > other)];
-    best->feature = feature;
-    best->last = one < other ? one : other;
-    return 1;
 }
 
 /* Whether all samples of a node have the same y. */
@@ -200,35 +58,20 @@ PREDICTD_INLINE int is_pure(const predictd_forest_problem *problem, const worksp
     return 1;
 }
 
-PREDICTD_INLINE int try_feature(const predictd_forest_problem *problem, workspace *w, const node *at, int32_t feature,
-                              cut *best)
-{
-    const int64_t n = problem->n_samples;
-    const int pair = at->stop - at->start == 2;
-    const int32_t *rows = w->rows + at->start;
-    if (problem->extra) {
-        const int32_t *column = problem->values + feature * n;
-        if (pair)
-            return part_pair(w, at, ordered(column[rows[0]]), ordered(column[rows[1]]), feature, best);
-        return try_one(w, column, at, problem->weight_bits, feature, best);
-    }
-    const uint8_t *column = problem->codes + feature * n;
-    if (pair)
-        return part_pair(w, at, column[rows[0]], column[rows[1]], feature, best);
-    return try_all(w, column, at, problem->weight_bits, feature, best);
-}
-
 PREDICTD_INLINE cut best_cut(const predictd_forest_problem *problem, workspace *w, const node *at)
 {
-    cut best = {-1.0, 0, -1, 0};
-    const int64_t n_candidates = at->stop - at->start == 2 ? 1 : problem->n_candidates;
+    cut best = {-1.0, 0, -1, 0.0F};
+    const int pair = at->stop - at->start == 2;
+    const int64_t n_candidates = pair ? 1 : problem->n_candidates;
+    const int32_t *rows = w->rows + at->start;
     int varies = 0;
     for (int64_t k = 0; k < w->n_features && (k < n_candidates || !varies); ++k) {
-        const int64_t drawn = k + random_below(w, w->n_features - k);
-        const int32_t feature = w->features[drawn];
-        w->features[drawn] = w->features[k];
-        w->features[k] = feature;
-        varies |= try_feature(problem, w, at, feature, &best);
+        const int32_t feature = draw_candidate(w, k, next_random(w));
+        const uint8_t *column = problem->codes + feature * problem->n_samples;
+        if (pair)
+            varies |= part_pair(w, at, column[rows[0]], column[rows[1]], feature, &best);
+        else
+            varies |= try_all(w, column, at, problem->weight_bits, feature, &best);
     }
     return best;
 }
@@ -237,12 +80,13 @@ PREDICTD_INLINE cut best_cut(const predictd_forest_problem *problem, workspace *
 PREDICTD_INLINE int64_t divide(const predictd_forest_problem *problem, workspace *w, const node *at, const cut *best)
 {
     const int64_t column = best->feature * problem->n_samples;
+    const uint8_t last_code = problem->extra ? 0 : (uint8_t)best->last;
     int64_t n_left = at->start, n_right = 0;
     for (int64_t i = at->start; i < at->stop; ++i) {
         const int32_t row = w->rows[i];
         const int64_t packed = w->packed[i];
-        const int32_t own = problem->extra ? ordered(problem->values[column + row]) : problem->codes[column + row];
-        const int to_right = own > best->last;
+        const int to_right = problem->extra ? !(problem->values[column + row] <= best->last)
+                                            : problem->codes[column + row] > last_code;
         w->rows[n_left] = row;
         w->packed[n_left] = packed;
         w->other_rows[n_right] = row;
@@ -264,7 +108,7 @@ PREDICTD_INLINE node draw_samples(const predictd_forest_problem *problem, worksp
         w->weights[row] = problem->extra;
     if (!problem->extra)
         for (int64_t draw = 0; draw < n; ++draw)
-            ++w->weights[random_below(w, n)];
+            ++w->weights[below(next_random(w), n)];
     for (int64_t row = 0; row < n; ++row) {
         const int64_t weight = w->weights[row];
         if (!weight)
@@ -287,7 +131,10 @@ PREDICTD_INLINE void grow(const predictd_forest_problem *problem, workspace *w, 
         const node at = w->stack[--waiting];
         if (at.stop - at.start < 2 || is_pure(problem, w, &at))
             continue;
-        const cut best = best_cut(problem, w, &at);
+        const int pair = at.stop - at.start == 2;
+        const cut best = !problem->extra ? best_cut(problem, w, &at)
+                         : pair          ? random_cut_of_pair(problem, w, &at)
+                                         : best_random_cut(problem, w, &at);
         if (best.feature < 0)
             continue;
         const int64_t middle = divide(problem, w, &at, &best);
@@ -322,8 +169,12 @@ int predictd_forest(const predictd_forest_problem *problem, uint64_t seed, doubl
     w->packed = malloc(3 * n * sizeof *w->packed);
     w->stack = malloc((n + 1) * sizeof *w->stack);
     w->inverse = malloc((n + 1) * sizeof *w->inverse);
-    w->column = malloc(n * sizeof *w->column);
-    if (w->features && w->rows && w->packed && w->stack && w->inverse && w->column) {
+    if (problem->extra) {
+        /* Zeros: lanes without a candidate are read as well. */
+        w->own = calloc(n <= FEW ? n * MOST_LANES : n * LANES + FEW * MOST_LANES, sizeof *w->own);
+        w->y = malloc(n * sizeof *w->y);
+    }
+    if (w->features && w->rows && w->packed && w->stack && w->inverse && (!problem->extra || (w->own && w->y))) {
         w->other_rows = w->rows + n;
         w->other_packed = w->packed + n;
         w->weights = w->packed + 2 * n;
@@ -341,7 +192,8 @@ int predictd_forest(const predictd_forest_problem *problem, uint64_t seed, doubl
     free(w->packed);
     free(w->stack);
     free(w->inverse);
-    free(w->column);
+    free(w->own);
+    free(w->y);
     free(w);
     return status;
 }

@@ -7,7 +7,7 @@
 
 typedef struct {
     const uint8_t *codes;  /* n_features x n_samples: each feature's values by their rank; not for extra */
-    const int32_t *values; /* n_features x n_samples: bits of each feature's values in float, none -0; for extra */
+    const float *values;   /* n_features x n_samples: each feature's values; for extra */
     const int64_t *y;      /* n_samples: the target in whole units, so that sums are exact in any order */
     int64_t n_samples;
     int64_t n_features;

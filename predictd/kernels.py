@@ -246,8 +246,8 @@ def forest_importances(
     Parameters
     ----------
     features
-        (n_features, n_samples) uint8 or float32, C-contiguous: values by their order, or values, finite and none −0
-        (not checked here); at most 2^20 samples.
+        (n_features, n_samples) uint8 or float32, C-contiguous: values by their order, or values, finite (not
+        checked here); at most 2^20 samples.
     y
         (n_samples,) int64: the target, below `forest_limit(n_samples)` in magnitude.
     excluded
@@ -289,7 +289,7 @@ def forest_importances(
             raise ValueError(f"{name} must lie in [{low}, {high}), not {number}")
     importances = np.zeros(n_features)
     codes = None if extra else features
-    values = features.view(np.int32) if extra else None
+    values = features if extra else None
     bits = n_samples.bit_length()
     _trees.forest_importances(codes, values, y, importances, excluded, n_candidates, n_trees, bits, seed)
     return importances

@@ -11,11 +11,11 @@ CODES = 256
 
 
 def float_features(expression: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Values as extra trees take them: standardised, (n_features, n_samples) float32, C-contiguous, without −0.
+    """Values as extra trees take them: standardised, (n_features, n_samples) float32, C-contiguous.
 
     Cuts between the least and the greatest value depend on neither scale nor place; single precision does.
     """
-    return standardised(expression).astype(np.float32) + np.float32(0)
+    return standardised(expression).astype(np.float32)
 
 
 def code_features(expression: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -61,10 +61,12 @@ class _Draws:
         return _mixed(self._state)
 
     def below(self, n: int) -> int:
-        return ((self._next() >> 32) * n) >> 32
+        return self.candidate(n)[0]
 
-    def unit(self) -> float:
-        return (self._next() >> 11) * 2.0**-53
+    def candidate(self, n: int) -> tuple[int, float]:
+        """A whole number below n and a number in [0, 1), by the two halves of one random number."""
+        number = self._next()
+        return ((number >> 32) * n) >> 32, (number & 0x7FFFFFFF) * 2.0**-31
 
 
 def _mixed(z: int) -> int:
@@ -91,14 +93,15 @@ class _Node:
         for k in range(len(candidates)):
             if k >= wanted and chosen is not None:
                 break
-            drawn = k + draws.below(len(candidates) - k)
+            place, unit = draws.candidate(len(candidates) - k)
+            drawn = k + place
             candidates[k], candidates[drawn] = candidates[drawn], candidates[k]
             feature = candidates[k]
             present = sorted({float(self._features[feature, row]) for row in self._rows})
             if len(present) == 1:
                 continue
             # Two samples are parted alike by every cut.
-            cuts = [_random_cut(present[0], present[-1], draws)] if extra and not pair else present[:-1]
+            cuts = [_random_cut(present[0], present[-1], unit)] if extra and not pair else present[:-1]
             for last in cuts:
                 score = self._score(feature, last)
                 if score > best:
@@ -125,7 +128,7 @@ class _Node:
         return sides[0], sides[1]
 
 
-def _random_cut(low: float, high: float, draws: _Draws) -> float:
+def _random_cut(low: float, high: float, unit: float) -> float:
     """A float32 between two, and not the higher one."""
-    cut = float(np.float32(low + draws.unit() * (high - low)))
+    cut = float(np.float32(low + unit * (high - low)))
     return cut if cut < high else low

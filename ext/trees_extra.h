@@ -1,0 +1,134 @@
+/* The cuts of extra trees: one random cut of each candidate, many candidates at a time. */
+
+#ifndef PREDICTD_TREES_EXTRA_H
+#define PREDICTD_TREES_EXTRA_H
+
+#include "trees_node.h"
+
+/*
+ * Most nodes have few samples, too few to fill a vector: so the lanes of the vectors are candidates. Arrays of `width`
+ * have a place for each of them; `own` has such a row for each of the n samples.
+ */
+
+PREDICTD_INLINE void find_ranges(const float *restrict own, int64_t n, int64_t width, float *restrict low,
+                                 float *restrict high)
+{
+    for (int64_t lane = 0; lane < width; ++lane)
+        low[lane] = high[lane] = own[lane];
+    for (int64_t i = 1; i < n; ++i)
+        for (int64_t lane = 0; lane < width; ++lane) {
+            const float value = own[i * width + lane];
+            low[lane] = value < low[lane] ? value : low[lane];
+            high[lane] = value > high[lane] ? value : high[lane];
+        }
+}
+
+/* Cuts uniform between two values, but not the higher one, so that neither side is empty. */
+PREDICTD_INLINE void place_cuts(const float *restrict low, const float *restrict high, const double *restrict unit,
+                                int64_t width, float *restrict last)
+{
+    for (int64_t lane = 0; lane < width; ++lane) {
+        const double least = low[lane];
+        const float value = (float)(least + unit[lane] * ((double)high[lane] - least));
+        last[lane] = low[lane] <= value && value < high[lane] ? value : low[lane];
+    }
+}
+
+/* Sums of y and numbers of samples on the left; y are whole numbers whose sums doubles hold exactly. */
+PREDICTD_INLINE void sum_left(const float *restrict own, const double *restrict y, int64_t n, int64_t width,
+                              const float *restrict last, double *restrict sum, int32_t *restrict count)
+{
+    for (int64_t lane = 0; lane < width; ++lane) {
+        sum[lane] = 0.0;
+        count[lane] = 0;
+    }
+    for (int64_t i = 0; i < n; ++i) {
+        const double value = y[i];
+        for (int64_t lane = 0; lane < width; ++lane) {
+            sum[lane] += own[i * width + lane] <= last[lane] ? value : 0.0;
+            count[lane] += own[i * width + lane] <= last[lane];
+        }
+    }
+}
+
+/* As score_of in trees_core.c; of a lane that does not vary it is no number, or means nothing. */
+PREDICTD_INLINE void score_lanes(double total, int32_t n, int64_t width, const double *restrict sum,
+                                 const int32_t *restrict count, double *restrict score)
+{
+    for (int64_t lane = 0; lane < width; ++lane) {
+        const double right = total - sum[lane];
+        score[lane] = sum[lane] * sum[lane] * (1.0 / (double)count[lane]) +
+                      right * right * (1.0 / (double)(n - count[lane]));
+    }
+}
+
+/* Draw so many candidates, from number k on, and try a cut of each. Returns whether one of them varies in the node. */
+PREDICTD_INLINE int try_lanes(const predictd_forest_problem *problem, workspace *w, const node *at, int64_t k,
+                              int64_t lanes, cut *best)
+{
+    const int64_t n = at->stop - at->start, width = (lanes + LANES - 1) / LANES * LANES;
+    const int32_t *restrict rows = w->rows + at->start;
+    float *restrict own = w->own;
+    float low[MOST_LANES], high[MOST_LANES], last[MOST_LANES];
+    double unit[MOST_LANES], sum[MOST_LANES], score[MOST_LANES];
+    int32_t count[MOST_LANES];
+    int varies = 0;
+    for (int64_t lane = 0; lane < width; ++lane)
+        unit[lane] = 0.0;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+        const uint64_t number = next_random(w);
+        draw_candidate(w, k + lane, number);
+        unit[lane] = (double)(int32_t)(number & UINT32_C(0x7FFFFFFF)) * 0x1p-31;
+    }
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+        const float *restrict column = problem->values + w->features[k + lane] * problem->n_samples;
+        for (int64_t i = 0; i < n; ++i) {
+            own[i * width + lane] = column[rows[i]];
+            PREDICTD_ONE_BY_ONE;
+        }
+    }
+    find_ranges(own, n, width, low, high);
+    place_cuts(low, high, unit, width, last);
+    sum_left(own, w->y, n, width, last, sum, count);
+    score_lanes((double)(at->total >> problem->weight_bits), (int32_t)n, width, sum, count, score);
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+        if (!(low[lane] < high[lane]))
+            continue;
+        varies = 1;
+        if (score[lane] > best->score) {
+            best->score = score[lane];
+            best->left = (int64_t)sum[lane] * ((int64_t)1 << problem->weight_bits) + count[lane];
+            best->feature = w->features[k + lane];
+            best->last = last[lane];
+        }
+    }
+    return varies;
+}
+
+PREDICTD_INLINE cut random_cut_of_pair(const predictd_forest_problem *problem, workspace *w, const node *at)
+{
+    cut best = {-1.0, 0, -1, 0.0F};
+    for (int64_t k = 0; k < w->n_features && best.feature < 0; ++k) {
+        const int32_t feature = draw_candidate(w, k, next_random(w));
+        const float *column = problem->values + feature * problem->n_samples;
+        part_pair(w, at, column[w->rows[at->start]], column[w->rows[at->start + 1]], feature, &best);
+    }
+    return best;
+}
+
+PREDICTD_INLINE cut best_random_cut(const predictd_forest_problem *problem, workspace *w, const node *at)
+{
+    cut best = {-1.0, 0, -1, 0.0F};
+    const int64_t n = at->stop - at->start, most = n <= FEW ? MOST_LANES : LANES;
+    const int64_t wanted = problem->n_candidates < w->n_features ? problem->n_candidates : w->n_features;
+    int varies = 0;
+    for (int64_t i = 0; i < n; ++i)
+        w->y[i] = (double)(w->packed[at->start + i] >> problem->weight_bits);
+    for (int64_t k = 0; k < wanted; k += most)
+        varies |= try_lanes(problem, w, at, k, wanted - k < most ? wanted - k : most, &best);
+    for (int64_t k = wanted; k < w->n_features && !varies; ++k)
+        varies = try_lanes(problem, w, at, k, 1, &best);
+    return best;
+}
+
+#endif

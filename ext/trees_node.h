@@ -1,0 +1,91 @@
+/* What random forests and extra trees share: nodes, cuts, the workspace and random numbers. */
+
+#ifndef PREDICTD_TREES_NODE_H
+#define PREDICTD_TREES_NODE_H
+
+#include <stdint.h>
+
+#include "multiversion.h"
+#include "trees_core.h"
+
+/* LANES candidates of extra trees are a whole number of vectors; MOST_LANES are looked at together in nodes of FEW samples. */
+enum { CODES = 256, LANES = 16, MOST_LANES = 64, FEW = 96 };
+#define GOLDEN UINT64_C(0x9E3779B97F4A7C15)
+
+/* The samples of a node stand together in `rows` and `packed`; `total` is the sum of their packed values. */
+typedef struct {
+    int64_t start;
+    int64_t stop;
+    int64_t total;
+} node;
+
+/* The best cut so far: samples whose code or value of the feature is at most `last` go to the left. */
+typedef struct {
+    double score;
+    int64_t left; /* packed sum */
+    int32_t feature;
+    float last;
+} cut;
+
+/*
+ * A sample's packed value is (weight * y) * 2^weight_bits + weight: one addition sums both, exactly, as weights are
+ * never negative and their sum stays below 2^weight_bits.
+ */
+typedef struct {
+    uint64_t random;   /* state of splitmix64 */
+    int32_t *features; /* candidates, in an order that changes as they are drawn */
+    int64_t n_features;
+    int32_t *rows;
+    int32_t *other_rows;
+    int64_t *packed;
+    int64_t *other_packed;
+    int64_t *weights;
+    node *stack;
+    double *inverse; /* 1 / k; 0 for k = 0 */
+    int64_t sums[CODES];
+    float *own; /* for extra: the candidates' values in the samples of a node, sample by sample */
+    double *y;  /* for extra: y of the samples of a node */
+} workspace;
+
+PREDICTD_INLINE uint64_t mixed(uint64_t z)
+{
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return z ^ (z >> 31);
+}
+
+PREDICTD_INLINE uint64_t next_random(workspace *w)
+{
+    w->random += GOLDEN;
+    return mixed(w->random);
+}
+
+/* A whole number below n < 2^32, by the upper half of a random number. */
+PREDICTD_INLINE int64_t below(uint64_t number, int64_t n)
+{
+    return (int64_t)(((number >> 32) * (uint64_t)n) >> 32);
+}
+
+/* Draw candidate k among those from k on, and put it there; the lower half of `number` is left for a cut. */
+PREDICTD_INLINE int32_t draw_candidate(workspace *w, int64_t k, uint64_t number)
+{
+    const int64_t drawn = k + below(number, w->n_features - k);
+    const int32_t feature = w->features[drawn];
+    w->features[drawn] = w->features[k];
+    w->features[k] = feature;
+    return feature;
+}
+
+/* Two samples are parted alike by every feature that differs: the first one drawn is as good as any. */
+PREDICTD_INLINE int part_pair(const workspace *w, const node *at, float one, float other, int32_t feature, cut *best)
+{
+    if (!(one < other || other < one))
+        return 0;
+    best->score = 0.0;
+    best->left = w->packed[at->start + (one > other)];
+    best->feature = feature;
+    best->last = one < other ? one : other;
+    return 1;
+}
+
+#endif
