@@ -3,7 +3,8 @@
     python bench/bench_network.py speed                 seconds a target and core, scikit-learn's in the same run
     python bench/bench_network.py accuracy DATA FOLDER  AUPR; DATA has dream4/ and bsubtilis/, FOLDER takes networks
     python bench/bench_network.py scale FOLDER          49,000 genes, 1,600 regulators, 300 samples: time and memory
-    python bench/bench_network.py scaling FOLDER        two workers and one, on every engine; wants two idle cores
+    python bench/bench_network.py scaling FOLDER [ENGINE...]   two workers and one; two jobs at once, which tell what
+                                                        the machine gives; wants two idle cores
 
 Times are CPU seconds of one thread; of scaling, wall time.
 """
@@ -12,11 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -122,7 +126,7 @@ def accuracy(data: Path, folder: Path) -> None:
                 net, gold = folder / f"{name}-{i}", data / "dream4" / f"net{i}.gold.tsv"
                 plan = Inference(data / "dream4" / f"net{i}.expression.tsv", net, settings)
                 plan.make_all(engine, RunRecord(["bench"]))
-                scores.append(evaluate_network(net, gold, folder / "eval.tsv", RunRecord(["bench"])))
+                scores.extend(evaluate_network(net, gold, folder / "eval.tsv", RunRecord(["bench"])).values())
                 whole.append(over_all_pairs(net, gold))
             low, high = np.mean([(s.aupr_low, s.aupr_high) for s in scores], axis=0)
             aupr = np.mean([s.aupr for s in scores])
@@ -141,7 +145,7 @@ def accuracy(data: Path, folder: Path) -> None:
             net = folder / f"bsubtilis-{name}"
             plan = Inference(own / "expression.tsv.gz", net, settings, regulators_path=own / "regulators.txt")
             plan.make_all(engine, RunRecord(["bench"]))
-            s = evaluate_network(net, own / "gold.tsv", folder / "eval.tsv", RunRecord(["bench"]))
+            (s,) = evaluate_network(net, own / "gold.tsv", folder / "eval.tsv", RunRecord(["bench"])).values()
             print(
                 f"{'subtilis':10} {name:9} {trees or '':>5} {s.aupr:7.4f} {s.aupr_low:7.4f} {s.aupr_high:7.4f}"
             )
@@ -195,31 +199,42 @@ def scale(folder: Path, trees: int = 1000, targets: int = 40) -> None:
     )
 
 
-def scaling(folder: Path, trees: int = 200) -> None:
-    """Seconds of the stage that infers with two workers and with one, on each engine: whole commands, in turns."""
+def scaling(folder: Path, *engines: Path, trees: int = 200, turns: int = 2) -> None:
+    """Seconds of the stage that infers in whole commands: one worker, two such at once, two workers, by turns."""
     problem = simulated(1_000, 300, 200)
     with (folder / "expression.tsv").open("w") as file:
         file.write("\t".join(["gene", *(f"S{i}" for i in range(200))]) + "\n")
         for gene, row in zip(problem.genes, problem.expression, strict=True):
             file.write(gene + "\t" + "\t".join(f"{value:.5g}" for value in row.tolist()) + "\n")
     (folder / "regulators.txt").write_text("".join(f"{gene}\n" for gene in problem.genes[:300]))
-    program = [sys.executable, "-m", "predictd", "network", "infer", "expression.tsv"]
+    program = [sys.executable, "-m", "predictd", "network", "infer", "expression.tsv", "--quiet"]
     given = ["--regulators", "regulators.txt", "--trees", str(trees)]
-    for name in ("local", "mpi", "spark"):
-        taken: dict[int, list[float]] = {1: [], 2: []}
-        for turn in range(3):
-            for workers in taken:
-                output = folder / f"{name}-{workers}-{turn}"
-                launcher = ["mpiexec", "-n", str(workers)] if name == "mpi" else []
-                own = [] if name == "mpi" else ["--workers", str(workers)]
-                command = [*launcher, *program, "-o", output.name, *given, "--engine", name, *own]
-                subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-                stages = json.loads((output / "run.json").read_text())["stages"]
-                taken[workers].append(sum(stage["seconds"] for stage in stages if stage["name"] == "infer"))
-        one, two = min(taken[1]), min(taken[2])
-        print(
-            f"{name:6} one worker {one:6.1f} s, two {two:6.1f} s: {one / two:.2f} times as fast", flush=True
+
+    def seconds(engine: str, workers: int, output: str) -> float:
+        shutil.rmtree(folder / output, ignore_errors=True)
+        launcher = [str(Path(sys.executable).with_name("mpiexec")), "-n", str(workers)]
+        each = 1 if engine == "mpi" else workers
+        command = [*program, "-o", output, *given, "--engine", engine, "--workers", str(each)]
+        subprocess.run(
+            [*launcher, *command] if engine == "mpi" else command,
+            cwd=folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
         )
+        stages = json.loads((folder / output / "run.json").read_text())["stages"]
+        return sum(stage["seconds"] for stage in stages if stage["name"] == "infer")
+
+    print(f"{'engine':6} {'1 worker':>9} {'2 workers':>10} {'times':>6} {'two jobs at once':>17}")
+    for engine in [str(name) for name in engines] or ["local", "mpi", "spark"]:
+        alone, beside, shared = [], [], []
+        for _ in range(turns):
+            alone.append(seconds(engine, 1, "a"))
+            with ThreadPoolExecutor(2) as pool:
+                beside.append(max(pool.map(partial(seconds, engine, 1), ("a", "b"))))
+            shared.append(seconds(engine, 2, "a"))
+        one, other, two = min(alone), min(beside), min(shared)
+        print(f"{engine:6} {one:8.1f}s {two:9.1f}s {one / two:6.2f} {2 * one / other:17.2f}", flush=True)
 
 
 if __name__ == "__main__":
@@ -231,7 +246,7 @@ if __name__ == "__main__":
         "folders",
         type=Path,
         nargs="*",
-        help="accuracy: DATA and a folder to write to; scale, scaling: a folder",
+        help="accuracy: DATA and a folder to write to; scale: a folder; scaling: a folder, and engines if not all",
     )
     given = parser.parse_args()
     {"speed": speed, "accuracy": accuracy, "scale": scale, "scaling": scaling}[given.what](*given.folders)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -90,9 +92,9 @@ def test_networks_beside_each_other_are_scored_and_compared(networks, tmp_path):
     )
     rows = read_table(output)
     assert [row["method"] for row in rows] == ["one", "two", "ridge", "consensus"]
-    assert tuple(rows[0]) == COLUMNS and rows[0]["aupr"] == f"{scores.aupr:.6g}"
+    assert tuple(rows[0]) == COLUMNS and rows[0]["aupr"] == f"{scores['one'].aupr:.6g}"
     alone = evaluate_network(networks / "ridge", networks / "gold.tsv", tmp_path / "alone.tsv", record())
-    assert rows[2]["aupr"] == f"{alone.aupr:.6g}"
+    assert rows[2]["aupr"] == f"{alone['ridge'].aupr:.6g}"
     together = rank_average([load_links(path)[0] for path in (networks / "one", *others)])
     gold = simulate_expression()[2]
     assert rows[3]["aupr"] == f"{score_links(together, gold).aupr:.6g}"
@@ -127,4 +129,20 @@ def test_the_command_line_compares(networks, tmp_path):
     done = run_predictd(*given, "--beside", networks / "ridge", "--consensus", "both.tsv", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert [row["method"] for row in read_table(tmp_path / "eval.tsv")] == ["rf", "ridge", "consensus"]
+    assert [line.partition(": AUPR")[0] for line in done.stdout.splitlines()[:3]] == [
+        "rf",
+        "ridge",
+        "consensus",
+    ]
     assert (tmp_path / "both.tsv").read_text().startswith("regulator\ttarget\timportance\n")
+
+
+def test_networks_of_one_name_are_told_apart_by_their_paths(networks, tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one").symlink_to(networks / "one")
+    monkeypatch.chdir(tmp_path)
+    gold, first, other = networks / "gold.tsv", networks / "one", Path("a/one")
+    scores = evaluate_network(first, gold, tmp_path / "eval.tsv", record(), beside=[other])
+    assert list(scores) == [str(first), "a/one"]
+    with pytest.raises(ConfigError, match="a network is given twice"):
+        evaluate_network(first, gold, tmp_path / "more.tsv", record(), beside=[first])

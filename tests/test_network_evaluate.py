@@ -43,7 +43,8 @@ def test_a_network_is_scored_and_told(network, tmp_path):
     assert 0.9 < numbers["aupr_low"] <= numbers["aupr"] <= numbers["aupr_high"] <= 1
     assert numbers["early_precision"] > 0.9 and numbers["auroc"] > 0.9
     assert (
-        done.stdout.startswith(f"AUPR {numbers['aupr']:.4f} (") and "36 known links among 108" in done.stdout
+        done.stdout.startswith(f"ridge: AUPR {numbers['aupr']:.4f} (")
+        and "36 known links among 108" in done.stdout
     )
     told = json.loads((tmp_path / "eval.tsv.run.json").read_text())
     assert len(told["inputs"]) == 2
@@ -61,7 +62,7 @@ def test_link_lists_of_other_tools_score_alike(form, network, tmp_path):
     (tmp_path / "other.tsv").write_text("\n".join(lines[::-1] if form == "bare" else lines) + "\n")
     own = evaluate_network(network / "net", network / "gold.tsv", tmp_path / "own.tsv", record())
     other = evaluate_network(tmp_path / "other.tsv", network / "gold.tsv", tmp_path / "eval.tsv", record())
-    assert other == own
+    assert other["other"] == own["ridge"]
     assert (tmp_path / "eval.tsv").read_text().splitlines()[1].startswith("other\t")
     evaluate_network(
         tmp_path / "other.tsv", network / "gold.tsv", tmp_path / "eval.tsv", record(), name="mine"
@@ -80,7 +81,9 @@ def test_networks_are_named_by_directory_or_file(network):
 def test_gold_links_to_oneself_and_twice_are_left_out(network, tmp_path, caplog):
     text = (network / "gold.tsv").read_text()
     (tmp_path / "gold.tsv").write_text(text + "G1\tG1\n" + text.splitlines()[3] + "\n")
-    scores = evaluate_network(network / "net", tmp_path / "gold.tsv", tmp_path / "eval.tsv", record())
+    (scores,) = evaluate_network(
+        network / "net", tmp_path / "gold.tsv", tmp_path / "eval.tsv", record()
+    ).values()
     assert (scores.n_gold, scores.n_candidates) == (36, 108)
     assert "2 links to oneself or listed twice are left out" in caplog.text
 
@@ -105,6 +108,16 @@ def test_bad_gold_standards_are_told(text, error, message, network, tmp_path):
     with pytest.raises(error, match=message):
         evaluate_network(network / "net", tmp_path / "gold.tsv", tmp_path / "eval.tsv", record())
     assert not (tmp_path / "eval.tsv").exists()
+
+
+def test_gold_genes_that_the_network_lacks_are_told(network, tmp_path, caplog):
+    text = (network / "gold.tsv").read_text()
+    (tmp_path / "gold.tsv").write_text(text + "X\tG9\nG1\tY\nX\tZ\n")
+    (scores,) = evaluate_network(
+        network / "net", tmp_path / "gold.tsv", tmp_path / "eval.tsv", record()
+    ).values()
+    assert (scores.n_gold, scores.n_candidates) == (39, 7 * 20)
+    assert "1 of the 7 regulators (X) and 2 of the 20 targets (Y, Z) of" in caplog.text
 
 
 @pytest.mark.parametrize(

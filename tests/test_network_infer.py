@@ -88,13 +88,16 @@ def test_files_hold_the_links_that_the_method_gives(method, case, tmp_path, engi
     assert not (tmp_path / "net" / ".partial").exists()
 
 
-def test_links_under_a_minimum_are_left_out(case, tmp_path, engine):
+def test_links_under_a_minimum_are_left_out(case, tmp_path, engine, caplog):
     infer(case, tmp_path / "all", engine)
     infer(case, tmp_path / "some", engine, NetworkSettings(trees=30, min_importance=0.2))
     lines = (tmp_path / "all" / "links.tsv").read_text().splitlines()
     kept = [lines[0], *(line for line in lines[1:] if float(line.split("\t")[2]) >= 0.2)]
     assert (tmp_path / "some" / "links.tsv").read_text().splitlines() == kept
     assert 1 < len(kept) < len(lines)
+    assert "has no links" not in caplog.text
+    assert infer(case, tmp_path / "none", engine, NetworkSettings(trees=30, min_importance=2)).n_links == 0
+    assert "the network has no links: no importance is above 0 and 2 or more" in caplog.text
 
 
 def test_long_lists_stand_in_hdf5_alone(case, tmp_path, engine, monkeypatch, caplog):
@@ -357,6 +360,6 @@ def test_dream4_is_inferred_as_well_as_published(tmp_path, engine):
     for i in (1, 2, 3):
         net = tmp_path / f"net{i}"
         Inference(data / f"net{i}.expression.tsv", net, NetworkSettings(trees=100)).make_all(engine, record())
-        scores = evaluate_network(net, data / f"net{i}.gold.tsv", tmp_path / "eval.tsv", record())
+        (scores,) = evaluate_network(net, data / f"net{i}.gold.tsv", tmp_path / "eval.tsv", record()).values()
         areas.append(scores.aupr)
     assert np.mean(areas) > 0.25

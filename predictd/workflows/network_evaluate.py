@@ -75,7 +75,7 @@ def evaluate_network(
     seed: int = 0,
     beside: Sequence[Path] = (),
     consensus: Path | None = None,
-) -> Scores:
+) -> dict[str, Scores]:
     """Score a network and write one row of scores; with others beside it a row for each, and how far they agree.
 
     Parameters
@@ -99,8 +99,8 @@ def evaluate_network(
 
     Returns
     -------
-    Scores
-        Of the first network.
+    dict
+        Scores by the name of the method, in the order of the rows.
 
     Raises
     ------
@@ -115,13 +115,7 @@ def evaluate_network(
     for path, (links, _) in zip(paths, loaded, strict=True):
         _require_common(path, links, gold_path, gold)
     networks = [links for links, _ in loaded]
-    labels = [name or loaded[0][1], *(method for _, method in loaded[1:])]
-    if len(set(labels)) < len(labels):
-        # Methods alone do not tell them apart, e.g. of seeds.
-        labels = [
-            label if i == 0 and name else path.name
-            for i, (label, path) in enumerate(zip(labels, paths, strict=True))
-        ]
+    labels = _labels(paths, [method for _, method in loaded], name)
     with record.stage("score"):
         scores = [score_links(links, list(gold), seed=seed) for links in networks]
         if consensus is not None:
@@ -140,7 +134,16 @@ def evaluate_network(
         **{str(path): sha256_of(find_network(path) or path) for path in paths},
     }
     write_json(output.with_name(f"{output.name}.run.json"), record.to_dict())
-    return scores[0]
+    return dict(zip(labels, scores, strict=True))
+
+
+def _labels(paths: Sequence[Path], methods: Sequence[str], name: str | None) -> list[str]:
+    """Distinct names of networks: their methods, or where some have one method, their file names or paths."""
+    for own in (methods, [path.name for path in paths], [str(path) for path in paths]):
+        labels = [name or own[0], *own[1:]]
+        if len(set(labels)) == len(labels):
+            return labels
+    raise ConfigError(f"a network is given twice: {', '.join(map(str, paths))}")
 
 
 def _known_links(path: Path) -> dict[tuple[str, str], None]:
@@ -155,16 +158,27 @@ def _known_links(path: Path) -> dict[tuple[str, str], None]:
 
 
 def _require_common(network: Path, links: Links, gold_path: Path, gold: dict[tuple[str, str], None]) -> None:
-    """Raise DataError unless they have a regulator and a target in common."""
+    """Raise DataError unless they have a regulator and a target in common; say how many are not."""
+    absent = []
     for what, theirs, known in (
         ("regulator", sorted({regulator for regulator, _ in gold}), links.regulators),
         ("target", sorted({target for _, target in gold}), links.targets),
     ):
-        if set(theirs).isdisjoint(known):
+        missing = sorted(set(theirs) - set(known))
+        if len(missing) == len(theirs):
             raise DataError(
                 f"no {what} of {gold_path} ({some(theirs)}) is a {what} of {network} ({some(known)}); use the same "
                 "names"
             )
+        if missing:
+            absent.append(f"{len(missing)} of the {len(theirs)} {what}s ({some(missing)})")
+    if absent:
+        log.warning(
+            "%s of %s are not in %s: their links are candidates all the same, and share the last rank",
+            " and ".join(absent),
+            gold_path,
+            network,
+        )
 
 
 def write_ranked(path: Path, links: Links) -> None:

@@ -245,6 +245,11 @@ class Inference(InParts[InferReport]):
         blocks = [self._links_of_block(index) for index in range(self.n_parts)]
         back = np.argsort(self._order)
         links = Links.joined([links for links, _ in blocks]).by_target(back)
+        if not len(links):
+            log.warning(
+                "the network has no links: no importance is above 0 and %g or more",
+                self._settings.min_importance,
+            )
         listed = len(links) <= MAX_LISTED_LINKS
         if listed:
             order = links.ranked()

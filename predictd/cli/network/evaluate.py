@@ -44,9 +44,9 @@ def command(
     scores = evaluate_network(
         network, gold, output, record, name=name, seed=seed or 0, beside=beside, consensus=consensus
     )
-    click.echo(
-        f"AUPR {scores.aupr:.4f} ({scores.aupr_low:.4f} to {scores.aupr_high:.4f}), AUROC {scores.auroc:.4f}, "
-        f"early precision {scores.early_precision:.4f}: {scores.n_gold} known links among {scores.n_candidates} "
-        "candidates"
-    )
+    for label, own in scores.items():
+        click.echo(
+            f"{label}: AUPR {own.aupr:.4f} ({own.aupr_low:.4f} to {own.aupr_high:.4f}), AUROC {own.auroc:.4f}, "
+            f"early precision {own.early_precision:.4f}: {own.n_gold} known links among {own.n_candidates} candidates"
+        )
     click.echo(f"{output}: all scores")
