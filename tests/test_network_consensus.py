@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from predictd.config import NetworkSettings
 from predictd.errors import ConfigError
-from predictd.io.networks import read_link_list
+from predictd.io.link_lists import read_link_list
 from predictd.network.consensus import agreement, rank_average
 from predictd.network.links import Links
 from predictd.network.scores import score_links

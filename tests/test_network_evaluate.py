@@ -8,7 +8,8 @@ import pytest
 
 from predictd.config import NetworkSettings
 from predictd.errors import DataError, NetworkFormatError, TableError
-from predictd.io.networks import read_gold, read_link_list
+from predictd.io.link_lists import read_link_list
+from predictd.io.networks import read_gold
 from predictd.workflows.network_evaluate import COLUMNS, evaluate_network, load_links
 from predictd.workflows.network_infer import Inference
 from tests.conftest import record, run_predictd
@@ -124,8 +125,9 @@ def test_gold_genes_that_the_network_lacks_are_told(network, tmp_path, caplog):
     ("text", "message"),
     [
         ("a\tb\n", "line 1: expected regulator, target and weight"),
-        ("a\tb\t1\nc\td\tx\n", "line 2: the weight 'x' is no number"),
-        ("a\tb\t1\nc\td\tnan\n", "line 2: the weight nan is not finite"),
+        ("a\tb\t1\nc\td\tx\n", "line 2: the weight 'x' is no finite number"),
+        ("a\tb\tnan\nc\td\t1\n", "line 1: the weight 'nan' is no finite number"),
+        ("a\tb\t1\n\td\t1\n", "line 2: expected regulator, target and weight"),
         ("a\tb\t1\na\tb\t2\n", "has the link a to b twice"),
         ("regulator\ttarget\tweight\n", "holds no links"),
     ],
@@ -134,6 +136,12 @@ def test_bad_link_lists_are_told(text, message, tmp_path):
     (tmp_path / "links.tsv").write_text(text)
     with pytest.raises(TableError, match=message):
         read_link_list(tmp_path / "links.tsv")
+
+
+def test_lists_may_begin_with_comments_and_repeat_their_header(tmp_path):
+    header = "TF\ttarget\tweight\n"
+    (tmp_path / "links.tsv").write_text(f"# of two runs\n{header}a\tb\t1\n{header}a\tc\t2\n")
+    assert read_link_list(tmp_path / "links.tsv") == (["a", "a"], ["b", "c"], [1.0, 2.0])
 
 
 def test_gold_columns_may_stand_anywhere(tmp_path):

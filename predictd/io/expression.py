@@ -166,7 +166,7 @@ def some(names: Sequence[str]) -> str:
 
 def numeric_names(genes: Sequence[str]) -> list[str]:
     """Genes whose names read as numbers, where others' do not: spreadsheets write 2310009E13 as 2.31E+13."""
-    numeric = [gene for gene in genes if _is_number(gene)]
+    numeric = [gene for gene in genes if is_number(gene)]
     return [] if len(numeric) == len(genes) else numeric
 
 
@@ -194,7 +194,7 @@ def _layout(path: Path, header: list[str], first: list[str], orientation: Orient
         )
     short = len(header) < len(first)
     headed = not short and header[0].casefold() == "gene"
-    labelled = short or headed or orientation == "rows" or not _is_number(first[0])
+    labelled = short or headed or orientation == "rows" or not is_number(first[0])
     if orientation is None:
         if headed:
             orientation = "rows"
@@ -214,13 +214,14 @@ def _numbers(path: Path, number: int, fields: list[str]) -> NDArray[np.float64]:
     try:
         return np.array(fields, np.float64)
     except ValueError as err:
-        wrong = next((field for field in fields if not _is_number(field)), "")
+        wrong = next((field for field in fields if not is_number(field)), "")
         raise TableError(
             f"{path}, line {number}: '{wrong}' is no number; leave the gene out, or fill in a value"
         ) from err
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text reads as a number, finite or not."""
     try:
         float(text)
     except ValueError:
@@ -244,7 +245,7 @@ def _check_gene_names(path: Path, genes: tuple[str, ...]) -> None:
         raise TableError(
             f"{path}: gene names read as dates ({some(dates)}): a spreadsheet has changed them; restore the names"
         )
-    if all(_is_number(gene) for gene in genes) and not all(
+    if all(is_number(gene) for gene in genes) and not all(
         math.isfinite(float(gene)) and float(gene).is_integer() for gene in genes
     ):
         raise TableError(

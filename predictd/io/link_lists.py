@@ -17,6 +17,7 @@ from typing import IO, cast
 
 from predictd.constants import LINK_WEIGHT
 from predictd.errors import TableError
+from predictd.io.expression import is_number
 from predictd.io.files import cannot_write, replacing
 from predictd.io.networks import split_lines
 
@@ -59,10 +60,34 @@ def stream_links(path: Path) -> Iterator[Link]:
         yield link
 
 
+def read_link_list(path: Path) -> tuple[list[str], list[str], list[float]]:
+    """Regulators, targets and weights of a list that fits in memory; see `stream_links`.
+
+    Raises
+    ------
+    TableError
+        If the file is no such list, is empty, or has a link twice.
+    """
+    regulators: list[str] = []
+    targets: list[str] = []
+    weights: list[float] = []
+    seen: set[tuple[str, str]] = set()
+    for regulator, target, weight in stream_links(path):
+        if (regulator, target) in seen:
+            raise twice(path, regulator, target)
+        seen.add((regulator, target))
+        regulators.append(regulator)
+        targets.append(target)
+        weights.append(float(weight))
+    if not weights:
+        raise TableError(f"{path} holds no links: it needs lines of regulator, target and weight")
+    return regulators, targets, weights
+
+
 def header_of(path: Path) -> Link | None:
-    """The first three fields of a list's first line, where that holds no weight."""
+    """The first three fields of a list's first line, where the third is no number."""
     _, fields = next(split_lines(path), (0, []))
-    if len(fields) < 3 or is_weight(fields[2]):
+    if len(fields) < 3 or is_number(fields[2]):
         return None
     return fields[0], fields[1], fields[2]
 

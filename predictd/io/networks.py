@@ -17,7 +17,6 @@ from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
 from predictd.io.tables import UNREADABLE_TEXT, open_text, reason
 
 _LINES = 100_000
-LinkList = tuple[list[str], list[str], list[float]]
 
 
 def write_network(path: Path, info: dict[str, Any], arrays: Arrays, *, many_writers: bool = False) -> None:
@@ -84,41 +83,6 @@ def write_link_list(
                 regulators[rows].tolist(), targets[rows].tolist(), importances[rows].tolist(), strict=True
             )
             file.write("".join(f"{r}\t{t}\t{w:.6g}\n" for r, t, w in triples))
-
-
-def read_link_list(path: Path) -> LinkList:
-    """Regulators, targets and weights of a link list: three columns, with or without a header (.gz allowed).
-
-    Raises
-    ------
-    TableError
-        If the file is no such list, is empty, or has a link twice.
-    """
-    regulators: list[str] = []
-    targets: list[str] = []
-    weights: list[float] = []
-    for number, fields in split_lines(path):
-        if len(fields) < 3:
-            raise TableError(f"{path}, line {number}: expected regulator, target and weight")
-        try:
-            weight = float(fields[2])
-        except ValueError as err:
-            if not weights and not regulators and number == 1:
-                continue  # A header.
-            raise TableError(f"{path}, line {number}: the weight '{fields[2]}' is no number") from err
-        if not np.isfinite(weight):
-            raise TableError(f"{path}, line {number}: the weight {fields[2]} is not finite")
-        regulators.append(fields[0])
-        targets.append(fields[1])
-        weights.append(weight)
-    if not weights:
-        raise TableError(f"{path} holds no links: it needs lines of regulator, target and weight")
-    seen: set[tuple[str, str]] = set()
-    for pair in zip(regulators, targets, strict=True):
-        if pair in seen:
-            raise TableError(f"{path} has the link {pair[0]} to {pair[1]} twice; keep one of them")
-        seen.add(pair)
-    return regulators, targets, weights
 
 
 def read_gold(path: Path) -> list[tuple[str, str]]:

@@ -12,7 +12,8 @@ import numpy as np
 from predictd.errors import ConfigError, DataError, NetworkFormatError
 from predictd.io.expression import some
 from predictd.io.files import sha256_of, write_json, write_text
-from predictd.io.networks import find_network, read_gold, read_link_list, read_network, write_link_list
+from predictd.io.link_lists import read_link_list
+from predictd.io.networks import find_network, read_gold, read_network, write_link_list
 from predictd.io.results import told, write_rows
 from predictd.network.consensus import agreement, rank_average
 from predictd.network.links import Links
