@@ -28,6 +28,7 @@ from predictd.network.methods import (
 from predictd.network.multi import group_targets
 from predictd.workflows import network_infer
 from predictd.workflows._network_tasks import infer_rows
+from predictd.workflows.network_evaluate import load_links
 from predictd.workflows.network_infer import Inference
 from tests.conftest import SHARED, record, run_predictd, same_files
 from tests.made_networks import N_GENES, simulate_expression, write_matrix, write_network_case
@@ -98,6 +99,8 @@ def test_links_under_a_minimum_are_left_out(case, tmp_path, engine, caplog):
     assert "has no links" not in caplog.text
     assert infer(case, tmp_path / "none", engine, NetworkSettings(trees=30, min_importance=2)).n_links == 0
     assert "the network has no links: no importance is above 0 and 2 or more" in caplog.text
+    with pytest.raises(DataError, match="none has no links: infer it again with a lower --min-importance"):
+        load_links(tmp_path / "none")
 
 
 def test_long_lists_stand_in_hdf5_alone(case, tmp_path, engine, monkeypatch, caplog):

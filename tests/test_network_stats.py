@@ -134,6 +134,14 @@ def test_tables_say_what_was_measured(tmp_path, engine):
         describe_network(tmp_path / "list.tsv", tmp_path / "a", engine, record())
 
 
+@pytest.mark.parametrize("text", ["a\tb\t0\nb\tc\t0\n", "a\ta\t1\nb\tb\t2\n"])
+def test_links_without_weight_have_no_communities_to_speak_of(text, tmp_path, engine):
+    (tmp_path / "list.tsv").write_text(text)
+    report = describe_network(tmp_path / "list.tsv", tmp_path / "stats", engine, record())
+    assert report.n_links == 2
+    assert json.loads((tmp_path / "stats" / "run.json").read_text())["results"]["modularity"] is None
+
+
 def test_degrees_alone_are_those_of_the_whole(tmp_path, engine):
     write_link_case(tmp_path / "list.tsv")
     describe_network(tmp_path / "list.tsv", tmp_path / "all", engine, record())

@@ -119,7 +119,7 @@ def communities(edges: Edges, *, seed: int) -> tuple[NDArray[np.int64], float]:
     -------
     community, modularity
         (n_genes,) int64, from 1, the largest first, equals by their first gene; 0 for genes without links; and how much
-        more of the weight lies within communities than by chance.
+        more of the weight lies within communities than by chance, NaN where there is no weight.
 
     Raises
     ------

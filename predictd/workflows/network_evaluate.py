@@ -39,14 +39,15 @@ def load_links(path: Path) -> tuple[Links, str]:
 
     Raises
     ------
-    NetworkFormatError, TableError
-        If there is no network, or it cannot be read.
+    NetworkFormatError, TableError, DataError
+        If there is no network, it cannot be read, or it has no links.
     """
     if find_network(path) is None:
-        return Links.of_list(*read_link_list(path)), path.name.removesuffix(".gz").rpartition(".")[
-            0
-        ] or path.name
+        name = path.name.removesuffix(".gz").rpartition(".")[0]
+        return Links.of_list(*read_link_list(path)), name or path.name
     links, info = read_links(path)
+    if not len(links):
+        raise DataError(f"{path} has no links: infer it again with a lower --min-importance")
     return links, str(info["method"])
 
 

@@ -125,7 +125,8 @@ def describe_network(
         "genes": len(edges.genes),
         "links": len(links),
         "communities": n_communities,
-        "modularity": round(measured.modularity, 6),
+        # There is none where all links weigh nothing, or are of genes to themselves.
+        "modularity": round(measured.modularity, 6) if math.isfinite(measured.modularity) else None,
         "clusters": int(measured.cluster.max(initial=0)),
         "betweenness": "exact" if central.exact else f"estimated from {SOURCES} sources",
     }
