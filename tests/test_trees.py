@@ -34,7 +34,7 @@ def make_problem(n_features, n_samples, *, decimals=8, seed=0):
         (3, 230, 2, 8, 10**6),
         (1, 25, 1, 1, 9),
         # More candidates than are looked at together, in large nodes and in small ones.
-        (90, 110, 75, 8, 10**6),
+        (68, 100, 66, 8, 10**6),
     ],
 )
 def test_forests_follow_the_reference_to_the_bit(
