@@ -234,6 +234,15 @@ def affinity() -> set[int]:
     return set(range(os.cpu_count() or 1))
 
 
+def quota() -> int | None:
+    """Whole CPUs, at least one, that this process's control group may take; None without a limit."""
+    try:
+        most, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return None if most == "max" else max(1, int(most) // int(period))
+    except (OSError, ValueError):
+        return None
+
+
 def usable_cpus() -> int:
     """CPUs that this process may use.
 
@@ -241,12 +250,7 @@ def usable_cpus() -> int:
     group: where a site binds no tasks, only the first tells.
     """
     count = len(affinity())
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            count = min(count, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass
+    count = min(count, quota() or count)
     given = os.environ.get("SLURM_CPUS_PER_TASK", "")
     return min(count, int(given)) if given.isdigit() and int(given) > 0 else count
 

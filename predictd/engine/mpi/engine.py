@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from predictd import progress
@@ -28,6 +31,8 @@ from predictd.engine.mpi.dealing import Plan, deal, divide
 from predictd.engine.mpi.world import MpiLink, Outcome, Share, World, join
 from predictd.errors import Interrupted, PredictdError
 
+log = logging.getLogger(__name__)
+
 # This rank's sums of a reduction, by key range, until they are joined.
 _sums: dict[tuple[int, int], Array] = {}
 
@@ -47,9 +52,12 @@ class MpiEngine(Engine):
     def __init__(self, workers: int | None = None) -> None:
         self._world = join()
         self.ranks = self._world.size
-        settled = self._order(_settle, (workers, own_modules()))
-        self._per_rank = min(outcome.value for outcome in settled)
+        settled = [outcome.value for outcome in self._order(_settle, (workers, own_modules()))]
+        self._per_rank = min(share.workers for share in settled)
         self.workers = self.ranks * self._per_rank
+        crowded = [share for share in settled if share.ranks * self._per_rank > share.cpus]
+        if crowded:
+            _warn_of(crowded[0], self._per_rank)
 
     def map(
         self,
@@ -125,13 +133,47 @@ class MpiEngine(Engine):
 # -- what every rank does; see World.order ----------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a rank runs, and how many workers it may have there.
+
+    Attributes
+    ----------
+    workers
+        Of this rank.
+    host
+        Name of the node.
+    cpus, ranks
+        Of the node: CPUs that its ranks may run on, and how many ranks.
+    """
+
+    workers: int
+    host: str
+    cpus: int
+    ranks: int
+
+
 def _settle(world: World, payload: tuple[int | None, list[str]], outcome: Outcome) -> None:
-    """How many workers this rank may have; and import what rank 0 has, which no task shall wait for."""
+    """Where this rank is; and import what rank 0 has, which no task shall wait for."""
     workers, modules = payload
     import_quietly(modules)
-    outcome.value = workers
+    cpus, ranks = world.node()
     if workers is None:
-        outcome.value = max(1, min(usable_cpus(), world.cpus_of_node()))
+        workers = max(1, min(usable_cpus(), cpus // ranks))
+    outcome.value = _Place(workers, platform.node(), cpus, ranks)
+
+
+def _warn_of(place: _Place, workers: int) -> None:
+    """Say that workers will take turns: ranks that wait for others wait busily, and keep them from their work."""
+    log.warning(
+        "more workers than CPUs on %s: %d (ranks: %d, workers of each: %d) for %d, which slows all of them; "
+        "start fewer ranks there, or give fewer --workers",
+        place.host,
+        place.ranks * workers,
+        place.ranks,
+        workers,
+        place.cpus,
+    )
 
 
 def _map_share(

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from predictd import interrupt, progress
-from predictd.engine.base import Array, affinity, one_line
+from predictd.engine.base import Array, affinity, one_line, quota
 from predictd.engine.local import LocalEngine
 from predictd.engine.meeting import GOES_ON, as_told, check_agreement
 from predictd.errors import EngineError, WorkerError
@@ -180,13 +180,13 @@ class World:
         MPI.Request.Waitall([request for request, _ in self._sends])
         self._sends.clear()
 
-    def cpus_of_node(self) -> int:
-        """This rank's part of the CPUs that the ranks on its node may run on; a collective call."""
+    def node(self) -> tuple[int, int]:
+        """CPUs that the ranks on this rank's node may run on, and how many ranks these are; a collective call."""
         node = self.control.Split_type(MPI.COMM_TYPE_SHARED)
         cpus = set().union(*node.allgather(affinity()))
-        share = len(cpus) // node.size
+        ranks: int = node.size
         node.Free()
-        return share
+        return min(len(cpus), quota() or len(cpus)), ranks
 
     # -- messages -------------------------------------------------------------------------------------------------
 
