@@ -116,15 +116,28 @@ def test_low_rank_and_dense_maps_agree(m, k, r):
         np.testing.assert_array_equal(x, before)
 
 
-def test_output_maps_are_piecewise_linear_and_constant_beyond_their_ends():
+def test_output_maps_are_piecewise_linear_and_go_on_with_slope_1_beyond_their_ends():
     output = OutputMap(np.array([[0.0, 1, 3], [-1, 0, 1]]), np.array([[0.0, 2, 2.5], [5, 5, 6]]))
     x = np.array([[-1, -2], [0.5, 0], [2, 0.25], [9, 9], [np.nan, 0]], np.float32)
-    expected = np.array([[0, 5], [1, 5], [2.25, 5.25], [2.5, 6], [np.nan, 5]])
+    expected = np.array([[-1, 4], [1, 5], [2.25, 5.25], [8.5, 14], [np.nan, 5]])
     np.testing.assert_array_equal(output(x), expected)
     assert output(x).dtype == np.float32
     pairs = (Experiment("x", "a"), Experiment("x", "b"))
     imputer = Imputer(tuple(map(Feature, pairs)), pairs, AffineMap(np.eye(2), None, np.zeros(2)), output)
     np.testing.assert_array_equal(imputer(x[:4]), expected[:4])
+
+
+def test_the_mean_of_output_maps_adds_what_they_add_on_average():
+    inputs = np.array([[0.0, 1, 3], [-1, 0, 1]])
+    one = OutputMap(inputs, inputs + np.array([[0.0, 1, 1], [0, 0, 2]]))
+    other = OutputMap(inputs, inputs + np.array([[0.0, 0.5, 0.5], [0, 2, 2]]))
+    x = np.random.default_rng(1).normal(size=(50, 2)).astype(np.float32)
+    together = OutputMap.mean([one, None, other, None])
+    np.testing.assert_allclose(together(x), (one(x) + other(x) + 2 * x) / 4, rtol=1e-6, atol=1e-6)
+    shifted = OutputMap.mean([one, OutputMap(one.inputs + 2, one.outputs + 2)])
+    np.testing.assert_allclose(shifted.inputs, one.inputs + 1)
+    np.testing.assert_allclose(shifted.outputs, one.outputs + 1)
+    assert OutputMap.mean([None, None]) is None
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from predictd.errors import ConfigError, DataError, ModelFormatError
 from predictd.io.models import ModelFile, read_model, write_model
 from predictd.io.store import Tensor
 from predictd.model.effects import NEITHER, SAME_ASSAY, SAME_CELL, fit_correlations, fit_grid, relate
+from predictd.model.ensemble import Ensemble
 from predictd.model.imputer import Feature, build_features
 from predictd.model.kriging import REGRESSORS, KrigingModel, fit_kriging
 from predictd.pairs import Experiment, axes, rows_of
@@ -75,6 +78,10 @@ def features(signal: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def model(features: np.ndarray) -> KrigingModel:
     return fit_kriging(exact(features), PAIRS, TRAIN, nugget=0.2)
+
+
+def columns_of(features: Sequence[Feature]) -> np.ndarray:
+    return np.array([PAIRS.index(feature.experiment) for feature in features])
 
 
 def by_definition(model: KrigingModel, target: Experiment, seen: list[Feature]) -> tuple[np.ndarray, float]:
@@ -145,6 +152,30 @@ def test_incomplete_bins_are_as_if_the_rest_were_all_there_is(model, signal):
         for index, target in enumerate(HELD):
             weights, intercept = by_definition(model, target, [imputer.features[i] for i in known])
             assert found[row, index] == pytest.approx(built[row, known] @ weights + intercept, abs=2e-4)
+
+
+def test_strong_predictions_are_made_steeper(model, signal, features):
+    lifted = replace(model, lift=0.5)
+    plain, steeper = model.imputer(HELD), lifted.imputer(HELD)
+    values = build_features(signal, [1000, 2000], plain.features, columns_of(plain.features))
+    before, after = plain(values).astype(float), steeper(values).astype(float)
+    np.testing.assert_array_equal(steeper.before_output(values), plain(values))
+    for row, target in enumerate(HELD):
+        cell, assay = (int(rows[0]) for rows in model.indices([target]))
+        mean, sd = model.means[cell, assay], np.exp(model.log_sds[cell, assay])
+        z = (before[:, row] - mean) / sd
+        assert (z < 0.5).any() and (z > 0.5).any()
+        expected = before[:, row] + 0.5 * sd * (np.clip(z, 0.5, 3.0) - 0.5)
+        np.testing.assert_allclose(after[:, row], expected, rtol=1e-5, atol=1e-5)
+    # Members agree on where it is steeper when they agree on mean and scale.
+    together = Ensemble((lifted, model)).imputer(HELD)
+    found = together(values[:, [plain.features.index(feature) for feature in together.features]])
+    np.testing.assert_allclose(found, (before + after) / 2, rtol=1e-4, atol=1e-4)
+    gaps = values.copy()
+    gaps[::3, 0] = np.nan
+    alone, mean_of = steeper(gaps), Ensemble((lifted, lifted)).imputer(HELD)
+    found = mean_of(gaps[:, [plain.features.index(feature) for feature in mean_of.features]])
+    np.testing.assert_allclose(found, alone, rtol=1e-4, atol=1e-4)
 
 
 def test_it_beats_the_same_assay_mean(model, features):
@@ -220,13 +251,17 @@ def test_a_model_file_gives_the_model_back(model, tmp_path):
     one, other = model.imputer(PAIRS), again.imputer(PAIRS)
     np.testing.assert_array_equal(one.affine.weights, other.affine.weights)
     np.testing.assert_array_equal(one.affine.intercept, other.affine.intercept)
-    parts = model.to_arrays()
+    parts = replace(model, lift=0.5).to_arrays()
+    assert KrigingModel.from_arrays(parts).lift == 0.5
+    earlier = {name: part for name, part in parts.items() if name != "lift"}
+    assert KrigingModel.from_arrays(earlier).lift == 0.0
     for name, wrong in (
         ("means", parts["means"][:2]),
         ("own", np.full_like(parts["own"], np.nan)),
         ("bases", np.array(["value", "value", "cube", "log"])),
         ("train", np.array(["C0:A9"] * len(TRAIN))),
         ("nugget", np.float64(0.0)),
+        ("lift", np.float64(-0.1)),
     ):
         write_model(path, ModelFile("kriging", {**parts, name: wrong}, {}))
         with pytest.raises(ModelFormatError, match="is no whole model"):
@@ -305,7 +340,7 @@ def test_imputed_tracks_are_what_the_model_says(trained, tensor, engine, tmp_pat
         found = np.concatenate([block for _, _, block in Application(estimator, pairs, tensor).blocks(shard)])
         built = build_features(shard.read(), shard.runs[:, 1].tolist(), imputer.features, columns)
     wanted = built.astype(np.float64) @ imputer.affine.weights.T + imputer.affine.intercept
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    np.testing.assert_allclose(found, imputer.output(wanted.astype(np.float32)), atol=1e-4)
 
 
 def test_what_needs_factors_says_so(trained, tensor, engine, tmp_path):
@@ -398,10 +433,11 @@ def test_real_tracks_are_predicted_better_than_by_their_assays_mean(tmp_path, en
     means = {
         method: [
             np.mean([row[name] for row in report.rows if row["method"] == method])
-            for name in ("MSEglobal", "GWcorrasinh", "GWspear")
+            for name in ("MSEglobal", "GWcorrasinh", "GWspear", "MSE1obs")
         ]
         for method in ("model", "assay_mean")
     }
     assert means["model"][0] < 0.85 * means["assay_mean"][0]
     assert means["model"][1] > means["assay_mean"][1] + 0.03
     assert means["model"][2] > means["assay_mean"][2] + 0.1
+    assert means["model"][3] < means["assay_mean"][3]

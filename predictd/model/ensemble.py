@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from predictd.model.imputer import AffineMap, Imputer
+from predictd.model.imputer import AffineMap, Imputer, OutputMap
 from predictd.pairs import Experiment
 
 
@@ -53,7 +53,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The mean of several models' predictions, before clipping.
+    """The mean of several models' predictions, before their output maps and clipping.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Ensemble:
         """One affine map, n·m operations a bin whatever the number of members.
 
         Weights are padded to the union of the members' features and averaged. Incomplete bins are imputed by each
-        member for itself, and then averaged.
+        member for itself, and then averaged. Output maps are averaged, too.
         """
         imputers = [member.imputer(targets) for member in self.members]
         if len(imputers) == 1:
@@ -101,6 +101,7 @@ class Ensemble:
             features=features,
             targets=tuple(targets),
             affine=AffineMap(weights, None, intercept),
+            output=OutputMap.mean([imputer.output for imputer in imputers]),
             members=tuple(zip(imputers, places, strict=True)),
         )
 

@@ -48,7 +48,7 @@ class Feature(NamedTuple):
 
 @dataclass(frozen=True)
 class OutputMap:
-    """A monotone piecewise linear map a target, constant beyond its ends.
+    """A monotone piecewise linear map a target; beyond its ends it goes on with slope 1.
 
     Attributes
     ----------
@@ -69,10 +69,25 @@ class OutputMap:
 
     def __call__(self, predicted: Float32) -> Float32:
         """Map predictions (bins × targets)."""
-        columns = zip(predicted.T, self.inputs, self.outputs, strict=True)
-        return np.stack([np.interp(x, knots, values) for x, knots, values in columns], axis=1).astype(
+        lifts = self.outputs - self.inputs
+        columns = zip(predicted.T, self.inputs, lifts, strict=True)
+        # What is added is constant beyond the ends.
+        return np.stack([x + np.interp(x, knots, lift) for x, knots, lift in columns], axis=1).astype(
             np.float32
         )
+
+    @staticmethod
+    def mean(maps: Sequence[OutputMap | None]) -> OutputMap | None:
+        """What the average of predictions is mapped by: knots are averaged, and so is what maps add to predictions.
+
+        None adds nothing. Exactly the mean of the maps only where their knots are the same; all have equally many.
+        """
+        some = [map_ for map_ in maps if map_ is not None]
+        if not some:
+            return None
+        inputs = np.mean([map_.inputs for map_ in some], axis=0)
+        lifts = np.sum([map_.outputs - map_.inputs for map_ in some], axis=0) / len(maps)
+        return OutputMap(inputs, inputs + lifts)
 
 
 @dataclass(frozen=True)
@@ -161,7 +176,7 @@ class Imputer:
         inputs stay empty, unless there are members.
     members
         For an average of imputers: these, each with the columns of its features. In incomplete bins each imputes for
-        itself.
+        itself; the output map is that of the average.
     """
 
     features: tuple[Feature, ...]
@@ -173,13 +188,21 @@ class Imputer:
 
     def __call__(self, features: Float32) -> Float32:
         """Predict (bins × m) from features (bins × k); bins that cannot be predicted are NaN."""
+        predicted = self.before_output(features)
+        return predicted if self.output is None else self.output(predicted)
+
+    def before_output(self, features: Float32) -> Float32:
+        """What the affine map predicts, (bins × m), before the output map."""
         if self.completion is not None and np.isnan(features).any():
             features = self.completion.fill(features)
         predicted = self.affine(features)
         if self.members and (incomplete := np.isnan(features).any(axis=1)).any():
-            parts = [member(features[np.ix_(incomplete, columns)]) for member, columns in self.members]
+            parts = [
+                member.before_output(features[np.ix_(incomplete, columns)])
+                for member, columns in self.members
+            ]
             predicted[incomplete] = np.mean(parts, axis=0)
-        return predicted if self.output is None else self.output(predicted)
+        return predicted
 
     @property
     def context(self) -> int:

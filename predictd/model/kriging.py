@@ -11,6 +11,10 @@ steady than correlations as observed would. With K their matrix (negative eigenv
 diagonal, standardised signal of the missing track is ρᵀ K⁻¹ z (simple kriging; Matheron 1963, Economic Geology 58:1246;
 Goovaerts 1997). Mean and logarithm of the standard deviation of the missing track are main effects of cell type and
 assay. All of it is closed form on the second moments of the features.
+
+Least squares predict the mean of what may be there, so that the highest peaks come out too low. An output map makes
+predictions steeper where the signal is strong: between 0.5 and 3 standard deviations above the track's mean, by a
+factor of 1 + lift.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ import numpy.typing as npt
 
 from predictd.errors import DataError
 from predictd.model.effects import Correlations, fit_correlations, fit_grid, relate
-from predictd.model.imputer import BASES, AffineMap, Completion, Feature, Imputer, Regressor
+from predictd.model.imputer import BASES, AffineMap, Completion, Feature, Imputer, OutputMap, Regressor
 from predictd.model.moments import CONSTANT
 from predictd.pairs import Experiment, axes, rows_of
 
@@ -32,6 +36,8 @@ Array = npt.NDArray[np.float64]
 
 # What is read of every experiment: its value, its mean over 41 bins (1 kb), and what tells weak and strong signal.
 REGRESSORS = (Regressor(), Regressor(20), Regressor(0, "log"), Regressor(0, "square"))
+# Where the output map is steeper, in standard deviations of the missing track above its mean, and by how much.
+STRONG = (0.5, 3.0)
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class KrigingModel:
         The k regressors that each of them gives; the first is its own value.
     nugget
         Added to the diagonal of the correlations.
+    lift
+        How much steeper strong predictions are made; 0 leaves those of least squares.
     means, log_sds
         Mean and log standard deviation of a missing pair's signal: float64 (n_cells × n_assays).
     feature_means, feature_sds
@@ -66,6 +74,7 @@ class KrigingModel:
     train: tuple[Experiment, ...]
     regressors: tuple[Regressor, ...]
     nugget: float
+    lift: float
     means: Array
     log_sds: Array
     feature_means: Array
@@ -117,8 +126,18 @@ class KrigingModel:
             ),
             targets=tuple(targets),
             affine=AffineMap(weights, None, self.means[cells, assays] - weights @ means),
+            output=self._output(cells, assays),
             completion=Completion(np.eye(kept.size) - back, back @ means),
         )
+
+    def _output(self, cells: npt.NDArray[np.intp], assays: npt.NDArray[np.intp]) -> OutputMap | None:
+        """What makes strong predictions of these pairs steeper."""
+        if self.lift == 0:
+            return None
+        low, high = STRONG
+        sds = np.exp(self.log_sds[cells, assays])
+        inputs = self.means[cells, assays][:, np.newaxis] + np.outer(sds, STRONG)
+        return OutputMap(inputs, inputs + np.outer(sds, [0.0, self.lift * (high - low)]))
 
     def _precision(self, kept: npt.NDArray[np.intp]) -> Array:
         """Inverse of the kriging system's matrix over the features that vary."""
@@ -142,6 +161,7 @@ class KrigingModel:
             "half_widths": np.array([regressor.half_width for regressor in self.regressors]),
             "bases": np.array([regressor.basis for regressor in self.regressors]),
             "nugget": np.float64(self.nugget).reshape(()),
+            "lift": np.float64(self.lift).reshape(()),
             **{name: getattr(self, name) for name in _ARRAYS},
             **{f"correlations_{name}": getattr(self.correlations, name) for name in _CORRELATIONS},
         }
@@ -178,15 +198,19 @@ class KrigingModel:
             if array.shape != shapes[name] or not np.isfinite(array).all():
                 raise ValueError(f"{name} does not belong to the names, or is not finite")
         nugget = float(np.asarray(arrays["nugget"]))
+        # Earlier files have none.
+        lift = float(np.asarray(arrays.get("lift", 0.0)))
         pairs = tuple(Experiment(*text.partition(":")[::2]) for text in train)
         known = {Experiment(cell_type, assay) for cell_type in cell_types for assay in assays}
         if not pairs or not known.issuperset(pairs):
             raise ValueError("training experiments do not belong to the names")
-        if not 0 < nugget < np.inf or len(widths) != k or min(widths) < 0 or not BASES.keys() >= set(bases):
-            raise ValueError("nugget or regressors are not what they may be")
+        if not (0 < nugget < np.inf and 0 <= lift < np.inf):
+            raise ValueError("nugget or lift is not what it may be")
+        if len(widths) != k or min(widths) < 0 or not BASES.keys() >= set(bases):
+            raise ValueError("regressors are not what they may be")
         regressors = tuple(Regressor(*both) for both in zip(widths, bases, strict=True))
         return cls(
-            cell_types, assays, pairs, regressors, nugget, correlations=Correlations(**pooled), **parts
+            cell_types, assays, pairs, regressors, nugget, lift, correlations=Correlations(**pooled), **parts
         )
 
 
@@ -200,6 +224,7 @@ def fit_kriging(
     train: Sequence[Experiment],
     *,
     nugget: float,
+    lift: float = 0.0,
     regressors: Sequence[Regressor] = REGRESSORS,
 ) -> KrigingModel:
     """Learn scales and pooled correlations from the moments of training experiments.
@@ -215,6 +240,8 @@ def fit_kriging(
         Those that are learned from and read.
     nugget
         Added to the diagonal of the correlations; positive.
+    lift
+        How much steeper strong predictions are made; not negative.
     regressors
         The k regressors; the first is an experiment's own value.
 
@@ -253,6 +280,7 @@ def fit_kriging(
         train=tuple(train),
         regressors=tuple(regressors),
         nugget=nugget,
+        lift=lift,
         means=fit_grid(means[:n], places, shape),
         log_sds=fit_grid(np.log(sds[living]), (places[0][living], places[1][living]), shape),
         feature_means=means.reshape(k, n),

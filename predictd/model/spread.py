@@ -21,7 +21,7 @@ _MOST = 8
 
 
 class Spread:
-    """Standard deviation over an ensemble's members of what they predict.
+    """Standard deviation over an ensemble's members of what they predict, before their output maps.
 
     Parameters
     ----------
@@ -68,7 +68,10 @@ class Spread:
         np.square(values, out=values)
         spread: Float32 = np.sqrt(values.reshape(len(features), self._n_targets, self._most).sum(axis=2))
         if (incomplete := np.isnan(features).any(axis=1)).any():
-            parts = [member(features[np.ix_(incomplete, columns)]) for member, columns in self._members]
+            parts = [
+                member.before_output(features[np.ix_(incomplete, columns)])
+                for member, columns in self._members
+            ]
             spread[incomplete] = np.std(parts, axis=0, ddof=1)
         return spread
 

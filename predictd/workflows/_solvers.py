@@ -68,7 +68,9 @@ def fit_by_moments(
     if settings.solver != "kriging":
         cp, found = fit_fold(data, train, valid, setting, settings, seed=seed, sweeps=sweeps)
         return cp, Fitted(found.validation_mse, found.sweeps, found.history)
-    model = fit_kriging(data.features, data.experiments, train, nugget=setting.regularisation)
+    model = fit_kriging(
+        data.features, data.experiments, train, nugget=setting.regularisation, lift=settings.lift
+    )
     mse = float("nan")
     if valid:
         imputer = model.imputer(valid)
