@@ -81,7 +81,9 @@ class AlsSettings(Settings):
 class TrainSettings(Settings):
     """What `predictd train` and `predictd cv` fit."""
 
-    solver: Literal["sgd", "als", "em", "kriging", "auto"] = "em"
+    solver: Literal["sgd", "als", "em", "kriging", "auto"] = Field(
+        "auto", description="auto: em or kriging; em where a rank or a lambda is given and no solver"
+    )
     rank: int | Literal["auto"] = Field("auto", description="L; auto: chosen on validation experiments")
     regularisation: float | Literal["auto"] = Field(
         "auto",
@@ -97,6 +99,15 @@ class TrainSettings(Settings):
     als: AlsSettings = AlsSettings()
 
     model_config = ConfigDict(populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rank_and_penalty_belong_to_em(cls, values: Any) -> Any:
+        """Where no solver is named, a rank or a lambda says that factors are wanted."""
+        given = isinstance(values, dict) and any(
+            values.get(name, "auto") != "auto" for name in ("rank", "lambda", "regularisation")
+        )
+        return {"solver": "em", **values} if given else values
 
     @field_validator("rank")
     @classmethod

@@ -47,6 +47,16 @@ def test_a_files_values_count(toml):
     assert config.train.sgd.beta2 == 0.999
 
 
+def test_a_rank_or_lambda_without_a_solver_belongs_to_em(toml):
+    assert load_config(None).train.solver == "auto"
+    assert load_config(toml("[train]\nrank = 3\n")).train.solver == "em"
+    assert load_config(toml("[train]\nlambda = 0.5\n")).train.solver == "em"
+    assert load_config(None, {"train": {"solver": None, "rank": 3}}).train.solver == "em"
+    assert load_config(toml('[train]\nrank = "auto"\n')).train.solver == "auto"
+    assert load_config(toml('[train]\nsolver = "als"\n'), {"train": {"rank": 3}}).train.solver == "als"
+    assert load_config(None, {"train": {"solver": "auto", "rank": 3}}).train.solver == "auto"
+
+
 def test_the_command_line_wins_where_it_says_something(toml):
     path = toml("seed = 7\n[train]\nlambda_g = 2.0\nlambda = 0.25\n[train.sgd]\nbeta1 = 0.8\n")
     config = load_config(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from predictd.config import TrainSettings, load_config
+from predictd.config import AlsSettings, TrainSettings, load_config
 from predictd.constants import FEATURE_MOMENTS
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import ConfigError, DataError, ModelFormatError
@@ -22,6 +22,7 @@ from predictd.model.ensemble import Ensemble
 from predictd.model.imputer import Feature, build_features
 from predictd.model.kriging import REGRESSORS, KrigingModel, fit_kriging
 from predictd.pairs import Experiment, axes, rows_of
+from predictd.workflows import _solvers
 from predictd.workflows._apply import Application
 from predictd.workflows._estimators import load_estimator, load_model
 from predictd.workflows._windows import wide_blocks
@@ -390,6 +391,18 @@ def test_auto_takes_what_validates_better(tensor_path, engine, tmp_path):
     np.testing.assert_allclose(other.parameters["C"], one.parameters["C"], rtol=1e-3, atol=1e-4)
 
 
+def test_auto_leaves_kriging_out_with_many_experiments(tensor_path, engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(_solvers, "MOST_KRIGED", 10)
+    moments = tmp_path / "moments.h5"
+    settings = TrainSettings(solver="auto", rank=2, als=AlsSettings(starts=1, max_sweeps=10))
+    report = train(tensor_path, tmp_path / "m.h5", settings, engine, record(), moments_path=moments)
+    assert report.chosen.startswith("em, rank 2, prior strength ")
+    assert report.chosen.endswith("; rank given; kriging is for at most 10 experiments")
+    assert (
+        moments.is_file() and [path.name for path in tmp_path.glob("*.h5")].count("moments.features.h5") == 0
+    )
+
+
 def test_cross_validation_by_kriging_on_the_command_line(tensor, tmp_path):
     write_folds(tensor, tmp_path / "folds.json", tests=3, valids=2, seed=0)
     options = ("--solver", "kriging", "--folds", "folds.json", "--workers", 1)
@@ -404,9 +417,9 @@ def test_cross_validation_by_kriging_on_the_command_line(tensor, tmp_path):
     for name in tracks:
         assert (tmp_path / "with-sd" / name).read_bytes() == (tmp_path / "imputed" / name).read_bytes()
     assert len(list((tmp_path / "with-sd").glob("*.sd.bw"))) == len(tracks) == 6
-    (tmp_path / "auto.toml").write_text('[train]\nsolver = "auto"\n')
-    done = run_predictd("plan", tensor.path, "--config", "auto.toml", cwd=tmp_path)
-    assert done.returncode == 1 and "no rates are known of the solver auto" in done.stderr
+    (tmp_path / "kriging.toml").write_text('[train]\nsolver = "kriging"\n')
+    done = run_predictd("plan", tensor.path, "--config", "kriging.toml", cwd=tmp_path)
+    assert done.returncode == 1 and "no rates are known of the solver kriging" in done.stderr
 
 
 @pytest.mark.parametrize(

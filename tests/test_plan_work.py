@@ -135,7 +135,7 @@ def test_fits_that_choose(rates, n_cells):
     pairs = [Experiment(f"C{i}", f"A{j}") for i, j in product(range(n_cells), range(8))]
     folds = [fold for fold in make_folds(pairs) if fold.name.startswith("0.")]
     engine = Counting()
-    choose_setting(Path("none"), folds, TrainSettings(), engine, seed=0)
+    choose_setting(Path("none"), folds, TrainSettings(solver="em"), engine, seed=0)
     shape = parse_shape(f"cells={n_cells},assays=8,observed={len(pairs)},bins=1000")
     planned = by_name(shape, rates, Job(tests=1))["choose"]
     assert [sum(tasks.count for tasks in wave) for wave in planned.waves] == engine.turns

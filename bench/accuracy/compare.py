@@ -7,6 +7,7 @@ are compared on the same tracks, with intervals of the mean difference over trac
 narrow as 20 tracks of 5 cell types allow: tracks of a cell type are not independent.
 
 Simulated tracks follow the CP model, so that the error of the true factors is known: what no solver can beat by much.
+One of the shapes is Roadmap's 1014 observed pairs.
 
 The real tracks need the shared folder beside the repository; without it only the simulated rows are printed.
 """
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +29,14 @@ from predictd.config import TrainSettings
 from predictd.constants import MEASURES
 from predictd.engine import LocalEngine
 from predictd.io.store import Tensor
+from predictd.io.tables import read_pairs
+from predictd.model.ensemble import Ensemble
 from predictd.model.factors import CPModel
 from predictd.model.folds import Fold, make_folds
 from predictd.model.imputer import Imputer
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
+from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.workflows._solvers import (
     choose_solver,
@@ -46,6 +51,7 @@ from predictd.workflows.moments import TensorMoments, ensure_moments, read_momen
 from predictd.workflows.simulate import SimulatedGenome, simulate
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
+PAIRS = SHARED / "data" / "roadmap" / "experiments.tsv"
 SOLVERS = ("sgd", "als", "em", "kriging", "auto")
 BASELINE = "assay_mean"
 # Smaller is better.
@@ -127,49 +133,66 @@ def error(imputer: Imputer, data: TensorMoments, fold: Fold) -> float:
     )
 
 
-def print_simulated(work: Path, engine: LocalEngine, bins: int) -> None:
-    """A row a shape: errors of held-out tracks by the true factors, and by each solver."""
-    print("\n| simulated | experiments | true factors | em | kriging | auto |\n|" + " --- |" * 6)
+def shapes() -> Iterator[tuple[str, Simulation, int]]:
+    """What is simulated: its name, the simulation, and how many test folds are fitted."""
     for cells, assays, share, rank in ((10, 6, 0.6, 5), (16, 10, 0.4, 8)):
         simulation = Simulation.for_shape(cells, assays, share=share, rank=rank, seed=0)
-        name = f"{cells} × {assays}"
+        yield f"{cells} × {assays}", simulation, 5
+    if PAIRS.is_file():
+        yield "Roadmap", Simulation(tuple(read_pairs(PAIRS)), rank=30, seed=1), 1
+
+
+def true_factors(simulation: Simulation, train: tuple[Experiment, ...]) -> CPModel:
+    truth = simulation.parameters
+    return CPModel(
+        tuple(simulation.cell_types),
+        tuple(simulation.assays),
+        truth.C,
+        truth.A,
+        truth.p,
+        truth.q,
+        truth.mu,
+        simulation.noise_sd**2,
+        train,
+    )
+
+
+def print_simulated(work: Path, engine: LocalEngine, bins: int) -> None:
+    """A row a shape: errors of held-out tracks by the true factors, by each solver, and by the mean of auto's models.
+
+    With Roadmap's 1014 experiments kriging is not fitted.
+    """
+    columns = ("true factors", "em", "kriging", "auto", "auto, 8 models averaged")
+    print(f"\n| simulated | experiments | {' | '.join(columns)} |\n|" + " --- |" * (len(columns) + 2))
+    for name, simulation, n_tests in shapes():
         place = SimulatedGenome.of_bins(bins)
         simulate(work / name, simulation, place, engine, RunRecord([]), form="tensor", truth=False)
         tensor = Tensor(work / name / "tensor")
-        moments = ensure_moments(tensor, engine, None, regressors_of("auto"))
+        n_experiments = len(tensor.experiments)
+        regressors = regressors_of("auto", n_experiments)
+        moments = ensure_moments(tensor, engine, None, regressors)
         data = read_moments(moments)
         folds = make_folds(tensor.experiments, tests=5, valids=8)
-        errors: dict[str, list[float]] = defaultdict(list)
-        for test in sorted({fold.name.partition(".")[0] for fold in folds}):
-            group = [fold for fold in folds if fold.name.partition(".")[0] == test]
+        errors: dict[str, list[float]] = {column: [] for column in columns}
+        for test in range(n_tests):
+            group = [fold for fold in folds if fold.name.startswith(f"{test}.")]
             fold = group[0]
-            truth = simulation.parameters
-            model = CPModel(
-                tuple(simulation.cell_types),
-                tuple(simulation.assays),
-                truth.C,
-                truth.A,
-                truth.p,
-                truth.q,
-                truth.mu,
-                simulation.noise_sd**2,
-                fold.train,
+            errors["true factors"].append(
+                error(true_factors(simulation, fold.train).imputer(fold.test), data, fold)
             )
-            errors["truth"].append(error(model.imputer(fold.test), data, fold))
-            for solver in ("em", "kriging", "auto"):
+            for solver in ("em", "auto") if len(regressors) == 1 else ("em", "kriging", "auto"):
                 settings = TrainSettings(solver=solver)
                 setting, _ = choose_solver(moments, group, settings, engine, seed=0)
-                fitted, _ = fit_by_moments(
-                    data, fold.train, fold.valid, setting, resolved(settings, setting), seed=0
-                )
-                errors[solver].append(error(fitted.imputer(fold.test), data, fold))
-        values = [np.mean(errors[key]) for key in ("truth", "em", "kriging", "auto")]
-        print(
-            f"| {name}, rank {rank} | {len(tensor.experiments)} | "
-            + " | ".join(f"{value:.5f}" for value in values)
-            + " |",
-            flush=True,
-        )
+                models = [
+                    fit_by_moments(data, f.train, f.valid, setting, resolved(settings, setting), seed=0)[0]
+                    for f in (group if solver == "auto" else group[:1])
+                ]
+                errors[solver].append(error(models[0].imputer(fold.test), data, fold))
+                if solver == "auto":
+                    averaged = Ensemble(tuple(models)).imputer(fold.test)
+                    errors[columns[-1]].append(error(averaged, data, fold))
+        cells = " | ".join(f"{np.mean(found):.5f}" if found else "" for found in errors.values())
+        print(f"| {name}, rank {simulation.rank} | {n_experiments} | {cells} |", flush=True)
 
 
 def main() -> None:

@@ -126,7 +126,8 @@ def fitting(function: Decorated) -> Decorated:
         click.option(
             "--solver",
             type=click.Choice(["em", "als", "sgd", "kriging", "auto"]),
-            help="How models are fitted; auto: em or kriging, whichever validates better.  [default: em]",
+            help="How models are fitted; auto: em or kriging, whichever validates better.  "
+            "[default: auto; em where a rank or lambda is given]",
         ),
     ):
         decorated = option(decorated)

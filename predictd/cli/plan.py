@@ -45,7 +45,11 @@ from predictd.config import load_config
     show_default=True,
     help="Pairs to impute.",
 )
-@click.option("--solver", type=click.Choice(["em", "als", "sgd"]), help="As of cv.  [default: em]")
+@click.option(
+    "--solver",
+    type=click.Choice(["em", "als", "sgd"]),
+    help="As of cv, whose auto is planned as em.  [default: em]",
+)
 @click.option(
     "--rank", type=NumberOrAuto(click.IntRange(min=1)), metavar="N|auto", help="As of cv.  [default: auto]"
 )

@@ -23,6 +23,9 @@ from predictd.workflows.moments import VALUE, TensorMoments, read_moments
 
 # On the pilot tracks errors hardly differ between 0.1 and 0.5.
 NUGGET = 0.3
+# With more experiments `auto` leaves kriging out: four regressors of each make the moments 16 times as dear, and pooled
+# correlations fall behind factors there.
+MOST_KRIGED = 200
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,10 @@ class Fitted:
     history: tuple[tuple[int, float, float], ...]
 
 
-def regressors_of(solver: str) -> tuple[Regressor, ...]:
-    """What a solver reads of every experiment."""
-    return REGRESSORS if solver in ("kriging", "auto") else VALUE
+def regressors_of(solver: str, n_experiments: int) -> tuple[Regressor, ...]:
+    """What a solver reads of every experiment of a tensor that has so many."""
+    kriged = solver == "kriging" or (solver == "auto" and n_experiments <= MOST_KRIGED)
+    return REGRESSORS if kriged else VALUE
 
 
 def resolved(settings: TrainSettings, setting: Setting) -> TrainSettings:
@@ -88,7 +92,10 @@ def fit_by_moments(
 def choose_solver(
     moments: Path, folds: Sequence[Fold], settings: TrainSettings, engine: Engine, *, seed: int
 ) -> tuple[Setting, str]:
-    """Solver, rank and penalty where they are not given, and why; see `_fit_moments.choose_setting`."""
+    """Solver, rank and penalty where they are not given, and why; see `_fit_moments.choose_setting`.
+
+    What is chosen from are the solvers whose regressors the moments have.
+    """
     given = settings.regularisation
     nugget = NUGGET if given == "auto" or settings.solver == "auto" else given
     kriging = Setting(0, nugget, "kriging")
@@ -100,6 +107,9 @@ def choose_solver(
     by_em = settings.model_copy(update={"solver": "em"})
     choice = choose_setting(moments, folds, by_em, engine, seed=seed)
     em = Setting(choice.rank, choice.regularisation, "em")
+    data = read_moments(moments)
+    if data.features.shape == data.s.shape:
+        return em, f"em, {explain(choice, by_em)}; kriging is for at most {MOST_KRIGED} experiments"
     deciding = deciding_folds(folds)
     sums = engine.map(
         _validation_sum, list(range(len(deciding))), (moments, deciding, settings, kriging), label="kriging"

@@ -155,7 +155,7 @@ class Crossval(InParts[CrossvalReport]):
         tensor, output = self._tensor, self.job.output
         engine.require_sight(self.job.witness, tensor.witness)
         with record.stage("moments"):
-            regressors = regressors_of(self._settings.solver)
+            regressors = regressors_of(self._settings.solver, len(tensor.experiments))
             moments = ensure_moments(tensor, engine, self._moments, regressors)
         with record.stage("choose"):
             choices = {index: self._choose(index, moments, engine) for index in parts}

@@ -157,7 +157,8 @@ def train(
         validation_mse, n_bins = min(history), problem.sample.n_bins
     else:
         with record.stage("moments"):
-            moments = ensure_moments(tensor, engine, moments_path, regressors_of(settings.solver))
+            regressors = regressors_of(settings.solver, len(tensor.experiments))
+            moments = ensure_moments(tensor, engine, moments_path, regressors)
         with record.stage("choose"):
             deciding = selection_folds(tensor.experiments, seed) if refit else [fold]
             setting, why = choose_solver(moments, deciding, settings, engine, seed=seed)

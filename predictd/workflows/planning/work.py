@@ -107,10 +107,11 @@ class Job:
     tests: int = TESTS
 
     def __post_init__(self) -> None:
-        if self.settings.solver in ("kriging", "auto"):
-            raise ConfigError(
-                f"no rates are known of the solver {self.settings.solver}; plan with --solver em, als or sgd"
-            )
+        if self.settings.solver == "kriging":
+            raise ConfigError("no rates are known of the solver kriging; plan with --solver em, als or sgd")
+        if self.settings.solver == "auto":
+            # What it also tries with few experiments is not counted.
+            object.__setattr__(self, "settings", self.settings.model_copy(update={"solver": "em"}))
 
     def n_train(self, observed: int) -> int:
         """Experiments that a model is trained on while others decide when to stop."""
