@@ -25,7 +25,7 @@ from predictd.workflows.moments import VALUE, TensorMoments, read_moments
 NUGGET = 0.3
 # With more experiments `auto` leaves kriging out: four regressors of each make the moments 16 times as dear, and pooled
 # correlations fall behind factors there.
-MOST_KRIGED = 200
+MOST_KRIGED = 100
 
 
 @dataclass(frozen=True)
