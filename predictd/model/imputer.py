@@ -70,11 +70,16 @@ class OutputMap:
     def __call__(self, predicted: Float32) -> Float32:
         """Map predictions (bins × targets)."""
         lifts = self.outputs - self.inputs
-        columns = zip(predicted.T, self.inputs, lifts, strict=True)
-        # What is added is constant beyond the ends.
-        return np.stack([x + np.interp(x, knots, lift) for x, knots, lift in columns], axis=1).astype(
-            np.float32
+        widths = np.diff(self.inputs)
+        starts, widths32, slopes, first = (
+            values.T.astype(np.float32)
+            for values in (self.inputs[:, :-1], widths, np.diff(lifts) / widths, lifts[:, :1])
         )
+        mapped: Float32 = predicted + first
+        for start, width, slope in zip(starts, widths32, slopes, strict=True):
+            # What a stretch between knots adds is constant beyond its ends.
+            mapped += slope * np.clip(predicted - start, np.float32(0.0), width)
+        return mapped
 
     @staticmethod
     def mean(maps: Sequence[OutputMap | None]) -> OutputMap | None:
