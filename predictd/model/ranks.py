@@ -70,7 +70,7 @@ class Ranking:
     ----------
     centred
         (N_KEYS,) signed integers by key: 2r − (n + 1) with r the rank from 1, averaged over ties; they sum to 0 over
-        the n bins.
+        the n bins. 0 for keys that no bin has.
     squares
         Sum of their squares over the bins; 0 if all are tied.
     tops
@@ -94,15 +94,19 @@ class KeyCounts:
 
     def rank(self, sizes: Sequence[int]) -> Ranking:
         """Rank the bins counted so far, and find the top sets of these sizes (each from 1 to the number of bins)."""
-        counts = self._counts.astype(np.int64)
+        # Few of the keys occur: the logarithm of signal spans some octaves, the keys span all of float32's.
+        keys = np.flatnonzero(self._counts)
+        counts = self._counts[keys].astype(np.int64)
         up_to = np.cumsum(counts)
         n = int(up_to[-1])
-        thresholds = [int(np.searchsorted(up_to, n - size, side="right")) for size in sizes]
+        places = [int(np.searchsorted(up_to, n - size, side="right")) for size in sizes]
         tops = tuple(
-            TopSet(size, threshold, size - (n - int(up_to[threshold])))
-            for size, threshold in zip(sizes, thresholds, strict=True)
+            TopSet(size, int(keys[place]), size - (n - int(up_to[place])))
+            for size, place in zip(sizes, places, strict=True)
         )
-        centred = 2 * up_to - counts - n
-        squares = float((counts * np.square(centred, dtype=np.float64)).sum())
+        ranks = 2 * up_to - counts - n
+        squares = float((counts * np.square(ranks, dtype=np.float64)).sum())
         # int32 up to 2^31 bins, so that a ranking takes no more memory than the counts.
-        return Ranking(centred.astype(np.min_scalar_type(-n)), squares, tops)
+        centred = np.zeros(N_KEYS, dtype=np.min_scalar_type(-n))
+        centred[keys] = ranks
+        return Ranking(centred, squares, tops)

@@ -142,54 +142,77 @@ def group_cases(cases: Sequence[Case], workers: int) -> list[tuple[Case, ...]]:
 
 def score(cases: tuple[Case, ...], shared: Scoring) -> list[Row]:
     """Compare some pairs' signal in two sweeps over all shards: rows of metrics.tsv."""
-    tensor = shared.tensor
-    transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
-    comparisons = []
-    for case in cases:
+    transforms = {entry.assay: entry.transform for entry in shared.tensor.manifest.experiments}
+    methods = []
+    for index, case in enumerate(cases):
         transform = case.observed.transform if case.observed else transforms[case.pair.assay]
-        comparisons.append(_compare_methods(case, TRANSFORMS[transform].inverse, shared.name))
-    signal = _Signal(cases, shared, tensor)
-    blocks: Iterable[_Block] = list(signal) if signal.n_bytes <= KEPT_BYTES else signal
-    for sweep in (TrackComparison.survey, TrackComparison.compare):
-        for block in blocks:
-            for index, methods in enumerate(comparisons):
-                observed = block.signal[index, _OBSERVED]
-                for method in methods:
-                    imputed = block.signal[index, method.place]
-                    if method.factor is not None:
-                        imputed = imputed * np.float32(method.factor)
-                    sweep(method.comparison, observed, imputed, block.masks[index])
+        methods += _methods_of(index, case, TRANSFORMS[transform].inverse, shared.name)
+    signal = _Signal(cases, shared, shared.tensor)
+    if signal.n_bytes <= KEPT_BYTES:
+        # One after the other: the counts of one method stay in the processor's cache, those of all do not.
+        blocks = list(signal)
+        measures = [found for method in methods for found in _measure([method], blocks)]
+    else:
+        measures = _measure(methods, signal)
     return [
         {
-            "cell_type": case.pair.cell_type,
-            "assay": case.pair.assay,
-            "fold": case.fold,
+            "cell_type": cases[method.index].pair.cell_type,
+            "assay": cases[method.index].pair.assay,
+            "fold": cases[method.index].fold,
             "method": method.name,
-            **method.comparison.measures(),
+            **found,
         }
-        for case, methods in zip(cases, comparisons, strict=True)
-        for method in methods
+        for method, found in zip(methods, measures, strict=True)
     ]
 
 
 @dataclass(frozen=True)
 class _Method:
-    """What one row of metrics.tsv says of a pair: which of its signal, times what, compares how."""
+    """What one row of metrics.tsv compares: which pair, which of its signal, times what.
 
+    Attributes
+    ----------
+    index
+        Of the case.
+    name
+        In metrics.tsv.
+    place
+        Of the imputed signal.
+    factor
+        That it is multiplied by; None: taken as it is.
+    inverse
+        Of the track's transform.
+    """
+
+    index: int
     name: str
     place: int
     factor: float | None
-    comparison: TrackComparison
+    inverse: Inverse
 
 
-def _compare_methods(case: Case, inverse: Inverse, name: str) -> list[_Method]:
-    """Comparisons, to be made, of the imputed signal, and of the baselines where there are any."""
-    methods = [_Method(name, _IMPUTED, None, TrackComparison(inverse))]
+def _methods_of(index: int, case: Case, inverse: Inverse, name: str) -> list[_Method]:
+    """The imputed signal, and the baselines where there are any."""
+    methods = [_Method(index, name, _IMPUTED, None, inverse)]
     if case.baseline is not None:
         factor = case.baseline.factor
-        methods.append(_Method("assay_mean", _MEAN, None, TrackComparison(inverse)))
-        methods.append(_Method("assay_mean_scaled", _MEAN, factor, TrackComparison(inverse)))
+        methods.append(_Method(index, "assay_mean", _MEAN, None, inverse))
+        methods.append(_Method(index, "assay_mean_scaled", _MEAN, factor, inverse))
     return methods
+
+
+def _measure(methods: Sequence[_Method], blocks: Iterable[_Block]) -> list[dict[str, float]]:
+    """Measures of each method, in two sweeps over all blocks."""
+    comparisons = [TrackComparison(method.inverse) for method in methods]
+    for sweep in (TrackComparison.survey, TrackComparison.compare):
+        for block in blocks:
+            for method, comparison in zip(methods, comparisons, strict=True):
+                imputed = block.signal[method.index, method.place]
+                if method.factor is not None:
+                    imputed = imputed * np.float32(method.factor)
+                observed = block.signal[method.index, _OBSERVED]
+                sweep(comparison, observed, imputed, block.masks[method.index])
+    return [comparison.measures() for comparison in comparisons]
 
 
 @dataclass(frozen=True)
