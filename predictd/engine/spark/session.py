@@ -248,6 +248,7 @@ def _teller(own: str | None) -> Callable[[Iterator[Any]], Iterator[tuple[str, st
     modules = own_modules()
 
     def tell(rows: Iterator[Any]) -> Iterator[tuple[str, str, str | None]]:
+        import gc
         import platform
         import sys
         from contextlib import suppress
@@ -262,6 +263,8 @@ def _teller(own: str | None) -> Callable[[Iterator[Any]], Iterator[tuple[str, st
                 # One that cannot be imported is told of by the task that needs it.
                 with suppress(Exception):
                     import_module(name)
+            # Spark collects garbage after every task, which goes through all that is not frozen: 0.06 s.
+            gc.freeze()
         yield platform.node(), sys.executable, version
 
     return tell
