@@ -234,13 +234,13 @@ def affinity() -> set[int]:
     return set(range(os.cpu_count() or 1))
 
 
-def quota() -> int | None:
-    """Whole CPUs, at least one, that this process's control group may take; None without a limit."""
+def within_quota(count: int) -> int:
+    """So many CPUs, or fewer where this process's control group may take fewer: whole ones, at least one."""
     try:
         most, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if most == "max" else max(1, int(most) // int(period))
+        return count if most == "max" else min(count, max(1, int(most) // int(period)))
     except (OSError, ValueError):
-        return None
+        return count
 
 
 def usable_cpus() -> int:
@@ -249,8 +249,7 @@ def usable_cpus() -> int:
     The least of what Slurm says it gave the task (`SLURM_CPUS_PER_TASK`), its affinity and the quota of its control
     group: where a site binds no tasks, only the first tells.
     """
-    count = len(affinity())
-    count = min(count, quota() or count)
+    count = within_quota(len(affinity()))
     given = os.environ.get("SLURM_CPUS_PER_TASK", "")
     return min(count, int(given)) if given.isdigit() and int(given) > 0 else count
 

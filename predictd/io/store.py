@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import hdf5plugin
@@ -27,6 +28,8 @@ from predictd.kernels import widen
 from predictd.pairs import Experiment
 
 Signal = npt.NDArray[np.float16] | npt.NDArray[np.float32]
+# Room for signal as it is stored, and in float32.
+_Buffers = tuple[npt.NDArray[Any], npt.NDArray[np.float32]]
 
 
 class Shard:
@@ -81,20 +84,26 @@ class Shard:
             If the stored bytes are damaged.
         """
         stop = self.n_bins if stop is None else min(stop, self.n_bins)
-        stored = np.empty((max(stop - start, 0), self._signal.shape[1]), dtype=self._signal.dtype)
-        self._read_into(stored, start)
-        return widen(stored) if stored.dtype == np.float16 else stored
+        count = max(stop - start, 0)
+        return self._read_into(self._buffers(count), start, count)
 
-    def _read_into(self, stored: Signal, start: int) -> None:
-        """Stored signal of as many bins as there is room for; see `read`."""
-        stop = start + len(stored)
+    def _buffers(self, count: int) -> _Buffers:
+        """Room for so many bins as they are stored, and in float32; one array where that is the same."""
+        shape = count, self._signal.shape[1]
+        stored = np.empty(shape, dtype=self._signal.dtype)
+        return stored, np.empty(shape, dtype=np.float32) if stored.dtype == np.float16 else stored
+
+    def _read_into(self, buffers: _Buffers, start: int, count: int) -> npt.NDArray[np.float32]:
+        """Signal of so many bins, in the first rows of the buffers; see `read`."""
+        stored, signal = buffers[0][:count], buffers[1][:count]
         try:
-            if len(stored):
-                self._signal.read_direct(stored, np.s_[start:stop])
+            if count:
+                self._signal.read_direct(stored, np.s_[start : start + count])
         except UNREADABLE as err:
             raise TensorFormatError(
-                f"{self._path} is damaged (bins {start} to {stop}); ingest the tracks again"
+                f"{self._path} is damaged (bins {start} to {start + count}); ingest the tracks again"
             ) from err
+        return widen(stored, signal) if stored.dtype == np.float16 else signal
 
     def blocks(
         self, size: int = BLOCK_BINS, *, reuse: bool = False
@@ -104,20 +113,10 @@ class Shard:
         With `reuse` all blocks are views of one array, each standing until the next is asked for.
         """
         step = max(size, self._signal.chunks[0])
-        if not reuse:
-            for start in range(0, self.n_bins, step):
-                yield start, self.read(start, start + step)
-            return
-        shape = min(step, self.n_bins), self._signal.shape[1]
-        stored = np.empty(shape, dtype=self._signal.dtype)
-        signal = np.empty(shape, dtype=np.float32) if stored.dtype == np.float16 else stored
+        buffers = self._buffers(min(step, self.n_bins)) if reuse else None
         for start in range(0, self.n_bins, step):
             count = min(step, self.n_bins - start)
-            self._read_into(stored[:count], start)
-            yield (
-                start,
-                widen(stored[:count], signal[:count]) if stored.dtype == np.float16 else stored[:count],
-            )
+            yield start, self._read_into(buffers or self._buffers(count), start, count)
 
     def sample(self, stride: int, size: int = BLOCK_BINS) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the signal of every `stride`th block, the first one at least; whole chunks as in `blocks`."""

@@ -79,7 +79,7 @@ def moments(signal: npt.NDArray[np.float32], shift: npt.NDArray[np.float32] | No
     Parameters
     ----------
     signal
-        float32 (bins × n); bins with a NaN are left out.
+        float32 (bins × n), without NaN.
     shift
         float32 (n,): a constant for each track, near its mean; None: the means of this signal.
 

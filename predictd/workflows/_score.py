@@ -39,6 +39,7 @@ _OBSERVED, _IMPUTED, _MEAN = range(3)
 CASE_BYTES = 3 * 2**23 + 16 * MAX_SHARD_BINS
 # The parts of all pairs of a task; Python, libraries and temporaries come to about 200 MiB more.
 TASK_BYTES = 5 * 2**27
+MOST_CASES = max(1, TASK_BYTES // CASE_BYTES)
 # Signal up to this size is kept for the second sweep, to read and predict it once: 22 pairs on 1 % of the human genome.
 KEPT_BYTES = 5 * 2**26
 
@@ -134,8 +135,7 @@ def make_baseline(data: TensorMoments, train: Sequence[Experiment], pair: Experi
 
 def group_cases(cases: Sequence[Case], workers: int) -> list[tuple[Case, ...]]:
     """Cases that one task scores together: as few tasks as memory allows, one for every worker, of about one size."""
-    most = max(1, TASK_BYTES // CASE_BYTES)
-    count = min(len(cases), max(workers, -(-len(cases) // most)))
+    count = min(len(cases), max(workers, -(-len(cases) // MOST_CASES)))
     ends = [len(cases) * index // max(count, 1) for index in range(count + 1)]
     return [tuple(cases[start:end]) for start, end in pairwise(ends)]
 

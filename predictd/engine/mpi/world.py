@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from predictd import interrupt, progress
-from predictd.engine.base import Array, affinity, one_line, quota
+from predictd.engine.base import Array, affinity, one_line, within_quota
 from predictd.engine.local import LocalEngine
 from predictd.engine.meeting import GOES_ON, as_told, check_agreement
 from predictd.errors import EngineError, WorkerError
@@ -186,7 +186,7 @@ class World:
         cpus = set().union(*node.allgather(affinity()))
         ranks: int = node.size
         node.Free()
-        return min(len(cpus), quota() or len(cpus)), ranks
+        return within_quota(len(cpus)), ranks
 
     # -- messages -------------------------------------------------------------------------------------------------
 

@@ -259,10 +259,8 @@ def _teller(own: str | None) -> Callable[[Iterator[Any]], Iterator[tuple[str, st
         except metadata.PackageNotFoundError:
             version = None
         if version == own:
-            for name in modules:
-                # One that cannot be imported is told of by the task that needs it.
-                with suppress(Exception):
-                    import_module(name)
+            with suppress(Exception):
+                import_module("predictd.engine.base").import_quietly(modules)
             # Spark collects garbage after every task, which goes through all that is not frozen: 0.06 s.
             gc.freeze()
         yield platform.node(), sys.executable, version

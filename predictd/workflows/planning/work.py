@@ -14,7 +14,7 @@ from predictd.config import TrainSettings
 from predictd.constants import BLOCK_BINS, CHUNK_BYTES
 from predictd.errors import ConfigError
 from predictd.workflows._fit_moments import FOLDS_WITH_MANY, MANY_EXPERIMENTS, PENALTIES, RANKS
-from predictd.workflows._score import CASE_BYTES, KEPT_BYTES, TASK_BYTES
+from predictd.workflows._score import CASE_BYTES, KEPT_BYTES, MOST_CASES
 from predictd.workflows._settings import default_rank
 from predictd.workflows.planning.rates import Rates
 from predictd.workflows.planning.shape import Pairs, Shape, impute_parts
@@ -299,9 +299,8 @@ def _descend(shape: Shape, rates: Rates, job: Job, name: str) -> Stage:
 
 def _score(shape: Shape, rates: Rates, job: Job) -> Stage:
     """Every experiment by the models of its test fold, beside two baselines."""
-    size = max(1, TASK_BYTES // CASE_BYTES)
     held = max(1, ceil(shape.observed / TESTS))
-    groups = ceil(held / size)
+    groups = ceil(held / MOST_CASES)
     most = ceil(held / groups)
     features = shape.observed - held
     preparing = _preparing(shape, rates, job, VALIDS)
