@@ -10,6 +10,8 @@ import numpy.typing as npt
 from predictd.io.store import Tensor
 from predictd.pairs import Experiment
 
+Index = npt.NDArray[np.intp]
+
 
 @dataclass(frozen=True)
 class SamplePlan:
@@ -62,14 +64,34 @@ def read_sample(
         offset += count
         if low >= high:
             continue
-        rng = np.random.default_rng([plan.seed, index])
-        n_complete = tensor.manifest.shards[index].n_complete
-        chosen = np.sort(rng.choice(n_complete, size=count, replace=False))[low:high]
+        chosen = chosen_bins(plan, index)[low:high]
         with tensor.open_shard(name) as shard:
             seen = 0
             for _, block in shard.blocks():
-                complete = np.flatnonzero(~np.isnan(block).any(axis=1))
-                inside = chosen[(chosen >= seen) & (chosen < seen + complete.size)] - seen
-                pieces.append(block[np.ix_(complete[inside], columns)])
-                seen += complete.size
+                rows, seen = rows_of(chosen, block, seen)
+                pieces.append(block[np.ix_(rows, columns)])
     return np.ascontiguousarray(np.concatenate(pieces))
+
+
+def chosen_bins(plan: SamplePlan, index: int) -> Index:
+    """Which complete bins of a shard are drawn, ascending, counted among its complete bins."""
+    rng = np.random.default_rng([plan.seed, index])
+    n_complete = plan.tensor.manifest.shards[index].n_complete
+    return np.sort(rng.choice(n_complete, size=plan.per_shard[index], replace=False))
+
+
+def rows_of(chosen: Index, signal: npt.NDArray[np.float32], seen: int) -> tuple[Index, int]:
+    """Rows of a block that were drawn, and how many complete bins have been seen with it.
+
+    Parameters
+    ----------
+    chosen
+        As `chosen_bins` gives them, or some of them.
+    signal
+        The block, (bins × n), whose complete bins count.
+    seen
+        Complete bins before it.
+    """
+    complete = np.flatnonzero(~np.isnan(signal).any(axis=1))
+    inside = chosen[(chosen >= seen) & (chosen < seen + complete.size)] - seen
+    return complete[inside], seen + complete.size

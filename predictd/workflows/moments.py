@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +11,15 @@ import numpy.typing as npt
 
 from predictd.constants import FEATURE_MOMENTS, MOMENTS, MOMENTS_FORMAT, MOMENTS_VERSION
 from predictd.engine import Engine
-from predictd.errors import DataError, OutputError
-from predictd.io.hdf5 import ForeignFileError, read_arrays, write_arrays
+from predictd.errors import DataError
 from predictd.io.store import Tensor
 from predictd.model.imputer import Feature, Regressor, build_features
 from predictd.model.moments import MomentSums, moments
 from predictd.pairs import Experiment
+from predictd.workflows._beside import Kind, ensure_beside, header_of, read_beside
 from predictd.workflows._windows import wide_blocks
 
-log = logging.getLogger(__name__)
-
+_KIND = Kind(MOMENTS_FORMAT, MOMENTS_VERSION, "moments")
 # What every solver of the CP model reads of an experiment.
 VALUE = (Regressor(),)
 
@@ -102,16 +99,8 @@ def ensure_moments(
     OutputError
         If the file has to be written and cannot be, or `path` names something that is no moments file.
     """
-    target = _make_moments(tensor, engine, path, tuple(regressors))
-    # Tasks open it.
-    engine.require_sight(target)
-    return target
-
-
-def _make_moments(
-    tensor: Tensor, engine: Engine, path: Path | None, regressors: tuple[Regressor, ...]
-) -> Path:
-    header = _header(tensor)
+    regressors = tuple(regressors)
+    header = header_of(tensor)
     if regressors == VALUE:
         target = path or tensor.path / MOMENTS
     else:
@@ -121,36 +110,15 @@ def _make_moments(
             else path.with_name(f"{path.name.removesuffix('.h5')}.features.h5")
         )
         header["regressors"] = [list(regressor) for regressor in regressors]
-    try:
-        if _stands(target, header):
-            return target
-        if target.is_file():
-            log.info("%s is of another tensor: made again", target)
-    except ForeignFileError as err:
-        if path is not None:
-            # What somebody named may be anything of theirs: it is not overwritten.
-            raise OutputError(
-                f"--moments {target} cannot be read as moments: {err}; remove it, or name another file"
-            ) from err
-        log.warning("%s is made again: %s", target, err)
-    engine.require_sight(tensor.witness)
-    s = compute_moments(tensor, engine, *([] if regressors == VALUE else [regressors]))
-    with suppress(ForeignFileError):
-        if _stands(target, header):
-            # Another process was quicker, and may be reading: some file systems take a replaced file from its readers.
-            return target
-    try:
-        write_arrays(
-            target,
-            format=MOMENTS_FORMAT,
-            version=MOMENTS_VERSION,
-            header=header,
-            arrays={"S": s},
-            many_writers=True,
-        )
-    except OutputError as err:
-        raise OutputError(f"{err} (--moments PATH keeps the moments elsewhere)") from err
-    return target
+    return ensure_beside(
+        target,
+        _KIND,
+        header,
+        lambda: {"S": compute_moments(tensor, engine, regressors)},
+        tensor,
+        engine,
+        named=path is not None,
+    )
 
 
 def read_moments(path: Path) -> TensorMoments:
@@ -161,14 +129,8 @@ def read_moments(path: Path) -> TensorMoments:
     OutputError
         If the file is gone or damaged.
     """
-    try:
-        header, arrays = read_arrays(path, format=MOMENTS_FORMAT, version=MOMENTS_VERSION)
-        experiments = tuple(Experiment.parse(text) for text in header["experiments"])
-        return split_moments(arrays["S"], experiments)
-    except (FileNotFoundError, ForeignFileError, KeyError) as err:
-        raise OutputError(
-            f"{path} cannot be read as moments ({err}); remove it and run the command again"
-        ) from err
+    _, experiments, arrays = read_beside(path, _KIND)
+    return split_moments(arrays["S"], experiments)
 
 
 def split_moments(s: npt.NDArray[np.float64], experiments: Sequence[Experiment]) -> TensorMoments:
@@ -177,18 +139,6 @@ def split_moments(s: npt.NDArray[np.float64], experiments: Sequence[Experiment])
         return TensorMoments.of_values(s, experiments)
     own = np.append(np.arange(len(experiments)), len(s) - 1)
     return TensorMoments(s[np.ix_(own, own)], tuple(experiments), s)
-
-
-def _stands(path: Path, header: dict[str, object]) -> bool:
-    """Whether moments with this header are there; raises ForeignFileError for what is no moments file."""
-    try:
-        return read_arrays(path, format=MOMENTS_FORMAT, version=MOMENTS_VERSION)[0] == header
-    except FileNotFoundError:
-        return False
-
-
-def _header(tensor: Tensor) -> dict[str, object]:
-    return {"tensor": tensor.manifest.checksum, "experiments": [str(e) for e in tensor.experiments]}
 
 
 def _shard_moments(name: str, tensor: Tensor) -> npt.NDArray[np.float64]:
