@@ -91,8 +91,12 @@ class TrainSettings(Settings):
         description="λ of the objective, the prior's strength for em, the nugget of kriging; auto: chosen, too",
     )
     lambda_g: float = Field(3.0, gt=0, description="λ_G of sgd and als; em estimates it")
-    lift: float = Field(
-        0.6, ge=0, description="kriging: how much steeper strong predictions are made; 0: least squares"
+    lift: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        "auto",
+        description="kriging: how much steeper strong predictions are made; auto: 0.1, or 0.6 without networks",
+    )
+    networks: int = Field(
+        8, ge=0, le=1000, description="kriging: networks of each model that learn what it leaves; 0: none"
     )
     predictd_constants: bool = Field(False, description="sgd: the paper's own penalties instead of λ and λ_G")
     sgd: SgdSettings = SgdSettings()

@@ -13,6 +13,9 @@ CHECKPOINT_VERSION: Final = 1
 
 MOMENTS_FORMAT: Final = "predictd-moments"
 MOMENTS_VERSION: Final = 1
+# Bins with their context, for networks to learn from.
+SAMPLE_FORMAT: Final = "predictd-sample"
+SAMPLE_VERSION: Final = 1
 
 # Counts of residuals of held-out experiments, and what they are calibrated to.
 RESIDUALS_FORMAT: Final = "predictd-residuals"

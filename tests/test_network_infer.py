@@ -309,12 +309,6 @@ def test_trees_are_for_methods_that_grow_some(case, tmp_path):
         Inference(case / "expression.tsv", tmp_path / "net", NetworkSettings(method="ridge", trees=9))
 
 
-def test_without_scikit_learn_the_extra_is_named(case, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "sklearn", None)
-    with pytest.raises(ConfigError, match=r"needs scikit-learn .*pip install 'predictd\[network\]'"):
-        Inference(case / "expression.tsv", tmp_path / "net", NetworkSettings(method="grnboost"))
-
-
 def test_all_against_all_is_warned_of_with_its_cost(case, tmp_path, engine, monkeypatch, caplog):
     monkeypatch.setattr(network_infer, "_MANY_GENES", N_GENES)
     with caplog.at_level(logging.WARNING):

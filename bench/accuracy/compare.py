@@ -160,7 +160,7 @@ def true_factors(simulation: Simulation, train: tuple[Experiment, ...]) -> CPMod
 def print_simulated(work: Path, engine: LocalEngine, bins: int) -> None:
     """A row a shape: errors of held-out tracks by the true factors, by each solver, and by the mean of auto's models.
 
-    With Roadmap's 1014 experiments kriging is not fitted.
+    With Roadmap's 1014 experiments kriging is not fitted; elsewhere it is fitted without networks.
     """
     columns = ("true factors", "em", "kriging", "auto", "auto, 8 models averaged")
     print(f"\n| simulated | experiments | {' | '.join(columns)} |\n|" + " --- |" * (len(columns) + 2))

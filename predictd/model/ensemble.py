@@ -83,8 +83,8 @@ class Ensemble:
     def imputer(self, targets: Sequence[Experiment]) -> Imputer:
         """One affine map, n·m operations a bin whatever the number of members.
 
-        Weights are padded to the union of the members' features and averaged. Incomplete bins are imputed by each
-        member for itself, and then averaged. Output maps are averaged, too.
+        Weights are padded to the union of the members' features and averaged. Incomplete bins, and all bins where
+        members have refiners, are imputed by each member for itself, and then averaged. Output maps are averaged, too.
         """
         imputers = [member.imputer(targets) for member in self.members]
         if len(imputers) == 1:

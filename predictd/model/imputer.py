@@ -1,4 +1,4 @@
-"""Imputers: features → affine map → optional monotone output map.
+"""Imputers: features → affine map → what networks add, if any → optional monotone output map.
 
 Every estimator that predictd has, alone or averaged, ends as one of these, so that there is one way to apply them.
 """
@@ -105,9 +105,13 @@ class Completion:
 
     weights: Float64
     intercept: Float64
+    counted: int | None = None
 
     def fill(self, values: Float32) -> Float32:
-        """Copy of (bins × k) with its NaN filled; bins with under half of the inputs observed stay NaN throughout."""
+        """Copy of (bins × k) with its NaN filled; bins with under half of the inputs observed stay NaN throughout.
+
+        Of the inputs the first `counted` count, or all.
+        """
         filled = values.copy()
         missing = np.isnan(values)
         incomplete = np.flatnonzero(missing.any(axis=1))
@@ -116,7 +120,7 @@ class Completion:
         patterns, group = np.unique(missing[incomplete], axis=0, return_inverse=True)
         for index, pattern in enumerate(patterns):
             rows = incomplete[group.ravel() == index]
-            if (~pattern).mean() < MIN_OBSERVED:
+            if (~pattern[: self.counted]).mean() < MIN_OBSERVED:
                 filled[rows] = np.nan
                 continue
             gap, rest = np.flatnonzero(pattern), np.flatnonzero(~pattern)
@@ -164,7 +168,7 @@ class AffineMap:
 
 @dataclass(frozen=True)
 class Imputer:
-    """Features → affine map → optional output map.
+    """Features → affine map → what a refiner adds, if any → optional output map.
 
     Attributes
     ----------
@@ -180,8 +184,10 @@ class Imputer:
         Fills missing inputs, for estimators whose features are the experiments' own values; None: bins with missing
         inputs stay empty, unless there are members.
     members
-        For an average of imputers: these, each with the columns of its features. In incomplete bins each imputes for
-        itself; the output map is that of the average.
+        For an average of imputers: these, each with the columns of its features. In incomplete bins, and in all where
+        they are refined, each imputes for itself; the output map is that of the average.
+    refiner
+        What is added to the affine map's predictions, (bins × m), given features and predictions; or None.
     """
 
     features: tuple[Feature, ...]
@@ -190,6 +196,7 @@ class Imputer:
     output: OutputMap | None = None
     completion: Completion | None = None
     members: tuple[tuple[Imputer, npt.NDArray[np.intp]], ...] = ()
+    refiner: Callable[[Float32, Float32], Float32] | None = None
 
     def __call__(self, features: Float32) -> Float32:
         """Predict (bins × m) from features (bins × k); bins that cannot be predicted are NaN."""
@@ -197,17 +204,26 @@ class Imputer:
         return predicted if self.output is None else self.output(predicted)
 
     def before_output(self, features: Float32) -> Float32:
-        """What the affine map predicts, (bins × m), before the output map."""
+        """Predictions (bins × m) before the output map."""
+        if self.members and self.refined:
+            return np.asarray(self.each(features).mean(axis=0))
         if self.completion is not None and np.isnan(features).any():
             features = self.completion.fill(features)
         predicted = self.affine(features)
+        if self.refiner is not None:
+            predicted += self.refiner(features, predicted)
         if self.members and (incomplete := np.isnan(features).any(axis=1)).any():
-            parts = [
-                member.before_output(features[np.ix_(incomplete, columns)])
-                for member, columns in self.members
-            ]
-            predicted[incomplete] = np.mean(parts, axis=0)
+            predicted[incomplete] = self.each(features[incomplete]).mean(axis=0)
         return predicted
+
+    def each(self, features: Float32) -> Float32:
+        """What every member predicts for itself before the output map: (members × bins × m)."""
+        return np.stack([member.before_output(features[:, columns]) for member, columns in self.members])
+
+    @property
+    def refined(self) -> bool:
+        """Whether anything is added to what is affine."""
+        return self.refiner is not None or any(member.refined for member, _ in self.members)
 
     @property
     def context(self) -> int:

@@ -14,22 +14,23 @@ assay. All of it is closed form on the second moments of the features.
 
 Least squares predict the mean of what may be there, so that the highest peaks come out too low. An output map makes
 predictions steeper where the signal is strong: between 0.5 and 3 standard deviations above the track's mean, by a
-factor of 1 + lift.
+factor of 1 + lift. Before it, networks may add what kriging leaves (`refinement`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from predictd.errors import DataError
-from predictd.model.effects import Correlations, fit_correlations, fit_grid, relate
+from predictd.model.effects import Correlations, Places, fit_correlations, fit_grid, relate
 from predictd.model.imputer import BASES, AffineMap, Completion, Feature, Imputer, OutputMap, Regressor
 from predictd.model.moments import CONSTANT
+from predictd.model.refinement import SCALES, Refinement, Refiner
 from predictd.pairs import Experiment, axes, rows_of
 
 Array = npt.NDArray[np.float64]
@@ -65,6 +66,11 @@ class KrigingModel:
         Correlations between the regressors of one experiment: float64 (n × k × k).
     correlations
         Those between experiments.
+    likeness
+        Mean correlation of the signal of two cell types over the assays that training experiments have of both; 0
+        where there is none: float64 (n_cells × n_cells).
+    refinement
+        Networks that add what kriging leaves, or None.
     """
 
     kind: ClassVar[str] = "kriging"
@@ -81,6 +87,8 @@ class KrigingModel:
     feature_sds: Array
     own: Array
     correlations: Correlations
+    likeness: Array
+    refinement: Refinement | None = None
 
     def indices(self, pairs: Sequence[Experiment]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Rows of the cell types and of the assays of pairs.
@@ -120,14 +128,55 @@ class KrigingModel:
             weights[row] = w / max(1.0, float(right @ w))
         weights *= np.exp(self.log_sds[cells, assays])[:, np.newaxis] / sds
         back = precision / sds
-        return Imputer(
-            features=tuple(
-                Feature(self.train[index % n], *self.regressors[index // n]) for index in kept.tolist()
-            ),
+        features = tuple(
+            Feature(self.train[index % n], *self.regressors[index // n]) for index in kept.tolist()
+        )
+        bare = Imputer(
+            features=features,
             targets=tuple(targets),
             affine=AffineMap(weights, None, self.means[cells, assays] - weights @ means),
             output=self._output(cells, assays),
             completion=Completion(np.eye(kept.size) - back, back @ means),
+        )
+        return bare if self.refinement is None else self._refined(bare, self.refinement, (cells, assays))
+
+    def _refined(self, bare: Imputer, refinement: Refinement, target_places: Places) -> Imputer:
+        """The imputer with what networks add, which read more of the tracks."""
+        living = np.flatnonzero(self.feature_sds[0] > 0)
+        tracks = [self.train[index] for index in living.tolist()]
+        means, sds = self.feature_means[0, living], self.feature_sds[0, living]
+        cells, assays = self.indices(tracks)
+        known = set(bare.features)
+        more = [Feature(e, *scale) for scale in SCALES for e in tracks if Feature(e, *scale) not in known]
+        where = {track: index for index, track in enumerate(tracks)}
+        padding = [(0, 0), (0, len(more))]
+        completion = bare.completion
+        assert completion is not None
+        features = (*bare.features, *more)
+        return replace(
+            bare,
+            features=features,
+            affine=AffineMap(np.pad(bare.affine.weights, padding), None, bare.affine.intercept),
+            # What is missing of the other scales is taken for the track's mean.
+            completion=Completion(
+                np.pad(completion.weights, (0, len(more))),
+                np.append(completion.intercept, means[[where[feature.experiment] for feature in more]]),
+                counted=len(bare.features),
+            ),
+            refiner=Refiner(
+                refinement,
+                features,
+                tracks,
+                (cells, assays),
+                means,
+                sds,
+                bare.targets,
+                target_places,
+                self.means[target_places],
+                np.exp(self.log_sds[target_places]),
+                self.likeness,
+                len(self.assays),
+            ),
         )
 
     def _output(self, cells: npt.NDArray[np.intp], assays: npt.NDArray[np.intp]) -> OutputMap | None:
@@ -154,6 +203,7 @@ class KrigingModel:
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Parameters by their names in the model file."""
+        refinement = {} if self.refinement is None else self.refinement.to_arrays()
         return {
             "cell_types": np.array(self.cell_types),
             "assays": np.array(self.assays),
@@ -164,6 +214,7 @@ class KrigingModel:
             "lift": np.float64(self.lift).reshape(()),
             **{name: getattr(self, name) for name in _ARRAYS},
             **{f"correlations_{name}": getattr(self.correlations, name) for name in _CORRELATIONS},
+            **{f"{_NETWORKS}{name}": array for name, array in refinement.items()},
         }
 
     @classmethod
@@ -179,17 +230,21 @@ class KrigingModel:
             tuple(str(x) for x in arrays[key]) for key in ("cell_types", "assays", "train", "bases")
         )
         widths = [int(x) for x in np.asarray(arrays["half_widths"])]
+        n_cells = len(cell_types)
+        # Earlier files have none, and no networks that would need it.
+        arrays = {"likeness": np.zeros((n_cells, n_cells)), **arrays}
         parts = {name: np.asarray(arrays[name], dtype=np.float64) for name in _ARRAYS}
         pooled = {
             name: np.asarray(arrays[f"correlations_{name}"], dtype=np.float64) for name in _CORRELATIONS
         }
-        k, n, n_cells, n_assays = len(bases), len(train), len(cell_types), len(assays)
+        k, n, n_assays = len(bases), len(train), len(assays)
         shapes = {
             "means": (n_cells, n_assays),
             "log_sds": (n_cells, n_assays),
             "feature_means": (k, n),
             "feature_sds": (k, n),
             "own": (n, k, k),
+            "likeness": (n_cells, n_cells),
             "mean": (3, k, k),
             "assays": (3, n_assays, n_assays, k, k),
             "cells": (3, n_cells, k, k),
@@ -209,12 +264,26 @@ class KrigingModel:
         if len(widths) != k or min(widths) < 0 or not BASES.keys() >= set(bases):
             raise ValueError("regressors are not what they may be")
         regressors = tuple(Regressor(*both) for both in zip(widths, bases, strict=True))
+        networks = {
+            name.removeprefix(_NETWORKS): array
+            for name, array in arrays.items()
+            if name.startswith(_NETWORKS)
+        }
         return cls(
-            cell_types, assays, pairs, regressors, nugget, lift, correlations=Correlations(**pooled), **parts
+            cell_types,
+            assays,
+            pairs,
+            regressors,
+            nugget,
+            lift,
+            correlations=Correlations(**pooled),
+            refinement=Refinement.from_arrays(networks, n_assays) if networks else None,
+            **parts,
         )
 
 
-_ARRAYS = ("means", "log_sds", "feature_means", "feature_sds", "own")
+_NETWORKS = "networks_"
+_ARRAYS = ("means", "log_sds", "feature_means", "feature_sds", "own", "likeness")
 _CORRELATIONS = tuple(field.name for field in fields(Correlations))
 
 
@@ -287,4 +356,15 @@ def fit_kriging(
         feature_sds=sds.reshape(k, n),
         own=np.nan_to_num(observed[:, everyone, :, everyone]),
         correlations=fit_correlations(observed, train, places, shape),
+        likeness=_likeness(observed[0, :, 0, :], places, shape[0]),
     )
+
+
+def _likeness(correlations: Array, places: Places, n_cells: int) -> Array:
+    """See `KrigingModel`; NaN among the correlations (n × n) is not known."""
+    cells, assays = places
+    i, j = np.nonzero((assays[:, np.newaxis] == assays) & ~np.isnan(correlations))
+    sums, counts = np.zeros((n_cells, n_cells)), np.zeros((n_cells, n_cells))
+    np.add.at(sums, (cells[i], cells[j]), correlations[i, j])
+    np.add.at(counts, (cells[i], cells[j]), 1)
+    return sums / np.maximum(counts, 1)

@@ -2,7 +2,8 @@
 
 A member's prediction is affine in the same features, so that its deviation from the ensemble's mean is y·d_k + e_k, and
 the variance over members is a sum of squares of as many linear maps. Of these few say nearly everything: the leading
-ones over a sample of the genome are kept, which costs a few products a bin instead of one for each member.
+ones over a sample of the genome are kept, which costs a few products a bin instead of one for each member. What
+networks add is not affine: then every member predicts for itself.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ class Spread:
     """
 
     def __init__(self, imputer: Imputer, sample: Float32) -> None:
-        self._members = imputer.members
+        self._imputer, self._members = imputer, imputer.members
         self._n_targets = len(imputer.targets)
         self._maps: Float32 | None = None
-        if len(self._members) < 2:
+        if len(self._members) < 2 or imputer.refined:
             return
         padded = np.concatenate([sample.astype(np.float64), np.ones((len(sample), 1))], axis=1)
         metric = padded.T @ padded / len(padded)
@@ -61,19 +62,26 @@ class Spread:
 
         In incomplete bins it is that of the members' own predictions; NaN where bins cannot be predicted.
         """
-        if self._maps is None:
+        if len(self._members) < 2:
             return np.zeros((len(features), self._n_targets), dtype=np.float32)
+        if self._maps is None:
+            return np.asarray(self._imputer.each(features).std(axis=0, ddof=1))
         values = features @ self._maps
         values += self._constants
         np.square(values, out=values)
         spread: Float32 = np.sqrt(values.reshape(len(features), self._n_targets, self._most).sum(axis=2))
         if (incomplete := np.isnan(features).any(axis=1)).any():
-            parts = [
-                member.before_output(features[np.ix_(incomplete, columns)])
-                for member, columns in self._members
-            ]
-            spread[incomplete] = np.std(parts, axis=0, ddof=1)
+            spread[incomplete] = self._imputer.each(features[incomplete]).std(axis=0, ddof=1)
         return spread
+
+    def predict(self, features: Float32) -> tuple[Float32, Float32]:
+        """Predictions and their spread, (bins × m) each, as the imputer and a call to this give them."""
+        if len(self._members) < 2 or not self._imputer.refined:
+            return self._imputer(features), self(features)
+        each = self._imputer.each(features)
+        mean = each.mean(axis=0)
+        output = self._imputer.output
+        return mean if output is None else output(mean), np.asarray(each.std(axis=0, ddof=1))
 
 
 def _leading(deviations: Float64, metric: Float64) -> Float64:

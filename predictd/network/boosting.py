@@ -7,23 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.errors import ConfigError
-
 LEARNING_RATE = 0.01
 FEATURES = 0.1
 SUBSAMPLE = 0.9
 # Boosting ends when so many trees on end, in the mean, no longer improve the samples that they were not grown on.
 WINDOW = 25
-
-
-def require_scikit_learn(method: str = "grnboost") -> None:
-    """Raise ConfigError where scikit-learn is not installed."""
-    try:
-        import sklearn  # noqa: F401
-    except ImportError as err:
-        raise ConfigError(
-            f"the method {method} needs scikit-learn ({err}): pip install 'predictd[network]'"
-        ) from err
 
 
 def boosting_importances(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from predictd.errors import ConfigError, DataError
+from predictd.errors import DataError
 
 N_TREES = 300
 
@@ -64,18 +64,12 @@ def classify(
 
     Raises
     ------
-    ConfigError
-        If scikit-learn is not installed.
     DataError
         If there are fewer than two classes, or a class has fewer genes than there are folds.
     """
-    try:
-        from sklearn.ensemble import RandomForestClassifier
-        from sklearn.model_selection import StratifiedKFold
-    except ImportError as err:
-        raise ConfigError(
-            f"classification needs scikit-learn ({err}): pip install 'predictd[network]'"
-        ) from err
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import StratifiedKFold
+
     known = np.flatnonzero([label is not None for label in labels])
     names = np.array([labels[i] for i in known.tolist()], dtype=str)
     classes, y, counts = np.unique(names, return_inverse=True, return_counts=True)

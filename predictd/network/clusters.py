@@ -10,7 +10,6 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import svds
 from threadpoolctl import threadpool_limits
 
-from predictd.errors import ConfigError
 from predictd.network.graph import numbered
 from predictd.network.links import Links
 
@@ -65,11 +64,6 @@ def cluster_targets(links: Links, *, n_clusters: int | None = None, seed: int = 
     -------
     ndarray
         (n_targets,) int64 from 1, the largest first, equals by their first gene; 0 for targets without links.
-
-    Raises
-    ------
-    ConfigError
-        If scikit-learn is not installed.
     """
     linked = np.diff(links.indptr) > 0
     profiles = regulation_profiles(links)[linked]
@@ -80,17 +74,9 @@ def cluster_targets(links: Links, *, n_clusters: int | None = None, seed: int = 
 
 
 def k_means(points: NDArray[np.float64], n_clusters: int, seed: int) -> NDArray[np.int64]:
-    """Cluster of each point: (n,) int64, the same on any number of cores.
+    """Cluster of each point: (n,) int64, the same on any number of cores."""
+    from sklearn.cluster import KMeans
 
-    Raises
-    ------
-    ConfigError
-        If scikit-learn is not installed.
-    """
-    try:
-        from sklearn.cluster import KMeans
-    except ImportError as err:
-        raise ConfigError(f"clusters need scikit-learn ({err}): pip install 'predictd[network]'") from err
     count = min(n_clusters, len(np.unique(points.round(9), axis=0)))
     with threadpool_limits(1):
         found = KMeans(count, n_init=_STARTS, random_state=seed % 2**32).fit(points)

@@ -81,10 +81,9 @@ def count_residuals(task: tuple[Path, tuple[Experiment, ...]], shared: Counting)
     stride = _STRIDE if tensor.n_bins > _MANY_BINS else 1
     for name in _some_shards(tensor):
         with tensor.open_shard(name) as shard:
-            for _, signal, predicted, spread in application.blocks_with_spread(shard):
-                some = slice(None, None, stride)
+            for _, signal, predicted, spread in application.blocks_with_spread(shard, every=stride):
                 for index, counts in enumerate(found):
-                    counts.add(signal[some, columns[index]], predicted[some, index], spread[some, index])
+                    counts.add(signal[:, columns[index]], predicted[:, index], spread[:, index])
     arrays: Arrays = {"pairs": np.array([str(pair) for pair in pairs])}
     for name in ("counts", "density"):
         arrays |= _sparse(name, [getattr(counts, name) for counts in found])

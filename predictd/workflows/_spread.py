@@ -33,19 +33,22 @@ class SpreadApplication(Application):
             features = build_features(sample, [len(sample)], imputer.features, columns)
             self._spreads.append(Spread(imputer, features))
 
-    def blocks_with_spread(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32, Float32]]:
+    def blocks_with_spread(
+        self, shard: Shard, *, every: int = 1
+    ) -> Iterator[tuple[int, Float32, Float32, Float32]]:
         """Yield (first row, signal (bins × n), predictions (bins × m), their spread (bins × m)) over a shard.
 
         The spread is the standard deviation over the ensemble's members of what they predict, in transformed space.
+        Of each block every bin is given, or the first and then each `every`th.
         """
         for block in wide_blocks(shard, self._halo):
-            predicted = np.empty((len(block.signal), self._n_targets), dtype=np.float32)
+            signal = block.signal[::every]
+            predicted = np.empty((len(signal), self._n_targets), dtype=np.float32)
             spread = np.empty_like(predicted)
             for (imputer, columns, positions), own in zip(self._parts, self._spreads, strict=True):
                 features = build_features(block.wide, block.run_lengths, imputer.features, columns)
-                predicted[:, positions] = imputer(features[block.inner])
-                spread[:, positions] = own(features[block.inner])
-            yield block.start, block.signal, predicted, spread
+                predicted[:, positions], spread[:, positions] = own.predict(features[block.inner][::every])
+            yield block.start, signal, predicted, spread
 
 
 def _sample(tensor: Tensor) -> Float32:

@@ -36,7 +36,7 @@ from predictd.workflows._residuals import (
 )
 from predictd.workflows._score import Case, Regions, Row, Scoring, group_cases, make_baseline, score
 from predictd.workflows._settings import Setting, model_info, sgd_setting
-from predictd.workflows._solvers import choose_solver, fit_by_moments, regressors_of, resolved
+from predictd.workflows._solvers import choose_solver, fit_by_moments, regressors_of, resolved, sample_for
 from predictd.workflows.folds import read_folds
 from predictd.workflows.moments import TensorMoments, ensure_moments, read_moments
 
@@ -68,6 +68,7 @@ class _Shared:
 
     tensor: Tensor
     moments: Path
+    sample: Path | None
     output: Path
     settings: TrainSettings
     chosen: dict[str, Setting]
@@ -159,10 +160,18 @@ class Crossval(InParts[CrossvalReport]):
             moments = ensure_moments(tensor, engine, self._moments, regressors)
         with record.stage("choose"):
             choices = {index: self._choose(index, moments, engine) for index in parts}
+            sample = sample_for(
+                self._settings,
+                [setting for setting, _ in choices.values()],
+                tensor,
+                engine,
+                moments,
+                named=self._moments is not None,
+            )
         with record.stage("train"):
             chosen = {self._groups[index][0]: setting for index, (setting, _) in choices.items()}
             folds = [fold for index in parts for fold in self._groups[index][1]]
-            shared = _Shared(tensor, moments, output, self._settings, chosen, self._seed)
+            shared = _Shared(tensor, moments, sample, output, self._settings, chosen, self._seed)
             engine.map(_train_fold, folds, shared, label="models")
         with record.stage("score"):
             data = read_moments(moments)
@@ -310,7 +319,9 @@ def _train_fold(fold: Fold, shared: _Shared) -> None:
         info |= {"validation_mse": min(history), "history": history}
     else:
         data = read_moments(shared.moments)
-        model, result = fit_by_moments(data, fold.train, fold.valid, setting, settings, seed=shared.seed)
+        model, result = fit_by_moments(
+            data, fold.train, fold.valid, setting, settings, seed=shared.seed, sample=shared.sample
+        )
         info |= {
             "validation_mse": result.validation_mse,
             "history": [list(entry) for entry in result.history],

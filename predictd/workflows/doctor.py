@@ -20,8 +20,18 @@ from predictd.errors import PredictdError
 from predictd.io.locking import check_hdf5_locking
 from predictd.provenance import cpu_model, package_version, physical_memory
 
-_REQUIRED = ("numpy", "scipy", "h5py", "hdf5plugin", "pybigtools", "pyBigWig", "pydantic", "click")
-_OPTIONAL = ("mpi4py", "pyspark", "fsspec", "s3fs", "adlfs", "scikit-learn", "matplotlib", "optuna")
+_REQUIRED = (
+    "numpy",
+    "scipy",
+    "h5py",
+    "hdf5plugin",
+    "pybigtools",
+    "pyBigWig",
+    "pydantic",
+    "click",
+    "scikit-learn",
+)
+_OPTIONAL = ("mpi4py", "pyspark", "fsspec", "s3fs", "adlfs", "matplotlib", "optuna")
 
 
 def examine(path: Path) -> Iterator[tuple[str, str]]:

@@ -39,7 +39,6 @@ from predictd.io.networks import read_network, write_link_list, write_network
 from predictd.io.partition import Job
 from predictd.io.results import write_rows
 from predictd.io.store import Tensor
-from predictd.network.boosting import require_scikit_learn
 from predictd.network.linear import standardised
 from predictd.network.links import Links
 from predictd.network.methods import DEFAULT_TREES, Problem
@@ -121,8 +120,6 @@ class Inference(InParts[InferReport]):
         orientation: Orientation | None = None,
         seed: int = 0,
     ) -> None:
-        if settings.method in ("grnboost", "multi"):
-            require_scikit_learn(settings.method)
         if settings.trees is not None and settings.method not in DEFAULT_TREES:
             raise ConfigError(f"the method {settings.method} grows no trees; leave --trees out")
         trees = settings.trees or DEFAULT_TREES.get(settings.method)

@@ -22,7 +22,7 @@ from predictd.workflows._coverage import require_complete
 from predictd.workflows._fit_moments import selection_folds
 from predictd.workflows._fit_sgd import fit_sgd, sgd_problem
 from predictd.workflows._settings import check_rank, model_info, sgd_setting
-from predictd.workflows._solvers import choose_solver, fit_by_moments, regressors_of, resolved
+from predictd.workflows._solvers import choose_solver, fit_by_moments, regressors_of, resolved, sample_for
 from predictd.workflows.folds import read_folds
 from predictd.workflows.moments import ensure_moments, read_moments
 
@@ -163,13 +163,16 @@ def train(
             deciding = selection_folds(tensor.experiments, seed) if refit else [fold]
             setting, why = choose_solver(moments, deciding, settings, engine, seed=seed)
             settings = resolved(settings, setting)
+            sample = sample_for(settings, [setting], tensor, engine, moments, named=moments_path is not None)
         with record.stage("train"), one_blas_thread():
             data = read_moments(moments)
-            model, found = fit_by_moments(data, fold.train, fold.valid, setting, settings, seed=seed)
+            model, found = fit_by_moments(
+                data, fold.train, fold.valid, setting, settings, seed=seed, sample=None if refit else sample
+            )
             if refit:
                 everyone = tuple(sorted(tensor.experiments))
                 model, _ = fit_by_moments(
-                    data, everyone, (), setting, settings, seed=seed, sweeps=found.sweeps
+                    data, everyone, (), setting, settings, seed=seed, sweeps=found.sweeps, sample=sample
                 )
         history = [list(entry) for entry in found.history]
         validation_mse, n_bins = found.validation_mse, tensor.n_complete
