@@ -60,7 +60,9 @@ def ensure_beside(
     OutputError
         If the file has to be written and cannot be, or a named one is no such file.
     """
-    _make(target, kind, header, compute, tensor, engine, named=named)
+    if not _is_current(target, kind, header, named=named):
+        engine.require_sight(tensor.witness)
+        _write(target, kind, header, compute())
     # Tasks open it.
     engine.require_sight(target)
     return target
@@ -83,19 +85,11 @@ def read_beside(path: Path, kind: Kind) -> tuple[dict[str, Any], tuple[Experimen
         ) from err
 
 
-def _make(
-    target: Path,
-    kind: Kind,
-    header: Mapping[str, Any],
-    compute: Callable[[], Arrays],
-    tensor: Tensor,
-    engine: Engine,
-    *,
-    named: bool,
-) -> None:
+def _is_current(target: Path, kind: Kind, header: Mapping[str, Any], *, named: bool) -> bool:
+    """Whether the file can be used as it is; says why not, and refuses to go on where it is somebody's."""
     try:
         if _stands(target, kind, header):
-            return
+            return True
         if target.is_file():
             log.info("%s is of another tensor: made again", target)
     except ForeignFileError as err:
@@ -105,8 +99,10 @@ def _make(
                 f"--moments {target} cannot be read as {kind.name}: {err}; remove it, or name another file"
             ) from err
         log.warning("%s is made again: %s", target, err)
-    engine.require_sight(tensor.witness)
-    arrays = compute()
+    return False
+
+
+def _write(target: Path, kind: Kind, header: Mapping[str, Any], arrays: Arrays) -> None:
     with suppress(ForeignFileError):
         if _stands(target, kind, header):
             # Another process was quicker, and may be reading: some file systems take a replaced file from its readers.
