@@ -241,6 +241,16 @@ def test_other_engines_train_on_a_remote_tensor(
 # Reading and writing
 
 
+def test_what_kriging_learns_from_stands_in_the_store(room, local, alone, tmp_path):
+    settings = TrainSettings(solver="kriging", networks=1)
+    tensor = copied(local / "tensor", room / "tensor")
+    for source, model in ((tensor, room / "m.h5"), (local / "tensor", tmp_path / "m.h5")):
+        train(source, model, settings, alone, record(), moments_path=model.with_name("own.h5"))
+    assert {Path(name).name for name in room.names()} >= {"own.features.h5", "own.sample.h5"}
+    for name in ("m.h5", "own.sample.h5"):
+        assert (room / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
 def test_shards_are_read_in_memory_or_copied_to_scratch(remote_tensor, tensor_path, tmp_path):
     name = Tensor(tensor_path).shard_names[0]
     with Tensor(tensor_path).open_shard(name) as shard:
