@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from predictd.model.imputer import BASES, Feature, Regressor
 from predictd.model.kriging import KrigingModel
-from predictd.model.refinement import SCALES, Neighbours, Refinement
+from predictd.model.refinement import SCALES, Refinement
 from predictd.pairs import Experiment
 
 Float32 = npt.NDArray[np.float32]
@@ -46,14 +46,13 @@ class ContextSample:
 
     def features(self, features: Sequence[Feature], rows: npt.NDArray[np.intp]) -> Float32:
         """Features of an imputer at some of the bins: (len(rows) × k)."""
-        column = {experiment: index for index, experiment in enumerate(self.experiments)}
         built = np.empty((len(rows), len(features)), dtype=np.float32)
         for regressor in sorted({Regressor(*feature[1:]) for feature in features}):
             those = np.flatnonzero([feature[1:] == regressor for feature in features])
             if regressor.half_width and regressor.basis != "value":
                 raise ValueError(f"a sample has no {regressor}")
             scale = SCALES.index(Regressor(regressor.half_width))
-            columns = np.array([column[features[index].experiment] for index in those.tolist()])
+            columns = self.columns([features[index].experiment for index in those.tolist()])
             built[:, those] = BASES[regressor.basis](self.values[scale][np.ix_(rows, columns)])
         return built
 
@@ -95,7 +94,7 @@ def fit_refinement(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor
 
-    tracks = [e for e, sd in zip(model.train, model.feature_sds[0], strict=True) if sd > 0]
+    tracks = model.surroundings.tracks
     if n_networks == 0 or len(tracks) < FEWEST:
         return None
     n_bins = min(BINS, sample.values.shape[1])
@@ -156,14 +155,12 @@ def _lesson(
     predicted = imputer.affine(sample.features(imputer.features, rows))[:, 0]
     (cell,), (assay,) = model.indices([track])
     mean, sd = np.float32(model.means[cell, assay]), np.float32(np.exp(model.log_sds[cell, assay]))
-    living = np.flatnonzero(model.feature_sds[0] > 0)
-    read = sample.columns([model.train[index] for index in living.tolist()])
-    shift, factor = model.feature_means[0, living], 1 / model.feature_sds[0, living]
-    z = [((values[np.ix_(rows, read)] - shift) * factor).astype(np.float32) for values in sample.values]
-    cells, assays = model.indices(model.train)
-    neighbours = Neighbours.of(
-        int(cell), int(assay), (cells[living], assays[living]), model.likeness, len(model.assays)
-    )
+    others = model.surroundings
+    read, factor = sample.columns(others.tracks), 1 / others.sds
+    z = [
+        ((values[np.ix_(rows, read)] - others.means) * factor).astype(np.float32) for values in sample.values
+    ]
+    neighbours = others.around(track, int(cell), int(assay))
     inputs = neighbours.padded(neighbours.inputs((predicted - mean) / sd, z))
     (column,) = sample.columns([track])
     return inputs, (sample.values[0, rows, column] - predicted) / sd

@@ -30,7 +30,7 @@ from predictd.errors import DataError
 from predictd.model.effects import Correlations, Places, fit_correlations, fit_grid, relate
 from predictd.model.imputer import BASES, AffineMap, Completion, Feature, Imputer, OutputMap, Regressor
 from predictd.model.moments import CONSTANT
-from predictd.model.refinement import SCALES, Refinement, Refiner
+from predictd.model.refinement import SCALES, Refinement, Refiner, Surroundings
 from predictd.pairs import Experiment, axes, rows_of
 
 Array = npt.NDArray[np.float64]
@@ -142,13 +142,11 @@ class KrigingModel:
 
     def _refined(self, bare: Imputer, refinement: Refinement, target_places: Places) -> Imputer:
         """The imputer with what networks add, which read more of the tracks."""
-        living = np.flatnonzero(self.feature_sds[0] > 0)
-        tracks = [self.train[index] for index in living.tolist()]
-        means, sds = self.feature_means[0, living], self.feature_sds[0, living]
-        cells, assays = self.indices(tracks)
+        surroundings = self.surroundings
+        mean_of = dict(zip(surroundings.tracks, surroundings.means.tolist(), strict=True))
         known = set(bare.features)
-        more = [Feature(e, *scale) for scale in SCALES for e in tracks if Feature(e, *scale) not in known]
-        where = {track: index for index, track in enumerate(tracks)}
+        every = (Feature(e, *scale) for scale in SCALES for e in surroundings.tracks)
+        more = [feature for feature in every if feature not in known]
         padding = [(0, 0), (0, len(more))]
         completion = bare.completion
         assert completion is not None
@@ -160,23 +158,32 @@ class KrigingModel:
             # What is missing of the other scales is taken for the track's mean.
             completion=Completion(
                 np.pad(completion.weights, (0, len(more))),
-                np.append(completion.intercept, means[[where[feature.experiment] for feature in more]]),
+                np.append(completion.intercept, [mean_of[feature.experiment] for feature in more]),
                 counted=len(bare.features),
             ),
             refiner=Refiner(
                 refinement,
                 features,
-                tracks,
-                (cells, assays),
-                means,
-                sds,
+                surroundings,
                 bare.targets,
                 target_places,
                 self.means[target_places],
                 np.exp(self.log_sds[target_places]),
-                self.likeness,
-                len(self.assays),
             ),
+        )
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """The training experiments that vary, as networks read them."""
+        living = np.flatnonzero(self.feature_sds[0] > 0)
+        tracks = tuple(self.train[index] for index in living.tolist())
+        return Surroundings(
+            tracks,
+            self.indices(tracks),
+            self.feature_means[0, living],
+            self.feature_sds[0, living],
+            self.likeness,
+            len(self.assays),
         )
 
     def _output(self, cells: npt.NDArray[np.intp], assays: npt.NDArray[np.intp]) -> OutputMap | None:

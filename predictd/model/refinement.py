@@ -93,7 +93,7 @@ class Neighbours:
         averages = (members[groups] / members[groups].sum(axis=1, keepdims=True)).T
         # Of every scale: the groups' means, then largest and smallest of the same assay.
         of_scale = np.append(groups, len(members) + np.arange(2 if same_assay.size else 0))
-        firsts = 1 + np.arange(len(SCALES)) * (len(members) + 2)
+        firsts = 1 + np.arange(len(SCALES)) * _per_scale(n_assays)
         columns = np.append(0, np.add.outer(firsts, of_scale)).astype(np.intp)
         flags = np.array(~members[: 2 * n_assays].any(axis=1), dtype=np.float32)
         return cls(averages.astype(np.float32), same_assay, columns, flags)
@@ -129,9 +129,45 @@ class Neighbours:
         return whole
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """The n tracks that networks read.
+
+    Attributes
+    ----------
+    tracks
+        They, each with a standard deviation above 0.
+    places
+        Their cell types and assays, intp (n,) each.
+    means, sds
+        Of their signal: float64 (n,).
+    likeness
+        Of the cell types: float64 (n_cells × n_cells).
+    n_assays
+        A.
+    """
+
+    tracks: tuple[Experiment, ...]
+    places: Places
+    means: Float64
+    sds: Float64
+    likeness: Float64
+    n_assays: int
+
+    def around(self, target: Experiment, cell: int, assay: int) -> Neighbours:
+        """What the tracks are to a pair, which may be one of them."""
+        itself = self.tracks.index(target) if target in self.tracks else None
+        return Neighbours.of(cell, assay, self.places, self.likeness, self.n_assays, itself=itself)
+
+
 def n_inputs(n_assays: int) -> int:
     """How many inputs a network has: what is kriged, 2A + 5 of each scale, and 2A flags."""
-    return 1 + len(SCALES) * (2 * n_assays + 3 + _NEAREST) + 2 * n_assays
+    return 1 + len(SCALES) * _per_scale(n_assays) + 2 * n_assays
+
+
+def _per_scale(n_assays: int) -> int:
+    """Inputs of one scale: the means of 2A + 1 groups and of the nearest, the largest, the smallest."""
+    return 2 * n_assays + 1 + _NEAREST + 2
 
 
 @dataclass(frozen=True)
@@ -245,45 +281,33 @@ class Refiner:
         The networks.
     features
         The imputer's; they have every scale of each track.
-    tracks
-        The n tracks that are read, with a standard deviation above 0; `places` are their cell types and assays, and
-        `means` and `sds` (n,) those of their signal.
+    surroundings
+        The tracks.
     targets
-        The m pairs; `target_places`, `target_means` and `target_sds` as above.
-    likeness
-        Of the cell types, (n_cells × n_cells).
-    n_assays
-        A.
+        The m pairs, with their cell types and assays (`places`) and what is predicted of their `means` and `sds`.
     """
 
     def __init__(
         self,
         refinement: Refinement,
         features: Sequence[Feature],
-        tracks: Sequence[Experiment],
+        surroundings: Surroundings,
+        targets: Sequence[Experiment],
         places: Places,
         means: Float64,
         sds: Float64,
-        targets: Sequence[Experiment],
-        target_places: Places,
-        target_means: Float64,
-        target_sds: Float64,
-        likeness: Float64,
-        n_assays: int,
     ) -> None:
         column = {feature: index for index, feature in enumerate(features)}
         self._columns = [
-            np.array([column[Feature(track, *scale)] for track in tracks], dtype=np.intp) for scale in SCALES
+            np.array([column[Feature(track, *scale)] for track in surroundings.tracks], dtype=np.intp)
+            for scale in SCALES
         ]
-        self._shift, self._factor = means.astype(np.float32), (1 / sds).astype(np.float32)
-        place = {track: index for index, track in enumerate(tracks)}
-        self._means, self._sds = target_means.astype(np.float32), target_sds.astype(np.float32)
+        self._shift = surroundings.means.astype(np.float32)
+        self._factor = (1 / surroundings.sds).astype(np.float32)
+        self._means, self._sds = means.astype(np.float32), sds.astype(np.float32)
         self._networks = [
-            refinement.bound(
-                Neighbours.of(int(cell), int(assay), places, likeness, n_assays, itself=place.get(target)),
-                int(assay),
-            )
-            for target, cell, assay in zip(targets, *target_places, strict=True)
+            refinement.bound(surroundings.around(target, int(cell), int(assay)), int(assay))
+            for target, cell, assay in zip(targets, *places, strict=True)
         ]
 
     def __call__(self, features: Float32, predicted: Float32) -> Float32:

@@ -12,11 +12,10 @@ from predictd.engine import Engine
 from predictd.io.hdf5 import Arrays
 from predictd.io.store import Tensor
 from predictd.model.fit_refinement import ContextSample
-from predictd.model.imputer import Feature, build_features
 from predictd.model.refinement import SCALES
 from predictd.workflows._beside import Kind, ensure_beside, header_of, read_beside
 from predictd.workflows._sample import SamplePlan, chosen_bins, plan_sample, rows_of
-from predictd.workflows._windows import wide_blocks
+from predictd.workflows._windows import build_all, wide_blocks
 
 _KIND = Kind(SAMPLE_FORMAT, SAMPLE_VERSION, "sample")
 # Of a tensor always the same bins, whatever the seed of a run.
@@ -69,9 +68,6 @@ def read_context_sample(path: Path) -> ContextSample:
 def _shard_sample(index: int, plan: SamplePlan) -> npt.NDArray[np.float32]:
     """The sampled bins of a shard at every scale: float32 (scales × bins × n)."""
     tensor = plan.tensor
-    n = len(tensor.experiments)
-    features = [Feature(e, *scale) for scale in SCALES for e in tensor.experiments]
-    columns = np.tile(np.arange(n), len(SCALES))
     chosen = chosen_bins(plan, index)
     pieces = []
     seen = 0
@@ -79,6 +75,6 @@ def _shard_sample(index: int, plan: SamplePlan) -> npt.NDArray[np.float32]:
         for block in wide_blocks(shard, max(scale.half_width for scale in SCALES)):
             rows, seen = rows_of(chosen, block.signal, seen)
             if rows.size:
-                built = build_features(block.wide, block.run_lengths, features, columns)[block.inner][rows]
-                pieces.append(built.reshape(len(rows), len(SCALES), n))
+                built = build_all(block, tensor.experiments, SCALES)[rows]
+                pieces.append(built.reshape(len(rows), len(SCALES), -1))
     return np.concatenate(pieces).transpose(1, 0, 2)

@@ -13,11 +13,11 @@ from predictd.constants import FEATURE_MOMENTS, MOMENTS, MOMENTS_FORMAT, MOMENTS
 from predictd.engine import Engine
 from predictd.errors import DataError
 from predictd.io.store import Tensor
-from predictd.model.imputer import Feature, Regressor, build_features
+from predictd.model.imputer import Regressor
 from predictd.model.moments import MomentSums, moments
 from predictd.pairs import Experiment
 from predictd.workflows._beside import Kind, ensure_beside, header_of, read_beside
-from predictd.workflows._windows import wide_blocks
+from predictd.workflows._windows import build_all, wide_blocks
 
 _KIND = Kind(MOMENTS_FORMAT, MOMENTS_VERSION, "moments")
 # What every solver of the CP model reads of an experiment.
@@ -156,12 +156,11 @@ def _shard_feature_moments(
 ) -> npt.NDArray[np.float64]:
     """Moments of all regressors of all experiments, windows reaching over the borders of blocks."""
     tensor, regressors = shared
-    features = [Feature(e, *regressor) for regressor in regressors for e in tensor.experiments]
-    columns = np.tile(np.arange(len(tensor.experiments)), len(regressors))
-    total = np.zeros((len(features) + 1, len(features) + 1))
+    width = len(regressors) * len(tensor.experiments) + 1
+    total = np.zeros((width, width))
     with tensor.open_shard(name) as shard:
         for block in wide_blocks(shard, max(regressor.half_width for regressor in regressors)):
-            built = build_features(block.wide, block.run_lengths, features, columns)[block.inner]
+            built = build_all(block, tensor.experiments, regressors)
             incomplete = np.isnan(block.signal).any(axis=1)
             total += moments(built[~incomplete] if incomplete.any() else built)
     return total
