@@ -1,10 +1,14 @@
 """How accurate each solver is: `python bench/accuracy/compare.py` prints the tables of docs/accuracy.md.
 
-Real tracks: the 20 pilot tracks, cross-validated by every solver as `predictd cv` does it, on the same folds, with
-other folds in each repeat. Every track is held out once in a repeat. Rank, penalty and when to stop are chosen on a
-test fold's own validation experiments; no test experiment is seen. Measures of a track are means over repeats; solvers
-are compared on the same tracks, with intervals of the mean difference over tracks (Student's t, 95 %), which are as
-narrow as 20 tracks of 5 cell types allow: tracks of a cell type are not independent.
+Real tracks: the 20 pilot tracks, cross-validated by every solver by `predictd cv`, on the same folds, with other folds
+in each repeat: five test folds of four random tracks, of which every cell type and assay keeps two or more, or
+(`--folds balanced`) those that `predictd cv` makes itself, which take from all cell types and assays alike. Every track
+is held out once in a repeat. Rank, penalty and when to stop are chosen on a test fold's own validation experiments; no
+test experiment is seen. Measures of a track are means over repeats; solvers are compared on the same tracks, with
+intervals of the mean difference over tracks (Student's t, 95 %), which are as narrow as 20 tracks of 5 cell types
+allow: tracks of a cell type are not independent.
+
+With `--work` a run that was cut off is taken up where it was.
 
 Simulated tracks follow the CP model, so that the error of the true factors is known: what no solver can beat by much.
 One of the shapes is Roadmap's 1014 observed pairs.
@@ -15,29 +19,33 @@ The real tracks need the shared folder beside the repository; without it only th
 from __future__ import annotations
 
 import argparse
+import csv
+import json
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import t as student
 
 from predictd.config import TrainSettings
-from predictd.constants import MEASURES
-from predictd.engine import LocalEngine
+from predictd.constants import MANIFEST, MEASURES, METRICS_TSV, RUN_JSON
+from predictd.engine import Engine, LocalEngine
+from predictd.io.files import write_json
 from predictd.io.store import Tensor
 from predictd.io.tables import read_pairs
 from predictd.model.ensemble import Ensemble
 from predictd.model.factors import CPModel
-from predictd.model.folds import Fold, make_folds
+from predictd.model.folds import Fold, folds_to_json, make_folds
 from predictd.model.imputer import Imputer
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
+from predictd.workflows._fit_moments import selection_folds
 from predictd.workflows._solvers import (
     choose_solver,
     feature_columns,
@@ -54,35 +62,58 @@ SHARED = Path(__file__).resolve().parents[3] / "shared"
 PAIRS = SHARED / "data" / "roadmap" / "experiments.tsv"
 SOLVERS = ("sgd", "als", "em", "kriging", "auto")
 BASELINE = "assay_mean"
-# Smaller is better.
-ERRORS = tuple(name for name in MEASURES if name.startswith("MSE"))
 Values = dict[str, dict[str, list[dict[str, float]]]]
 
 
-def real(work: Path, engine: LocalEngine, solvers: list[str], repeats: int) -> Values:
+def random_folds(
+    experiments: Sequence[Experiment], seed: int, *, tests: int = 5, keep: int = 2
+) -> list[Fold]:
+    """Test folds of random experiments, of which each cell type and assay keeps some; validation folds are balanced."""
+    rng = np.random.default_rng(seed)
+    names = [{e[axis] for e in experiments} for axis in (0, 1)]
+    while True:
+        order = [experiments[index] for index in rng.permutation(len(experiments)).tolist()]
+        folds = [(order[t::tests], [e for k, e in enumerate(order) if k % tests != t]) for t in range(tests)]
+        kept = [Counter(e[axis] for e in rest) for _, rest in folds for axis in (0, 1)]
+        if min(counts[name] for k, counts in enumerate(kept) for name in names[k % 2]) >= keep:
+            break
+    return [
+        Fold(f"{t}.{v}", tuple(test), inner.valid, inner.train)
+        for t, (test, rest) in enumerate(folds)
+        for v, inner in enumerate(selection_folds(rest, seed))
+    ]
+
+
+def real(work: Path, engine: Engine, solvers: list[str], repeats: int, *, balanced: bool) -> Values:
     """Measures by method and track, one entry a repeat."""
-    tracks = work / "bigwigs"
-    subprocess.run(
-        [sys.executable, SHARED / "tools" / "pilot_bigwigs.py", tracks],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    options = IngestOptions(genome="hg19", regions=SHARED / "data" / "genomes" / "encode-pilot.hg19.bed")
-    tensor = ingest(tracks / "tracks.tsv", work / "pilot", options, engine, RunRecord([]))
+    tensor = work / "pilot"
+    if not (tensor / MANIFEST).is_file():
+        tracks = work / "bigwigs"
+        command = [sys.executable, str(SHARED / "tools" / "pilot_bigwigs.py"), str(tracks)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        options = IngestOptions(genome="hg19", regions=SHARED / "data" / "genomes" / "encode-pilot.hg19.bed")
+        ingest(tracks / "tracks.tsv", tensor, options, engine, RunRecord([]))
+    experiments = Tensor(tensor).experiments
     found: Values = defaultdict(lambda: defaultdict(list))
     for repeat in range(repeats):
+        kind = "balanced" if balanced else "random"
+        folds = make_folds(experiments, seed=repeat) if balanced else random_folds(experiments, repeat)
+        folds_path = work / f"folds-{kind}-{repeat}.json"
+        write_json(folds_path, folds_to_json(folds))
         for solver in solvers:
-            settings = TrainSettings(solver=solver)
-            report = crossval(
-                tensor.path, work / f"{solver}-{repeat}", settings, engine, RunRecord([]), seed=repeat
-            )
+            output = work / f"{solver}-{kind}-{repeat}"
+            if not (output / METRICS_TSV).is_file():
+                settings = TrainSettings(solver=solver)
+                crossval(tensor, output, settings, engine, RunRecord([]), seed=repeat, folds_path=folds_path)
             if solver == "auto":
-                print("\n".join(f"auto, test fold {name}: {why}" for name, why in report.choices.items()))
-            for row in report.rows:
-                if row["method"] == "model" or solver == solvers[0]:
-                    method = solver if row["method"] == "model" else str(row["method"])
-                    track = f"{row['cell_type']}:{row['assay']}"
-                    found[method][track].append({name: float(row[name]) for name in MEASURES})
+                choices = json.loads((output / RUN_JSON).read_text())["results"]["choices"]
+                print("\n".join(f"auto, test fold {name}: {why}" for name, why in choices.items()))
+            with (output / METRICS_TSV).open(newline="") as file:
+                for row in csv.DictReader(file, delimiter="\t"):
+                    if row["method"] == "model" or solver == solvers[0]:
+                        method = solver if row["method"] == "model" else row["method"]
+                        track = f"{row['cell_type']}:{row['assay']}"
+                        found[method][track].append({name: float(row[name]) for name in MEASURES})
     return found
 
 
@@ -95,6 +126,21 @@ def print_means(found: Values) -> None:
     for method, by_track in found.items():
         means = [np.mean([entry[name] for track in tracks for entry in by_track[track]]) for name in names]
         print(f"| {method} | " + " | ".join(f"{value:.4g}" for value in means) + " |")
+
+
+def print_ratios(found: Values) -> None:
+    """MSEglobal as a share of the same-assay mean's: a row a method, a column a repeat."""
+    errors = {
+        method: np.array([[entry["MSEglobal"] for entry in entries] for entries in by_track.values()])
+        for method, by_track in found.items()
+    }
+    means = {method: per_track.mean(axis=0) for method, per_track in errors.items()}
+    repeats = len(means[BASELINE])
+    print(
+        f"\n| of the same-assay mean | {' | '.join(map(str, range(repeats)))} |\n|{' --- |' * (repeats + 1)}"
+    )
+    for method, mean in means.items():
+        print(f"| {method} | " + " | ".join(f"{ratio:.3f}" for ratio in mean / means[BASELINE]) + " |")
 
 
 def print_differences(found: Values, of: str) -> None:
@@ -157,7 +203,7 @@ def true_factors(simulation: Simulation, train: tuple[Experiment, ...]) -> CPMod
     )
 
 
-def print_simulated(work: Path, engine: LocalEngine, bins: int) -> None:
+def print_simulated(work: Path, engine: Engine, bins: int) -> None:
     """A row a shape: errors of held-out tracks by the true factors, by each solver, and by the mean of auto's models.
 
     With Roadmap's 1014 experiments kriging is not fitted; elsewhere it is fitted without networks.
@@ -202,14 +248,20 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="cross-validations with other folds")
     parser.add_argument("--solvers", default=",".join(SOLVERS), help="separated by commas")
     parser.add_argument("--bins", type=int, default=50_000, help="simulated bins")
+    parser.add_argument("--folds", choices=("random", "balanced"), default="random")
+    parser.add_argument("--work", type=Path, help="where runs are kept and taken up; default: nowhere")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     solvers = arguments.solvers.split(",")
     with tempfile.TemporaryDirectory() as folder, LocalEngine(arguments.workers) as engine:
         work = Path(folder)
         if SHARED.is_dir():
-            found = real(work, engine, solvers, arguments.repeats)
+            kept = arguments.work or work
+            kept.mkdir(parents=True, exist_ok=True)
+            balanced = arguments.folds == "balanced"
+            found = real(kept, engine, solvers, arguments.repeats, balanced=balanced)
             print_means(found)
+            print_ratios(found)
             print_differences(found, solvers[-2] if "kriging" not in solvers else "kriging")
         print_simulated(work, engine, arguments.bins)
 
