@@ -66,6 +66,12 @@ def axes(experiments: Iterable[Experiment]) -> tuple[list[str], list[str]]:
     return sorted({e.cell_type for e in pairs}), sorted({e.assay for e in pairs})
 
 
+def positions(some: Iterable[Experiment], experiments: Iterable[Experiment]) -> npt.NDArray[np.intp]:
+    """Places of some experiments in the order of all: intp (len(some),). KeyError for one that is not there."""
+    place = {experiment: index for index, experiment in enumerate(experiments)}
+    return np.array([place[experiment] for experiment in some], dtype=np.intp)
+
+
 def rows_of(
     pairs: Sequence[Experiment], cell_types: Sequence[str], assays: Sequence[str]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

@@ -24,6 +24,7 @@ _PACKAGES = (
     "predictd",
     "numpy",
     "scipy",
+    "scikit-learn",
     "h5py",
     "hdf5plugin",
     "pybigtools",

@@ -28,7 +28,7 @@ from predictd.errors import DataError
 from predictd.model.factors import DEAD, CPModel
 from predictd.model.moments import CONSTANT
 from predictd.model.sgd import main_effects
-from predictd.pairs import Experiment, axes
+from predictd.pairs import Experiment, axes, positions
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -127,7 +127,6 @@ class CPProblem:
         regularisation: float = 0.0,
         em: bool = False,
     ) -> None:
-        column = {experiment: index for index, experiment in enumerate(experiments)}
         n_bins = s[-1, -1]
         if n_bins < 1:
             raise DataError("there is no complete bin to learn from")
@@ -135,7 +134,7 @@ class CPProblem:
         self.train = train
         self.regularisation = regularisation
         self.em = em
-        columns = np.array([column[e] for e in train], dtype=np.intp)
+        columns = positions(train, experiments)
         # Centred, so that a mean far from 0 costs no digits in the sweeps.
         self.means: Array = s[-1, columns] / n_bins
         squares = s[columns, columns] / n_bins

@@ -15,7 +15,7 @@ from predictd.errors import DataError
 from predictd.io.store import Tensor
 from predictd.model.imputer import Regressor
 from predictd.model.moments import MomentSums, moments
-from predictd.pairs import Experiment
+from predictd.pairs import Experiment, positions
 from predictd.workflows._beside import Kind, ensure_beside, header_of, read_beside
 from predictd.workflows._windows import build_all, wide_blocks
 
@@ -50,8 +50,7 @@ class TensorMoments:
 
     def columns(self, experiments: tuple[Experiment, ...]) -> npt.NDArray[np.intp]:
         """Their places in `s`."""
-        place = {experiment: index for index, experiment in enumerate(self.experiments)}
-        return np.array([place[experiment] for experiment in experiments], dtype=np.intp)
+        return positions(experiments, self.experiments)
 
 
 def compute_moments(
