@@ -93,7 +93,7 @@ class TrainSettings(Settings):
     lambda_g: float = Field(3.0, gt=0, description="λ_G of sgd and als; em estimates it")
     lift: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto",
-        description="kriging: how much steeper strong predictions are made; auto: 0.1, or 0.6 without networks",
+        description="kriging: how much steeper strong predictions are made; auto: 0, or 0.6 without networks",
     )
     networks: int = Field(
         8, ge=0, le=1000, description="kriging: networks of each model that learn what it leaves; 0: none"

@@ -320,14 +320,20 @@ def test_moments_of_features(gaps, tensor_path, engine, tmp_path):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Path) -> Path:
     path = tmp_path_factory.mktemp("kriging") / "m.h5"
-    report = train(tensor_path, path, TrainSettings(solver="kriging", networks=3), engine, record())
+    report = train(tensor_path, path, TrainSettings(solver="kriging", networks=3, lift=0.2), engine, record())
     assert (report.rank, report.chosen, report.refitted) == (0, "kriging, nugget 0.3", True)
     return path
 
 
 def test_imputed_tracks_are_what_the_model_says(trained, tensor, engine, tmp_path):
     with LocalEngine(1) as single:
-        train(tensor.path, tmp_path / "m.h5", TrainSettings(solver="kriging", networks=3), single, record())
+        train(
+            tensor.path,
+            tmp_path / "m.h5",
+            TrainSettings(solver="kriging", networks=3, lift=0.2),
+            single,
+            record(),
+        )
     assert (tmp_path / "m.h5").read_bytes() == trained.read_bytes()
     assert (tensor.path / FEATURE_MOMENTS).is_file()
     estimator = load_estimator(trained).estimator

@@ -14,7 +14,7 @@ from predictd.errors import ModelFormatError, OutputError
 from predictd.io.models import ModelFile, write_model
 from predictd.io.store import Tensor
 from predictd.model.ensemble import Ensemble
-from predictd.model.fit_refinement import FEWEST, ContextSample, fit_refinement
+from predictd.model.fit_refinement import FEWEST, TRACKS, ContextSample, drawn_bins, fit_refinement
 from predictd.model.imputer import Feature, build_features
 from predictd.model.kriging import REGRESSORS, KrigingModel, fit_kriging
 from predictd.model.refinement import SCALES, Neighbours, Refinement, n_inputs
@@ -123,14 +123,14 @@ def inputs_by_definition(
     return [*(np.sign(value) * np.log1p(abs(value)) for value in read), *flags]
 
 
-def given_by_definition(refinement: Refinement, inputs: list[float], assay: int) -> float:
+def given_by_definition(refinement: Refinement, inputs: list[float], cell: int, assay: int) -> float:
     """What all networks give for one bin, weighted."""
     given, weights = [], []
     for r, learned in enumerate(refinement.learned):
         hidden = np.maximum(np.array(inputs) @ refinement.first[r] + refinement.first_bias[r], 0)
         hidden = np.maximum(hidden @ refinement.second[r] + refinement.second_bias[r], 0)
         given.append(hidden @ refinement.last[r] + refinement.last_bias[r])
-        weights.append(np.mean([30.0 if other == assay else 1.0 for other in learned]))
+        weights.append(sum(1 + 8 * (c == cell) + 30 * (a == assay) for c, a in learned.tolist()))
     return float(np.average(given, weights=weights))
 
 
@@ -143,13 +143,12 @@ def test_predictions_are_what_networks_add_to_kriging(target, model, signal):
     values = built_for(model, [target], signal)
     plain = bare.affine(built_for(replace(model, refinement=None), [target], signal))
     found = whole.before_output(values)
-    (_,), (assay,) = model.indices([target])
-    (cell,), _ = model.indices([target])
+    (cell,), (assay,) = model.indices([target])
     sd = np.exp(model.log_sds[cell, assay])
     for bin_ in (0, 3, 777, 2050, N_BINS - 1):
         inputs = inputs_by_definition(model, target, signal, bin_, float(plain[bin_, 0]))
         assert len(inputs) == n_inputs(ASSAYS)
-        wanted = plain[bin_, 0] + sd * given_by_definition(model.refinement, inputs, int(assay))
+        wanted = plain[bin_, 0] + sd * given_by_definition(model.refinement, inputs, int(cell), int(assay))
         assert found[bin_, 0] == pytest.approx(wanted, rel=1e-3, abs=1e-3)
     assert np.abs(found - plain).max() > 0.1
 
@@ -225,7 +224,22 @@ def test_other_draws_give_other_networks_the_same_draws_the_same(model, signal):
     np.testing.assert_array_equal(refined(signal, 0).refinement.first, model.refinement.first)
     assert not np.array_equal(refined(signal, 1).refinement.first, model.refinement.first)
     # Every track is learned from before one is again.
-    assert sorted(np.bincount(model.refinement.learned.ravel()).tolist()) == [3, 4, 5]
+    names = axes(PAIRS)
+    learned = [Experiment(names[0][c], names[1][a]) for c, a in model.refinement.learned.reshape(-1, 2)]
+    assert len(learned) == 6 * TRACKS and set(learned[: len(TRAIN)]) == set(TRAIN)
+
+
+def test_the_strongest_bins_are_learned_from_twice(signal):
+    sample = sampled(signal)
+    track = TRAIN[3]
+    rows = drawn_bins(track, sample, 4000, np.random.default_rng(0))
+    times = np.bincount(rows, minlength=N_BINS)
+    y = signal[:, column(track)]
+    strong = y >= np.quantile(y, 0.99)
+    assert np.bincount(times[~strong]).tolist()[2:] == [] and set(times[strong]) == {0, 2}
+    assert (times > 0).sum() == 4000 and strong.sum() == 60
+    everything = drawn_bins(track, sample, N_BINS, np.random.default_rng(0))
+    assert len(everything) == N_BINS + 60
 
 
 def test_few_tracks_have_no_networks(signal):
@@ -288,7 +302,9 @@ def test_a_model_file_gives_the_networks_back(model, tmp_path):
     for name, wrong in (
         ("networks_first", parts["networks_first"][:, :-1]),
         ("networks_last", np.full_like(parts["networks_last"], np.nan)),
-        ("networks_learned", parts["networks_learned"] + ASSAYS),
+        ("networks_learned", parts["networks_learned"] + np.array([CELLS, 0])),
+        ("networks_learned", parts["networks_learned"] + np.array([0, ASSAYS])),
+        ("networks_learned", parts["networks_learned"][:, :, 0]),
         ("networks_learned", parts["networks_learned"][:2]),
         ("likeness", parts["likeness"][:2]),
     ):
@@ -351,8 +367,8 @@ def test_a_large_tensor_is_sampled_whatever_the_number_of_workers(engine, tmp_pa
     )
 
 
-@pytest.mark.parametrize(("given", "lift"), [("auto", 0.1), (0.3, 0.3)])
-def test_models_with_networks_are_made_less_steep(given, lift, tensor_path, engine, tmp_path):
+@pytest.mark.parametrize(("given", "lift"), [("auto", 0.0), (0.3, 0.3)])
+def test_models_with_networks_are_made_steeper_only_where_asked(given, lift, tensor_path, engine, tmp_path):
     settings = TrainSettings(solver="kriging", networks=1, lift=given)
     train(tensor_path, tmp_path / "m.h5", settings, engine, record(), moments_path=tmp_path / "moments.h5")
     model = load_model(tmp_path / "m.h5")[0]

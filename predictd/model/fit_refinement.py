@@ -12,19 +12,21 @@ import numpy.typing as npt
 from predictd.model.imputer import BASES, Feature, Regressor
 from predictd.model.kriging import KrigingModel
 from predictd.model.refinement import SCALES, Refinement
-from predictd.pairs import Experiment
+from predictd.pairs import Experiment, positions
 
 Float32 = npt.NDArray[np.float32]
 
 # Units of each hidden layer; tracks that a network learns from, and bins of each; how it learns from them. On the pilot
-# tracks networks that learned from two to four tracks each and were averaged did better than such of all tracks.
+# tracks networks that learned from three tracks each and were averaged did better than such of fewer or of all tracks.
 WIDTH = 32
-TRACKS = 2
+TRACKS = 3
 BINS = 16_000
 EPOCHS = 6
 BATCH = 1024
 LEARNING_RATE = 2e-3
 PENALTY = 1e-2
+# The strongest bins of a track, by their share, count twice: least squares alone predict peaks too low.
+STRONGEST = 0.01
 # With fewer tracks there is too little to learn from.
 FEWEST = 6
 
@@ -58,8 +60,7 @@ class ContextSample:
 
     def columns(self, experiments: Sequence[Experiment]) -> npt.NDArray[np.intp]:
         """Their places in `values`."""
-        column = {experiment: index for index, experiment in enumerate(self.experiments)}
-        return np.array([column[experiment] for experiment in experiments], dtype=np.intp)
+        return positions(experiments, self.experiments)
 
 
 def fit_refinement(
@@ -104,7 +105,7 @@ def fit_refinement(
     fitted, learned = [], []
     for r in range(n_networks):
         own = [tracks[index] for index in order[r * TRACKS : (r + 1) * TRACKS]]
-        rows = [rng.choice(sample.values.shape[1], n_bins, replace=False) for _ in own]
+        rows = [drawn_bins(track, sample, n_bins, rng) for track in own]
         tasks = [
             _lesson(track, model.train, sample, krige, some) for track, some in zip(own, rows, strict=True)
         ]
@@ -127,7 +128,7 @@ def fit_refinement(
         biases[0] += read[0, constant] @ weights[0][constant]
         weights[0][constant] = 0
         fitted.append([*weights, *biases])
-        learned.append(model.indices(own)[1])
+        learned.append(np.stack(model.indices(own), axis=1))
     first, second, last, first_bias, second_bias, last_bias = (
         np.stack([parts[index] for parts in fitted]).astype(np.float32) for index in range(6)
     )
@@ -140,6 +141,22 @@ def fit_refinement(
         last_bias[..., 0],
         np.array(learned, dtype=np.int64),
     )
+
+
+def drawn_bins(
+    track: Experiment, sample: ContextSample, n_bins: int, rng: np.random.Generator
+) -> npt.NDArray[np.intp]:
+    """Draw bins of a sample to learn a track from, of which the strongest stand twice.
+
+    Returns
+    -------
+    intp (n_bins and more,)
+        Rows of the sample's values.
+    """
+    (column,) = sample.columns([track])
+    signal = sample.values[0, :, column]
+    rows = rng.choice(len(signal), n_bins, replace=False)
+    return np.concatenate([rows, rows[signal[rows] >= np.quantile(signal, 1 - STRONGEST)]])
 
 
 def _lesson(

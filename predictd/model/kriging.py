@@ -12,9 +12,11 @@ diagonal, standardised signal of the missing track is ρᵀ K⁻¹ z (simple kri
 Goovaerts 1997). Mean and logarithm of the standard deviation of the missing track are main effects of cell type and
 assay. All of it is closed form on the second moments of the features.
 
-Least squares predict the mean of what may be there, so that the highest peaks come out too low. An output map makes
+Networks may add what kriging leaves (`refinement`).
+
+Least squares predict the mean of what may be there, so that the highest peaks come out too low. An output map may make
 predictions steeper where the signal is strong: between 0.5 and 3 standard deviations above the track's mean, by a
-factor of 1 + lift. Before it, networks may add what kriging leaves (`refinement`).
+factor of 1 + lift. Networks learn that by themselves (`fit_refinement`).
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from predictd.model.effects import Correlations, Places, fit_correlations, fit_g
 from predictd.model.imputer import BASES, AffineMap, Completion, Feature, Imputer, OutputMap, Regressor
 from predictd.model.moments import CONSTANT
 from predictd.model.refinement import SCALES, Refinement, Refiner, Surroundings
-from predictd.pairs import Experiment, axes, rows_of
+from predictd.pairs import Experiment, axes, positions, rows_of
 
 Array = npt.NDArray[np.float64]
 
@@ -284,7 +286,7 @@ class KrigingModel:
             nugget,
             lift,
             correlations=Correlations(**pooled),
-            refinement=Refinement.from_arrays(networks, n_assays) if networks else None,
+            refinement=Refinement.from_arrays(networks, n_cells, n_assays) if networks else None,
             **parts,
         )
 
@@ -331,9 +333,7 @@ def fit_kriging(
     if n_bins < 1:
         raise DataError("there is no complete bin to learn from")
     cell_types, assays = axes(experiments)
-    place = {experiment: index for index, experiment in enumerate(experiments)}
-    own_columns = np.array([place[e] for e in train], dtype=np.intp)
-    columns = (np.arange(k)[:, np.newaxis] * n_all + own_columns).ravel()
+    columns = (np.arange(k)[:, np.newaxis] * n_all + positions(train, experiments)).ravel()
     means = s[-1, columns] / n_bins
     squares = s[columns, columns] / n_bins
     covariance = s[np.ix_(columns, columns)] / n_bins - np.outer(means, means)

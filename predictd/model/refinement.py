@@ -4,7 +4,8 @@ Kriging sees every bin by itself, or with 1 kb around, and weighs tracks the sam
 at five scales and tell, say, a domain from a peak, or what a mark of the same cell type makes of the peaks that other
 cell types have. Each is a perceptron of two hidden layers (ReLU) that learned from a few training tracks, each of
 which had been kriged from the others; what it gives is in standard deviations of the missing track. A prediction gets
-the mean of what the networks give, in which those that learned from a track of its own assay weigh 30 times as much.
+the mean of what the networks give, in which those weigh more that learned from a track of its own assay, or of its
+own cell type.
 
 Inputs are in standard deviations of each track above its mean, compressed to sign(z)·log(1 + |z|), so that what is
 learned from one track goes for another; what is not there is 0 and flagged.
@@ -30,8 +31,9 @@ Index = npt.NDArray[np.intp]
 SCALES = tuple(Regressor(half_width) for half_width in (0, 4, 20, 100, 400))
 # Cell types most like the missing track's own whose tracks of its assay are read by themselves.
 _NEAREST = 2
-# What a network that learned from a track of the same assay weighs, when one that did not weighs 1.
-_SAME_ASSAY = 30.0
+# What a track that a network learned from adds to the network's weight where it has the pair's own assay, and where its
+# own cell type; every track adds 1.
+_SAME_ASSAY, _SAME_CELL_TYPE = 30.0, 8.0
 # Bins at once: what the hidden layers hold of them should stay in cache.
 _STEP = 2048
 
@@ -183,7 +185,7 @@ class Refinement:
     last, last_bias
         float32 (R × h) and (R,).
     learned
-        int64 (R × tracks): assay rows of the tracks that each learned from.
+        int64 (R × tracks × 2): rows of cell type and assay of the tracks that each learned from.
     """
 
     first: Float32
@@ -194,9 +196,10 @@ class Refinement:
     last_bias: Float32
     learned: npt.NDArray[np.int64]
 
-    def bound(self, neighbours: Neighbours, assay: int) -> BoundNetworks:
-        """The networks as a pair of this assay needs them."""
-        weights = np.where(self.learned == assay, _SAME_ASSAY, 1.0).mean(axis=1)
+    def bound(self, neighbours: Neighbours, cell: int, assay: int) -> BoundNetworks:
+        """The networks as a pair of this cell type and assay needs them."""
+        alike = (self.learned == (cell, assay)).sum(axis=1)
+        weights = self.learned.shape[1] + alike @ [_SAME_CELL_TYPE, _SAME_ASSAY]
         weights /= weights.sum()
         n_flags = len(neighbours.flags)
         bias = self.first_bias + np.einsum("f,rfh->rh", neighbours.flags, self.first[:, -n_flags:])
@@ -214,7 +217,9 @@ class Refinement:
         return {name: getattr(self, name) for name in _ARRAYS}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, npt.NDArray[np.generic]], n_assays: int) -> Refinement:
+    def from_arrays(
+        cls, arrays: dict[str, npt.NDArray[np.generic]], n_cells: int, n_assays: int
+    ) -> Refinement:
         """Inverse of `to_arrays`.
 
         Raises
@@ -236,10 +241,10 @@ class Refinement:
         for name, array in parts.items():
             if array.shape != shapes[name] or not np.isfinite(array).all():
                 raise ValueError(f"{name} of the networks does not belong to the others, or is not finite")
-        if learned.ndim != 2 or len(learned) != n_networks or not learned.size:
+        if learned.ndim != 3 or learned.shape[::2] != (n_networks, 2) or not learned.size:
             raise ValueError("nothing tells what the networks learned from")
-        if learned.min() < 0 or learned.max() >= n_assays:
-            raise ValueError("the networks learned from assays that the model has not")
+        if learned.min() < 0 or (learned >= (n_cells, n_assays)).any():
+            raise ValueError("the networks learned from cell types or assays that the model has not")
         return cls(learned=learned, **parts)
 
 
@@ -306,7 +311,7 @@ class Refiner:
         self._factor = (1 / surroundings.sds).astype(np.float32)
         self._means, self._sds = means.astype(np.float32), sds.astype(np.float32)
         self._networks = [
-            refinement.bound(surroundings.around(target, int(cell), int(assay)), int(assay))
+            refinement.bound(surroundings.around(target, int(cell), int(assay)), int(cell), int(assay))
             for target, cell, assay in zip(targets, *places, strict=True)
         ]
 
