@@ -15,14 +15,14 @@ import pytest
 from bench.roadmap import roadmap_pairs
 from predictd.config import TrainSettings
 from predictd.engine.base import one_blas_thread
-from predictd.model.extend import RowPrior, extended, genome_moments
-from predictd.model.factors import CPModel
+from predictd.model.cp.extend import RowPrior, extended, genome_moments
+from predictd.model.cp.factors import CPModel
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment, axes
-from predictd.workflows._fit_moments import fit_fold
-from predictd.workflows._settings import Setting
-from predictd.workflows.moments import TensorMoments
+from predictd.workflows.tensor.moments import TensorMoments
+from predictd.workflows.training.fit_moments import fit_fold
+from predictd.workflows.training.settings import Setting
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from made_moments import corrupted_pilot, of_columns, simulated_moments

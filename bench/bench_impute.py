@@ -14,7 +14,7 @@ import pytest
 
 from predictd.engine.base import one_blas_thread
 from predictd.kernels import widen
-from predictd.model.factors import CPModel
+from predictd.model.cp.factors import CPModel
 from predictd.model.imputer import build_features
 from predictd.pairs import Experiment
 

@@ -19,9 +19,9 @@ import pybigtools
 import pytest
 
 from predictd.engine import LocalEngine
-from predictd.io.store import Tensor
+from predictd.io.tensor.store import Tensor
 from predictd.provenance import RunRecord
-from predictd.workflows.ingest import IngestOptions, ingest
+from predictd.workflows.tensor.ingest import IngestOptions, ingest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 REGIONS = SHARED / "data" / "genomes" / "encode-pilot.hg19.bed"

@@ -36,9 +36,9 @@ from predictd.engine.base import one_blas_thread
 from predictd.network.linear import PENALTIES, standardised
 from predictd.network.methods import METHODS, Problem, clr_background, make_method
 from predictd.provenance import RunRecord
-from predictd.workflows._network_tasks import infer_rows
-from predictd.workflows.network_evaluate import evaluate_network, load_links
-from predictd.workflows.network_infer import Inference
+from predictd.workflows.network.evaluate import evaluate_network, load_links
+from predictd.workflows.network.infer import Inference
+from predictd.workflows.network.tasks import infer_rows
 
 TREES, TARGETS = 200, 5
 # Regulators and samples of DREAM4's networks, of B. subtilis, and of a human matrix.

@@ -22,7 +22,7 @@ import pytest
 from bench.roadmap import make_tensor, roadmap_pairs
 from predictd.config import TrainSettings
 from predictd.engine.base import usable_cpus
-from predictd.io.manifest import read_manifest
+from predictd.io.tensor.manifest import read_manifest
 from predictd.workflows.planning.calibrate import calibrate
 from predictd.workflows.planning.places import Site, stage_seconds
 from predictd.workflows.planning.rates import Rates

@@ -14,7 +14,7 @@ import pytest
 
 from bench.roadmap import roadmap_pairs
 from predictd.engine.base import one_blas_thread
-from predictd.model.quality import FLAGS, Tracks, Verdicts, examine
+from predictd.model.labels.quality import FLAGS, Tracks, Verdicts, examine
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment, axes
 

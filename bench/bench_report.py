@@ -11,13 +11,13 @@ import numpy as np
 
 from bench.roadmap import roadmap_pairs
 from predictd.constants import MEASURES
-from predictd.model.metrics import metrics_tsv
-from predictd.model.residuals import DENSITY_STEPS, SHAPE, Scale
-from predictd.model.uncertainty import Pool, calibrate
+from predictd.model.intervals.residuals import DENSITY_STEPS, SHAPE, Scale
+from predictd.model.intervals.uncertainty import Pool, calibrate
+from predictd.model.measures.metrics import metrics_tsv
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
-from predictd.workflows._residuals import Residuals, write_calibration
-from predictd.workflows.report import report
+from predictd.workflows.evaluation.report import report
+from predictd.workflows.imputing.calibration import Residuals, write_calibration
 
 
 def simulated_metrics(pairs: list[Experiment], rng: np.random.Generator) -> str:

@@ -22,14 +22,14 @@ from predictd.config import TrainSettings
 from predictd.constants import BLOCK_BINS
 from predictd.engine import LocalEngine
 from predictd.engine.base import one_blas_thread
-from predictd.io.store import Tensor
+from predictd.io.tensor.store import Tensor
 from predictd.model.folds import make_folds
 from predictd.pairs import Experiment
-from predictd.workflows._apply import Application
-from predictd.workflows._estimators import fold_committee, fold_model_path, load_model
-from predictd.workflows._settings import Setting
-from predictd.workflows.crossval import _Shared, _train_fold
-from predictd.workflows.moments import compute_moments, ensure_moments
+from predictd.workflows.imputing.apply import Application
+from predictd.workflows.imputing.estimators import fold_committee, fold_model_path, load_model
+from predictd.workflows.tensor.moments import compute_moments, ensure_moments
+from predictd.workflows.training.crossval import _Shared, _train_fold
+from predictd.workflows.training.settings import Setting
 
 N_BINS = int(os.environ.get("PREDICTD_BENCH_BINS", "1126469"))
 RANK, PRIOR = 100, 0.1

@@ -28,8 +28,8 @@ from pathlib import Path
 import pytest
 
 from bench.roadmap import make_tensor, of_few_cell_types, roadmap_pairs
-from predictd.io.store import Tensor
-from predictd.model.sgd import row_width
+from predictd.io.tensor.store import Tensor
+from predictd.model.cp.sgd import row_width
 
 N_BINS = int(os.environ.get("PREDICTD_BENCH_BINS", "300000"))
 MPIEXEC = Path(sys.executable).with_name("mpiexec")

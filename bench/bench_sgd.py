@@ -14,7 +14,7 @@ import pytest
 
 from predictd import kernels
 from predictd.model import reference, sgd
-from predictd.model.sgd import Rows
+from predictd.model.cp.sgd import Rows
 
 N_CELLS, N_ASSAYS, N_BINS, RANK = 127, 24, 11_000, 100
 COUNT = 50_000

@@ -18,21 +18,21 @@ import numpy as np
 
 from predictd.config import TrainSettings
 from predictd.engine import LocalEngine
-from predictd.io.store import Tensor
 from predictd.io.tables import read_pairs
-from predictd.model.als import CPProblem, Point
-from predictd.model.baselines import baseline_weights
-from predictd.model.factors import CPModel
+from predictd.io.tensor.store import Tensor
+from predictd.model.cp.als import CPProblem, Point
+from predictd.model.cp.factors import CPModel
 from predictd.model.folds import Fold, make_folds
+from predictd.model.measures.baselines import baseline_weights
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
 from predictd.provenance import RunRecord
-from predictd.workflows._estimators import load_model
-from predictd.workflows.folds import write_folds
-from predictd.workflows.ingest import IngestOptions, ingest
-from predictd.workflows.moments import TensorMoments, ensure_moments, read_moments
-from predictd.workflows.simulate import SimulatedGenome, simulate
-from predictd.workflows.train import train
+from predictd.workflows.imputing.estimators import load_model
+from predictd.workflows.tensor.folds import write_folds
+from predictd.workflows.tensor.ingest import IngestOptions, ingest
+from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
+from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
+from predictd.workflows.training.train import train
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 # SGD and ALS minimise the same objective; EM's λ is the strength of its prior.

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from predictd.engine import LocalEngine
-from predictd.io.store import Tensor
 from predictd.io.tables import read_pairs
+from predictd.io.tensor.store import Tensor
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
-from predictd.workflows.simulate import SimulatedGenome, simulate
+from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
 
 _PAIRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "roadmap" / "experiments.tsv"
 _FEW = 24

@@ -52,7 +52,7 @@ esac
 [[ -x $new/bin/python ]] || fail "the Python of $archive (bin/python) is not there, or leads to one that this node \
 does not have: pack with a Python that can be moved (pack.sh -p, or conda)"
 # All that is compiled: what was built for a newer system fails here, on the first node, and not in the middle of a job.
-said=$(cd / && "$new/bin/python" -I -c 'import predictd.cli, predictd.kernels, predictd.io.bigwig' 2>&1) ||
+said=$(cd / && "$new/bin/python" -I -c 'import predictd.cli, predictd.kernels, predictd.io.tracks.bigwig' 2>&1) ||
     fail "what is in $archive does not run on this node: $(tail -n 1 <<<"$said")"
 
 if [[ -e $target ]]; then "${may[@]}" mv -T "$target" "$old"; fi

@@ -1,7 +1,7 @@
 """The compiled kernels behind checks: the only module that imports `predictd._ext`.
 
 The kernels themselves check nothing and release the GIL. What they compute is specified by
-`predictd.model.reference`, and by `predictd.network.reference` for trees.
+`predictd.model.cp.reference`, and by `predictd.network.reference` for trees.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_SAMPLES = 2**20
 
 
 class RowArrays(Protocol):
-    """Factor rows with their optimiser state, e.g. `predictd.model.sgd.Rows`.
+    """Factor rows with their optimiser state, e.g. `predictd.model.cp.sgd.Rows`.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ def sgd_updates(
     """Make `count` updates of stochastic gradient descent with Nadam, in place and without the GIL.
 
     Durham et al. 2018 (Nat. Commun. 9:1402), Methods; Nadam: Dozat 2016. Specified by
-    `predictd.model.reference.sgd_updates`. The result has the same bits on every x86-64 processor.
+    `predictd.model.cp.reference.sgd_updates`. The result has the same bits on every x86-64 processor.
 
     Parameters
     ----------

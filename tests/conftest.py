@@ -14,12 +14,12 @@ import pytest
 
 from predictd.config import TrainSettings
 from predictd.engine import Engine, LocalEngine
-from predictd.io.store import Tensor
+from predictd.io.tensor.store import Tensor
 from predictd.model.simulate import Simulation
 from predictd.provenance import RunRecord
-from predictd.workflows.ingest import IngestOptions, ingest
-from predictd.workflows.simulate import SimulatedGenome, simulate
-from predictd.workflows.train import train
+from predictd.workflows.tensor.ingest import IngestOptions, ingest
+from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
+from predictd.workflows.training.train import train
 
 sys.path.append(str(Path(__file__).parent))
 from object_stores import S3, Azure, Store

@@ -21,9 +21,9 @@ from threadpoolctl import threadpool_info
 from predictd import interrupt
 from predictd.engine import Communicator, LocalEngine
 from predictd.errors import DataError, Interrupted
-from predictd.io.store import Tensor
-from predictd.model.sgd import Rows
-from predictd.workflows._average import average_rows
+from predictd.io.tensor.store import Tensor
+from predictd.model.cp.sgd import Rows
+from predictd.workflows.training.sgd.average import average_rows
 
 DEADLINE_SECONDS = 60.0
 
@@ -267,7 +267,7 @@ def descend_and_lose_executor(comm: Communicator, keys: Sequence[Any], problem: 
 
     Rank 1 is lost with its executor after round 20, once.
     """
-    from predictd.workflows import _sgd
+    from predictd.workflows.training.sgd import descent as _sgd
 
     folder = problem.checkpoint.parent
     _sgd.CHECKPOINT_SECONDS = 0.0
@@ -364,11 +364,11 @@ def run_mpi_kill(folder: Path) -> None:
     """
     import predictd.engine.base
     import predictd.engine.mpi.engine
-    import predictd.workflows._sgd
+    import predictd.workflows.training.sgd.descent
     from predictd.cli import main
 
     victim, nth = sys.argv[3].split(":")
-    run_task, sgd_updates = predictd.engine.base.run_task, predictd.workflows._sgd.sgd_updates
+    run_task, sgd_updates = predictd.engine.base.run_task, predictd.workflows.training.sgd.descent.sgd_updates
     begun = 0
 
     def count_or_die(name: str) -> None:
@@ -389,18 +389,18 @@ def run_mpi_kill(folder: Path) -> None:
     if os.environ["PMI_RANK"] == "1":
         predictd.engine.base.run_task = run_or_die
         predictd.engine.mpi.engine.run_task = run_or_die
-        predictd.workflows._sgd.sgd_updates = update_or_die
+        predictd.workflows.training.sgd.descent.sgd_updates = update_or_die
     sys.argv = ["predictd", *sys.argv[4:]]
     main()
 
 
 def run_spark_loss(folder: Path) -> None:
     """A predictd command whose descents lose an executor."""
-    import predictd.workflows._fit_sgd
+    import predictd.workflows.training.sgd.fit
     from predictd.cli import main
 
     # By the name under which executors find it.
-    predictd.workflows._fit_sgd.descend = import_module("engine_tasks").descend_and_lose_executor
+    predictd.workflows.training.sgd.fit.descend = import_module("engine_tasks").descend_and_lose_executor
     sys.argv = ["predictd", *sys.argv[3:]]
     main()
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from predictd.io.genomes import Genome
-from predictd.io.layout import ShardPlan
-from predictd.io.manifest import ExperimentEntry, GenomeEntry, Manifest
-from predictd.io.store import Tensor, write_shard
+from predictd.io.tensor.layout import ShardPlan
+from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest
+from predictd.io.tensor.store import Tensor, write_shard
+from predictd.io.tracks.genomes import Genome
 from predictd.pairs import Experiment
 
 

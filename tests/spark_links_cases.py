@@ -12,8 +12,8 @@ from predictd.engine import Engine, LocalEngine
 from predictd.engine.spark import SparkEngine
 from predictd.errors import TableError
 from predictd.provenance import RunRecord
-from predictd.workflows.network_filter import Limits, filter_network
-from predictd.workflows.network_stats import describe_degrees
+from predictd.workflows.network.filter import Limits, filter_network
+from predictd.workflows.network.stats import describe_degrees
 
 sys.path.append(str(Path(__file__).parent))
 from made_networks import write_link_case

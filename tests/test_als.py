@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from predictd.errors import DataError
-from predictd.model import reference_als as reference
-from predictd.model.als import CPProblem, Point, descend
-from predictd.model.factors import DEAD, CPModel
+from predictd.model.cp import reference_als as reference
+from predictd.model.cp.als import CPProblem, Point, descend
+from predictd.model.cp.factors import DEAD, CPModel
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment
 

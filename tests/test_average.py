@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from predictd.engine import LocalEngine
-from predictd.model.sgd import merge
+from predictd.model.cp.sgd import merge
 
 sys.path.append(str(Path(__file__).parent))
 import engine_tasks as tasks

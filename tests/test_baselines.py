@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from predictd.errors import DataError
-from predictd.model.baselines import amplitude, baseline_weights
+from predictd.model.measures.baselines import amplitude, baseline_weights
 from predictd.pairs import Experiment
 
 

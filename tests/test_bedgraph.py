@@ -10,9 +10,9 @@ import pyBigWig
 import pytest
 
 from predictd.errors import OutputError, TrackError
-from predictd.io import bedgraph
-from predictd.io.bedgraph import BEDGRAPH_SUFFIXES, bedgraph_to_bigwig
-from predictd.io.genomes import Genome
+from predictd.io.tracks import bedgraph
+from predictd.io.tracks.bedgraph import BEDGRAPH_SUFFIXES, bedgraph_to_bigwig
+from predictd.io.tracks.genomes import Genome
 from tests.test_bigwig import random_bases, write_bases
 from tests.test_files import names, refused, run_python, small_disk, unwritable
 
@@ -170,8 +170,8 @@ CONVERT = """
 import sys
 from pathlib import Path
 from predictd.errors import OutputError
-from predictd.io.bedgraph import bedgraph_to_bigwig
-from predictd.io.genomes import Genome
+from predictd.io.tracks.bedgraph import bedgraph_to_bigwig
+from predictd.io.tracks.genomes import Genome
 
 try:
     bedgraph_to_bigwig(Path(sys.argv[1]), Path(sys.argv[2]), Genome("g", {"c": 10**8}))

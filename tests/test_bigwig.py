@@ -12,8 +12,8 @@ import pyBigWig
 import pytest
 
 from predictd.errors import OutputError, TrackError
-from predictd.io import bigwig
-from predictd.io.bigwig import BigWigReader, BigWigWriter, Uncovered, require_room
+from predictd.io.tracks import bigwig
+from predictd.io.tracks.bigwig import BigWigReader, BigWigWriter, Uncovered, require_room
 from tests.test_files import MIB, names, refused, run_python, small_disk, unwritable
 
 BIN = 25
@@ -348,7 +348,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from predictd.errors import OutputError
-from predictd.io.bigwig import BigWigWriter
+from predictd.io.tracks.bigwig import BigWigWriter
 
 writer = None
 try:

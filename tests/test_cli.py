@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from predictd import __version__
 from predictd.cli import COMMANDS, cli
-from predictd.io.store import Tensor
+from predictd.io.tensor.store import Tensor
 from predictd.model.folds import folds_from_json, make_folds
 from predictd.provenance import software
 from tests.conftest import run_predictd
@@ -140,7 +140,7 @@ def test_debug_shows_where_an_error_comes_from(tmp_path):
 )
 def test_a_stop_has_an_exit_code_of_its_own(error, options, code, last, tmp_path):
     script = (
-        "import predictd.io.store as store\nfrom predictd.errors import Interrupted\n"
+        "import predictd.io.tensor.store as store\nfrom predictd.errors import Interrupted\n"
         f"def stop(path): raise {error}\nstore.Tensor = stop\nfrom predictd.cli import main\nmain()"
     )
     done = subprocess.run(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from predictd.errors import DataError
-from predictd.workflows._coverage import require_complete
+from predictd.workflows.tensor.coverage import require_complete
 
 sys.path.append(str(Path(__file__).parent))
 from made_tensors import small_tensor

@@ -19,21 +19,21 @@ from predictd.config import SgdSettings, TrainSettings, load_config
 from predictd.constants import MIN_OBSERVED
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import ConfigError, DataError, ModelFormatError, OutputError
-from predictd.io.bigwig import BigWigReader
 from predictd.io.files import write_json
-from predictd.io.layout import ShardPlan
 from predictd.io.models import read_model
 from predictd.io.partition import Job
-from predictd.io.store import Tensor, write_shard
+from predictd.io.tensor.layout import ShardPlan
+from predictd.io.tensor.store import Tensor, write_shard
+from predictd.io.tracks.bigwig import BigWigReader
+from predictd.model.cp.reference import closed_form_genome
 from predictd.model.folds import Fold, folds_to_json, make_folds
-from predictd.model.metrics import MEASURES, evaluate_track
-from predictd.model.reference import closed_form_genome
+from predictd.model.measures.metrics import MEASURES, evaluate_track
 from predictd.pairs import Experiment
-from predictd.workflows._fit_moments import choose_setting
-from predictd.workflows.crossval import CrossvalReport, crossval
-from predictd.workflows.folds import load_folds
-from predictd.workflows.impute import impute, track_name
-from predictd.workflows.moments import ensure_moments
+from predictd.workflows.imputing.impute import impute, track_name
+from predictd.workflows.tensor.folds import load_folds
+from predictd.workflows.tensor.moments import ensure_moments
+from predictd.workflows.training.crossval import CrossvalReport, crossval
+from predictd.workflows.training.fit_moments import choose_setting
 from tests.conftest import record, run_predictd
 from tests.test_files import names, refused
 from tests.test_moments_file import read_signal, rewritten

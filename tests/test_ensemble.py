@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from predictd.constants import MIN_OBSERVED
 from predictd.errors import DataError
+from predictd.model.cp.factors import CPModel
+from predictd.model.cp.reference import closed_form_genome
 from predictd.model.ensemble import Ensemble
-from predictd.model.factors import CPModel
 from predictd.model.imputer import Feature
-from predictd.model.reference import closed_form_genome
 from predictd.pairs import Experiment
 
 CELLS = tuple(f"C{i}" for i in range(6))

@@ -18,12 +18,12 @@ from predictd.constants import MEASURES, METRIC_KEYS
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import DataError, OutputError, TableError, TensorFormatError, TrackError
 from predictd.io.files import sha256_of
-from predictd.io.store import Tensor
-from predictd.model.metrics import evaluate_track
+from predictd.io.tensor.store import Tensor
+from predictd.model.measures.metrics import evaluate_track
 from predictd.pairs import Experiment
-from predictd.workflows._score import Regions
-from predictd.workflows.evaluate import evaluate, mean_measures
-from predictd.workflows.impute import impute
+from predictd.workflows.evaluation.evaluate import evaluate, mean_measures
+from predictd.workflows.evaluation.score import Regions
+from predictd.workflows.imputing.impute import impute
 from tests.conftest import record, run_predictd
 
 sys.path.append(str(Path(__file__).parent))

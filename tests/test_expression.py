@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from predictd.errors import TableError
-from predictd.io.expression import numeric_names, read_expression, read_names
+from predictd.io.network.expression import numeric_names, read_expression, read_names
 
 ROWS = "gene\tS1\tS2\tS3\nA\t1\t2\t3\nB\t4\t5\t6.5\n"
 COLUMNS = '"A"\t"B"\n1\t4\n2\t5\n3\t6.5\n'

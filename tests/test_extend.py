@@ -12,17 +12,17 @@ from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.errors import DataError
 from predictd.io.models import read_model
-from predictd.io.store import Tensor
 from predictd.io.tables import read_tracks, write_tracks
-from predictd.model.extend import RowPrior, extended, genome_moments
-from predictd.model.factors import CPModel
+from predictd.io.tensor.store import Tensor
+from predictd.model.cp.extend import RowPrior, extended, genome_moments
+from predictd.model.cp.factors import CPModel
+from predictd.model.cp.reference import closed_form_genome
 from predictd.model.moments import moments
-from predictd.model.reference import closed_form_genome
 from predictd.pairs import Experiment
-from predictd.workflows.extend import extend
-from predictd.workflows.impute import impute
-from predictd.workflows.ingest import IngestOptions, ingest
-from predictd.workflows.train import train
+from predictd.workflows.imputing.impute import impute
+from predictd.workflows.tensor.ingest import IngestOptions, ingest
+from predictd.workflows.training.extend import extend
+from predictd.workflows.training.train import train
 from tests.conftest import record, run_predictd
 from tests.made_tensors import stored_signal
 

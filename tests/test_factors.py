@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from predictd.errors import DataError
-from predictd.model.factors import CPModel, solve_genome
-from predictd.model.reference import closed_form_genome
+from predictd.model.cp.factors import CPModel, solve_genome
+from predictd.model.cp.reference import closed_form_genome
 from predictd.pairs import Experiment
 
 

@@ -14,11 +14,11 @@ from scipy.spatial.distance import pdist, squareform
 
 from predictd.errors import ConfigError, DataError, ModelFormatError, OutputError, TableError
 from predictd.io.models import ModelFile, write_model
-from predictd.io.store import Tensor
-from predictd.model.factors import CPModel
-from predictd.model.interpretation import GenomeFactors, TopBins, arrange, signal_scale
-from predictd.model.reference import closed_form_genome
-from predictd.workflows.factors import explain_factors
+from predictd.io.tensor.store import Tensor
+from predictd.model.cp.factors import CPModel
+from predictd.model.cp.interpretation import GenomeFactors, TopBins, arrange, signal_scale
+from predictd.model.cp.reference import closed_form_genome
+from predictd.workflows.evaluation.factors import explain_factors
 from tests.conftest import record, run_predictd, same_files
 
 sys.path.append(str(Path(__file__).parent))

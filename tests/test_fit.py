@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from predictd.config import AlsSettings
-from predictd.model.als import CPProblem, descend
-from predictd.model.fit import Validation, choose, fit
+from predictd.model.cp.als import CPProblem, descend
+from predictd.model.cp.fit import Validation, choose, fit
 from predictd.model.moments import moments
 from predictd.pairs import Experiment
 

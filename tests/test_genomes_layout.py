@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictd.errors import DataError, TableError
-from predictd.io.genomes import BUILT_IN, Genome, built_in_blacklist, load_genome
-from predictd.io.layout import Coverage, plan_shards
 from predictd.io.tables import Interval, read_bed
+from predictd.io.tensor.layout import Coverage, plan_shards
+from predictd.io.tracks.genomes import BUILT_IN, Genome, built_in_blacklist, load_genome
 from tests.test_files import refused
 
 BIN = 25

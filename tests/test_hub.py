@@ -11,10 +11,10 @@ from trackhub.constants import param_dict
 
 from predictd.errors import DataError, OutputError, TrackError
 from predictd.io.tables import read_tracks
-from predictd.io.trackhub import Hub, HubTrack, Names, hub_stanzas, hub_text
+from predictd.io.tracks.trackhub import Hub, HubTrack, Names, hub_stanzas, hub_text
 from predictd.pairs import Experiment
-from predictd.workflows.hub import HubOptions, make_hub
-from predictd.workflows.impute import impute
+from predictd.workflows.imputing.impute import impute
+from predictd.workflows.tracks.hub import HubOptions, make_hub
 from tests.conftest import record, run_predictd
 from tests.test_files import refused
 

@@ -30,13 +30,13 @@ from predictd.errors import (
 )
 from predictd.io.files import sha256_of
 from predictd.io.models import ModelFile, write_model
-from predictd.io.store import Tensor
-from predictd.model.factors import CPModel
-from predictd.model.reference import closed_form_genome
+from predictd.io.tensor.store import Tensor
+from predictd.model.cp.factors import CPModel
+from predictd.model.cp.reference import closed_form_genome
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
-from predictd.workflows._estimators import load_model
-from predictd.workflows.impute import ImputeReport, impute, track_name
+from predictd.workflows.imputing.estimators import load_model
+from predictd.workflows.imputing.impute import ImputeReport, impute, track_name
 from tests.conftest import record, run_predictd
 
 sys.path.append(str(Path(__file__).parent))
@@ -290,7 +290,7 @@ def test_what_is_recorded(model_path, tensor_path, engine, tmp_path):
 IN_TURN = """
 import time
 from pathlib import Path
-from predictd.io import store
+from predictd.io.tensor import store
 
 def open_shard(self, name, open_shard=store.Tensor.open_shard):
     standing = len(list(Path("out").glob("[!.]*.bw")))

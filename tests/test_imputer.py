@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from predictd.model.factors import CPModel
+from predictd.model.cp.factors import CPModel
+from predictd.model.cp.reference import closed_form_genome
 from predictd.model.imputer import AffineMap, Completion, Feature, Imputer, OutputMap, build_features
-from predictd.model.reference import closed_form_genome
 from predictd.pairs import Experiment
 
 CELLS, ASSAYS = tuple("vwxyz"), tuple("abcd")

@@ -19,14 +19,14 @@ import pytest
 
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import DataError, TensorFormatError, TrackError
-from predictd.io.genomes import built_in_blacklist, load_genome
-from predictd.io.manifest import read_manifest
-from predictd.io.store import Tensor
 from predictd.io.tables import Interval
+from predictd.io.tensor.manifest import read_manifest
+from predictd.io.tensor.store import Tensor
+from predictd.io.tracks.genomes import built_in_blacklist, load_genome
 from predictd.pairs import Experiment
-from predictd.workflows._coverage import require_complete
-from predictd.workflows.info import describe, verify
-from predictd.workflows.ingest import IngestOptions, ingest
+from predictd.workflows.tensor.coverage import require_complete
+from predictd.workflows.tensor.info import describe, verify
+from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from tests.conftest import record, run_predictd
 from tests.test_bedgraph import as_lines
 from tests.test_bigwig import BIN, NAN, Bases, binned_by_hand, random_bases, write_bases
@@ -194,7 +194,7 @@ class TestSignal:
     def test_chromosomes_that_no_track_has(self, bench, caplog):
         track = random_bases(0, {"chr2": LENGTHS["chr2"]})
         bench.add(("C", "A"), track)
-        with caplog.at_level(logging.WARNING, "predictd.workflows.ingest"):
+        with caplog.at_level(logging.WARNING, "predictd.workflows.tensor.ingest"):
             found = stored(bench.ingest("all"))
             assert left_out(caplog) == ["no track has chr1, chr3: left out of the tensor"]
             bench.ingest("some", regions=bench.bed(Interval("chr2", 0, 500), Interval("chr3", 0, 5)))
@@ -209,7 +209,7 @@ class TestSignal:
     def test_a_long_list_of_chromosomes_is_cut(self, bench, caplog):
         bench.genome.write_text("".join(f"c{i}\t100\n" for i in range(9)))
         bench.add(("C", "A"), random_bases(0, {"c4": 100}))
-        with caplog.at_level(logging.WARNING, "predictd.workflows.ingest"):
+        with caplog.at_level(logging.WARNING, "predictd.workflows.tensor.ingest"):
             bench.ingest()
         assert left_out(caplog) == ["no track has c0, c1, c2, c3, c5 and 3 more: left out of the tensor"]
 

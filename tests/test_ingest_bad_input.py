@@ -18,12 +18,12 @@ import pytest
 
 from predictd.engine import Engine
 from predictd.errors import OutputError, PredictdError, TableError, TensorFormatError, TrackError
-from predictd.io.manifest import read_manifest
 from predictd.io.partition import Job, read_job
-from predictd.io.store import Tensor
 from predictd.io.tables import Interval, Track
-from predictd.workflows import _tracks
-from predictd.workflows._tracks import probe_track
+from predictd.io.tensor.manifest import read_manifest
+from predictd.io.tensor.store import Tensor
+from predictd.workflows.tensor import sources as _tracks
+from predictd.workflows.tensor.sources import probe_track
 from tests.conftest import run_predictd
 from tests.test_bigwig import NAN, binned_by_hand, random_bases, write_bases
 from tests.test_files import names, refused, small_disk, unwritable

@@ -1,4 +1,4 @@
-"""The compiled kernels against their specification in predictd.model.reference, and their checks."""
+"""The compiled kernels against their specification in predictd.model.cp.reference, and their checks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from scipy.stats import chisquare
 
 import predictd
 from predictd import kernels
-from predictd.model import reference
-from predictd.model.sgd import Rows
+from predictd.model.cp import reference
+from predictd.model.cp.sgd import Rows
 
 RANKS = [1, 3, 15, 16, 100]
 

@@ -16,23 +16,23 @@ from predictd.constants import FEATURE_MOMENTS
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import ConfigError, DataError, ModelFormatError
 from predictd.io.models import ModelFile, read_model, write_model
-from predictd.io.store import Tensor
-from predictd.model.effects import NEITHER, SAME_ASSAY, SAME_CELL, fit_correlations, fit_grid, relate
+from predictd.io.tensor.store import Tensor
 from predictd.model.ensemble import Ensemble
 from predictd.model.imputer import Feature, build_features
-from predictd.model.kriging import REGRESSORS, KrigingModel, fit_kriging
+from predictd.model.kriging.effects import NEITHER, SAME_ASSAY, SAME_CELL, fit_correlations, fit_grid, relate
+from predictd.model.kriging.kriging import REGRESSORS, KrigingModel, fit_kriging
 from predictd.pairs import Experiment, axes, rows_of
-from predictd.workflows import _solvers
-from predictd.workflows._apply import Application
-from predictd.workflows._estimators import load_estimator, load_model
-from predictd.workflows._windows import wide_blocks
-from predictd.workflows.crossval import crossval
-from predictd.workflows.extend import extend
-from predictd.workflows.factors import explain_factors
-from predictd.workflows.folds import write_folds
-from predictd.workflows.impute import impute
-from predictd.workflows.moments import ensure_moments, read_moments
-from predictd.workflows.train import train
+from predictd.workflows.evaluation.factors import explain_factors
+from predictd.workflows.imputing.apply import Application
+from predictd.workflows.imputing.estimators import load_estimator, load_model
+from predictd.workflows.imputing.impute import impute
+from predictd.workflows.tensor.folds import write_folds
+from predictd.workflows.tensor.moments import ensure_moments, read_moments
+from predictd.workflows.tensor.windows import wide_blocks
+from predictd.workflows.training import solvers as _solvers
+from predictd.workflows.training.crossval import crossval
+from predictd.workflows.training.extend import extend
+from predictd.workflows.training.train import train
 from tests.conftest import SHARED, record, run_predictd
 from tests.made_tensors import small_tensor, stored_signal
 from tests.test_files import refused

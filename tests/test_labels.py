@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from predictd.model.design import choose_experiments, conditional_covariance
-from predictd.model.labels import Similarity, fit_effects, fit_similarity, standardise
-from predictd.model.leave_out import (
+from predictd.model.labels.design import choose_experiments, conditional_covariance
+from predictd.model.labels.labels import Similarity, fit_effects, fit_similarity, standardise
+from predictd.model.labels.leave_out import (
     leave_one_out,
     leave_two_out,
     matches,

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from predictd.errors import TableError
-from predictd.io.metadata import read_track_table
-from predictd.io.store import Tensor
 from predictd.io.tables import read_tracks, unique_pairs
+from predictd.io.tensor.store import Tensor
+from predictd.io.tracks.metadata import read_track_table
 from tests.conftest import run_predictd
 from tests.test_files import refused
 

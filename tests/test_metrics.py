@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from predictd.constants import MEASURES, METRIC_KEYS
 from predictd.errors import DataError
-from predictd.model import metrics
-from predictd.model.ranks import N_KEYS, rank_keys
+from predictd.model.measures import metrics
+from predictd.model.measures.ranks import N_KEYS, rank_keys
 
 
 def track_pair(n: int = 5000, *, decimals: int | None = 1, dtype: str = "float32", seed: int = 0):

@@ -15,9 +15,9 @@ from predictd.constants import CHECKPOINT_FORMAT, CHECKPOINT_VERSION, MODEL_FORM
 from predictd.errors import ModelFormatError
 from predictd.io.hdf5 import write_arrays
 from predictd.io.models import ModelFile, read_model, write_model
-from predictd.model.factors import CPModel
+from predictd.model.cp.factors import CPModel
 from predictd.pairs import Experiment
-from predictd.workflows._estimators import load_estimator, load_model
+from predictd.workflows.imputing.estimators import load_estimator, load_model
 
 
 def model() -> CPModel:

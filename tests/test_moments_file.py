@@ -14,14 +14,14 @@ from predictd.constants import MOMENTS, MOMENTS_FORMAT, MOMENTS_VERSION
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import DataError, OutputError
 from predictd.io.hdf5 import read_arrays
-from predictd.io.layout import ShardPlan
-from predictd.io.store import Tensor, write_shard
+from predictd.io.tensor.layout import ShardPlan
+from predictd.io.tensor.store import Tensor, write_shard
 from predictd.pairs import Experiment
-from predictd.workflows import moments as moments_workflow
-from predictd.workflows.crossval import crossval
-from predictd.workflows.moments import compute_moments, ensure_moments, read_moments
-from predictd.workflows.train import train
-from predictd.workflows.tune import tune
+from predictd.workflows.tensor import moments as moments_workflow
+from predictd.workflows.tensor.moments import compute_moments, ensure_moments, read_moments
+from predictd.workflows.training.crossval import crossval
+from predictd.workflows.training.train import train
+from predictd.workflows.training.tune import tune
 from tests.conftest import record
 from tests.test_files import refused
 

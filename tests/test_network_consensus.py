@@ -10,12 +10,12 @@ from scipy.stats import spearmanr
 
 from predictd.config import NetworkSettings
 from predictd.errors import ConfigError
-from predictd.io.link_lists import read_link_list
+from predictd.io.network.link_lists import read_link_list
 from predictd.network.consensus import agreement, rank_average
 from predictd.network.links import Links
 from predictd.network.scores import score_links
-from predictd.workflows.network_evaluate import COLUMNS, evaluate_network, load_links
-from predictd.workflows.network_infer import Inference
+from predictd.workflows.network.evaluate import COLUMNS, evaluate_network, load_links
+from predictd.workflows.network.infer import Inference
 from tests.conftest import record, run_predictd
 from tests.made_networks import simulate_expression, write_network_case
 

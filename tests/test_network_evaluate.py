@@ -8,10 +8,10 @@ import pytest
 
 from predictd.config import NetworkSettings
 from predictd.errors import DataError, NetworkFormatError, TableError
-from predictd.io.link_lists import read_link_list
-from predictd.io.networks import read_gold
-from predictd.workflows.network_evaluate import COLUMNS, evaluate_network, load_links
-from predictd.workflows.network_infer import Inference
+from predictd.io.network.link_lists import read_link_list
+from predictd.io.network.networks import read_gold
+from predictd.workflows.network.evaluate import COLUMNS, evaluate_network, load_links
+from predictd.workflows.network.infer import Inference
 from tests.conftest import record, run_predictd
 from tests.made_networks import write_network_case
 

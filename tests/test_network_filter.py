@@ -11,12 +11,12 @@ import pytest
 
 from predictd.config import NetworkSettings
 from predictd.errors import ConfigError, DataError, NetworkFormatError, OutputError, TableError
-from predictd.io import link_lists
-from predictd.io.link_lists import StreamedLinks, stream_links, write_links
+from predictd.io.network import link_lists
+from predictd.io.network.link_lists import StreamedLinks, stream_links, write_links
 from predictd.network.links import Links
-from predictd.workflows.network_evaluate import load_links, read_links
-from predictd.workflows.network_filter import Limits, filter_network
-from predictd.workflows.network_infer import Inference
+from predictd.workflows.network.evaluate import load_links, read_links
+from predictd.workflows.network.filter import Limits, filter_network
+from predictd.workflows.network.infer import Inference
 from tests.conftest import record, run_predictd
 from tests.made_networks import write_link_case, write_network_case
 

@@ -9,10 +9,10 @@ import pytest
 from scipy.stats import fisher_exact
 
 from predictd.errors import DataError, TableError
-from predictd.io.genesets import read_gmt, read_labels
+from predictd.io.network.genesets import read_gmt, read_labels
 from predictd.network.classification import classify
 from predictd.network.enrichment import enrich, false_discovery_rates
-from predictd.workflows.network_groups import classify_genes, enrich_network
+from predictd.workflows.network.groups import classify_genes, enrich_network
 from tests.conftest import record, run_predictd, same_files
 
 pytest.importorskip("igraph", reason="python-igraph is not installed")

@@ -14,7 +14,7 @@ from predictd.cli.network.infer import command
 from predictd.config import NetworkSettings
 from predictd.engine import LocalEngine
 from predictd.errors import ConfigError, DataError, NetworkFormatError, OutputError, WorkerError
-from predictd.io.networks import read_network
+from predictd.io.network.networks import read_network
 from predictd.network.linear import standardised
 from predictd.network.links import Links
 from predictd.network.methods import (
@@ -26,10 +26,10 @@ from predictd.network.methods import (
     make_method,
 )
 from predictd.network.multi import group_targets
-from predictd.workflows import network_infer
-from predictd.workflows._network_tasks import infer_rows
-from predictd.workflows.network_evaluate import load_links
-from predictd.workflows.network_infer import Inference
+from predictd.workflows.network import infer as network_infer
+from predictd.workflows.network.evaluate import load_links
+from predictd.workflows.network.infer import Inference
+from predictd.workflows.network.tasks import infer_rows
 from tests.conftest import SHARED, record, run_predictd, same_files
 from tests.made_networks import N_GENES, simulate_expression, write_matrix, write_network_case
 
@@ -351,7 +351,7 @@ def test_dream4_is_inferred_as_well_as_published(tmp_path, engine):
     data = SHARED / "data" / "grn" / "dream4"
     if not data.is_dir():
         pytest.skip("the DREAM4 networks are not here (shared/data/grn)")
-    from predictd.workflows.network_evaluate import evaluate_network
+    from predictd.workflows.network.evaluate import evaluate_network
 
     areas = []
     for i in (1, 2, 3):

@@ -12,19 +12,19 @@ from scipy.sparse import csc_matrix, csr_matrix
 from predictd.config import NetworkSettings
 from predictd.engine import LocalEngine
 from predictd.errors import DataError, TableError
-from predictd.io.expression import read_expression
-from predictd.io.h5ad import read_h5ad
-from predictd.io.networks import read_network
-from predictd.io.store import Tensor
+from predictd.io.network.expression import read_expression
+from predictd.io.network.h5ad import read_h5ad
+from predictd.io.network.networks import read_network
+from predictd.io.tensor.store import Tensor
 from predictd.network.linear import standardised
 from predictd.network.links import Links
 from predictd.network.methods import METHODS, Problem, clr_background, make_method
 from predictd.network.multi import MOST, group_importances, group_targets
 from predictd.network.quality import held_out_r2
 from predictd.pairs import Experiment
-from predictd.workflows._activity import Activity, region_activity
-from predictd.workflows.impute import Imputation
-from predictd.workflows.network_infer import Inference
+from predictd.workflows.imputing.impute import Imputation
+from predictd.workflows.network.activity import Activity, region_activity
+from predictd.workflows.network.infer import Inference
 from tests.conftest import record, run_predictd, same_files
 from tests.made_networks import N_REGULATORS, simulate_expression, write_matrix, write_network_case
 

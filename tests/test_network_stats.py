@@ -11,7 +11,7 @@ from predictd.errors import ConfigError, OutputError
 from predictd.network.clusters import cluster_targets, regulation_profiles
 from predictd.network.graph import Edges, centralities, communities, hubs, numbered
 from predictd.network.links import Links
-from predictd.workflows.network_stats import describe_degrees, describe_network
+from predictd.workflows.network.stats import describe_degrees, describe_network
 from tests.conftest import record, run_predictd, same_files
 from tests.made_networks import write_link_case
 

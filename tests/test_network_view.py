@@ -11,8 +11,8 @@ import pytest
 
 from predictd.errors import OutputError
 from predictd.network.graph import Edges
-from predictd.workflows.network_evaluate import load_links
-from predictd.workflows.network_view import view_network
+from predictd.workflows.network.evaluate import load_links
+from predictd.workflows.network.view import view_network
 from tests.conftest import record, run_predictd, same_files
 from tests.made_networks import write_link_case
 

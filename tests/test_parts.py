@@ -18,13 +18,13 @@ from predictd.config import TrainSettings
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import ConfigError, OutputError
 from predictd.io.files import write_json
-from predictd.io.store import Tensor
+from predictd.io.tensor.store import Tensor
 from predictd.model.folds import folds_to_json, make_folds
 from predictd.provenance import RunRecord
-from predictd.workflows._parts import InParts
-from predictd.workflows._score import Regions
-from predictd.workflows.crossval import Crossval, crossval
-from predictd.workflows.impute import Imputation, impute, track_name
+from predictd.workflows.evaluation.score import Regions
+from predictd.workflows.imputing.impute import Imputation, impute, track_name
+from predictd.workflows.parts import InParts
+from predictd.workflows.training.crossval import Crossval, crossval
 from tests.conftest import record, run_predictd
 from tests.test_crossval import SHORT_SGD, contents, few_folds, models_of
 from tests.test_files import names, refused

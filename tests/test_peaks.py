@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from predictd.errors import DataError, OutputError, TableError, TrackError
 from predictd.io.tables import read_tracks
 from predictd.model.peaks import PeakRule, call_peaks
-from predictd.workflows.binarise import Binarisation
-from predictd.workflows.evaluate import evaluate
-from predictd.workflows.peaks import PeakCalling
+from predictd.workflows.evaluation.evaluate import evaluate
+from predictd.workflows.tracks.binarise import Binarisation
+from predictd.workflows.tracks.peaks import PeakCalling
 from tests.conftest import record, run_predictd
 from tests.test_files import refused
 

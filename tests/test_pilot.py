@@ -12,13 +12,13 @@ import pytest
 
 from predictd.config import TrainSettings
 from predictd.engine import Engine
-from predictd.io.store import Tensor
 from predictd.io.tables import read_tracks
+from predictd.io.tensor.store import Tensor
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
-from predictd.workflows.impute import impute
-from predictd.workflows.ingest import IngestOptions, ingest
-from predictd.workflows.train import train
+from predictd.workflows.imputing.impute import impute
+from predictd.workflows.tensor.ingest import IngestOptions, ingest
+from predictd.workflows.training.train import train
 from tests.conftest import record
 
 sys.path.append(str(Path(__file__).parent))

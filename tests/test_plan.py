@@ -15,7 +15,6 @@ from predictd.cli.plan_tables import core_time, duration, size, table
 from predictd.config import TrainSettings
 from predictd.constants import SHARDS
 from predictd.errors import ConfigError, PredictdError
-from predictd.workflows.plan import Here, Plan, Wanted, make_plan
 from predictd.workflows.planning import calibrate as calibration
 from predictd.workflows.planning.calibrate import Effort, calibrate
 from predictd.workflows.planning.places import (
@@ -27,6 +26,7 @@ from predictd.workflows.planning.places import (
     fewest,
     job_seconds,
 )
+from predictd.workflows.planning.plan import Here, Plan, Wanted, make_plan
 from predictd.workflows.planning.prices import Prices, load_prices
 from predictd.workflows.planning.rates import Rates, load_rates, write_rates
 from predictd.workflows.planning.shape import parse_shape

@@ -15,16 +15,16 @@ from predictd.config import TrainSettings
 from predictd.constants import MAX_OPEN_TRACKS
 from predictd.engine import Engine
 from predictd.errors import ConfigError
-from predictd.io.store import Tensor
+from predictd.io.tensor.store import Tensor
 from predictd.model.folds import make_folds
 from predictd.pairs import Experiment, axes
-from predictd.workflows._fit_moments import choose_setting
-from predictd.workflows._score import Case, group_cases
-from predictd.workflows.impute import _groups
+from predictd.workflows.evaluation.score import Case, group_cases
+from predictd.workflows.imputing.impute import _groups
 from predictd.workflows.planning.places import Site, job_seconds, makespan, stage_seconds
 from predictd.workflows.planning.rates import Rates, load_rates
 from predictd.workflows.planning.shape import PRESETS, Shape, impute_parts, parse_shape, shape_of
 from predictd.workflows.planning.work import Job, Stage, Tasks, block_rows, stages, storage
+from predictd.workflows.training.fit_moments import choose_setting
 
 GIVEN = TrainSettings(rank=8, regularisation=0.1)
 

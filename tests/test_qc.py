@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from predictd.errors import DataError
-from predictd.io.store import Tensor
-from predictd.model.labels import fit_effects, fit_similarity, standardise
+from predictd.io.tensor.store import Tensor
+from predictd.model.labels.labels import fit_effects, fit_similarity, standardise
+from predictd.model.labels.quality import Tracks, Verdicts, examine
 from predictd.model.moments import moments
-from predictd.model.quality import Tracks, Verdicts, examine
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment, axes
-from predictd.workflows.qc import qc
+from predictd.workflows.tensor.qc import qc
 from tests.conftest import record, run_predictd
 from tests.made_moments import corrupted_pilot, of_columns, simulated_moments
 from tests.made_tensors import small_tensor, stored_signal, with_signal

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from predictd.model.ranks import N_KEYS, KeyCounts, rank_keys
+from predictd.model.measures.ranks import N_KEYS, KeyCounts, rank_keys
 
 
 def test_keys_ascend_with_the_value_over_the_whole_range():

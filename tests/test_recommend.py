@@ -11,14 +11,14 @@ import pytest
 from predictd.config import TrainSettings
 from predictd.errors import ConfigError, DataError, TableError
 from predictd.io.costs import read_costs
-from predictd.model.design import choose_experiments, conditional_covariance
+from predictd.model.labels.design import choose_experiments, conditional_covariance
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment, axes
-from predictd.workflows._fit_moments import fit_fold
-from predictd.workflows._settings import Setting
-from predictd.workflows.moments import TensorMoments
-from predictd.workflows.recommend import recommend
+from predictd.workflows.tensor.moments import TensorMoments
+from predictd.workflows.tensor.recommend import recommend
+from predictd.workflows.training.fit_moments import fit_fold
+from predictd.workflows.training.settings import Setting
 from tests.conftest import record, run_predictd
 from tests.made_moments import of_columns, simulated_moments
 from tests.made_tensors import small_tensor

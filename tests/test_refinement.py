@@ -12,17 +12,17 @@ from predictd.config import TrainSettings
 from predictd.engine import LocalEngine
 from predictd.errors import ModelFormatError, OutputError
 from predictd.io.models import ModelFile, write_model
-from predictd.io.store import Tensor
+from predictd.io.tensor.store import Tensor
 from predictd.model.ensemble import Ensemble
-from predictd.model.fit_refinement import FEWEST, TRACKS, ContextSample, drawn_bins, fit_refinement
 from predictd.model.imputer import Feature, build_features
-from predictd.model.kriging import REGRESSORS, KrigingModel, fit_kriging
-from predictd.model.refinement import SCALES, Neighbours, Refinement, n_inputs
-from predictd.model.spread import Spread
+from predictd.model.intervals.spread import Spread
+from predictd.model.kriging.fit_refinement import FEWEST, TRACKS, ContextSample, drawn_bins, fit_refinement
+from predictd.model.kriging.kriging import REGRESSORS, KrigingModel, fit_kriging
+from predictd.model.kriging.refinement import SCALES, Neighbours, Refinement, n_inputs
 from predictd.pairs import Experiment, axes
-from predictd.workflows._context import ensure_context_sample, read_context_sample
-from predictd.workflows._estimators import load_estimator, load_model
-from predictd.workflows.train import train
+from predictd.workflows.imputing.estimators import load_estimator, load_model
+from predictd.workflows.tensor.context import ensure_context_sample, read_context_sample
+from predictd.workflows.training.train import train
 from tests.conftest import record
 from tests.made_tensors import small_tensor, stored_signal
 from tests.test_files import refused

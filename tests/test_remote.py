@@ -21,26 +21,26 @@ from predictd.config import TrainSettings
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import OutputError, RemoteError, TensorFormatError, TrackError
 from predictd.io import clients
-from predictd.io.bigwig import BigWigReader
 from predictd.io.files import make_directory, write_json, write_text
-from predictd.io.genomes import load_genome
 from predictd.io.partition import Job, read_job
 from predictd.io.remote import RemotePath, as_path
-from predictd.io.store import Tensor
 from predictd.io.tables import Track, read_tracks
+from predictd.io.tensor.store import Tensor
+from predictd.io.tracks.bigwig import BigWigReader
+from predictd.io.tracks.genomes import load_genome
 from predictd.model.folds import folds_to_json, make_folds
 from predictd.model.peaks import PeakRule
 from predictd.pairs import Experiment
-from predictd.workflows._tracks import probe_track
-from predictd.workflows.crossval import Crossval, crossval
-from predictd.workflows.evaluate import evaluate
-from predictd.workflows.hub import HubOptions, make_hub
-from predictd.workflows.impute import Imputation, impute
-from predictd.workflows.moments import compute_moments
-from predictd.workflows.peaks import PeakCalling
-from predictd.workflows.simulate import simulate
-from predictd.workflows.train import train
-from predictd.workflows.view import make_view
+from predictd.workflows.evaluation.evaluate import evaluate
+from predictd.workflows.imputing.impute import Imputation, impute
+from predictd.workflows.tensor.moments import compute_moments
+from predictd.workflows.tensor.simulate import simulate
+from predictd.workflows.tensor.sources import probe_track
+from predictd.workflows.tracks.hub import HubOptions, make_hub
+from predictd.workflows.tracks.peaks import PeakCalling
+from predictd.workflows.tracks.view import make_view
+from predictd.workflows.training.crossval import Crossval, crossval
+from predictd.workflows.training.train import train
 from tests.conftest import record, run_predictd
 from tests.object_stores import BUCKET, Store, clean, failing_proxy
 from tests.test_view import serving

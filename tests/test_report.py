@@ -19,15 +19,15 @@ from predictd.constants import MEASURES
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, TableError
 from predictd.io.files import write_json
-from predictd.io.store import Tensor
+from predictd.io.tensor.store import Tensor
 from predictd.model.folds import folds_to_json, make_folds
-from predictd.model.metrics import metrics_tsv
+from predictd.model.measures.metrics import metrics_tsv
 from predictd.pairs import Experiment
 from predictd.report import drawing
 from predictd.report.page import Section, page
 from predictd.report.scores import Table, by_group, experiments_table, scores_of, summary
-from predictd.workflows.crossval import crossval
-from predictd.workflows.report import report
+from predictd.workflows.evaluation.report import report
+from predictd.workflows.training.crossval import crossval
 from tests.conftest import record, run_predictd, same_files
 
 NAMES = ("by_assay", "by_cell_type", "baselines", "observed_imputed", "reliability", "training")

@@ -15,9 +15,9 @@ from predictd.constants import MEASURES
 from predictd.engine import Engine
 from predictd.io.tables import Interval
 from predictd.pairs import Experiment
-from predictd.workflows import _score
-from predictd.workflows._score import Baseline, Case, Scoring, group_cases, score
-from predictd.workflows.train import train
+from predictd.workflows.evaluation import score as _score
+from predictd.workflows.evaluation.score import Baseline, Case, Scoring, group_cases, score
+from predictd.workflows.training.train import train
 from tests.conftest import record
 
 sys.path.append(str(Path(__file__).parent))

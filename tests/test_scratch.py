@@ -14,8 +14,8 @@ import pytest
 
 from predictd.config import TrainSettings
 from predictd.errors import OutputError, TensorFormatError
-from predictd.io.store import Tensor
-from predictd.workflows.train import train
+from predictd.io.tensor.store import Tensor
+from predictd.workflows.training.train import train
 from tests.conftest import record, run_predictd
 
 

@@ -11,7 +11,7 @@ from scipy.stats import ranksums
 from predictd import kernels
 from predictd.config import SgdSettings
 from predictd.model import reference, sgd
-from predictd.model.sgd import Rows, StoppingRule, Verdict
+from predictd.model.cp.sgd import Rows, StoppingRule, Verdict
 
 
 def random_rows(rng, n_rows=6, rank=3, dtype=np.float64):

@@ -16,14 +16,14 @@ import pytest
 from predictd import interrupt
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import Interrupted, OutputError
-from predictd.io.genomes import Genome
 from predictd.io.hdf5 import read_arrays
-from predictd.io.store import Tensor
 from predictd.io.tables import Interval, read_tracks
+from predictd.io.tensor.store import Tensor
+from predictd.io.tracks.genomes import Genome
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment
-from predictd.workflows.ingest import IngestOptions, ingest
-from predictd.workflows.simulate import PARAMETERS_FORMAT, SimulatedGenome, simulate
+from predictd.workflows.tensor.ingest import IngestOptions, ingest
+from predictd.workflows.tensor.simulate import PARAMETERS_FORMAT, SimulatedGenome, simulate
 from tests.conftest import record, run_predictd
 
 sys.path.append(str(Path(__file__).parent))

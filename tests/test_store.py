@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from predictd.constants import TENSOR_VERSION
 from predictd.errors import OutputError, TensorFormatError
-from predictd.io.genomes import Genome
-from predictd.io.layout import ShardPlan
-from predictd.io.manifest import ExperimentEntry, GenomeEntry, Manifest, SourceFile, read_manifest
 from predictd.io.partition import Job
-from predictd.io.store import Shard, Tensor, describe_shard, shard_path, write_shard
+from predictd.io.tensor.layout import ShardPlan
+from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, SourceFile, read_manifest
+from predictd.io.tensor.store import Shard, Tensor, describe_shard, shard_path, write_shard
+from predictd.io.tracks.genomes import Genome
 from predictd.pairs import Experiment
 from tests.test_files import names, refused, run_python, small_disk, unwritable
 
@@ -448,8 +448,8 @@ import sys
 from pathlib import Path
 import numpy as np
 from predictd.errors import OutputError
-from predictd.io.layout import ShardPlan
-from predictd.io.store import write_shard
+from predictd.io.tensor.layout import ShardPlan
+from predictd.io.tensor.store import write_shard
 
 signal = np.random.default_rng(0).random((50_000, 4)).astype(np.float16)
 for number, n in enumerate((100, 50_000, 200)):

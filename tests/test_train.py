@@ -22,10 +22,10 @@ from predictd.config import SgdSettings, TrainSettings
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import ConfigError, DataError, Interrupted, OutputError, PredictdError
 from predictd.io.checkpoint import Checkpoint
-from predictd.io.store import Tensor
-from predictd.model import reference
-from predictd.model.factors import CPModel
-from predictd.model.sgd import (
+from predictd.io.tensor.store import Tensor
+from predictd.model.cp import reference
+from predictd.model.cp.factors import CPModel
+from predictd.model.cp.sgd import (
     Rows,
     Stage,
     draw_stream,
@@ -36,17 +36,17 @@ from predictd.model.sgd import (
 )
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
-from predictd.workflows import _sgd
-from predictd.workflows._estimators import load_model
-from predictd.workflows._fit_sgd import fit_sgd, sgd_problem
-from predictd.workflows._round_size import enough_updates, exchange_advice
-from predictd.workflows._sample import plan_sample, read_sample
-from predictd.workflows._settings import Setting, default_rank
-from predictd.workflows._sgd import SgdProblem, SgdResult, descend
-from predictd.workflows.evaluate import evaluate, mean_measures
-from predictd.workflows.folds import write_folds
-from predictd.workflows.impute import impute
-from predictd.workflows.train import choose_fold, train
+from predictd.workflows.evaluation.evaluate import evaluate, mean_measures
+from predictd.workflows.imputing.estimators import load_model
+from predictd.workflows.imputing.impute import impute
+from predictd.workflows.tensor.folds import write_folds
+from predictd.workflows.tensor.sample import plan_sample, read_sample
+from predictd.workflows.training.settings import Setting, default_rank
+from predictd.workflows.training.sgd import descent as _sgd
+from predictd.workflows.training.sgd.descent import SgdProblem, SgdResult, descend
+from predictd.workflows.training.sgd.fit import fit_sgd, sgd_problem
+from predictd.workflows.training.sgd.rounds import enough_updates, exchange_advice
+from predictd.workflows.training.train import choose_fold, train
 from tests.conftest import record, run_predictd
 
 sys.path.append(str(Path(__file__).parent))
@@ -256,7 +256,7 @@ def test_a_refit_trains_all_experiments_for_as_many_passes(tensor_path, engine, 
             problems.append(problem)
         return descend(comm, keys, problem)
 
-    monkeypatch.setattr("predictd.workflows._fit_sgd.descend", watched)
+    monkeypatch.setattr("predictd.workflows.training.sgd.fit.descend", watched)
     report = train(tensor_path, tmp_path / "m.h5", SGD, engine, record())
     search, refit = problems
     tensor = Tensor(tensor_path)
@@ -322,7 +322,7 @@ import sys, time
 from pathlib import Path
 from predictd.cli import main
 from predictd.io.checkpoint import Checkpoint
-from predictd.workflows import _sgd
+from predictd.workflows.training.sgd import descent as _sgd
 
 phase, wanted = sys.argv.pop(1), sys.argv.pop(1)
 

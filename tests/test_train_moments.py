@@ -15,18 +15,18 @@ from predictd.engine import Engine, LocalEngine
 from predictd.errors import ConfigError, DataError
 from predictd.io.files import write_json
 from predictd.io.models import read_model
-from predictd.io.store import Tensor
+from predictd.io.tensor.store import Tensor
+from predictd.model.cp.reference import closed_form_genome
 from predictd.model.folds import Fold, folds_to_json, validation_split
-from predictd.model.metrics import MEASURES
-from predictd.model.reference import closed_form_genome
+from predictd.model.measures.metrics import MEASURES
 from predictd.pairs import Experiment
-from predictd.workflows._fit_moments import PENALTIES, RANKS, fit_fold, selection_folds
-from predictd.workflows._settings import Setting
-from predictd.workflows.evaluate import evaluate, mean_measures
-from predictd.workflows.folds import write_folds
-from predictd.workflows.impute import impute
-from predictd.workflows.moments import ensure_moments, read_moments
-from predictd.workflows.train import train
+from predictd.workflows.evaluation.evaluate import evaluate, mean_measures
+from predictd.workflows.imputing.impute import impute
+from predictd.workflows.tensor.folds import write_folds
+from predictd.workflows.tensor.moments import ensure_moments, read_moments
+from predictd.workflows.training.fit_moments import PENALTIES, RANKS, fit_fold, selection_folds
+from predictd.workflows.training.settings import Setting
+from predictd.workflows.training.train import train
 from tests.conftest import record, run_predictd
 from tests.test_files import names, refused
 from tests.test_moments_file import read_signal, rewritten, with_gaps

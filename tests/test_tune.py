@@ -20,13 +20,13 @@ from predictd.config import AlsSettings, SgdSettings, TrainSettings, load_config
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, Interrupted, OutputError
 from predictd.io.files import write_json
-from predictd.io.store import Tensor
+from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json, make_folds
-from predictd.workflows import tune as module
-from predictd.workflows._fit_moments import RANKS, fit_fold, selection_folds
-from predictd.workflows._settings import Setting
-from predictd.workflows.moments import ensure_moments, read_moments
-from predictd.workflows.tune import TuneReport, tune
+from predictd.workflows.tensor.moments import ensure_moments, read_moments
+from predictd.workflows.training import tune as module
+from predictd.workflows.training.fit_moments import RANKS, fit_fold, selection_folds
+from predictd.workflows.training.settings import Setting
+from predictd.workflows.training.tune import TuneReport, tune
 from tests.conftest import record, run_predictd
 from tests.test_files import names, refused
 from tests.test_moments_file import rewritten

@@ -16,17 +16,17 @@ from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.errors import DataError, ModelFormatError
 from predictd.io.files import write_json
-from predictd.io.store import Tensor
+from predictd.io.tensor.store import Tensor
 from predictd.model.ensemble import Ensemble
 from predictd.model.folds import folds_to_json, make_folds
-from predictd.model.residuals import SHAPE, ResidualCounts, Scale, bins_below
-from predictd.model.spread import Spread
+from predictd.model.intervals.residuals import SHAPE, ResidualCounts, Scale, bins_below
+from predictd.model.intervals.spread import Spread
+from predictd.model.intervals.uncertainty import LEVELS, Calibration, Pool, calibrate, judge
 from predictd.model.transforms import TRANSFORMS
-from predictd.model.uncertainty import LEVELS, Calibration, Pool, calibrate, judge
 from predictd.pairs import Experiment
-from predictd.workflows._estimators import load_judges, load_model
-from predictd.workflows.crossval import crossval
-from predictd.workflows.impute import impute, sd_name, track_name
+from predictd.workflows.imputing.estimators import load_judges, load_model
+from predictd.workflows.imputing.impute import impute, sd_name, track_name
+from predictd.workflows.training.crossval import crossval
 from tests.conftest import record, run_predictd, same_files
 
 sys.path.append(str(Path(__file__).parent))

@@ -20,8 +20,8 @@ import pyBigWig
 import pytest
 
 from predictd.errors import DataError, OutputError, TableError, TrackError
-from predictd.io.serve import HOST, RangeServer, Served
-from predictd.workflows.view import make_view
+from predictd.io.tracks.serve import HOST, RangeServer, Served
+from predictd.workflows.tracks.view import make_view
 from tests.conftest import run_predictd
 from tests.test_files import refused
 

@@ -35,28 +35,28 @@ from predictd.config import TrainSettings
 from predictd.constants import MANIFEST, MEASURES, METRICS_TSV, RUN_JSON
 from predictd.engine import Engine, LocalEngine
 from predictd.io.files import write_json
-from predictd.io.store import Tensor
 from predictd.io.tables import read_pairs
+from predictd.io.tensor.store import Tensor
+from predictd.model.cp.factors import CPModel
 from predictd.model.ensemble import Ensemble
-from predictd.model.factors import CPModel
 from predictd.model.folds import Fold, folds_to_json, make_folds
 from predictd.model.imputer import Imputer
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
-from predictd.workflows._fit_moments import selection_folds
-from predictd.workflows._solvers import (
+from predictd.workflows.tensor.ingest import IngestOptions, ingest
+from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
+from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
+from predictd.workflows.training.crossval import crossval
+from predictd.workflows.training.fit_moments import selection_folds
+from predictd.workflows.training.solvers import (
     choose_solver,
     feature_columns,
     fit_by_moments,
     regressors_of,
     resolved,
 )
-from predictd.workflows.crossval import crossval
-from predictd.workflows.ingest import IngestOptions, ingest
-from predictd.workflows.moments import TensorMoments, ensure_moments, read_moments
-from predictd.workflows.simulate import SimulatedGenome, simulate
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 PAIRS = SHARED / "data" / "roadmap" / "experiments.tsv"

@@ -61,7 +61,7 @@ def import_common() -> None:
     """Import what most tasks need, while rank 0 imports its command."""
     # What cannot be imported is told of by rank 0, or by the task that needs it.
     with suppress(Exception):
-        import_module("predictd.workflows.crossval")
+        import_module("predictd.workflows.training.crossval")
 
 
 def join_mpi(process: Announced) -> None:

@@ -37,7 +37,7 @@ def command(
 
     Writes CELL_CHROMOSOME_binary.txt with a column for each assay: 1 present, 0 absent, 2 missing.
     """
-    from predictd.workflows.binarise import Binarisation
+    from predictd.workflows.tracks.binarise import Binarisation
 
     with make_engine(engine_name, workers) as engine:
         plan = Binarisation(source, output, threshold=threshold, bin_size=bin_size, zipped=zipped)

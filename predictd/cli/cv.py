@@ -52,8 +52,8 @@ def command(
     The models of a test fold are averaged. 'predictd impute OUTPUT TENSOR' then imputes observed pairs by the models of
     their test fold, and all others by all models.
     """
-    from predictd.workflows._score import Regions
-    from predictd.workflows.crossval import Crossval
+    from predictd.workflows.evaluation.score import Regions
+    from predictd.workflows.training.crossval import Crossval
 
     with make_engine(engine_name, workers) as engine:
         plan = Crossval(

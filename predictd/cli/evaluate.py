@@ -42,7 +42,7 @@ def command(
 
     The same-assay mean, as it is and rescaled to the cell type's amplitude, is scored beside.
     """
-    from predictd.workflows.evaluate import Regions, evaluate
+    from predictd.workflows.evaluation.evaluate import Regions, evaluate
 
     with make_engine(engine_name, workers) as engine:
         rows = evaluate(

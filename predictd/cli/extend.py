@@ -40,7 +40,7 @@ def command(
     the new tracks as well: its experiments of unknown cell types or assays are added, and their signal is read when the
     model imputes.
     """
-    from predictd.workflows.extend import extend
+    from predictd.workflows.training.extend import extend
 
     with make_engine(engine_name, workers) as engine:
         report = extend(

@@ -50,7 +50,7 @@ def command(
     largest are listed as BED files. MODEL is a single model: a file of 'predictd train', or one of a cross-validation's
     models/. Needs matplotlib: pip install 'predictd[report]'.
     """
-    from predictd.workflows.factors import explain_factors
+    from predictd.workflows.evaluation.factors import explain_factors
 
     named = dict(regions)
     if len(named) < len(regions):

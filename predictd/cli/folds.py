@@ -23,8 +23,8 @@ def command(tensor: Path, output: Path, tests: int, valids: int, seed: int | Non
 
     Every cell type and every assay keeps training experiments in every fold.
     """
-    from predictd.io.store import Tensor
-    from predictd.workflows.folds import write_folds
+    from predictd.io.tensor.store import Tensor
+    from predictd.workflows.tensor.folds import write_folds
 
     folds = write_folds(Tensor(tensor), output, tests=tests, valids=valids, seed=seed or 0)
     n_tests = len({fold.test for fold in folds})

@@ -34,7 +34,7 @@ def command(
 
     OUTPUT holds hub.txt and the bigWigs: put it on a web server and give UCSC the address of hub.txt.
     """
-    from predictd.workflows.hub import HubOptions, make_hub
+    from predictd.workflows.tracks.hub import HubOptions, make_hub
 
     options = HubOptions(genome, name, email, "copy" if copy else "link")
     settings = {"genome": genome, "name": name, "email": email, "copy": copy}

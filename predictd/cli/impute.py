@@ -54,7 +54,7 @@ def command(
 
     Writes a bigWig a pair, in the unit of the input tracks, and tracks.tsv, which lists them.
     """
-    from predictd.workflows.impute import Imputation
+    from predictd.workflows.imputing.impute import Imputation
 
     with make_engine(engine_name, workers) as engine:
         plan = Imputation(model, tensor, output, pairs=pairs, sd=sd, scratch=scratch)

@@ -17,8 +17,8 @@ from predictd.cli.options import TENSOR, make_engine, on_engine
 @on_engine
 def command(tensor: Path, as_json: bool, check: bool, engine_name: str | None, workers: int | None) -> None:
     """Show what TENSOR holds."""
-    from predictd.io.store import Tensor
-    from predictd.workflows.info import describe, verify
+    from predictd.io.tensor.store import Tensor
+    from predictd.workflows.tensor.info import describe, verify
 
     opened = Tensor(tensor)
     if check:

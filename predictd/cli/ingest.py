@@ -65,7 +65,7 @@ def command(tracks: Path, tensor: Path, engine_name: str | None, workers: int | 
     Tracks are bigWig (.bw, .bigWig) or bedGraph (.bedGraph, .bedGraph.gz). An interrupted ingest goes on where it was
     when the same command is run again.
     """
-    from predictd.workflows.ingest import IngestOptions, ingest
+    from predictd.workflows.tensor.ingest import IngestOptions, ingest
 
     with make_engine(engine_name, workers) as engine:
         record = make_record(engine, {key: value and str(value) for key, value in options.items()})

@@ -20,7 +20,7 @@ from predictd.launcher import announced, submitted_to_spark
 from predictd.provenance import RunRecord, current_command
 
 if TYPE_CHECKING:
-    from predictd.workflows._parts import InParts
+    from predictd.workflows.parts import InParts
 
 log = logging.getLogger(__name__)
 

@@ -62,7 +62,7 @@ def command(
     Writes CELL-ASSAY.narrowPeak.gz for each track, and peaks.tsv, which lists them.
     """
     from predictd.model.peaks import PeakRule
-    from predictd.workflows.peaks import PeakCalling
+    from predictd.workflows.tracks.peaks import PeakCalling
 
     rule = PeakRule(threshold, gap, min_length)
     with make_engine(engine_name, workers) as engine:

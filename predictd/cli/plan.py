@@ -114,10 +114,10 @@ def command(
     from predictd.cli.plan_tables import plan_text
     from predictd.engine.base import usable_cpus
     from predictd.io.files import write_json
-    from predictd.io.manifest import read_manifest
+    from predictd.io.tensor.manifest import read_manifest
     from predictd.provenance import physical_memory
-    from predictd.workflows.plan import Here, Wanted, make_plan
     from predictd.workflows.planning import calibrate as calibration
+    from predictd.workflows.planning.plan import Here, Wanted, make_plan
     from predictd.workflows.planning.prices import load_prices
     from predictd.workflows.planning.rates import load_rates, write_rates
     from predictd.workflows.planning.shape import parse_shape, shape_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from predictd.workflows.plan import Offer, Plan
+from predictd.workflows.planning.plan import Offer, Plan
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 # A comparison longer than this is cut.

@@ -26,7 +26,7 @@ def command(
     workers: int | None,
 ) -> None:
     """Check the tracks in TENSOR: how well each is predicted by the others, and which look swapped or damaged."""
-    from predictd.workflows.qc import qc
+    from predictd.workflows.tensor.qc import qc
 
     with make_engine(engine_name, workers) as engine:
         rows = qc(tensor, output, engine, make_record(engine, {}), moments_path=moments, scratch=scratch)

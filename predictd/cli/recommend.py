@@ -40,7 +40,7 @@ def command(
     workers: int | None,
 ) -> None:
     """Recommend the next experiments: those that lower the expected error of TENSOR's missing pairs the most."""
-    from predictd.workflows.recommend import recommend
+    from predictd.workflows.tensor.recommend import recommend
 
     with make_engine(engine_name, workers) as engine:
         report = recommend(

@@ -26,7 +26,7 @@ def command(directory: Path, output: Path, metrics: Path | None) -> None:
     and PNG, the tables as TSV, in the directory OUTPUT_files (of report.html: report_files). Needs matplotlib: pip
     install 'predictd[report]'.
     """
-    from predictd.workflows.report import report
+    from predictd.workflows.evaluation.report import report
 
     files = report(directory, output, RunRecord(current_command()), metrics=metrics)
     click.echo(f"{output}: open it in a browser; figures and tables stand in {files}")

@@ -108,10 +108,10 @@ def command(
     The same seed gives the same signal, whatever the form and the number of workers.
     """
     from predictd.errors import ConfigError
-    from predictd.io.genomes import load_genome
     from predictd.io.tables import read_bed, read_pairs
+    from predictd.io.tracks.genomes import load_genome
     from predictd.model.simulate import Simulation
-    from predictd.workflows.simulate import SimulatedGenome, simulate
+    from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
 
     signal = {
         "rank": rank,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from predictd.workflows._score import Row
-from predictd.workflows.evaluate import mean_measures
+from predictd.workflows.evaluation.evaluate import mean_measures
+from predictd.workflows.evaluation.score import Row
 
 _SHOWN = ("MSEglobal", "MSE1obs", "GWcorrasinh", "GWspear", "AucObs1")
 

@@ -44,7 +44,7 @@ def command(
 
     A signal (Ctrl-C, or a batch system's) saves the state; the same command goes on from there.
     """
-    from predictd.workflows.train import train
+    from predictd.workflows.training.train import train
 
     with make_engine(engine_name, workers) as engine:
         record = make_record(

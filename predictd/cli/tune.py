@@ -48,7 +48,7 @@ def command(
     """
     from predictd.config import load_config
     from predictd.errors import ConfigError
-    from predictd.workflows.tune import SOLVERS, tune
+    from predictd.workflows.training.tune import SOLVERS, tune
 
     names = [name.strip() for name in solvers.split(",") if name.strip()]
     unknown = [name for name in names if name not in SOLVERS]

@@ -44,8 +44,8 @@ def command(
 
     Serves igv.js and the tracks to this machine alone, until Ctrl-C.
     """
-    from predictd.io.serve import RangeServer
-    from predictd.workflows.view import make_view
+    from predictd.io.tracks.serve import RangeServer
+    from predictd.workflows.tracks.view import make_view
 
     view = make_view(source, observed=observed, regions=regions, pairs=pairs, locus=locus, genome=genome)
     with RangeServer(port, view.served) as server:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from predictd.config import TrainSettings
 from predictd.engine import Engine
-from predictd.io.store import Tensor
+from predictd.io.tensor.store import Tensor
 from predictd.model.simulate import Simulation
 from predictd.provenance import RunRecord
-from predictd.workflows._score import Row
-from predictd.workflows.evaluate import evaluate
-from predictd.workflows.folds import write_folds
-from predictd.workflows.impute import impute
-from predictd.workflows.ingest import IngestOptions, ingest
-from predictd.workflows.simulate import SimulatedGenome, simulate
-from predictd.workflows.train import train
+from predictd.workflows.evaluation.evaluate import evaluate
+from predictd.workflows.evaluation.score import Row
+from predictd.workflows.imputing.impute import impute
+from predictd.workflows.tensor.folds import write_folds
+from predictd.workflows.tensor.ingest import IngestOptions, ingest
+from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
+from predictd.workflows.training.train import train
 
 CELLS, ASSAYS, SHARE, BINS, RANK = 10, 6, 0.6, 60_000, 5
 

@@ -25,7 +25,7 @@ def command(network: Path, labels: Path, output: Path, n_folds: int, seed: int |
     Writes the predictions, how well each class is told from the others on genes that were not seen, and which features
     decide.
     """
-    from predictd.workflows.network_groups import classify_genes
+    from predictd.workflows.network.groups import classify_genes
 
     record = RunRecord(current_command(), seed=seed or 0, settings={"folds": n_folds})
     scores = classify_genes(network, labels, output, record, n_folds=n_folds, seed=seed or 0)

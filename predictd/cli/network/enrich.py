@@ -43,7 +43,7 @@ def command(
     seed: int | None,
 ) -> None:
     """Test which gene SETS (GMT) groups of NETWORK's genes hold more of than by chance."""
-    from predictd.workflows.network_groups import enrich_network
+    from predictd.workflows.network.groups import enrich_network
 
     settings = {"groups": groups, "hubs": n_hubs, "min_size": min_size, "max_size": max_size}
     record = RunRecord(current_command(), seed=seed or 0, settings=settings)

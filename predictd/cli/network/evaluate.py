@@ -38,7 +38,7 @@ def command(
     pairs of GOLD's regulators and targets. With networks beside it, of other seeds or methods, OUTPUT.agreement.tsv
     tells how far they agree.
     """
-    from predictd.workflows.network_evaluate import evaluate_network
+    from predictd.workflows.network.evaluate import evaluate_network
 
     record = RunRecord(current_command(), seed=seed or 0, settings={"name": name})
     scores = evaluate_network(

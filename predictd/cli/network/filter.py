@@ -36,7 +36,7 @@ def command(
     Several limits are laid on one after the other, in the order of the options above. Lists may be larger than memory:
     with --engine spark the executors sort them, else they are sorted on disk.
     """
-    from predictd.workflows.network_filter import Limits, filter_network
+    from predictd.workflows.network.filter import Limits, filter_network
 
     limits = Limits(minimum, top_per_target, top)
     if limits == Limits():

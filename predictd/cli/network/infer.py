@@ -85,8 +85,8 @@ def command(
     A first column headed 'gene' means genes in rows; a header over numbers alone, samples in rows. Writes links.tsv,
     the links from the most important on, and network.h5.
     """
-    from predictd.workflows._activity import Activity
-    from predictd.workflows.network_infer import Inference
+    from predictd.workflows.network.activity import Activity
+    from predictd.workflows.network.infer import Inference
 
     source: Path | Activity
     if tensor is not None:

@@ -41,7 +41,7 @@ def command(
     Writes tables of genes (degrees, strengths, PageRank, betweenness, community, cluster), hubs, communities, clusters,
     and how degrees are distributed.
     """
-    from predictd.workflows.network_stats import describe_degrees, describe_network
+    from predictd.workflows.network.stats import describe_degrees, describe_network
 
     with make_engine(engine_name, workers) as engine:
         settings = {"hubs": n_hubs, "clusters": n_clusters, "degrees": degrees}

@@ -28,7 +28,7 @@ from predictd.provenance import RunRecord, current_command
 @verbosity
 def command(network: Path, output: Path, n_hubs: int, n_links: int, seed: int | None) -> None:
     """Show NETWORK: an interactive page that needs no other file and no connection, GraphML, a figure of degrees."""
-    from predictd.workflows.network_view import NETWORK_HTML, view_network
+    from predictd.workflows.network.view import NETWORK_HTML, view_network
 
     record = RunRecord(current_command(), seed=seed or 0, settings={"hubs": n_hubs, "links": n_links})
     report = view_network(network, output, record, n_hubs=n_hubs, n_links=n_links, seed=seed or 0)

@@ -1,6 +1,6 @@
 """Link lists as Spark DataFrames: what one machine need not hold is sorted and counted on the executors.
 
-The rules of reading are those of `predictd.io.link_lists`, so that the same links come from both, to the letter.
+The rules of reading are those of `predictd.io.network.link_lists`, so that the same links come from both.
 """
 
 from __future__ import annotations

@@ -19,24 +19,24 @@ import numpy.typing as npt
 from predictd.constants import BLOCK_BINS
 from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread, tree_sum, usable_cpus
-from predictd.io.bigwig import BigWigWriter
 from predictd.io.files import cannot_write
-from predictd.io.store import Tensor
+from predictd.io.tensor.store import Tensor
+from predictd.io.tracks.bigwig import BigWigWriter
 from predictd.kernels import sgd_updates
-from predictd.model.als import CPProblem, descend
-from predictd.model.metrics import TrackComparison
+from predictd.model.cp.als import CPProblem, descend
+from predictd.model.cp.sgd import Rows, initial_factors, penalties
+from predictd.model.measures.metrics import TrackComparison
 from predictd.model.moments import moments
-from predictd.model.sgd import Rows, initial_factors, penalties
 from predictd.model.simulate import Simulation
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord, cpu_model, package_version
-from predictd.workflows._tracks import observed_mean
-from predictd.workflows.ingest import IngestOptions, ingest
-from predictd.workflows.moments import TensorMoments, split_moments
 from predictd.workflows.planning.rates import Rates, load_rates
 from predictd.workflows.planning.work import fit_operations
-from predictd.workflows.simulate import SimulatedGenome, simulate
+from predictd.workflows.tensor.ingest import IngestOptions, ingest
+from predictd.workflows.tensor.moments import TensorMoments, split_moments
+from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
+from predictd.workflows.tensor.sources import observed_mean
 
 Float32 = npt.NDArray[np.float32]
 
@@ -294,7 +294,7 @@ def _updates(effort: Effort) -> dict[str, float]:
 # Of the child itself: what the system keeps as its largest may still be its parent's.
 _CHILD = """
 import sys, time
-import predictd.workflows.crossval, predictd.workflows.impute
+import predictd.workflows.training.crossval, predictd.workflows.imputing.impute
 try:
     lines = open("/proc/self/status").read().splitlines()
     size = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

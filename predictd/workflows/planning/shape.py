@@ -7,9 +7,9 @@ from typing import Literal
 
 from predictd.constants import MAX_OPEN_TRACKS, MAX_SHARD_BINS, MAX_SHARD_VALUES
 from predictd.errors import ConfigError
-from predictd.io.genomes import BUILT_IN, load_genome
-from predictd.io.layout import plan_shards
-from predictd.io.manifest import Manifest
+from predictd.io.tensor.layout import plan_shards
+from predictd.io.tensor.manifest import Manifest
+from predictd.io.tracks.genomes import BUILT_IN, load_genome
 from predictd.pairs import axes
 
 Pairs = Literal["missing", "observed", "all"]

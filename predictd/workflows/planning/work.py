@@ -13,11 +13,11 @@ from typing import Literal
 from predictd.config import TrainSettings
 from predictd.constants import BLOCK_BINS, CHUNK_BYTES
 from predictd.errors import ConfigError
-from predictd.workflows._fit_moments import FOLDS_WITH_MANY, MANY_EXPERIMENTS, PENALTIES, RANKS
-from predictd.workflows._score import CASE_BYTES, KEPT_BYTES, MOST_CASES
-from predictd.workflows._settings import default_rank
+from predictd.workflows.evaluation.score import CASE_BYTES, KEPT_BYTES, MOST_CASES
 from predictd.workflows.planning.rates import Rates
 from predictd.workflows.planning.shape import Pairs, Shape, impute_parts
+from predictd.workflows.training.fit_moments import FOLDS_WITH_MANY, MANY_EXPERIMENTS, PENALTIES, RANKS
+from predictd.workflows.training.settings import default_rank
 
 JobKind = Literal["cv", "train"]
 

@@ -1,0 +1,1 @@
+"""Files of gene networks: expression, gene sets, link lists, graphs."""

@@ -1,0 +1,64 @@
+"""Gene sets (GMT) and tables of genes' labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from predictd.errors import TableError
+from predictd.io.network.networks import split_lines
+from predictd.io.tables import UNREADABLE_TEXT, open_text, reason
+
+
+def read_gmt(path: Path) -> dict[str, frozenset[str]]:
+    """Gene sets by name: a line each, of a name, a description and genes, separated by tabs (.gz allowed).
+
+    Raises
+    ------
+    TableError
+        If the file is no such list, or a name stands twice.
+    """
+    sets: dict[str, frozenset[str]] = {}
+    try:
+        with open_text(path) as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip() or line.startswith("#"):
+                    continue
+                fields = [field.strip() for field in line.rstrip("\r\n").split("\t")]
+                genes = frozenset(field for field in fields[2:] if field)
+                if not fields[0] or not genes:
+                    raise TableError(
+                        f"{path}, line {number}: expected a name, a description and genes, separated by tabs"
+                    )
+                if fields[0] in sets:
+                    raise TableError(f"{path}, line {number}: the set {fields[0]} stands twice; keep one")
+                sets[fields[0]] = genes
+    except UNREADABLE_TEXT as err:
+        raise TableError(f"cannot read {path}: {reason(err)}") from err
+    if not sets:
+        raise TableError(f"{path} holds no gene sets: it needs a line for each")
+    return sets
+
+
+def read_labels(path: Path) -> dict[str, str]:
+    """Labels by gene: a table with the columns `gene` and `label`.
+
+    Raises
+    ------
+    TableError
+        If the file is no such table, or a gene has two labels.
+    """
+    lines = list(split_lines(path))
+    header = [name.casefold() for name in lines[0][1]] if lines else []
+    if "gene" not in header or "label" not in header:
+        raise TableError(f"{path} is no table of labels: its header must hold gene and label")
+    columns = header.index("gene"), header.index("label")
+    labels: dict[str, str] = {}
+    for number, fields in lines[1:]:
+        if len(fields) <= max(columns) or not all(fields[column] for column in columns):
+            raise TableError(f"{path}, line {number}: expected a gene and its label")
+        gene, label = fields[columns[0]], fields[columns[1]]
+        if labels.setdefault(gene, label) != label:
+            raise TableError(f"{path}, line {number}: {gene} has two labels, {labels[gene]} and {label}")
+    if not labels:
+        raise TableError(f"{path} holds no labels: it needs lines of gene and label")
+    return labels

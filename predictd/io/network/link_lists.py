@@ -1,0 +1,201 @@
+"""Link lists too long for memory: read as a stream, sorted in pieces on disk, written as a stream."""
+
+from __future__ import annotations
+
+import gzip
+import heapq
+import io
+import math
+import re
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import IO, cast
+
+from predictd.constants import LINK_WEIGHT
+from predictd.errors import TableError
+from predictd.io.files import cannot_write, replacing
+from predictd.io.network.expression import is_number
+from predictd.io.network.networks import split_lines
+
+# Regulator, target and weight, as they stand in the list.
+Link = tuple[str, str, str]
+LIST_SUFFIXES = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
+
+_WEIGHT = re.compile(LINK_WEIGHT)
+# Text that is sorted in memory at once, and how many pieces there are at most: each is an open file.
+_PIECE_BYTES = 16 * 2**20
+_MOST_PIECES = 200
+# How many times its size a list grows that is unpacked.
+_PACKED = 8
+
+
+def is_list(path: Path) -> bool:
+    """Whether a name is that of a list, not of a network's directory."""
+    return path.name.endswith(LIST_SUFFIXES)
+
+
+def stream_links(path: Path) -> Iterator[Link]:
+    """Links of a list in file order: three columns, with or without a header (.gz allowed).
+
+    A line that repeats the header is passed over, as of lists that were put one after the other.
+
+    Raises
+    ------
+    TableError
+        If the file is no such list.
+    """
+    header = header_of(path)
+    for number, fields in split_lines(path):
+        if len(fields) < 3 or not (fields[0] and fields[1]):
+            raise TableError(f"{path}, line {number}: expected regulator, target and weight")
+        link = fields[0], fields[1], fields[2]
+        if link == header:
+            continue
+        if not is_weight(link[2]):
+            raise TableError(f"{path}, line {number}: the weight '{link[2]}' is no finite number")
+        yield link
+
+
+def read_link_list(path: Path) -> tuple[list[str], list[str], list[float]]:
+    """Regulators, targets and weights of a list that fits in memory; see `stream_links`.
+
+    Raises
+    ------
+    TableError
+        If the file is no such list, is empty, or has a link twice.
+    """
+    regulators: list[str] = []
+    targets: list[str] = []
+    weights: list[float] = []
+    seen: set[tuple[str, str]] = set()
+    for regulator, target, weight in stream_links(path):
+        if (regulator, target) in seen:
+            raise twice(path, regulator, target)
+        seen.add((regulator, target))
+        regulators.append(regulator)
+        targets.append(target)
+        weights.append(float(weight))
+    if not weights:
+        raise TableError(f"{path} holds no links: it needs lines of regulator, target and weight")
+    return regulators, targets, weights
+
+
+def header_of(path: Path) -> Link | None:
+    """The first three fields of a list's first line, where the third is no number."""
+    _, fields = next(split_lines(path), (0, []))
+    if len(fields) < 3 or is_number(fields[2]):
+        return None
+    return fields[0], fields[1], fields[2]
+
+
+def is_weight(text: str) -> bool:
+    """Whether it is a finite number, written plainly."""
+    return _WEIGHT.fullmatch(text) is not None and math.isfinite(float(text))
+
+
+def write_links(path: Path, links: Iterable[Link]) -> int:
+    """Write a list with a header, packed where its name ends with .gz, and return the number of links.
+
+    The same links give the same bytes.
+    """
+    count = 0
+    with replacing(path) as partial, ExitStack() as undo:
+        raw: IO[bytes] = undo.enter_context(partial.open("wb"))
+        if path.suffix == ".gz":
+            # Without its name and the time, which would be other bytes every time.
+            raw = undo.enter_context(cast(IO[bytes], gzip.GzipFile("", "wb", 6, raw, mtime=0)))
+        file = undo.enter_context(io.TextIOWrapper(raw, encoding="utf-8", newline="\n"))
+        file.write("regulator\ttarget\timportance\n")
+        for link in links:
+            file.write("\t".join(link) + "\n")
+            count += 1
+    return count
+
+
+class StreamedLinks:
+    """A link list that is read anew for each question; see `predictd.engine.base.LinkTable`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def chosen(self, *, minimum: float | None, top_per_target: int | None, top: int | None) -> Iterator[Link]:
+        with tempfile.TemporaryDirectory(prefix="predictd-") as folder:
+            pieces = self._spread(Path(folder), minimum)
+            for piece in pieces:
+                _sort(self._path, piece, top_per_target)
+            yield from islice(heapq.merge(*map(_read_piece, pieces), key=rank), top)
+
+    def extent(self) -> tuple[int, float]:
+        count, largest = 0, 0.0
+        for _, _, weight in stream_links(self._path):
+            count += 1
+            largest = max(largest, abs(float(weight)))
+        return count, largest
+
+    def degrees(self, exponent: int) -> Iterator[tuple[str, int, int, int, int]]:
+        found: dict[str, list[int]] = {}
+        for regulator, target, weight in stream_links(self._path):
+            units = round(math.ldexp(abs(float(weight)), exponent))
+            for gene, place in ((target, 0), (regulator, 1)):
+                counts = found.setdefault(gene, [0, 0, 0, 0])
+                counts[place] += 1
+                counts[place + 2] += units
+        for gene in sorted(found):
+            into, out, units_in, units_out = found[gene]
+            yield gene, into, out, units_in, units_out
+
+    def _spread(self, folder: Path, minimum: float | None) -> list[Path]:
+        """Links of at least `minimum` in files by target, so that one holds all of a target's."""
+        size = self._path.stat().st_size * (_PACKED if self._path.suffix == ".gz" else 1)
+        count = min(_MOST_PIECES, 1 + size // _PIECE_BYTES)
+        pieces = [folder / f"{number}.tsv" for number in range(count)]
+        try:
+            with ExitStack() as undo:
+                files = [
+                    undo.enter_context(piece.open("w", encoding="utf-8", newline="\n")) for piece in pieces
+                ]
+                for link in stream_links(self._path):
+                    if minimum is None or float(link[2]) >= minimum:
+                        files[zlib.crc32(link[1].encode()) % count].write("\t".join(link) + "\n")
+        except OSError as err:
+            raise cannot_write(folder, err) from err
+        return pieces
+
+
+def rank(link: Link) -> tuple[float, str, str]:
+    """What links are ordered by: from the highest weight on, equals by the names of target and regulator."""
+    return -float(link[2]), link[1], link[0]
+
+
+def _sort(path: Path, piece: Path, top_per_target: int | None) -> None:
+    """Order a piece, and leave each target its first links."""
+    links = sorted(_read_piece(piece), key=rank)
+    seen: set[tuple[str, str]] = set()
+    for regulator, target, _ in links:
+        if (regulator, target) in seen:
+            raise twice(path, regulator, target)
+        seen.add((regulator, target))
+    counts: dict[str, int] = {}
+    try:
+        with piece.open("w", encoding="utf-8", newline="\n") as file:
+            for link in links:
+                counts[link[1]] = counts.get(link[1], 0) + 1
+                if top_per_target is None or counts[link[1]] <= top_per_target:
+                    file.write("\t".join(link) + "\n")
+    except OSError as err:
+        raise cannot_write(piece, err) from err
+
+
+def _read_piece(piece: Path) -> Iterator[Link]:
+    with piece.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            regulator, target, weight = line.rstrip("\n").split("\t")
+            yield regulator, target, weight
+
+
+def twice(path: Path, regulator: str, target: str) -> TableError:
+    return TableError(f"{path} has the link {regulator} to {target} twice; keep one of them")

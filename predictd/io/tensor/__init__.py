@@ -1,0 +1,1 @@
+"""The tensor on disk: manifest, shards, their layout, copies on a node's own disk."""

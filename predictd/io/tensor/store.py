@@ -1,0 +1,343 @@
+"""The tensor on disk: a manifest and HDF5 shards.
+
+A shard holds `signal` (bins × experiments), `runs` (k × 2: first bin, length) and `summary` (experiments × 4:
+observed bins, sum, sum of squares, maximum of the stored signal). NaN is missing. Each chunk carries a checksum
+(Fletcher-32), so that damage shows when it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+import numpy.typing as npt
+
+from predictd.constants import BLOCK_BINS, CHUNK_BYTES, MANIFEST, SHARDS, TENSOR_FORMAT, TENSOR_VERSION
+from predictd.errors import TensorFormatError
+from predictd.io.files import replacing, sha256_of
+from predictd.io.hdf5 import UNREADABLE, ForeignFileError, check_format, reading, writing
+from predictd.io.tensor.layout import Runs, ShardPlan
+from predictd.io.tensor.manifest import Manifest, ShardEntry, read_manifest
+from predictd.io.tensor.scratch import Scratch
+from predictd.kernels import widen
+from predictd.pairs import Experiment
+
+Signal = npt.NDArray[np.float16] | npt.NDArray[np.float32]
+# Room for signal as it is stored, and in float32.
+_Buffers = tuple[npt.NDArray[Any], npt.NDArray[np.float32]]
+
+
+class Shard:
+    """One open shard.
+
+    Attributes
+    ----------
+    chrom
+        Chromosome of all its runs.
+    runs
+        int64 (k × 2): first bin and length of each run.
+    summary
+        float64 (n_experiments × 4): observed bins, sum, sum of squares, maximum of the stored signal.
+    n_bins
+        Bins in all.
+    """
+
+    def __init__(self, file: h5py.File, path: Path, entry: ShardEntry, n_experiments: int) -> None:
+        self._path = path
+        try:
+            check_format(file, format=TENSOR_FORMAT, version=TENSOR_VERSION)
+            self._signal = file["signal"]
+            self.runs: Runs = file["runs"][:]
+            self.summary: npt.NDArray[np.float64] = file["summary"][:]
+            self.chrom = str(file.attrs["chrom"])
+            n_bins, width = self._signal.shape
+            fits = (
+                self.chrom == entry.chrom
+                and (n_bins, width) == (entry.n_bins, n_experiments)
+                and self.runs[:, 1].sum() == n_bins
+                and self.summary.shape == (width, 4)
+            )
+        except ForeignFileError as err:
+            raise TensorFormatError(
+                f"{path} is no shard that can be read: {err}; ingest the tracks again"
+            ) from err
+        except UNREADABLE as err:
+            raise TensorFormatError(f"{path} is damaged; ingest the tracks again") from err
+        if not fits:
+            raise TensorFormatError(
+                f"{path} does not belong to this tensor: it holds {n_bins} bins × {width} experiments of {self.chrom}, "
+                f"the manifest says {entry.n_bins} × {n_experiments} of {entry.chrom}; ingest the tracks again"
+            )
+        self.n_bins = n_bins
+
+    def read(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float32]:
+        """Signal of bins [start, stop) of the shard, float32 (bins × experiments).
+
+        Raises
+        ------
+        TensorFormatError
+            If the stored bytes are damaged.
+        """
+        stop = self.n_bins if stop is None else min(stop, self.n_bins)
+        count = max(stop - start, 0)
+        return self._read_into(self._buffers(count), start, count)
+
+    def _buffers(self, count: int) -> _Buffers:
+        """Room for so many bins as they are stored, and in float32; one array where that is the same."""
+        shape = count, self._signal.shape[1]
+        stored = np.empty(shape, dtype=self._signal.dtype)
+        return stored, np.empty(shape, dtype=np.float32) if stored.dtype == np.float16 else stored
+
+    def _read_into(self, buffers: _Buffers, start: int, count: int) -> npt.NDArray[np.float32]:
+        """Signal of so many bins, in the first rows of the buffers; see `read`."""
+        stored, signal = buffers[0][:count], buffers[1][:count]
+        try:
+            if count:
+                self._signal.read_direct(stored, np.s_[start : start + count])
+        except UNREADABLE as err:
+            raise TensorFormatError(
+                f"{self._path} is damaged (bins {start} to {start + count}); ingest the tracks again"
+            ) from err
+        return widen(stored, signal) if stored.dtype == np.float16 else signal
+
+    def blocks(
+        self, size: int = BLOCK_BINS, *, reuse: bool = False
+    ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """Yield (first row, signal) over the shard; whole chunks are read at a time, at least `size` bins are given.
+
+        With `reuse` all blocks are views of one array, each standing until the next is asked for.
+        """
+        step = max(size, self._signal.chunks[0])
+        buffers = self._buffers(min(step, self.n_bins)) if reuse else None
+        for start in range(0, self.n_bins, step):
+            count = min(step, self.n_bins - start)
+            yield start, self._read_into(buffers or self._buffers(count), start, count)
+
+    def sample(self, stride: int, size: int = BLOCK_BINS) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield the signal of every `stride`th block, the first one at least; whole chunks as in `blocks`."""
+        step = max(size, self._signal.chunks[0])
+        for start in range(0, self.n_bins, step * stride):
+            yield self.read(start, start + step)
+
+    def bins(self) -> npt.NDArray[np.int64]:
+        """Genomic bin of every row: int64 (n_bins,)."""
+        return np.concatenate([np.arange(first, first + length) for first, length in self.runs.tolist()])
+
+    def stretches(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:
+        """Consecutive bins among the rows [start, stop): (first bin, the rows they are, counted from `start`)."""
+        ends = np.cumsum(self.runs[:, 1]).tolist()
+        for (first, length), end in zip(self.runs.tolist(), ends, strict=True):
+            low, high = max(start, end - length), min(stop, end)
+            if low < high:
+                yield first + low - (end - length), slice(low - start, high - start)
+
+
+class Tensor:
+    """A whole tensor, opened for reading.
+
+    It travels to workers as its place alone: each opens it anew.
+
+    Parameters
+    ----------
+    path
+        Its directory.
+    scratch
+        Directory of the node for copies of shards; None: they are read where they stand.
+
+    Raises
+    ------
+    TensorFormatError
+        If it is missing, unfinished or foreign.
+    """
+
+    def __init__(self, path: Path, *, scratch: Path | None = None) -> None:
+        self.path = path
+        self.manifest: Manifest = read_manifest(path)
+        self._scratch = None if scratch is None else Scratch(scratch, self.manifest.checksum)
+        self.experiments: list[Experiment] = [entry.experiment for entry in self.manifest.experiments]
+        self._columns = {experiment: column for column, experiment in enumerate(self.experiments)}
+        self._entries = {entry.name: entry for entry in self.manifest.shards}
+
+    def __reduce__(self) -> tuple[Callable[[Path, Path | None], Tensor], tuple[Path, Path | None]]:
+        return _open_tensor, (self.path, self._scratch.path if self._scratch else None)
+
+    @property
+    def witness(self) -> Path:
+        """The file that whoever sees the tensor sees."""
+        return self.path / MANIFEST
+
+    @property
+    def n_bins(self) -> int:
+        return sum(entry.n_bins for entry in self.manifest.shards)
+
+    @property
+    def n_complete(self) -> int:
+        """Bins where every experiment has a value."""
+        return sum(entry.n_complete for entry in self.manifest.shards)
+
+    @property
+    def shard_names(self) -> list[str]:
+        """Shards in genome order."""
+        return list(self._entries)
+
+    def shard_path(self, name: str) -> Path:
+        return shard_path(self.path, name)
+
+    def columns(self, experiments: Sequence[Experiment]) -> npt.NDArray[np.intp]:
+        """Columns of experiments: intp (len(experiments),).
+
+        Raises
+        ------
+        TensorFormatError
+            If the tensor has no such experiment.
+        """
+        absent = [experiment for experiment in experiments if experiment not in self._columns]
+        if absent:
+            raise TensorFormatError(
+                f"{self.path} has no experiment {absent[0]}"
+                + (f" (and {len(absent) - 1} more are absent)" if len(absent) > 1 else "")
+                + "; is it the tensor that the model was trained on?"
+            )
+        return np.array([self._columns[experiment] for experiment in experiments], dtype=np.intp)
+
+    @contextmanager
+    def open_shard(self, name: str) -> Iterator[Shard]:
+        """Open one shard for reading, in its copy where there is a scratch directory."""
+        with self._open(name, self._scratch) as shard:
+            yield shard
+
+    @contextmanager
+    def _open(self, name: str, scratch: Scratch | None, *, header: bool = False) -> Iterator[Shard]:
+        entry = self._entries[name]
+        path = self.shard_path(name)
+        with ExitStack() as undo:
+            try:
+                source = scratch.copy_of(path) if scratch else path
+                file = undo.enter_context(reading(source, by_ranges=header))
+            except FileNotFoundError as err:
+                raise TensorFormatError(f"{path} is missing; ingest the tracks again") from err
+            except OSError as err:
+                raise TensorFormatError(
+                    f"{path} is truncated, damaged or no HDF5 file; ingest the tracks again"
+                ) from err
+            yield Shard(file, path, entry, len(self.experiments))
+
+    def summary(self) -> npt.NDArray[np.float64]:
+        """Per experiment over all bins: observed bins, sum, sum of squares, maximum. float64 (n × 4).
+
+        So little of each shard is read that none is copied for it.
+        """
+        total = np.zeros((len(self.experiments), 4))
+        total[:, 3] = np.nan
+        for name in self.shard_names:
+            with self._open(name, scratch=None, header=True) as shard:
+                total[:, :3] += shard.summary[:, :3]
+                total[:, 3] = np.fmax(total[:, 3], shard.summary[:, 3])
+        return total
+
+    def verify(self, name: str) -> None:
+        """Raise TensorFormatError unless the shard's bytes are those that were written."""
+        path = self.shard_path(name)
+        if not path.is_file() or sha256_of(path) != self._entries[name].sha256:
+            raise TensorFormatError(f"{path} is missing or not as it was written; ingest the tracks again")
+
+
+def _open_tensor(path: Path, scratch: Path | None) -> Tensor:
+    return Tensor(path, scratch=scratch)
+
+
+def shard_path(tensor: Path, name: str) -> Path:
+    """Where a shard stands in a tensor's directory."""
+    return tensor / SHARDS / f"{name}.h5"
+
+
+def write_shard(tensor: Path, plan: ShardPlan, signal: Signal) -> ShardEntry:
+    """Write one shard, whole or not at all.
+
+    Parameters
+    ----------
+    tensor
+        Directory of the tensor.
+    plan
+        Name, chromosome and runs.
+    signal
+        float16 or float32 (bins × experiments), transformed; NaN where missing.
+
+    Returns
+    -------
+    ShardEntry
+        For the manifest.
+    """
+    path = shard_path(tensor, plan.name)
+    n_bins, n_experiments = signal.shape
+    # Whole chunks of a power of two of bins, about CHUNK_BYTES each.
+    rows = 2 ** max(6, int(np.log2(CHUNK_BYTES / (signal.itemsize * n_experiments))))
+    summary, complete = _summarise(signal)
+    with replacing(path) as partial:
+        with writing(partial, format=TENSOR_FORMAT, version=TENSOR_VERSION) as file:
+            file.attrs["chrom"] = plan.chrom
+            file.attrs["n_complete"] = complete
+            file.create_dataset("runs", data=plan.runs, fletcher32=True)
+            file.create_dataset("summary", data=summary, fletcher32=True)
+            file.create_dataset(
+                "signal",
+                data=signal,
+                chunks=(min(rows, n_bins), n_experiments),
+                fletcher32=True,
+                compression=hdf5plugin.Blosc2(cname="zstd", clevel=1, filters=hdf5plugin.Blosc2.SHUFFLE),
+            )
+        # Before it takes its name, since an object would have to be read back for its checksum.
+        return _describe(partial, path, tensor, plan, n_experiments)
+
+
+def describe_shard(tensor: Path, plan: ShardPlan, n_experiments: int) -> ShardEntry:
+    """The manifest's entry of a shard that has been written.
+
+    Raises
+    ------
+    TensorFormatError
+        If the file is not the shard that the plan describes.
+    """
+    path = shard_path(tensor, plan.name)
+    return _describe(path, path, tensor, plan, n_experiments)
+
+
+def _describe(file: Path, path: Path, tensor: Path, plan: ShardPlan, n_experiments: int) -> ShardEntry:
+    """The entry of the shard in `file`, which is or is to be `path`."""
+    try:
+        with reading(file, by_ranges=True) as opened:
+            check_format(opened, format=TENSOR_FORMAT, version=TENSOR_VERSION)
+            fits = opened["signal"].shape == (plan.n_bins, n_experiments) and np.array_equal(
+                opened["runs"][:], plan.runs
+            )
+            complete = int(opened.attrs["n_complete"])
+    except (ForeignFileError, *UNREADABLE) as err:
+        raise TensorFormatError(f"{path} is damaged; remove it and run the command again") from err
+    if not fits:
+        raise TensorFormatError(f"{path} is of another tensor; remove {tensor} and run the command again")
+    return ShardEntry(
+        name=plan.name, chrom=plan.chrom, n_bins=plan.n_bins, n_complete=complete, sha256=sha256_of(file)
+    )
+
+
+def _summarise(signal: Signal) -> tuple[npt.NDArray[np.float64], int]:
+    """Per experiment observed bins, sum, sum of squares, maximum (n × 4), and the number of complete bins."""
+    n_bins, n = signal.shape
+    summary = np.zeros((n, 4))
+    summary[:, 3] = np.nan
+    complete = 0
+    for start in range(0, n_bins, BLOCK_BINS):
+        block = signal[start : start + BLOCK_BINS].astype(np.float64)
+        observed = ~np.isnan(block)
+        complete += int(observed.all(axis=1).sum())
+        summary[:, 3] = np.fmax(summary[:, 3], np.fmax.reduce(block, axis=0))
+        block[~observed] = 0.0
+        summary[:, 0] += observed.sum(axis=0)
+        summary[:, 1] += block.sum(axis=0)
+        summary[:, 2] += np.einsum("ij,ij->j", block, block)
+    return summary, complete

@@ -1,0 +1,1 @@
+"""Signal tracks, peaks, genomes and metadata tables, and what genome browsers read."""

@@ -1,0 +1,172 @@
+"""bedGraph tracks: checked line by line and turned into bigWig, so that all else reads one format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyBigWig
+
+from predictd.errors import TrackError
+from predictd.io.files import exists, replacing
+from predictd.io.tables import UNREADABLE_TEXT, open_text
+from predictd.io.tracks.bigwig import require_room
+from predictd.io.tracks.genomes import Genome
+
+BEDGRAPH_SUFFIXES = (".bedgraph", ".bdg", ".bg", ".bedgraph.gz", ".bdg.gz", ".bg.gz")
+_LINES = 100_000
+# Of an entry in the file, before compression, and of its share of the zoom levels.
+_ENTRY_BYTES = 24
+_LARGEST = float(np.finfo(np.float32).max)
+_SKIPPED = ("track", "browser", "#")
+
+
+def bedgraph_to_bigwig(source: Path, target: Path, genome: Genome) -> None:
+    """Write a bedGraph (.gz allowed) as a bigWig.
+
+    Parameters
+    ----------
+    source
+        Four columns: chromosome, start, end, value; sorted by start within each chromosome, chromosomes in
+        one piece each, nothing overlapping.
+    target
+        The bigWig to write.
+    genome
+        Whose chromosomes it must fit.
+
+    Raises
+    ------
+    TrackError
+        If the file is missing, empty, damaged, unsorted, overlapping, off the genome, or has a value that is no
+        finite number; names the line.
+    OutputError
+        If the target cannot be written.
+    """
+    if not exists(source):
+        raise TrackError(f"{source} does not exist; correct its path in the table of tracks")
+    order = _chromosomes_in_order(source, genome)
+    if not order:
+        raise TrackError(f"{source} holds no signal; make or download it again")
+    with replacing(target) as partial:
+        partial.write_bytes(b"")
+        require_room(target, 0)
+        out = pyBigWig.open(str(partial), "w")
+        out.addHeader([(chrom, genome.chromosomes[chrom]) for chrom in order])
+        last, n_entries = ("", 0, 0), 0
+        for numbers, block in _blocks(source, max(map(len, order))):
+            _check_block(source, numbers, block, last, genome)
+            require_room(target, _ENTRY_BYTES * block.size)
+            out.addEntries(
+                block["chrom"].tolist(),
+                block["start"],
+                ends=block["end"],
+                values=block["value"].astype(np.float64),
+            )
+            last = block[["chrom", "start", "end"]][-1].item()
+            n_entries += block.size
+        require_room(target, _ENTRY_BYTES * n_entries)
+        out.close()
+
+
+def _lines(source: Path) -> Iterator[tuple[int, str]]:
+    try:
+        with open_text(source) as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip() and not line.startswith(_SKIPPED):
+                    yield number, line
+    except UNREADABLE_TEXT as err:
+        raise TrackError(f"{source} is truncated, damaged or no text; make or download it again") from err
+
+
+def _chromosomes_in_order(source: Path, genome: Genome) -> list[str]:
+    """Chromosomes as they come, each in one piece."""
+    order: list[str] = []
+    seen: set[str] = set()
+    for number, line in _lines(source):
+        chrom = line.split(maxsplit=1)[0]
+        if order and chrom == order[-1]:
+            continue
+        if chrom in seen:
+            raise TrackError(
+                f"{source}, line {number}: unsorted, {chrom} comes back after {order[-1]}; sort the file"
+            )
+        if chrom not in genome.chromosomes:
+            raise TrackError(
+                f"{source}, line {number}: {genome.name} has no chromosome '{chrom}'; is the track of another genome?"
+            )
+        seen.add(chrom)
+        order.append(chrom)
+    return order
+
+
+def _blocks(source: Path, width: int) -> Iterator[tuple[list[int], npt.NDArray[np.void]]]:
+    """Blocks of parsed lines with their line numbers; names of chromosomes have at most `width` letters."""
+    record = np.dtype([("chrom", f"U{width}"), ("start", "i8"), ("end", "i8"), ("value", "f8")])
+    lines = _lines(source)
+    while piece := list(islice(lines, _LINES)):
+        numbers = [number for number, _ in piece]
+        texts = [line for _, line in piece]
+        try:
+            block = _parsed(texts, record)
+        except ValueError as err:
+            raise TrackError(
+                f"{source}, line {numbers[_first_wrong(texts, record)]}: expected chromosome, start, end and a number"
+            ) from err
+        yield numbers, block
+
+
+def _parsed(lines: list[str], record: np.dtype[np.void]) -> npt.NDArray[np.void]:
+    return np.loadtxt(lines, dtype=record, comments=None, usecols=range(4), ndmin=1)
+
+
+def _first_wrong(lines: list[str], record: np.dtype[np.void]) -> int:
+    """Index of the first line that cannot be parsed, where there is one: by halves."""
+    low, high = 0, len(lines)
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            _parsed(lines[low:middle], record)
+            low = middle
+        except ValueError:
+            high = middle
+    return low
+
+
+def _check_block(
+    source: Path,
+    numbers: list[int],
+    block: npt.NDArray[np.void],
+    last: tuple[str, int, int],
+    genome: Genome,
+) -> None:
+    """Raise TrackError for the first line that is unsorted, overlaps, leaves its chromosome or has no finite value.
+
+    `last` is the interval before the block.
+    """
+    chrom, start, end = last
+    chroms, starts, ends = block["chrom"], block["start"], block["end"]
+    previous_chroms = np.concatenate([[chrom], chroms[:-1]])
+    previous_starts = np.concatenate([[start], starts[:-1]])
+    previous_ends = np.where(chroms == previous_chroms, np.concatenate([[end], ends[:-1]]), 0)
+    names, codes = np.unique(chroms, return_inverse=True)
+    lengths = np.array([genome.chromosomes[str(name)] for name in names])[codes]
+    unsorted = (starts < previous_starts) & (chroms == previous_chroms)
+    wrong: list[tuple[npt.NDArray[np.bool_], str]] = [
+        ((starts < 0) | (starts >= ends), "start and end enclose no base"),
+        (
+            ends > lengths,
+            f"the end lies beyond the chromosome's end in {genome.name}; is the track of another genome?",
+        ),
+        (unsorted, "unsorted, it begins before the line above; sort the file"),
+        (starts < previous_ends, "overlaps the line above; merge overlapping intervals"),
+        # As bigWig holds it: in single precision.
+        (~(np.abs(block["value"]) <= _LARGEST), "the value is NaN or infinite; leave such positions out"),
+    ]
+    bad = np.array([mask for mask, _ in wrong])
+    if bad.any():
+        index = int(np.flatnonzero(bad.any(axis=0))[0])
+        reason = wrong[int(np.flatnonzero(bad[:, index])[0])][1]
+        raise TrackError(f"{source}, line {numbers[index]}: {reason}")

@@ -1,0 +1,197 @@
+"""Tables that come with downloads as track tables: ENCODE's metadata.tsv, and Roadmap's list of epigenomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from predictd.errors import TableError
+from predictd.io.files import exists
+from predictd.io.tables import URL_SCHEMES, Track, read_tracks, table_header, table_rows
+from predictd.io.tracks.bigwig import BIGWIG_SUFFIXES
+from predictd.pairs import Experiment, check_name
+
+OUTPUT_TYPE = "signal p-value"
+_ACCESSION, _EPIGENOME = "File accession", "EID"
+_ENCODE = (_ACCESSION, "File format", "Output type", "File assembly", "Assay", "Biosample term name")
+# Names of one assembly, in lower case.
+_ASSEMBLIES = (
+    {"hg38", "grch38", "grch38-minimal"},
+    {"hg19", "grch37"},
+    {"mm10", "grcm38", "mm10-minimal"},
+    {"mm39", "grcm39"},
+    {"mm9", "ncbi37"},
+)
+# Roadmap published all signal on one assembly, under names that say what they hold.
+_ROADMAP_ASSEMBLY = "hg19"
+_ROADMAP_SUFFIXES = {
+    OUTPUT_TYPE: ".pval.signal.bigwig",
+    "fold change over control": ".fc.signal.bigwig",
+}
+# The target alone names the assay; of others the protocol does, too.
+_NAMED_BY_TARGET = ("ChIP-seq", "Histone ChIP-seq", "TF ChIP-seq")
+
+
+def read_track_table(path: Path, *, genome: str | None = None, output_type: str = OUTPUT_TYPE) -> list[Track]:
+    """Read a track table, or one of ENCODE's or Roadmap's, recognised by its header.
+
+    ENCODE's metadata.tsv, as the portal's download gives it: a row a file. Of its rows those are taken that are
+    released bigWigs of the output type, and of an experiment's those of most biological replicates. `cell_type` is the
+    biosample with its treatments, `assay` the target of ChIP-seq, else assay and target; the file is ACCESSION.bigWig
+    beside the table, or, where that is not there, behind the download URL.
+
+    Roadmap's table of epigenomes: a row an epigenome, with a column `EID`. Its files are those beside the table that
+    are called EID-ASSAY.pval.signal.bigwig (or .fc.signal.bigwig).
+
+    Parameters
+    ----------
+    path
+        The table.
+    genome
+        Assembly that the tracks have to be of; None: any, but one.
+    output_type
+        Which of the files of these tables are taken, in ENCODE's words.
+
+    Raises
+    ------
+    TableError
+        If the file is no such table, or none of its files is of this type, or some are of another assembly.
+    """
+    header = table_header(path)
+    if _ACCESSION in header:
+        return _encode(path, genome, output_type)
+    if _EPIGENOME in header and "path" not in header:
+        return _roadmap(path, genome, output_type)
+    return read_tracks(path)
+
+
+def _encode(path: Path, genome: str | None, output_type: str) -> list[Track]:
+    rows = [
+        (line, row)
+        for line, row in table_rows(path, required=_ENCODE)
+        if row["File format"] == "bigWig"
+        and row.get("File Status", row.get("File status")) in (None, "", "released")
+    ]
+    chosen = [(line, row) for line, row in rows if row["Output type"] == output_type]
+    if not chosen:
+        there = sorted({row["Output type"] for _, row in rows})
+        raise TableError(
+            f"{path} lists no released bigWig of output type '{output_type}': "
+            + (f"choose with --output-type from {', '.join(there)}" if there else "download signal, too")
+        )
+    _check_assembly(path, {row["File assembly"]: row[_ACCESSION] for _, row in reversed(chosen)}, genome)
+    tracks = []
+    for line, row in _of_most_replicates(chosen):
+        where = f"{path}, line {line} ({row[_ACCESSION]})"
+        experiment = Experiment(
+            check_name(_biosample(row), what="cell type", where=where),
+            check_name(_assay(row), what="assay", where=where),
+        )
+        tracks.append(Track(experiment, _encode_file(path, line, row), "arcsinh", None, where))
+    return tracks
+
+
+def _of_most_replicates(rows: list[tuple[int, dict[str, str]]]) -> list[tuple[int, dict[str, str]]]:
+    """Of each experiment's files, those that pool most biological replicates; the portal lists the single ones, too."""
+
+    def pooled(row: dict[str, str]) -> int:
+        return len([name for name in row.get("Biological replicate(s)", "").split(",") if name.strip()])
+
+    most: dict[str, int] = {}
+    for _, row in rows:
+        experiment = row.get("Experiment accession") or row[_ACCESSION]
+        most[experiment] = max(most.get(experiment, 0), pooled(row))
+    return [
+        (line, row)
+        for line, row in rows
+        if pooled(row) == most[row.get("Experiment accession") or row[_ACCESSION]]
+    ]
+
+
+def _biosample(row: dict[str, str]) -> str:
+    """Biosample, and what was done to it: such samples are no replicates of the untreated."""
+    parts = ("Biosample treatments", "Biosample treatments amount", "Biosample treatments duration")
+    treatment = " ".join(row[part] for part in parts if row.get(part))
+    modified = row.get("Biosample genetic modifications categories", "")
+    said = [row["Biosample term name"], treatment, modified]
+    return _name(", ".join(part for part in said if part))
+
+
+def _assay(row: dict[str, str]) -> str:
+    # The portal writes TARGET-ORGANISM.
+    target = row.get("Experiment target", "").rpartition("-")[0] or row.get("Experiment target", "")
+    if target and row["Assay"] in _NAMED_BY_TARGET:
+        return _name(target)
+    return _name(f"{row['Assay']} {target}" if target else row["Assay"])
+
+
+def _name(text: str) -> str:
+    """A name as pairs take it."""
+    return " ".join(text.replace(":", " ").split())
+
+
+def _encode_file(table: Path, line: int, row: dict[str, str]) -> str:
+    accession = row[_ACCESSION]
+    for suffix in BIGWIG_SUFFIXES:
+        file = table.parent / f"{accession}{suffix}"
+        if "/" not in accession and exists(file):
+            return str(file.resolve())
+    url = row.get("File download URL", "")
+    if url.startswith(URL_SCHEMES):
+        return url
+    raise TableError(
+        f"{table}, line {line}: {accession}.bigWig is not beside the table, which gives no download URL either; "
+        "download it there"
+    )
+
+
+def _roadmap(path: Path, genome: str | None, output_type: str) -> list[Track]:
+    suffix = _ROADMAP_SUFFIXES.get(output_type)
+    if suffix is None:
+        raise TableError(
+            f"{path} is a table of Roadmap, of which '{output_type}' is not known: choose with --output-type from "
+            f"{', '.join(_ROADMAP_SUFFIXES)}"
+        )
+    files = sorted(file.name for file in path.parent.iterdir() if file.name.endswith(suffix))
+    tracks = []
+    for line, row in table_rows(path, required=(_EPIGENOME,)):
+        start = f"{row[_EPIGENOME]}-"
+        tracks += [
+            Track(
+                Experiment(row[_EPIGENOME], name.removeprefix(start).removesuffix(suffix)),
+                str((path.parent / name).resolve()),
+                "arcsinh",
+                None,
+                f"{path}, line {line} ({name})",
+            )
+            for name in files
+            if row[_EPIGENOME] and name.startswith(start)
+        ]
+    if not tracks:
+        raise TableError(
+            f"{path} is a table of Roadmap, but no file EID-ASSAY{suffix} of its epigenomes is beside it; "
+            "download them there"
+        )
+    _check_assembly(path, {_ROADMAP_ASSEMBLY: Path(tracks[0].path).name}, genome)
+    return tracks
+
+
+def _check_assembly(path: Path, found: dict[str, str], genome: str | None) -> None:
+    """Raise TableError unless all files are of the one assembly; `found` has the first file of each."""
+    wanted = _canonical(genome) if genome is not None else None
+    # Of a genome that ENCODE has no name for the lengths of chromosomes will tell.
+    if wanted is None:
+        wrong = found if len({_canonical(name) or name for name in found}) > 1 else {}
+        should = "of one assembly"
+    else:
+        wrong = {name: file for name, file in found.items() if _canonical(name) != wanted}
+        should = f"of {genome}"
+    if wrong:
+        named = ", ".join(f"{name or 'no assembly'} ({file})" for name, file in sorted(wrong.items()))
+        raise TableError(
+            f"{path} lists files of {named}, but all have to be {should}; keep the rows of that assembly"
+        )
+
+
+def _canonical(assembly: str) -> str | None:
+    """One name for all names of an assembly; None for one that is not known."""
+    return next((min(names) for names in _ASSEMBLIES if assembly.lower() in names), None)

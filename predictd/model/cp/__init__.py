@@ -1,0 +1,1 @@
+"""PARAFAC/CP decomposition: its factors, the solvers that fit them, and what they mean."""

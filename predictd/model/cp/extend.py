@@ -1,0 +1,204 @@
+"""New cell types and assays for a fitted model, in closed form: their rows of C or of A, and their biases.
+
+All that a model says of the genome, [G ; r] = K⁻¹ Z (y − o), follows from its training experiments. The row of a new
+cell type is then the one unknown in its tracks, and the cell step of alternating least squares solves for it, once:
+
+    (M1 ∘ Σ_a d_a d_aᵀ + λ D) [C_c ; p_c] = Σ_a d_a ∘ (E[[G;1] y_ca] − (μ + q_a) E[G;1] − E[[G;1] r]) + λ [C̄ ; 0]
+
+with d_a = [A_a ; 1] and M1 the second moments of [G ; 1]; an assay alike, with C and A exchanged. The data enter
+through the second moments of [G r Y_new 1] alone. For models of EM the moments of G have its posterior covariance, and
+the row is drawn towards the mean row, as in training; for the others λ is the penalty of J and C̄ is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from predictd.errors import DataError
+from predictd.model.cp.factors import CPModel, solve_genome
+from predictd.pairs import Experiment, axes
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RowPrior:
+    """What holds a new row besides its tracks.
+
+    Attributes
+    ----------
+    penalty
+        λ of the equations above: that of J; for EM σ² times the strength of the prior.
+    em
+        Whether the model was fitted by EM: the row is drawn to the mean row, and G is uncertain.
+    """
+
+    penalty: float
+    em: bool
+
+
+def genome_map(model: CPModel) -> tuple[Array, Array]:
+    """M (L+1 × n) and −M o (L+1,): [G ; r] = M y − M o of the training experiments' signal y."""
+    z, o = model.design(model.train)
+    solution = solve_genome(z, model.lambda_g)
+    return solution, -solution @ o
+
+
+def genome_moments(model: CPModel, s: Array, train: npt.NDArray[np.intp], new: npt.NDArray[np.intp]) -> Array:
+    """Moments of [G r Y_new 1] from those of signal.
+
+    Parameters
+    ----------
+    model
+        Gives the map to G and r.
+    s
+        (N+1 × N+1) moments [Y 1]ᵀ[Y 1].
+    train, new
+        Columns of the model's training experiments and of the k new ones.
+
+    Returns
+    -------
+    float64 (L+2+k × L+2+k)
+    """
+    solution, intercept = genome_map(model)
+    mapped = np.zeros((len(solution) + len(new) + 1, len(s)))
+    mapped[: len(solution), train] = solution
+    mapped[: len(solution), -1] = intercept
+    mapped[len(solution) + np.arange(len(new)), new] = 1.0
+    mapped[-1, -1] = 1.0
+    return np.asarray(mapped @ s @ mapped.T)
+
+
+def new_names(model: CPModel, new: Sequence[Experiment]) -> tuple[list[str], list[str]]:
+    """New cell types and new assays among experiments, sorted.
+
+    Raises
+    ------
+    DataError
+        If both names of an experiment are known to the model, or neither.
+    """
+    for experiment in new:
+        cell_known, assay_known = experiment.cell_type in model.cell_types, experiment.assay in model.assays
+        if cell_known and assay_known:
+            raise DataError(
+                f"{experiment}: the model has the cell type {experiment.cell_type} and the assay {experiment.assay} "
+                "already; give a new cell type another name, or train anew with the tracks of known ones"
+            )
+        if not cell_known and not assay_known:
+            raise DataError(
+                f"{experiment}: the model has neither the cell type {experiment.cell_type} nor the assay "
+                f"{experiment.assay}; leave such tracks out, or train anew with them"
+            )
+    cells, assays = axes(new)
+    return (
+        [name for name in cells if name not in model.cell_types],
+        [name for name in assays if name not in model.assays],
+    )
+
+
+def extended(
+    model: CPModel, s: Array, new: Sequence[Experiment], prior: RowPrior, *, regressors: bool
+) -> CPModel:
+    """The model with rows for new cell types and assays; what it had stays as it was.
+
+    Parameters
+    ----------
+    model
+        Before.
+    s
+        float64 (L+2+k × L+2+k) moments of [G r Y_new 1]; see `genome_moments`.
+    new
+        The k new experiments.
+    prior
+        What holds the new rows.
+    regressors
+        Whether the new experiments are among those that the model reads when it imputes.
+
+    Raises
+    ------
+    DataError
+        If the names do not fit (see `new_names`), or a row is not determined.
+    """
+    cells, assays = new_names(model, new)
+    c_rows = _rows(s, new, prior, cells, 0, model.assays, np.column_stack([model.a, model.q]), model, model.c)
+    a_rows = _rows(
+        s, new, prior, assays, 1, model.cell_types, np.column_stack([model.c, model.p]), model, model.a
+    )
+    cell_types, c = _inserted(model.cell_types, np.column_stack([model.c, model.p]), cells, c_rows)
+    assay_names, a = _inserted(model.assays, np.column_stack([model.a, model.q]), assays, a_rows)
+    return replace(
+        model,
+        cell_types=cell_types,
+        assays=assay_names,
+        c=c[:, :-1],
+        p=c[:, -1],
+        a=a[:, :-1],
+        q=a[:, -1],
+        train=tuple(sorted({*model.train, *new})) if regressors else model.train,
+    )
+
+
+def _rows(
+    s: Array,
+    new: Sequence[Experiment],
+    prior: RowPrior,
+    names: Sequence[str],
+    side: int,
+    other_names: tuple[str, ...],
+    others: Array,
+    model: CPModel,
+    known: Array,
+) -> Array:
+    """Rows [C_c ; p_c] of new names on one side, (len(names) × L+1), given [A_a ; q_a] of all on the other."""
+    rank = model.rank
+    moments = s / s[-1, -1]
+    ones = np.append(moments[:rank, -1], 1.0)
+    m1 = np.empty((rank + 1, rank + 1))
+    m1[:-1, :-1] = moments[:rank, :rank]
+    if prior.em:
+        z, _ = model.design(model.train)
+        k = z @ z.T
+        k[np.arange(rank), np.arange(rank)] += model.lambda_g
+        posterior = model.lambda_g * cho_solve(cho_factor(k, lower=True), np.eye(rank + 1))
+        m1[:-1, :-1] += posterior[:-1, :-1]
+    m1[-1], m1[:, -1] = ones, ones
+    # E[[G;1] r].
+    with_r = np.append(moments[:rank, rank], moments[-1, rank])
+    if prior.em:
+        with_r[:-1] += posterior[:-1, -1]
+    rows = np.empty((len(names), rank + 1))
+    for index, name in enumerate(names):
+        system, right = np.zeros_like(m1), np.zeros(rank + 1)
+        for column, experiment in enumerate(new, start=rank + 1):
+            if experiment[side] != name:
+                continue
+            other = others[other_names.index(experiment[1 - side])]
+            d = np.append(other[:-1], 1.0)
+            with_y = np.append(moments[:rank, column], moments[-1, column])
+            system += np.outer(d, d)
+            right += d * (with_y - (model.mu + other[-1]) * ones - with_r)
+        system *= m1
+        system[np.arange(rank), np.arange(rank)] += prior.penalty
+        if prior.em:
+            right[:-1] += prior.penalty * known.mean(axis=0)
+        try:
+            rows[index] = cho_solve(cho_factor(system, lower=True), right)
+        except LinAlgError as err:
+            raise DataError(
+                f"the tracks of {name} do not determine its factors; give more of its tracks, or --lambda"
+            ) from err
+    return rows
+
+
+def _inserted(
+    names: tuple[str, ...], rows: Array, new: Sequence[str], new_rows: Array
+) -> tuple[tuple[str, ...], Array]:
+    """Names and rows with new ones in their place of the alphabet."""
+    every = [*names, *new]
+    order = sorted(range(len(every)), key=every.__getitem__)
+    return tuple(every[i] for i in order), np.vstack([rows, new_rows])[order]

@@ -1,0 +1,1 @@
+"""How sure a prediction is: residual levels, spread of models, calibrated intervals."""

@@ -1,0 +1,279 @@
+"""How far imputed signal is likely off: the models' spread, and a residual level calibrated on held-out experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.errors import DataError
+from predictd.model.intervals.residuals import (
+    PREDICTED_EDGES,
+    RATIO_EDGES,
+    Counts,
+    Scale,
+    bins_below,
+    mean_squares,
+    ratio_counts,
+)
+
+Array = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
+
+# Nominal shares of the intervals that are calibrated; 0.6827 is what ±1 sd of a normal distribution holds.
+LEVELS = (0.25, 0.5, 0.6827, 0.8, 0.9, 0.95, 0.99)
+# The assays' common level weighs as much as so many experiments of an assay.
+_COMMON = 2.0
+# Fewer bins than this tell nothing of a predicted signal.
+_FEW_BINS = 50
+# The residual level stays above this share of the squared error, however far the models spread.
+_LEAST_SHARE = 0.1
+# Where a step of predicted signal has its level, on the axis on which the steps are even.
+_KNOTS: Array = np.concatenate([[-3.125], np.linspace(-2.875, 3.875, 28), [4.125]])
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Counts of several experiments of one assay."""
+
+    counts: Counts
+    n_experiments: int
+
+    def __add__(self, other: Pool) -> Pool:
+        return Pool(self.counts + other.counts, self.n_experiments + other.n_experiments)
+
+    def __sub__(self, other: Pool) -> Pool:
+        return Pool(self.counts - other.counts, self.n_experiments - other.n_experiments)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns predicted signal and spread into a standard deviation, and that into intervals.
+
+    sd² = level(assay, predicted signal)² + weight · spread². The interval of a nominal share is imputed ± factor · sd,
+    in transformed space.
+
+    Attributes
+    ----------
+    scales
+        By assay.
+    levels
+        By assay: float64 (steps of predicted signal,), in units of the assay's standard deviation.
+    common
+        For assays without experiments among those that calibrate: as one of `levels`.
+    weight
+        How much the spread counts, at least 0.
+    factors
+        By nominal share.
+    n_experiments
+        Held-out experiments that it was learned from.
+    """
+
+    scales: Mapping[str, Scale]
+    levels: Mapping[str, Array]
+    common: Array
+    weight: float
+    factors: Mapping[float, float]
+    n_experiments: int
+
+    def sd(self, assay: str, imputed: Float32, spread: Float32) -> Float32:
+        """Standard deviation of imputed signal.
+
+        Parameters
+        ----------
+        assay
+            Of the track.
+        imputed, spread
+            float32 (bins,) in transformed space: signal as the track has it (clipped, where it is), and the spread of
+            the models.
+
+        Returns
+        -------
+        float32 (bins,)
+            In transformed space; NaN where imputed signal is.
+
+        Raises
+        ------
+        DataError
+            If the assay's scale is not known.
+        """
+        if assay not in self.scales:
+            raise DataError(
+                f"the intervals were calibrated without the assay {assay}; run 'predictd cv' again"
+            )
+        scale = self.scales[assay]
+        place = np.arcsinh((imputed.astype(np.float64) - scale.mean) / scale.sd)
+        level = np.exp(np.interp(place, _KNOTS, np.log(self.levels.get(assay, self.common))))
+        variance = np.square(level * scale.sd) + self.weight * np.square(spread, dtype=np.float64)
+        return np.sqrt(variance).astype(np.float32)
+
+    def cells(self, assay: str) -> Array:
+        """sd of each step of predicted signal and of spread, in units of the assay's standard deviation."""
+        return _cells(self.levels.get(assay, self.common), self.weight)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "experiments": self.n_experiments,
+            "spread_weight": self.weight,
+            "factors": {str(level): factor for level, factor in self.factors.items()},
+            "predicted_edges": PREDICTED_EDGES.tolist(),
+            "common_level": self.common.tolist(),
+            "assays": {
+                assay: {
+                    "mean": scale.mean,
+                    "sd": scale.sd,
+                    "low": scale.low,
+                    "high": scale.high,
+                    "level": self.levels[assay].tolist() if assay in self.levels else None,
+                }
+                for assay, scale in self.scales.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Calibration:
+        """Inverse of `to_json`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is not such a value.
+        """
+        assays = value["assays"]
+        common = _level(value["common_level"])
+        if not np.allclose(value["predicted_edges"], PREDICTED_EDGES):
+            raise ValueError("its steps of predicted signal are others")
+        return cls(
+            {a: Scale(*(float(own[k]) for k in ("mean", "sd", "low", "high"))) for a, own in assays.items()},
+            {a: _level(own["level"]) for a, own in assays.items() if own["level"] is not None},
+            common,
+            float(value["spread_weight"]),
+            {float(level): float(factor) for level, factor in value["factors"].items()},
+            int(value["experiments"]),
+        )
+
+
+def calibrate(pools: Mapping[str, Pool], scales: Mapping[str, Scale]) -> Calibration:
+    """Learn a calibration from held-out experiments.
+
+    The level of an assay is its mean squared residual at each predicted signal, less what the spread explains, drawn
+    towards that of all assays as if two further experiments had that one. The weight of the spread is the slope of
+    squared residuals on squared spreads among bins of like predicted signal, at least 0. Factors are quantiles of
+    |residual| / sd over all bins.
+
+    Parameters
+    ----------
+    pools
+        By assay, of those that have held-out experiments.
+    scales
+        Of all assays.
+
+    Raises
+    ------
+    DataError
+        If there is no bin to learn from.
+    """
+    known = {assay: pool for assay, pool in pools.items() if pool.n_experiments}
+    if not known:
+        raise DataError("intervals cannot be calibrated: there are no held-out experiments")
+    every = sum(list(known.values())[1:], start=next(iter(known.values())))
+    if not (every.counts.sum(axis=(1, 2)) >= _FEW_BINS).any():
+        raise DataError("intervals cannot be calibrated: the held-out experiments have hardly any bins")
+    weight = _weight(every.counts)
+    common_error, common_spread = _filled(*_means(every.counts))
+    common = _levels(common_error, common_spread, weight)
+    levels = {}
+    for assay, pool in known.items():
+        bins = pool.counts.sum(axis=(1, 2))
+        bins = np.where(bins >= _FEW_BINS, bins, 0)
+        errors, spreads = (total * bins for total in np.nan_to_num(_means(pool.counts)))
+        extra = _COMMON * np.maximum(every.counts.sum(axis=(1, 2)) / every.n_experiments, 1)
+        levels[assay] = _levels(
+            (errors + extra * common_error) / (bins + extra),
+            (spreads + extra * common_spread) / (bins + extra),
+            weight,
+        )
+    ratios = sum(ratio_counts(pool.counts, _cells(levels[assay], weight)) for assay, pool in known.items())
+    shares = np.concatenate([[0], np.cumsum(ratios)]) / every.counts.sum()
+    factors = {level: float(np.exp(np.interp(level, shares, np.log(RATIO_EDGES)))) for level in LEVELS}
+    return Calibration(dict(scales), levels, common, weight, factors, every.n_experiments)
+
+
+def judge(counts: Counts, calibration: Calibration, assay: str) -> Array:
+    """How often intervals hold for counted bins of one assay, at each predicted signal.
+
+    Returns
+    -------
+    float64 (steps of predicted signal × 4 + len(LEVELS))
+        Bins; sums of squared residuals and of squared sd, in units of the assay's standard deviation; bins within
+        ±1 sd, and within the interval of each nominal share.
+    """
+    cells = calibration.cells(assay)
+    spreads_of = counts.sum(axis=2)
+    limits = [cells, *(calibration.factors[level] * cells for level in LEVELS)]
+    return np.stack(
+        [
+            counts.sum(axis=(1, 2)),
+            counts.sum(axis=1) @ mean_squares()[1],
+            (spreads_of * np.square(cells)).sum(axis=1),
+            *(held.sum(axis=1) for held in bins_below(counts, limits)),
+        ],
+        axis=1,
+    )
+
+
+def _means(counts: Counts) -> tuple[Array, Array]:
+    """Mean squared residual and mean squared spread of each step of predicted signal; NaN of few bins."""
+    spreads, residuals = mean_squares()
+    bins = counts.sum(axis=(1, 2))
+    few = np.where(bins >= _FEW_BINS, bins, np.nan)
+    return (counts.sum(axis=1) @ residuals) / few, (counts.sum(axis=2) @ spreads) / few
+
+
+def _filled(errors: Array, spreads: Array) -> tuple[Array, Array]:
+    """Steps without enough bins filled from their neighbours."""
+    known = np.flatnonzero(~np.isnan(errors))
+    every = np.arange(errors.size)
+    return np.interp(every, known, errors[known]), np.interp(every, known, spreads[known])
+
+
+def _levels(errors: Array, spreads: Array, weight: float) -> Array:
+    """Residual level, positive, of mean squared residuals and spreads."""
+    least = np.maximum(_LEAST_SHARE * errors, 1e-12)
+    return np.sqrt(np.maximum(errors - weight * spreads, least))
+
+
+def _cells(level: Array, weight: float) -> Array:
+    return np.sqrt(np.square(level)[:, np.newaxis] + weight * mean_squares()[0])
+
+
+def _weight(counts: Counts) -> float:
+    """Slope of squared residuals on squared spreads within steps of predicted signal, weighted by precision."""
+    spreads, residuals = mean_squares()
+    bins = counts.sum(axis=2).astype(np.float64)
+    errors = np.divide(counts @ residuals, bins, out=np.zeros_like(bins), where=bins > 0)
+    variance = _filled(*_means(counts))[0][:, np.newaxis] + np.zeros_like(bins)
+    slope = 0.0
+    for _ in range(5):
+        # A mean of squares varies as its own square.
+        weights = bins / np.square(variance)
+        total = weights.sum(axis=1, keepdims=True)
+        total[total == 0] = 1
+        ds = spreads - (weights * spreads).sum(axis=1, keepdims=True) / total
+        de = errors - (weights * errors).sum(axis=1, keepdims=True) / total
+        square = float((weights * ds**2).sum())
+        slope = max(float((weights * ds * de).sum()) / square, 0.0) if square > 0 else 0.0
+        level = np.square(_levels(*_filled(*_means(counts)), slope))
+        variance = level[:, np.newaxis] + slope * spreads
+    return slope
+
+
+def _level(values: Any) -> Array:
+    level = np.array(values, dtype=np.float64)
+    if level.shape != _KNOTS.shape or not (level > 0).all() or not np.isfinite(level).all():
+        raise ValueError("a residual level is not one positive number a step")
+    return level

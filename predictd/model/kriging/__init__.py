@@ -1,0 +1,1 @@
+"""Kriging: each track predicted from all others under correlations pooled over tracks alike."""

@@ -1,0 +1,1 @@
+"""How cell types and assays relate: labels that look swapped, quality, which experiment to run next."""

@@ -1,0 +1,194 @@
+"""Which tracks look wrong: verdicts on each from second moments and labels.
+
+Every verdict compares a track with what the other tracks let expect of its cell type and assay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.model.labels.labels import fit_effects, standardise
+from predictd.model.labels.leave_out import (
+    leave_one_out,
+    leave_two_out,
+    matches,
+    matches_left_out,
+    matches_of_predictors,
+)
+from predictd.model.labels.swaps import Labels, find_swaps
+
+Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
+
+FLAGS = ("swapped", "dead", "saturated", "amplitude")
+# Share of the expected standard deviation under which a track is dead.
+_DEAD = 0.05
+# Share of bins at a track's highest value from which it is saturated, and how many times that of its assay's others.
+SATURATED, _TIMES_OTHERS = 1e-3, 10.0
+# Factor by which an amplitude is off, and robust standard deviations of all tracks, both of which must be exceeded.
+_FACTOR, _OUTLYING = 1.5, 4.0
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """What is known of n tracks.
+
+    Attributes
+    ----------
+    s
+        Moments, float64 (n+1 × n+1).
+    cells, assays
+        (n,) row of each track's cell type and assay.
+    n_cells, n_assays
+        How many there are.
+    at_highest
+        (n,) share of bins at the track's highest value.
+    positive
+        (n,) whether the signal is never negative, so that its mean tells its amplitude.
+    """
+
+    s: Array
+    cells: Index
+    assays: Index
+    n_cells: int
+    n_assays: int
+    at_highest: Array
+    positive: Mask
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Per track.
+
+    Attributes
+    ----------
+    mse, r
+        Of the prediction by the other tracks: mean squared error, Pearson correlation (NaN for constant tracks).
+    expected_r
+        What the r of the other tracks let expect.
+    flags
+        Names out of FLAGS.
+    best
+        Row of a pair, cell · n_assays + assay, whose prediction the track matches best; -1 where it has no signal.
+    """
+
+    mse: Array
+    r: Array
+    expected_r: Array
+    flags: tuple[tuple[str, ...], ...]
+    best: Index
+
+    def order(self) -> list[int]:
+        """Tracks, the most suspicious first: flagged ones, then by how far r is below what is expected."""
+        shortfall = np.nan_to_num(self.expected_r - self.r, nan=np.inf)
+        return sorted(range(len(self.r)), key=lambda i: (-len(self.flags[i]), -shortfall[i]))
+
+
+def examine(tracks: Tracks) -> Verdicts:
+    """Judge all tracks."""
+    cells, assays, sizes = tracks.cells, tracks.assays, (tracks.n_cells, tracks.n_assays)
+    standard = standardise(tracks.s)
+    dead = standard.constant.copy()
+    logs = np.log(np.where(dead, 1.0, standard.deviations))
+    expected = fit_effects(logs, cells, assays, *sizes, used=~dead).expected
+    dead |= logs < expected + np.log(_DEAD)
+    labels = find_swaps(standard.correlations, cells, assays, *sizes, ~dead)
+    wrong = np.zeros(len(dead), dtype=bool)
+    wrong[labels.wrong] = True
+    sound = ~dead & ~wrong
+
+    covariance, variance, best = _predictions(tracks, standard.correlations, labels, sound)
+    r = np.where(standard.constant, np.nan, covariance / np.sqrt(np.maximum(variance, 1e-12)))
+    z = np.arctanh(np.clip(np.nan_to_num(r), -0.999, 0.999))
+    expected_r = np.tanh(fit_effects(z, cells, assays, *sizes, used=sound).expected)
+    mean = fit_effects(standard.means, cells, assays, *sizes, used=sound).expected
+    scale = np.exp(fit_effects(logs, cells, assays, *sizes, used=sound).expected)
+    own = np.where(standard.constant, 0.0, standard.deviations)
+    mse = (
+        np.square(standard.means - mean)
+        + np.square(own)
+        + np.square(scale) * variance
+        - 2.0 * own * scale * np.where(standard.constant, 0.0, covariance)
+    )
+    for one, two in labels.partners.items():
+        best[one] = cells[two] * tracks.n_assays + assays[two]
+    best[standard.constant] = -1
+    off = _amplitude_off(tracks, standard.means, logs, sound)
+    saturated = _saturated(tracks) & ~dead
+    flags = tuple(
+        tuple(
+            name
+            for name, applies in zip(FLAGS, (wrong[i], dead[i], saturated[i], off[i]), strict=True)
+            if applies
+        )
+        for i in range(len(r))
+    )
+    return Verdicts(np.maximum(mse, 0.0), r, expected_r, flags, best)
+
+
+def _predictions(
+    tracks: Tracks, correlations: Array, labels: Labels, sound: Mask
+) -> tuple[Array, Array, Index]:
+    """Cov(x, x̂) and Var(x̂) of each track under its given label by the sound others, and the pair it matches best."""
+    assert labels.similarity is not None
+    similarity = labels.similarity
+    rows, rest = np.flatnonzero(sound), np.flatnonzero(~sound)
+    n = len(sound)
+    covariance, variance, best = np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.intp)
+    if not rows.size:
+        return covariance, variance, best
+    cells, assays = tracks.cells[rows], tracks.assays[rows]
+    k, r = similarity.covariance(cells, assays), correlations[np.ix_(rows, rows)]
+    single = leave_one_out(k, r)
+    covariance[rows], variance[rows] = single.covariance, single.variance
+    every = np.arange(tracks.n_cells * tracks.n_assays)
+    pairs = np.divmod(every, tracks.n_assays)
+    taken = cells * tracks.n_assays + assays
+    free = np.setdiff1d(every, taken)
+    scores = np.full((n, every.size), -np.inf)
+    scores[np.ix_(rows, taken)] = leave_two_out(k, r)[0]
+    if free.size:
+        to_free = similarity.between(cells, assays, pairs[0][free], pairs[1][free])
+        scores[np.ix_(rows, free)] = matches_of_predictors(k, r, to_free)
+    if rest.size:
+        toward = correlations[np.ix_(rows, rest)]
+        own = similarity.between(cells, assays, tracks.cells[rest], tracks.assays[rest])
+        by_rest, spread = matches(k, r, own, toward)
+        covariance[rest], variance[rest] = np.diag(by_rest), spread
+        scores[np.ix_(rest, taken)] = matches_left_out(k, r, toward)
+        if free.size:
+            by_free, spread = matches(k, r, to_free, toward)
+            scores[np.ix_(rest, free)] = by_free / np.sqrt(np.maximum(spread, 1e-12))
+    return covariance, variance, scores.argmax(axis=1)
+
+
+def _saturated(tracks: Tracks) -> Mask:
+    """Tracks with many bins at one highest value, and many more than the others of their assay have."""
+    share = tracks.at_highest
+    usual = np.zeros(len(share))
+    for i in range(len(share)):
+        others = (tracks.assays == tracks.assays[i]) & (np.arange(len(share)) != i)
+        usual[i] = np.median(share[others]) if others.any() else 0.0
+    return np.asarray((share >= SATURATED) & (share >= _TIMES_OTHERS * usual))
+
+
+def _amplitude_off(tracks: Tracks, means: Array, log_deviations: Array, sound: Mask) -> Mask:
+    """Sound tracks whose amplitude is far from what cell type and assay let expect.
+
+    The amplitude is the mean where signal is never negative, since there background and peaks scale alike; else the
+    standard deviation.
+    """
+    off = np.zeros(len(means), dtype=bool)
+    for kind in (tracks.positive & (means > 0), ~(tracks.positive & (means > 0))):
+        used = sound & kind
+        if used.sum() < 3:
+            continue
+        logs = np.where(kind & tracks.positive, np.log(np.where(means > 0, means, 1.0)), log_deviations)
+        effects = fit_effects(logs, tracks.cells, tracks.assays, tracks.n_cells, tracks.n_assays, used=used)
+        limit = max(np.log(_FACTOR), _OUTLYING * effects.spread)
+        off |= used & (np.abs(logs - effects.expected) > limit)
+    return off

@@ -1,0 +1,1 @@
+"""Measures of how good imputed tracks are, and the baselines that they are held against."""

@@ -1,0 +1,1 @@
+"""How good imputed tracks are, and what the factors of a model mean."""

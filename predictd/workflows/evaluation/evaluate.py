@@ -1,0 +1,183 @@
+"""`predictd evaluate`: imputed tracks, ours or another tool's, scored against observed ones."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from predictd.constants import RUN_JSON, TRACKS_TSV
+from predictd.engine import Engine
+from predictd.errors import DataError, TableError, TensorFormatError
+from predictd.io.files import make_directory, sha256_of, write_json, write_text
+from predictd.io.remote import as_path
+from predictd.io.tables import read_tracks, unique_pairs
+from predictd.io.tensor.store import Tensor
+from predictd.io.tracks.metadata import read_track_table
+from predictd.model.measures.metrics import metrics_tsv
+from predictd.pairs import Experiment
+from predictd.provenance import RunRecord
+from predictd.workflows.evaluation.score import Case, Regions, Row, Scoring, group_cases, make_baseline, score
+from predictd.workflows.tensor.moments import compute_moments, split_moments
+from predictd.workflows.tensor.sources import SignalSource, probe_track
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(
+    directory: Path,
+    table: Path,
+    output: Path,
+    engine: Engine,
+    record: RunRecord,
+    *,
+    tensor_path: Path | None = None,
+    name: str = "model",
+    regions: Regions | None = None,
+    scratch: Path | None = None,
+) -> list[Row]:
+    """Score imputed tracks and the two baselines, and write metrics.tsv.
+
+    Parameters
+    ----------
+    directory
+        Imputed tracks with their tracks.tsv: predictd's own, or any other tool's.
+    table
+        Track table of observed signal. Pairs that stand in both are scored.
+    output
+        metrics.tsv to write.
+    engine, record
+        What runs it; where stages are timed.
+    tensor_path
+        Whose bins are compared, and whose experiments the baselines average; None: the one that the directory's
+        run.json names.
+    name
+        Method of the imputed tracks in metrics.tsv.
+    regions
+        BED files for MSEprom, MSEgene, MSEenh. CatchPeakObs needs a column `peaks` in the table.
+    scratch
+        Where converted bedGraphs are kept meanwhile; None: the system's temporary directory.
+
+    Returns
+    -------
+    list of dict
+        Rows of metrics.tsv.
+
+    Raises
+    ------
+    PredictdError
+        If tracks, table and tensor do not fit together.
+    """
+    run = _run_json(directory)
+    tensor = _tensor(directory, tensor_path, run)
+    imputed = unique_pairs(read_tracks(directory / TRACKS_TSV), directory / TRACKS_TSV)
+    observed = unique_pairs(read_track_table(table, genome=tensor.manifest.genome.name), table)
+    pairs = sorted(imputed.keys() & observed.keys())
+    if not pairs:
+        raise DataError(f"{directory} and {table} have no pair in common: nothing can be scored")
+    genome = tensor.manifest.load_genome()
+    intervals = (regions or Regions()).read(genome)
+    train = _training(run, tensor, pairs)
+    make_directory(output.parent)
+    if scratch is not None:
+        make_directory(scratch)
+    with record.stage("moments"):
+        data = split_moments(compute_moments(tensor, engine), tensor.experiments)
+    with TemporaryDirectory(prefix="predictd-", dir=scratch) as temporary:
+        with record.stage("read headers"):
+            tracks = [imputed[pair] for pair in pairs] + [observed[pair] for pair in pairs]
+            probes = engine.map(
+                probe_track, list(enumerate(tracks)), (Path(temporary), genome), label="tracks"
+            )
+        transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
+        fold = str(run.get("results", {}).get("fold", "."))
+        cases = []
+        for index, pair in enumerate(pairs):
+            transform = transforms.get(pair.assay, observed[pair].transform)
+            case = Case(
+                pair=pair,
+                fold=fold,
+                observed=SignalSource(str(pair), (probes[len(pairs) + index].path,), transform),
+                imputed=SignalSource(str(pair), (probes[index].path,), transform),
+                peaks=observed[pair].peaks,
+                baseline=make_baseline(data, train, pair),
+            )
+            cases.append(case)
+        shared = Scoring(tensor, None, intervals, name)
+        with record.stage("evaluate"):
+            parts = engine.map(score, group_cases(cases, engine.workers), shared, label="pairs")
+            rows = [row for part in parts for row in part]
+    write_text(output, metrics_tsv(rows))
+    record.inputs = {str(table): sha256_of(table), str(tensor.path): tensor.manifest.checksum}
+    record.train = [str(e) for e in train]
+    write_json(output.with_name(f"{output.name}.run.json"), record.to_dict())
+    return rows
+
+
+def mean_measures(rows: list[Row], measures: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Mean over experiments of some measures, by method."""
+    by_method: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_method[str(row["method"])].append(row)
+    return {
+        method: {measure: float(np.mean([float(row[measure]) for row in own])) for measure in measures}
+        for method, own in by_method.items()
+    }
+
+
+def _run_json(directory: Path) -> dict[str, Any]:
+    """What our own output says of itself; empty for another tool's."""
+    if not (directory / TRACKS_TSV).is_file():
+        raise TableError(f"{directory} has no {TRACKS_TSV}: list its tracks there (cell_type, assay, path)")
+    try:
+        value = json.loads((directory / RUN_JSON).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as err:
+        raise TableError(
+            f"{directory / RUN_JSON} cannot be read: {err}; remove it if the tracks are not predictd's"
+        ) from err
+    ours = isinstance(value, dict) and isinstance(value.get("results"), dict)
+    return value if ours and isinstance(value.get("train"), list) else {}
+
+
+def _tensor(directory: Path, given: Path | None, run: dict[str, Any]) -> Tensor:
+    if given is not None:
+        return Tensor(given)
+    named = run.get("results", {}).get("tensor")
+    if named is None:
+        raise TensorFormatError(
+            f"{directory} does not say which bins to compare: name a tensor with --tensor ('predictd ingest' makes one "
+            "from observed tracks)"
+        )
+    place = as_path(named)
+    if not place.is_dir():
+        raise TensorFormatError(
+            f"{directory} was made from the tensor {named}, which is not there any more: name it with --tensor"
+        )
+    return Tensor(place)
+
+
+def _training(run: dict[str, Any], tensor: Tensor, pairs: list[Experiment]) -> list[Experiment]:
+    """Experiments that the imputed tracks were learned from; all of the tensor's where nothing says so."""
+    if not run.get("train"):
+        log.info(
+            "no training experiments are known: the baselines average all other experiments of the tensor"
+        )
+        return tensor.experiments
+    train = [Experiment.parse(text) for text in run["train"]]
+    tensor.columns(train)
+    seen = sorted(set(train) & set(pairs))
+    if seen:
+        log.warning(
+            "%d of the %d pairs were trained on (%s, …): their scores tell how well the model fits, not predicts",
+            len(seen),
+            len(pairs),
+            seen[0],
+        )
+    return train

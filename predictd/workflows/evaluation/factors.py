@@ -1,0 +1,301 @@
+"""`predictd factors`: what the factors of a model mean."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.constants import RUN_JSON
+from predictd.errors import ConfigError, DataError, OutputError
+from predictd.io.files import make_directory, replacing, sha256_of, write_json, write_text
+from predictd.io.tables import Interval, read_bed
+from predictd.io.tensor.layout import Coverage
+from predictd.io.tensor.store import Tensor
+from predictd.model.cp.factors import CPModel
+from predictd.model.cp.interpretation import (
+    Arrangement,
+    GenomeFactors,
+    RegionSums,
+    TopBins,
+    arrange,
+    signal_scale,
+)
+from predictd.progress import progress_bar
+from predictd.provenance import RunRecord
+from predictd.report.drawing import rendered, require_matplotlib
+from predictd.report.factor_figures import embedding_figure, tree_figure
+from predictd.report.scores import Cells, Table
+from predictd.workflows.imputing.estimators import load_cp_model
+
+log = logging.getLogger(__name__)
+
+# Bins whose factors are computed and ranked at once.
+_BLOCK = 2**15
+_NAMED = 5
+FACTORS_TSV = "factors.tsv"
+
+
+@dataclass(frozen=True)
+class FactorsReport:
+    """What was found.
+
+    Attributes
+    ----------
+    rank
+        Factors.
+    top_bins
+        Listed for each factor; 0 without a tensor.
+    empty_bins
+        Without factors, since fewer than half of the model's experiments have signal there.
+    """
+
+    rank: int
+    top_bins: int
+    empty_bins: int
+
+
+@dataclass(frozen=True)
+class _Genome:
+    """What the pass over the tensor finds; of the largest bins the number of the chromosome and the bin (L × top)."""
+
+    top: TopBins
+    sums: RegionSums
+    chroms: npt.NDArray[np.int64]
+    bins: npt.NDArray[np.int64]
+    empty: int
+
+
+def explain_factors(
+    model_path: Path,
+    output: Path,
+    record: RunRecord,
+    *,
+    tensor_path: Path | None = None,
+    regions: Mapping[str, Path] | None = None,
+    n_top: int = 1000,
+) -> FactorsReport:
+    """Write tables and figures of a model's factors, and with a tensor where in the genome each is largest.
+
+    Parameters
+    ----------
+    model_path
+        Of a single model.
+    output
+        Directory for `cell_types.tsv`, `assays.tsv`, `factors.tsv`, figures, `run.json`; with a tensor also
+        `top/factor-N.bed` and with regions `enrichment.tsv`.
+    record
+        Where stages are timed.
+    tensor_path
+        The tensor that has the model's training experiments.
+    regions
+        BED files by name.
+    n_top
+        Bins listed for each factor.
+
+    Raises
+    ------
+    PredictdError
+        If model, tensor and regions do not fit, or matplotlib is missing.
+    """
+    require_matplotlib()
+    if regions and tensor_path is None:
+        raise ConfigError(
+            "--regions needs the tensor as well: factors MODEL TENSOR -o DIR --regions NAME=BED"
+        )
+    model, _ = load_cp_model(model_path)
+    c, a = signal_scale(model)
+    record.inputs = {str(model_path): sha256_of(model_path)}
+    tensor, covered = None, {}
+    if tensor_path is not None:
+        tensor = Tensor(tensor_path)
+        tensor.columns(model.train)
+        covered = _coverages(tensor, regions or {})
+        record.inputs[str(tensor_path)] = tensor.manifest.checksum
+    if (output / FACTORS_TSV).exists():
+        raise OutputError(f"{output} holds {FACTORS_TSV} already; remove the directory, or name another")
+    make_directory(output)
+    genome = None
+    if tensor is not None:
+        with record.stage("genome"):
+            genome = _sweep(model, tensor, covered, n_top)
+            _write_top(output / "top", tensor, genome)
+        if covered:
+            write_text(output / "enrichment.tsv", _enrichment(tensor, covered, genome).tsv())
+    with record.stage("draw"):
+        cells, assays = arrange(c), arrange(a)
+        for kind, names, rows, found, biases in (
+            ("cell_type", model.cell_types, c, cells, model.p),
+            ("assay", model.assays, a, assays, model.q),
+        ):
+            write_text(output / f"{kind}s.tsv", _rows_table(kind, names, rows, found, biases).tsv())
+            draw = partial(tree_figure, names, rows, found.tree, found.order)
+            _write_figure(output / f"{kind}s", rendered(draw))
+        panels = [
+            ("Cell types", model.cell_types, cells.coordinates, cells.clusters, cells.explained),
+            ("Assays", model.assays, assays.coordinates, assays.clusters, assays.explained),
+        ]
+        _write_figure(output / "embedding", rendered(partial(embedding_figure, panels)))
+    n_listed = genome.top.values.shape[1] if genome else 0
+    empty = genome.empty if genome else 0
+    if empty:
+        log.warning("%d bins have no factors: under half of the model's experiments have signal there", empty)
+    record.results = {"rank": model.rank, "top_bins": n_listed, "empty_bins": empty}
+    record.train = [str(e) for e in model.train]
+    write_json(output / RUN_JSON, record.to_dict())
+    write_text(output / FACTORS_TSV, _factors_table(model, c, a).tsv())
+    return FactorsReport(model.rank, n_listed, empty)
+
+
+def _coverages(tensor: Tensor, regions: Mapping[str, Path]) -> dict[str, Coverage]:
+    """Which bins each BED file covers; raises TableError for one that is empty or of another genome."""
+    genome = tensor.manifest.load_genome()
+    found = {}
+    for name, path in regions.items():
+        intervals: list[Interval] = read_bed(path)
+        genome.check_intervals(intervals, f"--regions {name}: {path}")
+        found[name] = Coverage(intervals, tensor.manifest.bin_size)
+    return found
+
+
+def _sweep(model: CPModel, tensor: Tensor, covered: Mapping[str, Coverage], n_top: int) -> _Genome:
+    """One pass over the tensor: the genome's factors by the closed form, their largest bins, and sums in regions."""
+    columns = tensor.columns(model.train)
+    solve = GenomeFactors(model)
+    top, sums = TopBins(model.rank, n_top), RegionSums(model.rank, len(covered))
+    empty = 0
+    with progress_bar("shards", len(tensor.shard_names)) as bar:
+        for name in tensor.shard_names:
+            with tensor.open_shard(name) as shard:
+                bins = shard.bins()
+                masks = [coverage.mask(shard.chrom, bins) for coverage in covered.values()]
+                for start, signal in shard.blocks(_BLOCK):
+                    genome = solve(signal[:, columns])
+                    empty += int(np.isnan(genome).any(axis=1).sum())
+                    top.add(genome)
+                    sums.add(genome, [mask[start : start + len(signal)] for mask in masks])
+            bar.update()
+    for index, name in enumerate(covered):
+        if not sums.inside(index):
+            raise DataError(f"--regions {name}: no bin of {tensor.path} overlaps its intervals")
+    return _Genome(top, sums, *_positions(tensor, top.places), empty)
+
+
+def _write_top(folder: Path, tensor: Tensor, genome: _Genome) -> None:
+    """A BED file a factor: its largest bins, neighbours joined, scores from 0 to 1000 by the largest value."""
+    size = tensor.manifest.bin_size
+    lengths = dict(tensor.manifest.genome.chromosomes)
+    names = _chromosomes(tensor)
+    width = len(str(len(genome.bins)))
+    make_directory(folder)
+    for factor, (values, chrom, own) in enumerate(
+        zip(genome.top.values, genome.chroms, genome.bins, strict=True), start=1
+    ):
+        order = np.lexsort((own, chrom))
+        joined = np.flatnonzero((np.diff(chrom[order]) != 0) | (np.diff(own[order]) != 1)) + 1
+        largest = max(float(values.max()), 1e-300)
+        lines = []
+        for piece in np.split(order, joined):
+            name = names[chrom[piece[0]]]
+            start, end = int(own[piece[0]]) * size, min((int(own[piece[-1]]) + 1) * size, lengths[name])
+            value = float(values[piece].max())
+            score = round(1000 * min(max(value / largest, 0.0), 1.0))
+            lines.append(f"{name}\t{start}\t{end}\tfactor{factor}\t{score}\t.\t{value:.6g}")
+        write_text(folder / f"factor-{factor:0{width}d}.bed", "\n".join(lines) + "\n")
+
+
+def _chromosomes(tensor: Tensor) -> list[str]:
+    """Chromosomes of a tensor's shards, in genome order."""
+    return list(dict.fromkeys(entry.chrom for entry in tensor.manifest.shards))
+
+
+def _positions(
+    tensor: Tensor, places: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Chromosome (its number) and bin of places that count the tensor's bins in order."""
+    chroms, bins = np.empty_like(places), np.empty_like(places)
+    number = {name: index for index, name in enumerate(_chromosomes(tensor))}
+    first = 0
+    for name in tensor.shard_names:
+        with tensor.open_shard(name) as shard:
+            inside = (places >= first) & (places < first + shard.n_bins)
+            chroms[inside] = number[shard.chrom]
+            bins[inside] = shard.bins()[places[inside] - first]
+            first += shard.n_bins
+    return chroms, bins
+
+
+def _enrichment(tensor: Tensor, covered: Mapping[str, Coverage], genome: _Genome) -> Table:
+    """A line for each factor and region, the regions in the order in which they were given."""
+    n_factors, n_top = genome.top.values.shape
+    columns = (
+        "inside",
+        "outside",
+        "mean_inside",
+        "mean_outside",
+        "effect",
+        "top_inside",
+        "top_outside",
+        "odds_ratio",
+    )
+    rows: list[Cells] = []
+    for factor in range(n_factors):
+        for region, (name, coverage) in enumerate(covered.items()):
+            top_inside = sum(
+                int(coverage.mask(chrom, genome.bins[factor][genome.chroms[factor] == number]).sum())
+                for number, chrom in enumerate(_chromosomes(tensor))
+            )
+            found = genome.sums.enrichment(factor, region, top_inside, n_top)
+            rows.append([str(factor + 1), name, *(getattr(found, column) for column in columns)])
+    return Table(("factor", "region", *columns), rows)
+
+
+def _rows_table(
+    what: str,
+    names: tuple[str, ...],
+    rows: npt.NDArray[np.float64],
+    found: Arrangement,
+    biases: npt.NDArray[np.float64],
+) -> Table:
+    """Cell types or assays in the order of their tree."""
+    table: list[Cells] = [
+        [
+            names[i],
+            str(found.clusters[i]),
+            *found.coordinates[i].tolist(),
+            float(biases[i]),
+            *rows[i].tolist(),
+        ]
+        for i in found.order.tolist()
+    ]
+    factors = (f"factor{number}" for number in range(1, rows.shape[1] + 1))
+    return Table((what, "cluster", "component1", "component2", "bias", *factors), table)
+
+
+def _factors_table(model: CPModel, c: npt.NDArray[np.float64], a: npt.NDArray[np.float64]) -> Table:
+    """A line a factor: its size, and the cell types and assays that have most of it."""
+    size = np.sqrt((model.c**2).mean(axis=0) * (model.a**2).mean(axis=0))
+    rows: list[Cells] = []
+    for factor in range(model.rank):
+        named = [
+            ", ".join(f"{names[i]} ({values[i, factor]:.2g})" for i in _largest(values[:, factor]))
+            for names, values in ((model.cell_types, c), (model.assays, a))
+        ]
+        rows.append([str(factor + 1), float(size[factor]), *named])
+    return Table(("factor", "size", "cell_types", "assays"), rows)
+
+
+def _largest(values: npt.NDArray[np.float64]) -> list[int]:
+    found: list[int] = np.argsort(-np.abs(values), kind="stable")[:_NAMED].tolist()
+    return found
+
+
+def _write_figure(path: Path, files: Mapping[str, bytes]) -> None:
+    for suffix, content in files.items():
+        with replacing(path.with_name(f"{path.name}.{suffix}")) as temporary:
+            temporary.write_bytes(content)

@@ -1,0 +1,1 @@
+"""From a model and a tensor to imputed tracks with their deviations."""

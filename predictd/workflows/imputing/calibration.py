@@ -1,0 +1,279 @@
+"""Residuals of held-out experiments as small tables of counts, and what intervals they are calibrated to."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.constants import (
+    COVERAGE_BY_SIGNAL_TSV,
+    COVERAGE_TSV,
+    DENSITY_H5,
+    RESIDUALS_FORMAT,
+    RESIDUALS_VERSION,
+    UNCERTAINTY_FORMAT,
+    UNCERTAINTY_JSON,
+    UNCERTAINTY_VERSION,
+)
+from predictd.errors import DataError, ModelFormatError, OutputError
+from predictd.io.files import write_json, write_text
+from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
+from predictd.io.tensor.store import Tensor
+from predictd.model.intervals.residuals import PREDICTED_EDGES, SHAPE, Counts, ResidualCounts, Scale
+from predictd.model.intervals.uncertainty import LEVELS, Calibration, Pool, calibrate, judge
+from predictd.model.transforms import TRANSFORMS
+from predictd.pairs import Experiment
+from predictd.workflows.imputing.estimators import load_judges
+from predictd.workflows.imputing.spread import SpreadApplication
+
+# Residuals are counted in as many shards, spread over the genome, as hold about so many bins; and neighbours are much
+# alike, so that of many bins every fourth is counted.
+_MOST_BINS = 2**22
+_MANY_BINS = 2**18
+_STRIDE = 4
+
+
+@dataclass(frozen=True)
+class Counting:
+    """What the tasks have in common: the tensor, the estimator that is judged, and where each assay's signal lies."""
+
+    tensor: Tensor
+    estimator: Path
+    scales: dict[str, Scale]
+
+
+def assay_scales(tensor: Tensor) -> dict[str, Scale]:
+    """Where the signal of each assay of a tensor lies."""
+    summary = tensor.summary()
+    columns = defaultdict(list)
+    for column, entry in enumerate(tensor.manifest.experiments):
+        columns[entry.assay, entry.transform].append(column)
+    scales = {}
+    for (assay, transform), own in sorted(columns.items()):
+        bins, total, squares, _ = np.nansum(summary[own], axis=0).tolist()
+        mean = total / max(bins, 1)
+        variance = squares / max(bins, 1) - mean**2
+        sd = float(np.sqrt(variance)) if variance > 1e-12 * max(squares, 1e-300) / max(bins, 1) else 1.0
+        highest = float(np.fmax.reduce(summary[own, 3], initial=-np.inf))
+        high = highest if np.isfinite(highest) and highest > mean else mean + sd
+        low = 0.0 if TRANSFORMS[transform].clipped else min(mean - 6 * sd, 2 * mean - high)
+        scales[assay] = Scale(mean, sd, low, high if high > low else low + sd)
+    return scales
+
+
+def count_residuals(task: tuple[Path, tuple[Experiment, ...]], shared: Counting) -> None:
+    """Count the residuals of some observed pairs, each predicted by models that never saw it, into a file."""
+    path, pairs = task
+    tensor = shared.tensor
+    transforms = {entry.assay: TRANSFORMS[entry.transform] for entry in tensor.manifest.experiments}
+    application = SpreadApplication(load_judges(shared.estimator, pairs), pairs, tensor)
+    columns = tensor.columns(pairs)
+    found = [
+        ResidualCounts(shared.scales[pair.assay], clipped=transforms[pair.assay].clipped) for pair in pairs
+    ]
+    stride = _STRIDE if tensor.n_bins > _MANY_BINS else 1
+    for name in _some_shards(tensor):
+        with tensor.open_shard(name) as shard:
+            for _, signal, predicted, spread in application.blocks_with_spread(shard, every=stride):
+                for index, counts in enumerate(found):
+                    counts.add(signal[:, columns[index]], predicted[:, index], spread[:, index])
+    arrays: Arrays = {"pairs": np.array([str(pair) for pair in pairs])}
+    for name in ("counts", "density"):
+        arrays |= _sparse(name, [getattr(counts, name) for counts in found])
+    write_arrays(
+        path, format=RESIDUALS_FORMAT, version=RESIDUALS_VERSION, header={}, arrays=arrays, many_writers=True
+    )
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Counts of held-out experiments.
+
+    Attributes
+    ----------
+    fold
+        Test fold of each experiment.
+    counts
+        See `predictd.model.intervals.residuals.ResidualCounts`.
+    density
+        By assay: observed against imputed.
+    """
+
+    fold: dict[Experiment, str]
+    counts: dict[Experiment, Counts]
+    density: dict[str, Counts]
+
+
+def read_residuals(files: Sequence[tuple[str, Path]]) -> Residuals:
+    """What `count_residuals` wrote, each file with its test fold.
+
+    Raises
+    ------
+    OutputError
+        If a file is missing or damaged.
+    """
+    found = Residuals({}, {}, {})
+    for fold, path in files:
+        try:
+            _, arrays = read_arrays(path, format=RESIDUALS_FORMAT, version=RESIDUALS_VERSION)
+            pairs = [Experiment.parse(str(text)) for text in arrays["pairs"]]
+            counts, density = (_dense(name, arrays, len(pairs)) for name in ("counts", "density"))
+        except (FileNotFoundError, ForeignFileError, KeyError, ValueError) as err:
+            raise OutputError(f"{path} is missing or damaged; remove it and run the command again") from err
+        for index, pair in enumerate(pairs):
+            found.fold[pair] = fold
+            found.counts[pair] = counts[index].reshape(SHAPE)
+            square = density[index].reshape(int(np.sqrt(density[index].size)), -1)
+            found.density[pair.assay] = found.density.get(pair.assay, 0) + square
+    return found
+
+
+def write_calibration(output: Path, residuals: Residuals, scales: dict[str, Scale]) -> Calibration | None:
+    """Calibrate intervals on all held-out experiments, judge those of each test fold by the others', and write both.
+
+    Returns None, and writes nothing, where there is no bin to learn from.
+    """
+    pools = _pools(residuals, residuals.counts)
+    try:
+        everything = calibrate(pools, scales)
+    except DataError:
+        return None
+    judged, by_signal = {}, np.zeros((SHAPE[0], len(JUDGED)))
+    for own, calibration in _judges(residuals, scales):
+        for pair in own:
+            sums = judge(residuals.counts[pair], calibration, pair.assay)
+            by_signal += sums
+            judged[pair] = _means(sums.sum(axis=0), scales[pair.assay].sd)
+    write_json(
+        output / UNCERTAINTY_JSON,
+        {"format": UNCERTAINTY_FORMAT, "version": UNCERTAINTY_VERSION, **everything.to_json()},
+    )
+    write_text(output / COVERAGE_TSV, _coverage_tsv(judged, residuals.fold))
+    write_text(output / COVERAGE_BY_SIGNAL_TSV, _by_signal_tsv(by_signal))
+    assays = sorted(residuals.density)
+    write_arrays(
+        output / DENSITY_H5,
+        format=RESIDUALS_FORMAT,
+        version=RESIDUALS_VERSION,
+        header={"ranges": [[scales[assay].low, scales[assay].high] for assay in assays]},
+        arrays={
+            "assays": np.array(assays),
+            "density": np.stack([residuals.density[assay] for assay in assays]),
+        },
+    )
+    return everything
+
+
+def read_calibration(directory: Path) -> Calibration:
+    """The calibration that a cross-validation keeps.
+
+    Raises
+    ------
+    ModelFormatError
+        If the directory has none, or it is damaged.
+    """
+    path = directory / UNCERTAINTY_JSON
+    if not directory.is_dir():
+        raise ModelFormatError(
+            f"--sd: {directory} is a single model, which says nothing of its errors; impute with the directory of "
+            "'predictd cv', where intervals are calibrated on experiments that the models never saw"
+        )
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value["format"] != UNCERTAINTY_FORMAT or value["version"] != UNCERTAINTY_VERSION:
+            raise ValueError(f"it is no {UNCERTAINTY_FORMAT} of version {UNCERTAINTY_VERSION}")
+        return Calibration.from_json(value)
+    except FileNotFoundError as err:
+        raise ModelFormatError(
+            f"--sd: {path} is not there: 'predictd cv' writes it, unless there are too few bins; run it again into "
+            "another directory"
+        ) from err
+    except (OSError, KeyError, TypeError, ValueError) as err:
+        raise ModelFormatError(f"{path} is damaged or foreign ({err}); run 'predictd cv' again") from err
+
+
+def _some_shards(tensor: Tensor) -> list[str]:
+    """All shards, or evenly spaced ones that hold about 4 million bins."""
+    names = tensor.shard_names
+    step = max(1, -(-tensor.n_bins // _MOST_BINS))
+    return names[step // 2 :: step] if len(names) > step else names
+
+
+def _pools(residuals: Residuals, pairs: Iterable[Experiment]) -> dict[str, Pool]:
+    pools: dict[str, Pool] = {}
+    for pair in pairs:
+        own = Pool(residuals.counts[pair], 1)
+        pools[pair.assay] = pools[pair.assay] + own if pair.assay in pools else own
+    return pools
+
+
+def _judges(residuals: Residuals, scales: dict[str, Scale]) -> Iterator[tuple[list[Experiment], Calibration]]:
+    """Held-out experiments with the calibration that judges them: of the other test folds.
+
+    Of a single test fold each experiment is judged by the others; one by itself is not judged.
+    """
+    pairs = sorted(residuals.fold)
+    folds = sorted(set(residuals.fold.values()))
+    groups = [[p for p in pairs if residuals.fold[p] == fold] for fold in folds]
+    if len(groups) == 1:
+        groups = [[pair] for pair in pairs]
+    everything = _pools(residuals, pairs)
+    for own in groups:
+        rest = dict(everything)
+        for assay, pool in _pools(residuals, own).items():
+            rest[assay] = rest[assay] - pool
+        with suppress(DataError):
+            yield own, calibrate(rest, scales)
+
+
+JUDGED = ("bins", "rmse", "sd", "within_1sd", *(f"within_{100 * level:g}" for level in LEVELS))
+
+
+def _means(sums: npt.NDArray[np.float64], unit: float) -> list[str]:
+    """A row of what `judge` adds up, as text."""
+    bins = sums[0]
+    with np.errstate(invalid="ignore"):
+        means = sums[1:] / bins
+    means[:2] = unit * np.sqrt(means[:2])
+    return [f"{bins:.0f}", *(f"{value:.6g}" for value in means)]
+
+
+def _coverage_tsv(judged: dict[Experiment, list[str]], folds: dict[Experiment, str]) -> str:
+    nothing = ["0", *["nan"] * (len(JUDGED) - 1)]
+    lines = [("cell_type", "assay", "fold", *JUDGED)]
+    lines += [(*pair, folds[pair], *judged.get(pair, nothing)) for pair in sorted(folds)]
+    return "\n".join(map("\t".join, lines)) + "\n"
+
+
+def _by_signal_tsv(sums: npt.NDArray[np.float64]) -> str:
+    """How intervals hold at each predicted signal, over all experiments, in units of their assays' sd."""
+    edges = [f"{edge:.6g}" for edge in (-np.inf, *PREDICTED_EDGES, np.inf)]
+    lines = [("predicted_from", "predicted_to", *JUDGED)]
+    lines += [(edges[i], edges[i + 1], *_means(row, 1.0)) for i, row in enumerate(sums) if row[0]]
+    return "\n".join(map("\t".join, lines)) + "\n"
+
+
+def _sparse(name: str, tables: Sequence[Counts]) -> Arrays:
+    """Tables that are mostly zeros, as the places and values of what is not, one table after the other."""
+    places = [np.flatnonzero(table) for table in tables]
+    return {
+        f"{name}_sizes": np.array([place.size for place in places]),
+        f"{name}_places": np.concatenate(places),
+        f"{name}_values": np.concatenate([t.ravel()[p] for t, p in zip(tables, places, strict=True)]),
+        f"{name}_cells": np.array(tables[0].size),
+    }
+
+
+def _dense(name: str, arrays: Arrays, n_tables: int) -> npt.NDArray[np.int64]:
+    """Inverse of `_sparse`: int64 (n_tables × cells)."""
+    tables = np.zeros((n_tables, int(arrays[f"{name}_cells"])), dtype=np.int64)
+    rows = np.repeat(np.arange(n_tables), arrays[f"{name}_sizes"])
+    tables[rows, arrays[f"{name}_places"]] = arrays[f"{name}_values"]
+    return tables

@@ -1,0 +1,125 @@
+"""Model files, and the models of a cross-validation, as estimators that give imputers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from predictd.constants import FOLDS_JSON, MODELS
+from predictd.errors import DataError, ModelFormatError
+from predictd.io.files import sha256_of, sha256_of_json
+from predictd.io.models import ModelFile, read_model
+from predictd.model.cp.factors import CPModel
+from predictd.model.ensemble import Committee, Model
+from predictd.model.folds import Fold
+from predictd.model.kriging.kriging import KrigingModel
+from predictd.pairs import Experiment
+from predictd.workflows.tensor.folds import load_folds
+
+_KINDS: dict[str, type[CPModel] | type[KrigingModel]] = {kind.kind: kind for kind in (CPModel, KrigingModel)}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An estimator and where it comes from.
+
+    Attributes
+    ----------
+    estimator
+        Gives imputers.
+    checksum
+        Identity of the file, or of all files of a cross-validation.
+    fold
+        Name of the fold that was trained; `.` for several.
+    """
+
+    estimator: Committee
+    checksum: str
+    fold: str
+
+
+def load_estimator(path: Path) -> Loaded:
+    """The estimator of a model file, or of the directory of a cross-validation.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is missing, damaged, foreign or of a kind that this predictd has not, or the directory is no
+        finished cross-validation.
+    """
+    if path.is_dir():
+        return _cross_validation(path)
+    model, file = load_model(path)
+    return Loaded(Committee((model,)), sha256_of(path), str(file.info.get("fold", {}).get("name", ".")))
+
+
+def load_judges(path: Path, pairs: Sequence[Experiment]) -> Committee:
+    """The models that pairs are imputed by: that of a file, or those of a cross-validation, which may be unfinished.
+
+    Raises
+    ------
+    ModelFormatError
+        If one of them is missing, damaged, foreign or of a kind that this predictd has not.
+    """
+    if not path.is_dir():
+        return load_estimator(path).estimator
+    folds = load_folds(path / FOLDS_JSON)
+    if set(pairs) <= set().union(*(fold.test for fold in folds)):
+        folds = [fold for fold in folds if not set(pairs).isdisjoint(fold.test)]
+    return fold_committee(path, folds)
+
+
+def load_model(path: Path) -> tuple[Model, ModelFile]:
+    """The model of a file, and the file's contents; see `load_estimator`."""
+    file = read_model(path)
+    if file.kind not in _KINDS:
+        raise ModelFormatError(
+            f"{path} holds a model of kind '{file.kind}', which this predictd does not know; update it"
+        )
+    try:
+        return _KINDS[file.kind].from_arrays(file.parameters), file
+    except (KeyError, ValueError, TypeError) as err:
+        raise ModelFormatError(f"{path} is no whole model ({err}); train it again") from err
+
+
+def load_cp_model(path: Path) -> tuple[CPModel, ModelFile]:
+    """As `load_model`, for what only factors can do; raises DataError for a model without."""
+    model, file = load_model(path)
+    if not isinstance(model, CPModel):
+        raise DataError(
+            f"{path} is a model of kind '{model.kind}', which has no factors; train one with --solver em, als or sgd"
+        )
+    return model, file
+
+
+def fold_model_path(directory: Path, fold: Fold) -> Path:
+    """Where a cross-validation keeps the model of a fold."""
+    return directory / MODELS / f"fold-{fold.name}.h5"
+
+
+def fold_committee(directory: Path, folds: list[Fold]) -> Committee:
+    """Models of a cross-validation: observed pairs go to those of the test fold that held them out."""
+    members = tuple(load_model(fold_model_path(directory, fold))[0] for fold in folds)
+    judges: dict[Experiment, list[int]] = {}
+    for index, fold in enumerate(folds):
+        for pair in fold.test:
+            judges.setdefault(pair, []).append(index)
+    return Committee(members, {pair: tuple(indices) for pair, indices in judges.items()})
+
+
+def _cross_validation(path: Path) -> Loaded:
+    if not (path / FOLDS_JSON).is_file():
+        raise ModelFormatError(
+            f"{path} is neither a model nor a cross-validation: name the file of 'predictd train' or the directory of "
+            "'predictd cv'"
+        )
+    folds = load_folds(path / FOLDS_JSON)
+    missing = [fold.name for fold in folds if not fold_model_path(path, fold).is_file()]
+    if missing:
+        raise ModelFormatError(
+            f"{path} is unfinished: {len(missing)} of {len(folds)} folds have no model ({missing[0]}, …); run "
+            "'predictd cv' again"
+        )
+    checksums = [sha256_of(fold_model_path(path, fold)) for fold in folds]
+    return Loaded(fold_committee(path, folds), sha256_of_json(checksums), ".")

@@ -1,0 +1,305 @@
+"""`predictd impute`: a model and a tensor in, imputed tracks out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.constants import MAX_OPEN_TRACKS, RUN_JSON, TRACKS_TSV, UNCERTAINTY_JSON
+from predictd.engine import Engine
+from predictd.errors import DataError
+from predictd.io.files import sha256_of, standing, write_json
+from predictd.io.partition import Job
+from predictd.io.tables import write_tracks
+from predictd.io.tensor.store import Shard, Tensor
+from predictd.io.tracks.bigwig import BigWigWriter
+from predictd.model.ensemble import Ensemble
+from predictd.model.intervals.uncertainty import Calibration
+from predictd.model.transforms import TRANSFORMS, SignalTransform
+from predictd.pairs import Experiment
+from predictd.provenance import RunRecord
+from predictd.workflows.imputing.apply import Application
+from predictd.workflows.imputing.calibration import read_calibration
+from predictd.workflows.imputing.estimators import load_estimator, load_judges
+from predictd.workflows.imputing.spread import SpreadApplication
+from predictd.workflows.parts import InParts
+
+log = logging.getLogger(__name__)
+
+Float32 = npt.NDArray[np.float32]
+_LEAST_GROUPS = 16
+
+
+@dataclass(frozen=True)
+class ImputeReport:
+    """What imputing came to.
+
+    Attributes
+    ----------
+    pairs
+        Imputed, each with a bigWig.
+    empty_bins
+        Left empty, since fewer than half of the model's experiments have signal there.
+    """
+
+    pairs: tuple[Experiment, ...]
+    empty_bins: int
+
+
+def choose_pairs(spec: str, model: Ensemble, tensor: Tensor) -> list[Experiment]:
+    """Pairs that `--pairs` means: all, missing, observed, or `CELL:ASSAY,…`.
+
+    Raises
+    ------
+    DataError
+        If the model does not know a pair, or there is nothing to impute.
+    """
+    every = [Experiment(cell, assay) for cell, assay in product(model.cell_types, model.assays)]
+    observed = set(tensor.experiments)
+    if spec == "all":
+        chosen = every
+    elif spec == "missing":
+        chosen = [pair for pair in every if pair not in observed]
+    elif spec == "observed":
+        chosen = [pair for pair in every if pair in observed]
+    else:
+        chosen = sorted({Experiment.parse(text.strip()) for text in spec.split(",") if text.strip()})
+        model.indices(chosen)
+    if not chosen:
+        raise DataError(f"--pairs {spec}: there is no such pair among those of {tensor.path}")
+    return chosen
+
+
+class Imputation(InParts[ImputeReport]):
+    """Imputed tracks of pairs as bigWigs in the unit of the input tracks; a part is up to 64 pairs over all shards.
+
+    Parameters
+    ----------
+    model_path, tensor_path
+        Model file, or the directory of a cross-validation, and the tensor that has the training experiments.
+    output
+        Directory for `CELL-ASSAY.bw` and `tracks.tsv`.
+    pairs
+        all, missing, observed, or `CELL:ASSAY,…`.
+    sd
+        Write `CELL-ASSAY.sd.bw` beside: the standard deviation in the unit of the track, to first order. For a
+        cross-validation only, which calibrated it.
+    scratch
+        Directory of each node for copies of shards; None: they are read where they stand.
+
+    Raises
+    ------
+    PredictdError
+        If model, tensor and pairs do not fit.
+    """
+
+    def __init__(
+        self,
+        model_path: Path,
+        tensor_path: Path,
+        output: Path,
+        *,
+        pairs: str = "missing",
+        sd: bool = False,
+        scratch: Path | None = None,
+    ) -> None:
+        self._loaded = load_estimator(model_path)
+        self._model, self._tensor = model_path, Tensor(tensor_path, scratch=scratch)
+        everyone = self._loaded.estimator.everyone
+        self._train = everyone.train
+        self._tensor.columns(self._train)
+        self._pairs = choose_pairs(pairs, everyone, self._tensor)
+        _transforms(self._tensor, self._pairs)
+        self._calibration = read_calibration(model_path) if sd else None
+        self._names = [name for pair in self._pairs for name in _names(pair, sd=sd)]
+        self._groups = _groups(self._pairs, MAX_OPEN_TRACKS // 2 if sd else MAX_OPEN_TRACKS)
+        description = {
+            "command": "impute",
+            "model": self._loaded.checksum,
+            "tensor": self._tensor.manifest.checksum,
+            "pairs": [str(pair) for pair in self._pairs],
+        }
+        if sd:
+            description["sd"] = sha256_of(model_path / UNCERTAINTY_JSON)
+        super().__init__(Job(output, description), len(self._groups), TRACKS_TSV)
+
+    def _begin(self) -> None:
+        self._refuse_foreign(self._names)
+        self.job.begin()
+
+    def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
+        engine.require_sight(self.job.witness, self._tensor.witness)
+        keys = [(index, self._groups[index]) for index in parts]
+        shared = _Shared(
+            self._model, self._tensor, self.job, self._calibration, engine.name, engine.workers, engine.ranks
+        )
+        with record.stage("impute"):
+            engine.map(_impute_part, keys, shared, label="tracks")
+
+    def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> ImputeReport:
+        empty = max(part["empty_bins"] for part in parts)
+        tensor, output = self._tensor, self.job.output
+        record.inputs = {str(self._model): self._loaded.checksum, str(tensor.path): tensor.manifest.checksum}
+        record.train = [str(e) for e in self._train]
+        record.results = {
+            "tensor": str(tensor.path.resolve()),
+            "genome": tensor.manifest.genome.name,
+            "bin_size": tensor.manifest.bin_size,
+            "fold": self._loaded.fold,
+            "pairs": len(self._pairs),
+            "empty_bins": empty,
+        }
+        if empty:
+            log.warning(
+                "%d bins were left empty: under half of the model's experiments have signal there", empty
+            )
+        sds = None
+        if self._calibration is not None:
+            sds = {pair: sd_name(pair) for pair in self._pairs}
+            factors = self._calibration.factors.items()
+            record.results["interval_factors"] = {f"{level:g}": factor for level, factor in factors}
+        write_json(output / RUN_JSON, record.to_dict())
+        write_tracks(output / TRACKS_TSV, {pair: track_name(pair) for pair in self._pairs}, sds)
+        return ImputeReport(tuple(self._pairs), empty)
+
+
+def impute(
+    model_path: Path,
+    tensor_path: Path,
+    output: Path,
+    engine: Engine,
+    record: RunRecord,
+    *,
+    pairs: str = "missing",
+    sd: bool = False,
+    scratch: Path | None = None,
+) -> ImputeReport:
+    """Impute all parts and finish; see `Imputation` and `InParts.make_all`."""
+    plan = Imputation(model_path, tensor_path, output, pairs=pairs, sd=sd, scratch=scratch)
+    return plan.make_all(engine, record)
+
+
+def track_name(pair: Experiment) -> str:
+    """File name of a pair's imputed track."""
+    return f"{pair.file_stem}.bw"
+
+
+def sd_name(pair: Experiment) -> str:
+    """File name of the standard deviation of a pair's imputed track."""
+    return f"{pair.file_stem}.sd.bw"
+
+
+def _names(pair: Experiment, *, sd: bool) -> list[str]:
+    """Names of a pair's files."""
+    return [track_name(pair), sd_name(pair)] if sd else [track_name(pair)]
+
+
+def _groups(pairs: Sequence[Experiment], most: int) -> list[tuple[Experiment, ...]]:
+    """Even groups of at most so many pairs, and 16 groups where there are as many pairs.
+
+    A group is a pass over the tensor and a product of its own shape, so the number of workers must not decide: the last
+    bit of a matrix product can depend on its number of columns.
+    """
+    n_groups = max(-(-len(pairs) // most), min(_LEAST_GROUPS, len(pairs)))
+    borders = [len(pairs) * i // n_groups for i in range(n_groups + 1)]
+    return [tuple(pairs[low:high]) for low, high in pairwise(borders)]
+
+
+def _transforms(tensor: Tensor, pairs: Sequence[Experiment]) -> list[SignalTransform]:
+    """Transform of each pair's assay."""
+    by_assay = {entry.assay: TRANSFORMS[entry.transform] for entry in tensor.manifest.experiments}
+    unknown = sorted({pair.assay for pair in pairs} - by_assay.keys())
+    if unknown:
+        raise DataError(
+            f"{tensor.path} has no experiment of assay {unknown[0]}, so that its unit is not known"
+        )
+    return [by_assay[pair.assay] for pair in pairs]
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the parts have in common; what is to be known of the engine goes on record."""
+
+    model: Path
+    tensor: Tensor
+    job: Job
+    calibration: Calibration | None
+    engine: str
+    workers: int
+    ranks: int
+
+
+def _impute_part(part: tuple[int, tuple[Experiment, ...]], shared: _Shared) -> None:
+    """Impute a part's pairs over all shards into finished bigWigs; those that stand already are left."""
+    index, pairs = part
+    tensor, output = shared.tensor, shared.job.output
+    record = RunRecord([], shared.engine, shared.workers, ranks=shared.ranks)
+    with record.stage("impute"):
+        judges = load_judges(shared.model, pairs)
+        kind = Application if shared.calibration is None else SpreadApplication
+        empty = _write_bigwigs(pairs, kind(judges, pairs, tensor), tensor, output, shared.calibration)
+    files = [output / name for pair in pairs for name in _names(pair, sd=shared.calibration is not None)]
+    shared.job.keep_part(index, {"empty_bins": empty, "run": record.run_of([index])}, files)
+
+
+def _write_bigwigs(
+    pairs: Sequence[Experiment],
+    application: Application,
+    tensor: Tensor,
+    output: Path,
+    calibration: Calibration | None,
+) -> int:
+    """Write the bigWigs of pairs that do not stand; returns empty bins."""
+    transforms = _transforms(tensor, pairs)
+    used = {entry.chrom for entry in tensor.manifest.shards}
+    lengths = {chrom: n for chrom, n in tensor.manifest.load_genome().chromosomes.items() if chrom in used}
+    files = {
+        name: index for index, pair in enumerate(pairs) for name in _names(pair, sd=calibration is not None)
+    }
+    made = set(standing(output, list(files)))
+    todo = [name for name in files if name not in made]
+    empty = 0
+    if not todo and tensor.n_complete == tensor.n_bins:
+        return empty
+    with ExitStack() as undo:
+        writers = {}
+        for name in todo:
+            writer = BigWigWriter(output / name, lengths, bin_size=tensor.manifest.bin_size)
+            undo.callback(writer.discard)
+            writers[name] = writer
+        for shard_name in tensor.shard_names:
+            with tensor.open_shard(shard_name) as shard:
+                for start, predicted, spread in _predictions(application, shard):
+                    empty += int(np.isnan(predicted[:, 0]).sum())
+                    for name, writer in writers.items():
+                        index = files[name]
+                        pair, transform = pairs[index], transforms[index]
+                        signal = np.ascontiguousarray(predicted[:, index])
+                        if calibration is None or name == track_name(pair):
+                            values = transform.to_track(signal)
+                        else:
+                            sd = calibration.sd(pair.assay, transform.clip(signal), spread[:, index])
+                            values = transform.sd_to_track(signal, sd)
+                        for first, rows in shard.stretches(start, start + len(signal)):
+                            writer.add(shard.chrom, first, values[rows])
+        for writer in writers.values():
+            writer.close()
+    return empty
+
+
+def _predictions(application: Application, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
+    """Yield (first row, predictions, their spread) over a shard; without a spread, the predictions twice."""
+    if isinstance(application, SpreadApplication):
+        for start, _, predicted, spread in application.blocks_with_spread(shard):
+            yield start, predicted, spread
+    else:
+        for start, _, predicted in application.blocks(shard):
+            yield start, predicted, predicted

@@ -1,0 +1,1 @@
+"""Gene networks: inference, scores, filters, measures, groups of genes, an interactive page."""

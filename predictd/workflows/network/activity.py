@@ -1,0 +1,178 @@
+"""Activity of regions over cell types, from observed and imputed signal: an expression matrix for networks."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictd.constants import TRACKS_TSV
+from predictd.errors import DataError, TableError
+from predictd.io.network.expression import Expression, check_expression, some
+from predictd.io.tables import Interval, read_named_bed, read_tracks, unique_pairs
+from predictd.io.tensor.store import Shard, Tensor
+from predictd.workflows.tensor.sources import SignalSource
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What region activity is taken of.
+
+    Attributes
+    ----------
+    tensor
+        Directory of the tensor.
+    regions
+        BED file; its fourth column names the gene of a region.
+    assay
+        Whose signal it is.
+    imputed
+        Directory of imputed tracks (its tracks.tsv), for cell types where the assay was not observed; None: none.
+    """
+
+    tensor: Path
+    regions: Path
+    assay: str
+    imputed: Path | None = None
+
+
+@dataclass
+class _Sums:
+    """Signal and bins of each gene and cell type, and where genes lie."""
+
+    signal: NDArray[np.float64]
+    bins: NDArray[np.float64]
+    places: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
+
+
+def region_activity(activity: Activity) -> Expression:
+    """Mean transformed signal (arcsinh, as the tensor has it) of an assay in each gene's regions, by cell type.
+
+    Regions of one name count as one gene, over all their bins; a bin counts for every region that it overlaps. Genes
+    without a bin in the tensor, or without signal in a cell type, are left out with a warning.
+
+    Returns
+    -------
+    Expression
+        (n_genes, n_cells); cell types by name.
+
+    Raises
+    ------
+    PredictdError
+        If tensor, regions and tracks do not fit together, or no gene is left.
+    """
+    tensor = Tensor(activity.tensor)
+    regions = read_named_bed(activity.regions)
+    tensor.manifest.load_genome().check_intervals([interval for interval, _ in regions], activity.regions)
+    observed = {
+        e.cell_type: column for column, e in enumerate(tensor.experiments) if e.assay == activity.assay
+    }
+    sources = _imputed_sources(tensor, activity, set(observed))
+    cells = sorted([*observed, *sources])
+    if not cells:
+        assays = sorted({experiment.assay for experiment in tensor.experiments})
+        raise DataError(f"{activity.tensor} has no experiment of {activity.assay}; it has {some(assays)}")
+    genes = list(dict.fromkeys(name for _, name in regions))
+    shape = len(genes), len(cells)
+    sums = _Sums(np.zeros(shape), np.zeros(shape), _places(regions, genes, tensor.manifest.bin_size))
+    columns = [(place, observed[cell]) for place, cell in enumerate(cells) if cell in observed]
+    files = [(place, sources[cell]) for place, cell in enumerate(cells) if cell in sources]
+    for name in tensor.shard_names:
+        with tensor.open_shard(name) as shard:
+            _add_shard(sums, shard, columns, files, tensor)
+    whole = np.all(sums.bins > 0, axis=1)
+    if not whole.any():
+        raise DataError(
+            f"no region of {activity.regions} has signal of {activity.assay} in all {len(cells)} cell types of "
+            f"{activity.tensor}; are they of the same part of the genome?"
+        )
+    left_out = [gene for gene, kept in zip(genes, whole.tolist(), strict=True) if not kept]
+    if left_out:
+        log.warning(
+            "%d of the %d genes of %s have no bin in the tensor or no signal in some cell type, and are left out: %s",
+            len(left_out),
+            len(genes),
+            activity.regions,
+            some(left_out),
+        )
+    kept = tuple(gene for gene, whole_gene in zip(genes, whole.tolist(), strict=True) if whole_gene)
+    expression = Expression(kept, tuple(cells), sums.signal[whole] / sums.bins[whole], "rows")
+    check_expression(activity.regions, expression)
+    return expression
+
+
+def _imputed_sources(tensor: Tensor, activity: Activity, observed: set[str]) -> dict[str, SignalSource]:
+    """Imputed tracks of the assay by cell type, of those where it was not observed."""
+    if activity.imputed is None:
+        return {}
+    table = activity.imputed / TRACKS_TSV
+    if not table.is_file():
+        raise TableError(f"{activity.imputed} has no {TRACKS_TSV}: give a directory of 'predictd impute'")
+    transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
+    sources = {
+        pair.cell_type: SignalSource(str(pair), (track.path,), transforms.get(pair.assay, track.transform))
+        for pair, track in unique_pairs(read_tracks(table), table).items()
+        if pair.assay == activity.assay and pair.cell_type not in observed
+    }
+    if not sources:
+        log.warning("%s has no track of %s of another cell type", activity.imputed, activity.assay)
+    return sources
+
+
+def _places(
+    regions: list[tuple[Interval, str]], genes: list[str], bin_size: int
+) -> dict[str, list[tuple[int, int, int]]]:
+    """(gene, first bin, end) of the regions of each chromosome."""
+    numbers = {gene: i for i, gene in enumerate(genes)}
+    places: dict[str, list[tuple[int, int, int]]] = {}
+    for region, name in regions:
+        first, end = region.start // bin_size, -(-region.end // bin_size)
+        places.setdefault(region.chrom, []).append((numbers[name], first, end))
+    return places
+
+
+def _add_shard(
+    sums: _Sums,
+    shard: Shard,
+    columns: list[tuple[int, int]],
+    files: list[tuple[int, SignalSource]],
+    tensor: Tensor,
+) -> None:
+    """Add a shard's signal in the regions."""
+    places = np.array(sums.places.get(shard.chrom, []), np.int64).reshape(-1, 3)
+    bins = shard.bins()
+    low, high = np.searchsorted(bins, places[:, 1]), np.searchsorted(bins, places[:, 2])
+    places, low, high = places[low < high], low[low < high], high[low < high]
+    if not len(places):
+        return
+    rows = np.unique(np.concatenate([np.arange(a, b) for a, b in zip(low, high, strict=True)]))
+    signal = np.empty((rows.size, sums.signal.shape[1]))
+    step = 2**14
+    for start in np.unique(rows // step).tolist() if columns else []:
+        part = rows // step == start
+        block = shard.read(start * step, (start + 1) * step)
+        for place, column in columns:
+            signal[part, place] = block[rows[part] - start * step, column]
+    runs = _runs_of(bins[rows])
+    for place, source in files:
+        manifest = tensor.manifest
+        signal[:, place] = source.read(
+            shard.chrom, runs, bin_size=manifest.bin_size, uncovered=manifest.uncovered
+        )
+    there = ~np.isnan(signal)
+    signal[~there] = 0.0
+    for gene, first, end in zip(places[:, 0].tolist(), low.tolist(), high.tolist(), strict=True):
+        own = slice(*np.searchsorted(rows, [first, end]).tolist())
+        sums.signal[gene] += signal[own].sum(axis=0)
+        sums.bins[gene] += there[own].sum(axis=0)
+
+
+def _runs_of(bins: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ascending bins as runs: int64 (k × 2), first bin and length."""
+    starts = np.flatnonzero(np.diff(bins, prepend=-2) > 1)
+    return np.column_stack([bins[starts], np.diff(starts, append=bins.size)])

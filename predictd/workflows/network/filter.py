@@ -1,0 +1,138 @@
+"""`predictd network filter`: the strongest links of a network, or of a list longer than memory."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from predictd.constants import LINKS_TSV, MAX_LISTED_LINKS, NETWORK_H5, RUN_JSON
+from predictd.engine import Engine
+from predictd.engine.base import LinkTable
+from predictd.errors import ConfigError, DataError, OutputError
+from predictd.io.files import make_directory, sha256_of, standing, write_json
+from predictd.io.network.link_lists import Link, StreamedLinks, header_of, is_list, write_links
+from predictd.io.network.networks import find_network, write_link_list, write_network
+from predictd.network.links import Links
+from predictd.provenance import RunRecord, software
+from predictd.workflows.network.evaluate import read_links
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What links are kept; each limit is laid on what the one before has left.
+
+    Attributes
+    ----------
+    minimum
+        Importance from which on.
+    top_per_target, top
+        How many of each target, and in all, from the most important on.
+    """
+
+    minimum: float | None = None
+    top_per_target: int | None = None
+    top: int | None = None
+
+
+def filter_network(network: Path, output: Path, limits: Limits, engine: Engine, record: RunRecord) -> int:
+    """Write the links of a network that are within the limits, and return how many there are.
+
+    Parameters
+    ----------
+    network
+        Directory or file of `predictd network infer`, or a list of regulator, target and weight.
+    output
+        A list where the name ends as one (.tsv, .txt, also with .gz), beside which `OUTPUT.run.json` is written; else
+        a directory of a network.
+    limits
+        At least one.
+    engine
+        One that has tables of its own reads a list with them.
+    record
+        Where the run is put on record.
+
+    Raises
+    ------
+    PredictdError
+        If the network cannot be read, no link is left, or the output cannot be written.
+    """
+    if limits == Limits():
+        raise ConfigError("nothing to filter by: give --min-importance, --top-per-target or --top")
+    file = find_network(network)
+    if not is_list(output):
+        _refuse_finished(output)
+    with record.stage("filter"):
+        if file is None and is_list(output):
+            count = write_links(output, _some(open_list(network, engine).chosen(**asdict(limits)), network))
+        else:
+            count = _filter_in_memory(network, output, limits, engine)
+    record.inputs = {str(network): sha256_of(file or network)}
+    record.results = {"links": count}
+    where = output.with_name(f"{output.name}.run.json") if is_list(output) else output / RUN_JSON
+    write_json(where, record.to_dict())
+    return count
+
+
+def open_list(path: Path, engine: Engine) -> LinkTable:
+    """A list as the engine's workers read it together, or else as a stream."""
+    engine.require_sight(path)
+    return engine.link_table(path, header_of(path)) or StreamedLinks(path)
+
+
+def _filter_in_memory(network: Path, output: Path, limits: Limits, engine: Engine) -> int:
+    info: dict[str, Any]
+    if find_network(network) is None:
+        # Chosen by the engine, so that only what is left has to fit.
+        chosen = list(_some(open_list(network, engine).chosen(**asdict(limits)), network))
+        regulators, targets, weights = zip(*chosen, strict=True)
+        links = Links.of_list(regulators, targets, [float(weight) for weight in weights]).selected()
+        info = {"method": network.name.split(".")[0] or network.name}
+    else:
+        links, info = read_links(network)
+        whole = links
+        links = whole.selected(**asdict(limits))
+        if not len(links):
+            largest = whole.importances.max(initial=0.0)
+            raise DataError(_none_left(network, f" (the highest importance is {largest:.6g})"))
+    order = links.ranked()
+    columns = (
+        np.array(links.regulators, dtype=str)[links.indices[order]],
+        np.array(links.targets, dtype=str)[links.rows()[order]],
+        links.importances[order],
+    )
+    if is_list(output):
+        rows = ((r, t, f"{w:.6g}") for r, t, w in zip(*(c.tolist() for c in columns), strict=True))
+        return write_links(output, rows)
+    make_directory(output)
+    if len(links) <= MAX_LISTED_LINKS:
+        write_link_list(output / LINKS_TSV, *columns)
+    info = {**info, "filtered": [*info.get("filtered", []), asdict(limits)], "software": software()}
+    write_network(output / NETWORK_H5, info, links.to_arrays())
+    return len(links)
+
+
+def _some(links: Any, network: Path) -> Any:
+    """The same links, of which there has to be one."""
+    first: Link | None = next(links, None)
+    if first is None:
+        raise DataError(_none_left(network, ""))
+    yield first
+    yield from links
+
+
+def _none_left(network: Path, highest: str) -> str:
+    return f"no link of {network} is left{highest}; lower --min-importance"
+
+
+def _refuse_finished(output: Path) -> None:
+    found = standing(output, (NETWORK_H5, LINKS_TSV, RUN_JSON))
+    if found:
+        raise OutputError(
+            f"{output} holds {found[0]} already; remove it, or name another directory, or a list that ends with .tsv"
+        )

@@ -1,0 +1,234 @@
+"""`predictd network stats`: tables of a network's genes, hubs, communities and clusters."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictd.constants import RUN_JSON
+from predictd.engine import Engine
+from predictd.errors import ConfigError, OutputError
+from predictd.io.files import make_directory, sha256_of, standing, write_json
+from predictd.io.network.networks import find_network
+from predictd.io.results import told, write_rows
+from predictd.network.clusters import cluster_targets
+from predictd.network.graph import SOURCES, Centralities, Edges, centralities, communities, hubs
+from predictd.network.links import Links
+from predictd.provenance import RunRecord
+from predictd.workflows.network.evaluate import load_links
+from predictd.workflows.network.filter import open_list
+
+log = logging.getLogger(__name__)
+
+GENES_TSV, DEGREES_TSV = "genes.tsv", "degrees.tsv"
+HUBS_TSV, COMMUNITIES_TSV, CLUSTERS_TSV = "hubs.tsv", "communities.tsv", "clusters.tsv"
+DISTRIBUTION_TSV = "distribution.tsv"
+DEGREES = ("gene", "in_degree", "out_degree", "in_strength", "out_strength")
+GENES = ("rank", *DEGREES, "pagerank", "betweenness", "hub", "community", "cluster")
+_SHOWN = 10
+# Whole units below which sums of weights stay, so that they are exact in 64 bits.
+_UNIT_BITS = 62
+
+
+@dataclass(frozen=True)
+class StatsReport:
+    """What measuring came to.
+
+    Attributes
+    ----------
+    n_genes, n_links, n_communities
+        Of the network.
+    leading
+        The most significant genes, the first one first.
+    """
+
+    n_genes: int
+    n_links: int
+    n_communities: int
+    leading: list[str]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A network with all that is measured of its genes, by position in `edges.genes`; `cluster` by target."""
+
+    links: Links
+    edges: Edges
+    central: Centralities
+    community: NDArray[np.int64]
+    modularity: float
+    cluster: NDArray[np.int64]
+
+
+def measure(links: Links, *, n_clusters: int | None = None, seed: int = 0) -> Measured:
+    """All measures of a network."""
+    edges = Edges.of(links)
+    found, modularity = communities(edges, seed=seed)
+    cluster = cluster_targets(links, n_clusters=n_clusters, seed=seed)
+    return Measured(links, edges, centralities(edges, seed=seed), found, modularity, cluster)
+
+
+def describe_network(
+    network: Path,
+    output: Path,
+    engine: Engine,
+    record: RunRecord,
+    *,
+    n_hubs: int = 20,
+    n_clusters: int | None = None,
+    seed: int = 0,
+) -> StatsReport:
+    """Write tables of a network's genes, hubs, communities and clusters.
+
+    Parameters
+    ----------
+    network
+        Directory or file of `predictd network infer`, or a list of regulator, target and weight.
+    output
+        Directory to write.
+    engine, record
+        What runs it; where it is put on record.
+    n_hubs, n_clusters
+        How many hubs are listed; how many clusters are made, None: by the number of targets.
+    seed
+        Of communities, clusters, and of the sources of betweenness.
+
+    Raises
+    ------
+    PredictdError
+        If the network cannot be read, a library is missing, or the output cannot be written.
+    """
+    _refuse_finished(output)
+    links, _ = load_links(network)
+    with record.stage("measure"):
+        measured = measure(links, n_clusters=n_clusters, seed=seed)
+    edges, central = measured.edges, measured.central
+    if not central.exact:
+        log.warning("betweenness of %d genes is estimated from %d of them", len(edges.genes), SOURCES)
+    make_directory(output)
+    leading = hubs(edges, n_hubs)
+    order = _by_significance(measured)
+    write_rows(output / GENES_TSV, GENES, _gene_rows(measured, order, set(leading.tolist())))
+    write_rows(output / HUBS_TSV, ("gene", "targets", "strength", "strongest"), _hub_rows(edges, leading))
+    names = ("community", "genes", "links_inside", "links_across", "leading")
+    write_rows(output / COMMUNITIES_TSV, names, _community_rows(measured, order))
+    write_rows(output / CLUSTERS_TSV, ("cluster", "genes", "regulators"), _cluster_rows(measured))
+    write_rows(output / DISTRIBUTION_TSV, ("degree", "genes_in", "genes_out"), _distribution(edges))
+    n_communities = int(measured.community.max(initial=0))
+    record.results = {
+        "genes": len(edges.genes),
+        "links": len(links),
+        "communities": n_communities,
+        # There is none where all links weigh nothing, or are of genes to themselves.
+        "modularity": round(measured.modularity, 6) if math.isfinite(measured.modularity) else None,
+        "clusters": int(measured.cluster.max(initial=0)),
+        "betweenness": "exact" if central.exact else f"estimated from {SOURCES} sources",
+    }
+    record.inputs = {str(network): sha256_of(find_network(network) or network)}
+    write_json(output / RUN_JSON, record.to_dict())
+    first = [edges.genes[i] for i in order[:_SHOWN].tolist()]
+    return StatsReport(len(edges.genes), len(links), n_communities, first)
+
+
+def describe_degrees(network: Path, output: Path, engine: Engine, record: RunRecord) -> StatsReport:
+    """Write the degrees and strengths of the genes of a list that need not fit in memory; see `describe_network`."""
+    if find_network(network) is not None:
+        raise ConfigError(f"{network} is no list and fits in memory: leave --degrees out")
+    _refuse_finished(output)
+    with record.stage("measure"):
+        table = open_list(network, engine)
+        count, largest = table.extent()
+        exponent = min(1000, _UNIT_BITS - count.bit_length() - math.frexp(largest)[1])
+        make_directory(output)
+        found = 0
+
+        def rows() -> Iterator[tuple[str | int | float, ...]]:
+            nonlocal found
+            for gene, into, out, units_in, units_out in table.degrees(exponent):
+                found += 1
+                yield gene, into, out, math.ldexp(units_in, -exponent), math.ldexp(units_out, -exponent)
+
+        write_rows(output / DEGREES_TSV, DEGREES, rows())
+    record.results = {"genes": found, "links": count}
+    record.inputs = {str(network): sha256_of(network)}
+    write_json(output / RUN_JSON, record.to_dict())
+    return StatsReport(found, count, 0, [])
+
+
+def _by_significance(measured: Measured) -> NDArray[np.int64]:
+    """Genes from the most significant on; equals to six digits by name."""
+    genes, pagerank = measured.edges.genes, measured.central.pagerank
+    rounded = [float(told(value)) for value in pagerank.tolist()]
+    return np.array(sorted(range(len(genes)), key=lambda i: (-rounded[i], genes[i])), np.int64)
+
+
+def _gene_rows(
+    measured: Measured, order: NDArray[np.int64], hub: set[int]
+) -> Iterator[tuple[str | int | float, ...]]:
+    edges = measured.edges
+    cluster = np.zeros(len(edges.genes), np.int64)
+    cluster[: measured.cluster.size] = measured.cluster
+    columns = [
+        column.tolist()
+        for column in (
+            edges.in_degree(),
+            edges.out_degree(),
+            edges.in_strength(),
+            edges.out_strength(),
+            measured.central.pagerank,
+            measured.central.betweenness,
+        )
+    ]
+    for place, gene in enumerate(order.tolist(), 1):
+        values = (column[gene] for column in columns)
+        groups = int(gene in hub), int(measured.community[gene]), int(cluster[gene])
+        yield place, edges.genes[gene], *values, *groups
+
+
+def _hub_rows(edges: Edges, leading: NDArray[np.int64]) -> Iterator[tuple[str | int | float, ...]]:
+    for gene in leading.tolist():
+        own = np.flatnonzero(edges.sources == gene)
+        strongest = own[np.argsort(-edges.weights[own], kind="stable")][:_SHOWN]
+        names = ",".join(edges.genes[i] for i in edges.targets[strongest].tolist())
+        yield edges.genes[gene], own.size, float(edges.weights[own].sum()), names
+
+
+def _community_rows(measured: Measured, order: NDArray[np.int64]) -> Iterator[tuple[str | int | float, ...]]:
+    community, edges = measured.community, measured.edges
+    at_source, at_target = community[edges.sources], community[edges.targets]
+    for number in range(1, int(community.max(initial=0)) + 1):
+        inside = int(((at_source == number) & (at_target == number)).sum())
+        across = int(((at_source == number) ^ (at_target == number)).sum())
+        own = order[community[order] == number]
+        names = ",".join(edges.genes[i] for i in own[:_SHOWN].tolist())
+        yield number, own.size, inside, across, names
+
+
+def _cluster_rows(measured: Measured) -> Iterator[tuple[str | int | float, ...]]:
+    links, of_link = measured.links, measured.cluster[measured.links.rows()]
+    for number in range(1, int(measured.cluster.max(initial=0)) + 1):
+        own = of_link == number
+        shares = np.bincount(links.indices[own], np.abs(links.importances[own]), len(links.regulators))
+        first = np.argsort(-shares, kind="stable")[:_SHOWN]
+        names = ",".join(links.regulators[i] for i in first.tolist() if shares[i] > 0)
+        yield number, int((measured.cluster == number).sum()), names
+
+
+def _distribution(edges: Edges) -> Iterator[tuple[int, int, int]]:
+    """How many genes have each degree."""
+    into, out = np.bincount(edges.in_degree()), np.bincount(edges.out_degree())
+    for degree in range(max(into.size, out.size)):
+        counts = [int(found[degree]) if degree < found.size else 0 for found in (into, out)]
+        if any(counts):
+            yield degree, counts[0], counts[1]
+
+
+def _refuse_finished(output: Path) -> None:
+    if found := standing(output, (RUN_JSON,)):
+        raise OutputError(f"{output} holds {found[0]} already; remove it, or name another directory")

@@ -1,0 +1,134 @@
+"""What engines run of `predictd network infer`: blocks of targets, and what goes before them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictd.config import NetworkSettings
+from predictd.constants import EXPRESSION_FORMAT, EXPRESSION_VERSION
+from predictd.engine.base import one_line
+from predictd.errors import OutputError, PredictdError, WorkerError
+from predictd.io.hdf5 import ForeignFileError, read_arrays
+from predictd.io.network.networks import write_network
+from predictd.io.partition import Job
+from predictd.network.links import Links, Row, top_links
+from predictd.network.methods import Method, Problem, clr_background, make_method
+from predictd.network.quality import held_out_r2
+from predictd.provenance import RunRecord
+
+PILOT_TARGETS = 20
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the blocks have in common; what is to be known of the engine goes on record."""
+
+    prepared: Path
+    job: Job
+    settings: NetworkSettings
+    seed: int
+    engine: str
+    workers: int
+    ranks: int
+
+
+def infer_block(block: tuple[int, int, int], shared: Shared) -> None:
+    """Infer the links of a block of targets into its own file."""
+    index, start, stop = block
+    record = RunRecord([], shared.engine, shared.workers, ranks=shared.ranks)
+    with record.stage("infer"):
+        problem, order = read_prepared(shared.prepared)
+        names = [problem.genes[gene] for gene in problem.regulators]
+        targets = order[start:stop].tolist()
+        rows = infer_rows(problem, targets, shared.settings, seed=shared.seed)
+        links = Links.of_rows(names, [problem.genes[gene] for gene in targets], rows)
+    path = block_path(shared.job, index)
+    arrays = {
+        name: array for name, array in links.to_arrays().items() if name not in ("regulators", "targets")
+    }
+    if shared.settings.quality:
+        with record.stage("quality"):
+            arrays["quality"] = quality_of(problem, targets, shared.settings, seed=shared.seed)
+    write_network(path, {"block": index}, arrays, many_writers=True)
+    shared.job.keep_part(index, {"links": len(links), "run": record.run_of([index])}, [path])
+
+
+def infer_rows(
+    problem: Problem, targets: Sequence[int], settings: NetworkSettings, *, seed: int
+) -> list[Row]:
+    """Links of some targets.
+
+    Raises
+    ------
+    WorkerError
+        If a target fails; it names it.
+    """
+    method = make_method(settings.method, problem, n_trees=settings.trees or 0, seed=seed)
+    rows = []
+    for gene in targets:
+        try:
+            importances = method.importances(gene)
+            if not np.isfinite(importances).all():
+                raise ArithmeticError("importances that are not finite")
+        except PredictdError:
+            raise
+        except Exception as err:
+            raise WorkerError(
+                f"{settings.method} failed at the gene {problem.genes[gene]}: {type(err).__name__}: {one_line(err)}"
+            ) from err
+        rows.append(top_links(importances, top=settings.top, minimum=settings.min_importance))
+    return rows
+
+
+def quality_of(
+    problem: Problem, targets: Sequence[int], settings: NetworkSettings, *, seed: int
+) -> NDArray[np.float64]:
+    """Held-out R² of some targets; see `held_out_r2`."""
+
+    def make(part: Problem) -> Method:
+        if settings.method == "clr":
+            part = replace(part, background=clr_background(part))
+        return make_method(settings.method, part, n_trees=settings.trees or 0, seed=seed)
+
+    return held_out_r2(problem, targets, make, seed=seed)
+
+
+def background_of(_: int, problem: Problem) -> NDArray[np.float64]:
+    return clr_background(problem)
+
+
+def time_pilot(n_trees: int, shared: Shared) -> float:
+    """Seconds that genes spread over all take with so many trees."""
+    problem, _ = read_prepared(shared.prepared)
+    method = make_method(shared.settings.method, problem, n_trees=n_trees, seed=shared.seed)
+    chosen = np.linspace(0, len(problem.genes) - 1, PILOT_TARGETS).astype(int).tolist()
+    start = time.perf_counter()
+    for gene in chosen:
+        method.importances(gene)
+    return time.perf_counter() - start
+
+
+def read_prepared(path: Path) -> tuple[Problem, NDArray[np.int64]]:
+    """The problem, and the order of targets in the blocks."""
+    try:
+        _, arrays = read_arrays(path, format=EXPRESSION_FORMAT, version=EXPRESSION_VERSION)
+    except (FileNotFoundError, ForeignFileError) as err:
+        raise OutputError(f"{path} is missing or damaged; remove it and run the command again") from err
+    problem = Problem(
+        arrays["expression"],
+        tuple(arrays["genes"].tolist()),
+        arrays["regulators"],
+        arrays.get("background"),
+        arrays.get("groups"),
+    )
+    return problem, arrays["order"]
+
+
+def block_path(job: Job, index: int) -> Path:
+    return job.scratch / "blocks" / f"{index}.h5"

@@ -1,0 +1,246 @@
+"""`predictd ingest`: signal tracks in, a tensor of shards out."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from predictd.constants import BIN_SIZE, MANIFEST, MAX_SHARD_BINS, MAX_SHARD_VALUES, RUN_JSON, SHARDS
+from predictd.engine import Engine
+from predictd.errors import OutputError, TableError, TrackError
+from predictd.io.files import exists, sha256_of, state_of, write_json
+from predictd.io.partition import Job, read_job
+from predictd.io.remote import as_path
+from predictd.io.tables import Interval, Track, read_bed, unique_pairs
+from predictd.io.tensor.layout import ShardPlan, plan_shards
+from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry
+from predictd.io.tensor.store import Tensor, describe_shard, shard_path, write_shard
+from predictd.io.tracks.bigwig import Uncovered
+from predictd.io.tracks.genomes import Genome, built_in_blacklist, load_genome
+from predictd.io.tracks.metadata import OUTPUT_TYPE, read_track_table
+from predictd.provenance import RunRecord, software
+from predictd.workflows.tensor.coverage import warn_incomplete
+from predictd.workflows.tensor.sources import Probe, SignalSource, check_there, probe_track
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """How tracks become a tensor; the defaults are the command line's."""
+
+    genome: str
+    regions: Path | None = None
+    exclude: str | None = None
+    uncovered: Uncovered = "missing"
+    bin_size: int = BIN_SIZE
+    dtype: Literal["float16", "float32"] = "float16"
+    merge: Literal["mean"] | None = None
+    shard_bins: int = MAX_SHARD_BINS
+    output_type: str = OUTPUT_TYPE
+
+
+def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, record: RunRecord) -> Tensor:
+    """Make a tensor from the tracks of a table.
+
+    Parameters
+    ----------
+    table
+        Track table (TSV with `cell_type`, `assay`, `path`, and `transform` where it is not arcsinh), or one of those
+        that `read_track_table` knows.
+    output
+        Directory of the tensor.
+    options
+        Genome, regions and formats.
+    engine
+        Reads tracks (one task each) and makes shards (one task each).
+    record
+        Where stages are timed.
+
+    Returns
+    -------
+    Tensor
+        The whole tensor, opened.
+
+    Raises
+    ------
+    PredictdError
+        If tracks, table, genome and options do not fit together, or the output cannot be written. What is written
+        by then is kept, and the same command goes on from there.
+    """
+    genome = load_genome(options.genome)
+    tracks = read_track_table(table, genome=genome.name, output_type=options.output_type)
+    if options.merge is None:
+        unique_pairs(tracks, table)
+    _check_transforms(tracks)
+    regions, exclude = _intervals(options, genome)
+    for track in tracks:
+        check_there(track)
+
+    job = Job(output, _describe(tracks, genome, options, regions, exclude))
+    if exists(output / MANIFEST):
+        if not job.begun:
+            raise OutputError(f"{output} is a whole tensor already; remove it, or name another directory")
+        # Killed after its last shard and file, before it had tidied up.
+        job.finish()
+        return Tensor(output)
+    nothing_made = not exists(output / SHARDS)
+    if not nothing_made and read_job(output) is None:
+        raise OutputError(
+            f"{output} holds shards and nothing that tells of what; remove it, or name another directory"
+        )
+    job.begin(nothing_made=nothing_made)
+    engine.require_sight(job.witness)
+    with record.stage("read headers"):
+        probes = engine.map(probe_track, list(enumerate(tracks)), (job.workspace, genome), label="tracks")
+    covered = _check_chromosomes(probes, genome, regions)
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, track in enumerate(tracks):
+        groups[track.experiment].append(index)
+    pairs = sorted(groups)
+    columns = [
+        SignalSource(
+            ":".join(pair),
+            tuple(probes[i].path for i in groups[pair]),
+            tracks[groups[pair][0]].transform,
+            tuple(tracks[i].path for i in groups[pair]),
+        )
+        for pair in pairs
+    ]
+    plans = plan_shards(
+        genome,
+        bin_size=options.bin_size,
+        max_bins=min(options.shard_bins, max(1, MAX_SHARD_VALUES // len(columns))),
+        chromosomes=covered,
+        regions=regions,
+        exclude=exclude,
+    )
+    with record.stage("make shards"):
+        sizes = [plan.n_bins for plan in plans]
+        entries = engine.map(_make_shard, plans, (output, columns, options), label="shards", sizes=sizes)
+    manifest = Manifest(
+        genome=GenomeEntry.of(genome),
+        bin_size=options.bin_size,
+        dtype=options.dtype,
+        uncovered=options.uncovered,
+        experiments=tuple(
+            ExperimentEntry(
+                cell_type=pair[0],
+                assay=pair[1],
+                transform=column.transform,
+                sources=tuple(probes[index].source for index in groups[pair]),
+            )
+            for pair, column in zip(pairs, columns, strict=True)
+        ),
+        shards=tuple(entries),
+        provenance={
+            "table": str(table),
+            "regions": str(options.regions) if options.regions else None,
+            "exclude": options.exclude,
+            "software": software(),
+        },
+    )
+    record.inputs = {str(table): sha256_of(table)}
+    record.results = {
+        "experiments": len(pairs),
+        "bins": sum(entry.n_bins for entry in entries),
+        "complete_bins": sum(entry.n_complete for entry in entries),
+        "tensor": manifest.checksum,
+    }
+    write_json(output / RUN_JSON, record.to_dict())
+    manifest.write(output)
+    job.finish()
+    tensor = Tensor(output)
+    warn_incomplete(tensor)
+    return tensor
+
+
+def _describe(
+    tracks: list[Track],
+    genome: Genome,
+    options: IngestOptions,
+    regions: list[Interval] | None,
+    exclude: list[Interval] | None,
+) -> dict[str, object]:
+    """Everything the tensor depends on, so that an unfinished one is only ever continued from the same input."""
+
+    def state(track: Track) -> dict[str, object]:
+        unknown = {"bytes": None, "modified": None}
+        return {
+            "pair": str(track.experiment),
+            "path": track.path,
+            "transform": track.transform,
+            **(unknown if track.is_url else state_of(as_path(track.path))),
+        }
+
+    return {
+        "command": "ingest",
+        "tracks": [state(track) for track in tracks],
+        "genome": {"name": genome.name, "chromosomes": list(genome.chromosomes.items())},
+        "regions": regions and [[i.chrom, i.start, i.end] for i in regions],
+        "exclude": exclude and [[i.chrom, i.start, i.end] for i in exclude],
+        "uncovered": options.uncovered,
+        "bin_size": options.bin_size,
+        "dtype": options.dtype,
+        "merge": options.merge,
+        "shard_bins": options.shard_bins,
+    }
+
+
+def _intervals(options: IngestOptions, genome: Genome) -> tuple[list[Interval] | None, list[Interval] | None]:
+    regions = exclude = None
+    if options.regions is not None:
+        regions = read_bed(options.regions)
+        genome.check_intervals(regions, options.regions)
+    if options.exclude == "auto":
+        exclude = built_in_blacklist(genome)
+    elif options.exclude is not None:
+        exclude = read_bed(as_path(options.exclude))
+        genome.check_intervals(exclude, options.exclude)
+    return regions, exclude
+
+
+def _check_transforms(tracks: list[Track]) -> None:
+    """An assay has one transform, since its missing tracks are turned back by it."""
+    by_assay: dict[str, Track] = {}
+    for track in tracks:
+        first = by_assay.setdefault(track.experiment.assay, track)
+        if first.transform != track.transform:
+            raise TableError(
+                f"{track.where}: assay {track.experiment.assay} has transform {track.transform} here and "
+                f"{first.transform} above; give all tracks of an assay the same"
+            )
+
+
+def _check_chromosomes(probes: list[Probe], genome: Genome, regions: list[Interval] | None) -> set[str]:
+    """Chromosomes that at least one track has; those that were asked for and none has are told."""
+    covered = set().union(*(probe.chromosomes for probe in probes))
+    asked = set(genome.chromosomes) if regions is None else {interval.chrom for interval in regions}
+    left_out = [chrom for chrom in genome.chromosomes if chrom in asked - covered]
+    if left_out:
+        shown = ", ".join(left_out[:5]) + (f" and {len(left_out) - 5} more" if len(left_out) > 5 else "")
+        log.warning("no track has %s: left out of the tensor", shown)
+    return covered
+
+
+def _make_shard(plan: ShardPlan, shared: tuple[Path, list[SignalSource], IngestOptions]) -> ShardEntry:
+    """Read a shard's bins from every track, transform them and write the shard, unless that was done before."""
+    output, columns, options = shared
+    if shard_path(output, plan.name).exists():
+        return describe_shard(output, plan, len(columns))
+    signal = np.empty((plan.n_bins, len(columns)), dtype=options.dtype)
+    largest = float(np.finfo(options.dtype).max)
+    for index, column in enumerate(columns):
+        values = column.read(plan.chrom, plan.runs, bin_size=options.bin_size, uncovered=options.uncovered)
+        if np.nanmax(np.abs(values), initial=0.0) > largest:
+            raise TrackError(
+                f"{column.named}: signal of {column.label} on {plan.chrom} is too large for {options.dtype}; "
+                "ingest with --dtype float32, or give the assay a transform"
+            )
+        signal[:, index] = values
+    return write_shard(output, plan, signal)

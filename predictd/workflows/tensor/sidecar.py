@@ -1,0 +1,128 @@
+"""What is computed once of a tensor and kept in a file beside it, or where --moments says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from predictd.engine import Engine
+from predictd.errors import OutputError
+from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
+from predictd.io.tensor.store import Tensor
+from predictd.pairs import Experiment
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: what its header calls it, and what messages do."""
+
+    format: str
+    version: int
+    name: str
+
+
+def header_of(tensor: Tensor) -> dict[str, Any]:
+    """What every such file says of its tensor."""
+    return {"tensor": tensor.manifest.checksum, "experiments": [str(e) for e in tensor.experiments]}
+
+
+def ensure_beside(
+    target: Path,
+    kind: Kind,
+    header: Mapping[str, Any],
+    compute: Callable[[], Arrays],
+    tensor: Tensor,
+    engine: Engine,
+    *,
+    named: bool,
+) -> Path:
+    """See that a file with this header stands, and return it; where it has to be made, `compute` gives its arrays.
+
+    Parameters
+    ----------
+    target, kind, header
+        The file.
+    compute
+        Called where it does not stand.
+    tensor, engine
+        What it is of, and whose tasks read both.
+    named
+        Whether a user named it: what cannot be read is then not overwritten.
+
+    Raises
+    ------
+    OutputError
+        If the file has to be written and cannot be, or a named one is no such file.
+    """
+    if not _is_current(target, kind, header, named=named):
+        engine.require_sight(tensor.witness)
+        _write(target, kind, header, compute())
+    # Tasks open it.
+    engine.require_sight(target)
+    return target
+
+
+def read_beside(path: Path, kind: Kind) -> tuple[dict[str, Any], tuple[Experiment, ...], Arrays]:
+    """Header, experiments and arrays of a file that `ensure_beside` made.
+
+    Raises
+    ------
+    OutputError
+        If it is gone or damaged.
+    """
+    try:
+        header, arrays = read_arrays(path, format=kind.format, version=kind.version)
+        return header, tuple(Experiment.parse(text) for text in header["experiments"]), arrays
+    except (FileNotFoundError, ForeignFileError, KeyError) as err:
+        raise OutputError(
+            f"{path} cannot be read as {kind.name} ({err}); remove it and run the command again"
+        ) from err
+
+
+def _is_current(target: Path, kind: Kind, header: Mapping[str, Any], *, named: bool) -> bool:
+    """Whether the file can be used as it is; says why not, and refuses to go on where it is somebody's."""
+    try:
+        if _stands(target, kind, header):
+            return True
+        if target.is_file():
+            log.info("%s is of another tensor: made again", target)
+    except ForeignFileError as err:
+        if named:
+            # What somebody named may be anything of theirs: it is not overwritten.
+            raise OutputError(
+                f"--moments {target} cannot be read as {kind.name}: {err}; remove it, or name another file"
+            ) from err
+        log.warning("%s is made again: %s", target, err)
+    return False
+
+
+def _write(target: Path, kind: Kind, header: Mapping[str, Any], arrays: Arrays) -> None:
+    with suppress(ForeignFileError):
+        if _stands(target, kind, header):
+            # Another process was quicker, and may be reading: some file systems take a replaced file from its readers.
+            return
+    try:
+        write_arrays(
+            target,
+            format=kind.format,
+            version=kind.version,
+            header=dict(header),
+            arrays=arrays,
+            many_writers=True,
+        )
+    except OutputError as err:
+        raise OutputError(f"{err} (--moments PATH keeps the {kind.name} elsewhere)") from err
+
+
+def _stands(path: Path, kind: Kind, header: Mapping[str, Any]) -> bool:
+    """Whether the file is there with this header; raises ForeignFileError for what is of no such kind."""
+    try:
+        return read_arrays(path, format=kind.format, version=kind.version)[0] == header
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,188 @@
+"""Signal files as stored signal: first look, binning, transform. What ingest stores and evaluation compares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.errors import TrackError
+from predictd.io.files import exists, sha256_of
+from predictd.io.remote import RemotePath, as_path
+from predictd.io.tables import Track, Transform
+from predictd.io.tensor.layout import Runs
+from predictd.io.tensor.manifest import SourceFile
+from predictd.io.tracks.bedgraph import BEDGRAPH_SUFFIXES, bedgraph_to_bigwig
+from predictd.io.tracks.bigwig import BIGWIG_SUFFIXES, BigWigReader, Uncovered
+from predictd.io.tracks.genomes import Genome
+from predictd.model.transforms import TRANSFORMS
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the first look at a track found.
+
+    Attributes
+    ----------
+    path
+        The bigWig to read: the track itself, or what its bedGraph became.
+    chromosomes
+        Lengths in bp by name.
+    source
+        The file's size and checksum.
+    """
+
+    path: str
+    chromosomes: dict[str, int]
+    source: SourceFile
+
+
+def check_there(track: Track) -> None:
+    """Raise TrackError unless the track's file is there; URLs are looked at when they are opened."""
+    if not track.is_url and not exists(as_path(track.path)):
+        raise TrackError(f"{track.where}: {track.path} does not exist; correct its path")
+
+
+def probe_track(indexed: tuple[int, Track], shared: tuple[Path, Genome]) -> Probe:
+    """Look at one track: whether it is whole and of this genome, and its checksum. A bedGraph becomes a bigWig.
+
+    Parameters
+    ----------
+    indexed
+        A number unique among the tracks, and the track.
+    shared
+        Directory for converted bedGraphs, and the genome.
+
+    Raises
+    ------
+    TrackError
+        If the track cannot be read or does not fit the genome.
+    """
+    index, track = indexed
+    scratch, genome = shared
+    path = track.path
+    check_there(track)
+    source = _source(track)
+    if path.lower().endswith(BEDGRAPH_SUFFIXES):
+        if track.is_url:
+            raise TrackError(
+                f"{track.where}: {path} is a bedGraph behind a URL; download it, or use a bigWig"
+            )
+        converted = scratch / f"track-{index}.bw"
+        if not converted.exists():
+            bedgraph_to_bigwig(as_path(path), converted, genome)
+        path = str(converted)
+    elif not path.endswith(BIGWIG_SUFFIXES):
+        raise TrackError(
+            f"{track.where}: {path} is neither bigWig nor bedGraph by its name; use the suffix .bw, .bigWig, "
+            ".bedGraph or .bedGraph.gz"
+        )
+    reader = BigWigReader(path)
+    reader.check_signal()
+    chromosomes = reader.chromosomes
+    reader.close()
+    for chrom, length in chromosomes.items():
+        expected = genome.chromosomes.get(chrom)
+        if expected != length:
+            what = (
+                f"has no chromosome '{chrom}'"
+                if expected is None
+                else f"gives {chrom} {expected:,} bp, not {length:,}"
+            )
+            raise TrackError(f"{track.path}: {genome.name} {what}; is the track of another genome?")
+    return Probe(path, chromosomes, source)
+
+
+def _source(track: Track) -> SourceFile:
+    if track.is_url:
+        return SourceFile(path=track.path)
+    file = as_path(track.path)
+    try:
+        if isinstance(file, RemotePath):
+            # A checksum would take as long as all that is read of it.
+            return SourceFile(path=track.path, bytes=file.stat().st_size)
+        return SourceFile(path=track.path, bytes=file.stat().st_size, sha256=sha256_of(file))
+    except OSError as err:
+        raise TrackError(
+            f"{track.where}: {track.path} cannot be read: {err.strerror}; see that it is a file you may read"
+        ) from err
+
+
+@dataclass(frozen=True)
+class SignalSource:
+    """An experiment's bigWigs; several are replicates, averaged where they have signal.
+
+    Attributes
+    ----------
+    label
+        The pair, for messages.
+    paths
+        bigWig files or URLs.
+    transform
+        Applied to the binned means.
+    sources
+        What the user calls the files, for messages, where it is not `paths`.
+    """
+
+    label: str
+    paths: tuple[str, ...]
+    transform: Transform
+    sources: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> str:
+        """The files, for messages."""
+        return ", ".join(self.sources or self.paths)
+
+    def read(self, chrom: str, runs: Runs, *, bin_size: int, uncovered: Uncovered) -> npt.NDArray[np.float32]:
+        """Transformed binned means over the runs of a chromosome: float32 (bins,), NaN where missing.
+
+        Raises
+        ------
+        TrackError
+            If a file cannot be read, or its signal is outside of what the transform takes.
+        """
+        replicates = [_read_means(path, chrom, runs, bin_size, uncovered) for path in self.paths]
+        means = replicates[0] if len(replicates) == 1 else observed_mean(np.stack(replicates), axis=0)
+        transform = TRANSFORMS[self.transform]
+        wrong = (means < transform.lower) | (means > transform.upper) | np.isinf(means)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise TrackError(
+                f"{self.named}: signal {means[row]:g} at {_position(chrom, runs, row, bin_size)} does not suit the "
+                f"transform {self.transform} of {self.label}, which takes finite values from {transform.lower:g} to "
+                f"{transform.upper:g}; "
+                "correct the track, or give the assay another transform in the table"
+            )
+        return transform.forward(means.astype(np.float32))
+
+
+def _read_means(
+    path: str, chrom: str, runs: Runs, bin_size: int, uncovered: Uncovered
+) -> npt.NDArray[np.float64]:
+    reader = BigWigReader(path)
+    try:
+        return np.concatenate(
+            [
+                reader.binned_means(chrom, first, length, bin_size=bin_size, uncovered=uncovered)
+                for first, length in runs.tolist()
+            ]
+        )
+    finally:
+        reader.close()
+
+
+def observed_mean(values: npt.NDArray[Any], *, axis: int) -> npt.NDArray[Any]:
+    """Mean along an axis of what is not NaN; NaN where all is."""
+    observed = (~np.isnan(values)).sum(axis=axis)
+    return np.nansum(values, axis=axis) / np.where(observed, observed, np.nan)
+
+
+def _position(chrom: str, runs: Runs, row: int, bin_size: int) -> str:
+    ends = np.cumsum(runs[:, 1])
+    run = int(np.searchsorted(ends, row, side="right"))
+    start = int(runs[run].sum() - (ends[run] - row)) * bin_size
+    return f"{chrom}:{start}-{start + bin_size}"

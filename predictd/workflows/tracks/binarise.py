@@ -1,0 +1,181 @@
+"""`predictd binarise`: presence and absence of marks in 200 bp bins, as ChromHMM reads them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from predictd.constants import RUN_JSON
+from predictd.engine import Engine
+from predictd.errors import DataError
+from predictd.io.files import write_json, write_text
+from predictd.io.partition import Job
+from predictd.io.tables import Track
+from predictd.io.tracks.bigwig import BigWigReader
+from predictd.io.tracks.chromhmm import MISSING, PRESENT, binary_name, write_binary
+from predictd.pairs import axes, file_name
+from predictd.provenance import RunRecord
+from predictd.workflows.parts import InParts
+from predictd.workflows.tracks.listed import common_chromosomes, open_listed
+from predictd.workflows.tracks.peaks import described
+
+log = logging.getLogger(__name__)
+
+BINARISED_TSV = "binarised.tsv"
+BIN_SIZE = 200
+
+
+@dataclass(frozen=True)
+class BinariseReport:
+    """How many cell types, marks and chromosomes were written."""
+
+    cell_types: int
+    marks: int
+    chromosomes: int
+
+
+class Binarisation(InParts[BinariseReport]):
+    """Binarised signal of all tracks that are listed somewhere; a part is a cell type.
+
+    Parameters
+    ----------
+    source
+        A directory with tracks.tsv, or a track table.
+    output
+        Directory for `CELL_CHROMOSOME_binary.txt`.
+    threshold
+        A mark is present where its mean signal over the bin is at least this.
+    bin_size
+        In bp.
+    zipped
+        Whether the files are gzipped.
+
+    Raises
+    ------
+    PredictdError
+        If a track is not there or no bigWig, or the tracks are of several genomes.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        output: Path,
+        *,
+        threshold: float = 2.0,
+        bin_size: int = BIN_SIZE,
+        zipped: bool = False,
+    ) -> None:
+        self._listed = open_listed(source)
+        tracks = self._listed.tracks
+        self._cells, self._marks = axes(tracks)
+        # ChromHMM leaves the end of a chromosome out that fills no bin.
+        lengths = common_chromosomes(track.path for track in tracks.values())
+        self._bins = {chrom: length // bin_size for chrom, length in lengths.items() if length >= bin_size}
+        if not self._bins:
+            raise DataError(
+                f"no chromosome of {source} is as long as a bin of {bin_size} bp; use a smaller --bin-size"
+            )
+        self._threshold, self._bin_size, self._zipped = threshold, bin_size, zipped
+        description = {
+            "command": "binarise",
+            "tracks": [described(track) for track in tracks.values()],
+            "threshold": threshold,
+            "bin_size": bin_size,
+            "zipped": zipped,
+        }
+        super().__init__(Job(output, description), len(self._cells), BINARISED_TSV)
+
+    def _begin(self) -> None:
+        names = [
+            binary_name(file_name(cell), file_name(chrom), zipped=self._zipped)
+            for cell in self._cells
+            for chrom in self._bins
+        ]
+        self._refuse_foreign(names)
+        self.job.begin()
+
+    def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
+        engine.require_sight(self.job.witness)
+        keys = []
+        for index in parts:
+            cell = self._cells[index]
+            own = {pair.assay: track for pair, track in self._listed.tracks.items() if pair.cell_type == cell}
+            keys.append((index, cell, tuple(own.get(mark) for mark in self._marks)))
+        shared = _Shared(
+            self.job,
+            tuple(self._marks),
+            self._bins,
+            self._threshold,
+            self._bin_size,
+            self._zipped,
+            engine.name,
+            engine.workers,
+        )
+        with record.stage("binarise"):
+            engine.map(_binarise_part, keys, shared, label="cell types")
+
+    def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> BinariseReport:
+        output = self.job.output
+        lines = ["cell_type\tassay\tpresent\tmissing\tbins"]
+        n_bins = sum(self._bins.values())
+        for cell, part in zip(self._cells, parts, strict=True):
+            lines += [
+                f"{cell}\t{mark}\t{present}\t{missing}\t{n_bins}"
+                for mark, present, missing in zip(self._marks, part["present"], part["missing"], strict=True)
+            ]
+        record.results = {"threshold": self._threshold, "bin_size": self._bin_size, "bins": n_bins}
+        write_json(output / RUN_JSON, record.to_dict())
+        write_text(output / BINARISED_TSV, "\n".join(lines) + "\n")
+        return BinariseReport(len(self._cells), len(self._marks), len(self._bins))
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the parts have in common; what is to be known of the engine goes on record."""
+
+    job: Job
+    marks: tuple[str, ...]
+    bins: dict[str, int]
+    threshold: float
+    bin_size: int
+    zipped: bool
+    engine: str
+    workers: int
+
+
+def _binarise_part(part: tuple[int, str, tuple[Track | None, ...]], shared: _Shared) -> None:
+    """Write one cell type's chromosomes, one after the other."""
+    index, cell, tracks = part
+    record = RunRecord([], shared.engine, shared.workers)
+    name = file_name(cell)
+    counts = np.zeros((2, len(tracks)), dtype=np.int64)
+    files = []
+    with record.stage("binarise"):
+        for chrom, n_bins in shared.bins.items():
+            states = np.full((n_bins, len(tracks)), MISSING, dtype=np.uint8)
+            for column, track in enumerate(tracks):
+                if track is not None:
+                    states[:, column] = _states(track.path, chrom, n_bins, shared)
+            counts += np.stack([(states == PRESENT).sum(axis=0), (states == MISSING).sum(axis=0)])
+            path = shared.job.output / binary_name(name, file_name(chrom), zipped=shared.zipped)
+            write_binary(path, name, chrom, shared.marks, states)
+            files.append(path)
+    content = {"present": counts[0].tolist(), "missing": counts[1].tolist(), "run": record.run_of([index])}
+    shared.job.keep_part(index, content, files)
+
+
+def _states(path: str, chrom: str, n_bins: int, shared: _Shared) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    reader = BigWigReader(path)
+    try:
+        signal = reader.binned_means(chrom, 0, n_bins, bin_size=shared.bin_size, uncovered="missing")
+    finally:
+        reader.close()
+    states: np.ndarray[Any, np.dtype[np.uint8]] = np.where(
+        np.isnan(signal), MISSING, np.nan_to_num(signal) >= shared.threshold
+    ).astype(np.uint8)
+    return states

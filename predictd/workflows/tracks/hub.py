@@ -1,0 +1,153 @@
+"""`predictd hub`: a UCSC track hub of imputed tracks, with what was observed beside them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from predictd.constants import RUN_JSON
+from predictd.errors import DataError, OutputError
+from predictd.io.files import cannot_write, exists, make_directory, replacing, write_json, write_text
+from predictd.io.partition import Job
+from predictd.io.remote import RemotePath, as_path
+from predictd.io.tables import URL_SCHEMES
+from predictd.io.tracks.genomes import BUILT_IN, load_genome
+from predictd.io.tracks.trackhub import KINDS, Hub, HubTrack, Names, hub_text
+from predictd.pairs import Experiment
+from predictd.provenance import RunRecord
+from predictd.workflows.tracks.colours import assay_colours, lighter
+from predictd.workflows.tracks.listed import ListedTracks, common_chromosomes, open_listed
+
+log = logging.getLogger(__name__)
+
+HUB_TXT = "hub.txt"
+# RFC 2606: an address that is nobody's.
+NOBODY = "nobody@example.org"
+
+
+@dataclass(frozen=True)
+class HubOptions:
+    """What a hub says of itself, and how its files come there; the defaults are the command line's.
+
+    Attributes
+    ----------
+    genome
+        UCSC's name of the assembly; None: as the imputed tracks tell.
+    name, email
+        Of the hub.
+    files
+        `link`: hard links where the file system allows, else copies; `copy`: copies.
+    """
+
+    genome: str | None = None
+    name: str = "predictd"
+    email: str = NOBODY
+    files: Literal["link", "copy"] = "link"
+
+
+@dataclass(frozen=True)
+class HubReport:
+    """What a hub has: tracks by kind, and its genome."""
+
+    genome: str
+    imputed: int
+    sd: int
+    observed: int
+
+
+def make_hub(
+    source: Path, output: Path, options: HubOptions, record: RunRecord, *, observed: Path | None = None
+) -> HubReport:
+    """Write a hub: hub.txt, and the bigWigs beside it.
+
+    Parameters
+    ----------
+    source
+        Imputed tracks: a directory with tracks.tsv, a track table, or a bigWig.
+    output
+        Directory of the hub, which can be copied to a web server as it is.
+    options
+        What it says of itself.
+    record
+        Where stages are timed.
+    observed
+        Track table, or directory, of observed signal that is to stand beside.
+
+    Raises
+    ------
+    PredictdError
+        If a track is not there, is no bigWig or of another genome, or the genome is not known.
+    """
+    imputed = open_listed(source)
+    others = open_listed(observed) if observed is not None else None
+    genome = options.genome or imputed.genome
+    if genome is None:
+        raise DataError(
+            f"{source} does not say what genome its tracks are on; name UCSC's assembly with --genome"
+        )
+    if exists(output / HUB_TXT):
+        raise OutputError(f"{output} holds {HUB_TXT} already; remove the directory, or name another")
+    wanted = _wanted(imputed, others)
+    with record.stage("read headers"):
+        local = [place for _, _, place in wanted if not place.startswith(URL_SCHEMES)]
+        common_chromosomes(local, load_genome(genome) if genome in BUILT_IN else None)
+    if genome not in BUILT_IN:
+        log.warning("is '%s' an assembly that UCSC knows? if not, name it with --genome", genome)
+    colours = assay_colours(pair.assay for pair, _, _ in wanted)
+    make_directory(output)
+    job = Job(
+        output, {"command": "hub", "tracks": [[str(pair), kind, place] for pair, kind, place in wanted]}
+    )
+    job.begin()
+    tracks = []
+    with record.stage("files"):
+        names = {kind: Names() for kind in KINDS}
+        for pair, kind, place in wanted:
+            url = place
+            # What is on a web server already stays there.
+            if not place.startswith(URL_SCHEMES):
+                url = f"{kind}/{names[kind].new('_'.join(pair))}.bw"
+                _bring(as_path(place), output / url, options.files)
+            colour = colours[pair.assay] if kind == "imputed" else lighter(colours[pair.assay])
+            tracks.append(HubTrack(pair, kind, url, colour))
+    counts = {kind: sum(track.kind == kind for track in tracks) for kind in KINDS}
+    record.results = {"genome": genome, **counts}
+    write_json(output / RUN_JSON, record.to_dict())
+    write_text(output / HUB_TXT, hub_text(Hub(options.name, options.name, options.email, genome), tracks))
+    job.finish()
+    return HubReport(genome, **counts)
+
+
+def _wanted(imputed: ListedTracks, observed: ListedTracks | None) -> list[tuple[Experiment, str, str]]:
+    """Pair, kind and place of each signal."""
+    wanted = [(pair, "imputed", track.path) for pair, track in imputed.tracks.items()]
+    wanted += [(pair, "sd", path) for pair, path in imputed.sds.items()]
+    if observed is not None:
+        wanted += [(pair, "observed", track.path) for pair, track in observed.tracks.items()]
+    return wanted
+
+
+def _bring(source: Path, target: Path, files: Literal["link", "copy"]) -> None:
+    """Have a file in the hub, unless it is there."""
+    if exists(target):
+        return
+    if not isinstance(target, RemotePath):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise cannot_write(target.parent, err) from err
+    remote = isinstance(source, RemotePath) or isinstance(target, RemotePath)
+    if files == "link" and not remote:
+        with suppress(OSError):
+            os.link(source.resolve(), target)
+            return
+    with replacing(target) as partial:
+        if isinstance(source, RemotePath):
+            source.download(partial)
+        else:
+            shutil.copyfile(source, partial)

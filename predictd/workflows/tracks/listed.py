@@ -1,0 +1,148 @@
+"""Tracks that a table lists, imputed or observed: what people look at, and call peaks in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from predictd.constants import BIN_SIZE, RUN_JSON, TRACKS_TSV
+from predictd.errors import TableError, TensorFormatError, TrackError
+from predictd.io.files import exists
+from predictd.io.partition import read_job
+from predictd.io.remote import as_path
+from predictd.io.tables import Track, table_rows, unique_pairs
+from predictd.io.tensor.manifest import read_manifest
+from predictd.io.tracks.bigwig import BIGWIG_SUFFIXES, BigWigReader
+from predictd.io.tracks.genomes import Genome
+from predictd.io.tracks.metadata import read_track_table
+from predictd.pairs import Experiment
+from predictd.workflows.tensor.sources import check_there
+
+
+@dataclass(frozen=True)
+class ListedTracks:
+    """Tracks by pair.
+
+    Attributes
+    ----------
+    source
+        Where they are listed.
+    tracks
+        One a pair, sorted by pair; all are bigWigs, and there.
+    sds
+        Files of the standard deviation of imputed signal, where there are any.
+    genome
+        Name of the genome that predictd imputed them on; None: not known.
+    bin_size
+        Of the bins they were imputed in, in bp; 25 where that is not known.
+    """
+
+    source: Path
+    tracks: dict[Experiment, Track]
+    sds: dict[Experiment, str]
+    genome: str | None = None
+    bin_size: int = BIN_SIZE
+
+
+def open_listed(source: Path) -> ListedTracks:
+    """Tracks of a directory with a tracks.tsv, of a track table, or a single bigWig.
+
+    A single bigWig is the experiment STEM:signal, STEM being its name without the suffix.
+
+    Raises
+    ------
+    TableError
+        If there is no such table, or it has a pair twice.
+    TrackError
+        If a file is not there, or is no bigWig by its name.
+    """
+    if str(source).endswith(BIGWIG_SUFFIXES):
+        experiment = Experiment(source.stem.replace(":", "_"), "signal")
+        tracks = {experiment: Track(experiment, str(source.absolute()), "none", None, str(source))}
+        listed = ListedTracks(source, tracks, {})
+    elif not exists(source):
+        raise TableError(
+            f"{source} does not exist; name a directory with a {TRACKS_TSV}, a table of tracks, or a bigWig"
+        )
+    elif source.is_dir():
+        listed = _open_directory(source)
+    else:
+        listed = ListedTracks(source, _sorted(read_track_table(source), source), {})
+    for track in listed.tracks.values():
+        _check_bigwig(track)
+    return listed
+
+
+def _open_directory(directory: Path) -> ListedTracks:
+    table = directory / TRACKS_TSV
+    if not table.is_file():
+        if read_job(directory) is not None:
+            raise TableError(f"{directory} is unfinished; run the command that makes it again")
+        raise TableError(f"{directory} has no {TRACKS_TSV}: list its tracks there (cell_type, assay, path)")
+    tracks = _sorted(read_track_table(table), table)
+    sds = {}
+    for line, row in table_rows(table, required=("cell_type", "assay", "path")):
+        if row.get("sd_path"):
+            path = directory / row["sd_path"]
+            if not exists(path):
+                raise TrackError(f"{table}, line {line}: {path} does not exist; correct its path")
+            sds[Experiment(row["cell_type"], row["assay"])] = str(path.absolute())
+    return ListedTracks(directory, tracks, sds, *_genome_of(directory))
+
+
+def _sorted(tracks: list[Track], table: Path) -> dict[Experiment, Track]:
+    return dict(sorted(unique_pairs(tracks, table).items()))
+
+
+def _check_bigwig(track: Track) -> None:
+    if not track.path.endswith(BIGWIG_SUFFIXES):
+        raise TrackError(
+            f"{track.where}: {track.path} is no bigWig by its name; use one with the suffix .bw or .bigWig"
+        )
+    check_there(track)
+
+
+def _genome_of(directory: Path) -> tuple[str | None, int]:
+    """Genome and bin size, as our own output tells, or the tensor that it was made from."""
+    try:
+        results: Any = json.loads((directory / RUN_JSON).read_text(encoding="utf-8"))["results"]
+        if "genome" in results and "bin_size" in results:
+            return str(results["genome"]), int(results["bin_size"])
+        manifest = read_manifest(as_path(str(results["tensor"])))
+    except (OSError, ValueError, KeyError, TypeError, TensorFormatError):
+        return None, BIN_SIZE
+    return manifest.genome.name, manifest.bin_size
+
+
+def common_chromosomes(paths: Iterable[str], genome: Genome | None = None) -> dict[str, int]:
+    """Lengths in bp of the chromosomes of some bigWigs, in the order of the genome, or in which they come.
+
+    Raises
+    ------
+    TrackError
+        If two files, or a file and the genome, give a chromosome different lengths; or a file cannot be read.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    for path in paths:
+        reader = BigWigReader(path)
+        chromosomes = reader.chromosomes
+        reader.close()
+        for chrom, length in chromosomes.items():
+            expected, first = found.setdefault(chrom, (length, path))
+            if expected != length:
+                raise TrackError(
+                    f"{path}: {chrom} has {length:,} bp, but {expected:,} in {first}; is one of them of another genome?"
+                )
+            if genome is not None and genome.chromosomes.get(chrom) != length:
+                known = genome.chromosomes.get(chrom)
+                what = (
+                    f"has no chromosome '{chrom}'"
+                    if known is None
+                    else f"gives {chrom} {known:,} bp, not {length:,}"
+                )
+                raise TrackError(f"{path}: {genome.name} {what}; is the track of another genome?")
+    order = found if genome is None else [chrom for chrom in genome.chromosomes if chrom in found]
+    return {chrom: found[chrom][0] for chrom in order}

@@ -1,0 +1,185 @@
+"""`predictd peaks`: peaks of imputed or observed tracks, as narrowPeak."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from predictd.constants import RUN_JSON
+from predictd.engine import Engine
+from predictd.io.files import state_of, write_json, write_text
+from predictd.io.partition import Job
+from predictd.io.remote import RemotePath, as_path
+from predictd.io.tables import Track
+from predictd.io.tracks.bigwig import BigWigReader
+from predictd.io.tracks.narrowpeak import SUFFIX, NarrowPeak, write_narrow_peaks
+from predictd.model.peaks import PeakRule, call_peaks
+from predictd.pairs import Experiment
+from predictd.provenance import RunRecord
+from predictd.workflows.parts import InParts
+from predictd.workflows.tracks.listed import open_listed
+
+log = logging.getLogger(__name__)
+
+PEAKS_TSV = "peaks.tsv"
+
+
+@dataclass(frozen=True)
+class PeaksReport:
+    """Peaks and bases within them, by pair."""
+
+    n_peaks: dict[Experiment, int]
+    n_bases: dict[Experiment, int]
+
+
+class PeakCalling(InParts[PeaksReport]):
+    """Peaks of all tracks that are listed somewhere; a part is a track.
+
+    Parameters
+    ----------
+    source
+        A directory with tracks.tsv, a track table, or a bigWig.
+    output
+        Directory for `CELL-ASSAY.narrowPeak.gz` and `peaks.tsv`.
+    rule
+        What counts as a peak.
+    bin_size
+        Signal is averaged over bins of so many bp; None: those that the tracks were imputed in, or 25.
+    p_values
+        Whether signal is −log10 p; see `write_narrow_peaks`.
+
+    Raises
+    ------
+    PredictdError
+        If a track is not there or no bigWig.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        output: Path,
+        rule: PeakRule,
+        *,
+        bin_size: int | None = None,
+        p_values: bool = True,
+    ) -> None:
+        self._listed = open_listed(source)
+        self._rule, self._p_values = rule, p_values
+        self._bin_size = bin_size or self._listed.bin_size
+        description = {
+            "command": "peaks",
+            "tracks": [described(track) for track in self._listed.tracks.values()],
+            "rule": asdict(rule),
+            "bin_size": self._bin_size,
+            "p_values": p_values,
+        }
+        super().__init__(Job(output, description), len(self._listed.tracks), PEAKS_TSV)
+
+    def _begin(self) -> None:
+        self._refuse_foreign([peaks_name(pair) for pair in self._listed.tracks])
+        self.job.begin()
+
+    def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
+        engine.require_sight(self.job.witness)
+        tracks = list(self._listed.tracks.values())
+        shared = _Shared(self.job, self._rule, self._bin_size, self._p_values, engine.name, engine.workers)
+        with record.stage("peaks"):
+            engine.map(_call_part, [(index, tracks[index]) for index in parts], shared, label="tracks")
+
+    def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> PeaksReport:
+        output = self.job.output
+        pairs = list(self._listed.tracks)
+        report = PeaksReport(
+            {pair: part["n_peaks"] for pair, part in zip(pairs, parts, strict=True)},
+            {pair: part["n_bases"] for pair, part in zip(pairs, parts, strict=True)},
+        )
+        lines = ["cell_type\tassay\tpath\tpeaks\tn_peaks\tn_bases"]
+        for pair, track in self._listed.tracks.items():
+            # Whoever reads a file of peaks expects some.
+            name = peaks_name(pair) if report.n_peaks[pair] else ""
+            fields = (*pair, relative(track.path, output), name)
+            lines.append("\t".join(map(str, (*fields, report.n_peaks[pair], report.n_bases[pair]))))
+        record.results = {
+            "peaks": sum(report.n_peaks.values()),
+            "rule": asdict(self._rule),
+            "bin_size": self._bin_size,
+        }
+        none = [pair for pair in pairs if not report.n_peaks[pair]]
+        if none:
+            log.warning(
+                "%d of the %d tracks have no peak (%s%s)",
+                len(none),
+                len(pairs),
+                none[0],
+                ", …" * (len(none) > 1),
+            )
+        write_json(output / RUN_JSON, record.to_dict())
+        write_text(output / PEAKS_TSV, "\n".join(lines) + "\n")
+        return report
+
+
+def peaks_name(pair: Experiment) -> str:
+    """File name of a pair's peaks."""
+    return f"{pair.file_stem}{SUFFIX}"
+
+
+def described(track: Track) -> dict[str, Any]:
+    """What a job depends on of a track."""
+    return {
+        "pair": str(track.experiment),
+        "path": track.path,
+        **({} if track.is_url else state_of(as_path(track.path))),
+    }
+
+
+def relative(path: str, directory: Path) -> str:
+    """A track's path as a table in this directory gives it."""
+    target = as_path(path)
+    if isinstance(target, RemotePath) or isinstance(directory, RemotePath) or "://" in path:
+        return path
+    return os.path.relpath(target, directory.resolve())
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the parts have in common; what is to be known of the engine goes on record."""
+
+    job: Job
+    rule: PeakRule
+    bin_size: int
+    p_values: bool
+    engine: str
+    workers: int
+
+
+def _call_part(part: tuple[int, Track], shared: _Shared) -> None:
+    """Call one track's peaks, chromosome by chromosome."""
+    index, track = part
+    record = RunRecord([], shared.engine, shared.workers)
+    counts = {"n_peaks": 0, "n_bases": 0}
+    path = shared.job.output / peaks_name(track.experiment)
+    with record.stage("peaks"):
+        write_narrow_peaks(path, _peaks_of(track.path, shared, counts), p_values=shared.p_values)
+    shared.job.keep_part(index, {**counts, "run": record.run_of([index])}, [path])
+
+
+def _peaks_of(path: str, shared: _Shared, counts: dict[str, int]) -> Iterator[NarrowPeak]:
+    """Peaks in the order of the file's chromosomes; they are counted on the way."""
+    size = shared.bin_size
+    reader = BigWigReader(path)
+    try:
+        for chrom, length in reader.chromosomes.items():
+            n_bins = -(-length // size)
+            signal = reader.binned_means(chrom, 0, n_bins, bin_size=size, uncovered="missing")
+            peaks = call_peaks(signal, shared.rule, bin_size=size, length=length)
+            counts["n_peaks"] += len(peaks)
+            counts["n_bases"] += peaks.n_bases
+            columns = (peaks.start, peaks.end, peaks.mean, peaks.highest, peaks.summit)
+            for start, end, mean, highest, summit in zip(*(c.tolist() for c in columns), strict=True):
+                yield NarrowPeak(chrom, start, end, mean, highest, summit)
+    finally:
+        reader.close()

@@ -1,0 +1,350 @@
+"""`predictd cv`: cross-validation as independent parts that any engine runs, and one pass that scores them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from predictd.config import TrainSettings
+from predictd.constants import FOLDS_JSON, METRIC_KEYS, METRICS_TSV, MODELS, RUN_JSON
+from predictd.engine import Engine
+from predictd.errors import DataError, OutputError
+from predictd.io.files import sha256_of_json, write_json, write_text
+from predictd.io.models import ModelFile, write_model
+from predictd.io.partition import Job, read_job
+from predictd.io.tensor.store import Tensor
+from predictd.model.ensemble import Model
+from predictd.model.folds import Fold, folds_to_json, make_folds
+from predictd.model.measures.metrics import metrics_tsv
+from predictd.pairs import Experiment
+from predictd.provenance import RunRecord
+from predictd.workflows.evaluation.score import Case, Regions, Row, Scoring, group_cases, make_baseline, score
+from predictd.workflows.imputing.calibration import (
+    Counting,
+    assay_scales,
+    count_residuals,
+    read_residuals,
+    write_calibration,
+)
+from predictd.workflows.imputing.estimators import fold_model_path
+from predictd.workflows.parts import InParts
+from predictd.workflows.tensor.coverage import require_complete
+from predictd.workflows.tensor.folds import read_folds
+from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
+from predictd.workflows.training.settings import Setting, model_info, sgd_setting
+from predictd.workflows.training.sgd.fit import fit_fold_sgd
+from predictd.workflows.training.solvers import (
+    choose_solver,
+    fit_by_moments,
+    regressors_of,
+    resolved,
+    sample_for,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CrossvalReport:
+    """What a cross-validation came to.
+
+    Attributes
+    ----------
+    rows
+        Rows of metrics.tsv: each test experiment by the ensemble of its test fold.
+    n_models
+        Trained.
+    choices
+        For each test fold, what rank and penalty were chosen and why.
+    """
+
+    rows: list[Row]
+    n_models: int
+    choices: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the training tasks have in common."""
+
+    tensor: Tensor
+    moments: Path
+    sample: Path | None
+    output: Path
+    settings: TrainSettings
+    chosen: dict[str, Setting]
+    seed: int
+
+
+class Crossval(InParts[CrossvalReport]):
+    """Every fold trained, and each test fold's ensemble scored on what it never saw; a part is a test fold.
+
+    Parameters
+    ----------
+    tensor_path, output
+        Directory of the tensor; directory to write: `folds.json`, `models/`, `metrics.tsv`, `run.json`.
+    settings
+        Solver, rank, penalty. What is `auto` is chosen for each test fold on its own validation folds.
+    seed
+        Of folds and starts.
+    folds_path
+        folds.json; None: 5 test × 8 validation folds are made.
+    moments_path
+        Moments file; None: beside the tensor.
+    regions
+        BED files for MSEprom, MSEgene, MSEenh.
+    scratch
+        Directory of each node for copies of shards; None: they are read where they stand.
+
+    Raises
+    ------
+    PredictdError
+        If data, folds and settings do not fit together.
+    """
+
+    def __init__(
+        self,
+        tensor_path: Path,
+        output: Path,
+        settings: TrainSettings,
+        *,
+        seed: int = 0,
+        folds_path: Path | None = None,
+        moments_path: Path | None = None,
+        regions: Regions | None = None,
+        scratch: Path | None = None,
+    ) -> None:
+        tensor = Tensor(tensor_path, scratch=scratch)
+        require_complete(tensor)
+        if folds_path is None:
+            folds = make_folds(tensor.experiments, seed=seed)
+        else:
+            folds = list(read_folds(folds_path, tensor).values())
+        _check_folds(folds)
+        self._tensor, self._settings, self._seed, self._folds = tensor, settings, seed, folds
+        self._groups = list(_test_folds(folds).items())
+        self._moments = moments_path
+        self._intervals = (regions or Regions()).read(tensor.manifest.load_genome())
+        description = {
+            "command": "cv",
+            "tensor": tensor.manifest.checksum,
+            "settings": settings.model_dump(mode="json", by_alias=True),
+            "folds": folds_to_json(folds),
+            "seed": seed,
+            "regions": {
+                name: sha256_of_json([[i.chrom, i.start, i.end] for i in intervals])
+                for name, intervals in self._intervals.items()
+            },
+        }
+        super().__init__(Job(output, description), len(self._groups), METRICS_TSV)
+
+    def _begin(self) -> None:
+        output = self.job.output
+        nothing_made = not any((output / MODELS).glob("*"))
+        if not nothing_made and read_job(output) is None:
+            raise OutputError(
+                f"{output / MODELS} holds models of which nothing says how they were made; remove it, or name another "
+                "directory"
+            )
+        self.job.begin(nothing_made=nothing_made)
+        with suppress(OSError, ValueError):
+            if json.loads((output / FOLDS_JSON).read_text(encoding="utf-8")) == folds_to_json(self._folds):
+                # Not replaced by every part: others may be reading it.
+                return
+        write_json(output / FOLDS_JSON, folds_to_json(self._folds), many_writers=True)
+
+    def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
+        tensor, output = self._tensor, self.job.output
+        engine.require_sight(self.job.witness, tensor.witness)
+        with record.stage("moments"):
+            regressors = regressors_of(self._settings.solver, len(tensor.experiments))
+            moments = ensure_moments(tensor, engine, self._moments, regressors)
+        with record.stage("choose"):
+            choices = {index: self._choose(index, moments, engine) for index in parts}
+            sample = sample_for(
+                self._settings,
+                [setting for setting, _ in choices.values()],
+                tensor,
+                engine,
+                moments,
+                named=self._moments is not None,
+            )
+        with record.stage("train"):
+            chosen = {self._groups[index][0]: setting for index, (setting, _) in choices.items()}
+            folds = [fold for index in parts for fold in self._groups[index][1]]
+            shared = _Shared(tensor, moments, sample, output, self._settings, chosen, self._seed)
+            engine.map(_train_fold, folds, shared, label="models")
+        with record.stage("score"):
+            data = read_moments(moments)
+            owners, groups = [], []
+            for index in parts:
+                own = _cases(*self._groups[index], data)
+                # Grouped by test fold whatever the number of workers: which pairs are predicted at once shows in the
+                # last bits.
+                tasks = group_cases(own, 1)
+                owners += [index] * len(tasks)
+                groups += tasks
+            sizes = [len(group) for group in groups]
+            scoring = Scoring(tensor, output, self._intervals, "model")
+            scored = engine.map(score, groups, scoring, label="experiments", sizes=sizes)
+        with record.stage("uncertainty"):
+            counting = [
+                (self._residuals_path(owner, number), tuple(case.pair for case in group))
+                for number, (owner, group) in enumerate(zip(owners, groups, strict=True))
+            ]
+            judging = Counting(tensor, output, assay_scales(tensor))
+            engine.map(count_residuals, counting, judging, label="experiments", sizes=sizes)
+        for index, (_, why) in choices.items():
+            test, own_folds = self._groups[index]
+            counted = [path for (path, _), owner in zip(counting, owners, strict=True) if owner == index]
+            rows = [row for owner, some in zip(owners, scored, strict=True) if owner == index for row in some]
+            content = {
+                "test": test,
+                "choice": why,
+                "models": len(own_folds),
+                "rows": _rows_to_json(rows),
+                "residuals": [str(path.relative_to(output)) for path in counted],
+                "run": record.run_of(parts),
+            }
+            models = [fold_model_path(output, fold) for fold in own_folds]
+            self.job.keep_part(index, content, [*models, *counted])
+
+    def _residuals_path(self, index: int, number: int) -> Path:
+        return self.job.scratch / "residuals" / f"{index}.{number}.h5"
+
+    def _choose(self, index: int, moments: Path, engine: Engine) -> tuple[Setting, str]:
+        """Solver, rank and penalty of a test fold, with the reason; what an interrupted run chose is taken up."""
+        _, group = self._groups[index]
+        name = f"choices/{index}"
+        known = self.job.kept(name)
+        if known is None:
+            if self._settings.solver == "sgd":
+                setting, why = sgd_setting(self._settings, min(len(fold.train) for fold in group))
+            else:
+                setting, why = choose_solver(moments, group, self._settings, engine, seed=self._seed)
+            known = [setting.rank, setting.regularisation, setting.solver, why]
+            self.job.keep(name, known)
+        *setting_of, why = known
+        return Setting(*setting_of), why
+
+    def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> CrossvalReport:
+        tensor, output = self._tensor, self.job.output
+        rows = [row for part in parts for row in _rows_from_json(part["rows"])]
+        choices = {part["test"]: part["choice"] for part in parts}
+        n_models = sum(part["models"] for part in parts)
+        record.inputs = {str(tensor.path): tensor.manifest.checksum}
+        record.train = [str(e) for e in tensor.experiments]
+        record.results = {"models": n_models, "choices": choices, "tensor": str(tensor.path.resolve())}
+        files = [(part["test"], output / name) for part in parts for name in part["residuals"]]
+        if write_calibration(output, read_residuals(files), assay_scales(tensor)) is None:
+            log.warning(
+                "there are too few bins to calibrate intervals on: 'predictd impute --sd' will not do"
+            )
+        write_json(output / RUN_JSON, record.to_dict())
+        write_text(output / METRICS_TSV, metrics_tsv(rows))
+        return CrossvalReport(rows, n_models, choices)
+
+
+def crossval(
+    tensor_path: Path,
+    output: Path,
+    settings: TrainSettings,
+    engine: Engine,
+    record: RunRecord,
+    *,
+    seed: int = 0,
+    folds_path: Path | None = None,
+    moments_path: Path | None = None,
+    regions: Regions | None = None,
+    scratch: Path | None = None,
+) -> CrossvalReport:
+    """Make all parts and finish; see `Crossval` and `InParts.make_all`."""
+    plan = Crossval(
+        tensor_path,
+        output,
+        settings,
+        seed=seed,
+        folds_path=folds_path,
+        moments_path=moments_path,
+        regions=regions,
+        scratch=scratch,
+    )
+    return plan.make_all(engine, record)
+
+
+def _test_folds(folds: Sequence[Fold]) -> dict[str, list[Fold]]:
+    """Folds by test fold: what stands before the dot in their names."""
+    groups: dict[str, list[Fold]] = {}
+    for fold in folds:
+        groups.setdefault(fold.name.partition(".")[0], []).append(fold)
+    return groups
+
+
+def _check_folds(folds: Sequence[Fold]) -> None:
+    """Raise DataError for folds that cannot be trained, or of which a test fold's ensemble cannot be made."""
+    for fold in folds:
+        if not fold.valid:
+            raise DataError(f"fold {fold.name} has no validation experiments, which decide when to stop")
+    tested: dict[Experiment, str] = {}
+    for test, group in _test_folds(folds).items():
+        for fold in group:
+            if fold.test != group[0].test:
+                raise DataError(
+                    f"folds {group[0].name} and {fold.name} belong to test fold '{test}', what stands before the dot, "
+                    "but have other test experiments; name them differently"
+                )
+        for pair in group[0].test:
+            if pair in tested:
+                raise DataError(
+                    f"{pair} is tested in the test folds '{tested[pair]}' and '{test}'; test each experiment once"
+                )
+            tested[pair] = test
+    if not tested:
+        raise DataError("the folds have no test experiments: there would be nothing to score")
+
+
+def _train_fold(fold: Fold, shared: _Shared) -> None:
+    """Train one fold into its model file, unless that stands already."""
+    path = fold_model_path(shared.output, fold)
+    if path.exists():
+        return
+    setting = shared.chosen[fold.name.partition(".")[0]]
+    settings = resolved(shared.settings, setting)
+    info = model_info(settings, setting, fold, shared.seed)
+    model: Model
+    if settings.solver == "sgd":
+        checkpoint = shared.output / MODELS / f"fold-{fold.name}.checkpoint"
+        model, history = fit_fold_sgd(
+            shared.tensor, fold, setting, settings, checkpoint=checkpoint, seed=shared.seed
+        )
+        info |= {"validation_mse": min(history), "history": history}
+    else:
+        data = read_moments(shared.moments)
+        model, result = fit_by_moments(
+            data, fold.train, fold.valid, setting, settings, seed=shared.seed, sample=shared.sample
+        )
+        info |= {
+            "validation_mse": result.validation_mse,
+            "history": [list(entry) for entry in result.history],
+        }
+    write_model(path, ModelFile(model.kind, model.to_arrays(), info))
+
+
+def _cases(test: str, group: Sequence[Fold], data: TensorMoments) -> list[Case]:
+    """The test experiments of a test fold, with baselines from all experiments that it does not hold out."""
+    train = sorted(set(group[0].train) | set(group[0].valid))
+    return [Case(pair, test, None, None, None, make_baseline(data, train, pair)) for pair in group[0].test]
+
+
+def _rows_to_json(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """Rows of metrics.tsv with numbers as text, exactly: JSON has no nan."""
+    return [{key: v if isinstance(v, str) else repr(float(v)) for key, v in row.items()} for row in rows]
+
+
+def _rows_from_json(rows: Sequence[dict[str, str]]) -> list[Row]:
+    return [{key: v if key in METRIC_KEYS else float(v) for key, v in row.items()} for row in rows]

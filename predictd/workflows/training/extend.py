@@ -1,0 +1,249 @@
+"""`predictd extend`: rows for new cell types and assays in a fitted model, without training anew."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.constants import REFUSE_COMPLETE
+from predictd.engine import Engine
+from predictd.engine.base import one_blas_thread
+from predictd.errors import ConfigError, DataError, TableError
+from predictd.io.files import make_directory, sha256_of, write_json
+from predictd.io.models import ModelFile, write_model
+from predictd.io.tables import Track, read_tracks, unique_pairs
+from predictd.io.tensor.store import Tensor
+from predictd.io.tracks.genomes import BUILT_IN
+from predictd.model.cp.extend import RowPrior, extended, genome_map, genome_moments, new_names
+from predictd.model.cp.factors import CPModel
+from predictd.model.moments import moments
+from predictd.pairs import Experiment
+from predictd.provenance import RunRecord, software
+from predictd.workflows.imputing.estimators import load_cp_model
+from predictd.workflows.tensor.coverage import require_complete
+from predictd.workflows.tensor.moments import ensure_moments, read_moments
+from predictd.workflows.tensor.sources import SignalSource, probe_track
+
+Array = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ExtendReport:
+    """What extending came to.
+
+    Attributes
+    ----------
+    cell_types, assays
+        New names, sorted.
+    new
+        The experiments that they were placed by.
+    bins
+        Over which.
+    regressors
+        Whether the model reads the new experiments when it imputes.
+    """
+
+    cell_types: tuple[str, ...]
+    assays: tuple[str, ...]
+    new: tuple[Experiment, ...]
+    bins: int
+    regressors: bool
+
+
+def extend(
+    model_path: Path,
+    tensor_path: Path,
+    table: Path | None,
+    output: Path,
+    engine: Engine,
+    record: RunRecord,
+    *,
+    penalty: float | None = None,
+    moments_path: Path | None = None,
+    scratch: Path | None = None,
+) -> ExtendReport:
+    """Write a model that knows the new cell types and assays as well.
+
+    Parameters
+    ----------
+    model_path
+        Model file of `predictd train` or of a fold.
+    tensor_path
+        Tensor that has the model's training experiments.
+    table
+        Track table of the new experiments; None: those of the tensor whose cell type or assay the model has not.
+        The tensor's own become regressors, too.
+    output
+        Model file to write.
+    engine, record
+        What runs it; where stages are timed.
+    penalty
+        λ of the new rows; None: that of the model's training.
+    moments_path
+        Moments file, where there is no table; None: beside the tensor.
+    scratch
+        Directory of each node for copies of shards; None: they are read where they stand.
+
+    Raises
+    ------
+    PredictdError
+        If model, tensor and tracks do not fit.
+    """
+    model, file = load_cp_model(model_path)
+    tensor = Tensor(tensor_path, scratch=scratch)
+    train = tensor.columns(model.train)
+    _check_bins(file, model_path, tensor)
+    prior = _prior(model, file, model_path, penalty)
+    make_directory(output.parent)
+    inputs = {str(model_path): sha256_of(model_path), str(tensor_path): tensor.manifest.checksum}
+    if table is None:
+        new = tuple(
+            e
+            for e in tensor.experiments
+            if e.cell_type not in model.cell_types or e.assay not in model.assays
+        )
+        if not new:
+            raise DataError(
+                f"{tensor_path} has no experiment of a cell type or assay that {model_path} does not know; name a "
+                "table of new tracks, or a tensor that has them"
+            )
+        cells, assays = new_names(model, new)
+        require_complete(tensor)
+        with record.stage("moments"):
+            data = read_moments(ensure_moments(tensor, engine, moments_path))
+        with one_blas_thread():
+            s = genome_moments(model, data.s, train, data.columns(new))
+    else:
+        inputs[str(table)] = sha256_of(table)
+        tracks = unique_pairs(read_tracks(table), table)
+        new = tuple(sorted(tracks))
+        cells, assays = new_names(model, new)
+        if assays:
+            raise DataError(
+                f"{table}: the model never saw the assay {assays[0]}, and {tensor_path} does not tell its unit; ingest "
+                "all tracks together with these, and extend by that tensor alone"
+            )
+        _check_transforms([tracks[e] for e in new], tensor)
+        engine.require_sight(tensor.witness, model_path)
+        with record.stage("moments"), tempfile.TemporaryDirectory(prefix="predictd-") as temporary:
+            s = _pass_over(model_path, tensor, [tracks[e] for e in new], engine, Path(temporary))
+        if s[-1, -1] < REFUSE_COMPLETE * tensor.n_bins:
+            raise DataError(
+                f"only {s[-1, -1]:.0f} of {tensor.n_bins} bins have a value in every track of {table} and of "
+                f"{tensor_path}, and at least {REFUSE_COMPLETE:.0%} are needed; leave out tracks with gaps"
+            )
+    with record.stage("rows"), one_blas_thread():
+        larger = extended(model, s, new, prior, regressors=table is None)
+    n_bins = int(s[-1, -1])
+    info = file.info | {
+        "extended": {
+            "from": sha256_of(model_path),
+            "cell_types": cells,
+            "assays": assays,
+            "experiments": [str(e) for e in new],
+            "penalty": prior.penalty,
+            "bins": n_bins,
+            "software": software(),
+        }
+    }
+    write_model(output, ModelFile("cp", larger.to_arrays(), info))
+    record.train = [str(e) for e in larger.train]
+    record.inputs = inputs
+    record.results = {"cell_types": cells, "assays": assays, "new": [str(e) for e in new], "bins": n_bins}
+    write_json(output.with_name(f"{output.name}.run.json"), record.to_dict())
+    return ExtendReport(tuple(cells), tuple(assays), new, n_bins, table is None)
+
+
+def _check_bins(file: ModelFile, path: Path, tensor: Tensor) -> None:
+    """Refuse a tensor of other bins than the model's, as far as the model tells of them."""
+    genome = file.info.get("genome")
+    # Other genomes are named after a file, which may have been renamed.
+    known = genome in BUILT_IN and tensor.manifest.genome.name in BUILT_IN
+    for what, trained_on, found in (
+        ("genome", genome if known else None, tensor.manifest.genome.name),
+        ("bin size", file.info.get("bin_size"), tensor.manifest.bin_size),
+    ):
+        if trained_on not in (None, found):
+            raise DataError(
+                f"{tensor.path} has {what} {found}, {path} was trained on {trained_on}; name a tensor of the same"
+            )
+
+
+def _prior(model: CPModel, file: ModelFile, path: Path, penalty: float | None) -> RowPrior:
+    """What held the rows in training, or the penalty that was given."""
+    solver = file.info.get("solver")
+    settings: dict[str, Any] = file.info.get("settings", {})
+    em = solver == "em"
+    if penalty is None:
+        penalty = settings.get("lambda")
+        if settings.get("predictd_constants") or not isinstance(penalty, (int, float)):
+            raise ConfigError(
+                f"{path} was trained with penalties of another objective, or does not tell which; give --lambda"
+            )
+    return RowPrior(penalty * model.lambda_g if em else penalty, em)
+
+
+def _check_transforms(tracks: Sequence[Track], tensor: Tensor) -> None:
+    """New tracks are stored as the tensor stores their assay."""
+    known = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
+    for track in tracks:
+        expected = known.get(track.experiment.assay)
+        if expected is not None and track.transform != expected:
+            raise TableError(
+                f"{track.where}: transform {track.transform}, but {tensor.path} has {track.experiment.assay} with "
+                f"{expected}; give it in a column 'transform'"
+            )
+
+
+@dataclass(frozen=True)
+class _Shared:
+    model: Path
+    tensor: Tensor
+    sources: tuple[SignalSource, ...]
+
+
+def _pass_over(
+    model_path: Path, tensor: Tensor, tracks: Sequence[Track], engine: Engine, temporary: Path
+) -> Array:
+    """Moments of [G r Y_new 1] over the bins where the model's and all new tracks have values."""
+    genome = tensor.manifest.load_genome()
+    probes = engine.map(probe_track, list(enumerate(tracks)), (temporary, genome), label="tracks")
+    sources = tuple(
+        SignalSource(str(track.experiment), (probe.path,), track.transform, (track.path,))
+        for track, probe in zip(tracks, probes, strict=True)
+    )
+    used = {entry.chrom for entry in tensor.manifest.shards}
+    for track, probe in zip(tracks, probes, strict=True):
+        if not used & set(probe.chromosomes):
+            raise TableError(f"{track.where}: {track.path} has none of the chromosomes of {tensor.path}")
+    sizes = [entry.n_bins for entry in tensor.manifest.shards]
+    shared = _Shared(model_path, tensor, sources)
+    return engine.reduce(_shard_moments, tensor.shard_names, shared, label="shards", sizes=sizes)
+
+
+def _shard_moments(name: str, shared: _Shared) -> Array:
+    model, _ = load_cp_model(shared.model)
+    tensor, manifest = shared.tensor, shared.tensor.manifest
+    columns = tensor.columns(model.train)
+    solution, intercept = genome_map(model)
+    weights, constant = solution.T.astype(np.float32), intercept.astype(np.float32)
+    n = len(solution) + len(shared.sources)
+    total = np.zeros((n + 1, n + 1))
+    with tensor.open_shard(name) as shard:
+        own = np.empty((shard.n_bins, len(shared.sources)), dtype=np.float32)
+        for index, source in enumerate(shared.sources):
+            own[:, index] = source.read(
+                shard.chrom, shard.runs, bin_size=manifest.bin_size, uncovered=manifest.uncovered
+            ).astype(manifest.dtype)
+        for start, block in shard.blocks():
+            genome = block[:, columns] @ weights + constant
+            joint = np.concatenate([genome, own[start : start + len(block)]], axis=1)
+            total += moments(joint[~np.isnan(joint).any(axis=1)])
+    return total

@@ -1,0 +1,1 @@
+"""Stochastic gradient descent on the workers of an engine."""

@@ -1,0 +1,146 @@
+"""SGD for the workflows: a search that validation stops, and a refit that repeats it on all experiments."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from predictd.config import TrainSettings
+from predictd.engine import Engine, LocalEngine
+from predictd.errors import DataError
+from predictd.io.checkpoint import Checkpoint
+from predictd.io.tensor.store import Tensor
+from predictd.model.cp.factors import CPModel
+from predictd.model.cp.sgd import Stage
+from predictd.model.folds import Fold
+from predictd.pairs import Experiment
+from predictd.provenance import RunRecord
+from predictd.provenance import Stage as TimedStage
+from predictd.workflows.tensor.sample import plan_sample
+from predictd.workflows.training.settings import Setting
+from predictd.workflows.training.sgd.descent import SgdProblem, SgdResult, descend
+from predictd.workflows.training.sgd.rounds import enough_updates, exchange_advice, probe
+
+log = logging.getLogger(__name__)
+
+
+class SgdFit(NamedTuple):
+    """A model, the search's validation errors, and the size of the rounds."""
+
+    model: CPModel
+    history: list[float]
+    updates_per_round: int
+
+
+def sgd_problem(
+    tensor: Tensor, fold: Fold, setting: Setting, settings: TrainSettings, *, seed: int, checkpoint: Path
+) -> SgdProblem:
+    """The search on a fold's training experiments."""
+    wanted = max(settings.sgd.min_bins, round(settings.sgd.bin_fraction * tensor.n_bins))
+    return SgdProblem(
+        sample=plan_sample(tensor, wanted, seed),
+        train=fold.train,
+        valid=fold.valid,
+        names=tuple(tensor.experiments),
+        rank=setting.rank,
+        regularisation=setting.regularisation,
+        lambda_g=settings.lambda_g,
+        paper_constants=settings.predictd_constants,
+        settings=settings.sgd,
+        updates_per_round=settings.sgd.least_updates,
+        seed=seed,
+        schedule=(),
+        checkpoint=checkpoint,
+        phase="train",
+    )
+
+
+def fit_sgd(
+    problem: SgdProblem,
+    everything: Sequence[Experiment] | None,
+    engine: Engine,
+    checkpoint: Checkpoint,
+    record: RunRecord,
+) -> SgdFit:
+    """Search, then refit.
+
+    Parameters
+    ----------
+    problem
+        The search.
+    everything
+        Experiments to refit; None: the search's model is the result.
+    engine
+        Whose workers share the bins.
+    checkpoint
+        Begun; what the search came to is kept there while the refit goes on.
+    record
+        Where stages are timed.
+    """
+    if problem.settings.updates_per_round == "auto" and engine.workers > 1:
+        problem = _with_round_size(problem, engine, checkpoint, record)
+    search = checkpoint.kept("search")
+    if search is None or everything is None:
+        with record.stage("train") as stage:
+            result = _run(engine, problem, checkpoint, stage)
+        search = {"history": list(result.history), "schedule": [list(s) for s in result.schedule]}
+        if everything is None:
+            return SgdFit(result.model, search["history"], problem.updates_per_round)
+        checkpoint.keep("search", search)
+    # As many passes over more experiments take more evaluations.
+    longer = len(everything) / len(problem.train)
+    schedule = tuple(Stage(rate, beta1, max(1, round(n * longer))) for rate, beta1, n in search["schedule"])
+    refit = replace(problem, train=tuple(sorted(everything)), valid=(), schedule=schedule, phase="refit")
+    with record.stage("refit") as stage:
+        result = _run(engine, refit, checkpoint, stage)
+    return SgdFit(result.model, search["history"], problem.updates_per_round)
+
+
+def fit_fold_sgd(
+    tensor: Tensor, fold: Fold, setting: Setting, settings: TrainSettings, *, checkpoint: Path, seed: int
+) -> tuple[CPModel, list[float]]:
+    """One fold on one worker, within the calling process: a task of a cross-validation."""
+    problem = sgd_problem(tensor, fold, setting, settings, seed=seed, checkpoint=checkpoint)
+    saved = Checkpoint(checkpoint)
+    with LocalEngine(1) as engine:
+        fitted = fit_sgd(problem, None, engine, saved, RunRecord([]))
+    saved.remove()
+    return fitted.model, fitted.history
+
+
+def _with_round_size(
+    problem: SgdProblem, engine: Engine, checkpoint: Checkpoint, record: RunRecord
+) -> SgdProblem:
+    """The problem with rounds whose size is measured once, and kept for whoever goes on."""
+    found = checkpoint.kept("rounds")
+    if found is None:
+        with record.stage("measure") as stage:
+            result = _run(engine, probe(problem), checkpoint, stage)
+        updates = enough_updates(result.update_seconds, result.exchange_seconds, problem.updates_per_round)
+        found = {"updates_per_round": updates}
+        checkpoint.keep("rounds", found)
+        log.info("%d updates of each worker a round keep merging cheap", updates)
+    return replace(problem, updates_per_round=int(found["updates_per_round"]))
+
+
+def _run(engine: Engine, problem: SgdProblem, checkpoint: Checkpoint, stage: TimedStage) -> SgdResult:
+    """Result of the first worker, with the seconds that workers spent on average."""
+    try:
+        results = engine.spmd(descend, [], problem)
+    except DataError:
+        # What was saved leads there again, and would stand in the way of the settings that the error asks for.
+        checkpoint.remove()
+        raise
+    update_seconds = fmean(result.update_seconds for result in results)
+    exchange_seconds = fmean(result.exchange_seconds for result in results)
+    stage.exchange_seconds = round(exchange_seconds, 3)
+    advice = exchange_advice(update_seconds, exchange_seconds, problem.updates_per_round)
+    if advice is not None and problem.settings.updates_per_round != "auto":
+        log.warning("%s: %s", problem.phase, advice)
+    elif len(results) > 1:
+        log.info("%s: %.1f s of updates, %.1f s of exchange", problem.phase, update_seconds, exchange_seconds)
+    return replace(results[0], update_seconds=update_seconds, exchange_seconds=exchange_seconds)
