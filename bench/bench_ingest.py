@@ -20,7 +20,6 @@ import pytest
 
 from predictd.engine import LocalEngine
 from predictd.io.tensor.store import Tensor
-from predictd.provenance import RunRecord
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -39,7 +38,7 @@ def bigwigs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_ingest(bigwigs: Path, output: Path, engine: LocalEngine) -> Tensor:
     shutil.rmtree(output, ignore_errors=True)
     options = IngestOptions(genome="hg19", regions=REGIONS)
-    return ingest(bigwigs / "tracks.tsv", output, options, engine, RunRecord(["bench"]))
+    return ingest(bigwigs / "tracks.tsv", output, options, engine)
 
 
 def least_possible(bigwigs: Path, tensor: Tensor, output: Path) -> float:

@@ -35,7 +35,6 @@ from predictd.engine import LocalEngine
 from predictd.engine.base import one_blas_thread
 from predictd.network.linear import PENALTIES, standardised
 from predictd.network.methods import METHODS, Problem, clr_background, make_method
-from predictd.provenance import RunRecord
 from predictd.workflows.network.evaluate import evaluate_network, load_links
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.tasks import infer_rows
@@ -125,8 +124,8 @@ def accuracy(data: Path, folder: Path) -> None:
             for i in (1, 2, 3):
                 net, gold = folder / f"{name}-{i}", data / "dream4" / f"net{i}.gold.tsv"
                 plan = Inference(data / "dream4" / f"net{i}.expression.tsv", net, settings)
-                plan.make_all(engine, RunRecord(["bench"]))
-                scores.extend(evaluate_network(net, gold, folder / "eval.tsv", RunRecord(["bench"])).values())
+                plan.make_all(engine)
+                scores.extend(evaluate_network(net, gold, folder / "eval.tsv").values())
                 whole.append(over_all_pairs(net, gold))
             low, high = np.mean([(s.aupr_low, s.aupr_high) for s in scores], axis=0)
             aupr = np.mean([s.aupr for s in scores])
@@ -144,8 +143,8 @@ def accuracy(data: Path, folder: Path) -> None:
             settings, own = NetworkSettings(method=name, trees=trees), data / "bsubtilis"
             net = folder / f"bsubtilis-{name}"
             plan = Inference(own / "expression.tsv.gz", net, settings, regulators_path=own / "regulators.txt")
-            plan.make_all(engine, RunRecord(["bench"]))
-            (s,) = evaluate_network(net, own / "gold.tsv", folder / "eval.tsv", RunRecord(["bench"])).values()
+            plan.make_all(engine)
+            (s,) = evaluate_network(net, own / "gold.tsv", folder / "eval.tsv").values()
             print(
                 f"{'subtilis':10} {name:9} {trees or '':>5} {s.aupr:7.4f} {s.aupr_low:7.4f} {s.aupr_high:7.4f}"
             )
@@ -191,7 +190,7 @@ def scale(folder: Path, trees: int = 1000, targets: int = 40) -> None:
         plan = Inference(
             path, folder / "net", NetworkSettings(method="ridge"), regulators_path=folder / "regulators.txt"
         )
-        report = plan.make_all(engine, RunRecord(["bench"]))
+        report = plan.make_all(engine)
     print(f"ridge, all: {time.perf_counter() - start:.0f} s wall, {report.n_links} links")
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(

@@ -15,7 +15,6 @@ from predictd.model.intervals.residuals import DENSITY_STEPS, SHAPE, Scale
 from predictd.model.intervals.uncertainty import Pool, calibrate
 from predictd.model.measures.metrics import metrics_tsv
 from predictd.pairs import Experiment
-from predictd.provenance import RunRecord
 from predictd.workflows.evaluation.report import report
 from predictd.workflows.imputing.calibration import Residuals, write_calibration
 
@@ -58,7 +57,7 @@ def test_report(benchmark, tmp_path: Path) -> None:
     """Reading, drawing and writing all figures, tables and the page."""
     residuals, scales = make_directory(tmp_path / "cv")
     write_calibration(tmp_path / "cv", residuals, scales)
-    benchmark.pedantic(report, args=(tmp_path / "cv", tmp_path / "r.html", RunRecord([])), rounds=1)
+    benchmark.pedantic(report, args=(tmp_path / "cv", tmp_path / "r.html"), rounds=1)
     benchmark.extra_info["page (MB)"] = round((tmp_path / "r.html").stat().st_size / 1e6, 1)
 
 

@@ -26,7 +26,6 @@ from predictd.model.folds import Fold, make_folds
 from predictd.model.measures.baselines import baseline_weights
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
-from predictd.provenance import RunRecord
 from predictd.workflows.imputing.estimators import load_model
 from predictd.workflows.tensor.folds import write_folds
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
@@ -84,7 +83,6 @@ def compare(name: str, tensor: Tensor, rank: int, work: Path, n_folds: int) -> N
                     path,
                     settings,
                     engine,
-                    RunRecord([]),
                     folds=work / "folds.json",
                     fold_name=fold.name,
                 )
@@ -123,7 +121,7 @@ def main() -> None:
             )
             regions = SHARED / "data" / "genomes" / "encode-pilot.hg19.bed"
             options = IngestOptions(genome="hg19", regions=regions)
-            pilot = ingest(tracks / "tracks.tsv", work / "pilot", options, engine, RunRecord([]))
+            pilot = ingest(tracks / "tracks.tsv", work / "pilot", options, engine)
             compare("pilot, 20 tracks", pilot, 5, work, 5)
             pairs = tuple(read_pairs(SHARED / "data" / "roadmap" / "experiments.tsv"))
             simulation = Simulation(pairs, rank=30, seed=1)
@@ -136,7 +134,7 @@ def compare_simulated(
     name: str, simulation: Simulation, n_bins: int, rank: int, work: Path, engine: LocalEngine
 ) -> None:
     place = SimulatedGenome.of_bins(n_bins)
-    simulate(work / name, simulation, place, engine, RunRecord([]), form="tensor", truth=False)
+    simulate(work / name, simulation, place, engine, form="tensor", truth=False)
     compare(name, Tensor(work / name / "tensor"), rank, work, 2)
 
 

@@ -13,7 +13,6 @@ from predictd.io.tables import read_pairs
 from predictd.io.tensor.store import Tensor
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment
-from predictd.provenance import RunRecord
 from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
 
 _PAIRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "roadmap" / "experiments.tsv"
@@ -39,7 +38,7 @@ def make_tensor(path: Path, pairs: Sequence[Experiment], n_bins: int, *, chromos
     genome = SimulatedGenome.of_bins(n_bins, chromosomes=chromosomes)
     data = path.with_name(f"{path.name}.data")
     with LocalEngine() as engine:
-        simulate(data, simulation, genome, engine, RunRecord([]), form="tensor", truth=False)
+        simulate(data, simulation, genome, engine, form="tensor", truth=False)
     (data / "tensor").rename(path)
     shutil.rmtree(data)
     return Tensor(path)

@@ -13,9 +13,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 from threadpoolctl import threadpool_info
@@ -67,15 +68,59 @@ class Usage(Protocol):
     peak_memory_bytes: int
 
 
+@dataclass(frozen=True)
+class EngineInfo:
+    """What runs the tasks; small, so that tasks can record it."""
+
+    name: str = "local"
+    workers: int = 1
+    ranks: int = 1
+
+    @classmethod
+    def of(cls, engine: Usage) -> EngineInfo:
+        return cls(engine.name, engine.workers, engine.ranks)
+
+
+_command_line: ContextVar[list[str] | None] = ContextVar("command line", default=None)
+
+
+@contextmanager
+def command_line(arguments: Sequence[str]) -> Iterator[None]:
+    """Within the block, run records name this command."""
+    token = _command_line.set(list(arguments))
+    try:
+        yield
+    finally:
+        _command_line.reset(token)
+
+
 @dataclass
 class RunRecord:
-    """Collects what run.json holds while a workflow goes on."""
+    """Collects what run.json holds while a workflow runs.
 
-    command: list[str]
-    engine: str = "local"
-    workers: int = 1
+    Attributes
+    ----------
+    workflow
+        Name of the workflow, such as `train`.
+    engine
+        What ran its tasks.
+    seed
+        Of everything random; None where nothing is.
+    inputs
+        Checksum of each input, by path.
+    settings
+        The parameters of the workflow.
+    train
+        Experiments that were trained on.
+    results
+        What is worth knowing of the outcome.
+    stages, runs
+        Timed steps; for outputs made in parts, the making of each part.
+    """
+
+    workflow: str
+    engine: EngineInfo = EngineInfo()
     seed: int | None = None
-    ranks: int = 1
     inputs: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     train: list[str] = field(default_factory=list)
@@ -87,16 +132,14 @@ class RunRecord:
     @classmethod
     def of(
         cls,
-        command: list[str],
+        workflow: str,
         engine: Usage,
         *,
         seed: int | None = None,
         settings: dict[str, Any] | None = None,
     ) -> RunRecord:
-        """A record of what an engine runs, that reads off it what each stage used."""
-        return cls(
-            command, engine.name, engine.workers, seed, engine.ranks, settings=settings or {}, _usage=engine
-        )
+        """A record that reads what each stage used off the engine that runs it."""
+        return cls(workflow, EngineInfo.of(engine), seed, settings=settings or {}, _usage=engine)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
@@ -116,26 +159,35 @@ class RunRecord:
         """What is to be known of the making of parts, which other processes may finish: an entry of `runs`."""
         return {
             "parts": list(parts),
-            "engine": self.engine,
-            "workers": self.workers,
-            "ranks": self.ranks,
+            **_flat(self.engine),
             "stages": [asdict(stage) for stage in self.stages],
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values for JSON."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "_usage"}
+        """Everything as plain values for JSON; `command` is None where Python called the workflow."""
+        command = _command_line.get()
         return {
-            **values,
+            "command": None if command is None else shlex.join(command),
+            "workflow": self.workflow,
+            **_flat(self.engine),
+            "seed": self.seed,
+            "inputs": self.inputs,
+            "settings": {name: _plain(value) for name, value in self.settings.items()},
+            "train": self.train,
+            "results": self.results,
             "stages": [asdict(stage) for stage in self.stages],
-            "command": shlex.join(self.command),
+            "runs": self.runs,
             "software": software() | {name: package_version(name) for name in _ENGINE_PACKAGES},
         }
 
 
-def current_command() -> list[str]:
-    """The command line of this process, however the program was started."""
-    return ["predictd", *sys.argv[1:]]
+def _flat(engine: EngineInfo) -> dict[str, Any]:
+    return {"engine": engine.name, "workers": engine.workers, "ranks": engine.ranks}
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON has it: paths as text."""
+    return str(value) if isinstance(value, PurePath) else value
 
 
 def peak_memory() -> int:

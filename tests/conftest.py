@@ -16,7 +16,6 @@ from predictd.config import TrainSettings
 from predictd.engine import Engine, LocalEngine
 from predictd.io.tensor.store import Tensor
 from predictd.model.simulate import Simulation
-from predictd.provenance import RunRecord
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
 from predictd.workflows.training.train import train
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
     from tests.spark_cluster import SparkCluster
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-
-
-def record() -> RunRecord:
-    return RunRecord(["test"])
 
 
 def run_predictd(*arguments: object, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
@@ -88,7 +83,7 @@ def data(
 ) -> Path:
     """A simulated data set as bigWigs: tracks.tsv, truth.tsv, genome.chrom.sizes. Read only."""
     path = tmp_path_factory.mktemp("data") / "simulated"
-    simulate(path, simulation, place, engine, record())
+    simulate(path, simulation, place, engine)
     return path
 
 
@@ -97,7 +92,7 @@ def tensor_path(tmp_path_factory: pytest.TempPathFactory, engine: Engine, data: 
     """The data set's tensor, in several shards. Read only."""
     path = tmp_path_factory.mktemp("tensor") / "tensor"
     options = IngestOptions(genome=str(data / "genome.chrom.sizes"), shard_bins=4000)
-    ingest(data / "tracks.tsv", path, options, engine, record())
+    ingest(data / "tracks.tsv", path, options, engine)
     return path
 
 
@@ -116,7 +111,7 @@ def own_tensor(tensor_path: Path, tmp_path: Path) -> Path:
 def model_path(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Path) -> Path:
     """A model of the tensor, by SGD. Read only."""
     path = tmp_path_factory.mktemp("model") / "model.h5"
-    train(tensor_path, path, TrainSettings(solver="sgd", rank=3), engine, record())
+    train(tensor_path, path, TrainSettings(solver="sgd", rank=3), engine)
     return path
 
 

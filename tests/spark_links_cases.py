@@ -11,7 +11,6 @@ import pytest
 from predictd.engine import Engine, LocalEngine
 from predictd.engine.spark import SparkEngine
 from predictd.errors import TableError
-from predictd.provenance import RunRecord
 from predictd.workflows.network.filter import Limits, filter_network
 from predictd.workflows.network.stats import describe_degrees
 
@@ -29,7 +28,7 @@ def engine() -> Iterator[Engine]:
 def test_lists_are_filtered_to_the_same_bytes(engine, limits, tmp_path):
     write_link_case(tmp_path / "list.tsv")
     for name, own in (("spark", engine), ("stream", LocalEngine(1))):
-        filter_network(tmp_path / "list.tsv", tmp_path / f"{name}.tsv", limits, own, RunRecord([]))
+        filter_network(tmp_path / "list.tsv", tmp_path / f"{name}.tsv", limits, own)
     assert (tmp_path / "spark.tsv").read_bytes() == (tmp_path / "stream.tsv").read_bytes()
     assert (tmp_path / "spark.tsv").read_text().count("\n") > 300
 
@@ -45,9 +44,7 @@ def test_forms_of_lists_are_read_as_a_stream_reads_them(engine, tmp_path):
     for number, text in enumerate(forms):
         (tmp_path / "list.txt").write_text(text, encoding="utf-8", newline="")
         for name, own in (("spark", engine), ("stream", LocalEngine(1))):
-            filter_network(
-                tmp_path / "list.txt", tmp_path / f"{name}{number}.tsv.gz", Limits(top=9), own, RunRecord([])
-            )
+            filter_network(tmp_path / "list.txt", tmp_path / f"{name}{number}.tsv.gz", Limits(top=9), own)
         texts = [(tmp_path / f"{name}{number}.tsv.gz").read_bytes() for name in ("spark", "stream")]
         assert texts[0] == texts[1]
 
@@ -55,7 +52,7 @@ def test_forms_of_lists_are_read_as_a_stream_reads_them(engine, tmp_path):
 def test_degrees_have_the_same_bytes(engine, tmp_path):
     write_link_case(tmp_path / "list.tsv")
     for name, own in (("spark", engine), ("stream", LocalEngine(1))):
-        describe_degrees(tmp_path / "list.tsv", tmp_path / name, own, RunRecord([]))
+        describe_degrees(tmp_path / "list.tsv", tmp_path / name, own)
     texts = [(tmp_path / name / "degrees.tsv").read_text() for name in ("spark", "stream")]
     assert texts[0] == texts[1] and texts[0].count("\n") == 341
 
@@ -72,5 +69,5 @@ def test_degrees_have_the_same_bytes(engine, tmp_path):
 def test_bad_lists_are_told(engine, text, message, tmp_path):
     (tmp_path / "list.tsv").write_text(text)
     with pytest.raises(TableError, match=message):
-        filter_network(tmp_path / "list.tsv", tmp_path / "out.tsv", Limits(top=5), engine, RunRecord([]))
+        filter_network(tmp_path / "list.tsv", tmp_path / "out.tsv", Limits(top=5), engine)
     assert [path.name for path in tmp_path.iterdir()] == ["list.tsv"]

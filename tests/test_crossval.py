@@ -34,7 +34,7 @@ from predictd.workflows.tensor.folds import load_folds
 from predictd.workflows.tensor.moments import ensure_moments
 from predictd.workflows.training.crossval import CrossvalReport, crossval
 from predictd.workflows.training.fit_moments import choose_setting
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 from tests.test_files import names, refused
 from tests.test_moments_file import read_signal, rewritten
 
@@ -52,7 +52,7 @@ def finished(
 ) -> tuple[Path, CrossvalReport]:
     """A cross-validation of 40 models, and its report. Read only."""
     path = tmp_path_factory.mktemp("cv") / "cv"
-    return path, crossval(tensor_path, path, SETTINGS, engine, record())
+    return path, crossval(tensor_path, path, SETTINGS, engine)
 
 
 @pytest.fixture
@@ -208,7 +208,6 @@ def test_test_experiments_change_nothing_in_their_models(tensor_path, engine, tm
             tmp_path / f"cv-{path.name}",
             TrainSettings(),
             engine,
-            record(),
             folds_path=tmp_path / "folds.json",
         )
     one, two = (
@@ -255,7 +254,7 @@ def test_what_stands_in_the_directory(finished, tensor):
 
 def test_the_same_bytes_whatever_the_number_of_workers(cv_path, tensor_path, tmp_path):
     with LocalEngine(1) as single:
-        crossval(tensor_path, tmp_path / "one", SETTINGS, single, record())
+        crossval(tensor_path, tmp_path / "one", SETTINGS, single)
     assert contents(tmp_path / "one") == contents(cv_path)
 
 
@@ -265,9 +264,7 @@ def test_rank_and_penalty_are_chosen_for_each_test_fold_on_its_own_validation_fo
 ):
     folds = few_folds(tensor, tmp_path / "folds.json")
     settings = TrainSettings(solver=solver, regularisation=0.1)
-    report = crossval(
-        tensor.path, tmp_path / "cv", settings, engine, record(), folds_path=tmp_path / "folds.json"
-    )
+    report = crossval(tensor.path, tmp_path / "cv", settings, engine, folds_path=tmp_path / "folds.json")
     moments = ensure_moments(tensor, engine)
     for test in "012":
         group = [fold for fold in folds if fold.name[0] == test]
@@ -281,9 +278,7 @@ def test_rank_and_penalty_are_chosen_for_each_test_fold_on_its_own_validation_fo
 def test_sgd(tensor, engine, tmp_path):
     folds = few_folds(tensor, tmp_path / "folds.json")
     for name in ("one", "two"):
-        report = crossval(
-            tensor.path, tmp_path / name, SHORT_SGD, engine, record(), folds_path=tmp_path / "folds.json"
-        )
+        report = crossval(tensor.path, tmp_path / name, SHORT_SGD, engine, folds_path=tmp_path / "folds.json")
     assert report.choices["0"] == "rank 2, lambda 0.001"
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert names(tmp_path / "one" / "models") == sorted(f"fold-{fold.name}.h5" for fold in folds)
@@ -337,7 +332,7 @@ def test_regions(tensor, engine, data, tmp_path):
 def test_few_experiments_make_fewer_folds_with_a_warning(tensor, engine, tmp_path, caplog):
     keep = [e for e in tensor.experiments if e.cell_type in ("C1", "C3", "C5")]
     small = subset(tensor, tmp_path / "small", keep)
-    report = crossval(small, tmp_path / "cv", TrainSettings(rank=1, regularisation=0.1), engine, record())
+    report = crossval(small, tmp_path / "cv", TrainSettings(rank=1, regularisation=0.1), engine)
     folds = load_folds(tmp_path / "cv" / "folds.json")
     assert report.n_models == len(folds) < 40
     assert folds == make_folds(keep)
@@ -376,7 +371,7 @@ def test_folds_that_make_no_sense_are_refused(change, parts, tensor, engine, tmp
     folds = few_folds(tensor, tmp_path / "good.json")
     write_json(tmp_path / "folds.json", folds_to_json(change(folds)))
     with refused(DataError, *parts):
-        crossval(tensor.path, tmp_path / "cv", SETTINGS, engine, record(), folds_path=tmp_path / "folds.json")
+        crossval(tensor.path, tmp_path / "cv", SETTINGS, engine, folds_path=tmp_path / "folds.json")
     assert not (tmp_path / "cv").exists()
 
 
@@ -389,7 +384,7 @@ def test_what_was_interrupted_goes_on_to_the_same_bytes(keep, cv_path, tensor, e
     unfinished(path, tensor, SETTINGS, keep=keep)
     before = {file.name: file.stat().st_mtime_ns for file in (path / "models").iterdir()}
     assert len(before) == keep
-    crossval(tensor.path, path, SETTINGS, engine, record())
+    crossval(tensor.path, path, SETTINGS, engine)
     assert contents(path) == contents(cv_path)
     after = {file.name: file.stat().st_mtime_ns for file in (path / "models").iterdir()}
     assert {name: after[name] for name in before} == before
@@ -421,7 +416,7 @@ def test_a_signal_stops_between_models_and_the_command_goes_on(tensor, engine, t
     assert 1 <= len(made) < len(folds)
     missing = [fold.name for fold in folds if f"fold-{fold.name}.h5" not in made]
     with refused(ModelFormatError, f"is unfinished: {len(missing)} of 6 folds have no model ({missing[0]}"):
-        impute(tmp_path / "cv", tensor.path, tmp_path / "imputed", engine, record())
+        impute(tmp_path / "cv", tensor.path, tmp_path / "imputed", engine)
     config = load_config(tmp_path / "slow.toml")
     for output in ("cv", "whole"):
         crossval(
@@ -429,7 +424,6 @@ def test_a_signal_stops_between_models_and_the_command_goes_on(tensor, engine, t
             tmp_path / output,
             config.train,
             engine,
-            record(),
             folds_path=tmp_path / "folds.json",
         )
     assert contents(tmp_path / "cv") == contents(tmp_path / "whole")
@@ -447,7 +441,7 @@ def test_an_unfinished_directory_takes_no_other_settings(cv_path, tensor, engine
         (SETTINGS, {"folds_path": tmp_path / "folds.json"}, ["folds[0].test[0]: C2:A3, now C1:A2"]),
     ):
         with refused(OutputError, str(path), "begun otherwise", *parts):
-            crossval(tensor.path, path, settings, engine, record(), **options)
+            crossval(tensor.path, path, settings, engine, **options)
     assert contents(path) == before
 
 
@@ -456,15 +450,15 @@ def test_a_mistake_at_the_beginning_can_be_corrected(tensor, engine, tmp_path):
     options = {"folds_path": tmp_path / "folds.json"}
     path = tmp_path / "cv"
     with refused(ConfigError, "rank 300 is too high"):
-        crossval(tensor.path, path, TrainSettings(rank=300, regularisation=0.1), engine, record(), **options)
-    crossval(tensor.path, path, SETTINGS, engine, record(), **options)
+        crossval(tensor.path, path, TrainSettings(rank=300, regularisation=0.1), engine, **options)
+    crossval(tensor.path, path, SETTINGS, engine, **options)
     assert (path / "metrics.tsv").is_file()
 
 
 def test_a_finished_directory_is_not_overwritten(cv_path, tensor, engine):
     before = contents(cv_path)
     with refused(OutputError, f"{cv_path} holds metrics.tsv already: it is finished"):
-        crossval(tensor.path, cv_path, TrainSettings(rank=2, regularisation=0.1), engine, record())
+        crossval(tensor.path, cv_path, TrainSettings(rank=2, regularisation=0.1), engine)
     assert contents(cv_path) == before
 
 
@@ -472,7 +466,7 @@ def test_models_of_unknown_origin_are_not_taken_for_its_own(cv_path, tensor, eng
     path = Path(shutil.copytree(cv_path, tmp_path / "cv"))
     (path / "metrics.tsv").unlink()
     with refused(OutputError, str(path / "models"), "nothing says how they were made"):
-        crossval(tensor.path, path, TrainSettings(rank=2, regularisation=0.1), engine, record())
+        crossval(tensor.path, path, TrainSettings(rank=2, regularisation=0.1), engine)
 
 
 # Imputing from the directory
@@ -526,8 +520,8 @@ def test_observed_pairs_by_models_that_never_saw_them_and_missing_ones_by_all(
     tensor = Tensor(path)
     folds = few_folds(tensor, tmp_path / "folds.json")
     cv = tmp_path / "cv"
-    crossval(path, cv, SETTINGS, engine, record(), folds_path=tmp_path / "folds.json")
-    report = impute(cv, path, tmp_path / "imputed", engine, record(), pairs="all")
+    crossval(path, cv, SETTINGS, engine, folds_path=tmp_path / "folds.json")
+    report = impute(cv, path, tmp_path / "imputed", engine, pairs="all")
     every = [Experiment(f"C{c}", f"A{a}") for c in range(1, 7) for a in range(1, 5)]
     assert sorted(report.pairs) == every
     known = dict(zip(tensor.experiments, read_signal(tensor).T, strict=True))
@@ -547,7 +541,7 @@ def test_observed_pairs_by_models_that_never_saw_them_and_missing_ones_by_all(
 
 def test_pairs_of_a_finished_directory_are_those_of_metrics(cv_path, tensor, engine, tmp_path):
     pair = tensor.experiments[4]
-    impute(cv_path, tensor.path, tmp_path / "imputed", engine, record(), pairs=str(pair))
+    impute(cv_path, tensor.path, tmp_path / "imputed", engine, pairs=str(pair))
     known = read_signal(tensor)[:, 4]
     found = imputed_signal(tmp_path / "imputed", pair, tensor)
     (row,) = (row for key, row in rows_of(cv_path).items() if key[:2] == pair and key[3] == "model")
@@ -559,7 +553,7 @@ def test_directories_that_are_no_whole_cross_validation(cv_path, tensor, engine,
     for name in ("1.2", "3.0"):
         (path / "models" / f"fold-{name}.h5").unlink()
     with refused(ModelFormatError, f"{path} is unfinished: 2 of 40 folds", "1.2", "predictd cv"):
-        impute(path, tensor.path, tmp_path / "imputed", engine, record())
+        impute(path, tensor.path, tmp_path / "imputed", engine)
     with refused(ModelFormatError, str(tensor.path), "neither a model nor a cross-validation"):
-        impute(tensor.path, tensor.path, tmp_path / "imputed", engine, record())
+        impute(tensor.path, tensor.path, tmp_path / "imputed", engine)
     assert not (tmp_path / "imputed").exists()

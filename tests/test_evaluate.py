@@ -24,7 +24,7 @@ from predictd.pairs import Experiment
 from predictd.workflows.evaluation.evaluate import evaluate, mean_measures
 from predictd.workflows.evaluation.score import Regions
 from predictd.workflows.imputing.impute import impute
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 
 sys.path.append(str(Path(__file__).parent))
 from made_tensors import small_tensor, stored_signal
@@ -38,7 +38,7 @@ def imputed(
 ) -> Path:
     """The missing pairs' tracks. Read only."""
     path = tmp_path_factory.mktemp("imputed") / "imputed"
-    impute(model_path, tensor_path, path, engine, record())
+    impute(model_path, tensor_path, path, engine)
     return path
 
 
@@ -103,7 +103,7 @@ def plain_baselines(
 
 
 def test_scores_are_the_measures_of_the_tracks(imputed, data, tensor, engine, tmp_path):
-    rows = evaluate(imputed, data / "truth.tsv", tmp_path / "metrics.tsv", engine, record())
+    rows = evaluate(imputed, data / "truth.tsv", tmp_path / "metrics.tsv", engine)
     metrics = read_metrics(tmp_path / "metrics.tsv")
     truth, ours = table_of(data / "truth.tsv"), table_of(imputed / "tracks.tsv")
     assert len(rows) == len(metrics) == 3 * len(truth) == 18
@@ -131,7 +131,7 @@ def test_baselines_are_made_of_training_experiments_only(data, tensor, engine, t
     )
     kept = {"train": [str(e) for e in train], "results": {"tensor": str(tensor.path), "fold": "0.3"}}
     (folder / "run.json").write_text(json.dumps(kept))
-    evaluate(folder, data / "tracks.tsv", tmp_path / "m.tsv", engine, record())
+    evaluate(folder, data / "tracks.tsv", tmp_path / "m.tsv", engine)
     metrics = read_metrics(tmp_path / "m.tsv")
     signal = stored_signal(tensor)
     for pair in held_out:
@@ -181,7 +181,7 @@ def test_regions_and_peaks_have_measures_of_their_own(imputed, data, engine, tmp
             {**truth[second], "path": data / truth[second]["path"], "peaks": ""},
         ],
     )
-    evaluate(imputed, table, tmp_path / "m.tsv", engine, record(), regions=Regions(**beds))
+    evaluate(imputed, table, tmp_path / "m.tsv", engine, regions=Regions(**beds))
     metrics = read_metrics(tmp_path / "m.tsv")
     assert len(metrics) == 6
     for pair in (first, second):
@@ -215,7 +215,6 @@ def test_bins_that_one_track_lacks_do_not_count(engine, tmp_path):
         tmp_path / "observed" / "tracks.tsv",
         tmp_path / "m.tsv",
         engine,
-        record(),
         tensor_path=tensor.path,
     )
     metrics = read_metrics(tmp_path / "m.tsv")
@@ -231,18 +230,18 @@ def test_bins_that_one_track_lacks_do_not_count(engine, tmp_path):
 
 
 def test_metrics_are_sorted_and_the_same_bytes(imputed, data, engine, tmp_path):
-    evaluate(imputed, data / "truth.tsv", tmp_path / "a.tsv", engine, record(), name="sgd")
+    evaluate(imputed, data / "truth.tsv", tmp_path / "a.tsv", engine, name="sgd")
     lines = (tmp_path / "a.tsv").read_text().splitlines()
     assert lines[0].split("\t") == [*METRIC_KEYS, *MEASURES]
     keys = [tuple(line.split("\t")[:4]) for line in lines[1:]]
     assert keys == sorted(keys) and {key[3] for key in keys} == {"sgd", "assay_mean", "assay_mean_scaled"}
     with LocalEngine(1) as other:
-        evaluate(imputed, data / "truth.tsv", tmp_path / "b.tsv", other, record(), name="sgd")
+        evaluate(imputed, data / "truth.tsv", tmp_path / "b.tsv", other, name="sgd")
     assert (tmp_path / "b.tsv").read_bytes() == (tmp_path / "a.tsv").read_bytes()
 
 
 def test_what_is_recorded(imputed, data, tensor, engine, tmp_path):
-    evaluate(imputed, data / "truth.tsv", tmp_path / "m.tsv", engine, record())
+    evaluate(imputed, data / "truth.tsv", tmp_path / "m.tsv", engine)
     kept = json.loads((tmp_path / "m.tsv.run.json").read_text())
     assert kept["inputs"] == {
         str(data / "truth.tsv"): sha256_of(data / "truth.tsv"),
@@ -286,11 +285,10 @@ def test_another_tools_tracks_are_scored_alike(foreign, imputed, data, tensor, e
         data / "truth.tsv",
         tmp_path / "m.tsv",
         engine,
-        record(),
         tensor_path=tensor.path,
         name="other",
     )
-    evaluate(imputed, data / "truth.tsv", tmp_path / "ours.tsv", engine, record(), name="other")
+    evaluate(imputed, data / "truth.tsv", tmp_path / "ours.tsv", engine, name="other")
     # They say nothing of a fold.
     ours = (tmp_path / "ours.tsv").read_text()
     assert "\tholdout\t" in ours
@@ -308,7 +306,7 @@ def test_bins_must_be_known(foreign, data, engine, tmp_path, run_json):
     with pytest.raises(
         TensorFormatError, match="foreign does not say which bins to compare: name a tensor with --tensor"
     ):
-        evaluate(foreign, data / "truth.tsv", tmp_path / "m.tsv", engine, record())
+        evaluate(foreign, data / "truth.tsv", tmp_path / "m.tsv", engine)
 
 
 def test_a_tensor_that_has_moved_is_asked_for(imputed, data, engine, tmp_path):
@@ -319,12 +317,12 @@ def test_a_tensor_that_has_moved_is_asked_for(imputed, data, engine, tmp_path):
     with pytest.raises(
         TensorFormatError, match=r"was made from the tensor .*gone, which is not there any more: name it"
     ):
-        evaluate(folder, data / "truth.tsv", tmp_path / "m.tsv", engine, record())
+        evaluate(folder, data / "truth.tsv", tmp_path / "m.tsv", engine)
     (folder / "run.json").write_text("{")
     with pytest.raises(
         TableError, match=r"run.json cannot be read: .*; remove it if the tracks are not predictd's"
     ):
-        evaluate(folder, data / "truth.tsv", tmp_path / "m.tsv", engine, record())
+        evaluate(folder, data / "truth.tsv", tmp_path / "m.tsv", engine)
 
 
 def test_bedgraphs_are_scored_too(imputed, data, engine, tmp_path):
@@ -335,8 +333,8 @@ def test_bedgraphs_are_scored_too(imputed, data, engine, tmp_path):
     (tmp_path / "t.bedGraph").write_text("".join(lines))
     table = write_table(tmp_path / "t.tsv", [{**truth[pair], "path": "t.bedGraph"}])
     scratch = tmp_path / "new" / "scratch"
-    evaluate(imputed, table, tmp_path / "m.tsv", engine, record(), scratch=scratch)
-    evaluate(imputed, data / "truth.tsv", tmp_path / "all.tsv", engine, record())
+    evaluate(imputed, table, tmp_path / "m.tsv", engine, scratch=scratch)
+    evaluate(imputed, data / "truth.tsv", tmp_path / "all.tsv", engine)
     ours = read_metrics(tmp_path / "m.tsv")[(*pair, "model")]
     assert_measures(ours, read_metrics(tmp_path / "all.tsv")[(*pair, "model")])
     assert scratch.is_dir() and not list(scratch.iterdir())
@@ -348,17 +346,17 @@ def test_bedgraphs_are_scored_too(imputed, data, engine, tmp_path):
 def test_scores_of_training_experiments_are_warned_of(
     model_path, tensor_path, data, engine, tmp_path, caplog
 ):
-    impute(model_path, tensor_path, tmp_path / "i", engine, record(), pairs="C1:A1,C1:A3")
+    impute(model_path, tensor_path, tmp_path / "i", engine, pairs="C1:A1,C1:A3")
     tracks, truth = table_of(data / "tracks.tsv"), table_of(data / "truth.tsv")
     both = [
         {**row, "path": data / row["path"]}
         for row in (tracks[Experiment("C1", "A1")], truth[Experiment("C1", "A3")])
     ]
-    evaluate(tmp_path / "i", write_table(tmp_path / "t.tsv", both), tmp_path / "m.tsv", engine, record())
+    evaluate(tmp_path / "i", write_table(tmp_path / "t.tsv", both), tmp_path / "m.tsv", engine)
     assert "1 of the 2 pairs were trained on (C1:A1, …)" in caplog.text
     caplog.clear()
     only = write_table(tmp_path / "t.tsv", both[1:])
-    evaluate(tmp_path / "i", only, tmp_path / "m.tsv", engine, record())
+    evaluate(tmp_path / "i", only, tmp_path / "m.tsv", engine)
     assert not caplog.text
 
 
@@ -372,7 +370,7 @@ def test_an_assay_of_one_cell_type_has_no_baseline(engine, tmp_path, caplog):
     table = write_table(
         tmp_path / "tracks.tsv", [{"cell_type": e[0], "assay": e[1], "path": "track.bw"} for e in pairs[:2]]
     )
-    rows = evaluate(tmp_path, table, tmp_path / "out" / "m.tsv", engine, record(), tensor_path=tensor.path)
+    rows = evaluate(tmp_path, table, tmp_path / "out" / "m.tsv", engine, tensor_path=tensor.path)
     methods = {
         pair: [r["method"] for r in rows if (r["cell_type"], r["assay"]) == pair] for pair in pairs[:2]
     }
@@ -393,7 +391,7 @@ def test_tables_that_do_not_fit(imputed, engine, tmp_path, rows, kind, message):
         tmp_path / "t.tsv", [dict(zip(("cell_type", "assay", "path"), row, strict=True)) for row in rows]
     )
     with pytest.raises(kind, match=message) as caught:
-        evaluate(imputed, table, tmp_path / "m.tsv", engine, record())
+        evaluate(imputed, table, tmp_path / "m.tsv", engine)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "m.tsv").exists()
 
@@ -402,7 +400,7 @@ def test_a_directory_without_a_table(data, engine, tmp_path):
     with pytest.raises(
         TableError, match=r"has no tracks.tsv: list its tracks there \(cell_type, assay, path\)"
     ):
-        evaluate(tmp_path, data / "truth.tsv", tmp_path / "m.tsv", engine, record())
+        evaluate(tmp_path, data / "truth.tsv", tmp_path / "m.tsv", engine)
 
 
 def test_regions_of_another_genome(imputed, data, engine, tmp_path):
@@ -410,16 +408,13 @@ def test_regions_of_another_genome(imputed, data, engine, tmp_path):
     with pytest.raises(
         TableError, match=r"--genes: chr1:0-250001 does not fit genome, which gives it 250,000 bp"
     ):
-        evaluate(
-            imputed, data / "truth.tsv", tmp_path / "m.tsv", engine, record(), regions=Regions(genes=bed)
-        )
+        evaluate(imputed, data / "truth.tsv", tmp_path / "m.tsv", engine, regions=Regions(genes=bed))
     with pytest.raises(TableError, match=r"cannot read .*gone.bed"):
         evaluate(
             imputed,
             data / "truth.tsv",
             tmp_path / "m.tsv",
             engine,
-            record(),
             regions=Regions(enhancers=tmp_path / "gone.bed"),
         )
 
@@ -430,17 +425,15 @@ def test_peaks_that_cannot_be_read(imputed, data, engine, tmp_path):
     row = {**truth[pair], "path": data / truth[pair]["path"], "peaks": "gone.narrowPeak"}
     table = write_table(tmp_path / "t.tsv", [row])
     with pytest.raises(TableError, match=r"cannot read .*gone.narrowPeak"):
-        evaluate(imputed, table, tmp_path / "m.tsv", engine, record())
+        evaluate(imputed, table, tmp_path / "m.tsv", engine)
 
 
 def test_an_output_that_cannot_be_written(imputed, data, engine, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"):
-        evaluate(imputed, data / "truth.tsv", tmp_path / "file" / "m.tsv", engine, record())
+        evaluate(imputed, data / "truth.tsv", tmp_path / "file" / "m.tsv", engine)
     with pytest.raises(OutputError, match="cannot write"):
-        evaluate(
-            imputed, data / "truth.tsv", tmp_path / "m.tsv", engine, record(), scratch=tmp_path / "file" / "s"
-        )
+        evaluate(imputed, data / "truth.tsv", tmp_path / "m.tsv", engine, scratch=tmp_path / "file" / "s")
 
 
 def test_the_command_line(imputed, data, tmp_path):

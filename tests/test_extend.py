@@ -23,7 +23,7 @@ from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.training.extend import extend
 from predictd.workflows.training.train import train
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 from tests.made_tensors import stored_signal
 
 NEW = "C3"
@@ -42,8 +42,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory, data: Path, engine: Engine) 
     write_tracks(folder / "both.tsv", {e: p for e, p in tracks.items() if e != own[-1]})
     options = IngestOptions(genome=str(data / "genome.chrom.sizes"), shard_bins=4000)
     for name in ("old", "both"):
-        ingest(folder / f"{name}.tsv", folder / name, options, engine, record())
-    train(folder / "old", folder / "model.h5", TrainSettings(rank=3, regularisation=0.1), engine, record())
+        ingest(folder / f"{name}.tsv", folder / name, options, engine)
+    train(folder / "old", folder / "model.h5", TrainSettings(rank=3, regularisation=0.1), engine)
     return folder
 
 
@@ -116,7 +116,7 @@ def test_a_new_cell_type_is_imputed_without_training(parts, engine, data, tmp_pa
     run = json.loads((tmp_path / "larger.h5.run.json").read_text())
     assert run["results"]["cell_types"] == [NEW] and run["results"]["bins"] == Tensor(parts / "old").n_bins
     # By the tensor that holds the new tracks as well, the same rows, and more regressors.
-    report = extend(parts / "model.h5", parts / "both", None, tmp_path / "reading.h5", engine, record())
+    report = extend(parts / "model.h5", parts / "both", None, tmp_path / "reading.h5", engine)
     assert report.regressors and report.cell_types == (NEW,)
     by_tracks, by_tensor = load(tmp_path / "larger.h5"), load(tmp_path / "reading.h5")
     np.testing.assert_allclose(by_tracks.c, by_tensor.c, atol=2e-3)
@@ -130,7 +130,6 @@ def test_a_new_cell_type_is_imputed_without_training(parts, engine, data, tmp_pa
         tmp_path / "truth",
         IngestOptions(genome=str(data / "genome.chrom.sizes"), shard_bins=4000),
         engine,
-        record(),
     )
     observed = stored_signal(truth)[:, 0]
     old = Tensor(parts / "old")
@@ -138,19 +137,19 @@ def test_a_new_cell_type_is_imputed_without_training(parts, engine, data, tmp_pa
     baseline = np.mean((stored_signal(old)[:, same].mean(axis=1) - observed) ** 2)
     for name, tensor in tensors.items():
         pairs = str(held_out.experiment)
-        impute(tmp_path / f"{name}.h5", parts / tensor, tmp_path / name, engine, record(), pairs=pairs)
+        impute(tmp_path / f"{name}.h5", parts / tensor, tmp_path / name, engine, pairs=pairs)
         options = IngestOptions(genome=str(data / "genome.chrom.sizes"), shard_bins=4000)
-        found = ingest(tmp_path / name / "tracks.tsv", tmp_path / f"{name}.T", options, engine, record())
+        found = ingest(tmp_path / name / "tracks.tsv", tmp_path / f"{name}.T", options, engine)
         assert np.mean((stored_signal(found)[:, 0] - observed) ** 2) < baseline
 
 
 def test_models_of_sgd_and_models_that_were_extended(parts, engine, tmp_path):
-    train(parts / "old", tmp_path / "sgd.h5", TrainSettings(solver="sgd", rank=2), engine, record())
-    extend(tmp_path / "sgd.h5", parts / "old", parts / "new.tsv", tmp_path / "1.h5", engine, record())
+    train(parts / "old", tmp_path / "sgd.h5", TrainSettings(solver="sgd", rank=2), engine)
+    extend(tmp_path / "sgd.h5", parts / "old", parts / "new.tsv", tmp_path / "1.h5", engine)
     names = [Experiment("C9", e.experiment.assay) for e in read_tracks(parts / "new.tsv")]
     paths = [t.path for t in read_tracks(parts / "new.tsv")]
     write_tracks(tmp_path / "again.tsv", dict(zip(names, paths, strict=True)))
-    extend(tmp_path / "1.h5", parts / "old", tmp_path / "again.tsv", tmp_path / "2.h5", engine, record())
+    extend(tmp_path / "1.h5", parts / "old", tmp_path / "again.tsv", tmp_path / "2.h5", engine)
     model = load(tmp_path / "2.h5")
     one, two = (model.cell_types.index(name) for name in (NEW, "C9"))
     np.testing.assert_allclose(model.c[one], model.c[two], rtol=1e-9)
@@ -171,7 +170,6 @@ def test_bad_input_is_one_line(parts, data, engine, tmp_path):
                 tmp_path / "t.tsv" if table else None,
                 tmp_path / "x.h5",
                 engine,
-                record(),
             )
         assert hasattr(caught.value, "exit_code") and len(str(caught.value).splitlines()) == 1
         assert not (tmp_path / "x.h5").exists()
@@ -188,7 +186,7 @@ def test_bad_input_is_one_line(parts, data, engine, tmp_path):
     table = {t.experiment: t.path for t in read_tracks(parts / "old.tsv")}
     write_tracks(tmp_path / "old.tsv", table)
     options = IngestOptions(genome=str(data / "genome.chrom.sizes"), bin_size=50)
-    ingest(tmp_path / "old.tsv", tmp_path / "coarse", options, engine, record())
+    ingest(tmp_path / "old.tsv", tmp_path / "coarse", options, engine)
     refused("has bin size 50, .* was trained on 25", {Experiment("X", assay): tracks[0]}, tmp_path / "coarse")
     import pyBigWig
 

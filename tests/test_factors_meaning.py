@@ -19,7 +19,7 @@ from predictd.model.cp.factors import CPModel
 from predictd.model.cp.interpretation import GenomeFactors, TopBins, arrange, signal_scale
 from predictd.model.cp.reference import closed_form_genome
 from predictd.workflows.evaluation.factors import explain_factors
-from tests.conftest import record, run_predictd, same_files
+from tests.conftest import run_predictd, same_files
 
 sys.path.append(str(Path(__file__).parent))
 from made_tensors import small_tensor, stored_signal
@@ -123,7 +123,7 @@ def test_top_bins_of_blocks_are_those_of_all():
 
 def test_files_of_a_model(small, tmp_path):
     _, model, path = small
-    found = explain_factors(path, tmp_path / "out", record())
+    found = explain_factors(path, tmp_path / "out")
     assert (found.rank, found.top_bins) == (2, 0)
     names = {file.name for file in (tmp_path / "out").iterdir()}
     figures = {f"{n}.{s}" for n in ("cell_types", "assays", "embedding") for s in ("svg", "png")}
@@ -138,7 +138,7 @@ def test_files_of_a_model(small, tmp_path):
     sizes = [float(row["size"]) for row in table(tmp_path / "out" / "factors.tsv")]
     assert sizes == sorted(sizes, reverse=True)
     with pytest.raises(OutputError, match=r"holds factors\.tsv already"):
-        explain_factors(path, tmp_path / "out", record())
+        explain_factors(path, tmp_path / "out")
 
 
 def test_top_bins_and_regions(small, tmp_path):
@@ -147,7 +147,7 @@ def test_top_bins_and_regions(small, tmp_path):
     with gzip.open(tmp_path / "r.bed.gz", "wt") as file:
         file.write("chr1\t2524\t5000\nchr1\t10000\t10001\n")
     found = explain_factors(
-        path, tmp_path / "out", record(), tensor_path=tensor.path, regions={"some": tmp_path / "r.bed.gz"}, n_top=50
+        path, tmp_path / "out", tensor_path=tensor.path, regions={"some": tmp_path / "r.bed.gz"}, n_top=50
     )  # fmt: skip
     g = genome_by_hand(tensor, model)
     known = ~np.isnan(g).any(axis=1)
@@ -201,7 +201,7 @@ def test_the_command_line_and_the_same_bytes(small, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "2 factors, listed in" in done.stdout and "the 20 largest bins of each in" in done.stdout
     regions = {"tss": tmp_path / "r.bed"}
-    explain_factors(path, tmp_path / "two", record(), tensor_path=tensor.path, regions=regions, n_top=20)
+    explain_factors(path, tmp_path / "two", tensor_path=tensor.path, regions=regions, n_top=20)
     assert len(same_files(tmp_path / "one", tmp_path / "two")) == 13
     assert json.loads((tmp_path / "one" / "run.json").read_text())["results"]["rank"] == 2
 
@@ -219,22 +219,20 @@ def test_regions_that_do_not_fit(small, tmp_path, content, told):
     tensor, _, path = small
     (tmp_path / "r.bed").write_text(content)
     with pytest.raises(TableError, match=told):
-        explain_factors(
-            path, tmp_path / "out", record(), tensor_path=tensor.path, regions={"some": tmp_path / "r.bed"}
-        )
+        explain_factors(path, tmp_path / "out", tensor_path=tensor.path, regions={"some": tmp_path / "r.bed"})
     assert not (tmp_path / "out").exists()
 
 
 def test_what_else_is_refused(small, tmp_path, model_path, tensor_path):
     tensor, _, path = small
     with pytest.raises(ConfigError, match="--regions needs the tensor"):
-        explain_factors(path, tmp_path / "out", record(), regions={"some": tmp_path / "r.bed"})
+        explain_factors(path, tmp_path / "out", regions={"some": tmp_path / "r.bed"})
     with pytest.raises(ModelFormatError, match="is a directory; name the model file"):
-        explain_factors(tensor.path, tmp_path / "out", record())
+        explain_factors(tensor.path, tmp_path / "out")
     gap = small_tensor(tmp_path / "T", np.full((900, 6), 0.5), cut_last_bin=10)
     (tmp_path / "r.bed").write_text("chr1\t0\t500\n")
     with pytest.raises(Exception, match="is it the tensor that the model was trained on"):
-        explain_factors(model_path, tmp_path / "out", record(), tensor_path=gap.path)
+        explain_factors(model_path, tmp_path / "out", tensor_path=gap.path)
     done = run_predictd("factors", path, "-o", "out", "--regions", "r.bed", cwd=tmp_path)
     assert done.returncode == 2 and "'r.bed' is not NAME=BED" in done.stderr
     assert not (tmp_path / "out").exists()

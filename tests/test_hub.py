@@ -15,7 +15,7 @@ from predictd.io.tracks.trackhub import Hub, HubTrack, Names, hub_stanzas, hub_t
 from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tracks.hub import HubOptions, make_hub
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 from tests.test_files import refused
 
 HUB = Hub("my hub", "My hub", "me@example.org", "hg19")
@@ -75,7 +75,7 @@ def tracks(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
 
 def test_a_composite_a_cell_type_and_settings_that_ucsc_knows(tracks, data, tmp_path):
     options = HubOptions(genome="mine", name="a hub", email="me@example.org")
-    report = make_hub(tracks, tmp_path / "hub", options, record(), observed=data / "tracks.tsv")
+    report = make_hub(tracks, tmp_path / "hub", options, observed=data / "tracks.tsv")
     assert (report.imputed, report.sd, report.observed, report.genome) == (3, 1, 18, "mine")
     text = (tmp_path / "hub" / "hub.txt").read_text(encoding="utf-8")
     hub, genome, *stanzas = parsed(text)
@@ -118,7 +118,7 @@ def test_a_composite_a_cell_type_and_settings_that_ucsc_knows(tracks, data, tmp_
 
 def test_links_or_copies(tracks, tmp_path):
     for name, files in (("linked", "link"), ("copied", "copy")):
-        make_hub(tracks, tmp_path / name, HubOptions(genome="mine", files=files), record())
+        make_hub(tracks, tmp_path / name, HubOptions(genome="mine", files=files))
     same = [
         (tmp_path / name / "imputed" / "K562_H3K4me3.bw").samefile(tracks / "0.bw")
         for name in ("linked", "copied")
@@ -147,24 +147,24 @@ def test_labels_are_cut_and_names_are_told_apart():
 def test_urls_stay_where_they_are(tmp_path, data):
     table = tmp_path / "o.tsv"
     table.write_text("cell_type\tassay\tpath\nC1\tA1\thttps://example.org/x.bw\n")
-    make_hub(data, tmp_path / "hub", HubOptions(genome="mine"), record(), observed=table)
+    make_hub(data, tmp_path / "hub", HubOptions(genome="mine"), observed=table)
     text = (tmp_path / "hub" / "hub.txt").read_text()
     assert "bigDataUrl https://example.org/x.bw\n" in text and not (tmp_path / "hub" / "observed").exists()
 
 
 def test_what_is_refused(tracks, tmp_path):
     with refused(DataError, "does not say what genome", "--genome"):
-        make_hub(tracks, tmp_path / "hub", HubOptions(), record())
+        make_hub(tracks, tmp_path / "hub", HubOptions())
     with refused(TrackError, "0.bw: hg38 gives chr1 248,956,422 bp", "of another genome?"):
-        make_hub(tracks, tmp_path / "hub", HubOptions(genome="hg38"), record())
+        make_hub(tracks, tmp_path / "hub", HubOptions(genome="hg38"))
     assert not (tmp_path / "hub").exists()
-    make_hub(tracks, tmp_path / "hub", HubOptions(genome="mine"), record())
+    make_hub(tracks, tmp_path / "hub", HubOptions(genome="mine"))
     with refused(OutputError, "holds hub.txt already"):
-        make_hub(tracks, tmp_path / "hub", HubOptions(genome="mine"), record())
+        make_hub(tracks, tmp_path / "hub", HubOptions(genome="mine"))
 
 
 def test_the_command_line_on_imputed_tracks(model_path, tensor_path, engine, tmp_path):
-    impute(model_path, tensor_path, tmp_path / "i", engine, record(), pairs="C1:A1,C2:A2")
+    impute(model_path, tensor_path, tmp_path / "i", engine, pairs="C1:A1,C2:A2")
     done = run_predictd("hub", "i", "-o", "h", "--name", "try", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     # The genome is the one that the tracks were imputed on.

@@ -34,10 +34,9 @@ from predictd.io.tensor.store import Tensor
 from predictd.model.cp.factors import CPModel
 from predictd.model.cp.reference import closed_form_genome
 from predictd.pairs import Experiment
-from predictd.provenance import RunRecord
 from predictd.workflows.imputing.estimators import load_model
 from predictd.workflows.imputing.impute import ImputeReport, impute, track_name
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 
 sys.path.append(str(Path(__file__).parent))
 from made_tensors import small_tensor, stored_signal, with_signal
@@ -93,7 +92,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_values_are_those_of_the_closed_form(model_path, tensor, engine, tmp_path):
-    report = impute(model_path, tensor.path, tmp_path / "out", engine, record(), pairs="all")
+    report = impute(model_path, tensor.path, tmp_path / "out", engine, pairs="all")
     assert len(report.pairs) == 24 and report.empty_bins == 0
     model, _ = load_model(model_path)
     observed = set(tensor.experiments)
@@ -125,7 +124,7 @@ def gaps(tmp_path: Path) -> Tensor:
 def test_gaps_are_solved_on_what_is_there_and_poor_bins_stay_empty(gaps, engine, tmp_path, caplog):
     model = trained_for(gaps)
     path = write(tmp_path / "m.h5", model)
-    report = impute(path, gaps.path, tmp_path / "out", engine, record(), pairs="all")
+    report = impute(path, gaps.path, tmp_path / "out", engine, pairs="all")
     poor = np.isnan(stored_signal(gaps)).mean(axis=1) > 0.5
     assert poor[300:310].all() and poor[500:507].all()
     assert report.empty_bins == poor.sum() >= 17
@@ -141,7 +140,7 @@ def test_gaps_are_solved_on_what_is_there_and_poor_bins_stay_empty(gaps, engine,
 
 def test_the_last_bin_of_a_chromosome_may_be_short(gaps, engine, tmp_path):
     path = write(tmp_path / "m.h5", trained_for(gaps))
-    (pair,) = impute(path, gaps.path, tmp_path / "out", engine, record(), pairs="C1:A1").pairs
+    (pair,) = impute(path, gaps.path, tmp_path / "out", engine, pairs="C1:A1").pairs
     length = 900 * 25 - 10
     with pyBigWig.open(str(tmp_path / "out" / track_name(pair))) as track:
         assert track.chroms() == {"chr1": length}
@@ -157,7 +156,7 @@ def test_regions_are_imputed_where_they_are(data, engine, tmp_path):
     tensor = Tensor(tmp_path / "t")
     model = trained_for(tensor)
     (pair,) = impute(
-        write(tmp_path / "m.h5", model), tensor.path, tmp_path / "out", engine, record(), pairs="C1:A2"
+        write(tmp_path / "m.h5", model), tensor.path, tmp_path / "out", engine, pairs="C1:A2"
     ).pairs
     track = read_track(tmp_path / "out" / track_name(pair), tensor)
     assert track.size == 80 + 2 + 81
@@ -187,7 +186,7 @@ def test_pairs_can_be_chosen(tensor, engine, tmp_path, spec, wanted):
         tmp_path / "t", stored_signal(tensor)[:200], experiments=tensor.experiments, n_shards=1
     )
     path = write(tmp_path / "m.h5", trained_for(small))
-    report = impute(path, small.path, tmp_path / "out", engine, record(), pairs=spec)
+    report = impute(path, small.path, tmp_path / "out", engine, pairs=spec)
     every = {Experiment(c, a) for c in trained_for(small).cell_types for a in trained_for(small).assays}
     expected = sorted(wanted(set(small.experiments), every))
     assert sorted(report.pairs) == expected and expected
@@ -214,7 +213,7 @@ def test_pairs_can_be_chosen(tensor, engine, tmp_path, spec, wanted):
 )
 def test_pairs_that_cannot_be_imputed(model_path, tensor_path, engine, tmp_path, spec, kind, message):
     with pytest.raises(kind, match=message):
-        impute(model_path, tensor_path, tmp_path / "out", engine, record(), pairs=spec)
+        impute(model_path, tensor_path, tmp_path / "out", engine, pairs=spec)
     assert not (tmp_path / "out").exists()
 
 
@@ -222,14 +221,14 @@ def test_nothing_is_missing_of_a_full_tensor(engine, tmp_path):
     tensor = small_tensor(tmp_path / "t", np.ones((100, 4)))
     path = write(tmp_path / "m.h5", trained_for(tensor))
     with pytest.raises(DataError, match=r"^--pairs missing: there is no such pair among those of "):
-        impute(path, tensor.path, tmp_path / "out", engine, record())
+        impute(path, tensor.path, tmp_path / "out", engine)
 
 
 def test_many_tracks_grow_in_turn(engine, tmp_path):
     tensor = small_tensor(tmp_path / "t", np.random.default_rng(0).random((150, 6)), n_shards=2)
     model = trained_for(tensor, cells=34)
     path = write(tmp_path / "m.h5", model)
-    report = impute(path, tensor.path, tmp_path / "out", engine, record(), pairs="missing")
+    report = impute(path, tensor.path, tmp_path / "out", engine, pairs="missing")
     assert len(report.pairs) == 68 > MAX_OPEN_TRACKS
     assert len(files(tmp_path / "out")) == 68
     for pair in report.pairs[::20]:
@@ -240,9 +239,9 @@ def test_many_tracks_grow_in_turn(engine, tmp_path):
 
 
 def test_the_same_tracks_for_any_number_of_workers(model_path, tensor_path, engine, tmp_path):
-    impute(model_path, tensor_path, tmp_path / "two", engine, record(), pairs="all")
+    impute(model_path, tensor_path, tmp_path / "two", engine, pairs="all")
     with LocalEngine(1) as alone:
-        impute(model_path, tensor_path, tmp_path / "one", alone, record(), pairs="all")
+        impute(model_path, tensor_path, tmp_path / "one", alone, pairs="all")
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
@@ -250,7 +249,7 @@ def test_names_of_any_kind_become_file_names(engine, tmp_path):
     pairs = [Experiment("B cell/1", "H3K4me3"), Experiment("B cell/1", "a-b"), Experiment("肝", "H3K4me3")]
     tensor = small_tensor(tmp_path / "t", np.ones((100, 3)), experiments=pairs)
     path = write(tmp_path / "m.h5", trained_for(tensor))
-    (missing,) = impute(path, tensor.path, tmp_path / "out", engine, record()).pairs
+    (missing,) = impute(path, tensor.path, tmp_path / "out", engine).pairs
     assert missing == Experiment("肝", "a-b")
     assert set(files(tmp_path / "out")) == {"%E8%82%9D-a%2Db.bw"}
     assert "肝\ta-b\t%E8%82%9D-a%2Db.bw" in (tmp_path / "out" / "tracks.tsv").read_text(encoding="utf-8")
@@ -260,8 +259,7 @@ def test_names_of_any_kind_become_file_names(engine, tmp_path):
 
 
 def test_what_is_recorded(model_path, tensor_path, engine, tmp_path):
-    run = RunRecord.of(["predictd", "impute"], engine, settings={"pairs": "missing"})
-    impute(model_path, tensor_path, tmp_path / "out", engine, run)
+    impute(model_path, tensor_path, tmp_path / "out", engine)
     kept = json.loads((tmp_path / "out" / "run.json").read_text())
     tensor = Tensor(tensor_path)
     assert kept["inputs"] == {
@@ -278,7 +276,8 @@ def test_what_is_recorded(model_path, tensor_path, engine, tmp_path):
         "empty_bins": 0,
     }
     assert [stage["name"] for stage in kept["stages"]] == ["impute"] and kept["settings"] == {
-        "pairs": "missing"
+        "pairs": "missing",
+        "sd": False,
     }
     assert not (tmp_path / "out" / ".partial").exists()
 
@@ -354,7 +353,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
 
 @pytest.fixture
 def undisturbed(model_path: Path, tensor_path: Path, engine: Engine, tmp_path: Path) -> dict[str, bytes]:
-    impute(model_path, tensor_path, tmp_path / "undisturbed", engine, record())
+    impute(model_path, tensor_path, tmp_path / "undisturbed", engine)
     return files(tmp_path / "undisturbed")
 
 
@@ -395,11 +394,11 @@ def test_a_killed_run_is_taken_up(start, undisturbed, model_path, tensor_path, e
     model, file = load_model(model_path)
     other = write(tmp_path / "other.h5", replace(model, mu=model.mu + 1), **file.info)
     with pytest.raises(OutputError, match=r"begun otherwise \(model: [0-9a-f]{64}, now [0-9a-f]{64}\)"):
-        impute(other, tensor_path, out, engine, record())
+        impute(other, tensor_path, out, engine)
     with pytest.raises(OutputError, match=r"begun otherwise \(pairs"):
-        impute(model_path, tensor_path, out, engine, record(), pairs="all")
+        impute(model_path, tensor_path, out, engine, pairs="all")
     assert files(out) == done
-    impute(model_path, tensor_path, out, engine, record())
+    impute(model_path, tensor_path, out, engine)
     assert files(out) == undisturbed
     # What grew when the process was killed is gone.
     assert {path.name for path in out.iterdir()} == {*undisturbed, "run.json", "tracks.tsv"}
@@ -409,9 +408,9 @@ def test_a_stop_before_the_first_track(model_path, tensor_path, engine, tmp_path
     with interrupt.catching():
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Interrupted):
-            impute(model_path, tensor_path, tmp_path / "out", engine, record())
+            impute(model_path, tensor_path, tmp_path / "out", engine)
     assert not files(tmp_path / "out")
-    impute(model_path, tensor_path, tmp_path / "out", engine, record())
+    impute(model_path, tensor_path, tmp_path / "out", engine)
     assert len(files(tmp_path / "out")) == 6
 
 
@@ -420,7 +419,7 @@ def test_a_stop_before_the_first_track(model_path, tensor_path, engine, tmp_path
 
 def test_finished_tracks_are_not_taken_for_another_models(model_path, tensor_path, engine, tmp_path):
     out = tmp_path / "out"
-    impute(model_path, tensor_path, out, engine, record())
+    impute(model_path, tensor_path, out, engine)
     before = files(out), (out / "run.json").read_bytes()
     model, file = load_model(model_path)
     other = write(tmp_path / "other.h5", replace(model, mu=model.mu + 1), **file.info)
@@ -428,10 +427,10 @@ def test_finished_tracks_are_not_taken_for_another_models(model_path, tensor_pat
         with pytest.raises(
             OutputError, match=r"out holds tracks.tsv already: it is finished, .*; remove it, or name another"
         ):
-            impute(path, tensor_path, out, engine, record())
+            impute(path, tensor_path, out, engine)
     (out / "tracks.tsv").unlink()
     with pytest.raises(OutputError, match=r"out holds C\d-A\d.bw already"):
-        impute(other, tensor_path, out, engine, record())
+        impute(other, tensor_path, out, engine)
     assert (files(out), (out / "run.json").read_bytes()) == before
 
 
@@ -439,7 +438,7 @@ def test_an_output_that_cannot_be_written(model_path, tensor_path, engine, tmp_p
     (tmp_path / "file").touch()
     for output in (tmp_path / "file", tmp_path / "file" / "out"):
         with pytest.raises(OutputError, match="cannot write") as caught:
-            impute(model_path, tensor_path, output, engine, record())
+            impute(model_path, tensor_path, output, engine)
         assert "\n" not in str(caught.value)
 
 
@@ -447,7 +446,7 @@ def test_a_tensor_without_the_models_experiments(model_path, tensor, engine, tmp
     few = tensor.experiments[:4]
     other = small_tensor(tmp_path / "t", np.ones((100, 4)), experiments=few)
     with pytest.raises(TensorFormatError) as caught:
-        impute(model_path, other.path, tmp_path / "out", engine, record())
+        impute(model_path, other.path, tmp_path / "out", engine)
     assert f"has no experiment {tensor.experiments[4]} (and 13 more are absent)" in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -459,7 +458,7 @@ def test_columns_in_another_order_are_found_by_name(model_path, tensor, engine, 
     shuffled = small_tensor(
         tmp_path / "t", signal[:500, order], experiments=[tensor.experiments[i] for i in order]
     )
-    pair = impute(model_path, shuffled.path, tmp_path / "out", engine, record()).pairs[0]
+    pair = impute(model_path, shuffled.path, tmp_path / "out", engine).pairs[0]
     track = read_track(tmp_path / "out" / track_name(pair), shuffled)
     np.testing.assert_allclose(
         track, expected_track(model, tensor, pair, np.arange(500)), rtol=2e-4, atol=2e-5
@@ -474,21 +473,21 @@ def test_an_assay_without_a_unit(tensor, engine, tmp_path):
     )
     path = write(tmp_path / "m.h5", wide)
     with pytest.raises(DataError, match=r"has no experiment of assay Z, so that its unit is not known$"):
-        impute(path, tensor.path, tmp_path / "out", engine, record())
-    assert impute(path, tensor.path, tmp_path / "out", engine, record(), pairs="C1:A1").pairs
+        impute(path, tensor.path, tmp_path / "out", engine)
+    assert impute(path, tensor.path, tmp_path / "out", engine, pairs="C1:A1").pairs
 
 
 def test_a_damaged_shard_is_told_and_leaves_no_tracks(model_path, own_tensor, engine, tmp_path):
     shard = own_tensor / "shards" / "chr2.0001.h5"
     shard.write_bytes(shard.read_bytes()[:-2000])
     with pytest.raises(TensorFormatError, match=r"chr2.0001.h5 is truncated, damaged or no HDF5 file"):
-        impute(model_path, own_tensor, tmp_path / "out", engine, record())
+        impute(model_path, own_tensor, tmp_path / "out", engine)
     assert not list((tmp_path / "out").glob("[!.]*.bw"))
 
 
 def test_models_that_are_none(tensor_path, engine, tmp_path):
     with pytest.raises(ModelFormatError, match=r"no\.h5 does not exist"):
-        impute(tmp_path / "no.h5", tensor_path, tmp_path / "out", engine, record())
+        impute(tmp_path / "no.h5", tensor_path, tmp_path / "out", engine)
     assert not (tmp_path / "out").exists()
 
 
@@ -505,7 +504,7 @@ def test_transforms_decide_unit_and_clipping(engine, tmp_path):
     tensor = Tensor(tensor.path)
     model = trained_for(tensor)
     report: ImputeReport = impute(
-        write(tmp_path / "m.h5", model), tensor.path, tmp_path / "out", engine, record(), pairs="all"
+        write(tmp_path / "m.h5", model), tensor.path, tmp_path / "out", engine, pairs="all"
     )
     for pair in report.pairs:
         track = read_track(tmp_path / "out" / track_name(pair), tensor)
@@ -518,7 +517,7 @@ def test_transforms_decide_unit_and_clipping(engine, tmp_path):
 
 def test_a_complete_tensor_is_warned_of_nothing(model_path, tensor_path, engine, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        impute(model_path, tensor_path, tmp_path / "out", engine, record())
+        impute(model_path, tensor_path, tmp_path / "out", engine)
     assert not caplog.records
 
 
@@ -527,7 +526,7 @@ def test_constant_changes_of_the_signal_are_followed(model_path, tensor, engine,
     signal = stored_signal(tensor)
     higher = with_signal(tensor, tmp_path / "higher", signal + 0.5)
     for path, name in ((tensor.path, "one"), (higher.path, "two")):
-        impute(model_path, path, tmp_path / name, engine, record(), pairs="C1:A3")
+        impute(model_path, path, tmp_path / name, engine, pairs="C1:A3")
     one, two = (np.arcsinh(read_track(tmp_path / name / "C1-A3.bw", tensor)) for name in ("one", "two"))
     positive = (one > 0) & (signal.max(axis=1) < 2)
     np.testing.assert_allclose((two - one)[positive], 0.5, atol=3e-3)

@@ -27,7 +27,7 @@ from predictd.pairs import Experiment
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.info import describe, verify
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 from tests.test_bedgraph import as_lines
 from tests.test_bigwig import BIN, NAN, Bases, binned_by_hand, random_bases, write_bases
 from tests.test_files import names, refused
@@ -70,7 +70,7 @@ class Workbench:
 
     def ingest(self, output: str = "tensor", engine: Engine | None = None, **options: Any) -> Tensor:
         chosen = IngestOptions(**({"genome": str(self.genome), "dtype": "float32"} | options))
-        return ingest(self.table, self.path / output, chosen, engine or self.engine, record())
+        return ingest(self.table, self.path / output, chosen, engine or self.engine)
 
 
 @pytest.fixture

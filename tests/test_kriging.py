@@ -33,7 +33,7 @@ from predictd.workflows.training import solvers as _solvers
 from predictd.workflows.training.crossval import crossval
 from predictd.workflows.training.extend import extend
 from predictd.workflows.training.train import train
-from tests.conftest import SHARED, record, run_predictd
+from tests.conftest import SHARED, run_predictd
 from tests.made_tensors import small_tensor, stored_signal
 from tests.test_files import refused
 from tests.test_moments_file import assert_moments, exact, rewritten, with_gaps
@@ -320,7 +320,7 @@ def test_moments_of_features(gaps, tensor_path, engine, tmp_path):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Path) -> Path:
     path = tmp_path_factory.mktemp("kriging") / "m.h5"
-    report = train(tensor_path, path, TrainSettings(solver="kriging", networks=3, lift=0.2), engine, record())
+    report = train(tensor_path, path, TrainSettings(solver="kriging", networks=3, lift=0.2), engine)
     assert (report.rank, report.chosen, report.refitted) == (0, "kriging, nugget 0.3", True)
     return path
 
@@ -332,13 +332,12 @@ def test_imputed_tracks_are_what_the_model_says(trained, tensor, engine, tmp_pat
             tmp_path / "m.h5",
             TrainSettings(solver="kriging", networks=3, lift=0.2),
             single,
-            record(),
         )
     assert (tmp_path / "m.h5").read_bytes() == trained.read_bytes()
     assert (tensor.path / FEATURE_MOMENTS).is_file()
     estimator = load_estimator(trained).estimator
     assert estimator.everyone.train == tuple(tensor.experiments)
-    report = impute(trained, tensor.path, tmp_path / "imputed", engine, record())
+    report = impute(trained, tensor.path, tmp_path / "imputed", engine)
     assert len(list((tmp_path / "imputed").glob("*.bw"))) == len(report.pairs) == 6
     pairs = list(report.pairs)
     imputer = load_model(trained)[0].imputer(pairs)
@@ -356,9 +355,9 @@ def test_imputed_tracks_are_what_the_model_says(trained, tensor, engine, tmp_pat
 def test_what_needs_factors_says_so(trained, tensor, engine, tmp_path):
     told = "a model of kind 'kriging', which has no factors; train one with --solver em, als or sgd"
     with refused(DataError, told):
-        explain_factors(trained, tmp_path / "out", record())
+        explain_factors(trained, tmp_path / "out")
     with refused(DataError, told):
-        extend(trained, tensor.path, None, tmp_path / "wider.h5", engine, record())
+        extend(trained, tensor.path, None, tmp_path / "wider.h5", engine)
     assert not list(tmp_path.iterdir())
 
 
@@ -375,9 +374,7 @@ def test_test_experiments_remain_unseen(tensor_path, engine, tmp_path):
     for path in (tensor_path, other):
         output = tmp_path / f"{path.name}.h5"
         settings = TrainSettings(solver="auto", rank=2)
-        report = train(
-            path, output, settings, engine, record(), folds=tmp_path / "folds.json", fold_name="0.0"
-        )
+        report = train(path, output, settings, engine, folds=tmp_path / "folds.json", fold_name="0.0")
         models.append((read_model(output), report))
     assert models[0][0].kind == models[1][0].kind and models[0][1].chosen == models[1][1].chosen
     for name, array in models[0][0].parameters.items():
@@ -386,9 +383,7 @@ def test_test_experiments_remain_unseen(tensor_path, engine, tmp_path):
 
 def test_auto_takes_what_validates_better(tensor_path, engine, tmp_path):
     reports = {
-        solver: train(
-            tensor_path, tmp_path / f"{solver}.h5", TrainSettings(solver=solver, rank=3), engine, record()
-        )
+        solver: train(tensor_path, tmp_path / f"{solver}.h5", TrainSettings(solver=solver, rank=3), engine)
         for solver in ("em", "auto")
     }
     # Simulated tracks follow the CP model.
@@ -404,7 +399,7 @@ def test_auto_leaves_kriging_out_with_many_experiments(tensor_path, engine, tmp_
     monkeypatch.setattr(_solvers, "MOST_KRIGED", 10)
     moments = tmp_path / "moments.h5"
     settings = TrainSettings(solver="auto", rank=2, als=AlsSettings(starts=1, max_sweeps=10))
-    report = train(tensor_path, tmp_path / "m.h5", settings, engine, record(), moments_path=moments)
+    report = train(tensor_path, tmp_path / "m.h5", settings, engine, moments_path=moments)
     assert report.chosen.startswith("em, rank 2, prior strength ")
     assert report.chosen.endswith("; rank given; kriging is for at most 10 experiments")
     assert (
@@ -452,7 +447,7 @@ def test_real_tracks_are_predicted_better_than_by_their_assays_mean(tmp_path, en
     pairs = [Experiment(*file.stem.split("-")) for file in files]
     tensor = small_tensor(tmp_path / "t", signal, experiments=pairs, n_shards=2)
     settings = TrainSettings(solver="kriging", networks=3)
-    report = crossval(tensor.path, tmp_path / "cv", settings, engine, record())
+    report = crossval(tensor.path, tmp_path / "cv", settings, engine)
     means = {
         method: [
             np.mean([row[name] for row in report.rows if row["method"] == method])

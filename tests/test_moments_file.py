@@ -22,7 +22,6 @@ from predictd.workflows.tensor.moments import compute_moments, ensure_moments, r
 from predictd.workflows.training.crossval import crossval
 from predictd.workflows.training.train import train
 from predictd.workflows.training.tune import tune
-from tests.conftest import record
 from tests.test_files import refused
 
 # What moments in float32 blocks promise of Σ(|d_i| √S_ii)².
@@ -225,15 +224,15 @@ def test_no_complete_bin_is_an_error(tensor_path, engine, tmp_path):
 
 
 def run_train(tensor: Path, out: Path, settings: TrainSettings, engine: Engine) -> object:
-    return train(tensor, out, settings, engine, record())
+    return train(tensor, out, settings, engine)
 
 
 def run_cv(tensor: Path, out: Path, settings: TrainSettings, engine: Engine) -> object:
-    return crossval(tensor, out, settings, engine, record())
+    return crossval(tensor, out, settings, engine)
 
 
 def run_tune(tensor: Path, out: Path, settings: TrainSettings, engine: Engine) -> object:
-    return tune(tensor, out, settings, engine, record(), trials=1)
+    return tune(tensor, out, settings, engine, trials=1)
 
 
 @pytest.mark.parametrize("run", [run_train, run_cv, run_tune])

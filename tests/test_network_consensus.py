@@ -16,7 +16,7 @@ from predictd.network.links import Links
 from predictd.network.scores import score_links
 from predictd.workflows.network.evaluate import COLUMNS, evaluate_network, load_links
 from predictd.workflows.network.infer import Inference
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 from tests.made_networks import simulate_expression, write_network_case
 
 
@@ -70,7 +70,7 @@ def networks(tmp_path_factory, engine):
         plan = Inference(
             path / "expression.tsv", path / name, settings, regulators_path=path / "regulators.txt", seed=seed
         )
-        plan.make_all(engine, record())
+        plan.make_all(engine)
     return path
 
 
@@ -86,14 +86,13 @@ def test_networks_beside_each_other_are_scored_and_compared(networks, tmp_path):
         networks / "one",
         networks / "gold.tsv",
         output,
-        record(),
         beside=others,
         consensus=tmp_path / "together.tsv",
     )
     rows = read_table(output)
     assert [row["method"] for row in rows] == ["one", "two", "ridge", "consensus"]
     assert tuple(rows[0]) == COLUMNS and rows[0]["aupr"] == f"{scores['one'].aupr:.6g}"
-    alone = evaluate_network(networks / "ridge", networks / "gold.tsv", tmp_path / "alone.tsv", record())
+    alone = evaluate_network(networks / "ridge", networks / "gold.tsv", tmp_path / "alone.tsv")
     assert rows[2]["aupr"] == f"{alone['ridge'].aupr:.6g}"
     together = rank_average([load_links(path)[0] for path in (networks / "one", *others)])
     gold = simulate_expression()[2]
@@ -112,14 +111,13 @@ def test_networks_beside_each_other_are_scored_and_compared(networks, tmp_path):
 
 
 def test_a_single_network_has_neither(networks, tmp_path):
-    evaluate_network(networks / "one", networks / "gold.tsv", tmp_path / "eval.tsv", record())
+    evaluate_network(networks / "one", networks / "gold.tsv", tmp_path / "eval.tsv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["eval.tsv", "eval.tsv.run.json"]
     with pytest.raises(ConfigError, match="a consensus needs more than one network"):
         evaluate_network(
             networks / "one",
             networks / "gold.tsv",
             tmp_path / "more.tsv",
-            record(),
             consensus=tmp_path / "list.tsv",
         )
 
@@ -142,7 +140,7 @@ def test_networks_of_one_name_are_told_apart_by_their_paths(networks, tmp_path, 
     (tmp_path / "a" / "one").symlink_to(networks / "one")
     monkeypatch.chdir(tmp_path)
     gold, first, other = networks / "gold.tsv", networks / "one", Path("a/one")
-    scores = evaluate_network(first, gold, tmp_path / "eval.tsv", record(), beside=[other])
+    scores = evaluate_network(first, gold, tmp_path / "eval.tsv", beside=[other])
     assert list(scores) == [str(first), "a/one"]
     with pytest.raises(ConfigError, match="a network is given twice"):
-        evaluate_network(first, gold, tmp_path / "more.tsv", record(), beside=[first])
+        evaluate_network(first, gold, tmp_path / "more.tsv", beside=[first])

@@ -12,7 +12,7 @@ from predictd.io.network.link_lists import read_link_list
 from predictd.io.network.networks import read_gold
 from predictd.workflows.network.evaluate import COLUMNS, evaluate_network, load_links
 from predictd.workflows.network.infer import Inference
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 from tests.made_networks import write_network_case
 
 
@@ -27,7 +27,7 @@ def network(tmp_path_factory, engine):
         NetworkSettings(method="ridge"),
         regulators_path=path / "regulators.txt",
     )
-    plan.make_all(engine, record())
+    plan.make_all(engine)
     return path
 
 
@@ -61,13 +61,11 @@ def test_link_lists_of_other_tools_score_alike(form, network, tmp_path):
     if form == "quoted":
         lines = ["\t".join(f'"{field}"' for field in line.split("\t")) for line in lines]
     (tmp_path / "other.tsv").write_text("\n".join(lines[::-1] if form == "bare" else lines) + "\n")
-    own = evaluate_network(network / "net", network / "gold.tsv", tmp_path / "own.tsv", record())
-    other = evaluate_network(tmp_path / "other.tsv", network / "gold.tsv", tmp_path / "eval.tsv", record())
+    own = evaluate_network(network / "net", network / "gold.tsv", tmp_path / "own.tsv")
+    other = evaluate_network(tmp_path / "other.tsv", network / "gold.tsv", tmp_path / "eval.tsv")
     assert other["other"] == own["ridge"]
     assert (tmp_path / "eval.tsv").read_text().splitlines()[1].startswith("other\t")
-    evaluate_network(
-        tmp_path / "other.tsv", network / "gold.tsv", tmp_path / "eval.tsv", record(), name="mine"
-    )
+    evaluate_network(tmp_path / "other.tsv", network / "gold.tsv", tmp_path / "eval.tsv", name="mine")
     assert (tmp_path / "eval.tsv").read_text().splitlines()[1].startswith("mine\t")
 
 
@@ -82,9 +80,7 @@ def test_networks_are_named_by_directory_or_file(network):
 def test_gold_links_to_oneself_and_twice_are_left_out(network, tmp_path, caplog):
     text = (network / "gold.tsv").read_text()
     (tmp_path / "gold.tsv").write_text(text + "G1\tG1\n" + text.splitlines()[3] + "\n")
-    (scores,) = evaluate_network(
-        network / "net", tmp_path / "gold.tsv", tmp_path / "eval.tsv", record()
-    ).values()
+    (scores,) = evaluate_network(network / "net", tmp_path / "gold.tsv", tmp_path / "eval.tsv").values()
     assert (scores.n_gold, scores.n_candidates) == (36, 108)
     assert "2 links to oneself or listed twice are left out" in caplog.text
 
@@ -107,16 +103,14 @@ def test_gold_links_to_oneself_and_twice_are_left_out(network, tmp_path, caplog)
 def test_bad_gold_standards_are_told(text, error, message, network, tmp_path):
     (tmp_path / "gold.tsv").write_text(text)
     with pytest.raises(error, match=message):
-        evaluate_network(network / "net", tmp_path / "gold.tsv", tmp_path / "eval.tsv", record())
+        evaluate_network(network / "net", tmp_path / "gold.tsv", tmp_path / "eval.tsv")
     assert not (tmp_path / "eval.tsv").exists()
 
 
 def test_gold_genes_that_the_network_lacks_are_told(network, tmp_path, caplog):
     text = (network / "gold.tsv").read_text()
     (tmp_path / "gold.tsv").write_text(text + "X\tG9\nG1\tY\nX\tZ\n")
-    (scores,) = evaluate_network(
-        network / "net", tmp_path / "gold.tsv", tmp_path / "eval.tsv", record()
-    ).values()
+    (scores,) = evaluate_network(network / "net", tmp_path / "gold.tsv", tmp_path / "eval.tsv").values()
     assert (scores.n_gold, scores.n_candidates) == (39, 7 * 20)
     assert "1 of the 7 regulators (X) and 2 of the 20 targets (Y, Z) of" in caplog.text
 

@@ -17,7 +17,7 @@ from predictd.network.links import Links
 from predictd.workflows.network.evaluate import load_links, read_links
 from predictd.workflows.network.filter import Limits, filter_network
 from predictd.workflows.network.infer import Inference
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 from tests.made_networks import write_link_case, write_network_case
 
 
@@ -32,7 +32,7 @@ def network(tmp_path_factory, engine):
         NetworkSettings(method="ridge"),
         regulators_path=path / "regulators.txt",
     )
-    plan.make_all(engine, record())
+    plan.make_all(engine)
     write_link_case(path / "list.tsv")
     return path
 
@@ -64,7 +64,7 @@ LIMITS = [
 def test_lists_are_filtered_as_by_hand(limits, pieces, network, tmp_path, engine, monkeypatch):
     size = (network / "list.tsv").stat().st_size
     monkeypatch.setattr(link_lists, "_PIECE_BYTES", size + 1 if pieces == 1 else size // pieces)
-    count = filter_network(network / "list.tsv", tmp_path / "out.tsv", Limits(**limits), engine, record())
+    count = filter_network(network / "list.tsv", tmp_path / "out.tsv", Limits(**limits), engine)
     expected = by_hand(stream_links(network / "list.tsv"), **limits)
     text = "".join("\t".join(row) + "\n" for row in [("regulator", "target", "importance"), *expected])
     assert (tmp_path / "out.tsv").read_text() == text and count == len(expected) > 1
@@ -74,9 +74,9 @@ def test_lists_are_filtered_as_by_hand(limits, pieces, network, tmp_path, engine
 
 @pytest.mark.parametrize("limits", LIMITS)
 def test_networks_are_filtered_as_their_lists(limits, network, tmp_path, engine):
-    filter_network(network / "net", tmp_path / "net", Limits(**limits), engine, record())
-    filter_network(network / "net", tmp_path / "a.tsv", Limits(**limits), engine, record())
-    filter_network(network / "net" / "links.tsv", tmp_path / "b.tsv.gz", Limits(**limits), engine, record())
+    filter_network(network / "net", tmp_path / "net", Limits(**limits), engine)
+    filter_network(network / "net", tmp_path / "a.tsv", Limits(**limits), engine)
+    filter_network(network / "net" / "links.tsv", tmp_path / "b.tsv.gz", Limits(**limits), engine)
     text = (tmp_path / "a.tsv").read_text()
     assert gzip.decompress((tmp_path / "b.tsv.gz").read_bytes()).decode() == text
     assert (tmp_path / "net" / "links.tsv").read_text() == text
@@ -90,8 +90,8 @@ def test_networks_are_filtered_as_their_lists(limits, network, tmp_path, engine)
 
 
 def test_lists_become_networks(network, tmp_path, engine):
-    filter_network(network / "list.tsv", tmp_path / "net", Limits(top=30), engine, record())
-    filter_network(network / "list.tsv", tmp_path / "list.tsv", Limits(top=30), engine, record())
+    filter_network(network / "list.tsv", tmp_path / "net", Limits(top=30), engine)
+    filter_network(network / "list.tsv", tmp_path / "list.tsv", Limits(top=30), engine)
     net, method = load_links(tmp_path / "net")
     listed, _ = load_links(tmp_path / "list.tsv")
     assert method == "list" and len(net) == 30
@@ -137,7 +137,7 @@ def test_forms_of_lists_are_read_alike(tmp_path, engine):
     }
     for name, text in forms.items():
         (tmp_path / name).write_text(text, newline="")
-        filter_network(tmp_path / name, tmp_path / "out.tsv", Limits(top=9), engine, record())
+        filter_network(tmp_path / name, tmp_path / "out.tsv", Limits(top=9), engine)
         got = (tmp_path / "out.tsv").read_text()
         expected = expected or got
         assert got == expected
@@ -165,20 +165,20 @@ def test_packed_lists_have_the_same_bytes_again(tmp_path):
 def test_bad_lists_are_told_and_nothing_is_left(text, message, tmp_path, engine):
     (tmp_path / "list.tsv").write_text(text)
     with pytest.raises(TableError, match=message):
-        filter_network(tmp_path / "list.tsv", tmp_path / "out.tsv", Limits(top=5), engine, record())
+        filter_network(tmp_path / "list.tsv", tmp_path / "out.tsv", Limits(top=5), engine)
     assert [path.name for path in tmp_path.iterdir()] == ["list.tsv"]
 
 
 def test_what_cannot_be_filtered_is_told(network, tmp_path, engine):
     with pytest.raises(ConfigError, match="nothing to filter by"):
-        filter_network(network / "net", tmp_path / "out.tsv", Limits(), engine, record())
+        filter_network(network / "net", tmp_path / "out.tsv", Limits(), engine)
     for name, told in (("net", r"the highest importance is [\d.]+\)"), ("list.tsv", "is left")):
         with pytest.raises(DataError, match=f"{told}; lower --min-importance"):
-            filter_network(network / name, tmp_path / "out.tsv", Limits(minimum=1e9), engine, record())
+            filter_network(network / name, tmp_path / "out.tsv", Limits(minimum=1e9), engine)
     with pytest.raises(NetworkFormatError, match="does not exist"):
-        filter_network(network / "absent", tmp_path / "out.tsv", Limits(top=1), engine, record())
+        filter_network(network / "absent", tmp_path / "out.tsv", Limits(top=1), engine)
     with pytest.raises(OutputError, match=r"holds network.h5 already"):
-        filter_network(network / "list.tsv", network / "net", Limits(top=1), engine, record())
+        filter_network(network / "list.tsv", network / "net", Limits(top=1), engine)
     assert not list(tmp_path.iterdir())
 
 

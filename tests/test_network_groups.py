@@ -13,7 +13,7 @@ from predictd.io.network.genesets import read_gmt, read_labels
 from predictd.network.classification import classify
 from predictd.network.enrichment import enrich, false_discovery_rates
 from predictd.workflows.network.groups import classify_genes, enrich_network
-from tests.conftest import record, run_predictd, same_files
+from tests.conftest import run_predictd, same_files
 
 pytest.importorskip("igraph", reason="python-igraph is not installed")
 
@@ -63,7 +63,7 @@ def test_groups_of_a_network_are_enriched_for_what_they_are(by, tmp_path):
     (tmp_path / "sets.gmt").write_text(gmt + "elsewhere\t\tx1\tx2\tx3\tx4\tx5\n")
     for name in ("one", "other"):
         path = tmp_path / name / "enrich.tsv"
-        found = enrich_network(tmp_path / "links.tsv", tmp_path / "sets.gmt", path, record(), by=by, seed=1)
+        found = enrich_network(tmp_path / "links.tsv", tmp_path / "sets.gmt", path, by=by, seed=1)
     texts = [(tmp_path / name / "enrich.tsv").read_text() for name in ("one", "other")]
     assert texts[0] == texts[1]
     assert found[0].gene_set == "of_a" and found[0].n_both == 12 and found[0].q < 1e-3
@@ -82,9 +82,7 @@ def test_classes_of_genes_are_learned(tmp_path, monkeypatch):
     labels = "".join(f"{team}{i}\t{team}-like\n" for team in "ab" for i in range(15))
     (tmp_path / "labels.tsv").write_text(f"gene\tlabel\n{labels}absent\ta-like\n")
     for name in ("one", "other"):
-        scores = classify_genes(
-            tmp_path / "links.tsv", tmp_path / "labels.tsv", tmp_path / name, record(), seed=2
-        )
+        scores = classify_genes(tmp_path / "links.tsv", tmp_path / "labels.tsv", tmp_path / name, seed=2)
     names = ["features.tsv", "predictions.tsv", "run.json", "scores.tsv"]
     assert same_files(tmp_path / "one", tmp_path / "other") == names
     assert [(one.label, one.n_genes) for one in scores] == [("a-like", 15), ("b-like", 15)]
@@ -132,7 +130,7 @@ def test_bad_labels_are_told(text, error, message, tmp_path):
     write_teams(tmp_path / "links.tsv")
     (tmp_path / "labels.tsv").write_text(text)
     with pytest.raises(error, match=message):
-        classify_genes(tmp_path / "links.tsv", tmp_path / "labels.tsv", tmp_path / "out", record())
+        classify_genes(tmp_path / "links.tsv", tmp_path / "labels.tsv", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

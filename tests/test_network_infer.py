@@ -30,7 +30,7 @@ from predictd.workflows.network import infer as network_infer
 from predictd.workflows.network.evaluate import load_links
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.tasks import infer_rows
-from tests.conftest import SHARED, record, run_predictd, same_files
+from tests.conftest import SHARED, run_predictd, same_files
 from tests.made_networks import N_GENES, simulate_expression, write_matrix, write_network_case
 
 FEW = NetworkSettings(trees=30)
@@ -46,7 +46,7 @@ def case(tmp_path_factory):
 
 def infer(case, output, engine, settings=FEW, **options):
     options.setdefault("regulators_path", case / "regulators.txt")
-    return Inference(case / "expression.tsv", output, settings, **options).make_all(engine, record())
+    return Inference(case / "expression.tsv", output, settings, **options).make_all(engine)
 
 
 def read_links(directory):
@@ -115,7 +115,7 @@ def test_all_genes_may_regulate_and_orientation_changes_nothing(case, tmp_path, 
     lines = ["\t".join(genes), *("\t".join(map(str, row)) for row in expression.T.tolist())]
     (tmp_path / "columns.tsv").write_text("\n".join(lines) + "\n")
     infer(case, tmp_path / "rows", engine, regulators_path=None)
-    Inference(tmp_path / "columns.tsv", tmp_path / "columns", FEW).make_all(engine, record())
+    Inference(tmp_path / "columns.tsv", tmp_path / "columns", FEW).make_all(engine)
     text = (tmp_path / "rows" / "links.tsv").read_text()
     assert (tmp_path / "columns" / "links.tsv").read_text() == text
     assert len(read_links(tmp_path / "rows").regulators) == N_GENES
@@ -138,7 +138,7 @@ def test_blocks_change_no_link(case, tmp_path, engine, monkeypatch):
     monkeypatch.setattr(network_infer, "_LEAST_BLOCKS", 1)
     plan = Inference(case / "expression.tsv", tmp_path / "one", FEW, regulators_path=case / "regulators.txt")
     assert plan.n_parts == 1
-    plan.make_all(engine, record())
+    plan.make_all(engine)
     same_files(tmp_path / "sixteen", tmp_path / "one")
 
 
@@ -163,10 +163,10 @@ def test_parts_by_command_give_the_same_bytes(case, tmp_path, engine):
     regulators = case / "regulators.txt"
     plan = Inference(case / "expression.tsv", tmp_path / "parts", settings, regulators_path=regulators)
     for part in range(1, 16):
-        assert plan.make([part], engine, record()) == [part]
+        assert plan.make([part], engine) == [part]
     missing = run("--finish").exception
     assert "part 0 of 16 is missing" in str(missing) and "predictd network infer … --part 0" in str(missing)
-    plan.make([0], engine, record())
+    plan.make([0], engine)
     done = run("--finish")
     assert done.exit_code == 0 and "links from 6 regulators to 24 genes, listed in" in done.output
     infer(case, tmp_path / "whole", engine, settings)
@@ -197,30 +197,30 @@ def test_the_command_line_does_the_same(case, tmp_path, engine):
 
 def test_an_interrupted_run_goes_on_with_what_is_missing(case, tmp_path, engine):
     plan = Inference(case / "expression.tsv", tmp_path / "net", FEW, regulators_path=case / "regulators.txt")
-    plan.make(range(5), engine, record())
+    plan.make(range(5), engine)
     again = Inference(case / "expression.tsv", tmp_path / "net", FEW, regulators_path=case / "regulators.txt")
-    assert again.make(range(8), engine, record()) == [5, 6, 7]
+    assert again.make(range(8), engine) == [5, 6, 7]
     other = Inference(
         case / "expression.tsv", tmp_path / "net", FEW, regulators_path=case / "regulators.txt", seed=1
     )
     with pytest.raises(OutputError, match="begun otherwise \\(seed: 0, now 1\\)"):
-        other.make([9], engine, record())
-    again.make_all(engine, record())
+        other.make([9], engine)
+    again.make_all(engine)
     with pytest.raises(OutputError, match=r"holds network.h5 already"):
-        again.make([0], engine, record())
+        again.make([0], engine)
 
 
 def test_a_damaged_block_is_told(case, tmp_path, engine):
     plan = Inference(case / "expression.tsv", tmp_path / "net", FEW, regulators_path=case / "regulators.txt")
-    plan.make(range(plan.n_parts), engine, record())
+    plan.make(range(plan.n_parts), engine)
     path = tmp_path / "net" / ".partial" / "blocks" / "3.h5"
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(
         OutputError, match=r"blocks/3.h5 is damaged; remove it and run the command again, or part 3"
     ):
-        plan.finish(record())
+        plan.finish(engine)
     path.unlink()
-    assert plan.make_all(engine, record()).n_links > 100
+    assert plan.make_all(engine).n_links > 100
 
 
 def test_seeds_change_trees(case, tmp_path, engine):
@@ -282,7 +282,7 @@ def test_constant_genes_and_numbers_for_names_are_warned_of(tmp_path, engine, ca
     genes, expression, _ = simulate_expression()
     expression[3], genes[8] = 1.5, "2.31E+13"
     path = write_matrix(tmp_path / "expression.tsv", genes, expression)
-    Inference(path, tmp_path / "net", NetworkSettings(method="ridge")).make_all(engine, record())
+    Inference(path, tmp_path / "net", NetworkSettings(method="ridge")).make_all(engine)
     assert "1 genes are constant and get no links: G3" in caplog.text
     assert "1 gene names read as numbers (2.31E+13)" in caplog.text
     lines = (tmp_path / "net" / "links.tsv").read_text().splitlines()
@@ -356,7 +356,7 @@ def test_dream4_is_inferred_as_well_as_published(tmp_path, engine):
     areas = []
     for i in (1, 2, 3):
         net = tmp_path / f"net{i}"
-        Inference(data / f"net{i}.expression.tsv", net, NetworkSettings(trees=100)).make_all(engine, record())
-        (scores,) = evaluate_network(net, data / f"net{i}.gold.tsv", tmp_path / "eval.tsv", record()).values()
+        Inference(data / f"net{i}.expression.tsv", net, NetworkSettings(trees=100)).make_all(engine)
+        (scores,) = evaluate_network(net, data / f"net{i}.gold.tsv", tmp_path / "eval.tsv").values()
         areas.append(scores.aupr)
     assert np.mean(areas) > 0.25

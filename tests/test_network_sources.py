@@ -25,7 +25,7 @@ from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import Imputation
 from predictd.workflows.network.activity import Activity, region_activity
 from predictd.workflows.network.infer import Inference
-from tests.conftest import record, run_predictd, same_files
+from tests.conftest import run_predictd, same_files
 from tests.made_networks import N_REGULATORS, simulate_expression, write_matrix, write_network_case
 
 # -- AnnData files -----------------------------------------------------------------------------------------------------
@@ -68,9 +68,7 @@ def test_networks_are_inferred_from_annotated_matrices(tmp_path, engine):
     write_matrix(tmp_path / "e.tsv", genes, expression)
     write_h5ad(tmp_path / "e.h5ad", genes, expression, "csr_matrix")
     for name in ("e.tsv", "e.h5ad"):
-        Inference(tmp_path / name, tmp_path / f"net-{name}", NetworkSettings(trees=5)).make_all(
-            engine, record()
-        )
+        Inference(tmp_path / name, tmp_path / f"net-{name}", NetworkSettings(trees=5)).make_all(engine)
     texts = [(tmp_path / f"net-{name}" / "links.tsv").read_text() for name in ("e.tsv", "e.h5ad")]
     assert texts[0] == texts[1]
 
@@ -133,7 +131,7 @@ def test_imputed_cell_types_join_the_observed(regions, tensor_path, model_path, 
         for name in sorted({e.assay for e in tensor.experiments})
         if sum(e.assay == name for e in tensor.experiments) < 6
     )
-    Imputation(model_path, tensor_path, tmp_path / "imputed").make_all(engine, record())
+    Imputation(model_path, tensor_path, tmp_path / "imputed").make_all(engine)
     activity = Activity(tensor_path, regions, assay, tmp_path / "imputed")
     both, own = region_activity(activity), region_activity(Activity(tensor_path, regions, assay))
     cells = {e.cell_type for e in tensor.experiments}
@@ -141,13 +139,13 @@ def test_imputed_cell_types_join_the_observed(regions, tensor_path, model_path, 
     columns = [both.samples.index(cell) for cell in own.samples]
     np.testing.assert_array_equal(both.values[:, columns], own.values)
     assert np.isfinite(both.values).all() and (both.values.std(axis=1) > 0).all()
-    Inference(activity, tmp_path / "net", NetworkSettings(method="pearson")).make_all(engine, record())
+    Inference(activity, tmp_path / "net", NetworkSettings(method="pearson")).make_all(engine)
     read = read_expression(tmp_path / "net" / "expression.tsv")
     assert read.genes == both.genes and read.samples == both.samples
     np.testing.assert_array_equal(read.values, both.values)
     Inference(
         tmp_path / "net" / "expression.tsv", tmp_path / "again", NetworkSettings(method="pearson")
-    ).make_all(engine, record())
+    ).make_all(engine)
     texts = [(tmp_path / name / "links.tsv").read_text() for name in ("net", "again")]
     assert texts[0] == texts[1]
     told = json.loads((tmp_path / "net" / "run.json").read_text())
@@ -234,7 +232,7 @@ def test_groups_change_with_neither_workers_nor_order_of_names(tmp_path, engine)
                 settings,
                 regulators_path=tmp_path / "regulators.txt",
             )
-            plan.make_all(workers, record())
+            plan.make_all(workers)
     assert same_files(tmp_path / "one", tmp_path / "two") == ["links.tsv", "network.h5", "run.json"]
     links = Links.from_arrays(read_network(tmp_path / "one" / "network.h5")[1])
     genes, _, truth = simulate_expression()
@@ -277,7 +275,7 @@ def test_quality_stands_beside_the_links(method, tmp_path, engine):
     plan = Inference(
         tmp_path / "expression.tsv", tmp_path / "net", settings, regulators_path=tmp_path / "regulators.txt"
     )
-    plan.make_all(engine, record())
+    plan.make_all(engine)
     header, *lines = (tmp_path / "net" / "quality.tsv").read_text().splitlines()
     genes, expression, _ = simulate_expression()
     assert header == "target\tr2" and [line.split("\t")[0] for line in lines] == genes

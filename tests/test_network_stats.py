@@ -12,7 +12,7 @@ from predictd.network.clusters import cluster_targets, regulation_profiles
 from predictd.network.graph import Edges, centralities, communities, hubs, numbered
 from predictd.network.links import Links
 from predictd.workflows.network.stats import describe_degrees, describe_network
-from tests.conftest import record, run_predictd, same_files
+from tests.conftest import run_predictd, same_files
 from tests.made_networks import write_link_case
 
 pytest.importorskip("igraph", reason="python-igraph is not installed")
@@ -108,8 +108,8 @@ def test_profiles_by_lanczos_are_those_of_the_whole_decomposition():
 
 def test_tables_say_what_was_measured(tmp_path, engine):
     write_link_case(tmp_path / "list.tsv")
-    report = describe_network(tmp_path / "list.tsv", tmp_path / "a", engine, record(), n_hubs=7, seed=4)
-    describe_network(tmp_path / "list.tsv", tmp_path / "b", engine, record(), n_hubs=7, seed=4)
+    report = describe_network(tmp_path / "list.tsv", tmp_path / "a", engine, n_hubs=7, seed=4)
+    describe_network(tmp_path / "list.tsv", tmp_path / "b", engine, n_hubs=7, seed=4)
     names = ["clusters.tsv", "communities.tsv", "distribution.tsv", "genes.tsv", "hubs.tsv", "run.json"]
     assert same_files(tmp_path / "a", tmp_path / "b") == names
     genes = read_table(tmp_path / "a" / "genes.tsv")
@@ -131,21 +131,21 @@ def test_tables_say_what_was_measured(tmp_path, engine):
     told = json.loads((tmp_path / "a" / "run.json").read_text())
     assert told["results"]["betweenness"] == "exact" and told["seed"] is None
     with pytest.raises(OutputError, match=r"holds run.json already"):
-        describe_network(tmp_path / "list.tsv", tmp_path / "a", engine, record())
+        describe_network(tmp_path / "list.tsv", tmp_path / "a", engine)
 
 
 @pytest.mark.parametrize("text", ["a\tb\t0\nb\tc\t0\n", "a\ta\t1\nb\tb\t2\n"])
 def test_links_without_weight_have_no_communities_to_speak_of(text, tmp_path, engine):
     (tmp_path / "list.tsv").write_text(text)
-    report = describe_network(tmp_path / "list.tsv", tmp_path / "stats", engine, record())
+    report = describe_network(tmp_path / "list.tsv", tmp_path / "stats", engine)
     assert report.n_links == 2
     assert json.loads((tmp_path / "stats" / "run.json").read_text())["results"]["modularity"] is None
 
 
 def test_degrees_alone_are_those_of_the_whole(tmp_path, engine):
     write_link_case(tmp_path / "list.tsv")
-    describe_network(tmp_path / "list.tsv", tmp_path / "all", engine, record())
-    describe_degrees(tmp_path / "list.tsv", tmp_path / "few", engine, record())
+    describe_network(tmp_path / "list.tsv", tmp_path / "all", engine)
+    describe_degrees(tmp_path / "list.tsv", tmp_path / "few", engine)
     degrees = read_table(tmp_path / "few" / "degrees.tsv")
     assert [row["gene"] for row in degrees] == sorted(row["gene"] for row in degrees)
     by_name = {row["gene"]: row for row in read_table(tmp_path / "all" / "genes.tsv")}
@@ -153,7 +153,7 @@ def test_degrees_alone_are_those_of_the_whole(tmp_path, engine):
     with pytest.raises(ConfigError, match="is no list and fits in memory"):
         (tmp_path / "net").mkdir()
         (tmp_path / "net" / "network.h5").touch()
-        describe_degrees(tmp_path / "net", tmp_path / "more", engine, record())
+        describe_degrees(tmp_path / "net", tmp_path / "more", engine)
 
 
 def test_the_command_line_measures(tmp_path):

@@ -13,7 +13,7 @@ from predictd.errors import OutputError
 from predictd.network.graph import Edges
 from predictd.workflows.network.evaluate import load_links
 from predictd.workflows.network.view import view_network
-from tests.conftest import record, run_predictd, same_files
+from tests.conftest import run_predictd, same_files
 from tests.made_networks import write_link_case
 
 igraph = pytest.importorskip("igraph", reason="python-igraph is not installed")
@@ -27,7 +27,7 @@ def viewed(tmp_path_factory):
     write_link_case(path / "list.tsv")
     with (path / "list.tsv").open("a") as file:
         file.write("TF1\t</script><b>&\t9\n")
-    view_network(path / "list.tsv", path / "view", record(), n_hubs=5, n_links=200)
+    view_network(path / "list.tsv", path / "view", n_hubs=5, n_links=200)
     return path
 
 
@@ -94,11 +94,11 @@ def test_graphs_are_read_by_others(viewed):
 
 
 def test_files_are_the_same_again(viewed, tmp_path):
-    view_network(viewed / "list.tsv", tmp_path / "again", record(), n_hubs=5, n_links=200)
+    view_network(viewed / "list.tsv", tmp_path / "again", n_hubs=5, n_links=200)
     names = same_files(viewed / "view", tmp_path / "again")
     assert {"network.graphml", "network.html", "run.json"} <= set(names)
     with pytest.raises(OutputError, match=r"holds run.json already"):
-        view_network(viewed / "list.tsv", tmp_path / "again", record())
+        view_network(viewed / "list.tsv", tmp_path / "again")
 
 
 def test_degrees_are_drawn(viewed):
@@ -109,7 +109,7 @@ def test_degrees_are_drawn(viewed):
 
 def test_without_matplotlib_there_is_all_else(viewed, tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    report = view_network(viewed / "list.tsv", tmp_path / "view", record())
+    report = view_network(viewed / "list.tsv", tmp_path / "view")
     assert not report.figure and "pip install 'predictd[report]'" in caplog.text
     assert sorted(path.name for path in (tmp_path / "view").iterdir()) == [
         "network.graphml",

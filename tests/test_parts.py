@@ -20,12 +20,11 @@ from predictd.errors import ConfigError, OutputError
 from predictd.io.files import write_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import folds_to_json, make_folds
-from predictd.provenance import RunRecord
 from predictd.workflows.evaluation.score import Regions
 from predictd.workflows.imputing.impute import Imputation, impute, track_name
 from predictd.workflows.parts import InParts
 from predictd.workflows.training.crossval import Crossval, crossval
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 from tests.test_crossval import SHORT_SGD, contents, few_folds, models_of
 from tests.test_files import names, refused
 
@@ -48,8 +47,8 @@ def whole(
     """What one command makes of it all."""
     path = tmp_path_factory.mktemp("whole")
     few_folds(Tensor(tensor_path), path / "folds.json")
-    crossval(tensor_path, path / "cv", SETTINGS, engine, record(), folds_path=path / "folds.json")
-    impute(model_path, tensor_path, path / "imputed", engine, record())
+    crossval(tensor_path, path / "cv", SETTINGS, engine, folds_path=path / "folds.json")
+    impute(model_path, tensor_path, path / "imputed", engine)
     return {"cv": contents(path / "cv"), "impute": contents(path / "imputed")}
 
 
@@ -103,10 +102,10 @@ def stamps(path: Path) -> dict[str, int]:
 def test_parts_in_any_order_make_what_one_command_makes(kind, plan, whole, engine, tmp_path):
     assert plan.n_parts == {"cv": 3, "impute": 6}[kind]
     with LocalEngine(1) as single:
-        assert plan.make([2], single, RunRecord([], "local", 1)) == [2]
-    assert plan.make([0], engine, RunRecord([], "local", 2)) == [0]
+        assert plan.make([2], single) == [2]
+    assert plan.make([0], engine) == [0]
     # What is left is made by the command without --part.
-    plan.make_all(engine, RunRecord([], "local", 2))
+    plan.make_all(engine)
     assert contents(tmp_path / "out") == whole[kind]
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     stages = ["moments", "choose", "train", "score", "uncertainty"] if kind == "cv" else ["impute"]
@@ -117,11 +116,11 @@ def test_parts_in_any_order_make_what_one_command_makes(kind, plan, whole, engin
 
 
 def test_parts_of_sgd_make_what_one_command_makes(tensor_path, folds, engine, tmp_path):
-    crossval(tensor_path, tmp_path / "whole", SHORT_SGD, engine, record(), folds_path=folds)
+    crossval(tensor_path, tmp_path / "whole", SHORT_SGD, engine, folds_path=folds)
     plan = Crossval(tensor_path, tmp_path / "parts", SHORT_SGD, folds_path=folds)
     for index in (1, 2, 0):
-        plan.make([index], engine, record())
-    report = plan.finish(record())
+        plan.make([index], engine)
+    report = plan.finish(engine)
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
     assert report.n_models == 6 and list(report.choices) == ["0", "1", "2"]
 
@@ -131,9 +130,9 @@ def test_undefined_measures_survive_their_part_file(tensor_path, folds, engine, 
     plan = Crossval(
         tensor_path, tmp_path / "out", TrainSettings(rank=2, regularisation=0.1), folds_path=folds
     )
-    plan.make(range(3), engine, record())
+    plan.make(range(3), engine)
     json.loads((plan.job.scratch / "parts" / "0.json").read_text(), parse_constant=pytest.fail)
-    assert all(row["MSEprom"] != row["MSEprom"] for row in plan.finish(record()).rows)
+    assert all(row["MSEprom"] != row["MSEprom"] for row in plan.finish(engine).rows)
 
 
 def test_parts_that_start_at_once(kind, own_tensor, model_path, folds, whole, engine, tmp_path):
@@ -149,7 +148,7 @@ def test_parts_that_start_at_once(kind, own_tensor, model_path, folds, whole, en
         assert done.returncode == 0, done.stderr
         assert "test fold 2: rank " in done.stdout and "out: 6 models; all measures" in done.stdout
     else:
-        impute(model_path, own_tensor, tmp_path / "out", engine, record())
+        impute(model_path, own_tensor, tmp_path / "out", engine)
     assert contents(tmp_path / "out") == whole[kind]
 
 
@@ -180,7 +179,7 @@ def test_one_of_the_three_may_be_given(options, tmp_path):
 @pytest.mark.parametrize("index", [-1, 99])
 def test_a_part_that_is_not_there(index, plan, engine, tmp_path):
     with refused(ConfigError, f"there is no part {index}: parts are numbered from 0 to {plan.n_parts - 1}"):
-        plan.make([index], engine, record())
+        plan.make([index], engine)
     assert not (tmp_path / "out").exists()
 
 
@@ -193,47 +192,47 @@ def test_a_part_that_is_not_there_is_one_line(tensor_path, model_path, tmp_path)
 def test_nothing_is_finished_before_all_parts_stand(plan, engine, tmp_path):
     last = plan.n_parts - 1
     with refused(OutputError, f"parts 0-{last} of {last + 1} are missing in {tmp_path / 'out'}"):
-        plan.finish(record())
+        plan.finish(engine)
     assert not (tmp_path / "out").exists()
-    plan.make([1], engine, record())
+    plan.make([1], engine)
     missing = "0,2" if last == 2 else "0,2-5"
     with refused(OutputError, f"parts {missing} of {last + 1} are missing", "--part 0'"):
-        plan.finish(record())
+        plan.finish(engine)
     assert not {"metrics.tsv", "tracks.tsv", "run.json"} & set(names(tmp_path / "out"))
 
 
 def test_a_part_that_stands_is_left_and_a_damaged_one_is_made_again(kind, plan, whole, engine, tmp_path):
-    plan.make(range(plan.n_parts), engine, record())
+    plan.make(range(plan.n_parts), engine)
     before = stamps(tmp_path / "out")
-    assert plan.make([1], engine, record()) == []
+    assert plan.make([1], engine) == []
     assert stamps(tmp_path / "out") == before
     part = plan.job.scratch / "parts" / "1.json"
     part.write_bytes(part.read_bytes()[:-20])
     with refused(OutputError, f"part 1 of {plan.n_parts} is missing"):
-        plan.finish(record())
-    assert plan.make([1], engine, record()) == [1]
-    plan.finish(record())
+        plan.finish(engine)
+    assert plan.make([1], engine) == [1]
+    plan.finish(engine)
     assert contents(tmp_path / "out") == whole[kind]
 
 
 def test_a_part_whose_files_have_gone_is_made_again(kind, plan, whole, engine, tensor, folds, tmp_path):
-    plan.make(range(plan.n_parts), engine, record())
+    plan.make(range(plan.n_parts), engine)
     if kind == "cv":
         models_of(tmp_path / "out", few_folds(tensor, folds))[0].unlink()
     else:
         (tmp_path / "out" / track_name(plan._groups[0][0])).unlink()
     with refused(OutputError, f"part 0 of {plan.n_parts} is missing"):
-        plan.finish(record())
-    plan.make([0], engine, record())
-    plan.finish(record())
+        plan.finish(engine)
+    plan.make([0], engine)
+    plan.finish(engine)
     assert contents(tmp_path / "out") == whole[kind]
 
 
 def test_a_finished_output_takes_no_part_and_no_other_end(kind, plan, engine, tmp_path):
-    plan.make_all(engine, record())
+    plan.make_all(engine)
     before = stamps(tmp_path / "out")
     marker = {"cv": "metrics.tsv", "impute": "tracks.tsv"}[kind]
-    for again in (lambda: plan.finish(record()), lambda: plan.make([0], engine, record())):
+    for again in (lambda: plan.finish(engine), lambda: plan.make([0], engine)):
         with refused(
             OutputError, f"{tmp_path / 'out'} holds {marker} already: it is finished", "name another"
         ):
@@ -242,7 +241,7 @@ def test_a_finished_output_takes_no_part_and_no_other_end(kind, plan, engine, tm
 
 
 def test_an_end_that_was_killed_is_ended_again(kind, plan, whole, engine, tmp_path, monkeypatch):
-    plan.make(range(plan.n_parts), engine, record())
+    plan.make(range(plan.n_parts), engine)
 
     def killed():
         raise KeyboardInterrupt
@@ -250,13 +249,13 @@ def test_an_end_that_was_killed_is_ended_again(kind, plan, whole, engine, tmp_pa
     with monkeypatch.context() as patch:
         patch.setattr(plan.job, "finish", killed)
         with pytest.raises(KeyboardInterrupt):
-            plan.finish(record())
-    plan.finish(record())
+            plan.finish(engine)
+    plan.finish(engine)
     assert contents(tmp_path / "out") == whole[kind]
 
 
 def test_parts_of_another_job_are_refused(kind, plan, engine, tensor_path, model_path, folds, tmp_path):
-    plan.make([0], engine, record())
+    plan.make([0], engine)
     before = contents(tmp_path / "out")
     (tmp_path / "genes.bed").write_text("chr1\t0\t5000\n")
     others: list[tuple[InParts, str]]
@@ -273,9 +272,9 @@ def test_parts_of_another_job_are_refused(kind, plan, engine, tensor_path, model
     else:
         others = [(Imputation(model_path, tensor_path, tmp_path / "out", pairs="all"), "pairs[0]: ")]
     for other, told in others:
-        for attempt in (other.make, lambda _parts, _engine, record, other=other: other.finish(record)):
+        for attempt in (other.make, lambda _parts, engine, other=other: other.finish(engine)):
             with refused(OutputError, "begun otherwise", told):
-                attempt([1], engine, record())
+                attempt([1], engine)
     assert contents(tmp_path / "out") == before
 
 

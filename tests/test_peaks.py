@@ -18,7 +18,7 @@ from predictd.model.peaks import PeakRule, call_peaks
 from predictd.workflows.evaluation.evaluate import evaluate
 from predictd.workflows.tracks.binarise import Binarisation
 from predictd.workflows.tracks.peaks import PeakCalling
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 from tests.test_files import refused
 
 SIZE = 25
@@ -115,7 +115,7 @@ def stored(path: str, chrom: str, size: int) -> np.ndarray:
 class TestPeaks:
     def test_every_track_has_a_file_of_its_peaks(self, tracks, engine, tmp_path):
         out = tmp_path / "peaks"
-        report = PeakCalling(tracks, out, PeakRule()).make_all(engine, record())
+        report = PeakCalling(tracks, out, PeakRule()).make_all(engine)
         lines = [line.split("\t") for line in (out / "peaks.tsv").read_text().splitlines()]
         assert lines[0] == ["cell_type", "assay", "path", "peaks", "n_peaks", "n_bases"]
         assert [line[3] for line in lines[1:]] == [
@@ -145,22 +145,21 @@ class TestPeaks:
 
     def test_the_same_bytes_again_and_never_over_another(self, tracks, engine, tmp_path):
         for name in ("one", "two"):
-            PeakCalling(tracks, tmp_path / name, PeakRule()).make_all(engine, record())
+            PeakCalling(tracks, tmp_path / name, PeakRule()).make_all(engine)
         names = sorted(path.name for path in (tmp_path / "one").iterdir() if path.name != "run.json")
         assert len(names) == 4
         for name in names:
             assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
         with refused(OutputError, "holds peaks.tsv already"):
-            PeakCalling(tracks, tmp_path / "one", PeakRule()).make_all(engine, record())
+            PeakCalling(tracks, tmp_path / "one", PeakRule()).make_all(engine)
 
     def test_evaluate_takes_the_table_of_peaks(self, data, tensor, engine, tmp_path):
-        PeakCalling(data / "tracks.tsv", tmp_path / "peaks", PeakRule()).make_all(engine, record())
+        PeakCalling(data / "tracks.tsv", tmp_path / "peaks", PeakRule()).make_all(engine)
         rows = evaluate(
             data,
             tmp_path / "peaks" / "peaks.tsv",
             tmp_path / "m.tsv",
             engine,
-            record(),
             tensor_path=tensor.path,
         )
         mine = [row["CatchPeakObs"] for row in rows if row["method"] == "model"]
@@ -182,9 +181,7 @@ class TestPeaks:
         assert rows and all(row.split("\t")[7] == "-1" and float(row.split("\t")[6]) > 2 for row in rows)
 
     def test_tracks_without_a_peak_are_told(self, tracks, engine, tmp_path, caplog):
-        PeakCalling(tracks / "B.H3K4me3.bw", tmp_path / "p", PeakRule(threshold=1e6)).make_all(
-            engine, record()
-        )
+        PeakCalling(tracks / "B.H3K4me3.bw", tmp_path / "p", PeakRule(threshold=1e6)).make_all(engine)
         assert "1 of the 1 tracks have no peak (B.H3K4me3:signal)" in caplog.text
         assert gzip.decompress((tmp_path / "p" / "B.H3K4me3-signal.narrowPeak.gz").read_bytes()) == b""
 
@@ -193,7 +190,7 @@ class TestBinarise:
     @pytest.mark.parametrize("zipped", [False, True])
     def test_files_are_those_of_chromhmm(self, tracks, engine, tmp_path, zipped):
         out = tmp_path / "b"
-        Binarisation(tracks, out, zipped=zipped).make_all(engine, record())
+        Binarisation(tracks, out, zipped=zipped).make_all(engine)
         suffix = "_binary.txt.gz" if zipped else "_binary.txt"
         assert sorted(path.name for path in out.iterdir() if "_binary" in path.name) == [
             f"{cell}_{chrom}{suffix}" for cell in ("A%2D1", "B") for chrom in ("chr1", "chr2")
@@ -254,7 +251,7 @@ class TestBadInput:
     def test_a_file_that_is_no_bigwig(self, engine, tmp_path):
         (tmp_path / "x.bw").write_text("hello\n" * 50)
         with refused(TrackError, "x.bw is no whole bigWig file"):
-            PeakCalling(tmp_path / "x.bw", tmp_path / "o", PeakRule()).make_all(engine, record())
+            PeakCalling(tmp_path / "x.bw", tmp_path / "o", PeakRule()).make_all(engine)
 
     def test_tracks_of_several_genomes(self, tracks, tmp_path):
         with pyBigWig.open(str(tmp_path / "x.bw"), "w") as out:

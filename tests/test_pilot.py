@@ -19,7 +19,6 @@ from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.training.train import train
-from tests.conftest import record
 
 sys.path.append(str(Path(__file__).parent))
 from made_tensors import stored_signal
@@ -47,7 +46,7 @@ def tracks(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tensor(tracks: Path, engine: Engine) -> Tensor:
     options = IngestOptions(genome="hg19", regions=tracks / "regions.bed")
-    return ingest(tracks / "tracks.tsv", tracks.parent / "tensor", options, engine, record())
+    return ingest(tracks / "tracks.tsv", tracks.parent / "tensor", options, engine)
 
 
 def test_ingested_signal_is_that_of_the_tracks(pilot, tracks, tensor):
@@ -97,11 +96,11 @@ def pilot_end(pilot: Path, chrom: str, first: int) -> int:
 @pytest.mark.parametrize("solver", ["sgd", "em"])
 def test_missing_tracks_are_plausible(solver, tensor, engine, tmp_path):
     model = tmp_path / "model.h5"
-    report = train(tensor.path, model, TrainSettings(solver=solver, rank=3), engine, record())
+    report = train(tensor.path, model, TrainSettings(solver=solver, rank=3), engine)
     signal = stored_signal(tensor)
     # Better than the assay's own mean would be.
     assert report.validation_mse < np.mean(signal.var(axis=0))
-    imputed = impute(model, tensor.path, tmp_path / "imputed", engine, record())
+    imputed = impute(model, tensor.path, tmp_path / "imputed", engine)
     assert {str(pair) for pair in imputed.pairs} == {
         "E003:H3K4me1",
         "E017:H3K4me3",

@@ -17,7 +17,7 @@ from predictd.model.moments import moments
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment, axes
 from predictd.workflows.tensor.qc import qc
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 from tests.made_moments import corrupted_pilot, of_columns, simulated_moments
 from tests.made_tensors import small_tensor, stored_signal, with_signal
 
@@ -152,24 +152,24 @@ def test_a_tensor_with_one_of_each(sound, engine, tmp_path):
     run = json.loads((tmp_path / "qc.tsv.run.json").read_text())
     assert run["results"]["tracks"] == 20 and run["results"]["flagged"] == sum(marks)
     # The same bytes again, by the moments that stand.
-    qc(damaged.path, tmp_path / "again.tsv", engine, record())
+    qc(damaged.path, tmp_path / "again.tsv", engine)
     assert (tmp_path / "again.tsv").read_bytes() == (tmp_path / "qc.tsv").read_bytes()
 
 
 def test_tracks_of_which_nothing_can_be_said(sound, engine, tmp_path):
     """All dead; one cell type; one assay."""
     signal = stored_signal(sound)
-    rows = qc(with_signal(sound, tmp_path / "T", 0 * signal).path, tmp_path / "qc.tsv", engine, record())
+    rows = qc(with_signal(sound, tmp_path / "T", 0 * signal).path, tmp_path / "qc.tsv", engine)
     assert all(row.flags == ("dead",) and row.best_match is None for row in rows)
     for index, names in enumerate(([("C", f"A{i}") for i in range(6)], [(f"C{i}", "A") for i in range(6)])):
         pairs = [Experiment(*pair) for pair in names]
         tensor = small_tensor(tmp_path / f"{index}", signal[:600, :6], experiments=pairs)
-        rows = qc(tensor.path, tmp_path / f"{index}.tsv", engine, record())
+        rows = qc(tensor.path, tmp_path / f"{index}.tsv", engine)
         assert len(rows) == 6 and all(np.isfinite([row.mse, row.r, row.expected_r]).all() for row in rows)
 
 
 def test_too_few_tracks(engine, tmp_path):
     tensor = small_tensor(tmp_path / "T", np.random.default_rng(0).random((60, 3)).astype(np.float32))
     with pytest.raises(DataError, match="has 3 tracks; at least 4 are needed"):
-        qc(tensor.path, tmp_path / "qc.tsv", engine, record())
+        qc(tensor.path, tmp_path / "qc.tsv", engine)
     assert not Path(tmp_path / "qc.tsv").exists()

@@ -19,7 +19,7 @@ from predictd.workflows.tensor.moments import TensorMoments
 from predictd.workflows.tensor.recommend import recommend
 from predictd.workflows.training.fit_moments import fit_fold
 from predictd.workflows.training.settings import Setting
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 from tests.made_moments import of_columns, simulated_moments
 from tests.made_tensors import small_tensor
 
@@ -42,20 +42,20 @@ def test_table(tensor, engine, tmp_path):
     assert run["expected_error_before"] - run["expected_error_after"] == pytest.approx(sum(gains), rel=1e-4)
 
     # All of them: nothing is left to be wrong about.
-    report = recommend(tensor.path, tmp_path / "all.tsv", engine, record(), k=len(missing))
+    report = recommend(tensor.path, tmp_path / "all.tsv", engine, k=len(missing))
     assert report.after == pytest.approx(0.0, abs=1e-9 * report.before)
 
 
 def test_costs_and_focus(tensor, engine, tmp_path):
     cell_types, assays = axes(tensor.experiments)
-    plain = recommend(tensor.path, tmp_path / "a.tsv", engine, record(), k=1).rows[0].pair
+    plain = recommend(tensor.path, tmp_path / "a.tsv", engine, k=1).rows[0].pair
     table = tmp_path / "costs.tsv"
     table.write_text(
         "cell_type\tassay\tcost\n"
         + "".join(f"\t{assay}\t10\n" for assay in assays)
         + f"{plain.cell_type}\t{plain.assay}\t1e6\n"
     )
-    report = recommend(tensor.path, tmp_path / "b.tsv", engine, record(), k=2, costs_path=table)
+    report = recommend(tensor.path, tmp_path / "b.tsv", engine, k=2, costs_path=table)
     assert plain not in [row.pair for row in report.rows]
     assert [row.gain_per_dollar for row in report.rows] == pytest.approx(
         [row.gain / 10 for row in report.rows]
@@ -63,14 +63,14 @@ def test_costs_and_focus(tensor, engine, tmp_path):
     # Only what has a price can be bought.
     only = next(a for a in assays if any(Experiment(c, a) not in tensor.experiments for c in cell_types))
     table.write_text(f"assay\tcost\n{only}\t5\n")
-    priced = recommend(tensor.path, tmp_path / "c.tsv", engine, record(), k=1, costs_path=table)
+    priced = recommend(tensor.path, tmp_path / "c.tsv", engine, k=1, costs_path=table)
     assert priced.rows[0].pair.assay == only and priced.candidates < report.candidates
 
     missing = [
         e for e in (Experiment(*p) for p in product(cell_types, assays)) if e not in tensor.experiments
     ]
     for focus in (missing[0].cell_type, missing[0].assay):
-        report = recommend(tensor.path, tmp_path / "d.tsv", engine, record(), k=1, focus=focus)
+        report = recommend(tensor.path, tmp_path / "d.tsv", engine, k=1, focus=focus)
         assert report.targets == sum(focus in pair for pair in missing)
         assert focus in report.rows[0].pair
 
@@ -106,10 +106,10 @@ def test_bad_requests_are_one_line(tensor, engine, tmp_path):
     assert not (tmp_path / "r.tsv").exists()
     flat = small_tensor(tmp_path / "flat", np.ones((60, 3), dtype=np.float32))
     with pytest.raises(DataError, match="every track is constant"):
-        recommend(flat.path, tmp_path / "r.tsv", engine, record(), k=1)
+        recommend(flat.path, tmp_path / "r.tsv", engine, k=1)
     full = small_tensor(tmp_path / "T", np.random.default_rng(0).random((60, 4)).astype(np.float32))
     with pytest.raises((ConfigError, DataError), match=r"only 0 pairs|nothing is left"):
-        recommend(full.path, tmp_path / "r.tsv", engine, record(), k=1)
+        recommend(full.path, tmp_path / "r.tsv", engine, k=1)
 
 
 def test_advice_is_better_than_chance_and_than_custom():

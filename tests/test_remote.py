@@ -41,7 +41,7 @@ from predictd.workflows.tracks.peaks import PeakCalling
 from predictd.workflows.tracks.view import make_view
 from predictd.workflows.training.crossval import Crossval, crossval
 from predictd.workflows.training.train import train
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 from tests.object_stores import BUCKET, Store, clean, failing_proxy
 from tests.test_view import serving
 
@@ -78,7 +78,7 @@ def alone(store: Store) -> Iterator[Engine]:
 def base(store: Store, alone: Engine, simulation, place) -> Path:
     """Directory in the store with the data set: its tracks and its genome. Other files have names of a test's own."""
     path = as_path(f"{store.url}/base")
-    simulate(path / "data", simulation, place, alone, record())
+    simulate(path / "data", simulation, place, alone)
     return path
 
 
@@ -126,16 +126,16 @@ def local(tmp_path_factory, tensor_path, data, engine) -> Path:
     tensor = Path(shutil.copytree(tensor_path, path / "tensor", ignore=shutil.ignore_patterns("moments*")))
     folds = make_folds(Tensor(tensor).experiments, tests=2, valids=2)
     write_json(path / "folds.json", folds_to_json(folds))
-    crossval(tensor, path / "cv", SETTINGS, engine, record(), folds_path=path / "folds.json")
-    impute(path / "cv", tensor, path / "imputed", engine, record())
-    evaluate(path / "imputed", data / "truth.tsv", path / "metrics.tsv", engine, record())
+    crossval(tensor, path / "cv", SETTINGS, engine, folds_path=path / "folds.json")
+    impute(path / "cv", tensor, path / "imputed", engine)
+    evaluate(path / "imputed", data / "truth.tsv", path / "metrics.tsv", engine)
     return path
 
 
 @pytest.fixture(scope="module")
 def local_model(tmp_path_factory, tensor_path, engine) -> Path:
     path = tmp_path_factory.mktemp("local_model") / "model.h5"
-    train(tensor_path, path, SETTINGS, engine, record())
+    train(tensor_path, path, SETTINGS, engine)
     return path
 
 
@@ -195,20 +195,20 @@ def test_parts_and_an_interrupted_job(remote_tensor, room, local, alone):
     def plan() -> Crossval:
         return Crossval(remote_tensor, cv, SETTINGS, folds_path=room / "folds.json")
 
-    assert plan().make([1], alone, record()) == [1]
+    assert plan().make([1], alone) == [1]
     with pytest.raises(OutputError, match=r"part 0 of 2 is missing in .*/cv; run 'predictd cv … --part 0'"):
-        plan().finish(record())
-    plan().make_all(alone, record())
+        plan().finish(alone)
+    plan().make_all(alone)
     assert contents(cv) == local_contents(local / "cv")
     for name in local_contents(local / "imputed"):
         if name.startswith("C1"):
             (room / "imputed" / name).upload(local / "imputed" / name)
     with pytest.raises(OutputError, match=r"holds C1-.*bw already"):
-        Imputation(cv, remote_tensor, room / "imputed").make([0], alone, record())
+        Imputation(cv, remote_tensor, room / "imputed").make([0], alone)
     (room / "imputed").remove_tree()
     imputation = Imputation(cv, remote_tensor, room / "imputed")
-    imputation.make([2, 0], alone, record())
-    Imputation(cv, remote_tensor, room / "imputed").make_all(alone, record())
+    imputation.make([2, 0], alone)
+    Imputation(cv, remote_tensor, room / "imputed").make_all(alone)
     assert contents(room / "imputed") == local_contents(local / "imputed")
 
 
@@ -245,7 +245,7 @@ def test_what_kriging_learns_from_stands_in_the_store(room, local, alone, tmp_pa
     settings = TrainSettings(solver="kriging", networks=1)
     tensor = copied(local / "tensor", room / "tensor")
     for source, model in ((tensor, room / "m.h5"), (local / "tensor", tmp_path / "m.h5")):
-        train(source, model, settings, alone, record(), moments_path=model.with_name("own.h5"))
+        train(source, model, settings, alone, moments_path=model.with_name("own.h5"))
     assert {Path(name).name for name in room.names()} >= {"own.features.h5", "own.sample.h5"}
     for name in ("m.h5", "own.sample.h5"):
         assert (room / name).read_bytes() == (tmp_path / name).read_bytes()
@@ -409,8 +409,8 @@ def test_a_store_that_goes_on_failing(store, remote_tensor, monkeypatch):
 
 def test_peaks_hubs_and_views_of_remote_tracks(base, data, alone, room, tmp_path):
     rule = PeakRule(threshold=1)
-    PeakCalling(base / "data", room / "peaks", rule).make_all(alone, record())
-    PeakCalling(data, tmp_path / "peaks", rule).make_all(alone, record())
+    PeakCalling(base / "data", room / "peaks", rule).make_all(alone)
+    PeakCalling(data, tmp_path / "peaks", rule).make_all(alone)
     remote, local = contents(room / "peaks"), local_contents(tmp_path / "peaks")
     # The tables name the tracks, each its own.
     assert remote.pop("peaks.tsv").count(str(base).encode()) == 18 and local.pop("peaks.tsv")
@@ -418,7 +418,7 @@ def test_peaks_hubs_and_views_of_remote_tracks(base, data, alone, room, tmp_path
     assert remote == local and len(remote) == 18
 
     for place, target in ((base / "data", room / "hub"), (data, tmp_path / "hub")):
-        make_hub(place, target, HubOptions(genome="mine"), record())
+        make_hub(place, target, HubOptions(genome="mine"))
     remote, local = contents(room / "hub"), local_contents(tmp_path / "hub")
     local.pop("run.json", None)
     assert remote == local and len(remote) == 19

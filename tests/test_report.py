@@ -28,7 +28,7 @@ from predictd.report.page import Section, page
 from predictd.report.scores import Table, by_group, experiments_table, scores_of, summary
 from predictd.workflows.evaluation.report import report
 from predictd.workflows.training.crossval import crossval
-from tests.conftest import record, run_predictd, same_files
+from tests.conftest import run_predictd, same_files
 
 NAMES = ("by_assay", "by_cell_type", "baselines", "observed_imputed", "reliability", "training")
 TABLES = ("by_assay", "by_cell_type", "experiments", "summary", "worst")
@@ -42,14 +42,14 @@ def cv(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Pa
     write_json(folder / "folds.json", folds_to_json(make_folds(tensor.experiments, tests=2, valids=2)))
     path = folder / "<cv> & co"
     settings = TrainSettings(rank=2, regularisation=0.1)
-    crossval(tensor_path, path, settings, engine, record(), folds_path=folder / "folds.json")
+    crossval(tensor_path, path, settings, engine, folds_path=folder / "folds.json")
     return path
 
 
 @pytest.fixture(scope="module")
 def made(cv: Path) -> Path:
     """The report of the cross-validation. Read only."""
-    report(cv, cv.parent / "r" / "report.html", record())
+    report(cv, cv.parent / "r" / "report.html")
     return cv.parent / "r"
 
 
@@ -186,7 +186,7 @@ def test_scores_of_imputed_tracks(tmp_path):
     (tmp_path / "m.tsv").write_text(metrics_tsv(some_rows()))
     (tmp_path / "imputed").mkdir()
     write_json(tmp_path / "imputed" / "run.json", {"train": ["C1:A1", "C1:A3"], "results": {"fold": "0"}})
-    report(tmp_path / "imputed", tmp_path / "r.html", record(), metrics=tmp_path / "m.tsv")
+    report(tmp_path / "imputed", tmp_path / "r.html", metrics=tmp_path / "m.tsv")
     names = {path.stem for path in (tmp_path / "r_files").glob("*.svg")}
     assert names == {"by_assay", "by_cell_type", "baselines", "training"}
     rows = {(one["cell_type"], one["assay"]): one for one in table(tmp_path / "r_files" / "experiments.tsv")}
@@ -194,7 +194,7 @@ def test_scores_of_imputed_tracks(tmp_path):
     # Another tool's, without baselines and without a run.json of ours.
     (tmp_path / "imputed" / "run.json").write_text("[]")
     (tmp_path / "m.tsv").write_text(metrics_tsv(some_rows()[-1:]))
-    report(tmp_path / "imputed", tmp_path / "s.html", record(), metrics=tmp_path / "m.tsv")
+    report(tmp_path / "imputed", tmp_path / "s.html", metrics=tmp_path / "m.tsv")
     assert {path.stem for path in (tmp_path / "s_files").glob("*.svg")} == {"by_assay", "by_cell_type"}
 
 
@@ -207,13 +207,13 @@ def test_text_is_escaped():
 
 def test_what_cannot_be_reported(tmp_path, monkeypatch):
     with pytest.raises(TableError, match=r"metrics.tsv is not there: a report shows scores"):
-        report(tmp_path, tmp_path / "r.html", record())
+        report(tmp_path, tmp_path / "r.html")
     (tmp_path / "metrics.tsv").write_text(metrics_tsv(some_rows()).replace("0.45", "x").replace("0.8", "x"))
     with pytest.raises(TableError, match=r"metrics.tsv, line \d: could not convert"):
-        report(tmp_path, tmp_path / "r.html", record())
+        report(tmp_path, tmp_path / "r.html")
     (tmp_path / "metrics.tsv").write_text("cell_type\tassay\n")
     with pytest.raises(TableError, match="is no such table"):
-        report(tmp_path, tmp_path / "r.html", record())
+        report(tmp_path, tmp_path / "r.html")
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     with pytest.raises(ConfigError, match=r"pip install 'predictd\[report\]'"):
         drawing.require_matplotlib()

@@ -18,7 +18,6 @@ from predictd.pairs import Experiment
 from predictd.workflows.evaluation import score as _score
 from predictd.workflows.evaluation.score import Baseline, Case, Scoring, group_cases, score
 from predictd.workflows.training.train import train
-from tests.conftest import record
 
 sys.path.append(str(Path(__file__).parent))
 from made_tensors import small_tensor
@@ -41,7 +40,7 @@ def scoring(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> dict[in
             folder / f"t{n_shards}", np.tile(signal, (n_shards, 1)), experiments=PAIRS, n_shards=n_shards
         )
         found[n_shards] = Scoring(tensor, folder / "model.h5", regions, "model")
-    train(found[3].tensor.path, folder / "model.h5", TrainSettings(solver="em", rank=1), engine, record())
+    train(found[3].tensor.path, folder / "model.h5", TrainSettings(solver="em", rank=1), engine)
     return found
 
 

@@ -16,7 +16,7 @@ from predictd.config import TrainSettings
 from predictd.errors import OutputError, TensorFormatError
 from predictd.io.tensor.store import Tensor
 from predictd.workflows.training.train import train
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 
 
 @pytest.fixture
@@ -46,7 +46,6 @@ def test_a_model_is_the_same_from_copies(tensor_path, tmp_path, engine):
             tmp_path / name,
             settings,
             engine,
-            record(),
             moments_path=tmp_path / f"{name}.moments",
             scratch=place,
         )

@@ -24,7 +24,7 @@ from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.simulate import PARAMETERS_FORMAT, SimulatedGenome, simulate
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 
 sys.path.append(str(Path(__file__).parent))
 from made_tensors import stored_signal
@@ -48,14 +48,14 @@ def all_signal(simulation: Simulation, pairs: list[Experiment]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def as_tracks(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
     path = tmp_path_factory.mktemp("simulated") / "tracks"
-    simulate(path, SMALL, PLACE, engine, record())
+    simulate(path, SMALL, PLACE, engine)
     return path
 
 
 @pytest.fixture(scope="module")
 def as_tensor(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
     path = tmp_path_factory.mktemp("simulated") / "tensor"
-    simulate(path, SMALL, PLACE, engine, record(), form="tensor")
+    simulate(path, SMALL, PLACE, engine, form="tensor")
     return path
 
 
@@ -92,7 +92,7 @@ def test_tracks_hold_the_signal_in_their_own_unit(as_tracks):
 
 def test_ingested_tracks_are_the_shards(as_tracks, as_tensor, engine, tmp_path):
     options = IngestOptions(genome=str(as_tracks / "genome.chrom.sizes"))
-    tensor = ingest(as_tracks / "tracks.tsv", tmp_path / "t", options, engine, record())
+    tensor = ingest(as_tracks / "tracks.tsv", tmp_path / "t", options, engine)
     made = Tensor(as_tensor / "tensor")
     assert tensor.experiments == made.experiments
     assert tensor.manifest.genome.chromosomes == made.manifest.genome.chromosomes
@@ -117,7 +117,7 @@ def test_the_files_say_how_it_was_made(as_tracks, as_tensor):
 @pytest.mark.parametrize(("form", "workers"), [("tracks", 3), ("tensor", 1)])
 def test_any_number_of_workers_makes_the_same_bytes(form, workers, as_tracks, as_tensor, tmp_path):
     with LocalEngine(workers) as engine:
-        simulate(tmp_path / "again", SMALL, PLACE, engine, record(), form=form)
+        simulate(tmp_path / "again", SMALL, PLACE, engine, form=form)
     assert contents(tmp_path / "again") == contents(as_tracks if form == "tracks" else as_tensor)
 
 
@@ -133,7 +133,6 @@ def test_a_part_of_a_genome_has_the_signal_of_the_whole(engine, tmp_path):
         SMALL,
         SimulatedGenome(genome, regions),
         engine,
-        record(),
         form="tensor",
         truth=False,
     )
@@ -152,7 +151,7 @@ def test_a_part_of_a_genome_has_the_signal_of_the_whole(engine, tmp_path):
 def test_more_tracks_than_may_be_open_at_once(engine, tmp_path):
     wide = Simulation.for_shape(11, 7, share=0.9, rank=1, seed=0)
     assert len(wide.experiments) > 64
-    simulate(tmp_path / "s", wide, SimulatedGenome.of_bins(100, chromosomes=1), engine, record())
+    simulate(tmp_path / "s", wide, SimulatedGenome.of_bins(100, chromosomes=1), engine)
     tracks = read_tracks(tmp_path / "s" / "tracks.tsv")
     assert [track.experiment for track in tracks] == list(wide.experiments)
     expected = np.sinh(wide.signal(wide.experiments, run=0, first=0, n=100))
@@ -172,12 +171,12 @@ def test_a_stopped_simulation_goes_on(form, as_tracks, as_tensor, engine, tmp_pa
     with interrupt.catching():
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Interrupted):
-            simulate(out, SMALL, PLACE, engine, record(), form=form)
+            simulate(out, SMALL, PLACE, engine, form=form)
     assert not (out / "simulation.json").exists()
     other = Simulation.for_shape(4, 3, share=0.7, rank=2, seed=4)
     with pytest.raises(OutputError, match=r"holds an unfinished job that was begun otherwise \(simulation\."):
-        simulate(out, other, PLACE, engine, record(), form=form)
-    simulate(out, SMALL, PLACE, engine, record(), form=form)
+        simulate(out, other, PLACE, engine, form=form)
+    simulate(out, SMALL, PLACE, engine, form=form)
     assert contents(out) == contents(as_tracks if form == "tracks" else as_tensor)
 
 
@@ -186,10 +185,10 @@ def test_what_stands_is_not_made_again(as_tracks, as_tensor, engine, tmp_path):
         with pytest.raises(
             OutputError, match="holds a whole data set already; remove it, or name another directory"
         ):
-            simulate(whole, SMALL, PLACE, engine, record(), form=form)
+            simulate(whole, SMALL, PLACE, engine, form=form)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"):
-        simulate(tmp_path / "file" / "s", SMALL, PLACE, engine, record())
+        simulate(tmp_path / "file" / "s", SMALL, PLACE, engine)
 
 
 # -- the command line -------------------------------------------------------------------------------------------------

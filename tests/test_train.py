@@ -35,7 +35,7 @@ from predictd.model.cp.sgd import (
     penalties,
 )
 from predictd.pairs import Experiment
-from predictd.provenance import RunRecord
+from predictd.provenance import RunRecord, command_line
 from predictd.workflows.evaluation.evaluate import evaluate, mean_measures
 from predictd.workflows.imputing.estimators import load_model
 from predictd.workflows.imputing.impute import impute
@@ -47,7 +47,7 @@ from predictd.workflows.training.sgd.descent import SgdProblem, SgdResult, desce
 from predictd.workflows.training.sgd.fit import fit_sgd, sgd_problem
 from predictd.workflows.training.sgd.rounds import enough_updates, exchange_advice
 from predictd.workflows.training.train import choose_fold, train
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 
 sys.path.append(str(Path(__file__).parent))
 from made_tensors import small_tensor, stored_signal, with_signal
@@ -66,7 +66,7 @@ def folds(tmp_path_factory: pytest.TempPathFactory, tensor_path: Path) -> Path:
 
 def trained(tensor: Path, output: Path, engine: Engine, settings: TrainSettings = SGD, **options) -> bytes:
     """Train; the bytes of the model file."""
-    train(tensor, output, settings, engine, record(), **options)
+    train(tensor, output, settings, engine, **options)
     return output.read_bytes()
 
 
@@ -74,8 +74,8 @@ def trained(tensor: Path, output: Path, engine: Engine, settings: TrainSettings 
 
 
 def test_sgd_imputes_the_missing_far_better_than_the_mean(model_path, tensor_path, data, engine, tmp_path):
-    impute(model_path, tensor_path, tmp_path / "imputed", engine, record())
-    rows = evaluate(tmp_path / "imputed", data / "truth.tsv", tmp_path / "metrics.tsv", engine, record())
+    impute(model_path, tensor_path, tmp_path / "imputed", engine)
+    rows = evaluate(tmp_path / "imputed", data / "truth.tsv", tmp_path / "metrics.tsv", engine)
     assert len(rows) == 3 * 6
     means = mean_measures(rows, ("MSEglobal", "GWcorrasinh"))
     for baseline in ("assay_mean", "assay_mean_scaled"):
@@ -257,7 +257,7 @@ def test_a_refit_trains_all_experiments_for_as_many_passes(tensor_path, engine, 
         return descend(comm, keys, problem)
 
     monkeypatch.setattr("predictd.workflows.training.sgd.fit.descend", watched)
-    report = train(tensor_path, tmp_path / "m.h5", SGD, engine, record())
+    report = train(tensor_path, tmp_path / "m.h5", SGD, engine)
     search, refit = problems
     tensor = Tensor(tensor_path)
     assert report.refitted and refit.valid == () and refit.train == tuple(sorted(tensor.experiments))
@@ -283,7 +283,7 @@ def test_equal_seed_and_workers_give_equal_bytes(tensor_path, engine, tmp_path):
 
 def test_one_and_two_workers_find_models_alike(tensor_path, model_path, tmp_path):
     with LocalEngine(1) as alone:
-        one = train(tensor_path, tmp_path / "m.h5", TrainSettings(solver="sgd", rank=3), alone, record())
+        one = train(tensor_path, tmp_path / "m.h5", TrainSettings(solver="sgd", rank=3), alone)
     _, two = load_model(model_path)
     assert one.validation_mse == pytest.approx(two.info["validation_mse"], rel=0.25)
     assert [str(e) for e in one.fold.valid] == two.info["fold"]["valid"]
@@ -426,7 +426,7 @@ def interrupted(tensor_path: Path, output: Path, engine: Engine, **options) -> N
     with interrupt.catching():
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Interrupted, match="stopped by SIGTERM after round 0; the state is saved"):
-            train(tensor_path, output, SGD, engine, record(), **options)
+            train(tensor_path, output, SGD, engine, **options)
     assert (output.parent / f"{output.name}.checkpoint").is_dir() and not output.exists()
 
 
@@ -443,23 +443,23 @@ def test_another_configuration_is_not_mixed_in(tensor_path, engine, tmp_path, se
     output = tmp_path / "m.h5"
     interrupted(tensor_path, output, engine)
     with pytest.raises(OutputError) as caught:
-        train(tensor_path, output, SGD.model_copy(update=settings), engine, record(), **options)
+        train(tensor_path, output, SGD.model_copy(update=settings), engine, **options)
     assert f"m.h5.checkpoint holds an unfinished job that was begun otherwise ({difference})" in str(
         caught.value
     )
     # The state is still good for the command that it belongs to.
-    train(tensor_path, output, SGD, engine, record())
+    train(tensor_path, output, SGD, engine)
 
 
 def test_another_number_of_workers_or_tensor_is_not_mixed_in(tensor_path, engine, tmp_path):
     output = tmp_path / "m.h5"
     interrupted(tensor_path, output, engine)
     with LocalEngine(1) as alone, pytest.raises(OutputError, match=r"begun otherwise \(workers: 2, now 1\)"):
-        train(tensor_path, output, SGD, alone, record())
+        train(tensor_path, output, SGD, alone)
     tensor = Tensor(tensor_path)
     other = with_signal(tensor, tmp_path / "other", stored_signal(tensor) + 1)
     with pytest.raises(OutputError, match=r"begun otherwise \(tensor: [0-9a-f]{64}, now [0-9a-f]{64}\)"):
-        train(other.path, output, SGD, engine, record())
+        train(other.path, output, SGD, engine)
 
 
 def test_a_damaged_checkpoint_is_told(tensor_path, engine, tmp_path):
@@ -470,14 +470,14 @@ def test_a_damaged_checkpoint_is_told(tensor_path, engine, tmp_path):
     with pytest.raises(
         OutputError, match=r"the checkpoint in .*m.h5.checkpoint is damaged .*remove it to start"
     ):
-        train(tensor_path, output, SGD, engine, record())
+        train(tensor_path, output, SGD, engine)
 
 
 # -- folds ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_fold_trains_its_training_experiments_only(tensor_path, folds, engine, tmp_path):
-    report = train(tensor_path, tmp_path / "m.h5", SGD, engine, record(), folds=folds, fold_name="2.1")
+    report = train(tensor_path, tmp_path / "m.h5", SGD, engine, folds=folds, fold_name="2.1")
     fold = next(f for f in json.loads(folds.read_text()) if f["name"] == "2.1")
     model, file = load_model(tmp_path / "m.h5")
     assert sorted(map(str, model.train)) == sorted(fold["train"])
@@ -498,7 +498,7 @@ def test_test_experiments_have_no_influence(tensor, folds, engine, tmp_path):
     models = []
     for path in (tensor.path, other.path):
         output = tmp_path / f"{path.name}.h5"
-        train(path, output, SGD, engine, record(), folds=folds, fold_name="1.0")
+        train(path, output, SGD, engine, folds=folds, fold_name="1.0")
         models.append(load_model(output))
     (one, first), (two, second) = models
     assert first.info["tensor"] != second.info["tensor"]
@@ -522,7 +522,6 @@ def test_folds_that_are_not_there(tensor_path, folds, engine, tmp_path, with_fil
             tmp_path / "m.h5",
             SGD,
             engine,
-            record(),
             folds=folds if with_file else None,
             fold_name=name,
         )
@@ -539,7 +538,7 @@ def test_folds_that_leave_nothing_to_learn_from(tensor, engine, tmp_path):
         (tmp_path / "f.json").write_text(
             json.dumps([{"name": "x", **{key: [str(e) for e in value] for key, value in names.items()}}])
         )
-        train(tensor.path, tmp_path / "m.h5", SGD, engine, record(), folds=tmp_path / "f.json", fold_name="x")
+        train(tensor.path, tmp_path / "m.h5", SGD, engine, folds=tmp_path / "f.json", fold_name="x")
 
     with pytest.raises(DataError, match=r"^fold x: no training experiment of cell type C3 is left"):
         fold(lost, kept[:1], kept[1:])
@@ -553,7 +552,7 @@ def test_folds_that_leave_nothing_to_learn_from(tensor, engine, tmp_path):
 
 
 def test_the_default_rank_is_told(tensor_path, engine, tmp_path, caplog):
-    report = train(tensor_path, tmp_path / "m.h5", SGD.model_copy(update={"rank": "auto"}), engine, record())
+    report = train(tensor_path, tmp_path / "m.h5", SGD.model_copy(update={"rank": "auto"}), engine)
     assert report.rank <= default_rank(15) == 5
     assert "15 training experiments carry no rank of 100: using --rank 5" in caplog.text
     assert load_model(tmp_path / "m.h5")[1].info["settings"]["rank"] == 5
@@ -568,17 +567,17 @@ def test_a_rank_too_high_is_refused_and_leaves_nothing(tensor_path, engine, tmp_
     with pytest.raises(
         ConfigError, match=r"^rank 15 is too high for 15 training experiments, .* use --rank 5 or so$"
     ):
-        train(tensor_path, tmp_path / "m.h5", TrainSettings(solver="sgd", rank=15), engine, record())
+        train(tensor_path, tmp_path / "m.h5", TrainSettings(solver="sgd", rank=15), engine)
     assert not list(tmp_path.iterdir())
 
 
 def test_the_papers_constants_are_another_objective(tensor_path, engine, tmp_path):
     settings = SGD.model_copy(update={"predictd_constants": True})
-    report = train(tensor_path, tmp_path / "m.h5", settings, engine, record())
+    report = train(tensor_path, tmp_path / "m.h5", settings, engine)
     model, file = load_model(tmp_path / "m.h5")
     assert model.lambda_g == 2.9
     assert file.info["objective"] == "predictd-constants" and "the paper's own penalties" in report.chosen
-    train(tensor_path, tmp_path / "j.h5", SGD, engine, record())
+    train(tensor_path, tmp_path / "j.h5", SGD, engine)
     model, file = load_model(tmp_path / "j.h5")
     assert model.lambda_g == SGD.lambda_g and file.info["objective"] == "J"
 
@@ -595,9 +594,9 @@ def test_the_papers_constants_are_another_objective(tensor_path, engine, tmp_pat
 def test_divergence_is_told_and_does_not_stand_in_the_way(tensor_path, engine, tmp_path, changes):
     wild = SGD.model_copy(update={"sgd": QUICK.model_copy(update=changes)})
     with pytest.raises(DataError, match=r"^the descent diverged in round \d+; lower the learning rate"):
-        train(tensor_path, tmp_path / "m.h5", wild, engine, record())
+        train(tensor_path, tmp_path / "m.h5", wild, engine)
     assert not list(tmp_path.iterdir())
-    train(tensor_path, tmp_path / "m.h5", SGD, engine, record())
+    train(tensor_path, tmp_path / "m.h5", SGD, engine)
 
 
 def test_factors_too_large_to_solve_with_have_diverged(tensor_path, engine, tmp_path, monkeypatch):
@@ -606,7 +605,7 @@ def test_factors_too_large_to_solve_with_have_diverged(tensor_path, engine, tmp_
 
     monkeypatch.setattr(CPModel, "affine", fail)
     with pytest.raises(DataError, match=r"^the descent diverged in round 3"):
-        train(tensor_path, tmp_path / "m.h5", SGD, engine, record())
+        train(tensor_path, tmp_path / "m.h5", SGD, engine)
 
 
 @pytest.mark.parametrize(
@@ -628,14 +627,14 @@ def with_auto() -> TrainSettings:
 
 
 def test_rounds_that_are_sized_give_what_the_same_size_gives(tensor_path, engine, tmp_path):
-    train(tensor_path, tmp_path / "auto.h5", with_auto(), engine, record())
+    train(tensor_path, tmp_path / "auto.h5", with_auto(), engine)
     _, file = load_model(tmp_path / "auto.h5")
     size = file.info["settings"]["sgd"]["updates_per_round"]
     assert size >= 5000 and size % 1000 == 0
     told = json.loads((tmp_path / "auto.h5.run.json").read_text())
     assert [stage["name"] for stage in told["stages"]] == ["measure", "train", "refit"]
     given = SGD.model_copy(update={"sgd": QUICK.model_copy(update={"updates_per_round": size})})
-    train(tensor_path, tmp_path / "given.h5", given, engine, record())
+    train(tensor_path, tmp_path / "given.h5", given, engine)
     assert (tmp_path / "given.h5").read_bytes() == (tmp_path / "auto.h5").read_bytes()
 
 
@@ -649,7 +648,7 @@ def test_rounds_are_sized_once(tensor_path, tmp_path):
     for workers, expected in ((2, 7000), (1, 5000)):
         problem = sgd_problem(tensor, fold, Setting(3, 1e-3), with_auto(), seed=0, checkpoint=checkpoint.path)
         with LocalEngine(workers) as engine:
-            fitted = fit_sgd(problem, None, engine, checkpoint, record())
+            fitted = fit_sgd(problem, None, engine, checkpoint, RunRecord("train"))
         assert fitted.updates_per_round == expected
 
 
@@ -659,11 +658,12 @@ def test_enough_updates(update, exchange, size):
 
 
 def test_what_is_recorded(tensor_path, engine, tmp_path):
-    run = RunRecord.of(["predictd", "train", "a b"], engine, seed=3, settings={"x": 1})
-    report = train(tensor_path, tmp_path / "m.h5", SGD, engine, run, seed=3)
+    with command_line(["predictd", "train", "a b"]):
+        report = train(tensor_path, tmp_path / "m.h5", SGD, engine, seed=3)
     kept = json.loads((tmp_path / "m.h5.run.json").read_text())
     tensor = Tensor(tensor_path)
-    assert kept["command"] == "predictd train 'a b'"
+    assert (kept["command"], kept["workflow"]) == ("predictd train 'a b'", "train")
+    assert kept["settings"] == SGD.model_dump(mode="json", by_alias=True)
     assert (kept["engine"], kept["workers"], kept["seed"]) == ("local", 2, 3)
     assert kept["inputs"] == {str(tensor_path): tensor.manifest.checksum}
     assert kept["train"] == [str(e) for e in tensor.experiments]
@@ -697,7 +697,7 @@ def with_gaps(tensor: Tensor, path: Path, share: float) -> Tensor:
 @pytest.mark.parametrize(("share", "warned"), [(0.04, False), (0.06, True)])
 def test_incomplete_bins_are_warned_of(tensor, engine, tmp_path, caplog, share, warned):
     gaps = with_gaps(tensor, tmp_path / "gaps", share)
-    train(gaps.path, tmp_path / "m.h5", SGD, engine, record())
+    train(gaps.path, tmp_path / "m.h5", SGD, engine)
     told = [entry.getMessage() for entry in caplog.records if "have a value in every" in entry.getMessage()]
     assert len(told) == warned
     if warned:
@@ -708,7 +708,7 @@ def test_incomplete_bins_are_warned_of(tensor, engine, tmp_path, caplog, share, 
 def test_a_tensor_of_gaps_is_refused(tensor, engine, tmp_path):
     gaps = with_gaps(tensor, tmp_path / "gaps", 0.51)
     with pytest.raises(DataError) as caught:
-        train(gaps.path, tmp_path / "m.h5", SGD, engine, record())
+        train(gaps.path, tmp_path / "m.h5", SGD, engine)
     message = str(caught.value)
     assert "\n" not in message and message.startswith("only 9,800 of 20,000 bins (49.0%) of ")
     assert "C2:A1 (49.0%), C1:A1 (94.9%): leave them out" in message and message.endswith(
@@ -789,11 +789,11 @@ def test_training_needs_no_more_than_the_tensor(own_tensor, engine, tmp_path):
     # Neither the signal files nor what ingest recorded.
     (own_tensor / "run.json").unlink(missing_ok=True)
     shutil.move(own_tensor, tmp_path / "moved")
-    train(tmp_path / "moved", tmp_path / "m.h5", SGD, engine, record())
+    train(tmp_path / "moved", tmp_path / "m.h5", SGD, engine)
 
 
 def test_an_output_that_cannot_be_written(tensor_path, engine, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(PredictdError, match="cannot write") as caught:
-        train(tensor_path, tmp_path / "file" / "m.h5", SGD, engine, record())
+        train(tensor_path, tmp_path / "file" / "m.h5", SGD, engine)
     assert "\n" not in str(caught.value)

@@ -27,7 +27,7 @@ from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.training.fit_moments import PENALTIES, RANKS, fit_fold, selection_folds
 from predictd.workflows.training.settings import Setting
 from predictd.workflows.training.train import train
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 from tests.test_files import names, refused
 from tests.test_moments_file import read_signal, rewritten, with_gaps
 
@@ -72,9 +72,7 @@ def chosen(
     return {
         solver: (
             folder / f"{solver}.h5",
-            train(
-                tensor_path, folder / f"{solver}.h5", TrainSettings(solver=solver), engine, record()
-            ).chosen,
+            train(tensor_path, folder / f"{solver}.h5", TrainSettings(solver=solver), engine).chosen,
         )
         for solver in SOLVERS
     }
@@ -83,7 +81,7 @@ def chosen(
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_same_bytes_whatever_the_number_of_workers(solver, chosen, tensor_path, tmp_path):
     with LocalEngine(1) as single:
-        report = train(tensor_path, tmp_path / "m.h5", TrainSettings(solver=solver), single, record())
+        report = train(tensor_path, tmp_path / "m.h5", TrainSettings(solver=solver), single)
     assert (tmp_path / "m.h5").read_bytes() == chosen[solver][0].read_bytes()
     assert report.chosen == chosen[solver][1]
     assert names(tmp_path) == ["m.h5", "m.h5.run.json"]
@@ -130,9 +128,7 @@ def test_what_is_given_stays(solver, tensor_path, engine, tmp_path):
     name = {"em": "prior strength", "als": "lambda"}[solver]
 
     def run(**given: object) -> tuple[str, dict]:
-        report = train(
-            tensor_path, tmp_path / "m.h5", TrainSettings(solver=solver, **given), engine, record()
-        )
+        report = train(tensor_path, tmp_path / "m.h5", TrainSettings(solver=solver, **given), engine)
         return report.chosen, read_model(tmp_path / "m.h5").info["settings"]
 
     why, kept = run(rank=3, regularisation=0.123)
@@ -159,7 +155,6 @@ def test_the_validation_error_is_that_of_the_signal(solver, gaps, tensor_path, e
         tmp_path / "m.h5",
         settings,
         engine,
-        record(),
         folds=tmp_path / "folds.json",
         fold_name="0.0",
         moments_path=tmp_path / "moments.h5",
@@ -186,7 +181,7 @@ def test_the_validation_error_is_that_of_the_signal(solver, gaps, tensor_path, e
 def test_the_refit_trains_on_all(solver, tensor_path, engine, tmp_path):
     tensor = Tensor(tensor_path)
     settings = TrainSettings(solver=solver, rank=3, regularisation=LAMBDA[solver])
-    report = train(tensor_path, tmp_path / "all.h5", settings, engine, record())
+    report = train(tensor_path, tmp_path / "all.h5", settings, engine)
     split = validation_split(tensor.experiments, seed=0)
     assert report.fold == split and report.refitted
     everyone = sorted(map(str, tensor.experiments))
@@ -199,7 +194,6 @@ def test_the_refit_trains_on_all(solver, tensor_path, engine, tmp_path):
         tmp_path / "fold.h5",
         settings,
         engine,
-        record(),
         folds=tmp_path / "folds.json",
         fold_name=split.name,
     )
@@ -233,7 +227,6 @@ def test_test_experiments_remain_unseen(solver, tensor_path, engine, tmp_path):
             output,
             TrainSettings(solver=solver),
             engine,
-            record(),
             folds=tmp_path / "folds.json",
             fold_name="0.0",
         )
@@ -247,7 +240,7 @@ def test_test_experiments_remain_unseen(solver, tensor_path, engine, tmp_path):
 def test_another_seed_is_another_model(tensor_path, engine, tmp_path):
     settings = TrainSettings(rank=2, regularisation=0.1)
     for seed in (0, 1):
-        train(tensor_path, tmp_path / f"{seed}.h5", settings, engine, record(), seed=seed)
+        train(tensor_path, tmp_path / f"{seed}.h5", settings, engine, seed=seed)
     first, second = (read_model(tmp_path / f"{seed}.h5").info["fold"]["valid"] for seed in (0, 1))
     assert first != second
 
@@ -255,7 +248,7 @@ def test_another_seed_is_another_model(tensor_path, engine, tmp_path):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_rank_that_is_too_high_is_refused_before_anything_is_made(solver, tensor_path, engine, tmp_path):
     with refused(ConfigError, "rank 15 is too high for 15 training experiments", "--rank 5"):
-        train(tensor_path, tmp_path / "m.h5", TrainSettings(solver=solver, rank=15), engine, record())
+        train(tensor_path, tmp_path / "m.h5", TrainSettings(solver=solver, rank=15), engine)
     assert names(tmp_path) == []
 
 
@@ -268,7 +261,6 @@ def test_a_fold_that_does_not_validate_is_refused(tensor, engine, tmp_path):
             tmp_path / "m.h5",
             TrainSettings(rank=2),
             engine,
-            record(),
             folds=tmp_path / "folds.json",
             fold_name="0.0",
         )
@@ -283,9 +275,9 @@ def test_the_papers_penalties_belong_to_sgd(tmp_path):
 def test_moments_may_stand_elsewhere(own_tensor, engine, tmp_path):
     (own_tensor / MOMENTS).unlink(missing_ok=True)
     settings = TrainSettings(rank=2, regularisation=0.1)
-    train(own_tensor, tmp_path / "a.h5", settings, engine, record(), moments_path=tmp_path / "moments.h5")
+    train(own_tensor, tmp_path / "a.h5", settings, engine, moments_path=tmp_path / "moments.h5")
     assert (tmp_path / "moments.h5").is_file() and not (own_tensor / MOMENTS).exists()
-    train(own_tensor, tmp_path / "b.h5", settings, engine, record())
+    train(own_tensor, tmp_path / "b.h5", settings, engine)
     assert (own_tensor / MOMENTS).read_bytes() == (tmp_path / "moments.h5").read_bytes()
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
@@ -301,13 +293,12 @@ def test_few_experiments_still_choose():
 
 
 def test_missing_pairs_are_imputed_better_than_by_the_assay_mean(chosen, tensor_path, data, engine, tmp_path):
-    impute(chosen["em"][0], tensor_path, tmp_path / "imputed", engine, record(), pairs="missing")
+    impute(chosen["em"][0], tensor_path, tmp_path / "imputed", engine, pairs="missing")
     rows = evaluate(
         tmp_path / "imputed",
         data / "truth.tsv",
         tmp_path / "metrics.tsv",
         engine,
-        record(),
         tensor_path=tensor_path,
     )
     means = mean_measures(rows, MEASURES[:4])

@@ -27,7 +27,7 @@ from predictd.workflows.training import tune as module
 from predictd.workflows.training.fit_moments import RANKS, fit_fold, selection_folds
 from predictd.workflows.training.settings import Setting
 from predictd.workflows.training.tune import TuneReport, tune
-from tests.conftest import record, run_predictd
+from tests.conftest import run_predictd
 from tests.test_files import names, refused
 from tests.test_moments_file import rewritten
 
@@ -36,7 +36,7 @@ QUICK = TrainSettings(als=AlsSettings(starts=1, start_sweeps=3, max_sweeps=20))
 
 
 def search(tensor: Path, output: Path, engine: Engine, **options: Any) -> TuneReport:
-    return tune(tensor, output, options.pop("settings", QUICK), engine, record(), **{"trials": 3} | options)
+    return tune(tensor, output, options.pop("settings", QUICK), engine, **{"trials": 3} | options)
 
 
 def trials_of(journal: Path) -> list[optuna.trial.FrozenTrial]:

@@ -27,7 +27,7 @@ from predictd.pairs import Experiment
 from predictd.workflows.imputing.estimators import load_judges, load_model
 from predictd.workflows.imputing.impute import impute, sd_name, track_name
 from predictd.workflows.training.crossval import crossval
-from tests.conftest import record, run_predictd, same_files
+from tests.conftest import run_predictd, same_files
 
 sys.path.append(str(Path(__file__).parent))
 from made_tensors import stored_signal
@@ -171,14 +171,14 @@ def cv(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Pa
         folder / "folds.json", folds_to_json(make_folds(Tensor(tensor_path).experiments, tests=3, valids=3))
     )
     settings = TrainSettings(rank=3, regularisation=0.1)
-    crossval(tensor_path, folder / "cv", settings, engine, record(), folds_path=folder / "folds.json")
+    crossval(tensor_path, folder / "cv", settings, engine, folds_path=folder / "folds.json")
     return folder / "cv"
 
 
 @pytest.fixture(scope="module")
 def imputed(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Path, cv: Path) -> Path:
     path = tmp_path_factory.mktemp("sd") / "imputed"
-    impute(cv, tensor_path, path, engine, record(), pairs="all", sd=True)
+    impute(cv, tensor_path, path, engine, pairs="all", sd=True)
     return path
 
 
@@ -241,7 +241,7 @@ def test_tracks_are_listed_with_their_sd(imputed):
 
 def test_tracks_are_those_without_sd(cv, imputed, tensor, engine, tmp_path):
     pair = tensor.experiments[0]
-    impute(cv, tensor.path, tmp_path / "out", engine, record(), pairs=str(pair))
+    impute(cv, tensor.path, tmp_path / "out", engine, pairs=str(pair))
     track, plain = (read_track(path / track_name(pair), tensor) for path in (imputed, tmp_path / "out"))
     np.testing.assert_allclose(track, plain, rtol=1e-5, atol=1e-6)
     assert not (tmp_path / "out" / sd_name(pair)).exists()
@@ -268,7 +268,7 @@ def test_other_workers_give_the_same_bytes(cv, imputed, tensor, tmp_path):
 
 def test_a_single_model_is_refused(model_path, tensor, engine, tmp_path):
     with pytest.raises(ModelFormatError, match="is a single model, which says nothing of its errors"):
-        impute(model_path, tensor.path, tmp_path / "out", engine, record(), sd=True)
+        impute(model_path, tensor.path, tmp_path / "out", engine, sd=True)
     assert load_model(model_path) and not (tmp_path / "out").exists()
 
 
@@ -288,14 +288,14 @@ def test_a_calibration_that_cannot_be_read(cv, tensor, engine, tmp_path, content
     if content is not None:
         (copy / "uncertainty.json").write_text(content)
     with pytest.raises(ModelFormatError, match=told):
-        impute(copy, tensor.path, tmp_path / "out", engine, record(), sd=True)
+        impute(copy, tensor.path, tmp_path / "out", engine, sd=True)
 
 
 def test_a_single_test_fold_is_judged_experiment_by_experiment(engine, tensor, tmp_path):
     folds = [fold for fold in make_folds(tensor.experiments, tests=3, valids=2) if fold.name.startswith("0.")]
     write_json(tmp_path / "folds.json", folds_to_json(folds))
     settings = TrainSettings(rank=2, regularisation=0.1)
-    crossval(tensor.path, tmp_path / "cv", settings, engine, record(), folds_path=tmp_path / "folds.json")
+    crossval(tensor.path, tmp_path / "cv", settings, engine, folds_path=tmp_path / "folds.json")
     rows = table(tmp_path / "cv" / "coverage.tsv")
     assert len(rows) == len(folds[0].test) > 1
     assert all(0.5 < float(row["within_95"]) <= 1 for row in rows)

@@ -44,7 +44,6 @@ from predictd.model.imputer import Imputer
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment
-from predictd.provenance import RunRecord
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
 from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
@@ -92,7 +91,7 @@ def real(work: Path, engine: Engine, solvers: list[str], repeats: int, *, balanc
         command = [sys.executable, str(SHARED / "tools" / "pilot_bigwigs.py"), str(tracks)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         options = IngestOptions(genome="hg19", regions=SHARED / "data" / "genomes" / "encode-pilot.hg19.bed")
-        ingest(tracks / "tracks.tsv", tensor, options, engine, RunRecord([]))
+        ingest(tracks / "tracks.tsv", tensor, options, engine)
     experiments = Tensor(tensor).experiments
     found: Values = defaultdict(lambda: defaultdict(list))
     for repeat in range(repeats):
@@ -104,7 +103,7 @@ def real(work: Path, engine: Engine, solvers: list[str], repeats: int, *, balanc
             output = work / f"{solver}-{kind}-{repeat}"
             if not (output / METRICS_TSV).is_file():
                 settings = TrainSettings(solver=solver)
-                crossval(tensor, output, settings, engine, RunRecord([]), seed=repeat, folds_path=folds_path)
+                crossval(tensor, output, settings, engine, seed=repeat, folds_path=folds_path)
             if solver == "auto":
                 choices = json.loads((output / RUN_JSON).read_text())["results"]["choices"]
                 print("\n".join(f"auto, test fold {name}: {why}" for name, why in choices.items()))
@@ -212,7 +211,7 @@ def print_simulated(work: Path, engine: Engine, bins: int) -> None:
     print(f"\n| simulated | experiments | {' | '.join(columns)} |\n|" + " --- |" * (len(columns) + 2))
     for name, simulation, n_tests in shapes():
         place = SimulatedGenome.of_bins(bins)
-        simulate(work / name, simulation, place, engine, RunRecord([]), form="tensor", truth=False)
+        simulate(work / name, simulation, place, engine, form="tensor", truth=False)
         tensor = Tensor(work / name / "tensor")
         n_experiments = len(tensor.experiments)
         regressors = regressors_of("auto", n_experiments)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 
@@ -16,8 +17,10 @@ import click
 
 from predictd import __version__, interrupt
 from predictd.cli.groups import LazyGroup
+from predictd.cli.wording import Formatter
 from predictd.errors import PredictdError
 from predictd.launcher import Announced, announced
+from predictd.provenance import command_line
 
 # One line of help a command, so that listing them imports none.
 COMMANDS = {
@@ -76,16 +79,25 @@ def join_mpi(process: Announced) -> None:
         raise
 
 
-def main() -> None:
-    """Entry point of the program: errors become one line and an exit code."""
-    logging.basicConfig(format="predictd: %(levelname)s: %(message)s", level=logging.WARNING)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the program: errors become one line and an exit code.
+
+    Parameters
+    ----------
+    arguments
+        Of the command line; None: those of this process.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    handler = logging.StreamHandler()
+    handler.setFormatter(Formatter("predictd: %(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.addLevelName(logging.WARNING, "warning")
     logging.addLevelName(logging.INFO, "info")
     try:
-        with interrupt.catching():
+        with interrupt.catching(), command_line(["predictd", *arguments]):
             if (process := announced()) is not None:
                 join_mpi(process)
-            cli(standalone_mode=False)
+            cli(list(arguments), standalone_mode=False)
     except click.ClickException as err:
         err.show()
         sys.exit(err.exit_code)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from predictd.cli.options import OUTPUT_DIRECTORY, PATH, make_engine, make_record, on_engine
+from predictd.cli.options import OUTPUT_DIRECTORY, PATH, make_engine, on_engine
 
 
 @click.command()
@@ -41,8 +41,7 @@ def command(
 
     with make_engine(engine_name, workers) as engine:
         plan = Binarisation(source, output, threshold=threshold, bin_size=bin_size, zipped=zipped)
-        settings = {"threshold": threshold, "bin_size": bin_size, "gzip": zipped}
-        report = plan.make_all(engine, make_record(engine, settings))
+        report = plan.make_all(engine)
     click.echo(
         f"{output}: {report.cell_types} cell types, {report.marks} marks, {report.chromosomes} chromosomes for ChromHMM"
     )

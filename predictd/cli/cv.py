@@ -15,7 +15,6 @@ from predictd.cli.options import (
     fitting,
     in_parts,
     make_engine,
-    make_record,
     on_engine,
 )
 from predictd.cli.tables import measures_table
@@ -66,10 +65,7 @@ def command(
             regions=Regions(promoters, genes, enhancers),
             scratch=scratch,
         )
-        record = make_record(
-            engine, settings.train.model_dump(mode="json", by_alias=True), seed=settings.seed
-        )
-        report = steps.take(plan, engine, record)
+        report = steps.take(plan, engine)
     if report is None:
         return
     for test, why in report.choices.items():

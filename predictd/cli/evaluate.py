@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from predictd.cli.options import LOCAL, OUTPUT_FILE, PATH, make_engine, make_record, on_engine
+from predictd.cli.options import LOCAL, OUTPUT_FILE, PATH, make_engine, on_engine
 from predictd.cli.tables import measures_table
 
 
@@ -50,7 +50,6 @@ def command(
             tracks,
             output,
             engine,
-            make_record(engine, {"name": name}),
             tensor_path=tensor,
             name=name,
             regions=Regions(promoters, genes, enhancers),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from predictd.cli.options import OUTPUT_FILE, PATH, SCRATCH, TENSOR, make_engine, make_record, on_engine
+from predictd.cli.options import OUTPUT_FILE, PATH, SCRATCH, TENSOR, make_engine, on_engine
 
 
 @click.command()
@@ -49,7 +49,6 @@ def command(
             tracks,
             output,
             engine,
-            make_record(engine, {"lambda": penalty}),
             penalty=penalty,
             moments_path=moments,
             scratch=scratch,

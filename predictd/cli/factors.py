@@ -9,7 +9,6 @@ import click
 
 from predictd.cli.options import LOCAL, PATH, verbosity
 from predictd.io.remote import as_path
-from predictd.provenance import RunRecord, current_command
 
 
 class NamedFile(click.ParamType):
@@ -55,7 +54,6 @@ def command(
     named = dict(regions)
     if len(named) < len(regions):
         raise click.UsageError("--regions: each name may be given once")
-    record = RunRecord(current_command(), settings={"top": top})
-    found = explain_factors(model, output, record, tensor_path=tensor, regions=named, n_top=top)
+    found = explain_factors(model, output, tensor_path=tensor, regions=named, n_top=top)
     listed = f"; the {found.top_bins} largest bins of each in {output / 'top'}" if tensor else ""
     click.echo(f"{output}: {found.rank} factors, listed in {output / 'factors.tsv'}{listed}")

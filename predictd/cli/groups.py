@@ -6,6 +6,9 @@ from importlib import import_module
 
 import click
 
+from predictd.cli.wording import as_options
+from predictd.errors import PredictdError
+
 
 class LazyGroup(click.Group):
     """Commands that stand as `command` in modules of their own.
@@ -30,6 +33,15 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = import_module(f"{self._package}.{cmd_name}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except PredictdError as err:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            if command is not None:
+                err.args = (as_options(str(err), command), *err.args[1:])
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

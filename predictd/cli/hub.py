@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from predictd.cli.options import OUTPUT_DIRECTORY, PATH, verbosity
-from predictd.provenance import RunRecord, current_command
 
 
 @click.command()
@@ -37,10 +36,7 @@ def command(
     from predictd.workflows.tracks.hub import HubOptions, make_hub
 
     options = HubOptions(genome, name, email, "copy" if copy else "link")
-    settings = {"genome": genome, "name": name, "email": email, "copy": copy}
-    report = make_hub(
-        source, output, options, RunRecord(current_command(), settings=settings), observed=observed
-    )
+    report = make_hub(source, output, options, observed=observed)
     click.echo(
         f"{output / 'hub.txt'}: {report.imputed} imputed tracks, {report.sd} standard deviations, {report.observed} "
         f"observed tracks on {report.genome}"

@@ -14,7 +14,6 @@ from predictd.cli.options import (
     Steps,
     in_parts,
     make_engine,
-    make_record,
     on_engine,
 )
 
@@ -58,6 +57,6 @@ def command(
 
     with make_engine(engine_name, workers) as engine:
         plan = Imputation(model, tensor, output, pairs=pairs, sd=sd, scratch=scratch)
-        report = steps.take(plan, engine, make_record(engine, {"pairs": pairs, "sd": sd}))
+        report = steps.take(plan, engine)
     if report is not None:
         click.echo(f"{output}: {len(report.pairs)} imputed tracks, listed in {output / 'tracks.tsv'}")

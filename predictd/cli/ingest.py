@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from predictd.cli.options import PATH, make_engine, make_record, on_engine
+from predictd.cli.options import PATH, make_engine, on_engine
 from predictd.constants import BIN_SIZE, MAX_SHARD_BINS
 
 
@@ -68,8 +68,7 @@ def command(tracks: Path, tensor: Path, engine_name: str | None, workers: int | 
     from predictd.workflows.tensor.ingest import IngestOptions, ingest
 
     with make_engine(engine_name, workers) as engine:
-        record = make_record(engine, {key: value and str(value) for key, value in options.items()})
-        made = ingest(tracks, tensor, IngestOptions(**options), engine, record)
+        made = ingest(tracks, tensor, IngestOptions(**options), engine)
     click.echo(
         f"{tensor}: {len(made.experiments)} experiments, {made.n_bins:,} bins "
         f"({made.n_complete / made.n_bins:.1%} complete), {len(made.shard_names)} shards"

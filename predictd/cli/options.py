@@ -17,7 +17,6 @@ from predictd.config import load_config
 from predictd.engine import Engine, LocalEngine
 from predictd.io.remote import as_path, is_remote
 from predictd.launcher import announced, submitted_to_spark
-from predictd.provenance import RunRecord, current_command
 
 if TYPE_CHECKING:
     from predictd.workflows.parts import InParts
@@ -192,18 +191,18 @@ class Steps:
     part: int | None
     finish: bool
 
-    def take(self, plan: InParts[Report], engine: Engine, record: RunRecord) -> Report | None:
+    def take(self, plan: InParts[Report], engine: Engine) -> Report | None:
         """Do it, and return the report where that finished the output."""
         if self.count:
             click.echo(plan.n_parts)
             return None
         if self.part is not None:
-            made = plan.make([self.part], engine, record)
+            made = plan.make([self.part], engine)
             click.echo(
                 f"{plan.job.output}: part {self.part} of {plan.n_parts} {'is made' if made else 'stands already'}"
             )
             return None
-        return plan.finish(record) if self.finish else plan.make_all(engine, record)
+        return plan.finish(engine) if self.finish else plan.make_all(engine)
 
 
 def in_parts(function: Decorated) -> Decorated:
@@ -247,8 +246,3 @@ def make_engine(name: str | None, workers: int | None) -> Engine:
     else:
         engine = LocalEngine(workers)
     return engine
-
-
-def make_record(engine: Engine, settings: dict[str, Any], *, seed: int | None = None) -> RunRecord:
-    """A run record of this command line."""
-    return RunRecord.of(current_command(), engine, seed=seed, settings=settings)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from predictd.cli.options import OUTPUT_DIRECTORY, PATH, make_engine, make_record, on_engine
+from predictd.cli.options import OUTPUT_DIRECTORY, PATH, make_engine, on_engine
 
 
 @click.command()
@@ -67,8 +67,7 @@ def command(
     rule = PeakRule(threshold, gap, min_length)
     with make_engine(engine_name, workers) as engine:
         plan = PeakCalling(source, output, rule, bin_size=bin_size, p_values=unit == "p")
-        settings = {"threshold": threshold, "gap": gap, "min_length": min_length, "unit": unit}
-        report = plan.make_all(engine, make_record(engine, settings))
+        report = plan.make_all(engine)
     click.echo(
         f"{output}: {sum(report.n_peaks.values()):,} peaks of {len(report.n_peaks)} tracks, listed in "
         f"{output / 'peaks.tsv'}"

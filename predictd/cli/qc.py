@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from predictd.cli.options import OUTPUT_FILE, PATH, SCRATCH, TENSOR, make_engine, make_record, on_engine
+from predictd.cli.options import OUTPUT_FILE, PATH, SCRATCH, TENSOR, make_engine, on_engine
 
 _SHOWN = 10
 
@@ -29,7 +29,7 @@ def command(
     from predictd.workflows.tensor.qc import qc
 
     with make_engine(engine_name, workers) as engine:
-        rows = qc(tensor, output, engine, make_record(engine, {}), moments_path=moments, scratch=scratch)
+        rows = qc(tensor, output, engine, moments_path=moments, scratch=scratch)
     flagged = [row for row in rows if row.flags]
     for row in flagged[:_SHOWN]:
         match = f", like {row.best_match}" if row.best_match not in (None, row.experiment) else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from predictd.cli.options import OUTPUT_FILE, PATH, TENSOR, make_engine, make_record, on_engine
+from predictd.cli.options import OUTPUT_FILE, PATH, TENSOR, make_engine, on_engine
 
 
 @click.command()
@@ -47,7 +47,6 @@ def command(
             tensor,
             output,
             engine,
-            make_record(engine, {"k": k, "for": focus}),
             k=k,
             costs_path=costs,
             focus=focus,

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from predictd.cli.options import LOCAL, PATH, verbosity
-from predictd.provenance import RunRecord, current_command
 
 
 @click.command()
@@ -28,5 +27,5 @@ def command(directory: Path, output: Path, metrics: Path | None) -> None:
     """
     from predictd.workflows.evaluation.report import report
 
-    files = report(directory, output, RunRecord(current_command()), metrics=metrics)
+    files = report(directory, output, metrics=metrics)
     click.echo(f"{output}: open it in a browser; figures and tables stand in {files}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from predictd.cli.options import PATH, SEED, make_engine, make_record, on_engine
+from predictd.cli.options import PATH, SEED, make_engine, on_engine
 from predictd.constants import BIN_SIZE
 
 
@@ -136,8 +136,7 @@ def command(
         loaded.check_intervals(intervals or [], regions or "")
         place = SimulatedGenome(loaded, intervals, bin_size)
     with make_engine(engine_name, workers) as engine:
-        record = make_record(engine, simulation.to_dict(), seed=seed or 0)
-        simulate(output, simulation, place, engine, record, form=form, truth=truth)  # type: ignore[arg-type]
+        simulate(output, simulation, place, engine, form=form, truth=truth)  # type: ignore[arg-type]
     click.echo(
         f"{output}: {len(simulation.experiments)} of {len(simulation.cell_types)} × {len(simulation.assays)} "
         f"experiments as {form}" + (", the missing ones in truth" if truth else "")

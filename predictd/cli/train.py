@@ -13,7 +13,6 @@ from predictd.cli.options import (
     TENSOR,
     fitting,
     make_engine,
-    make_record,
     on_engine,
 )
 from predictd.config import Config
@@ -47,15 +46,11 @@ def command(
     from predictd.workflows.training.train import train
 
     with make_engine(engine_name, workers) as engine:
-        record = make_record(
-            engine, settings.train.model_dump(mode="json", by_alias=True), seed=settings.seed
-        )
         report = train(
             tensor,
             output,
             settings.train,
             engine,
-            record,
             seed=settings.seed,
             folds=folds,
             fold_name=fold_name,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from predictd.cli.options import CONFIG, OUTPUT_FILE, PATH, SEED, TENSOR, make_engine, make_record, on_engine
+from predictd.cli.options import CONFIG, OUTPUT_FILE, PATH, SEED, TENSOR, make_engine, on_engine
 
 
 @click.command()
@@ -56,13 +56,11 @@ def command(
         raise ConfigError(f"--solvers {solvers}: name some of {', '.join(SOLVERS)}, separated by commas")
     settings = load_config(config, {"seed": seed})
     with make_engine(engine_name, workers) as engine:
-        record = make_record(engine, {"trials": trials, "solvers": names}, seed=settings.seed)
         report = tune(
             tensor,
             output,
             settings.train,
             engine,
-            record,
             trials=trials,
             solvers=names,
             seed=settings.seed,

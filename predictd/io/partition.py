@@ -47,7 +47,7 @@ class Job:
     def __init__(self, output: Path, description: dict[str, Any]) -> None:
         self.output = output
         self.scratch = output / PARTIAL
-        self._description = json.loads(json.dumps(description))
+        self.description = json.loads(json.dumps(description))
         self.resumed = False
 
     def begin(self, *, nothing_made: bool = False) -> None:
@@ -68,7 +68,7 @@ class Job:
         """
         make_directory(self.output)
         begun = read_job(self.output)
-        given_up = nothing_made and begun != self._description
+        given_up = nothing_made and begun != self.description
         self.resumed = not ((begun is None or given_up) and self._start(begun))
         if self.resumed:
             self.refuse_another()
@@ -76,8 +76,8 @@ class Job:
     def refuse_another(self) -> None:
         """Raise OutputError if the directory holds another unfinished job."""
         begun = read_job(self.output)
-        if begun is not None and begun != self._description:
-            difference = first_difference(begun, self._description)
+        if begun is not None and begun != self.description:
+            difference = first_difference(begun, self.description)
             raise OutputError(
                 f"{self.output} holds an unfinished job that was begun otherwise ({difference}); "
                 "finish it with its own command, or remove the directory"
@@ -86,7 +86,7 @@ class Job:
     @property
     def workspace(self) -> Path:
         """Directory for files that this very job needs until it is finished; what another job left is elsewhere."""
-        return self.scratch / sha256_of_json(self._description)[:16]
+        return self.scratch / sha256_of_json(self.description)[:16]
 
     @property
     def witness(self) -> Path:
@@ -96,11 +96,11 @@ class Job:
     @property
     def begun(self) -> bool:
         """Whether this very job has been begun and not finished."""
-        return read_job(self.output) == self._description
+        return read_job(self.output) == self.description
 
     def keep(self, name: str, content: Any) -> None:
         """Keep plain JSON values of this job until it is finished."""
-        value = {"job": sha256_of_json(self._description), "content": content}
+        value = {"job": sha256_of_json(self.description), "content": content}
         write_json(self._kept_path(name), value, many_writers=True)
 
     def kept(self, name: str) -> Any:
@@ -109,7 +109,7 @@ class Job:
             value = json.loads(self._kept_path(name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        if not isinstance(value, dict) or value.get("job") != sha256_of_json(self._description):
+        if not isinstance(value, dict) or value.get("job") != sha256_of_json(self.description):
             return None
         return value.get("content")
 
@@ -142,7 +142,7 @@ class Job:
                 else f"parts {_ranges(missing)} of {n_parts} are"
             )
             raise OutputError(
-                f"{what} missing in {self.output}; run 'predictd {self._description['command']} … --part {missing[0]}'"
+                f"{what} missing in {self.output}; run 'predictd {self.description['command']} … --part {missing[0]}'"
                 f"{' and so on' if len(missing) > 1 else ''}, then --finish again"
             )
         return [part for part in parts if part is not None]
@@ -168,7 +168,7 @@ class Job:
             return self._create(self.scratch / _JOB, given_up)
         own = unique_name(self.scratch)
         try:
-            write_json(own / _JOB, self._description)
+            write_json(own / _JOB, self.description)
             while True:
                 try:
                     own.rename(self.scratch)
@@ -190,7 +190,7 @@ class Job:
         """
         while True:
             try:
-                path.create(json.dumps(self._description).encode())
+                path.create(json.dumps(self.description).encode())
                 return True
             except FileExistsError:
                 found = read_job(self.output)

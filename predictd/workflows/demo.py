@@ -10,7 +10,6 @@ from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.io.tensor.store import Tensor
 from predictd.model.simulate import Simulation
-from predictd.provenance import RunRecord
 from predictd.workflows.evaluation.evaluate import evaluate
 from predictd.workflows.evaluation.score import Row
 from predictd.workflows.imputing.impute import impute
@@ -51,9 +50,6 @@ def demo(directory: Path, engine: Engine, say: Callable[[str, str], None], *, se
         Of the simulation, the folds and the descent.
     """
 
-    def record() -> RunRecord:
-        return RunRecord.of(["predictd", "demo"], engine, seed=seed)
-
     data, tensor, model = directory / "data", directory / "tensor", directory / "model.h5"
     say(
         f"simulate {CELLS} cell types × {ASSAYS} assays, {SHARE:.0%} of them measured, as bigWigs",
@@ -61,14 +57,14 @@ def demo(directory: Path, engine: Engine, say: Callable[[str, str], None], *, se
         f"--seed {seed}",
     )
     simulation = Simulation.for_shape(CELLS, ASSAYS, share=SHARE, rank=RANK, seed=seed)
-    simulate(data, simulation, SimulatedGenome.of_bins(BINS), engine, record())
+    simulate(data, simulation, SimulatedGenome.of_bins(BINS), engine)
 
     say(
         "bin the tracks and store them as a tensor",
         f"predictd ingest {data}/tracks.tsv {tensor} --genome {data}/genome.chrom.sizes",
     )
     genome = str(data / "genome.chrom.sizes")
-    ingest(data / "tracks.tsv", tensor, IngestOptions(genome=genome), engine, record())
+    ingest(data / "tracks.tsv", tensor, IngestOptions(genome=genome), engine)
 
     say(
         "divide the experiments for cross-validation",
@@ -80,17 +76,17 @@ def demo(directory: Path, engine: Engine, say: Callable[[str, str], None], *, se
         "fit the factors; some experiments decide when to stop, then all are fitted",
         f"predictd train {tensor} -o {model} --rank {RANK} --seed {seed}",
     )
-    train(tensor, model, TrainSettings(rank=RANK), engine, record(), seed=seed)
+    train(tensor, model, TrainSettings(rank=RANK), engine, seed=seed)
 
     say(
         "impute the experiments that nobody measured",
         f"predictd impute {model} {tensor} -o {directory}/imputed --pairs missing",
     )
-    impute(model, tensor, directory / "imputed", engine, record(), pairs="missing")
+    impute(model, tensor, directory / "imputed", engine, pairs="missing")
 
     say(
         "score them against the truth, which the simulation kept",
         f"predictd evaluate {directory}/imputed {data}/truth.tsv -o {directory}/metrics.tsv",
     )
-    rows = evaluate(directory / "imputed", data / "truth.tsv", directory / "metrics.tsv", engine, record())
+    rows = evaluate(directory / "imputed", data / "truth.tsv", directory / "metrics.tsv", engine)
     return DemoReport(directory, rows)

@@ -28,22 +28,27 @@ class InParts(ABC, Generic[Report]):
         How many parts there are; nothing but the job's description may decide.
     marker
         Name of the file that declares the output whole.
+    settings, seed
+        Parameters of the workflow, for run.json.
     """
 
-    def __init__(self, job: Job, n_parts: int, marker: str) -> None:
+    def __init__(
+        self, job: Job, n_parts: int, marker: str, *, settings: dict[str, Any], seed: int | None = None
+    ) -> None:
         self.job = job
         self.n_parts = n_parts
         self._marker = marker
+        self._settings_on_record, self._seed_on_record = settings, seed
 
-    def make(self, parts: Iterable[int], engine: Engine, record: RunRecord) -> list[int]:
+    def make(self, parts: Iterable[int], engine: Engine) -> list[int]:
         """Make parts, and return those that did not stand already.
 
         Parameters
         ----------
         parts
             Their numbers, from 0.
-        engine, record
-            What runs it; where stages are timed.
+        engine
+            What runs it.
 
         Raises
         ------
@@ -51,6 +56,9 @@ class InParts(ABC, Generic[Report]):
             If there is no such part, or the output is finished, of another job, or cannot be written. What was made by
             then is kept, and the same call goes on from there.
         """
+        return self._make_missing(parts, engine, self._record(engine))
+
+    def _make_missing(self, parts: Iterable[int], engine: Engine, record: RunRecord) -> list[int]:
         wanted = list(parts)
         for index in wanted:
             if not 0 <= index < self.n_parts:
@@ -64,7 +72,7 @@ class InParts(ABC, Generic[Report]):
             self._make(missing, engine, record)
         return missing
 
-    def finish(self, record: RunRecord) -> Report:
+    def finish(self, engine: Engine) -> Report:
         """Write what declares the output whole, and remove the traces of its making.
 
         Raises
@@ -72,19 +80,27 @@ class InParts(ABC, Generic[Report]):
         OutputError
             If parts are missing, which it names, or the output is finished, of another job, or cannot be written.
         """
+        return self._finish_whole(self._record(engine))
+
+    def _finish_whole(self, record: RunRecord) -> Report:
         self._refuse_finished()
         self.job.refuse_another()
         parts = self.job.whole_parts(self.n_parts)
-        # Parts that were made together tell the same.
+        # Parts that were made together have the same entry.
         record.runs = list({str(part["run"]): part["run"] for part in parts}.values())
         report = self._finish(parts, record)
         self.job.finish()
         return report
 
-    def make_all(self, engine: Engine, record: RunRecord) -> Report:
-        """Make all parts that do not stand, and finish: what one machine does in one go."""
-        self.make(range(self.n_parts), engine, record)
-        return self.finish(record)
+    def make_all(self, engine: Engine) -> Report:
+        """Make all parts that do not exist yet, and finish: what one machine does in one go."""
+        record = self._record(engine)
+        self._make_missing(range(self.n_parts), engine, record)
+        return self._finish_whole(record)
+
+    def _record(self, engine: Engine) -> RunRecord:
+        workflow = str(self.job.description["command"])
+        return RunRecord.of(workflow, engine, seed=self._seed_on_record, settings=self._settings_on_record)
 
     def _refuse_finished(self) -> None:
         output = self.job.output

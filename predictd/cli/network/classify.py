@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from predictd.cli.options import OUTPUT_DIRECTORY, PATH, SEED, verbosity
-from predictd.provenance import RunRecord, current_command
 
 
 @click.command()
@@ -27,8 +26,7 @@ def command(network: Path, labels: Path, output: Path, n_folds: int, seed: int |
     """
     from predictd.workflows.network.groups import classify_genes
 
-    record = RunRecord(current_command(), seed=seed or 0, settings={"folds": n_folds})
-    scores = classify_genes(network, labels, output, record, n_folds=n_folds, seed=seed or 0)
+    scores = classify_genes(network, labels, output, n_folds=n_folds, seed=seed or 0)
     for one in scores:
         click.echo(f"{one.label}: AUROC {one.auroc:.3f}, AUPR {one.aupr:.3f} ({one.n_genes} genes)")
     click.echo(f"{output}: predictions, scores and features")

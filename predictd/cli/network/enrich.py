@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from predictd.cli.options import OUTPUT_FILE, PATH, SEED, verbosity
-from predictd.provenance import RunRecord, current_command
 
 
 @click.command()
@@ -45,13 +44,10 @@ def command(
     """Test which gene SETS (GMT) groups of NETWORK's genes hold more of than by chance."""
     from predictd.workflows.network.groups import enrich_network
 
-    settings = {"groups": groups, "hubs": n_hubs, "min_size": min_size, "max_size": max_size}
-    record = RunRecord(current_command(), seed=seed or 0, settings=settings)
     found = enrich_network(
         network,
         sets,
         output,
-        record,
         by=groups,
         n_hubs=n_hubs,
         least=min_size,

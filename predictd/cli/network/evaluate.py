@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from predictd.cli.options import OUTPUT_FILE, PATH, SEED, verbosity
-from predictd.provenance import RunRecord, current_command
 
 
 @click.command()
@@ -40,9 +39,8 @@ def command(
     """
     from predictd.workflows.network.evaluate import evaluate_network
 
-    record = RunRecord(current_command(), seed=seed or 0, settings={"name": name})
     scores = evaluate_network(
-        network, gold, output, record, name=name, seed=seed or 0, beside=beside, consensus=consensus
+        network, gold, output, name=name, seed=seed or 0, beside=beside, consensus=consensus
     )
     for label, own in scores.items():
         click.echo(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from predictd.cli.options import PATH, make_engine, make_record, on_engine
+from predictd.cli.options import PATH, make_engine, on_engine
 
 
 @click.command()
@@ -42,6 +42,5 @@ def command(
     if limits == Limits():
         raise click.UsageError("give --min-importance, --top-per-target or --top")
     with make_engine(engine_name, workers) as engine:
-        record = make_record(engine, vars(limits))
-        count = filter_network(network, output, limits, engine, record)
+        count = filter_network(network, output, limits, engine)
     click.echo(f"{output}: {count} links")

@@ -14,7 +14,6 @@ from predictd.cli.options import (
     Steps,
     in_parts,
     make_engine,
-    make_record,
     on_engine,
 )
 from predictd.config import load_config
@@ -118,8 +117,7 @@ def command(
             orientation=genes,  # type: ignore[arg-type]
             seed=settings.seed,
         )
-        record = make_record(engine, settings.network.model_dump(mode="json"), seed=settings.seed)
-        report = steps.take(plan, engine, record)
+        report = steps.take(plan, engine)
     if report is not None:
         listed = f", listed in {output / 'links.tsv'}" if report.listed else ""
         click.echo(

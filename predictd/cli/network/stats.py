@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from predictd.cli.options import OUTPUT_DIRECTORY, PATH, SEED, make_engine, make_record, on_engine
+from predictd.cli.options import OUTPUT_DIRECTORY, PATH, SEED, make_engine, on_engine
 
 
 @click.command()
@@ -44,13 +44,11 @@ def command(
     from predictd.workflows.network.stats import describe_degrees, describe_network
 
     with make_engine(engine_name, workers) as engine:
-        settings = {"hubs": n_hubs, "clusters": n_clusters, "degrees": degrees}
-        record = make_record(engine, settings, seed=seed or 0)
         if degrees:
-            report = describe_degrees(network, output, engine, record)
+            report = describe_degrees(network, output, engine)
         else:
             report = describe_network(
-                network, output, engine, record, n_hubs=n_hubs, n_clusters=n_clusters, seed=seed or 0
+                network, output, engine, n_hubs=n_hubs, n_clusters=n_clusters, seed=seed or 0
             )
     click.echo(f"{output}: {report.n_genes} genes, {report.n_links} links")
     if report.leading:

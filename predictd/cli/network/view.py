@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from predictd.cli.options import OUTPUT_DIRECTORY, PATH, SEED, verbosity
-from predictd.provenance import RunRecord, current_command
 
 
 @click.command()
@@ -30,8 +29,7 @@ def command(network: Path, output: Path, n_hubs: int, n_links: int, seed: int | 
     """Show NETWORK: an interactive page that needs no other file and no connection, GraphML, a figure of degrees."""
     from predictd.workflows.network.view import NETWORK_HTML, view_network
 
-    record = RunRecord(current_command(), seed=seed or 0, settings={"hubs": n_hubs, "links": n_links})
-    report = view_network(network, output, record, n_hubs=n_hubs, n_links=n_links, seed=seed or 0)
+    report = view_network(network, output, n_hubs=n_hubs, n_links=n_links, seed=seed or 0)
     click.echo(
         f"{output / NETWORK_HTML}: {report.n_genes} genes and {report.n_links} links; open it in a browser"
     )

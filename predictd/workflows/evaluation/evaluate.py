@@ -14,8 +14,9 @@ import numpy as np
 from predictd.constants import RUN_JSON, TRACKS_TSV
 from predictd.engine import Engine
 from predictd.errors import DataError, TableError, TensorFormatError
-from predictd.io.files import make_directory, sha256_of, write_json, write_text
+from predictd.io.files import make_directory, sha256_of, write_text
 from predictd.io.remote import as_path
+from predictd.io.results import write_run_json
 from predictd.io.tables import read_tracks, unique_pairs
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.metadata import read_track_table
@@ -34,7 +35,6 @@ def evaluate(
     table: Path,
     output: Path,
     engine: Engine,
-    record: RunRecord,
     *,
     tensor_path: Path | None = None,
     name: str = "model",
@@ -51,8 +51,8 @@ def evaluate(
         Track table of observed signal. Pairs that stand in both are scored.
     output
         metrics.tsv to write.
-    engine, record
-        What runs it; where stages are timed.
+    engine
+        What runs it.
     tensor_path
         Whose bins are compared, and whose experiments the baselines average; None: the one that the directory's
         run.json names.
@@ -73,6 +73,7 @@ def evaluate(
     PredictdError
         If tracks, table and tensor do not fit together.
     """
+    record = RunRecord.of("evaluate", engine, settings={"name": name})
     run = _run_json(directory)
     tensor = _tensor(directory, tensor_path, run)
     imputed = unique_pairs(read_tracks(directory / TRACKS_TSV), directory / TRACKS_TSV)
@@ -115,7 +116,7 @@ def evaluate(
     write_text(output, metrics_tsv(rows))
     record.inputs = {str(table): sha256_of(table), str(tensor.path): tensor.manifest.checksum}
     record.train = [str(e) for e in train]
-    write_json(output.with_name(f"{output.name}.run.json"), record.to_dict())
+    write_run_json(record, output, sidecar=True)
     return rows
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from predictd.constants import RUN_JSON
 from predictd.errors import ConfigError, DataError, OutputError
-from predictd.io.files import make_directory, replacing, sha256_of, write_json, write_text
+from predictd.io.files import make_directory, replacing, sha256_of, write_text
+from predictd.io.results import write_run_json
 from predictd.io.tables import Interval, read_bed
 from predictd.io.tensor.layout import Coverage
 from predictd.io.tensor.store import Tensor
@@ -74,7 +74,6 @@ class _Genome:
 def explain_factors(
     model_path: Path,
     output: Path,
-    record: RunRecord,
     *,
     tensor_path: Path | None = None,
     regions: Mapping[str, Path] | None = None,
@@ -89,8 +88,6 @@ def explain_factors(
     output
         Directory for `cell_types.tsv`, `assays.tsv`, `factors.tsv`, figures, `run.json`; with a tensor also
         `top/factor-N.bed` and with regions `enrichment.tsv`.
-    record
-        Where stages are timed.
     tensor_path
         The tensor that has the model's training experiments.
     regions
@@ -110,6 +107,7 @@ def explain_factors(
         )
     model, _ = load_cp_model(model_path)
     c, a = signal_scale(model)
+    record = RunRecord("factors", settings={"top": n_top})
     record.inputs = {str(model_path): sha256_of(model_path)}
     tensor, covered = None, {}
     if tensor_path is not None:
@@ -147,7 +145,7 @@ def explain_factors(
         log.warning("%d bins have no factors: under half of the model's experiments have signal there", empty)
     record.results = {"rank": model.rank, "top_bins": n_listed, "empty_bins": empty}
     record.train = [str(e) for e in model.train]
-    write_json(output / RUN_JSON, record.to_dict())
+    write_run_json(record, output)
     write_text(output / FACTORS_TSV, _factors_table(model, c, a).tsv())
     return FactorsReport(model.rank, n_listed, empty)
 

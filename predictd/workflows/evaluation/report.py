@@ -22,8 +22,9 @@ from predictd.constants import (
     RUN_JSON,
 )
 from predictd.errors import TableError
-from predictd.io.files import exists, make_directory, replacing, sha256_of, write_json, write_text
+from predictd.io.files import exists, make_directory, replacing, sha256_of, write_text
 from predictd.io.hdf5 import ForeignFileError, read_arrays
+from predictd.io.results import write_run_json
 from predictd.io.tables import read_scores
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
@@ -34,7 +35,7 @@ from predictd.workflows.imputing.calibration import JUDGED
 from predictd.workflows.tensor.folds import load_folds
 
 
-def report(directory: Path, output: Path, record: RunRecord, *, metrics: Path | None = None) -> Path:
+def report(directory: Path, output: Path, *, metrics: Path | None = None) -> Path:
     """Write a report, its figures and its tables.
 
     Parameters
@@ -43,8 +44,6 @@ def report(directory: Path, output: Path, record: RunRecord, *, metrics: Path | 
         Of a cross-validation, or of imputed tracks.
     output
         The page. Figures and tables go to the directory STEM_files beside it, which is returned.
-    record
-        Where stages are timed.
     metrics
         metrics.tsv; None: the one in the directory.
 
@@ -60,6 +59,7 @@ def report(directory: Path, output: Path, record: RunRecord, *, metrics: Path | 
             f"{path} is not there: a report shows scores; finish 'predictd cv', or score imputed tracks with 'predictd "
             "evaluate' and name its file with --metrics"
         )
+    record = RunRecord("report")
     with record.stage("read"):
         evaluation = _read(directory, path)
     with record.stage("draw"):
@@ -70,7 +70,7 @@ def report(directory: Path, output: Path, record: RunRecord, *, metrics: Path | 
         _write(made, output, files)
     record.inputs = {str(path): sha256_of(path)}
     record.results = {"experiments": len(evaluation.scored), "files": str(files)}
-    write_json(output.with_name(f"{output.name}.run.json"), record.to_dict())
+    write_run_json(record, output, sidecar=True)
     return files
 
 

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from predictd.constants import MAX_OPEN_TRACKS, RUN_JSON, TRACKS_TSV, UNCERTAINTY_JSON
+from predictd.constants import MAX_OPEN_TRACKS, TRACKS_TSV, UNCERTAINTY_JSON
 from predictd.engine import Engine
 from predictd.errors import DataError
-from predictd.io.files import sha256_of, standing, write_json
+from predictd.io.files import sha256_of, standing
 from predictd.io.partition import Job
+from predictd.io.results import write_run_json
 from predictd.io.tables import write_tracks
 from predictd.io.tensor.store import Shard, Tensor
 from predictd.io.tracks.bigwig import BigWigWriter
@@ -25,7 +26,7 @@ from predictd.model.ensemble import Ensemble
 from predictd.model.intervals.uncertainty import Calibration
 from predictd.model.transforms import TRANSFORMS, SignalTransform
 from predictd.pairs import Experiment
-from predictd.provenance import RunRecord
+from predictd.provenance import EngineInfo, RunRecord
 from predictd.workflows.imputing.apply import Application
 from predictd.workflows.imputing.calibration import read_calibration
 from predictd.workflows.imputing.estimators import load_estimator, load_judges
@@ -129,7 +130,9 @@ class Imputation(InParts[ImputeReport]):
         }
         if sd:
             description["sd"] = sha256_of(model_path / UNCERTAINTY_JSON)
-        super().__init__(Job(output, description), len(self._groups), TRACKS_TSV)
+        super().__init__(
+            Job(output, description), len(self._groups), TRACKS_TSV, settings={"pairs": pairs, "sd": sd}
+        )
 
     def _begin(self) -> None:
         self._refuse_foreign(self._names)
@@ -138,9 +141,7 @@ class Imputation(InParts[ImputeReport]):
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
         engine.require_sight(self.job.witness, self._tensor.witness)
         keys = [(index, self._groups[index]) for index in parts]
-        shared = _Shared(
-            self._model, self._tensor, self.job, self._calibration, engine.name, engine.workers, engine.ranks
-        )
+        shared = _Shared(self._model, self._tensor, self.job, self._calibration, EngineInfo.of(engine))
         with record.stage("impute"):
             engine.map(_impute_part, keys, shared, label="tracks")
 
@@ -166,7 +167,7 @@ class Imputation(InParts[ImputeReport]):
             sds = {pair: sd_name(pair) for pair in self._pairs}
             factors = self._calibration.factors.items()
             record.results["interval_factors"] = {f"{level:g}": factor for level, factor in factors}
-        write_json(output / RUN_JSON, record.to_dict())
+        write_run_json(record, output)
         write_tracks(output / TRACKS_TSV, {pair: track_name(pair) for pair in self._pairs}, sds)
         return ImputeReport(tuple(self._pairs), empty)
 
@@ -176,7 +177,6 @@ def impute(
     tensor_path: Path,
     output: Path,
     engine: Engine,
-    record: RunRecord,
     *,
     pairs: str = "missing",
     sd: bool = False,
@@ -184,7 +184,7 @@ def impute(
 ) -> ImputeReport:
     """Impute all parts and finish; see `Imputation` and `InParts.make_all`."""
     plan = Imputation(model_path, tensor_path, output, pairs=pairs, sd=sd, scratch=scratch)
-    return plan.make_all(engine, record)
+    return plan.make_all(engine)
 
 
 def track_name(pair: Experiment) -> str:
@@ -226,22 +226,20 @@ def _transforms(tensor: Tensor, pairs: Sequence[Experiment]) -> list[SignalTrans
 
 @dataclass(frozen=True)
 class _Shared:
-    """What the parts have in common; what is to be known of the engine goes on record."""
+    """What the parts have in common."""
 
     model: Path
     tensor: Tensor
     job: Job
     calibration: Calibration | None
-    engine: str
-    workers: int
-    ranks: int
+    engine: EngineInfo
 
 
 def _impute_part(part: tuple[int, tuple[Experiment, ...]], shared: _Shared) -> None:
     """Impute a part's pairs over all shards into finished bigWigs; those that stand already are left."""
     index, pairs = part
     tensor, output = shared.tensor, shared.job.output
-    record = RunRecord([], shared.engine, shared.workers, ranks=shared.ranks)
+    record = RunRecord("impute", shared.engine)
     with record.stage("impute"):
         judges = load_judges(shared.model, pairs)
         kind = Application if shared.calibration is None else SpreadApplication

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from predictd.errors import ConfigError, DataError, NetworkFormatError
-from predictd.io.files import sha256_of, write_json, write_text
+from predictd.io.files import sha256_of, write_text
 from predictd.io.network.expression import some
 from predictd.io.network.link_lists import read_link_list
 from predictd.io.network.networks import find_network, read_gold, read_network, write_link_list
-from predictd.io.results import told, write_rows
+from predictd.io.results import told, write_rows, write_run_json
 from predictd.network.consensus import agreement, rank_average
 from predictd.network.links import Links
 from predictd.network.scores import Scores, score_links
@@ -71,7 +71,6 @@ def evaluate_network(
     network: Path,
     gold_path: Path,
     output: Path,
-    record: RunRecord,
     *,
     name: str | None = None,
     seed: int = 0,
@@ -88,8 +87,6 @@ def evaluate_network(
         Gold standard: a table with the columns `regulator` and `target`.
     output
         Table to write; `OUTPUT.run.json` is written beside. With more networks, `OUTPUT.agreement.tsv`, too.
-    record
-        Where the run is put on record.
     name
         What the method is called; None: as the network says, or the list's file name.
     seed
@@ -111,6 +108,7 @@ def evaluate_network(
     """
     if consensus is not None and not beside:
         raise ConfigError("a consensus needs more than one network: name others with --beside")
+    record = RunRecord("network evaluate", seed=seed, settings={"name": name})
     paths = [network, *beside]
     loaded = [load_links(path) for path in paths]
     gold = _known_links(gold_path)
@@ -135,7 +133,7 @@ def evaluate_network(
         str(gold_path): sha256_of(gold_path),
         **{str(path): sha256_of(find_network(path) or path) for path in paths},
     }
-    write_json(output.with_name(f"{output.name}.run.json"), record.to_dict())
+    write_run_json(record, output, sidecar=True)
     return dict(zip(labels, scores, strict=True))
 
 

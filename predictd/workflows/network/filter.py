@@ -13,9 +13,10 @@ from predictd.constants import LINKS_TSV, MAX_LISTED_LINKS, NETWORK_H5, RUN_JSON
 from predictd.engine import Engine
 from predictd.engine.base import LinkTable
 from predictd.errors import ConfigError, DataError, OutputError
-from predictd.io.files import make_directory, sha256_of, standing, write_json
+from predictd.io.files import make_directory, sha256_of, standing
 from predictd.io.network.link_lists import Link, StreamedLinks, header_of, is_list, write_links
 from predictd.io.network.networks import find_network, write_link_list, write_network
+from predictd.io.results import write_run_json
 from predictd.network.links import Links
 from predictd.provenance import RunRecord, software
 from predictd.workflows.network.evaluate import read_links
@@ -40,7 +41,7 @@ class Limits:
     top: int | None = None
 
 
-def filter_network(network: Path, output: Path, limits: Limits, engine: Engine, record: RunRecord) -> int:
+def filter_network(network: Path, output: Path, limits: Limits, engine: Engine) -> int:
     """Write the links of a network that are within the limits, and return how many there are.
 
     Parameters
@@ -54,8 +55,6 @@ def filter_network(network: Path, output: Path, limits: Limits, engine: Engine, 
         At least one.
     engine
         One that has tables of its own reads a list with them.
-    record
-        Where the run is put on record.
 
     Raises
     ------
@@ -64,6 +63,7 @@ def filter_network(network: Path, output: Path, limits: Limits, engine: Engine, 
     """
     if limits == Limits():
         raise ConfigError("nothing to filter by: give --min-importance, --top-per-target or --top")
+    record = RunRecord.of("network filter", engine, settings=asdict(limits))
     file = find_network(network)
     if not is_list(output):
         _refuse_finished(output)
@@ -74,8 +74,7 @@ def filter_network(network: Path, output: Path, limits: Limits, engine: Engine, 
             count = _filter_in_memory(network, output, limits, engine)
     record.inputs = {str(network): sha256_of(file or network)}
     record.results = {"links": count}
-    where = output.with_name(f"{output.name}.run.json") if is_list(output) else output / RUN_JSON
-    write_json(where, record.to_dict())
+    write_run_json(record, output, sidecar=is_list(output))
     return count
 
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from predictd.constants import RUN_JSON
 from predictd.errors import DataError, OutputError
-from predictd.io.files import make_directory, sha256_of, standing, write_json
+from predictd.io.files import make_directory, sha256_of, standing
 from predictd.io.network.expression import some
 from predictd.io.network.genesets import read_gmt, read_labels
 from predictd.io.network.networks import find_network
-from predictd.io.results import write_rows
+from predictd.io.results import write_rows, write_run_json
 from predictd.network.classification import ClassScores, classify, score_classes
 from predictd.network.clusters import cluster_targets, regulation_profiles
 from predictd.network.enrichment import Enrichment, enrich
@@ -36,7 +36,6 @@ def enrich_network(
     network: Path,
     sets_path: Path,
     output: Path,
-    record: RunRecord,
     *,
     by: str = "targets",
     n_hubs: int = 20,
@@ -54,8 +53,6 @@ def enrich_network(
         Gene sets (GMT).
     output
         Table to write; `OUTPUT.run.json` is written beside.
-    record
-        Where the run is put on record.
     by
         What groups are: the targets of each hub, the communities, or the clusters of targets.
     n_hubs
@@ -70,6 +67,8 @@ def enrich_network(
     PredictdError
         If a file cannot be read, or no set has enough genes in the network.
     """
+    settings = {"groups": by, "hubs": n_hubs, "min_size": least, "max_size": most}
+    record = RunRecord("network enrich", seed=seed, settings=settings)
     links, _ = load_links(network)
     sets = read_gmt(sets_path)
     edges = Edges.of(links)
@@ -94,7 +93,7 @@ def enrich_network(
         "sets": sum(least <= size <= most for size in sizes),
         "background": len(known),
     }
-    write_json(output.with_name(f"{output.name}.run.json"), record.to_dict())
+    write_run_json(record, output, sidecar=True)
     return found
 
 
@@ -117,7 +116,7 @@ def _groups(links: Links, edges: Edges, by: str, n_hubs: int, seed: int) -> dict
 
 
 def classify_genes(
-    network: Path, labels_path: Path, output: Path, record: RunRecord, *, n_folds: int = 5, seed: int = 0
+    network: Path, labels_path: Path, output: Path, *, n_folds: int = 5, seed: int = 0
 ) -> list[ClassScores]:
     """Learn classes of genes from their place in a network, and write predictions and how far to trust them.
 
@@ -129,8 +128,6 @@ def classify_genes(
         What is known: a table with the columns `gene` and `label`.
     output
         Directory to write.
-    record
-        Where the run is put on record.
     n_folds, seed
         Of the cross-validation; of everything random.
 
@@ -141,6 +138,7 @@ def classify_genes(
     """
     if found := standing(output, (RUN_JSON,)):
         raise OutputError(f"{output} holds {found[0]} already; remove it, or name another directory")
+    record = RunRecord("network classify", seed=seed, settings={"folds": n_folds})
     links, _ = load_links(network)
     known = read_labels(labels_path)
     edges = Edges.of(links)
@@ -176,7 +174,7 @@ def classify_genes(
         str(network): sha256_of(find_network(network) or network),
     }
     record.results = {"classes": list(classified.classes), "labelled": len(known) - len(absent)}
-    write_json(output / RUN_JSON, record.to_dict())
+    write_run_json(record, output)
     return scores
 
 

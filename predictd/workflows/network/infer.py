@@ -32,19 +32,19 @@ from predictd.errors import (
     NetworkFormatError,
     OutputError,
 )
-from predictd.io.files import sha256_of, sha256_of_json, write_json
+from predictd.io.files import sha256_of, sha256_of_json
 from predictd.io.hdf5 import write_arrays
 from predictd.io.network.expression import Orientation, write_expression
 from predictd.io.network.networks import read_network, write_link_list, write_network
 from predictd.io.partition import Job
-from predictd.io.results import write_rows
+from predictd.io.results import write_rows, write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.network.linear import standardised
 from predictd.network.links import Links
 from predictd.network.methods import DEFAULT_TREES, Problem
 from predictd.network.multi import group_targets
 from predictd.network.quality import LEAST_SAMPLES
-from predictd.provenance import RunRecord, software
+from predictd.provenance import EngineInfo, RunRecord, software
 from predictd.workflows.network.activity import Activity
 from predictd.workflows.network.inputs import check_samples, find_regulators, load_expression
 from predictd.workflows.network.tasks import (
@@ -145,7 +145,7 @@ class Inference(InParts[InferReport]):
             if isinstance(source, Activity)
             else sha256_of(source)
         )
-        description = {
+        description: dict[str, Any] = {
             "command": "network infer",
             "expression": self._checksum,
             "genes": expression.orientation,
@@ -156,7 +156,13 @@ class Inference(InParts[InferReport]):
         if settings.method == "multi":
             self._group()
             description["groups"] = sha256_of_json(self._order.tolist())
-        super().__init__(Job(output, description), len(self._blocks), NETWORK_H5)
+        super().__init__(
+            Job(output, description),
+            len(self._blocks),
+            NETWORK_H5,
+            settings=description["settings"],
+            seed=seed,
+        )
 
     def _group(self) -> None:
         """Put targets that vary alike beside each other, in blocks of whole groups."""
@@ -182,9 +188,7 @@ class Inference(InParts[InferReport]):
             self.job,
             self._settings,
             self._seed,
-            engine.name,
-            engine.workers,
-            engine.ranks,
+            EngineInfo.of(engine),
         )
         with record.stage("prepare"):
             self._prepare(shared.prepared, engine)
@@ -278,7 +282,7 @@ class Inference(InParts[InferReport]):
             "missing_regulators": self._missing,
             "constant_genes": self._constant,
         }
-        write_json(output / RUN_JSON, record.to_dict())
+        write_run_json(record, output)
         info = {
             "method": self._settings.method,
             "settings": self._settings.model_dump(mode="json"),

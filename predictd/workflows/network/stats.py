@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from predictd.constants import RUN_JSON
 from predictd.engine import Engine
 from predictd.errors import ConfigError, OutputError
-from predictd.io.files import make_directory, sha256_of, standing, write_json
+from predictd.io.files import make_directory, sha256_of, standing
 from predictd.io.network.networks import find_network
-from predictd.io.results import told, write_rows
+from predictd.io.results import told, write_rows, write_run_json
 from predictd.network.clusters import cluster_targets
 from predictd.network.graph import SOURCES, Centralities, Edges, centralities, communities, hubs
 from predictd.network.links import Links
@@ -78,7 +78,6 @@ def describe_network(
     network: Path,
     output: Path,
     engine: Engine,
-    record: RunRecord,
     *,
     n_hubs: int = 20,
     n_clusters: int | None = None,
@@ -92,8 +91,8 @@ def describe_network(
         Directory or file of `predictd network infer`, or a list of regulator, target and weight.
     output
         Directory to write.
-    engine, record
-        What runs it; where it is put on record.
+    engine
+        What runs it.
     n_hubs, n_clusters
         How many hubs are listed; how many clusters are made, None: by the number of targets.
     seed
@@ -104,6 +103,12 @@ def describe_network(
     PredictdError
         If the network cannot be read, a library is missing, or the output cannot be written.
     """
+    record = RunRecord.of(
+        "network stats",
+        engine,
+        seed=seed,
+        settings={"hubs": n_hubs, "clusters": n_clusters, "degrees": False},
+    )
     _refuse_finished(output)
     links, _ = load_links(network)
     with record.stage("measure"):
@@ -131,15 +136,16 @@ def describe_network(
         "betweenness": "exact" if central.exact else f"estimated from {SOURCES} sources",
     }
     record.inputs = {str(network): sha256_of(find_network(network) or network)}
-    write_json(output / RUN_JSON, record.to_dict())
+    write_run_json(record, output)
     first = [edges.genes[i] for i in order[:_SHOWN].tolist()]
     return StatsReport(len(edges.genes), len(links), n_communities, first)
 
 
-def describe_degrees(network: Path, output: Path, engine: Engine, record: RunRecord) -> StatsReport:
+def describe_degrees(network: Path, output: Path, engine: Engine) -> StatsReport:
     """Write the degrees and strengths of the genes of a list that need not fit in memory; see `describe_network`."""
     if find_network(network) is not None:
         raise ConfigError(f"{network} is no list and fits in memory: leave --degrees out")
+    record = RunRecord.of("network stats", engine, settings={"degrees": True})
     _refuse_finished(output)
     with record.stage("measure"):
         table = open_list(network, engine)
@@ -157,7 +163,7 @@ def describe_degrees(network: Path, output: Path, engine: Engine, record: RunRec
         write_rows(output / DEGREES_TSV, DEGREES, rows())
     record.results = {"genes": found, "links": count}
     record.inputs = {str(network): sha256_of(network)}
-    write_json(output / RUN_JSON, record.to_dict())
+    write_run_json(record, output)
     return StatsReport(found, count, 0, [])
 
 

@@ -20,28 +20,26 @@ from predictd.io.partition import Job
 from predictd.network.links import Links, Row, top_links
 from predictd.network.methods import Method, Problem, clr_background, make_method
 from predictd.network.quality import held_out_r2
-from predictd.provenance import RunRecord
+from predictd.provenance import EngineInfo, RunRecord
 
 PILOT_TARGETS = 20
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What the blocks have in common; what is to be known of the engine goes on record."""
+    """What the blocks have in common."""
 
     prepared: Path
     job: Job
     settings: NetworkSettings
     seed: int
-    engine: str
-    workers: int
-    ranks: int
+    engine: EngineInfo
 
 
 def infer_block(block: tuple[int, int, int], shared: Shared) -> None:
     """Infer the links of a block of targets into its own file."""
     index, start, stop = block
-    record = RunRecord([], shared.engine, shared.workers, ranks=shared.ranks)
+    record = RunRecord("network infer", shared.engine)
     with record.stage("infer"):
         problem, order = read_prepared(shared.prepared)
         names = [problem.genes[gene] for gene in problem.regulators]

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from predictd.constants import RUN_JSON
 from predictd.errors import ConfigError, OutputError
-from predictd.io.files import make_directory, replacing, sha256_of, standing, write_json, write_text
+from predictd.io.files import make_directory, replacing, sha256_of, standing, write_text
 from predictd.io.network.graphml import write_graphml
 from predictd.io.network.networks import find_network
+from predictd.io.results import write_run_json
 from predictd.network.graph import Edges, centralities, communities, hubs
 from predictd.provenance import RunRecord
 from predictd.report.drawing import rendered
@@ -43,7 +44,6 @@ class ViewReport:
 def view_network(
     network: Path,
     output: Path,
-    record: RunRecord,
     *,
     n_hubs: int = 20,
     n_links: int = 5000,
@@ -58,8 +58,6 @@ def view_network(
     output
         Directory for `network.html`, `network.graphml` (all links), `degrees.svg` where Matplotlib is installed, and
         `run.json`.
-    record
-        Where the run is put on record.
     n_hubs, n_links
         Hubs that the page begins with; how many of the strongest links it holds, besides those it begins with.
     seed
@@ -72,6 +70,7 @@ def view_network(
     """
     if found := standing(output, (RUN_JSON,)):
         raise OutputError(f"{output} holds {found[0]} already; remove it, or name another directory")
+    record = RunRecord("network view", seed=seed, settings={"hubs": n_hubs, "links": n_links})
     links, method = load_links(network)
     edges = Edges.of(links)
     with record.stage("measure"):
@@ -93,7 +92,7 @@ def view_network(
     figure = _draw_degrees(output / DEGREES_SVG, edges)
     record.inputs = {str(network): sha256_of(find_network(network) or network)}
     record.results = {"genes": len(edges.genes), "links": len(links), "figure": figure}
-    write_json(output / RUN_JSON, record.to_dict())
+    write_run_json(record, output)
     return ViewReport(len(page["genes"]), len(page["links"]), figure)
 
 

@@ -30,7 +30,7 @@ from predictd.model.moments import moments
 from predictd.model.simulate import Simulation
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
-from predictd.provenance import RunRecord, cpu_model, package_version
+from predictd.provenance import cpu_model, package_version
 from predictd.workflows.planning.rates import Rates, load_rates
 from predictd.workflows.planning.work import fit_operations
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
@@ -130,13 +130,13 @@ def _reading(folder: Path, effort: Effort) -> dict[str, float]:
     with _Here() as engine:
         data = folder / "data"
         genome = SimulatedGenome.of_bins(effort.bins)
-        simulate(data, simulation, genome, engine, RunRecord([]), truth=False)
+        simulate(data, simulation, genome, engine, truth=False)
         options = IngestOptions(genome=str(data / "genome.chrom.sizes"))
         made: list[Tensor] = []
 
         def ingest_once() -> None:
             output = folder / f"tensor-{len(made)}"
-            made.append(ingest(data / "tracks.tsv", output, options, engine, RunRecord([])))
+            made.append(ingest(data / "tracks.tsv", output, options, engine))
 
         ingesting = _best(ingest_once, effort.repeats)
     tensor = made[0]

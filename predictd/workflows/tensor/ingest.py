@@ -10,12 +10,13 @@ from typing import Literal
 
 import numpy as np
 
-from predictd.constants import BIN_SIZE, MANIFEST, MAX_SHARD_BINS, MAX_SHARD_VALUES, RUN_JSON, SHARDS
+from predictd.constants import BIN_SIZE, MANIFEST, MAX_SHARD_BINS, MAX_SHARD_VALUES, SHARDS
 from predictd.engine import Engine
 from predictd.errors import OutputError, TableError, TrackError
-from predictd.io.files import exists, sha256_of, state_of, write_json
+from predictd.io.files import exists, sha256_of, state_of
 from predictd.io.partition import Job, read_job
 from predictd.io.remote import as_path
+from predictd.io.results import write_run_json
 from predictd.io.tables import Interval, Track, read_bed, unique_pairs
 from predictd.io.tensor.layout import ShardPlan, plan_shards
 from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry
@@ -45,7 +46,7 @@ class IngestOptions:
     output_type: str = OUTPUT_TYPE
 
 
-def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, record: RunRecord) -> Tensor:
+def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine) -> Tensor:
     """Make a tensor from the tracks of a table.
 
     Parameters
@@ -59,8 +60,6 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, re
         Genome, regions and formats.
     engine
         Reads tracks (one task each) and makes shards (one task each).
-    record
-        Where stages are timed.
 
     Returns
     -------
@@ -73,6 +72,7 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, re
         If tracks, table, genome and options do not fit together, or the output cannot be written. What is written
         by then is kept, and the same command goes on from there.
     """
+    record = RunRecord.of("ingest", engine, settings=vars(options))
     genome = load_genome(options.genome)
     tracks = read_track_table(table, genome=genome.name, output_type=options.output_type)
     if options.merge is None:
@@ -152,7 +152,7 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine, re
         "complete_bins": sum(entry.n_complete for entry in entries),
         "tensor": manifest.checksum,
     }
-    write_json(output / RUN_JSON, record.to_dict())
+    write_run_json(record, output)
     manifest.write(output)
     job.finish()
     tensor = Tensor(output)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread
 from predictd.errors import DataError
-from predictd.io.files import make_directory, write_json, write_text
+from predictd.io.files import make_directory, write_text
+from predictd.io.results import write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.labels.quality import Tracks, examine
 from predictd.model.transforms import TRANSFORMS
@@ -62,7 +63,6 @@ def qc(
     tensor_path: Path,
     output: Path,
     engine: Engine,
-    record: RunRecord,
     *,
     moments_path: Path | None = None,
     scratch: Path | None = None,
@@ -73,8 +73,8 @@ def qc(
     ----------
     tensor_path, output
         Directory of the tensor; table to write.
-    engine, record
-        What runs it; where stages are timed.
+    engine
+        What runs it.
     moments_path
         Moments file; None: beside the tensor.
     scratch
@@ -85,6 +85,7 @@ def qc(
     PredictdError
         If the tensor cannot be read or has too few tracks.
     """
+    record = RunRecord.of("qc", engine)
     tensor = Tensor(tensor_path, scratch=scratch)
     if len(tensor.experiments) < _LEAST_TRACKS:
         raise DataError(
@@ -132,7 +133,7 @@ def qc(
         "flagged": sum(bool(row.flags) for row in rows),
         "complete_bins": tensor.n_complete,
     }
-    write_json(output.with_name(f"{output.name}.run.json"), record.to_dict())
+    write_run_json(record, output, sidecar=True)
     return rows
 
 

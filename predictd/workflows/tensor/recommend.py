@@ -12,7 +12,8 @@ from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread
 from predictd.errors import ConfigError, DataError
 from predictd.io.costs import read_costs
-from predictd.io.files import make_directory, sha256_of, write_json, write_text
+from predictd.io.files import make_directory, sha256_of, write_text
+from predictd.io.results import write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.labels.design import choose_experiments, conditional_covariance
 from predictd.pairs import Experiment, axes
@@ -79,7 +80,6 @@ def recommend(
     tensor_path: Path,
     output: Path,
     engine: Engine,
-    record: RunRecord,
     *,
     k: int = 5,
     costs_path: Path | None = None,
@@ -92,8 +92,8 @@ def recommend(
     ----------
     tensor_path, output
         Directory of the tensor; table to write.
-    engine, record
-        What computes the moments; where stages are timed.
+    engine
+        What computes the moments.
     k
         How many to choose.
     costs_path
@@ -108,6 +108,7 @@ def recommend(
     PredictdError
         If names are unknown, or k pairs are not missing.
     """
+    record = RunRecord.of("recommend", engine, settings={"k": k, "for": focus})
     tensor = Tensor(tensor_path)
     cell_types, assays = axes(tensor.experiments)
     costs = None if costs_path is None else read_costs(costs_path, cell_types, assays)
@@ -166,7 +167,7 @@ def recommend(
         "expected_error_before": before,
         "expected_error_after": after,
     }
-    write_json(output.with_name(f"{output.name}.run.json"), record.to_dict())
+    write_run_json(record, output, sidecar=True)
     return RecommendReport(tuple(rows), int(candidates.sum()), int(targets.sum()), before, after)
 
 

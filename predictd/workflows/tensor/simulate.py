@@ -16,7 +16,6 @@ from predictd.constants import (
     MAX_OPEN_TRACKS,
     MAX_SHARD_BINS,
     MAX_SHARD_VALUES,
-    RUN_JSON,
     TRACKS_TSV,
 )
 from predictd.engine import Engine
@@ -24,6 +23,7 @@ from predictd.errors import OutputError
 from predictd.io.files import write_json, write_text
 from predictd.io.hdf5 import write_arrays
 from predictd.io.partition import Job
+from predictd.io.results import write_run_json
 from predictd.io.tables import Interval, write_tracks
 from predictd.io.tensor.layout import ShardPlan, plan_shards
 from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry
@@ -79,7 +79,6 @@ def simulate(
     simulation: Simulation,
     place: SimulatedGenome,
     engine: Engine,
-    record: RunRecord,
     *,
     form: Form = "tracks",
     truth: bool = True,
@@ -94,8 +93,8 @@ def simulate(
         `truth/*.bw`, the pairs that nobody measured; as a tensor: `tensor`, and `truth`.
     simulation, place
         The signal, and the bins.
-    engine, record
-        What runs it; where stages are timed.
+    engine
+        What runs it.
     form
         bigWigs in −log10 p, or shards in arcsinh space.
     truth
@@ -120,6 +119,12 @@ def simulate(
             "truth": truth,
         },
     )
+    record = RunRecord.of(
+        "simulate",
+        engine,
+        seed=simulation.seed,
+        settings=simulation.to_dict() | {"form": form, "truth": truth},
+    )
     job.begin()
     engine.require_sight(job.witness)
     observed = list(simulation.experiments)
@@ -140,7 +145,7 @@ def simulate(
         header={"cell_types": simulation.cell_types, "assays": simulation.assays, "mu": parameters.mu},
         arrays={name: getattr(parameters, name) for name in ("C", "A", "p", "q")},
     )
-    write_json(output / RUN_JSON, record.to_dict())
+    write_run_json(record, output)
     write_json(output / "simulation.json", simulation.to_dict())
     job.finish()
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from predictd.constants import RUN_JSON
 from predictd.engine import Engine
 from predictd.errors import DataError
-from predictd.io.files import write_json, write_text
+from predictd.io.files import write_text
 from predictd.io.partition import Job
+from predictd.io.results import write_run_json
 from predictd.io.tables import Track
 from predictd.io.tracks.bigwig import BigWigReader
 from predictd.io.tracks.chromhmm import MISSING, PRESENT, binary_name, write_binary
 from predictd.pairs import axes, file_name
-from predictd.provenance import RunRecord
+from predictd.provenance import EngineInfo, RunRecord
 from predictd.workflows.parts import InParts
 from predictd.workflows.tracks.listed import common_chromosomes, open_listed
 from predictd.workflows.tracks.peaks import described
@@ -88,7 +88,8 @@ class Binarisation(InParts[BinariseReport]):
             "bin_size": bin_size,
             "zipped": zipped,
         }
-        super().__init__(Job(output, description), len(self._cells), BINARISED_TSV)
+        settings = {"threshold": threshold, "bin_size": bin_size, "gzip": zipped}
+        super().__init__(Job(output, description), len(self._cells), BINARISED_TSV, settings=settings)
 
     def _begin(self) -> None:
         names = [
@@ -113,8 +114,7 @@ class Binarisation(InParts[BinariseReport]):
             self._threshold,
             self._bin_size,
             self._zipped,
-            engine.name,
-            engine.workers,
+            EngineInfo.of(engine),
         )
         with record.stage("binarise"):
             engine.map(_binarise_part, keys, shared, label="cell types")
@@ -129,14 +129,14 @@ class Binarisation(InParts[BinariseReport]):
                 for mark, present, missing in zip(self._marks, part["present"], part["missing"], strict=True)
             ]
         record.results = {"threshold": self._threshold, "bin_size": self._bin_size, "bins": n_bins}
-        write_json(output / RUN_JSON, record.to_dict())
+        write_run_json(record, output)
         write_text(output / BINARISED_TSV, "\n".join(lines) + "\n")
         return BinariseReport(len(self._cells), len(self._marks), len(self._bins))
 
 
 @dataclass(frozen=True)
 class _Shared:
-    """What the parts have in common; what is to be known of the engine goes on record."""
+    """What the parts have in common."""
 
     job: Job
     marks: tuple[str, ...]
@@ -144,14 +144,13 @@ class _Shared:
     threshold: float
     bin_size: int
     zipped: bool
-    engine: str
-    workers: int
+    engine: EngineInfo
 
 
 def _binarise_part(part: tuple[int, str, tuple[Track | None, ...]], shared: _Shared) -> None:
     """Write one cell type's chromosomes, one after the other."""
     index, cell, tracks = part
-    record = RunRecord([], shared.engine, shared.workers)
+    record = RunRecord("binarise", shared.engine)
     name = file_name(cell)
     counts = np.zeros((2, len(tracks)), dtype=np.int64)
     files = []

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from predictd.constants import RUN_JSON
 from predictd.errors import DataError, OutputError
-from predictd.io.files import cannot_write, exists, make_directory, replacing, write_json, write_text
+from predictd.io.files import cannot_write, exists, make_directory, replacing, write_text
 from predictd.io.partition import Job
 from predictd.io.remote import RemotePath, as_path
+from predictd.io.results import write_run_json
 from predictd.io.tables import URL_SCHEMES
 from predictd.io.tracks.genomes import BUILT_IN, load_genome
 from predictd.io.tracks.trackhub import KINDS, Hub, HubTrack, Names, hub_text
@@ -60,9 +60,7 @@ class HubReport:
     observed: int
 
 
-def make_hub(
-    source: Path, output: Path, options: HubOptions, record: RunRecord, *, observed: Path | None = None
-) -> HubReport:
+def make_hub(source: Path, output: Path, options: HubOptions, *, observed: Path | None = None) -> HubReport:
     """Write a hub: hub.txt, and the bigWigs beside it.
 
     Parameters
@@ -73,8 +71,6 @@ def make_hub(
         Directory of the hub, which can be copied to a web server as it is.
     options
         What it says of itself.
-    record
-        Where stages are timed.
     observed
         Track table, or directory, of observed signal that is to stand beside.
 
@@ -93,6 +89,7 @@ def make_hub(
     if exists(output / HUB_TXT):
         raise OutputError(f"{output} holds {HUB_TXT} already; remove the directory, or name another")
     wanted = _wanted(imputed, others)
+    record = RunRecord("hub", settings=vars(options))
     with record.stage("read headers"):
         local = [place for _, _, place in wanted if not place.startswith(URL_SCHEMES)]
         common_chromosomes(local, load_genome(genome) if genome in BUILT_IN else None)
@@ -117,7 +114,7 @@ def make_hub(
             tracks.append(HubTrack(pair, kind, url, colour))
     counts = {kind: sum(track.kind == kind for track in tracks) for kind in KINDS}
     record.results = {"genome": genome, **counts}
-    write_json(output / RUN_JSON, record.to_dict())
+    write_run_json(record, output)
     write_text(output / HUB_TXT, hub_text(Hub(options.name, options.name, options.email, genome), tracks))
     job.finish()
     return HubReport(genome, **counts)

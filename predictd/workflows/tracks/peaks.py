@@ -9,17 +9,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from predictd.constants import RUN_JSON
 from predictd.engine import Engine
-from predictd.io.files import state_of, write_json, write_text
+from predictd.io.files import state_of, write_text
 from predictd.io.partition import Job
 from predictd.io.remote import RemotePath, as_path
+from predictd.io.results import write_run_json
 from predictd.io.tables import Track
 from predictd.io.tracks.bigwig import BigWigReader
 from predictd.io.tracks.narrowpeak import SUFFIX, NarrowPeak, write_narrow_peaks
 from predictd.model.peaks import PeakRule, call_peaks
 from predictd.pairs import Experiment
-from predictd.provenance import RunRecord
+from predictd.provenance import EngineInfo, RunRecord
 from predictd.workflows.parts import InParts
 from predictd.workflows.tracks.listed import open_listed
 
@@ -77,7 +77,8 @@ class PeakCalling(InParts[PeaksReport]):
             "bin_size": self._bin_size,
             "p_values": p_values,
         }
-        super().__init__(Job(output, description), len(self._listed.tracks), PEAKS_TSV)
+        settings = asdict(rule) | {"unit": "p" if p_values else "other"}
+        super().__init__(Job(output, description), len(self._listed.tracks), PEAKS_TSV, settings=settings)
 
     def _begin(self) -> None:
         self._refuse_foreign([peaks_name(pair) for pair in self._listed.tracks])
@@ -86,7 +87,7 @@ class PeakCalling(InParts[PeaksReport]):
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
         engine.require_sight(self.job.witness)
         tracks = list(self._listed.tracks.values())
-        shared = _Shared(self.job, self._rule, self._bin_size, self._p_values, engine.name, engine.workers)
+        shared = _Shared(self.job, self._rule, self._bin_size, self._p_values, EngineInfo.of(engine))
         with record.stage("peaks"):
             engine.map(_call_part, [(index, tracks[index]) for index in parts], shared, label="tracks")
 
@@ -117,7 +118,7 @@ class PeakCalling(InParts[PeaksReport]):
                 none[0],
                 ", …" * (len(none) > 1),
             )
-        write_json(output / RUN_JSON, record.to_dict())
+        write_run_json(record, output)
         write_text(output / PEAKS_TSV, "\n".join(lines) + "\n")
         return report
 
@@ -146,20 +147,19 @@ def relative(path: str, directory: Path) -> str:
 
 @dataclass(frozen=True)
 class _Shared:
-    """What the parts have in common; what is to be known of the engine goes on record."""
+    """What the parts have in common."""
 
     job: Job
     rule: PeakRule
     bin_size: int
     p_values: bool
-    engine: str
-    workers: int
+    engine: EngineInfo
 
 
 def _call_part(part: tuple[int, Track], shared: _Shared) -> None:
     """Call one track's peaks, chromosome by chromosome."""
     index, track = part
-    record = RunRecord([], shared.engine, shared.workers)
+    record = RunRecord("peaks", shared.engine)
     counts = {"n_peaks": 0, "n_bases": 0}
     path = shared.job.output / peaks_name(track.experiment)
     with record.stage("peaks"):

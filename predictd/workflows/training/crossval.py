@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from predictd.config import TrainSettings
-from predictd.constants import FOLDS_JSON, METRIC_KEYS, METRICS_TSV, MODELS, RUN_JSON
+from predictd.constants import FOLDS_JSON, METRIC_KEYS, METRICS_TSV, MODELS
 from predictd.engine import Engine
 from predictd.errors import DataError, OutputError
 from predictd.io.files import sha256_of_json, write_json, write_text
 from predictd.io.models import ModelFile, write_model
 from predictd.io.partition import Job, read_job
+from predictd.io.results import write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.ensemble import Model
 from predictd.model.folds import Fold, folds_to_json, make_folds
@@ -130,7 +131,7 @@ class Crossval(InParts[CrossvalReport]):
         self._groups = list(_test_folds(folds).items())
         self._moments = moments_path
         self._intervals = (regions or Regions()).read(tensor.manifest.load_genome())
-        description = {
+        description: dict[str, Any] = {
             "command": "cv",
             "tensor": tensor.manifest.checksum,
             "settings": settings.model_dump(mode="json", by_alias=True),
@@ -141,7 +142,13 @@ class Crossval(InParts[CrossvalReport]):
                 for name, intervals in self._intervals.items()
             },
         }
-        super().__init__(Job(output, description), len(self._groups), METRICS_TSV)
+        super().__init__(
+            Job(output, description),
+            len(self._groups),
+            METRICS_TSV,
+            settings=description["settings"],
+            seed=seed,
+        )
 
     def _begin(self) -> None:
         output = self.job.output
@@ -245,7 +252,7 @@ class Crossval(InParts[CrossvalReport]):
             log.warning(
                 "there are too few bins to calibrate intervals on: 'predictd impute --sd' will not do"
             )
-        write_json(output / RUN_JSON, record.to_dict())
+        write_run_json(record, output)
         write_text(output / METRICS_TSV, metrics_tsv(rows))
         return CrossvalReport(rows, n_models, choices)
 
@@ -255,7 +262,6 @@ def crossval(
     output: Path,
     settings: TrainSettings,
     engine: Engine,
-    record: RunRecord,
     *,
     seed: int = 0,
     folds_path: Path | None = None,
@@ -274,7 +280,7 @@ def crossval(
         regions=regions,
         scratch=scratch,
     )
-    return plan.make_all(engine, record)
+    return plan.make_all(engine)
 
 
 def _test_folds(folds: Sequence[Fold]) -> dict[str, list[Fold]]:

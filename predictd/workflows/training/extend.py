@@ -15,8 +15,9 @@ from predictd.constants import REFUSE_COMPLETE
 from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread
 from predictd.errors import ConfigError, DataError, TableError
-from predictd.io.files import make_directory, sha256_of, write_json
+from predictd.io.files import make_directory, sha256_of
 from predictd.io.models import ModelFile, write_model
+from predictd.io.results import write_run_json
 from predictd.io.tables import Track, read_tracks, unique_pairs
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.genomes import BUILT_IN
@@ -63,7 +64,6 @@ def extend(
     table: Path | None,
     output: Path,
     engine: Engine,
-    record: RunRecord,
     *,
     penalty: float | None = None,
     moments_path: Path | None = None,
@@ -82,8 +82,8 @@ def extend(
         The tensor's own become regressors, too.
     output
         Model file to write.
-    engine, record
-        What runs it; where stages are timed.
+    engine
+        What runs it.
     penalty
         λ of the new rows; None: that of the model's training.
     moments_path
@@ -96,6 +96,7 @@ def extend(
     PredictdError
         If model, tensor and tracks do not fit.
     """
+    record = RunRecord.of("extend", engine, settings={"lambda": penalty})
     model, file = load_cp_model(model_path)
     tensor = Tensor(tensor_path, scratch=scratch)
     train = tensor.columns(model.train)
@@ -157,7 +158,7 @@ def extend(
     record.train = [str(e) for e in larger.train]
     record.inputs = inputs
     record.results = {"cell_types": cells, "assays": assays, "new": [str(e) for e in new], "bins": n_bins}
-    write_json(output.with_name(f"{output.name}.run.json"), record.to_dict())
+    write_run_json(record, output, sidecar=True)
     return ExtendReport(tuple(cells), tuple(assays), new, n_bins, table is None)
 
 

@@ -11,8 +11,9 @@ from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread
 from predictd.errors import ConfigError, DataError
 from predictd.io.checkpoint import Checkpoint
-from predictd.io.files import make_directory, write_json
+from predictd.io.files import make_directory
 from predictd.io.models import ModelFile, write_model
+from predictd.io.results import write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.cp.factors import CPModel
 from predictd.model.ensemble import Model
@@ -92,7 +93,6 @@ def train(
     output: Path,
     settings: TrainSettings,
     engine: Engine,
-    record: RunRecord,
     *,
     seed: int = 0,
     folds: Path | None = None,
@@ -109,8 +109,8 @@ def train(
         take seconds.
     settings
         Solver, rank, penalties.
-    engine, record
-        What runs it; where stages are timed.
+    engine
+        What runs it.
     seed
         Of everything random.
     folds, fold_name
@@ -127,6 +127,9 @@ def train(
     Interrupted
         If a stop was asked for; the same command goes on.
     """
+    record = RunRecord.of(
+        "train", engine, seed=seed, settings=settings.model_dump(mode="json", by_alias=True)
+    )
     tensor = Tensor(tensor_path, scratch=scratch)
     require_complete(tensor)
     fold = choose_fold(tensor, folds, fold_name, seed)
@@ -203,6 +206,6 @@ def train(
         "bins_trained_on": n_bins,
         "chosen": why,
     }
-    write_json(output.with_name(f"{output.name}.run.json"), record.to_dict())
+    write_run_json(record, output, sidecar=True)
     checkpoint.remove()
     return TrainReport(rank, validation_mse, fold, refit, why)

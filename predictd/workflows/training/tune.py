@@ -16,8 +16,9 @@ import numpy as np
 from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, OutputError
-from predictd.io.files import make_directory, sha256_of_json, write_json, write_text
+from predictd.io.files import make_directory, sha256_of_json, write_text
 from predictd.io.remote import RemotePath
+from predictd.io.results import write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json
 from predictd.provenance import RunRecord
@@ -77,7 +78,6 @@ def tune(
     output: Path,
     settings: TrainSettings,
     engine: Engine,
-    record: RunRecord,
     *,
     trials: int = 40,
     solvers: Sequence[str] = ("em", "als"),
@@ -95,8 +95,8 @@ def tune(
         Directory of the tensor; TOML file to write.
     settings
         Everything that is not searched.
-    engine, record
-        Fits the folds of a trial at once; where stages are timed.
+    engine
+        Fits the folds of a trial at once.
     trials
         Finished trials to have in the end, in the storage.
     solvers
@@ -123,6 +123,7 @@ def tune(
         import optuna
     except ImportError as err:
         raise ConfigError("predictd tune needs Optuna: pip install 'predictd[tune]'") from err
+    record = RunRecord.of("tune", engine, seed=seed, settings={"trials": trials, "solvers": list(solvers)})
     if settings.predictd_constants:
         raise ConfigError(
             "predictd_constants fixes the penalties, which tune searches; take it out of --config"
@@ -191,7 +192,7 @@ def tune(
     write_text(output, _toml(report, settings, seed, len(folds), n_valid))
     record.inputs = {str(tensor_path): tensor.manifest.checksum}
     record.results = {"validation_mse": report.validation_mse, "trials": report.trials}
-    write_json(output.with_name(f"{output.name}.run.json"), record.to_dict())
+    write_run_json(record, output, sidecar=True)
     return report
 
 

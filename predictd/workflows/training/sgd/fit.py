@@ -107,7 +107,7 @@ def fit_fold_sgd(
     problem = sgd_problem(tensor, fold, setting, settings, seed=seed, checkpoint=checkpoint)
     saved = Checkpoint(checkpoint)
     with LocalEngine(1) as engine:
-        fitted = fit_sgd(problem, None, engine, saved, RunRecord([]))
+        fitted = fit_sgd(problem, None, engine, saved, RunRecord("train"))
     saved.remove()
     return fitted.model, fitted.history
 

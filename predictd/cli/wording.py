@@ -1,0 +1,31 @@
+"""Messages of the library as the command line shows them: its options in place of the names of parameters."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import click
+
+_NAMED = re.compile(r"`([a-z_]+)`")
+
+
+def as_options(text: str, command: click.Command) -> str:
+    """The text with each parameter in backquotes as this command calls it: `folds` → --folds; others as they are."""
+    shown = {parameter.name: _shown(parameter) for parameter in command.params}
+    return _NAMED.sub(lambda found: shown.get(found[1], found[0]), text)
+
+
+def _shown(parameter: click.Parameter) -> str:
+    if isinstance(parameter, click.Option):
+        return max(parameter.opts, key=len)
+    return (parameter.name or "").upper()
+
+
+class Formatter(logging.Formatter):
+    """Log messages in the words of the running command."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        context = click.get_current_context(silent=True)
+        return text if context is None else as_options(text, context.command)
