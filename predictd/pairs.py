@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictd.errors import DataError, TableError
+from predictd.wording import some
 
 # What a file name may hold as it is; everything else is percent-encoded, and nothing parses a file name.
 _SAFE = "._+"
@@ -90,13 +91,8 @@ def rows_of(
             (assay_rows, pair.assay, "assay"),
         ):
             if name not in known:
-                raise DataError(f"{pair}: the model has no {what} '{name}'; it has {_some(known)}")
+                raise DataError(f"{pair}: the model has no {what} '{name}'; it has {some(sorted(known))}")
     return (
         np.array([cell_rows[pair.cell_type] for pair in pairs], dtype=np.intp),
         np.array([assay_rows[pair.assay] for pair in pairs], dtype=np.intp),
     )
-
-
-def _some(names: Iterable[str]) -> str:
-    every = sorted(names)
-    return ", ".join(every[:5]) + (f" and {len(every) - 5} more" if len(every) > 5 else "")

@@ -17,7 +17,7 @@ import click
 
 from predictd import __version__, interrupt
 from predictd.cli.groups import LazyGroup
-from predictd.cli.wording import Formatter
+from predictd.cli.messages import Formatter
 from predictd.errors import PredictdError
 from predictd.launcher import Announced, announced
 from predictd.provenance import command_line

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-from predictd.cli.wording import as_options
+from predictd.cli.messages import as_options
 from predictd.errors import PredictdError
 
 

@@ -35,6 +35,7 @@ from predictd.engine.meeting import run_program
 from predictd.errors import WorkerError
 from predictd.launcher import LAUNCHER_PREFIXES
 from predictd.progress import progress_bar
+from predictd.wording import some
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _POLL_SECONDS = 0.2
@@ -124,7 +125,7 @@ class LocalEngine(Engine):
             at_work = [keys[index] for index in sorted(running.values())]
             self._kill()
             raise WorkerError(
-                f"a worker process died in {name} (at work: {_some(at_work)}): it was killed, ran out of "
+                f"a worker process died in {name} (at work: {some(map(short, at_work), 3)}): it was killed, ran out of "
                 "memory or could not write; run the command again to go on, with fewer --workers if memory "
                 "is short"
             ) from err
@@ -246,8 +247,3 @@ def _start_worker() -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def _some(keys: Sequence[Key]) -> str:
-    shown = ", ".join(short(key) for key in keys[:3])
-    return shown + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")

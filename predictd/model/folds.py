@@ -20,6 +20,7 @@ from typing import Any
 
 from predictd.errors import ConfigError, DataError, TableError
 from predictd.pairs import Experiment
+from predictd.wording import some
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def make_folds(
         candidates = _holdable(rest)
         if not candidates:
             raise DataError(
-                f"test fold {t} ({_listed(test)}) leaves no experiment that could validate: the "
+                f"test fold {t} ({some(test, _NAMED)}) leaves no experiment that could validate: the "
                 f"{len(pairs)} experiments are too few for {n_tests} test folds; train without folds, "
                 "choose another number of test folds or add experiments"
             )
@@ -148,12 +149,12 @@ def check_fold(fold: Fold, experiments: Iterable[Experiment]) -> None:
     unknown = sorted(set(named).difference(known))
     if unknown:
         raise DataError(
-            f"fold {fold.name}: not in the tensor: {_listed(unknown)}; take folds made from this tensor"
+            f"fold {fold.name}: not in the tensor: {some(unknown, _NAMED)}; take folds made from this tensor"
         )
     twice = sorted(e for e, times in Counter(named).items() if times > 1)
     if twice:
         raise DataError(
-            f"fold {fold.name}: named more than once: {_listed(twice)}; an experiment is in one of "
+            f"fold {fold.name}: named more than once: {some(twice, _NAMED)}; an experiment is in one of "
             "test, valid and train"
         )
     for axis, what in ((0, "cell type"), (1, "assay")):
@@ -225,11 +226,6 @@ def _lower(wanted: int, possible: int, what: str) -> int:
     return min(wanted, possible)
 
 
-def _listed(experiments: Sequence[Experiment]) -> str:
-    more = len(experiments) - _NAMED
-    return ", ".join(map(str, experiments[:_NAMED])) + (f" and {more} more" if more > 0 else "")
-
-
 def _report_never_held(pairs: Sequence[Experiment], holdable: Sequence[Experiment]) -> None:
     if not holdable:
         raise DataError(
@@ -242,7 +238,7 @@ def _report_never_held(pairs: Sequence[Experiment], holdable: Sequence[Experimen
             "%d of %d experiments are the only one of their cell type or assay and train in every fold: %s",
             len(never),
             len(pairs),
-            _listed(never),
+            some(never, _NAMED),
         )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from predictd.errors import TableError
 from predictd.io.files import replacing
 from predictd.io.tables import UNREADABLE_TEXT, open_text, reason
+from predictd.wording import some
 
 Orientation = Literal["rows", "columns"]
 _MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|sept|oct|nov|dec"
@@ -25,7 +26,6 @@ _DATE = re.compile(
     r"|\d{1,2}/\d{1,2}/\d{2,4}",
     re.IGNORECASE,
 )
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -156,12 +156,6 @@ def read_names(path: Path) -> list[str]:
     if not distinct:
         raise TableError(f"{path} lists no genes: it needs a name a line")
     return distinct
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few of many names, for messages."""
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
 def numeric_names(genes: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from predictd.model.intervals.uncertainty import Calibration
 from predictd.model.transforms import TRANSFORMS, SignalTransform
 from predictd.pairs import Experiment
 from predictd.provenance import EngineInfo, RunRecord
+from predictd.wording import even_parts_of_at_most
 from predictd.workflows.imputing.apply import Application
 from predictd.workflows.imputing.calibration import read_calibration
 from predictd.workflows.imputing.estimators import load_estimator, load_judges
@@ -208,9 +209,8 @@ def _groups(pairs: Sequence[Experiment], most: int) -> list[tuple[Experiment, ..
     A group is a pass over the tensor and a product of its own shape, so the number of workers must not decide: the last
     bit of a matrix product can depend on its number of columns.
     """
-    n_groups = max(-(-len(pairs) // most), min(_LEAST_GROUPS, len(pairs)))
-    borders = [len(pairs) * i // n_groups for i in range(n_groups + 1)]
-    return [tuple(pairs[low:high]) for low, high in pairwise(borders)]
+    parts = even_parts_of_at_most(len(pairs), most, at_least=_LEAST_GROUPS)
+    return [tuple(pairs[low:high]) for low, high in parts]
 
 
 def _transforms(tensor: Tensor, pairs: Sequence[Experiment]) -> list[SignalTransform]:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from predictd.constants import TRACKS_TSV
 from predictd.errors import DataError, TableError
-from predictd.io.network.expression import Expression, check_expression, some
+from predictd.io.network.expression import Expression, check_expression
 from predictd.io.tables import Interval, read_named_bed, read_tracks, unique_pairs
 from predictd.io.tensor.store import Shard, Tensor
+from predictd.wording import some
 from predictd.workflows.tensor.sources import SignalSource
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,6 @@ import numpy as np
 
 from predictd.errors import ConfigError, DataError, NetworkFormatError
 from predictd.io.files import sha256_of, write_text
-from predictd.io.network.expression import some
 from predictd.io.network.link_lists import read_link_list
 from predictd.io.network.networks import find_network, read_gold, read_network, write_link_list
 from predictd.io.results import told, write_rows, write_run_json
@@ -19,6 +18,7 @@ from predictd.network.consensus import agreement, rank_average
 from predictd.network.links import Links
 from predictd.network.scores import Scores, score_links
 from predictd.provenance import RunRecord
+from predictd.wording import some
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from predictd.constants import RUN_JSON
 from predictd.errors import DataError, OutputError
 from predictd.io.files import make_directory, sha256_of, standing
-from predictd.io.network.expression import some
 from predictd.io.network.genesets import read_gmt, read_labels
 from predictd.io.network.networks import find_network
 from predictd.io.results import write_rows, write_run_json
@@ -21,6 +20,7 @@ from predictd.network.enrichment import Enrichment, enrich
 from predictd.network.graph import Edges, centralities, communities, hubs
 from predictd.network.links import Links
 from predictd.provenance import RunRecord
+from predictd.wording import some
 from predictd.workflows.network.evaluate import load_links
 
 log = logging.getLogger(__name__)

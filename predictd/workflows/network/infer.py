@@ -45,6 +45,7 @@ from predictd.network.methods import DEFAULT_TREES, Problem
 from predictd.network.multi import group_targets
 from predictd.network.quality import LEAST_SAMPLES
 from predictd.provenance import EngineInfo, RunRecord, software
+from predictd.wording import even_parts_of_at_most
 from predictd.workflows.network.activity import Activity
 from predictd.workflows.network.inputs import check_samples, find_regulators, load_expression
 from predictd.workflows.network.tasks import (
@@ -139,7 +140,7 @@ class Inference(InParts[InferReport]):
         self._problem = Problem(expression.values, expression.genes, regulators)
         self._orientation = expression.orientation
         self._order = np.arange(len(expression.genes))
-        self._blocks = _blocks(len(expression.genes))
+        self._blocks = even_parts_of_at_most(len(expression.genes), _MOST_TARGETS, at_least=_LEAST_BLOCKS)
         self._checksum = (
             sha256_of_json([expression.genes, expression.samples, expression.values.tolist()])
             if isinstance(source, Activity)
@@ -323,12 +324,6 @@ class Inference(InParts[InferReport]):
             raise OutputError(
                 f"{path} is damaged; remove it and run the command again, or part {index}"
             ) from err
-
-
-def _blocks(n_targets: int) -> list[tuple[int, int]]:
-    """Even stretches of at most 64 targets, and 16 of them where there are as many targets."""
-    n_blocks = max(-(-n_targets // _MOST_TARGETS), min(_LEAST_BLOCKS, n_targets))
-    return list(pairwise(n_targets * i // n_blocks for i in range(n_blocks + 1)))
 
 
 def _whole_groups(blocks: list[tuple[int, int]], ends: list[int]) -> list[tuple[int, int]]:

@@ -15,10 +15,10 @@ from predictd.io.network.expression import (
     numeric_names,
     read_expression,
     read_names,
-    some,
 )
 from predictd.io.network.h5ad import SUFFIX, read_h5ad
 from predictd.kernels import MAX_SAMPLES
+from predictd.wording import some
 from predictd.workflows.network.activity import Activity, region_activity
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,23 @@
+"""What many messages and many jobs share: the first few of many names, and even parts of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+
+def some(names: Iterable[object], most: int = 5) -> str:
+    """The first few of many names, for messages: "a, b and 3 more"."""
+    every = [str(name) for name in names]
+    more = len(every) - most
+    return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def even_parts(n: int, n_parts: int) -> list[tuple[int, int]]:
+    """First and last-plus-one positions of so many parts of n things, as even as whole numbers allow."""
+    return list(pairwise(n * part // n_parts for part in range(n_parts + 1)))
+
+
+def even_parts_of_at_most(n: int, most: int, *, at_least: int = 1) -> list[tuple[int, int]]:
+    """Even parts of at most `most` things, and `at_least` parts where there are as many things."""
+    return even_parts(n, max(-(-n // most), min(at_least, n)))
