@@ -17,12 +17,12 @@ from predictd.config import TrainSettings
 from predictd.engine.base import one_blas_thread
 from predictd.model.cp.extend import RowPrior, extended, genome_moments
 from predictd.model.cp.factors import CPModel
+from predictd.model.folds import Fold
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment, axes
 from predictd.workflows.tensor.moments import TensorMoments
-from predictd.workflows.training.fit_moments import fit_fold
-from predictd.workflows.training.settings import Setting
+from predictd.workflows.training.solvers import SOLVERS
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from made_moments import corrupted_pilot, of_columns, simulated_moments
@@ -31,9 +31,14 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 SWEEPS = 60
 
 
-def trained(data: TensorMoments, train: list[Experiment], setting: Setting) -> CPModel:
+def em_of_rank(rank: int) -> TrainSettings:
+    return TrainSettings(solver="em", rank=rank, regularisation=0.3)
+
+
+def trained(data: TensorMoments, train: list[Experiment], settings: TrainSettings) -> CPModel:
     part = TensorMoments.of_values(of_columns(data.s, data.columns(tuple(train))), tuple(train))
-    return fit_fold(part, tuple(train), (), setting, TrainSettings(solver="em"), seed=0, sweeps=SWEEPS)[0]
+    fold = Fold("all", (), (), tuple(train))
+    return SOLVERS["em"].fit_moments(part, fold, settings, seed=0, sweeps=SWEEPS).model
 
 
 def mse(data: TensorMoments, model: CPModel, targets: list[Experiment]) -> float:
@@ -44,15 +49,17 @@ def mse(data: TensorMoments, model: CPModel, targets: list[Experiment]) -> float
     return float(found.mean())
 
 
-def compare(data: TensorMoments, cell_types: list[str], given: int, setting: Setting, repeats: int) -> None:
+def compare(
+    data: TensorMoments, cell_types: list[str], given: int, settings: TrainSettings, repeats: int
+) -> None:
     """Print mean errors over cell types and choices of the tracks that are given."""
     rng = np.random.default_rng(0)
     found = []
     for cell_type in cell_types:
         old = [e for e in data.experiments if e.cell_type != cell_type]
         own = [e for e in data.experiments if e.cell_type == cell_type and e.assay in axes(old)[1]]
-        model = trained(data, old, setting)
-        prior = RowPrior(setting.regularisation * model.lambda_g, em=True)
+        model = trained(data, old, settings)
+        prior = RowPrior(settings.regularisation * model.lambda_g, em=True)
         for _ in range(repeats if len(own) > given else 0):
             order = rng.permutation(len(own))
             new, hidden = [own[i] for i in order[:given]], [own[i] for i in order[given:]]
@@ -66,7 +73,7 @@ def compare(data: TensorMoments, cell_types: list[str], given: int, setting: Set
                 [
                     mse(data, extended(model, s, new, prior, regressors=False), hidden),
                     mse(data, extended(model, s, new, prior, regressors=True), hidden),
-                    mse(data, trained(data, sorted([*old, *new]), setting), hidden),
+                    mse(data, trained(data, sorted([*old, *new]), settings), hidden),
                     float(np.mean(same)),
                 ]
             )
@@ -84,7 +91,11 @@ def test_pilot(benchmark, given: int) -> None:
     experiments, _, s = corrupted_pilot(SHARED, every=4)
     data = TensorMoments.of_values(of_columns(s, range(20)), tuple(experiments))
     cell_types = axes(experiments)[0]
-    benchmark.pedantic(compare, args=(data, cell_types, given, Setting(3, 0.3), 4), rounds=1)
+    benchmark.pedantic(
+        compare,
+        args=(data, cell_types, given, em_of_rank(3), 4),
+        rounds=1,
+    )
 
 
 @pytest.mark.parametrize("given", [1, 3, 5])
@@ -95,4 +106,8 @@ def test_roadmap_shape(benchmark, given: int) -> None:
     every = axes(data.experiments)[0]
     cell_types = [c for c in every if sum(e.cell_type == c for e in data.experiments) > 8][:8]
     with one_blas_thread():
-        benchmark.pedantic(compare, args=(data, cell_types, given, Setting(30, 0.3), 1), rounds=1)
+        benchmark.pedantic(
+            compare,
+            args=(data, cell_types, given, em_of_rank(30), 1),
+            rounds=1,
+        )

@@ -17,18 +17,22 @@ import pytest
 from bench.roadmap import roadmap_pairs
 from predictd.config import TrainSettings
 from predictd.engine.base import one_blas_thread
+from predictd.model.folds import Fold
 from predictd.model.labels.design import choose_experiments, conditional_covariance
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment, axes
 from predictd.workflows.tensor.moments import TensorMoments
-from predictd.workflows.training.fit_moments import fit_fold
-from predictd.workflows.training.settings import Setting
+from predictd.workflows.training.solvers import SOLVERS
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from made_moments import corrupted_pilot, of_columns, simulated_moments
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def em_of_rank(rank: int) -> TrainSettings:
+    return TrainSettings(solver="em", rank=rank, regularisation=0.3)
 
 
 def rows(pairs: Sequence[Experiment], every: Sequence[Experiment]) -> tuple[np.ndarray, np.ndarray]:
@@ -39,18 +43,17 @@ def rows(pairs: Sequence[Experiment], every: Sequence[Experiment]) -> tuple[np.n
 
 
 def errors(
-    data: TensorMoments, train: Sequence[Experiment], targets: Sequence[Experiment], setting: Setting
+    data: TensorMoments, train: Sequence[Experiment], targets: Sequence[Experiment], settings: TrainSettings
 ) -> np.ndarray:
-    model, _ = fit_fold(
-        data, tuple(sorted(train)), (), setting, TrainSettings(solver="em"), seed=0, sweeps=40
-    )
+    fold = Fold("all", (), (), tuple(sorted(train)))
+    model = SOLVERS["em"].fit_moments(data, fold, settings, seed=0, sweeps=40).model
     left, solution, intercept = model.affine(targets)
     return squared_errors(
         data.s, left @ solution, intercept, data.columns(model.train), data.columns(tuple(targets))
     )
 
 
-def compare(data: TensorMoments, n_hidden: int, k: int, setting: Setting, repeats: int) -> None:
+def compare(data: TensorMoments, n_hidden: int, k: int, settings: TrainSettings, repeats: int) -> None:
     """Print the mean error left by each rule, as a share of what it was, with standard errors over repeats."""
     every = list(data.experiments)
     rng = np.random.default_rng(0)
@@ -74,10 +77,10 @@ def compare(data: TensorMoments, n_hidden: int, k: int, setting: Setting, repeat
             "random": shuffled[:k],
             "most used assay": sorted(shuffled, key=lambda e: -counts[e.assay])[:k],
         }
-        before = dict(zip(hidden, errors(data, train, hidden, setting), strict=True))
+        before = dict(zip(hidden, errors(data, train, hidden, settings), strict=True))
         for rule, chosen in choices.items():
             rest = [e for e in hidden if e not in set(chosen)]
-            left = errors(data, [*train, *chosen], rest, setting).sum()
+            left = errors(data, [*train, *chosen], rest, settings).sum()
             total.setdefault(rule, []).append(left / sum(before.values()))
             rest_of.setdefault(rule, []).append(left / sum(before[e] for e in rest))
     for rule in total:
@@ -95,7 +98,7 @@ def test_pilot(benchmark) -> None:
         pytest.skip("the real pilot tracks are not here")
     experiments, _, s = corrupted_pilot(SHARED, every=4)
     data = TensorMoments.of_values(of_columns(s, range(20)), tuple(experiments))
-    benchmark.pedantic(compare, args=(data, 9, 3, Setting(3, 0.3), 60), rounds=1)
+    benchmark.pedantic(compare, args=(data, 9, 3, em_of_rank(3), 60), rounds=1)
 
 
 def test_roadmap_shape(benchmark) -> None:
@@ -103,7 +106,11 @@ def test_roadmap_shape(benchmark) -> None:
     simulation = Simulation(tuple(roadmap_pairs()), rank=30, seed=1)
     data = TensorMoments.of_values(simulated_moments(simulation), simulation.experiments)
     with one_blas_thread():
-        benchmark.pedantic(compare, args=(data, 300, 25, Setting(30, 0.3), 10), rounds=1)
+        benchmark.pedantic(
+            compare,
+            args=(data, 300, 25, em_of_rank(30), 10),
+            rounds=1,
+        )
 
 
 def test_speed(benchmark) -> None:

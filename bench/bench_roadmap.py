@@ -28,8 +28,8 @@ from predictd.pairs import Experiment
 from predictd.workflows.imputing.apply import Application
 from predictd.workflows.imputing.estimators import fold_committee, fold_model_path, load_model
 from predictd.workflows.tensor.moments import compute_moments, ensure_moments
-from predictd.workflows.training.crossval import _Shared, _train_fold
-from predictd.workflows.training.settings import Setting
+from predictd.workflows.training.crossval import FoldFits, _train_fold
+from predictd.workflows.training.solvers.solver import FitData
 
 N_BINS = int(os.environ.get("PREDICTD_BENCH_BINS", "1126469"))
 RANK, PRIOR = 100, 0.1
@@ -91,8 +91,8 @@ def test_forty_models(benchmark, tensor: Tensor, models: Path) -> None:
     settings = TrainSettings(solver="em", rank=RANK, regularisation=PRIOR)
     with LocalEngine() as engine:
         moments = ensure_moments(tensor, engine)
-        chosen = {str(test): Setting(RANK, PRIOR) for test in range(5)}
-        shared = _Shared(tensor, moments, models, settings, chosen, 0)
+        chosen = {str(test): settings for test in range(5)}
+        shared = FoldFits(FitData(tensor, moments), models, chosen, 0)
         benchmark.pedantic(engine.map, args=(_train_fold, folds, shared), rounds=1)
     found = [load_model(fold_model_path(models, fold))[1].info for fold in folds]
     benchmark.extra_info["mean validation MSE"] = round(

@@ -127,22 +127,6 @@ class TrainSettings(Settings):
             raise ValueError("a penalty is at least 0")
         return penalty
 
-    @model_validator(mode="after")
-    def _constants_belong_to_sgd(self) -> TrainSettings:
-        if self.predictd_constants and self.solver != "sgd":
-            raise ValueError("predictd_constants are penalties of the solver sgd; add --solver sgd")
-        return self
-
-    @model_validator(mode="after")
-    def _kriging_has_no_rank(self) -> TrainSettings:
-        if self.solver == "kriging" and self.rank != "auto":
-            raise ValueError("a rank belongs to the solvers em, als and sgd, kriging has none; leave it out")
-        if self.solver == "kriging" and self.regularisation == 0:
-            raise ValueError("kriging needs a lambda (its nugget) above 0")
-        if self.solver == "auto" and self.regularisation != "auto":
-            raise ValueError("a lambda means something else to each solver; name the solver, or leave it out")
-        return self
-
 
 class NetworkSettings(Settings):
     """What `predictd network infer` infers links by."""

@@ -33,7 +33,8 @@ from predictd.workflows.imputing.impute import impute, track_name
 from predictd.workflows.tensor.folds import load_folds
 from predictd.workflows.tensor.moments import ensure_moments
 from predictd.workflows.training.crossval import CrossvalReport, crossval
-from predictd.workflows.training.fit_moments import choose_setting
+from predictd.workflows.training.solvers import SOLVERS as REGISTRY
+from predictd.workflows.training.solvers.solver import FitData
 from tests.conftest import run_predictd
 from tests.test_files import names, refused
 from tests.test_moments_file import read_signal, rewritten
@@ -268,7 +269,7 @@ def test_rank_and_penalty_are_chosen_for_each_test_fold_on_its_own_validation_fo
     moments = ensure_moments(tensor, engine)
     for test in "012":
         group = [fold for fold in folds if fold.name[0] == test]
-        choice = choose_setting(moments, group, settings, engine, seed=0)
+        choice = REGISTRY[solver].search(FitData(tensor, moments), group, settings, engine, seed=0)
         assert report.choices[test].startswith(f"rank {choice.rank}, ")
         assert f"{choice.score:.4f}, of {len(choice.tried)} settings tried" in report.choices[test]
         for path in models_of(tmp_path / "cv", group):

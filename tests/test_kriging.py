@@ -29,9 +29,9 @@ from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tensor.folds import write_folds
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.tensor.windows import wide_blocks
-from predictd.workflows.training import solvers as _solvers
 from predictd.workflows.training.crossval import crossval
 from predictd.workflows.training.extend import extend
+from predictd.workflows.training.solvers import auto
 from predictd.workflows.training.train import train
 from tests.conftest import SHARED, run_predictd
 from tests.made_tensors import small_tensor, stored_signal
@@ -396,7 +396,7 @@ def test_auto_takes_what_validates_better(tensor_path, engine, tmp_path):
 
 
 def test_auto_leaves_kriging_out_with_many_experiments(tensor_path, engine, tmp_path, monkeypatch):
-    monkeypatch.setattr(_solvers, "MOST_KRIGED", 10)
+    monkeypatch.setattr(auto, "MOST_KRIGED", 10)
     moments = tmp_path / "moments.h5"
     settings = TrainSettings(solver="auto", rank=2, als=AlsSettings(starts=1, max_sweeps=10))
     report = train(tensor_path, tmp_path / "m.h5", settings, engine, moments_path=moments)

@@ -21,7 +21,7 @@ from predictd.workflows.tensor import moments as moments_workflow
 from predictd.workflows.tensor.moments import compute_moments, ensure_moments, read_moments
 from predictd.workflows.training.crossval import crossval
 from predictd.workflows.training.train import train
-from predictd.workflows.training.tune import tune
+from predictd.workflows.training.tune import TuneOptions, tune
 from tests.test_files import refused
 
 # What moments in float32 blocks promise of Σ(|d_i| √S_ii)².
@@ -232,7 +232,7 @@ def run_cv(tensor: Path, out: Path, settings: TrainSettings, engine: Engine) -> 
 
 
 def run_tune(tensor: Path, out: Path, settings: TrainSettings, engine: Engine) -> object:
-    return tune(tensor, out, settings, engine, trials=1)
+    return tune(tensor, out, settings, engine, TuneOptions(trials=1))
 
 
 @pytest.mark.parametrize("run", [run_train, run_cv, run_tune])

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from itertools import pairwise, product
 from math import ceil, inf
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +23,8 @@ from predictd.workflows.planning.places import Site, job_seconds, makespan, stag
 from predictd.workflows.planning.rates import Rates, load_rates
 from predictd.workflows.planning.shape import PRESETS, Shape, impute_parts, parse_shape, shape_of
 from predictd.workflows.planning.work import Job, Stage, Tasks, block_rows, stages, storage
-from predictd.workflows.training.fit_moments import choose_setting
+from predictd.workflows.training.solvers import SOLVERS
+from predictd.workflows.training.solvers.solver import FitData
 
 GIVEN = TrainSettings(rank=8, regularisation=0.1)
 
@@ -119,7 +119,7 @@ class Counting(Engine):
     def map(self, task: Any, keys: Sequence[Any], shared: Any, **options: Any) -> list[Any]:
         self.turns.append(len(keys))
         # Rank 4 is the best, and another penalty than the first one.
-        return [abs(rank - 4) + abs(penalty - 0.3) for (rank, penalty), _ in keys]
+        return [abs(key.settings.rank - 4) + abs(key.settings.regularisation - 0.3) for key in keys]
 
     def reduce(self, *arguments: Any, **options: Any) -> Any:
         raise NotImplementedError
@@ -135,7 +135,7 @@ def test_fits_that_choose(rates, n_cells):
     pairs = [Experiment(f"C{i}", f"A{j}") for i, j in product(range(n_cells), range(8))]
     folds = [fold for fold in make_folds(pairs) if fold.name.startswith("0.")]
     engine = Counting()
-    choose_setting(Path("none"), folds, TrainSettings(solver="em"), engine, seed=0)
+    SOLVERS["em"].choose(FitData(None), folds, TrainSettings(solver="em"), engine, seed=0)
     shape = parse_shape(f"cells={n_cells},assays=8,observed={len(pairs)},bins=1000")
     planned = by_name(shape, rates, Job(tests=1))["choose"]
     assert [sum(tasks.count for tasks in wave) for wave in planned.waves] == engine.turns

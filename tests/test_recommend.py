@@ -11,14 +11,14 @@ import pytest
 from predictd.config import TrainSettings
 from predictd.errors import ConfigError, DataError, TableError
 from predictd.io.costs import read_costs
+from predictd.model.folds import Fold
 from predictd.model.labels.design import choose_experiments, conditional_covariance
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment, axes
 from predictd.workflows.tensor.moments import TensorMoments
 from predictd.workflows.tensor.recommend import recommend
-from predictd.workflows.training.fit_moments import fit_fold
-from predictd.workflows.training.settings import Setting
+from predictd.workflows.training.solvers import SOLVERS
 from tests.conftest import run_predictd
 from tests.made_moments import of_columns, simulated_moments
 from tests.made_tensors import small_tensor
@@ -148,10 +148,9 @@ def test_advice_is_better_than_chance_and_than_custom():
         def error_left(chosen, experiments=experiments, s=s, train=train, hidden=hidden):
             data = TensorMoments.of_values(s, tuple(experiments))
             rest = tuple(e for e in hidden if e not in chosen)
-            settings = TrainSettings(solver="em")
-            model, _ = fit_fold(
-                data, tuple(sorted([*train, *chosen])), (), Setting(4, 0.3), settings, seed=0, sweeps=40
-            )
+            settings = TrainSettings(solver="em", rank=4, regularisation=0.3)
+            fold = Fold("all", (), (), tuple(sorted([*train, *chosen])))
+            model = SOLVERS["em"].fit_moments(data, fold, settings, seed=0, sweeps=40).model
             left, solution, intercept = model.affine(rest)
             weights = left @ solution
             return squared_errors(s, weights, intercept, data.columns(model.train), data.columns(rest)).sum()

@@ -41,12 +41,13 @@ from predictd.workflows.imputing.estimators import load_model
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tensor.folds import write_folds
 from predictd.workflows.tensor.sample import plan_sample, read_sample
-from predictd.workflows.training.settings import Setting, default_rank
+from predictd.workflows.training.folds import choose_fold
+from predictd.workflows.training.settings import default_rank
 from predictd.workflows.training.sgd import descent as _sgd
 from predictd.workflows.training.sgd.descent import SgdProblem, SgdResult, descend
 from predictd.workflows.training.sgd.fit import fit_sgd, sgd_problem
 from predictd.workflows.training.sgd.rounds import enough_updates, exchange_advice
-from predictd.workflows.training.train import choose_fold, train
+from predictd.workflows.training.train import train
 from tests.conftest import run_predictd
 
 sys.path.append(str(Path(__file__).parent))
@@ -190,12 +191,14 @@ TINY = SgdSettings(
 )
 
 
+def chosen(settings: TrainSettings, rank: int) -> TrainSettings:
+    return settings.model_copy(update={"rank": rank, "regularisation": 1e-3})
+
+
 def tiny_problem(tensor: Tensor, folder: Path, **changes) -> SgdProblem:
     fold = choose_fold(tensor, None, None, 0)
     settings = TrainSettings(solver="sgd", sgd=TINY, lambda_g=0.05)
-    return replace(
-        sgd_problem(tensor, fold, Setting(2, 1e-3), settings, seed=5, checkpoint=folder / "c"), **changes
-    )
+    return replace(sgd_problem(tensor, fold, chosen(settings, 2), seed=5, checkpoint=folder / "c"), **changes)
 
 
 def assert_same_model(one: CPModel, other: CPModel, **tolerance) -> None:
@@ -239,7 +242,7 @@ def test_a_schedule_is_followed_stage_by_stage(tensor, tmp_path, workers):
 def test_a_refit_of_the_same_experiments_repeats_the_search(tensor, engine, tmp_path):
     fold = choose_fold(tensor, None, None, 0)
     settings = SGD.model_copy(update={"sgd": QUICK.model_copy(update={"max_restores": 0})})
-    search = sgd_problem(tensor, fold, Setting(3, 1e-3), settings, seed=0, checkpoint=tmp_path / "c")
+    search = sgd_problem(tensor, fold, chosen(settings, 3), seed=0, checkpoint=tmp_path / "c")
     found: SgdResult = engine.spmd(descend, [], search)[0]
     best = int(np.argmin(found.history)) + 1
     assert best > 1 and found.schedule == (Stage(0.005, 0.9, best),)
@@ -646,7 +649,7 @@ def test_rounds_are_sized_once(tensor_path, tmp_path):
     checkpoint.begin({})
     checkpoint.keep("rounds", {"updates_per_round": 7000})
     for workers, expected in ((2, 7000), (1, 5000)):
-        problem = sgd_problem(tensor, fold, Setting(3, 1e-3), with_auto(), seed=0, checkpoint=checkpoint.path)
+        problem = sgd_problem(tensor, fold, chosen(with_auto(), 3), seed=0, checkpoint=checkpoint.path)
         with LocalEngine(workers) as engine:
             fitted = fit_sgd(problem, None, engine, checkpoint, RunRecord("train"))
         assert fitted.updates_per_round == expected

@@ -24,8 +24,9 @@ from predictd.workflows.evaluation.evaluate import evaluate, mean_measures
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tensor.folds import write_folds
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
-from predictd.workflows.training.fit_moments import PENALTIES, RANKS, fit_fold, selection_folds
-from predictd.workflows.training.settings import Setting
+from predictd.workflows.training.folds import selection_folds
+from predictd.workflows.training.solvers import SOLVERS as REGISTRY
+from predictd.workflows.training.solvers.cp import RANKS
 from predictd.workflows.training.train import train
 from tests.conftest import run_predictd
 from tests.test_files import names, refused
@@ -98,7 +99,7 @@ def test_what_is_chosen_is_told_and_kept(solver, chosen, tensor, engine):
     rank, penalty, score, tried = int(told[1]), float(told[2]), float(told[3]), int(told[4])
     info = read_model(path).info
     assert (info["settings"]["rank"], info["settings"]["lambda"]) == (rank, penalty)
-    assert rank in RANKS and penalty in PENALTIES[solver]
+    assert rank in RANKS and penalty in REGISTRY[solver].penalties
     assert 4 <= tried <= 6 * 6
     run = json.loads(Path(f"{path}.run.json").read_text())
     assert run["results"]["chosen"] == why
@@ -109,17 +110,18 @@ def test_what_is_chosen_is_told_and_kept(solver, chosen, tensor, engine):
     data = read_moments(ensure_moments(tensor, engine))
     settings = TrainSettings(solver=solver)
 
-    def mse(setting: Setting) -> float:
-        fits = [(fold, fit_fold(data, fold.train, fold.valid, setting, settings, seed=0)) for fold in folds]
-        return sum(fit.validation_mse * len(fold.valid) for fold, (_, fit) in fits) / len(tensor.experiments)
+    def mse(rank: int, penalty: float) -> float:
+        tried = settings.model_copy(update={"rank": rank, "regularisation": penalty})
+        fits = [(fold, REGISTRY[solver].fit_moments(data, fold, tried, seed=0)) for fold in folds]
+        return sum(fit.validation_mse * len(fold.valid) for fold, fit in fits) / len(tensor.experiments)
 
-    best = mse(Setting(rank, penalty))
+    best = mse(rank, penalty)
     assert best == pytest.approx(score, abs=6e-5)
     others = [
         (RANKS[RANKS.index(rank) + 1], penalty),
-        *((rank, x) for x in PENALTIES[solver] if x != penalty),
+        *((rank, x) for x in REGISTRY[solver].penalties if x != penalty),
     ]
-    assert all(mse(Setting(*other)) >= best for other in others)
+    assert all(mse(*other) >= best for other in others)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -135,8 +137,8 @@ def test_what_is_given_stays(solver, tensor_path, engine, tmp_path):
     assert why == f"rank 3, {name} 0.123 (given)"
     assert (kept["rank"], kept["lambda"]) == (3, 0.123)
     why, kept = run(rank=2)
-    assert kept["rank"] == 2 and kept["lambda"] in PENALTIES[solver]
-    assert why.endswith(f"of {len(PENALTIES[solver])} settings tried; rank given")
+    assert kept["rank"] == 2 and kept["lambda"] in REGISTRY[solver].penalties
+    assert why.endswith(f"of {len(REGISTRY[solver].penalties)} settings tried; rank given")
     why, kept = run(regularisation=penalty)
     # Ranks go up to half of the training experiments.
     assert kept["lambda"] == penalty and kept["rank"] in RANKS[:6]
@@ -200,9 +202,10 @@ def test_the_refit_trains_on_all(solver, tensor_path, engine, tmp_path):
     assert alone.validation_mse == report.validation_mse
     # As many sweeps on all experiments.
     data = read_moments(ensure_moments(tensor, engine))
-    setting = Setting(3, LAMBDA[solver])
-    _, found = fit_fold(data, split.train, split.valid, setting, settings, seed=0)
-    refit, _ = fit_fold(data, tuple(tensor.experiments), (), setting, settings, seed=0, sweeps=found.sweeps)
+    chosen = settings.model_copy(update={"rank": 3, "regularisation": LAMBDA[solver]})
+    found = REGISTRY[solver].fit_moments(data, split, chosen, seed=0)
+    everything = Fold("all", (), (), tuple(tensor.experiments))
+    refit = REGISTRY[solver].fit_moments(data, everything, chosen, seed=0, sweeps=found.sweeps).model
     saved = read_model(tmp_path / "all.h5").parameters
     np.testing.assert_allclose(saved["C"], refit.c, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(saved["A"], refit.a, rtol=1e-9, atol=1e-12)

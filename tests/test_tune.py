@@ -24,9 +24,10 @@ from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json, make_folds
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.training import tune as module
-from predictd.workflows.training.fit_moments import RANKS, fit_fold, selection_folds
-from predictd.workflows.training.settings import Setting
-from predictd.workflows.training.tune import TuneReport, tune
+from predictd.workflows.training.folds import selection_folds
+from predictd.workflows.training.solvers import SOLVERS as REGISTRY
+from predictd.workflows.training.solvers.cp import RANKS
+from predictd.workflows.training.tune import TuneOptions, TuneReport, tune
 from tests.conftest import run_predictd
 from tests.test_files import names, refused
 from tests.test_moments_file import rewritten
@@ -36,7 +37,9 @@ QUICK = TrainSettings(als=AlsSettings(starts=1, start_sweeps=3, max_sweeps=20))
 
 
 def search(tensor: Path, output: Path, engine: Engine, **options: Any) -> TuneReport:
-    return tune(tensor, output, options.pop("settings", QUICK), engine, **{"trials": 3} | options)
+    searched = {name: options.pop(name) for name in TuneOptions.__dataclass_fields__ if name in options}
+    wanted = TuneOptions(**{"trials": 3} | searched)
+    return tune(tensor, output, options.pop("settings", QUICK), engine, wanted, **options)
 
 
 def trials_of(journal: Path) -> list[optuna.trial.FrozenTrial]:
@@ -54,19 +57,14 @@ def test_the_winner_is_written_as_settings_that_give_its_error(tensor, engine, t
     config = load_config(path)
     best = config.train
     assert config.seed == 4
-    assert (best.solver, best.rank, best.regularisation) == (
-        report.solver,
-        report.setting.rank,
-        report.setting.regularisation,
-    )
+    assert best == report.settings
     # What was not searched is as it was given.
     assert best.lambda_g == 2.5 and best.sgd == given.sgd
-    assert best.als == given.als.model_copy(update={"starts": report.starts})
-    assert report.setting.rank in RANKS and report.trials == 6
+    assert best.als == given.als.model_copy(update={"starts": report.settings.als.starts})
+    assert report.settings.rank in RANKS and report.trials == 6
     data = read_moments(ensure_moments(tensor, engine))
     folds = selection_folds(tensor.experiments, 4)
-    setting = Setting(best.rank, best.regularisation)
-    fits = [fit_fold(data, fold.train, fold.valid, setting, best, seed=4)[1] for fold in folds]
+    fits = [REGISTRY[best.solver].fit_moments(data, fold, best, seed=4) for fold in folds]
     errors = [fit.validation_mse * len(fold.valid) for fit, fold in zip(fits, folds, strict=True)]
     assert report.validation_mse == pytest.approx(sum(errors) / 18, rel=1e-9)
     first = path.read_text().splitlines()[:2]
@@ -248,9 +246,9 @@ def test_options_that_do_not_fit_together(tensor, engine, tmp_path):
         assert not (tmp_path / "best.toml").exists()
 
     refuse(ConfigError, "--test-fold 1 needs --folds", test_fold="1")
-    refuse(ConfigError, "needs --test-fold, one of 0, 1, 2", folds_path=tmp_path / "folds.json")
-    refuse(ConfigError, "one of 0, 1, 2", folds_path=tmp_path / "folds.json", test_fold="0.1")
-    refuse(DataError, "fold 0.0 has no validation", folds_path=tmp_path / "bare.json", test_fold="0")
+    refuse(ConfigError, "needs --test-fold, one of 0, 1, 2", folds=tmp_path / "folds.json")
+    refuse(ConfigError, "one of 0, 1, 2", folds=tmp_path / "folds.json", test_fold="0.1")
+    refuse(DataError, "fold 0.0 has no validation", folds=tmp_path / "bare.json", test_fold="0")
     constants = TrainSettings(solver="sgd", predictd_constants=True)
     refuse(ConfigError, "predictd_constants", settings=constants, solvers=["sgd"])
 

@@ -48,14 +48,10 @@ from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
 from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
 from predictd.workflows.training.crossval import crossval
-from predictd.workflows.training.fit_moments import selection_folds
-from predictd.workflows.training.solvers import (
-    choose_solver,
-    feature_columns,
-    fit_by_moments,
-    regressors_of,
-    resolved,
-)
+from predictd.workflows.training.folds import selection_folds
+from predictd.workflows.training.solvers import SOLVERS as REGISTRY
+from predictd.workflows.training.solvers.kriging import feature_columns
+from predictd.workflows.training.solvers.solver import FitData
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 PAIRS = SHARED / "data" / "roadmap" / "experiments.tsv"
@@ -214,7 +210,7 @@ def print_simulated(work: Path, engine: Engine, bins: int) -> None:
         simulate(work / name, simulation, place, engine, form="tensor", truth=False)
         tensor = Tensor(work / name / "tensor")
         n_experiments = len(tensor.experiments)
-        regressors = regressors_of("auto", n_experiments)
+        regressors = REGISTRY["auto"].regressors(n_experiments)
         moments = ensure_moments(tensor, engine, None, regressors)
         data = read_moments(moments)
         folds = make_folds(tensor.experiments, tests=5, valids=8)
@@ -226,10 +222,11 @@ def print_simulated(work: Path, engine: Engine, bins: int) -> None:
                 error(true_factors(simulation, fold.train).imputer(fold.test), data, fold)
             )
             for solver in ("em", "auto") if len(regressors) == 1 else ("em", "kriging", "auto"):
-                settings = TrainSettings(solver=solver)
-                setting, _ = choose_solver(moments, group, settings, engine, seed=0)
+                read = FitData(tensor, moments)
+                chosen = REGISTRY[solver].choose(read, group, TrainSettings(solver=solver), engine, seed=0)
+                fitting = REGISTRY[chosen.settings.solver]
                 models = [
-                    fit_by_moments(data, f.train, f.valid, setting, resolved(settings, setting), seed=0)[0]
+                    fitting.fit(read, f, chosen.settings, seed=0, checkpoint=work / "none").model
                     for f in (group if solver == "auto" else group[:1])
                 ]
                 errors[solver].append(error(models[0].imputer(fold.test), data, fold))

@@ -58,7 +58,7 @@ def command(
             scratch=scratch,
         )
     fold = report.fold
-    what = f"rank {report.rank}" if report.rank else "kriging"
+    what = f"rank {report.rank}" if report.rank else report.solver
     click.echo(report.chosen)
     click.echo(
         f"{output}: {what}, validation MSE {report.validation_mse:.4f} over {len(fold.valid)} experiments "

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from predictd.cli.options import CONFIG, OUTPUT_FILE, PATH, SEED, TENSOR, make_engine, on_engine
+from predictd.config import load_config
 
 
 @click.command()
@@ -46,30 +47,18 @@ def command(
     'predictd train --config OUTPUT' and 'predictd cv --config OUTPUT' take them. Several processes that run the same
     command on the same storage share the work.
     """
-    from predictd.config import load_config
-    from predictd.errors import ConfigError
-    from predictd.workflows.training.tune import SOLVERS, tune
+    from predictd.workflows.training.tune import TuneOptions, tune
 
     names = [name.strip() for name in solvers.split(",") if name.strip()]
-    unknown = [name for name in names if name not in SOLVERS]
-    if unknown or not names:
-        raise ConfigError(f"--solvers {solvers}: name some of {', '.join(SOLVERS)}, separated by commas")
+    options = TuneOptions(trials, names, folds, test_fold, storage)
+    options.check()
     settings = load_config(config, {"seed": seed})
     with make_engine(engine_name, workers) as engine:
         report = tune(
-            tensor,
-            output,
-            settings.train,
-            engine,
-            trials=trials,
-            solvers=names,
-            seed=settings.seed,
-            folds_path=folds,
-            test_fold=test_fold,
-            storage=storage,
-            moments_path=moments,
+            tensor, output, settings.train, engine, options, seed=settings.seed, moments_path=moments
         )
+    best = report.settings
     click.echo(
-        f"{output}: {report.solver}, rank {report.setting.rank}, lambda {report.setting.regularisation:.3g}, "
-        f"{report.starts} starts: validation MSE {report.validation_mse:.4f}, the best of {report.trials} trials"
+        f"{output}: {best.solver}, rank {best.rank}, lambda {best.regularisation:.3g}, {best.als.starts} starts: "
+        f"validation MSE {report.validation_mse:.4f}, the best of {report.trials} trials"
     )

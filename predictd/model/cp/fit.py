@@ -34,8 +34,8 @@ class Validation:
     s: npt.NDArray[np.float64]
     inputs: Index
     targets: Index
-    cells: Sequence[int]
-    assays: Sequence[int]
+    cells: Index
+    assays: Index
 
     def mse(self, problem: CPProblem, point: Point) -> float:
         """Mean squared error over the validation experiments, before clipping, over all complete bins.
@@ -171,7 +171,7 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class Choice:
+class GridChoice:
     """Rank and penalty with the score that chose them, and all that were tried."""
 
     rank: int
@@ -185,7 +185,7 @@ def choose(
     ranks: Sequence[int],
     regularisations: Sequence[float],
     start: float,
-) -> Choice:
+) -> GridChoice:
     """Coordinate search over rank and penalty: the best rank, the best penalty for it, and so on until nothing moves.
 
     Parameters
@@ -199,7 +199,7 @@ def choose(
 
     Returns
     -------
-    Choice
+    GridChoice
         Of equal scores the smaller rank, then the larger penalty.
     """
     known: dict[tuple[int, float], float] = {}
@@ -219,4 +219,4 @@ def choose(
         if turn > 0 and found == best:
             break
         best = found
-    return Choice(*best, known[best], tuple((*key, value) for key, value in sorted(known.items())))
+    return GridChoice(*best, known[best], tuple((*key, value) for key, value in sorted(known.items())))

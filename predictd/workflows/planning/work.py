@@ -16,8 +16,10 @@ from predictd.errors import ConfigError
 from predictd.workflows.evaluation.score import CASE_BYTES, KEPT_BYTES, MOST_CASES
 from predictd.workflows.planning.rates import Rates
 from predictd.workflows.planning.shape import Pairs, Shape, impute_parts
-from predictd.workflows.training.fit_moments import FOLDS_WITH_MANY, MANY_EXPERIMENTS, PENALTIES, RANKS
+from predictd.workflows.training.folds import FOLDS_WITH_MANY, MANY_EXPERIMENTS
 from predictd.workflows.training.settings import default_rank
+from predictd.workflows.training.solvers import SOLVERS
+from predictd.workflows.training.solvers.cp import CPSolver, ranks_for
 
 JobKind = Literal["cv", "train"]
 
@@ -241,10 +243,12 @@ def _choose(shape: Shape, rates: Rates, job: Job) -> Stage:
     folds = VALIDS if job.kind == "cv" else _SELECTION_FOLDS
     if n > MANY_EXPERIMENTS:
         folds = FOLDS_WITH_MANY
-    ranks: Sequence[int] = [rank for rank in RANKS if rank <= max(1, n // 2)]
+    ranks: Sequence[int] = ranks_for(n)
     if settings.rank != "auto":
         ranks = (settings.rank,)
-    penalties = len(PENALTIES[settings.solver]) if settings.regularisation == "auto" else 1
+    solver = SOLVERS[settings.solver]
+    assert isinstance(solver, CPSolver)
+    penalties = len(solver.penalties) if settings.regularisation == "auto" else 1
     chosen = job.rank(shape.observed)
 
     def fits(some: Sequence[int]) -> tuple[Tasks, ...]:

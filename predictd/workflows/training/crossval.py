@@ -19,7 +19,6 @@ from predictd.io.models import ModelFile, write_model
 from predictd.io.partition import Job, read_job
 from predictd.io.results import write_run_json
 from predictd.io.tensor.store import Tensor
-from predictd.model.ensemble import Model
 from predictd.model.folds import Fold, folds_to_json, make_folds
 from predictd.model.measures.metrics import metrics_tsv
 from predictd.pairs import Experiment
@@ -36,16 +35,11 @@ from predictd.workflows.imputing.estimators import fold_model_path
 from predictd.workflows.parts import InParts
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.folds import read_folds
-from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
-from predictd.workflows.training.settings import Setting, model_info, sgd_setting
-from predictd.workflows.training.sgd.fit import fit_fold_sgd
-from predictd.workflows.training.solvers import (
-    choose_solver,
-    fit_by_moments,
-    regressors_of,
-    resolved,
-    sample_for,
-)
+from predictd.workflows.tensor.moments import VALUE, TensorMoments, ensure_moments, read_moments
+from predictd.workflows.training.folds import by_test_fold, check_validation, owner_of
+from predictd.workflows.training.settings import model_info
+from predictd.workflows.training.solvers import SOLVERS
+from predictd.workflows.training.solvers.solver import Choice, FitData
 
 log = logging.getLogger(__name__)
 
@@ -70,15 +64,24 @@ class CrossvalReport:
 
 
 @dataclass(frozen=True)
-class _Shared:
-    """What the training tasks have in common."""
+class FoldFits:
+    """What the training tasks have in common.
 
-    tensor: Tensor
-    moments: Path
-    sample: Path | None
+    Attributes
+    ----------
+    data
+        What fits read.
+    output
+        Directory of the cross-validation.
+    chosen
+        Settings by test fold.
+    seed
+        Of the fits.
+    """
+
+    data: FitData
     output: Path
-    settings: TrainSettings
-    chosen: dict[str, Setting]
+    chosen: dict[str, TrainSettings]
     seed: int
 
 
@@ -127,8 +130,9 @@ class Crossval(InParts[CrossvalReport]):
         else:
             folds = list(read_folds(folds_path, tensor).values())
         _check_folds(folds)
+        SOLVERS[settings.solver].check(settings, min(len(fold.train) for fold in folds))
         self._tensor, self._settings, self._seed, self._folds = tensor, settings, seed, folds
-        self._groups = list(_test_folds(folds).items())
+        self._groups = list(by_test_fold(folds).items())
         self._moments = moments_path
         self._intervals = (regions or Regions()).read(tensor.manifest.load_genome())
         description: dict[str, Any] = {
@@ -169,28 +173,24 @@ class Crossval(InParts[CrossvalReport]):
         tensor, output = self._tensor, self.job.output
         engine.require_sight(self.job.witness, tensor.witness)
         with record.stage("moments"):
-            regressors = regressors_of(self._settings.solver, len(tensor.experiments))
+            # Baselines are made of moments, whatever the solver reads.
+            regressors = SOLVERS[self._settings.solver].regressors(len(tensor.experiments)) or VALUE
             moments = ensure_moments(tensor, engine, self._moments, regressors)
         with record.stage("choose"):
-            choices = {index: self._choose(index, moments, engine) for index in parts}
-            sample = sample_for(
-                self._settings,
-                [setting for setting, _ in choices.values()],
-                tensor,
-                engine,
-                moments,
-                named=self._moments is not None,
-            )
+            data = FitData(tensor, moments, named=self._moments is not None)
+            choices = {index: self._choose(index, data, engine) for index in parts}
+            for choice in choices.values():
+                data = SOLVERS[choice.settings.solver].prepare(data, choice.settings, engine)
         with record.stage("train"):
-            chosen = {self._groups[index][0]: setting for index, (setting, _) in choices.items()}
+            chosen = {self._groups[index][0]: choice.settings for index, choice in choices.items()}
             folds = [fold for index in parts for fold in self._groups[index][1]]
-            shared = _Shared(tensor, moments, sample, output, self._settings, chosen, self._seed)
+            shared = FoldFits(data, output, chosen, self._seed)
             engine.map(_train_fold, folds, shared, label="models")
         with record.stage("score"):
-            data = read_moments(moments)
+            s = read_moments(moments)
             owners, groups = [], []
             for index in parts:
-                own = _cases(*self._groups[index], data)
+                own = _cases(*self._groups[index], s)
                 # Grouped by test fold whatever the number of workers: which pairs are predicted at once shows in the
                 # last bits.
                 tasks = group_cases(own, 1)
@@ -206,13 +206,13 @@ class Crossval(InParts[CrossvalReport]):
             ]
             judging = Counting(tensor, output, assay_scales(tensor))
             engine.map(count_residuals, counting, judging, label="experiments", sizes=sizes)
-        for index, (_, why) in choices.items():
+        for index, choice in choices.items():
             test, own_folds = self._groups[index]
             counted = [path for (path, _), owner in zip(counting, owners, strict=True) if owner == index]
             rows = [row for owner, some in zip(owners, scored, strict=True) if owner == index for row in some]
             content = {
                 "test": test,
-                "choice": why,
+                "choice": choice.why,
                 "models": len(own_folds),
                 "rows": _rows_to_json(rows),
                 "residuals": [str(path.relative_to(output)) for path in counted],
@@ -224,20 +224,18 @@ class Crossval(InParts[CrossvalReport]):
     def _residuals_path(self, index: int, number: int) -> Path:
         return self.job.scratch / "residuals" / f"{index}.{number}.h5"
 
-    def _choose(self, index: int, moments: Path, engine: Engine) -> tuple[Setting, str]:
-        """Solver, rank and penalty of a test fold, with the reason; what an interrupted run chose is taken up."""
+    def _choose(self, index: int, data: FitData, engine: Engine) -> Choice:
+        """Settings of a test fold, with the reason; those that an interrupted run chose are taken up."""
         _, group = self._groups[index]
         name = f"choices/{index}"
         known = self.job.kept(name)
         if known is None:
-            if self._settings.solver == "sgd":
-                setting, why = sgd_setting(self._settings, min(len(fold.train) for fold in group))
-            else:
-                setting, why = choose_solver(moments, group, self._settings, engine, seed=self._seed)
-            known = [setting.rank, setting.regularisation, setting.solver, why]
+            solver = SOLVERS[self._settings.solver]
+            choice = solver.choose(data, group, self._settings, engine, seed=self._seed)
+            known = [choice.settings.model_dump(mode="json", by_alias=True), choice.why]
             self.job.keep(name, known)
-        *setting_of, why = known
-        return Setting(*setting_of), why
+        settings, why = known
+        return Choice(TrainSettings.model_validate(settings), why)
 
     def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> CrossvalReport:
         tensor, output = self._tensor, self.job.output
@@ -283,21 +281,11 @@ def crossval(
     return plan.make_all(engine)
 
 
-def _test_folds(folds: Sequence[Fold]) -> dict[str, list[Fold]]:
-    """Folds by test fold: what stands before the dot in their names."""
-    groups: dict[str, list[Fold]] = {}
-    for fold in folds:
-        groups.setdefault(fold.name.partition(".")[0], []).append(fold)
-    return groups
-
-
 def _check_folds(folds: Sequence[Fold]) -> None:
     """Raise DataError for folds that cannot be trained, or of which a test fold's ensemble cannot be made."""
-    for fold in folds:
-        if not fold.valid:
-            raise DataError(f"fold {fold.name} has no validation experiments, which decide when to stop")
+    check_validation(folds)
     tested: dict[Experiment, str] = {}
-    for test, group in _test_folds(folds).items():
+    for test, group in by_test_fold(folds).items():
         for fold in group:
             if fold.test != group[0].test:
                 raise DataError(
@@ -314,31 +302,19 @@ def _check_folds(folds: Sequence[Fold]) -> None:
         raise DataError("the folds have no test experiments: there would be nothing to score")
 
 
-def _train_fold(fold: Fold, shared: _Shared) -> None:
-    """Train one fold into its model file, unless that stands already."""
+def _train_fold(fold: Fold, shared: FoldFits) -> None:
+    """Train one fold into its model file, unless that exists already."""
     path = fold_model_path(shared.output, fold)
     if path.exists():
         return
-    setting = shared.chosen[fold.name.partition(".")[0]]
-    settings = resolved(shared.settings, setting)
-    info = model_info(settings, setting, fold, shared.seed)
-    model: Model
-    if settings.solver == "sgd":
-        checkpoint = shared.output / MODELS / f"fold-{fold.name}.checkpoint"
-        model, history = fit_fold_sgd(
-            shared.tensor, fold, setting, settings, checkpoint=checkpoint, seed=shared.seed
-        )
-        info |= {"validation_mse": min(history), "history": history}
-    else:
-        data = read_moments(shared.moments)
-        model, result = fit_by_moments(
-            data, fold.train, fold.valid, setting, settings, seed=shared.seed, sample=shared.sample
-        )
-        info |= {
-            "validation_mse": result.validation_mse,
-            "history": [list(entry) for entry in result.history],
-        }
-    write_model(path, ModelFile(model.kind, model.to_arrays(), info))
+    settings = shared.chosen[owner_of(fold)]
+    checkpoint = path.with_suffix(".checkpoint")
+    fit = SOLVERS[settings.solver].fit(shared.data, fold, settings, seed=shared.seed, checkpoint=checkpoint)
+    info = model_info(settings, fold, shared.seed) | {
+        "validation_mse": fit.validation_mse,
+        "history": fit.history_json(),
+    }
+    write_model(path, ModelFile(fit.model.kind, fit.model.to_arrays(), info))
 
 
 def _cases(test: str, group: Sequence[Fold], data: TensorMoments) -> list[Case]:

@@ -30,6 +30,7 @@ from predictd.workflows.imputing.estimators import load_cp_model
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.tensor.sources import SignalSource, probe_track
+from predictd.workflows.training.solvers import SOLVERS
 
 Array = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -99,67 +100,106 @@ def extend(
     record = RunRecord.of("extend", engine, settings={"lambda": penalty})
     model, file = load_cp_model(model_path)
     tensor = Tensor(tensor_path, scratch=scratch)
-    train = tensor.columns(model.train)
+    tensor.columns(model.train)
     _check_bins(file, model_path, tensor)
     prior = _prior(model, file, model_path, penalty)
     make_directory(output.parent)
-    inputs = {str(model_path): sha256_of(model_path), str(tensor_path): tensor.manifest.checksum}
+    base = _Base(model_path, model, tensor)
+    record.inputs = {str(model_path): sha256_of(model_path), str(tensor_path): tensor.manifest.checksum}
     if table is None:
-        new = tuple(
-            e
-            for e in tensor.experiments
-            if e.cell_type not in model.cell_types or e.assay not in model.assays
-        )
-        if not new:
-            raise DataError(
-                f"{tensor_path} has no experiment of a cell type or assay that {model_path} does not know; name a "
-                "table of new tracks, or a tensor that has them"
-            )
-        cells, assays = new_names(model, new)
-        require_complete(tensor)
+        new = _new_of_tensor(base)
+        names = new_names(model, new)
         with record.stage("moments"):
-            data = read_moments(ensure_moments(tensor, engine, moments_path))
-        with one_blas_thread():
-            s = genome_moments(model, data.s, train, data.columns(new))
+            s = _moments_of_tensor(base, new, engine, moments_path)
     else:
-        inputs[str(table)] = sha256_of(table)
+        record.inputs[str(table)] = sha256_of(table)
         tracks = unique_pairs(read_tracks(table), table)
         new = tuple(sorted(tracks))
-        cells, assays = new_names(model, new)
-        if assays:
-            raise DataError(
-                f"{table}: the model never saw the assay {assays[0]}, and {tensor_path} does not tell its unit; ingest "
-                "all tracks together with these, and extend by that tensor alone"
-            )
-        _check_transforms([tracks[e] for e in new], tensor)
-        engine.require_sight(tensor.witness, model_path)
-        with record.stage("moments"), tempfile.TemporaryDirectory(prefix="predictd-") as temporary:
-            s = _pass_over(model_path, tensor, [tracks[e] for e in new], engine, Path(temporary))
-        if s[-1, -1] < REFUSE_COMPLETE * tensor.n_bins:
-            raise DataError(
-                f"only {s[-1, -1]:.0f} of {tensor.n_bins} bins have a value in every track of {table} and of "
-                f"{tensor_path}, and at least {REFUSE_COMPLETE:.0%} are needed; leave out tracks with gaps"
-            )
+        names = new_names(model, new)
+        with record.stage("moments"):
+            s = _moments_of_table(base, table, [tracks[e] for e in new], names[1], engine)
     with record.stage("rows"), one_blas_thread():
         larger = extended(model, s, new, prior, regressors=table is None)
-    n_bins = int(s[-1, -1])
+    report = ExtendReport(tuple(names[0]), tuple(names[1]), new, int(s[-1, -1]), table is None)
     info = file.info | {
         "extended": {
             "from": sha256_of(model_path),
-            "cell_types": cells,
-            "assays": assays,
+            "cell_types": names[0],
+            "assays": names[1],
             "experiments": [str(e) for e in new],
             "penalty": prior.penalty,
-            "bins": n_bins,
+            "bins": report.bins,
             "software": software(),
         }
     }
     write_model(output, ModelFile("cp", larger.to_arrays(), info))
     record.train = [str(e) for e in larger.train]
-    record.inputs = inputs
-    record.results = {"cell_types": cells, "assays": assays, "new": [str(e) for e in new], "bins": n_bins}
+    record.results = {
+        "cell_types": names[0],
+        "assays": names[1],
+        "new": [str(e) for e in new],
+        "bins": report.bins,
+    }
     write_run_json(record, output, sidecar=True)
-    return ExtendReport(tuple(cells), tuple(assays), new, n_bins, table is None)
+    return report
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What is extended: the model, its file, and the tensor that has its training experiments."""
+
+    path: Path
+    model: CPModel
+    tensor: Tensor
+
+
+def _new_of_tensor(base: _Base) -> tuple[Experiment, ...]:
+    """Experiments of the tensor whose cell type or assay the model does not know."""
+    model = base.model
+    new = tuple(
+        e
+        for e in base.tensor.experiments
+        if e.cell_type not in model.cell_types or e.assay not in model.assays
+    )
+    if not new:
+        raise DataError(
+            f"{base.tensor.path} has no experiment of a cell type or assay that {base.path} does not know; name a "
+            "table of new tracks, or a tensor that has them"
+        )
+    return new
+
+
+def _moments_of_tensor(
+    base: _Base, new: tuple[Experiment, ...], engine: Engine, moments_path: Path | None
+) -> Array:
+    """Moments of [G r Y_new 1], by those of the tensor."""
+    require_complete(base.tensor)
+    data = read_moments(ensure_moments(base.tensor, engine, moments_path))
+    train = base.tensor.columns(base.model.train)
+    with one_blas_thread():
+        return genome_moments(base.model, data.s, train, data.columns(new))
+
+
+def _moments_of_table(
+    base: _Base, table: Path, tracks: Sequence[Track], new_assays: Sequence[str], engine: Engine
+) -> Array:
+    """Moments of [G r Y_new 1], by a pass over the genome."""
+    tensor = base.tensor
+    if new_assays:
+        raise DataError(
+            f"{table}: the model never saw the assay {new_assays[0]}, and {tensor.path} does not tell its unit; ingest "
+            "all tracks together with these, and extend by that tensor alone"
+        )
+    _check_transforms(tracks, tensor)
+    engine.require_sight(tensor.witness, base.path)
+    with tempfile.TemporaryDirectory(prefix="predictd-") as temporary:
+        s = _pass_over(base.path, tensor, tracks, engine, Path(temporary))
+    if s[-1, -1] < REFUSE_COMPLETE * tensor.n_bins:
+        raise DataError(
+            f"only {s[-1, -1]:.0f} of {tensor.n_bins} bins have a value in every track of {table} and of "
+            f"{tensor.path}, and at least {REFUSE_COMPLETE:.0%} are needed; leave out tracks with gaps"
+        )
+    return s
 
 
 def _check_bins(file: ModelFile, path: Path, tensor: Tensor) -> None:
@@ -179,16 +219,15 @@ def _check_bins(file: ModelFile, path: Path, tensor: Tensor) -> None:
 
 def _prior(model: CPModel, file: ModelFile, path: Path, penalty: float | None) -> RowPrior:
     """What held the rows in training, or the penalty that was given."""
-    solver = file.info.get("solver")
     settings: dict[str, Any] = file.info.get("settings", {})
-    em = solver == "em"
     if penalty is None:
         penalty = settings.get("lambda")
         if settings.get("predictd_constants") or not isinstance(penalty, (int, float)):
             raise ConfigError(
-                f"{path} was trained with penalties of another objective, or does not tell which; give --lambda"
+                f"{path} was trained with penalties of another objective, or does not say which; give a `penalty`"
             )
-    return RowPrior(penalty * model.lambda_g if em else penalty, em)
+    solver = SOLVERS.get(str(file.info.get("solver")), SOLVERS["als"])
+    return solver.row_prior(penalty, model.lambda_g)
 
 
 def _check_transforms(tracks: Sequence[Track], tensor: Tensor) -> None:

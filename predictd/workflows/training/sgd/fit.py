@@ -10,8 +10,8 @@ from statistics import fmean
 from typing import NamedTuple
 
 from predictd.config import TrainSettings
-from predictd.engine import Engine, LocalEngine
-from predictd.errors import DataError
+from predictd.engine import Engine
+from predictd.errors import ConfigError, DataError
 from predictd.io.checkpoint import Checkpoint
 from predictd.io.tensor.store import Tensor
 from predictd.model.cp.factors import CPModel
@@ -21,7 +21,6 @@ from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.provenance import Stage as TimedStage
 from predictd.workflows.tensor.sample import plan_sample
-from predictd.workflows.training.settings import Setting
 from predictd.workflows.training.sgd.descent import SgdProblem, SgdResult, descend
 from predictd.workflows.training.sgd.rounds import enough_updates, exchange_advice, probe
 
@@ -37,17 +36,19 @@ class SgdFit(NamedTuple):
 
 
 def sgd_problem(
-    tensor: Tensor, fold: Fold, setting: Setting, settings: TrainSettings, *, seed: int, checkpoint: Path
+    tensor: Tensor, fold: Fold, settings: TrainSettings, *, seed: int, checkpoint: Path
 ) -> SgdProblem:
-    """The search on a fold's training experiments."""
+    """The search on a fold's training experiments, with a rank and a penalty that were chosen."""
+    if settings.rank == "auto" or settings.regularisation == "auto":
+        raise ConfigError("a descent needs a rank and a penalty; choose them first")
     wanted = max(settings.sgd.min_bins, round(settings.sgd.bin_fraction * tensor.n_bins))
     return SgdProblem(
         sample=plan_sample(tensor, wanted, seed),
         train=fold.train,
         valid=fold.valid,
         names=tuple(tensor.experiments),
-        rank=setting.rank,
-        regularisation=setting.regularisation,
+        rank=settings.rank,
+        regularisation=settings.regularisation,
         lambda_g=settings.lambda_g,
         paper_constants=settings.predictd_constants,
         settings=settings.sgd,
@@ -98,18 +99,6 @@ def fit_sgd(
     with record.stage("refit") as stage:
         result = _run(engine, refit, checkpoint, stage)
     return SgdFit(result.model, search["history"], problem.updates_per_round)
-
-
-def fit_fold_sgd(
-    tensor: Tensor, fold: Fold, setting: Setting, settings: TrainSettings, *, checkpoint: Path, seed: int
-) -> tuple[CPModel, list[float]]:
-    """One fold on one worker, within the calling process: a task of a cross-validation."""
-    problem = sgd_problem(tensor, fold, setting, settings, seed=seed, checkpoint=checkpoint)
-    saved = Checkpoint(checkpoint)
-    with LocalEngine(1) as engine:
-        fitted = fit_sgd(problem, None, engine, saved, RunRecord("train"))
-    saved.remove()
-    return fitted.model, fitted.history
 
 
 def _with_round_size(

@@ -1,0 +1,81 @@
+"""Folds of a training: the one to fit, and those that choose settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from predictd.errors import ConfigError, DataError
+from predictd.io.tensor.store import Tensor
+from predictd.model.folds import Fold, make_folds, validation_split
+from predictd.pairs import Experiment
+from predictd.wording import some
+from predictd.workflows.tensor.folds import read_folds
+
+# Many experiments make a validation fold precise and a fit slow: fewer folds then decide.
+MANY_EXPERIMENTS = 300
+FOLDS_WITH_MANY = 2
+
+
+def choose_fold(tensor: Tensor, folds: Path | None, name: str | None, seed: int) -> Fold:
+    """The named fold of a file, or a seeded eighth of the experiments for validation.
+
+    Raises
+    ------
+    ConfigError
+        If only one of file and name is given, or the file has no such fold.
+    """
+    if folds is None:
+        if name is not None:
+            raise ConfigError(f"`fold_name` {name} needs `folds`: name the file that 'predictd folds' wrote")
+        return validation_split(tensor.experiments, seed=seed)
+    known = read_folds(folds, tensor)
+    if name not in known:
+        wanted = f"has no fold '{name}'" if name else "needs `fold_name`: choose one of its folds"
+        raise ConfigError(f"{folds} {wanted}; they are {some(known)}")
+    return known[name]
+
+
+def selection_folds(experiments: Sequence[Experiment], seed: int) -> list[Fold]:
+    """Folds that choose settings: every experiment that can be held out validates in one of them."""
+    try:
+        folds = make_folds(experiments, tests=8, valids=2, seed=seed)
+    except DataError:
+        # So few that no nested folds can be made of them; one split may do, or says what is wrong.
+        return [validation_split(experiments, seed=seed)]
+    by_test = {fold.test: fold for fold in folds}
+    return [
+        Fold(
+            name=f"choice.{index}",
+            test=(),
+            valid=fold.test,
+            train=tuple(e for e in sorted(experiments) if e not in set(fold.test)),
+        )
+        for index, fold in enumerate(by_test.values())
+    ]
+
+
+def deciding_folds(folds: Sequence[Fold]) -> Sequence[Fold]:
+    """Those whose validation experiments choose: fewer where there are many experiments."""
+    many = min(len(fold.train) for fold in folds) > MANY_EXPERIMENTS
+    return folds[:FOLDS_WITH_MANY] if many else folds
+
+
+def check_validation(folds: Sequence[Fold]) -> None:
+    """Raise DataError for a fold without validation experiments."""
+    for fold in folds:
+        if not fold.valid:
+            raise DataError(f"fold {fold.name} has no validation experiments, which decide when to stop")
+
+
+def by_test_fold(folds: Sequence[Fold]) -> dict[str, list[Fold]]:
+    """Folds by test fold: the part of their names before the dot."""
+    groups: dict[str, list[Fold]] = {}
+    for fold in folds:
+        groups.setdefault(owner_of(fold), []).append(fold)
+    return groups
+
+
+def owner_of(fold: Fold) -> str:
+    """Name of the test fold that a fold belongs to."""
+    return fold.name.partition(".")[0]

@@ -1,0 +1,78 @@
+"""What solvers share that read second moments: a search, then a refit of all experiments, in this process."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from pathlib import Path
+
+from predictd.config import TrainSettings
+from predictd.engine import Engine
+from predictd.engine.base import one_blas_thread
+from predictd.model.folds import Fold
+from predictd.pairs import Experiment
+from predictd.provenance import RunRecord
+from predictd.workflows.tensor.moments import TensorMoments, read_moments
+from predictd.workflows.training.solvers.solver import Fit, FitData, Solver, Training, TrainJob
+
+
+class MomentsSolver(Solver):
+    """A solver whose fits read moments, and take seconds."""
+
+    @abstractmethod
+    def fit_moments(
+        self,
+        data: TensorMoments,
+        fold: Fold,
+        settings: TrainSettings,
+        *,
+        seed: int,
+        sweeps: int | None = None,
+        sample: Path | None = None,
+    ) -> Fit:
+        """Fit a fold's training experiments; its validation experiments, where it has any, decide when to stop.
+
+        Parameters
+        ----------
+        data
+            Moments of the tensor.
+        fold, settings, seed
+            Experiments; as they were chosen; of everything random.
+        sweeps
+            How many to make where nothing validates.
+        sample
+            Of bins, for solvers that learn from one; None: they do without.
+        """
+
+    def fit(self, data: FitData, fold: Fold, settings: TrainSettings, *, seed: int, checkpoint: Path) -> Fit:
+        return self.fit_moments(moments_of(data), fold, settings, seed=seed, sample=data.sample)
+
+    def train(self, job: TrainJob, engine: Engine, record: RunRecord) -> Training:
+        data, tensor = job.data, job.data.tensor
+        with record.stage("train"), one_blas_thread():
+            moments = moments_of(data)
+            # Where all experiments are fitted in the end, the search only tells how many sweeps are best.
+            sample = None if job.refit else data.sample
+            found = self.fit_moments(moments, job.fold, job.settings, seed=job.seed, sample=sample)
+            if job.refit:
+                refitted = self.fit_moments(
+                    moments,
+                    everything(tensor.experiments, job.fold),
+                    job.settings,
+                    seed=job.seed,
+                    sweeps=found.sweeps,
+                    sample=data.sample,
+                )
+                found = replace(found, model=refitted.model)
+        return Training(found, job.settings, tensor.n_complete)
+
+
+def moments_of(data: FitData) -> TensorMoments:
+    """The moments that fits read."""
+    assert data.moments is not None
+    return read_moments(data.moments)
+
+
+def everything(experiments: list[Experiment] | tuple[Experiment, ...], fold: Fold) -> Fold:
+    """A fold of all experiments, of which none validates."""
+    return Fold(name=fold.name, test=(), valid=(), train=tuple(sorted(experiments)))

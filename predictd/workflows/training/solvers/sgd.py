@@ -1,0 +1,97 @@
+"""The paper's stochastic gradient descent on all workers of an engine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from predictd.config import TrainSettings
+from predictd.engine import Engine, LocalEngine
+from predictd.io.checkpoint import Checkpoint
+from predictd.model.folds import Fold
+from predictd.model.imputer import Regressor
+from predictd.provenance import RunRecord
+from predictd.workflows.training.settings import DEFAULT_RANK, check_rank, default_rank
+from predictd.workflows.training.sgd.fit import SgdFit, fit_sgd, sgd_problem
+from predictd.workflows.training.solvers.solver import Choice, Fit, FitData, Solver, Training, TrainJob
+
+log = logging.getLogger(__name__)
+
+PENALTY = 1e-3
+
+
+class Sgd(Solver):
+    """PREDICTD's descent (Durham et al. 2018). It reads a sample of bins itself, and saves its state as it goes."""
+
+    name = "sgd"
+    objective = "J"
+    penalty_range = (1e-5, 1e-1)
+    tunes_starts = False
+    searches = False
+
+    def regressors(self, n_experiments: int) -> tuple[Regressor, ...]:
+        return ()
+
+    def objective_of(self, settings: TrainSettings) -> str:
+        return "predictd-constants" if settings.predictd_constants else self.objective
+
+    def check(self, settings: TrainSettings, n_train: int) -> None:
+        if settings.rank != "auto":
+            check_rank(settings.rank, n_train)
+
+    def choose(
+        self, data: FitData, folds: Sequence[Fold], settings: TrainSettings, engine: Engine, *, seed: int
+    ) -> Choice:
+        """The paper's rank, lowered where there are few training experiments, which is warned of."""
+        n_train = min(len(fold.train) for fold in folds)
+        self.check(settings, n_train)
+        rank, penalty = settings.rank, settings.regularisation
+        if rank == "auto":
+            rank = default_rank(n_train)
+            if rank < DEFAULT_RANK:
+                log.warning(
+                    "%d training experiments carry no rank of %d: using a `rank` of %d",
+                    n_train,
+                    DEFAULT_RANK,
+                    rank,
+                )
+        penalty = PENALTY if penalty == "auto" else penalty
+        chosen = settings.model_copy(update={"rank": rank, "regularisation": penalty})
+        if settings.predictd_constants:
+            return Choice(chosen, f"rank {rank}, the paper's own penalties")
+        return Choice(chosen, f"rank {rank}, lambda {penalty:g}")
+
+    def fit(self, data: FitData, fold: Fold, settings: TrainSettings, *, seed: int, checkpoint: Path) -> Fit:
+        """One fold on one worker."""
+        problem = sgd_problem(data.tensor, fold, settings, seed=seed, checkpoint=checkpoint)
+        saved = Checkpoint(checkpoint)
+        with LocalEngine(1) as engine:
+            fitted = fit_sgd(problem, None, engine, saved, RunRecord("train"))
+        saved.remove()
+        return _fit(fitted)
+
+    def train(self, job: TrainJob, engine: Engine, record: RunRecord) -> Training:
+        tensor, checkpoint = job.data.tensor, job.checkpoint
+        checkpoint.begin(
+            {
+                "command": "train",
+                "tensor": tensor.manifest.checksum,
+                "settings": job.settings.model_dump(mode="json", by_alias=True),
+                "seed": job.seed,
+                "workers": engine.workers,
+                "train": [str(e) for e in job.fold.train],
+                "valid": [str(e) for e in job.fold.valid],
+            }
+        )
+        engine.require_sight(checkpoint.witness, tensor.witness)
+        problem = sgd_problem(tensor, job.fold, job.settings, seed=job.seed, checkpoint=checkpoint.path)
+        fitted = fit_sgd(problem, tensor.experiments if job.refit else None, engine, checkpoint, record)
+        # As they were used: auto finds another number on another network.
+        used = job.settings.sgd.model_copy(update={"updates_per_round": fitted.updates_per_round})
+        settings = job.settings.model_copy(update={"sgd": used})
+        return Training(_fit(fitted), settings, problem.sample.n_bins, engine.workers)
+
+
+def _fit(found: SgdFit) -> Fit:
+    return Fit(found.model, min(found.history), tuple(found.history))
