@@ -426,7 +426,7 @@ def test_singular_equations_of_the_genome_are_told(em, size):
     c = start.c * size
     with (
         np.errstate(invalid="ignore"),
-        pytest.raises(DataError, match=r"rank \d+ cannot be fitted to \d+ .* larger --lambda"),
+        pytest.raises(DataError, match=r"rank \d+ cannot be fitted to \d+ .* larger `regularisation`"),
     ):
         problem.genome(Point(c, start.a, 1e-3))
 

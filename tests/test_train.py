@@ -513,9 +513,9 @@ def test_test_experiments_have_no_influence(tensor, folds, engine, tmp_path):
 @pytest.mark.parametrize(
     ("with_file", "name", "message"),
     [
-        (True, "9.9", r"folds.json has no fold '9.9'; they are 0.0, 0.1, 0.2, 1.0, 1.1, …$"),
-        (True, None, r"folds.json needs --fold: choose one of its folds; they are 0.0, "),
-        (False, "0.3", r"^--fold 0.3 needs --folds: name the file that 'predictd folds' wrote$"),
+        (True, "9.9", r"folds.json has no fold '9.9'; they are 0.0, 0.1, 0.2, 1.0, 1.1 and \d+ more$"),
+        (True, None, r"folds.json needs `fold_name`: choose one of its folds; they are 0.0, "),
+        (False, "0.3", r"^`fold_name` 0.3 needs `folds`: name the file that 'predictd folds' wrote$"),
     ],
 )
 def test_folds_that_are_not_there(tensor_path, folds, engine, tmp_path, with_file, name, message):

@@ -250,7 +250,7 @@ def test_another_seed_is_another_model(tensor_path, engine, tmp_path):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_rank_that_is_too_high_is_refused_before_anything_is_made(solver, tensor_path, engine, tmp_path):
-    with refused(ConfigError, "rank 15 is too high for 15 training experiments", "--rank 5"):
+    with refused(ConfigError, "rank 15 is too high for 15 training experiments", "`rank` of 5"):
         train(tensor_path, tmp_path / "m.h5", TrainSettings(solver=solver, rank=15), engine)
     assert names(tmp_path) == []
 

@@ -122,7 +122,7 @@ def test_a_database_as_storage(tensor, engine, tmp_path):
 def test_a_storage_that_cannot_be_used_names_the_option(storage, tensor, engine, tmp_path):
     (tmp_path / "file").touch()
     place = storage if "://" in storage else str(tmp_path / storage)
-    with refused(OutputError, place, "--storage"):
+    with refused(OutputError, place, "`storage`"):
         search(tensor.path, tmp_path / "best.toml", engine, storage=place)
 
 
@@ -245,8 +245,8 @@ def test_options_that_do_not_fit_together(tensor, engine, tmp_path):
             search(tensor.path, tmp_path / "best.toml", engine, **options)
         assert not (tmp_path / "best.toml").exists()
 
-    refuse(ConfigError, "--test-fold 1 needs --folds", test_fold="1")
-    refuse(ConfigError, "needs --test-fold, one of 0, 1, 2", folds=tmp_path / "folds.json")
+    refuse(ConfigError, "`test_fold` 1 needs `folds`", test_fold="1")
+    refuse(ConfigError, "needs `test_fold`, one of 0, 1, 2", folds=tmp_path / "folds.json")
     refuse(ConfigError, "one of 0, 1, 2", folds=tmp_path / "folds.json", test_fold="0.1")
     refuse(DataError, "fold 0.0 has no validation", folds=tmp_path / "bare.json", test_fold="0")
     constants = TrainSettings(solver="sgd", predictd_constants=True)

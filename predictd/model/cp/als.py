@@ -200,7 +200,7 @@ class CPProblem:
         except (LinAlgError, ValueError) as err:
             raise DataError(
                 f"rank {rank} cannot be fitted to {self.n} training experiments with lambda {self.regularisation:g}: "
-                "the equations for the genome are singular; use a smaller --rank or a larger --lambda"
+                "the equations for the genome are singular; use a smaller `rank` or a larger `regularisation`"
             ) from err
         solution = cho_solve(factor, z)
         left = self.means - o
@@ -365,7 +365,7 @@ def _solve_positive(systems: Array, right: Array) -> Array:
         # The transpose of a symmetric matrix in C order is itself in the order that LAPACK reads without a copy.
         _, solved[index], failed = dposv(system.T, vector, lower=True)
         if failed:
-            raise DataError("the equations for cell types and assays are singular; use a larger --lambda")
+            raise DataError("the equations for cell types and assays are singular; use a larger `regularisation`")
     return solved
 
 

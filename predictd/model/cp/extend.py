@@ -190,7 +190,7 @@ def _rows(
             rows[index] = cho_solve(cho_factor(system, lower=True), right)
         except LinAlgError as err:
             raise DataError(
-                f"the tracks of {name} do not determine its factors; give more of its tracks, or --lambda"
+                f"the tracks of {name} do not determine its factors; give more of its tracks, or a `penalty`"
             ) from err
     return rows
 

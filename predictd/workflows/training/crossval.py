@@ -248,7 +248,7 @@ class Crossval(InParts[CrossvalReport]):
         files = [(part["test"], output / name) for part in parts for name in part["residuals"]]
         if write_calibration(output, read_residuals(files), assay_scales(tensor)) is None:
             log.warning(
-                "there are too few bins to calibrate intervals on: 'predictd impute --sd' will not do"
+                "there are too few bins to calibrate intervals on: imputed tracks cannot get standard deviations"
             )
         write_run_json(record, output)
         write_text(output / METRICS_TSV, metrics_tsv(rows))

@@ -256,7 +256,7 @@ def _search(
         until = optuna.study.MaxTrialsCallback(trials, states=done)
         study.optimize(objective, callbacks=[until], show_progress_bar=False)
     if not study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)):
-        raise DataError("no trial gave a model; look at 'predictd train --verbose' on the same tensor")
+        raise DataError("no trial gave a model; train one on the same tensor to see why")
     return len(study.get_trials(states=done))
 
 

@@ -303,7 +303,7 @@ class _Worker:
     def _diverged(self) -> DataError:
         return DataError(
             f"the descent diverged in round {self.rounds}; lower the learning rate ([train.sgd] learning_rate in "
-            "--config) or raise --lambda"
+            "the settings) or raise `regularisation`"
         )
 
     # -- start, evaluation, result --------------------------------------------------------------------------------
