@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from predictd import kernels
-from predictd.model import reference, sgd
+from predictd.model.cp import reference, sgd
 from predictd.model.cp.sgd import Rows
 
 N_CELLS, N_ASSAYS, N_BINS, RANK = 127, 24, 11_000, 100
@@ -32,22 +32,21 @@ def make_problem(dtype, n_pairs=709):
         for biases in effects[1:]
     ]
     pens = sgd.penalties(1e-3, 1e-3, 1.0, pair_cells, pair_assays, N_CELLS, N_ASSAYS)
-    settings = {
-        "rank": RANK,
-        "pair_cells": pair_cells,
-        "pair_assays": pair_assays,
-        "pen_cells": pens.cells,
-        "pen_assays": pens.assays,
-        "pen_bins": pens.bins,
-        "mu": effects.mu,
-        "learning_rate": 0.005,
-        "beta1": 0.9,
-        "beta2": 0.999,
-        "epsilon": 1e-8,
-        "decay": 1e-6,
-        "stream": 1,
-    }
-    return rows, y, settings
+    rule = kernels.UpdateRule(
+        rank=RANK,
+        pair_cells=pair_cells,
+        pair_assays=pair_assays,
+        pen_cells=pens.cells,
+        pen_assays=pens.assays,
+        pen_bins=pens.bins,
+        mu=effects.mu,
+        learning_rate=0.005,
+        beta1=0.9,
+        beta2=0.999,
+        epsilon=1e-8,
+        decay=1e-6,
+    )
+    return rows, y, rule
 
 
 def seconds(function):
@@ -59,8 +58,8 @@ def seconds(function):
 @pytest.fixture(scope="module")
 def reference_rate():
     """Updates a second of the NumPy reference."""
-    rows, y, settings = make_problem(np.float64)
-    taken = seconds(lambda: reference.sgd_updates(*rows, y, **settings, first=0, count=REFERENCE_COUNT))
+    rows, y, rule = make_problem(np.float64)
+    taken = seconds(lambda: reference.sgd_updates(*rows, y, rule, stream=1, first=0, count=REFERENCE_COUNT))
     return REFERENCE_COUNT / taken
 
 
@@ -75,13 +74,13 @@ def copy_bandwidth():
 @pytest.mark.parametrize("n_pairs", [709, 1014])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sgd_updates(benchmark, dtype, n_pairs, reference_rate, copy_bandwidth):
-    rows, y, settings = make_problem(dtype, n_pairs)
-    kernels.sgd_updates(*rows, y, **settings, first=0, count=COUNT)
+    rows, y, rule = make_problem(dtype, n_pairs)
+    kernels.sgd_updates(*rows, y, rule, stream=1, first=0, count=COUNT)
     done = COUNT
 
     def updates():
         nonlocal done
-        kernels.sgd_updates(*rows, y, **settings, first=done, count=COUNT)
+        kernels.sgd_updates(*rows, y, rule, stream=1, first=done, count=COUNT)
         done += COUNT  # always new draws, so that y comes from memory
 
     benchmark.pedantic(updates, rounds=20)
@@ -97,12 +96,12 @@ def test_sgd_updates(benchmark, dtype, n_pairs, reference_rate, copy_bandwidth):
 
 def test_sgd_updates_of_one_round(benchmark):
     """The 5000 updates of a worker between two merges, checks included."""
-    rows, y, settings = make_problem(np.float32)
+    rows, y, rule = make_problem(np.float32)
     benchmark.pedantic(
-        lambda: kernels.sgd_updates(*rows, y, **settings, first=0, count=5000), rounds=50, warmup_rounds=5
+        lambda: kernels.sgd_updates(*rows, y, rule, stream=1, first=0, count=5000), rounds=50, warmup_rounds=5
     )
     empty = min(
-        seconds(lambda: kernels.sgd_updates(*rows, y, **settings, first=0, count=0)) for _ in range(100)
+        seconds(lambda: kernels.sgd_updates(*rows, y, rule, stream=1, first=0, count=0)) for _ in range(100)
     )
     benchmark.extra_info["microseconds_of_checks"] = round(empty * 1e6, 1)
 

@@ -6,6 +6,7 @@ The kernels themselves check nothing and release the GIL. What they compute is s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import index
 from pathlib import Path
@@ -57,24 +58,65 @@ def row_width(rank: int) -> int:
     return (rank // BLOCK + 1) * BLOCK
 
 
+@dataclass(frozen=True)
+class UpdateRule:
+    """What every update of a descent has in common.
+
+    Attributes
+    ----------
+    rank
+        L, the number of factors.
+    pair_cells, pair_assays
+        (n_pairs,) int32: the cell and the assay row of each column of y.
+    pen_cells, pen_assays, pen_bins
+        Penalties a draw: (n_cells,) and (n_assays,) float64, and one number for all bins.
+    mu
+        The mean that the prediction starts from.
+    learning_rate, beta1, beta2, epsilon, decay
+        Nadam's settings; learning rate and beta1 fall by the factor (1 − decay) an update of the row.
+    """
+
+    rank: int
+    pair_cells: NDArray[np.int32]
+    pair_assays: NDArray[np.int32]
+    pen_cells: NDArray[np.float64]
+    pen_assays: NDArray[np.float64]
+    pen_bins: float
+    mu: float
+    learning_rate: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    decay: float
+
+    def check(self, n_pairs: int, n_cells: int, n_assays: int) -> None:
+        """Raise TypeError or ValueError for what does not fit so many pairs, cell types and assays."""
+        for name in ("beta1", "beta2", "decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
+        if not self.epsilon > 0:
+            raise ValueError(f"epsilon must be positive, not {self.epsilon}")
+        for name in ("mu", "learning_rate", "epsilon", "pen_bins"):
+            if not np.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be finite, not {getattr(self, name)}")
+        for name, pairs, n_rows in (
+            ("pair_cells", self.pair_cells, n_cells),
+            ("pair_assays", self.pair_assays, n_assays),
+        ):
+            _check(name, pairs, np.int32, (n_pairs,))
+            if pairs.min() < 0 or pairs.max() >= n_rows:
+                raise ValueError(f"{name} must lie in [0, {n_rows}), not in [{pairs.min()}, {pairs.max()}]")
+        _check("pen_cells", self.pen_cells, np.float64, (n_cells,))
+        _check("pen_assays", self.pen_assays, np.float64, (n_assays,))
+
+
 def sgd_updates(
     cells: RowArrays,
     assays: RowArrays,
     bins: RowArrays,
     y: NDArray[np.float32],
+    rule: UpdateRule,
     *,
-    rank: int,
-    pair_cells: NDArray[np.int32],
-    pair_assays: NDArray[np.int32],
-    pen_cells: NDArray[np.float64],
-    pen_assays: NDArray[np.float64],
-    pen_bins: float,
-    mu: float,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    decay: float,
     stream: int,
     first: int,
     count: int,
@@ -91,16 +133,8 @@ def sgd_updates(
         row of y.
     y
         (n_bins, n_pairs) float32, C-contiguous, finite (not checked here): the training experiments' signal.
-    rank
-        L, the number of factors.
-    pair_cells, pair_assays
-        (n_pairs,) int32: the cell and the assay row of each column of y.
-    pen_cells, pen_assays, pen_bins
-        Penalties a draw: (n_cells,) and (n_assays,) float64, and one number for all bins.
-    mu
-        The mean that the prediction starts from.
-    learning_rate, beta1, beta2, epsilon, decay
-        Nadam's settings; learning rate and beta1 fall by the factor (1 − decay) an update of the row.
+    rule
+        What all updates have in common.
     stream
         Which stream of draws, a number below 2^64.
     first, count
@@ -116,26 +150,47 @@ def sgd_updates(
     TypeError, ValueError
         If a dtype, shape, memory layout, row number or setting is not what it must be. Nothing is changed.
     """
-    rank, stream, first, count = index(rank), index(stream), index(first), index(count)
-    if rank < 1:
-        raise ValueError(f"rank must be at least 1, not {rank}")
+    stream, first, count = index(stream), index(first), index(count)
     for name, number in (("stream", stream), ("first", first), ("count", count)):
         if not 0 <= number < 2**64:
             raise ValueError(f"{name} must lie in [0, 2^64), not {number}")
-    for name, setting in (("beta1", beta1), ("beta2", beta2), ("decay", decay)):
-        if not 0 <= setting < 1:
-            raise ValueError(f"{name} must lie in [0, 1), not {setting}")
-    if not epsilon > 0:
-        raise ValueError(f"epsilon must be positive, not {epsilon}")
-    for name, setting in (
-        ("mu", mu),
-        ("learning_rate", learning_rate),
-        ("epsilon", epsilon),
-        ("pen_bins", pen_bins),
-    ):
-        if not np.isfinite(setting):
-            raise ValueError(f"{name} must be finite, not {setting}")
+    _check_rows(cells, assays, bins, y, rule.rank)
+    rule.check(y.shape[1], len(cells.values), len(assays.values))
+    return float(
+        _sgd.sgd_updates(
+            cells.values,
+            cells.scalars,
+            assays.values,
+            assays.scalars,
+            bins.values,
+            bins.scalars,
+            y,
+            rule.pair_cells,
+            rule.pair_assays,
+            rule.pen_cells,
+            rule.pen_assays,
+            _decay_powers(float(rule.decay)),
+            index(rule.rank),
+            rule.pen_bins,
+            rule.mu,
+            rule.learning_rate,
+            rule.beta1,
+            rule.beta2,
+            rule.epsilon,
+            rule.decay,
+            stream,
+            first,
+            count,
+        )
+    )
 
+
+def _check_rows(
+    cells: RowArrays, assays: RowArrays, bins: RowArrays, y: NDArray[np.float32], rank: int
+) -> None:
+    """Raise TypeError or ValueError for rows and signal that do not fit together."""
+    if index(rank) < 1:
+        raise ValueError(f"rank must be at least 1, not {rank}")
     dtype = cells.values.dtype
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"cells.values must be float32 or float64, not {dtype}")
@@ -150,43 +205,6 @@ def sgd_updates(
     for (one, one_rows, _), (other, other_rows, _) in (sets[:2], sets[1:], sets[::2]):
         if np.may_share_memory(one_rows.values, other_rows.values):
             raise ValueError(f"{one}.values and {other}.values share memory; they are changed independently")
-    for name, pairs, n_rows in (
-        ("pair_cells", pair_cells, len(cells.values)),
-        ("pair_assays", pair_assays, len(assays.values)),
-    ):
-        _check(name, pairs, np.int32, (n_pairs,))
-        if pairs.min() < 0 or pairs.max() >= n_rows:
-            raise ValueError(f"{name} must lie in [0, {n_rows}), not in [{pairs.min()}, {pairs.max()}]")
-    _check("pen_cells", pen_cells, np.float64, (len(cells.values),))
-    _check("pen_assays", pen_assays, np.float64, (len(assays.values),))
-
-    return float(
-        _sgd.sgd_updates(
-            cells.values,
-            cells.scalars,
-            assays.values,
-            assays.scalars,
-            bins.values,
-            bins.scalars,
-            y,
-            pair_cells,
-            pair_assays,
-            pen_cells,
-            pen_assays,
-            _decay_powers(float(decay)),
-            rank,
-            pen_bins,
-            mu,
-            learning_rate,
-            beta1,
-            beta2,
-            epsilon,
-            decay,
-            stream,
-            first,
-            count,
-        )
-    )
 
 
 def widen(half: NDArray[np.float16], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:

@@ -54,7 +54,13 @@ class Problem:
     def run(self, function, **changes):
         """Return the rows after the updates, and what the function returned; the problem stays as it was."""
         rows = [part.copy() for part in (self.cells, self.assays, self.bins)]
-        return rows, function(*rows, self.y, **{**self.settings, **changes})
+        return rows, function(*rows, self.y, **self.arguments(**changes))
+
+    def arguments(self, **changes):
+        """The rule and the draws, as the kernel and its reference take them."""
+        settings = {**self.settings, **changes}
+        draws = {name: settings.pop(name) for name in ("stream", "first", "count")}
+        return {"rule": kernels.UpdateRule(**settings), **draws}
 
 
 def assert_same_bits(some_rows, other_rows):
@@ -117,7 +123,7 @@ def test_two_calls_equal_one_of_twice_the_count(dtype, function):
     problem = Problem(7, dtype)
     together, total = problem.run(function, count=60)
     rows, first_half = problem.run(function, count=30)
-    second_half = function(*rows, problem.y, **{**problem.settings, "first": 30, "count": 30})
+    second_half = function(*rows, problem.y, **problem.arguments(first=30, count=30))
     assert_same_bits(rows, together)
     assert first_half + second_half == pytest.approx(total, rel=1e-14)
 
@@ -271,7 +277,7 @@ def test_updates_refuse_rows_that_do_not_fit():
         ),
     ):
         with pytest.raises(error, match=text):
-            kernels.sgd_updates(*rows, problem.y, **problem.settings)
+            kernels.sgd_updates(*rows, problem.y, **problem.arguments())
 
 
 def test_widen_is_exact_for_every_half():

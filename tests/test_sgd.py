@@ -10,7 +10,8 @@ from scipy.stats import ranksums
 
 from predictd import kernels
 from predictd.config import SgdSettings
-from predictd.model import reference, sgd
+from predictd.kernels import UpdateRule
+from predictd.model.cp import reference, sgd
 from predictd.model.cp.sgd import Rows, StoppingRule, Verdict
 
 
@@ -171,18 +172,20 @@ def test_the_first_step_has_the_gradient_of_the_penalised_error():
     reference.sgd_updates(
         *rows,
         y,
-        rank=rank,
-        pair_cells=zero,
-        pair_assays=zero,
-        pen_cells=penalties[:1],
-        pen_assays=penalties[1:2],
-        pen_bins=penalties[2],
-        mu=mu,
-        learning_rate=0.01,
-        beta1=0.9,
-        beta2=0.999,
-        epsilon=1e-8,
-        decay=1e-6,
+        UpdateRule(
+            rank=rank,
+            pair_cells=zero,
+            pair_assays=zero,
+            pen_cells=penalties[:1],
+            pen_assays=penalties[1:2],
+            pen_bins=penalties[2],
+            mu=mu,
+            learning_rate=0.01,
+            beta1=0.9,
+            beta2=0.999,
+            epsilon=1e-8,
+            decay=1e-6,
+        ),
         stream=0,
         first=0,
         count=1,
@@ -272,18 +275,20 @@ def test_the_descent_finds_a_small_tensor(dtype):
         kernels.sgd_updates(
             *rows,
             y,
-            rank=rank,
-            pair_cells=pair_cells,
-            pair_assays=pair_assays,
-            pen_cells=pens.cells,
-            pen_assays=pens.assays,
-            pen_bins=pens.bins,
-            mu=effects.mu,
-            learning_rate=0.005,
-            beta1=0.9,
-            beta2=0.999,
-            epsilon=1e-8,
-            decay=1e-6,
+            UpdateRule(
+                rank=rank,
+                pair_cells=pair_cells,
+                pair_assays=pair_assays,
+                pen_cells=pens.cells,
+                pen_assays=pens.assays,
+                pen_bins=pens.bins,
+                mu=effects.mu,
+                learning_rate=0.005,
+                beta1=0.9,
+                beta2=0.999,
+                epsilon=1e-8,
+                decay=1e-6,
+            ),
             stream=sgd.draw_stream(0, 0, epoch),
             first=0,
             count=count,

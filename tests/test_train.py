@@ -23,6 +23,7 @@ from predictd.engine import Engine, LocalEngine
 from predictd.errors import ConfigError, DataError, Interrupted, OutputError, PredictdError
 from predictd.io.checkpoint import Checkpoint
 from predictd.io.tensor.store import Tensor
+from predictd.kernels import UpdateRule
 from predictd.model.cp import reference
 from predictd.model.cp.factors import CPModel
 from predictd.model.cp.sgd import (
@@ -124,18 +125,20 @@ def plain_descent(
             a,
             g,
             np.ascontiguousarray(y[:, :n]),
-            rank=rank,
-            pair_cells=pair_cells,
-            pair_assays=pair_assays,
-            pen_cells=weights.cells,
-            pen_assays=weights.assays,
-            pen_bins=weights.bins,
-            mu=mu,
-            learning_rate=rate,
-            beta1=beta1,
-            beta2=options.beta2,
-            epsilon=options.epsilon,
-            decay=options.decay,
+            UpdateRule(
+                rank=rank,
+                pair_cells=pair_cells,
+                pair_assays=pair_assays,
+                pen_cells=weights.cells,
+                pen_assays=weights.assays,
+                pen_bins=weights.bins,
+                mu=mu,
+                learning_rate=rate,
+                beta1=beta1,
+                beta2=options.beta2,
+                epsilon=options.epsilon,
+                decay=options.decay,
+            ),
             stream=draw_stream(problem.seed, worker, round_),
             first=0,
             count=count,

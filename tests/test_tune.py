@@ -23,10 +23,10 @@ from predictd.io.files import write_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json, make_folds
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
-from predictd.workflows.training import tune as module
 from predictd.workflows.training.folds import selection_folds
 from predictd.workflows.training.solvers import SOLVERS as REGISTRY
 from predictd.workflows.training.solvers.cp import RANKS
+from predictd.workflows.training.solvers.solver import validation_sum
 from predictd.workflows.training.tune import TuneOptions, TuneReport, tune
 from tests.conftest import run_predictd
 from tests.test_files import names, refused
@@ -185,7 +185,7 @@ def test_sgd_takes_part(tensor, engine, tmp_path):
     )
     report = search(tensor.path, tmp_path / "best.toml", engine, trials=2, solvers=["sgd"], settings=settings)
     best = load_config(tmp_path / "best.toml").train
-    assert report.solver == best.solver == "sgd" and best.sgd == settings.sgd
+    assert report.settings.solver == best.solver == "sgd" and best.sgd == settings.sgd
     assert 1e-5 <= best.regularisation <= 1e-1
 
 
@@ -195,7 +195,7 @@ def test_an_interruption_leaves_finished_trials(tensor, engine, tmp_path, monkey
 
     def stopping(self: Engine, task: Any, keys: Any, shared: Any, **options: Any) -> Any:
         calls.append(task)
-        if task is module._validation_sum and calls.count(task) == 3:
+        if task is validation_sum and calls.count(task) == 3:
             raise Interrupted("stopped by SIGTERM; run the same command again")
         return plain(self, task, keys, shared, **options)
 

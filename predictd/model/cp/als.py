@@ -365,7 +365,9 @@ def _solve_positive(systems: Array, right: Array) -> Array:
         # The transpose of a symmetric matrix in C order is itself in the order that LAPACK reads without a copy.
         _, solved[index], failed = dposv(system.T, vector, lower=True)
         if failed:
-            raise DataError("the equations for cell types and assays are singular; use a larger `regularisation`")
+            raise DataError(
+                "the equations for cell types and assays are singular; use a larger `regularisation`"
+            )
     return solved
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from predictd.kernels import RowArrays
+    from predictd.kernels import RowArrays, UpdateRule
 
 Array = NDArray[np.float64]
 
@@ -42,19 +42,8 @@ def sgd_updates(
     assays: RowArrays,
     bins: RowArrays,
     y: NDArray[np.float32],
+    rule: UpdateRule,
     *,
-    rank: int,
-    pair_cells: NDArray[np.int32],
-    pair_assays: NDArray[np.int32],
-    pen_cells: Array,
-    pen_assays: Array,
-    pen_bins: float,
-    mu: float,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    decay: float,
     stream: int,
     first: int,
     count: int,
@@ -65,19 +54,19 @@ def sgd_updates(
     when they are written.
     """
     total = 0.0
-    nadam_settings = (learning_rate, beta1, beta2, epsilon, decay)
-    for pair, g in zip(*draws(stream, first, count, len(pair_cells), len(bins.values)), strict=True):
-        c, a = pair_cells[pair], pair_assays[pair]
-        cell, cell_bias = _split(cells.values[c, 0], rank)
-        assay, assay_bias = _split(assays.values[a, 0], rank)
-        bin_, bin_bias = _split(bins.values[g, 0], rank)
-        error = mu + cell_bias + assay_bias + bin_bias + np.sum(cell * assay * bin_) - y[g, pair]
+    nadam_settings = (rule.learning_rate, rule.beta1, rule.beta2, rule.epsilon, rule.decay)
+    for pair, g in zip(*draws(stream, first, count, len(rule.pair_cells), len(bins.values)), strict=True):
+        c, a = rule.pair_cells[pair], rule.pair_assays[pair]
+        cell, cell_bias = _split(cells.values[c, 0], rule.rank)
+        assay, assay_bias = _split(assays.values[a, 0], rule.rank)
+        bin_, bin_bias = _split(bins.values[g, 0], rule.rank)
+        error = rule.mu + cell_bias + assay_bias + bin_bias + np.sum(cell * assay * bin_) - y[g, pair]
         total += error**2
 
         # All gradients come from the values before the step; a bias has gradient e and no penalty.
-        cell_gradient = np.append(error * assay * bin_ + pen_cells[c] * cell, error)
-        assay_gradient = np.append(error * cell * bin_ + pen_assays[a] * assay, error)
-        bin_gradient = np.append(error * cell * assay + pen_bins * bin_, error)
+        cell_gradient = np.append(error * assay * bin_ + rule.pen_cells[c] * cell, error)
+        assay_gradient = np.append(error * cell * bin_ + rule.pen_assays[a] * assay, error)
+        bin_gradient = np.append(error * cell * assay + rule.pen_bins * bin_, error)
         nadam_step(cells.values[c], cells.scalars[c], cell_gradient, *nadam_settings)
         nadam_step(assays.values[a], assays.scalars[a], assay_gradient, *nadam_settings)
         nadam_step(bins.values[g], bins.scalars[g], bin_gradient, *nadam_settings)

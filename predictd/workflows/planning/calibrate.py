@@ -22,7 +22,7 @@ from predictd.engine.base import one_blas_thread, tree_sum, usable_cpus
 from predictd.io.files import cannot_write
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.bigwig import BigWigWriter
-from predictd.kernels import sgd_updates
+from predictd.kernels import UpdateRule, sgd_updates
 from predictd.model.cp.als import CPProblem, descend
 from predictd.model.cp.sgd import Rows, initial_factors, penalties
 from predictd.model.measures.metrics import TrackComparison
@@ -271,18 +271,20 @@ def _updates(effort: Effort) -> dict[str, float]:
             assay_rows,
             bin_rows,
             y,
-            rank=rank,
-            pair_cells=cells,
-            pair_assays=assays,
-            pen_cells=pens.cells,
-            pen_assays=pens.assays,
-            pen_bins=pens.bins,
-            mu=0.5,
-            learning_rate=0.005,
-            beta1=0.9,
-            beta2=0.999,
-            epsilon=1e-8,
-            decay=1e-6,
+            UpdateRule(
+                rank=rank,
+                pair_cells=cells,
+                pair_assays=assays,
+                pen_cells=pens.cells,
+                pen_assays=pens.assays,
+                pen_bins=pens.bins,
+                mu=0.5,
+                learning_rate=0.005,
+                beta1=0.9,
+                beta2=0.999,
+                epsilon=1e-8,
+                decay=1e-6,
+            ),
             stream=1,
             first=0,
             count=effort.updates,

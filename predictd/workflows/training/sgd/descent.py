@@ -22,7 +22,7 @@ from predictd.config import SgdSettings
 from predictd.engine import Communicator
 from predictd.errors import DataError, Interrupted
 from predictd.io.checkpoint import Checkpoint
-from predictd.kernels import sgd_updates
+from predictd.kernels import UpdateRule, sgd_updates
 from predictd.model.cp.factors import CPModel
 from predictd.model.cp.sgd import (
     MainEffects,
@@ -281,18 +281,20 @@ class _Worker:
             state.assays,
             state.bins,
             y,
-            rank=self.problem.rank,
-            pair_cells=self.pair_cells,
-            pair_assays=self.pair_assays,
-            pen_cells=self.penalties.cells,
-            pen_assays=self.penalties.assays,
-            pen_bins=self.penalties.bins,
-            mu=self.effects.mu,
-            learning_rate=learning_rate,
-            beta1=beta1,
-            beta2=self.settings.beta2,
-            epsilon=self.settings.epsilon,
-            decay=self.settings.decay,
+            UpdateRule(
+                rank=self.problem.rank,
+                pair_cells=self.pair_cells,
+                pair_assays=self.pair_assays,
+                pen_cells=self.penalties.cells,
+                pen_assays=self.penalties.assays,
+                pen_bins=self.penalties.bins,
+                mu=self.effects.mu,
+                learning_rate=learning_rate,
+                beta1=beta1,
+                beta2=self.settings.beta2,
+                epsilon=self.settings.epsilon,
+                decay=self.settings.decay,
+            ),
             stream=draw_stream(self.problem.seed, self.comm.rank, self.rounds),
             first=0,
             count=count,

@@ -53,6 +53,6 @@ def exchange_advice(update_seconds: float, exchange_seconds: float, updates_per_
     enough = enough_updates(update_seconds, exchange_seconds, updates_per_round)
     return (
         f"the workers spent {exchange_seconds / total:.0%} of their rounds exchanging factors and waiting for each "
-        f'other; set updates_per_round to {enough} or "auto" under [train.sgd] in the settings, which is another descent, '
-        "or take fewer `workers`"
+        f'other; set updates_per_round to {enough} or "auto" in the settings of sgd, which is another descent, or '
+        "take fewer `workers`"
     )

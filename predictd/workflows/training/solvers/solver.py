@@ -230,13 +230,13 @@ class Comparison:
             for solver, settings in candidates
             for fold in range(len(self.folds))
         ]
-        sums = engine.map(_validation_sum, keys, self, label=label)
+        sums = engine.map(validation_sum, keys, self, label=label)
         n_valid = sum(len(fold.valid) for fold in self.folds)
         n = len(self.folds)
         return [sum(sums[start : start + n]) / n_valid for start in range(0, len(sums), n)]
 
 
-def _validation_sum(key: Candidate, shared: Comparison) -> float:
+def validation_sum(key: Candidate, shared: Comparison) -> float:
     """Sum of the squared-error means of a fold's validation experiments."""
     fold = shared.folds[key.fold]
     with TemporaryDirectory(prefix="predictd-") as scratch:
