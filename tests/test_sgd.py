@@ -10,7 +10,7 @@ from scipy.stats import ranksums
 
 from predictd import kernels
 from predictd.config import SgdSettings
-from predictd.model import reference, sgd
+from predictd.model.cp import reference, sgd
 from predictd.model.cp.sgd import Rows, StoppingRule, Verdict
 
 
