@@ -6,13 +6,13 @@ the moments. Figures of docs/extend.md.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.roadmap import roadmap_pairs
+from made_moments import corrupted_pilot, of_columns, simulated_moments
 from predictd.config import TrainSettings
 from predictd.engine.base import one_blas_thread
 from predictd.model.cp.extend import RowPrior, extended, genome_moments
@@ -23,9 +23,6 @@ from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment, axes
 from predictd.workflows.tensor.moments import TensorMoments
 from predictd.workflows.training.solvers import SOLVERS
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
-from made_moments import corrupted_pilot, of_columns, simulated_moments
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SWEEPS = 60

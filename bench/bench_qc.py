@@ -5,7 +5,6 @@ No time is asserted. The table of docs/qc.md is printed with `-s`; it needs the 
 
 from __future__ import annotations
 
-import sys
 from itertools import combinations
 from pathlib import Path
 
@@ -13,13 +12,11 @@ import numpy as np
 import pytest
 
 from bench.roadmap import roadmap_pairs
+from made_moments import corrupted_pilot, of_columns, simulated_moments
 from predictd.engine.base import one_blas_thread
 from predictd.model.labels.quality import FLAGS, Tracks, Verdicts, examine
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment, axes
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
-from made_moments import corrupted_pilot, of_columns, simulated_moments
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -6,7 +6,6 @@ exact functions of the moments. Figures of docs/recommend.md.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 
 from bench.roadmap import roadmap_pairs
+from made_moments import corrupted_pilot, of_columns, simulated_moments
 from predictd.config import TrainSettings
 from predictd.engine.base import one_blas_thread
 from predictd.model.folds import Fold
@@ -24,9 +24,6 @@ from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment, axes
 from predictd.workflows.tensor.moments import TensorMoments
 from predictd.workflows.training.solvers import SOLVERS
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
-from made_moments import corrupted_pilot, of_columns, simulated_moments
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "tests"))
-from slurm_cluster import SlurmCluster  # noqa: E402
-from waiting import until  # noqa: E402
+from places import ROOT
+from slurm_cluster import SlurmCluster
+from waiting import until
 
 pytestmark = [
     pytest.mark.skipif("PREDICTD_CONTAINERS" not in os.environ, reason="containers/test.sh runs these"),
     pytest.mark.timeout(900),
+    pytest.mark.services,
 ]
 
 SLIM, FULL, STORE = (f"predictd-test:{tag}" for tag in ("slim", "predictd", "store"))

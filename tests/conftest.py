@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from object_stores import S3, Azure, Store
+from places import SHARED
 from predictd.config import TrainSettings
 from predictd.engine import Engine, LocalEngine
 from predictd.io.tensor.store import Tensor
@@ -19,46 +17,25 @@ from predictd.model.simulate import Simulation
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
 from predictd.workflows.training.train import train
+from spark_cluster import SparkCluster
 
-sys.path.append(str(Path(__file__).parent))
-from object_stores import S3, Azure, Store
+pytest.register_assert_rewrite("folders", "made_moments", "refusals")
 
-if TYPE_CHECKING:
-    from tests.spark_cluster import SparkCluster
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-
-
-def run_predictd(*arguments: object, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run the installed command line as a user would, in a directory that has no predictd/ of its own."""
-    return subprocess.run(
-        [
-            sys.executable,
-            "-P" if sys.version_info >= (3, 11) else "-s",
-            "-m",
-            "predictd",
-            *map(str, arguments),
-        ],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        env={**os.environ, "PYTHONSAFEPATH": "1"},
-        **options,  # type: ignore[call-overload]
-    )
+# What a fixture of this name starts, as a marker of the tests that use it.
+STARTS = {
+    "spark_cluster": "engines",
+    "slurm_cluster": "services",
+    "s3": "services",
+    "azure": "services",
+    "store": "services",
+    "aws": "services",
+}
 
 
-def same_files(one: Path, other: Path) -> list[str]:
-    """Names of files below two directories, which have the same bytes but for run.json."""
-    names = [
-        sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
-        for root in (one, other)
-    ]
-    assert names[0] == names[1]
-    for name in names[0]:
-        if Path(name).name != "run.json":
-            assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    return names[0]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for fixture in STARTS.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(STARTS[fixture])
 
 
 @pytest.fixture(scope="session")
@@ -132,10 +109,8 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+def spark_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
     """A Spark cluster of two workers."""
-    from tests.spark_cluster import SparkCluster
-
     with SparkCluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
 

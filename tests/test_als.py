@@ -6,8 +6,6 @@ from itertools import islice, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from predictd.errors import DataError
@@ -16,6 +14,10 @@ from predictd.model.cp.als import CPProblem, Point, descend
 from predictd.model.cp.factors import DEAD, CPModel
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment
+
+hypothesis = pytest.importorskip("hypothesis")
+given, settings = hypothesis.given, hypothesis.settings
+st = hypothesis.strategies
 
 EM = pytest.mark.parametrize("em", [False, True], ids=["als", "em"])
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+import engine_tasks as tasks
 from predictd.engine import LocalEngine
 from predictd.model.cp.sgd import merge
-
-sys.path.append(str(Path(__file__).parent))
-import engine_tasks as tasks
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 5])

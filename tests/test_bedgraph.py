@@ -9,12 +9,15 @@ import numpy as np
 import pyBigWig
 import pytest
 
+from commands import run_python
+from disks import small_disk, unwritable
+from folders import names
+from made_tracks import as_lines, intervals, random_bases, write_bases
 from predictd.errors import OutputError, TrackError
 from predictd.io.tracks import bedgraph
 from predictd.io.tracks.bedgraph import BEDGRAPH_SUFFIXES, bedgraph_to_bigwig
 from predictd.io.tracks.genomes import Genome
-from tests.test_bigwig import random_bases, write_bases
-from tests.test_files import names, refused, run_python, small_disk, unwritable
+from refusals import refused
 
 GENOME = Genome("small", {"chr1": 1000, "chr2": 5000, "chr3": 300})
 
@@ -28,16 +31,6 @@ def convert(tmp_path: Path):
         return tmp_path / "out" / "a.bw"
 
     return run
-
-
-def intervals(path: Path) -> dict[str, list[tuple[int, int, float]]]:
-    file = pyBigWig.open(str(path))
-    return {chrom: list(file.intervals(chrom) or ()) for chrom in file.chroms()}
-
-
-def as_lines(path: Path) -> list[str]:
-    """A bigWig's intervals as lines of a bedGraph."""
-    return [f"{c}\t{s}\t{e}\t{v!r}\n" for c, parts in intervals(path).items() for s, e, v in parts]
 
 
 def test_lines_become_intervals(convert):

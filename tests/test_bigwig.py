@@ -11,59 +11,14 @@ import numpy as np
 import pyBigWig
 import pytest
 
+from commands import run_python
+from disks import MIB, small_disk, unwritable
+from folders import names
+from made_tracks import BIN, NAN, Bases, binned_by_hand, random_bases, write_bases
 from predictd.errors import OutputError, TrackError
 from predictd.io.tracks import bigwig
-from predictd.io.tracks.bigwig import BigWigReader, BigWigWriter, Uncovered, require_room
-from tests.test_files import MIB, names, refused, run_python, small_disk, unwritable
-
-BIN = 25
-NAN = np.nan
-# One base a value; NaN where the track has nothing.
-Bases = dict[str, np.ndarray[Any, np.dtype[np.float32]]]
-
-
-def random_bases(seed: int, lengths: dict[str, int], *, scale: float = 30.0) -> Bases:
-    """Signal in stretches of a few bases to a few bins, a third of them uncovered."""
-    rng = np.random.default_rng(seed)
-    track: Bases = {}
-    for chrom, length in lengths.items():
-        stretches = rng.integers(1, 70, size=length)
-        values = rng.exponential(scale, size=length).astype(np.float32)
-        values[rng.random(length) < 1 / 3] = NAN
-        track[chrom] = np.repeat(values, stretches)[:length]
-    return track
-
-
-def write_bases(path: Path, track: Bases, *, lengths: dict[str, int] | None = None) -> Path:
-    """Write one interval for every stretch of equal values."""
-    file = pyBigWig.open(str(path), "w")
-    file.addHeader(list((lengths or {chrom: len(bases) for chrom, bases in track.items()}).items()))
-    for chrom, bases in track.items():
-        edges = np.flatnonzero(np.diff(bases, prepend=NAN, append=NAN) != 0)
-        starts, ends = edges[:-1], edges[1:]
-        kept = ~np.isnan(bases[starts])
-        if kept.any():
-            starts, ends = starts[kept], ends[kept]
-            values = bases[starts].astype(np.float64)
-            file.addEntries(
-                [chrom] * len(starts), starts.tolist(), ends=ends.tolist(), values=values.tolist()
-            )
-    file.close()
-    return path
-
-
-def binned_by_hand(bases: np.ndarray, uncovered: Uncovered, bin_size: int = BIN) -> np.ndarray:
-    """Mean of every bin, one base after the other."""
-    means = []
-    for start in range(0, len(bases), bin_size):
-        window = bases[start : start + bin_size].astype(np.float64)
-        covered = window[~np.isnan(window)]
-        if uncovered == "zero":
-            means.append(covered.sum() / len(window))
-        else:
-            means.append(covered.sum() / len(covered) if len(covered) else NAN)
-    return np.array(means)
-
+from predictd.io.tracks.bigwig import BigWigReader, BigWigWriter, require_room
+from refusals import refused
 
 LENGTHS = {"chr1": 5013, "chr2": 700, "chr3": 11}
 

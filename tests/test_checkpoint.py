@@ -10,14 +10,19 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
+from commands import run_python
+from disks import small_disk, unwritable
+from folders import names
 from predictd.errors import OutputError
 from predictd.io.checkpoint import Checkpoint
 from predictd.io.hdf5 import ForeignFileError, creating, read_arrays, write_arrays
-from tests.test_files import names, refused, run_python, small_disk, unwritable
+from refusals import refused
+
+hypothesis = pytest.importorskip("hypothesis")
+given = hypothesis.given
+st = hypothesis.strategies
+hnp = pytest.importorskip("hypothesis.extra.numpy")
 
 HEADER = {"kind": "cp", "text": "é\n", "list": [1, 2.5, None, True], "nested": {"a": {}}}
 ARRAYS: dict[str, Any] = {

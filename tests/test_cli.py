@@ -16,15 +16,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from commands import run_predictd
+from made_tensors import stored_signal
 from predictd import __version__
 from predictd.cli import COMMANDS, cli
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import folds_from_json, make_folds
 from predictd.provenance import software
-from tests.conftest import run_predictd
-
-sys.path.append(str(Path(__file__).parent))
-from made_tensors import stored_signal
 
 # A descent of less than a second.
 QUICK = """

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wheels import wheelhouse
+from wheels import wheelhouse
 
 ROOT = Path(__file__).resolve().parents[1]
 CLOUD = ROOT / "cloud"
@@ -142,6 +142,7 @@ def test_unpack_refuses_a_relative_place(archive, tmp_path):
 # -- install.sh -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.services
 @pytest.mark.skipif(
     any(find_spec(name) is None for name in ("pip", "mpi4py", "packaging")),
     reason="needs pip, mpi4py and packaging installed with this Python",

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from predictd.config import Config, load_config
 from predictd.errors import ConfigError
-from tests.test_files import refused
+from refusals import refused
 
 
 @pytest.fixture

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from made_tensors import small_tensor
 from predictd.errors import DataError
 from predictd.workflows.tensor.coverage import require_complete
-
-sys.path.append(str(Path(__file__).parent))
-from made_tensors import small_tensor
 
 
 def signal(n_bins: int = 300) -> np.ndarray:

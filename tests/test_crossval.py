@@ -15,7 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from predictd.config import SgdSettings, TrainSettings, load_config
+from commands import run_predictd
+from folders import contents, names
+from made_folds import SHORT_SGD, few_folds, models_of
+from made_tensors import read_signal, rewritten
+from predictd.config import TrainSettings, load_config
 from predictd.constants import MIN_OBSERVED
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import ConfigError, DataError, ModelFormatError, OutputError
@@ -35,16 +39,9 @@ from predictd.workflows.tensor.moments import ensure_moments
 from predictd.workflows.training.crossval import CrossvalReport, crossval
 from predictd.workflows.training.solvers import SOLVERS as REGISTRY
 from predictd.workflows.training.solvers.solver import FitData
-from tests.conftest import run_predictd
-from tests.test_files import names, refused
-from tests.test_moments_file import read_signal, rewritten
+from refusals import refused
 
 SETTINGS = TrainSettings(rank=3, regularisation=0.1)
-SHORT_SGD = TrainSettings(
-    solver="sgd",
-    rank=2,
-    sgd=SgdSettings(min_bins=500, burn_in_bins=100, updates_per_round=500, max_rounds=12),
-)
 
 
 @pytest.fixture(scope="module")
@@ -61,26 +58,10 @@ def cv_path(finished: tuple[Path, CrossvalReport]) -> Path:
     return finished[0]
 
 
-def few_folds(tensor: Tensor, path: Path) -> list[Fold]:
-    """A file of 3 × 2 folds."""
-    folds = make_folds(tensor.experiments, tests=3, valids=2)
-    write_json(path, folds_to_json(folds))
-    return folds
-
-
 def rows_of(path: Path) -> dict[tuple[str, str, str, str], dict[str, str]]:
     with (path / "metrics.tsv").open(newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     return {(row["cell_type"], row["assay"], row["fold"], row["method"]): row for row in rows}
-
-
-def contents(path: Path) -> dict[str, bytes]:
-    """Everything but run.json, which holds times."""
-    return {
-        str(file.relative_to(path)): file.read_bytes()
-        for file in sorted(path.rglob("*"))
-        if file.is_file() and file.name != "run.json"
-    }
 
 
 def predict(path: Path, pairs: list[Experiment], known: dict[Experiment, np.ndarray]) -> np.ndarray:
@@ -106,10 +87,6 @@ def predict(path: Path, pairs: list[Experiment], known: dict[Experiment, np.ndar
             genome = closed_form_genome(z[:, ~missing], float(part["lambda_G"]), residuals)
             predicted[rows] = o_pairs + genome @ z_pairs
     return predicted
-
-
-def models_of(path: Path, folds: list[Fold]) -> list[Path]:
-    return [path / "models" / f"fold-{fold.name}.h5" for fold in folds]
 
 
 def amplitude_by_hand(train: set[Experiment], pair: Experiment, known: dict[Experiment, np.ndarray]) -> float:

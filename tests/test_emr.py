@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent))
-from spark_cluster import environment, missing
+from spark_cluster import environment, needs_spark
 
 CLOUD = Path(__file__).resolve().parents[1] / "cloud"
 SCRIPT = CLOUD / "emr" / "cluster.py"
@@ -124,7 +123,7 @@ def test_nothing_is_open_or_left_running(request_of):
 # -- Spark's settings -------------------------------------------------------------------------------------------------
 
 
-def test_executors_fill_fleets_that_encrypt_their_traffic(script, request_of, service):
+def test_executors_fill_fleets_that_encrypt_their_traffic(script, request_of, aws):
     import boto3
 
     spark = script.settings(request_of)
@@ -134,7 +133,7 @@ def test_executors_fill_fleets_that_encrypt_their_traffic(script, request_of, se
         int(spark[name].removesuffix("g"))
         for name in ("spark.executor.memory", "spark.executor.memoryOverhead")
     )
-    described = boto3.client("ec2", region_name="us-east-1", endpoint_url=service, **KEYS)
+    described = boto3.client("ec2", region_name="us-east-1", endpoint_url=aws, **KEYS)
     for kind in ("CORE", "TASK"):
         for one in fleet(request_of, kind)["InstanceTypeConfigs"]:
             (told,) = described.describe_instance_types(InstanceTypes=[one["InstanceType"]])["InstanceTypes"]
@@ -147,7 +146,7 @@ def test_executors_fill_fleets_that_encrypt_their_traffic(script, request_of, se
 APPLICATION = "from predictd.cli import main\nmain()\n"
 
 
-@pytest.mark.skipif(bool(missing()), reason=missing() or "Spark is here")
+@needs_spark
 def test_predictd_runs_with_these_settings(script, request_of, tensor_path, tmp_path):
     import pyspark
 
@@ -201,7 +200,7 @@ KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[str]:
+def aws() -> Iterator[str]:
     """URL of an emulator of AWS on a port of its own."""
     from moto.server import ThreadedMotoServer
 
@@ -218,13 +217,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def run(service: str, file: Path, tmp_path: Path) -> Run:
+def run(aws: str, file: Path, tmp_path: Path) -> Run:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     keys = {name.upper(): value for name, value in KEYS.items()}
     own = {
         **inherited,
         **keys,
-        "AWS_ENDPOINT_URL": service,
+        "AWS_ENDPOINT_URL": aws,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_MAX_ATTEMPTS": "1",
         "HOME": str(tmp_path),
@@ -251,12 +250,12 @@ def error(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr
 
 
-def test_a_cluster_from_start_to_end(service, run, request_of, tmp_path):
+def test_a_cluster_from_start_to_end(aws, run, request_of, tmp_path):
     import boto3
     from moto.emr.models import emr_backends
 
-    boto3.client("s3", region_name="us-east-1", endpoint_url=service, **KEYS).create_bucket(Bucket="lab")
-    emr = boto3.client("emr", region_name="us-east-1", endpoint_url=service, **KEYS)
+    boto3.client("s3", region_name="us-east-1", endpoint_url=aws, **KEYS).create_bucket(Bucket="lab")
+    emr = boto3.client("emr", region_name="us-east-1", endpoint_url=aws, **KEYS)
     (tmp_path / "env.tar.gz").write_bytes(b"packed")
     (tmp_path / "spark_submit.py").touch()
     up = run("upload", "env.tar.gz")

@@ -1,7 +1,7 @@
 """What every engine must do.
 
-`tests/mpi_job.py` runs this file on rank 0 of an MPI job, where the engine is the one of that job, and
-`tests/spark_job.py` on the Spark cluster that its environment names.
+`tests/helpers/mpi_job.py` runs this file on rank 0 of an MPI job, where the engine is the one of that job, and
+`tests/helpers/spark_job.py` on the Spark cluster that its environment names.
 """
 
 from __future__ import annotations
@@ -11,19 +11,15 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+import engine_tasks as tasks
 import predictd
 from predictd import interrupt
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import DataError, Interrupted, WorkerError
-
-# Workers import tasks by name, which pytest's importlib mode gives no file of tests.
-sys.path.append(str(Path(__file__).parent))
-import engine_tasks as tasks
 
 ENGINES: dict[str, Callable[[], Engine]] = {f"local-{n}": partial(LocalEngine, n) for n in (1, 2, 3)}
 if "predictd.engine.mpi" in sys.modules:

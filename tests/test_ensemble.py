@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from predictd.constants import MIN_OBSERVED
 from predictd.errors import DataError
@@ -14,6 +12,10 @@ from predictd.model.cp.reference import closed_form_genome
 from predictd.model.ensemble import Ensemble
 from predictd.model.imputer import Feature
 from predictd.pairs import Experiment
+
+hypothesis = pytest.importorskip("hypothesis")
+given, settings = hypothesis.given, hypothesis.settings
+st = hypothesis.strategies
 
 CELLS = tuple(f"C{i}" for i in range(6))
 ASSAYS = tuple(f"A{i}" for i in range(5))

@@ -6,7 +6,6 @@ import csv
 import json
 import math
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,8 @@ import pyBigWig
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from commands import run_predictd
+from made_tensors import small_tensor, stored_signal
 from predictd.constants import MEASURES, METRIC_KEYS
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import DataError, OutputError, TableError, TensorFormatError, TrackError
@@ -24,10 +25,6 @@ from predictd.pairs import Experiment
 from predictd.workflows.evaluation.evaluate import evaluate, mean_measures
 from predictd.workflows.evaluation.score import Regions
 from predictd.workflows.imputing.impute import impute
-from tests.conftest import run_predictd
-
-sys.path.append(str(Path(__file__).parent))
-from made_tensors import small_tensor, stored_signal
 
 GENOME = {"chr1": 250_000, "chr2": 250_000}
 

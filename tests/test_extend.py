@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from commands import run_predictd
+from made_tensors import stored_signal
 from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.errors import DataError
@@ -23,8 +25,6 @@ from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.training.extend import extend
 from predictd.workflows.training.train import train
-from tests.conftest import run_predictd
-from tests.made_tensors import stored_signal
 
 NEW = "C3"
 

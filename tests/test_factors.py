@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from predictd.errors import DataError
 from predictd.model.cp.factors import CPModel, solve_genome
 from predictd.model.cp.reference import closed_form_genome
 from predictd.pairs import Experiment
+
+hypothesis = pytest.importorskip("hypothesis")
+given, settings = hypothesis.given, hypothesis.settings
+st = hypothesis.strategies
 
 
 def random_model(

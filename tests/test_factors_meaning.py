@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import pdist, squareform
 
+from commands import run_predictd
+from folders import same_files
+from made_models import trained_for
+from made_tensors import small_tensor, stored_signal
 from predictd.errors import ConfigError, DataError, ModelFormatError, OutputError, TableError
 from predictd.io.models import ModelFile, write_model
 from predictd.io.tensor.store import Tensor
@@ -19,11 +22,6 @@ from predictd.model.cp.factors import CPModel
 from predictd.model.cp.interpretation import GenomeFactors, TopBins, arrange, signal_scale
 from predictd.model.cp.reference import closed_form_genome
 from predictd.workflows.evaluation.factors import explain_factors
-from tests.conftest import run_predictd, same_files
-
-sys.path.append(str(Path(__file__).parent))
-from made_tensors import small_tensor, stored_signal
-from test_impute import trained_for
 
 
 def table(path: Path) -> list[dict[str, str]]:

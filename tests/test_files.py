@@ -5,15 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from predictd.errors import OutputError, PredictdError
+from commands import run_python
+from disks import MIB, small_disk, unwritable
+from folders import names
+from predictd.errors import OutputError
 from predictd.io import files
 from predictd.io.files import (
     cannot_write,
@@ -28,62 +26,7 @@ from predictd.io.files import (
     write_text,
 )
 from predictd.io.locking import check_hdf5_locking
-
-MIB = 2**20
-
-
-@contextmanager
-def refused(error: type[PredictdError], *parts: str) -> Iterator[None]:
-    """Expect an error told in one line that holds all the parts."""
-    with pytest.raises(error) as caught:
-        yield
-    text = str(caught.value)
-    assert "\n" not in text
-    for part in parts:
-        assert part in text
-
-
-@contextmanager
-def small_disk(path: Path, size: str, *, options: str = "") -> Iterator[Callable[[str], None]]:
-    """A file system of its own at `path`; yields a function that mounts it again with other options.
-
-    Skips the test where mounting is not allowed (root's privilege on Linux).
-    """
-    path.mkdir()
-
-    def mount(options: str) -> int:
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
-        return subprocess.run(command, capture_output=True, check=False).returncode
-
-    try:
-        allowed = mount(",".join(filter(None, [f"size={size}", options]))) == 0
-    except FileNotFoundError:
-        allowed = False
-    if not allowed:
-        pytest.skip("mounting a small file system is not allowed here")
-    try:
-        yield lambda options: subprocess.run(["mount", "-o", f"remount,{options}", str(path)], check=True)
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
-
-
-def unwritable(tmp_path: Path) -> Iterator[Path]:
-    """Places where not even root can make a file."""
-    (tmp_path / "file").write_text("")
-    yield tmp_path / "file" / "below"
-    yield tmp_path / ("long" * 100)
-    if Path("/proc/self").exists():
-        yield Path("/proc/predictd")
-
-
-def run_python(script: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run a script in a process of its own, in a directory that has no predictd/ of its own."""
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=100, check=False)
-
-
-def names(path: Path) -> list[str]:
-    return sorted(item.name for item in path.iterdir())
+from refusals import refused
 
 
 def test_replacing_makes_parents_and_leaves_nothing_else(tmp_path):

@@ -6,8 +6,6 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from predictd.config import AlsSettings
@@ -15,6 +13,10 @@ from predictd.model.cp.als import CPProblem, descend
 from predictd.model.cp.fit import Validation, choose, fit
 from predictd.model.moments import moments
 from predictd.pairs import Experiment
+
+hypothesis = pytest.importorskip("hypothesis")
+given, settings = hypothesis.given, hypothesis.settings
+st = hypothesis.strategies
 
 EM = pytest.mark.parametrize("em", [False, True], ids=["als", "em"])
 N_BINS = 3000

@@ -9,12 +9,14 @@ import time
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from predictd.errors import ConfigError, DataError, TableError
 from predictd.model import folds
 from predictd.pairs import Experiment
+
+hypothesis = pytest.importorskip("hypothesis")
+given, settings = hypothesis.given, hypothesis.settings
+st = hypothesis.strategies
 
 
 def grid(n_cells: int, n_assays: int) -> list[Experiment]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from made_tracks import hit
 from predictd.errors import DataError, TableError
 from predictd.io.tables import Interval, read_bed
 from predictd.io.tensor.layout import Coverage, plan_shards
 from predictd.io.tracks.genomes import BUILT_IN, Genome, built_in_blacklist, load_genome
-from tests.test_files import refused
+from refusals import refused
+
+hypothesis = pytest.importorskip("hypothesis")
+given = hypothesis.given
+st = hypothesis.strategies
 
 BIN = 25
 AUTOSOMES = [f"chr{i}" for i in range(1, 23)]
@@ -97,12 +99,6 @@ class TestGenomes:
         assert built_in_blacklist(some) == built_in_blacklist(whole)
         with refused(TableError, "no blacklist", "'hg19'"):
             built_in_blacklist(Genome("hg19", {"chr1": 100}))
-
-
-def hit(intervals: Iterable[Interval], chrom: str, bin_number: int, bin_size: int) -> list[int]:
-    """Numbers of the intervals that share a base with a bin."""
-    start, end = bin_number * bin_size, (bin_number + 1) * bin_size
-    return [n for n, i in enumerate(intervals) if i.chrom == chrom and i.start < end and start < i.end]
 
 
 def bins_of(plan) -> list[int]:

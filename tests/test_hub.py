@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pyBigWig
 import pytest
-from trackhub.constants import param_dict
 
+from commands import run_predictd
 from predictd.errors import DataError, OutputError, TrackError
 from predictd.io.tables import read_tracks
 from predictd.io.tracks.trackhub import Hub, HubTrack, Names, hub_stanzas, hub_text
 from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tracks.hub import HubOptions, make_hub
-from tests.conftest import run_predictd
-from tests.test_files import refused
+from refusals import refused
+
+param_dict = pytest.importorskip("trackhub.constants").param_dict
 
 HUB = Hub("my hub", "My hub", "me@example.org", "hg19")
 # UCSC's own, of hubs in one file and of composites; the parser of tracks does not list them.

@@ -17,6 +17,10 @@ import numpy as np
 import pyBigWig
 import pytest
 
+from commands import run_predictd
+from made_models import trained_for
+from made_tensors import small_tensor, stored_signal, with_signal
+from made_tracks import read_track
 from predictd import interrupt
 from predictd.constants import MAX_OPEN_TRACKS
 from predictd.engine import Engine, LocalEngine
@@ -36,24 +40,6 @@ from predictd.model.cp.reference import closed_form_genome
 from predictd.pairs import Experiment
 from predictd.workflows.imputing.estimators import load_model
 from predictd.workflows.imputing.impute import ImputeReport, impute, track_name
-from tests.conftest import run_predictd
-
-sys.path.append(str(Path(__file__).parent))
-from made_tensors import small_tensor, stored_signal, with_signal
-
-
-def read_track(path: Path, tensor: Tensor) -> np.ndarray:
-    """A track's value in the middle of every bin of a tensor; NaN where it has none."""
-    values = []
-    lengths = dict(tensor.manifest.genome.chromosomes)
-    with pyBigWig.open(str(path)) as file:
-        for name in tensor.shard_names:
-            with tensor.open_shard(name) as shard:
-                chrom, bins = shard.chrom, shard.bins()
-            whole = np.array(file.values(chrom, 0, lengths[chrom]))
-            size = tensor.manifest.bin_size
-            values.append(whole[np.minimum(bins * size + size // 2, lengths[chrom] - 1)])
-    return np.concatenate(values)
 
 
 def expected_track(model: CPModel, tensor: Tensor, pair: Experiment, rows: np.ndarray) -> np.ndarray:
@@ -72,16 +58,6 @@ def expected_track(model: CPModel, tensor: Tensor, pair: Experiment, rows: np.nd
 def write(path: Path, model: CPModel, **info: object) -> Path:
     write_model(path, ModelFile("cp", model.to_arrays(), info))
     return path
-
-
-def trained_for(tensor: Tensor, seed: int = 0, *, cells: int = 0, rank: int = 2) -> CPModel:
-    """A model of random factors that reads all experiments of a tensor; some cell types more than it has."""
-    rng = np.random.default_rng(seed)
-    names = sorted({e.cell_type for e in tensor.experiments} | {f"N{i}" for i in range(cells)})
-    assays = sorted({e.assay for e in tensor.experiments})
-    c, a = rng.normal(size=(len(names), rank)), rng.normal(size=(len(assays), rank))
-    p, q = 0.1 * rng.normal(size=len(names)), 0.1 * rng.normal(size=len(assays))
-    return CPModel(tuple(names), tuple(assays), c, a, p, q, 0.4, 1.0, tuple(tensor.experiments))
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -17,6 +17,9 @@ import numpy as np
 import pyBigWig
 import pytest
 
+from commands import run_predictd
+from folders import contents, names
+from made_tracks import BIN, NAN, Bases, as_lines, binned_by_hand, hit, random_bases, write_bases
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import DataError, TensorFormatError, TrackError
 from predictd.io.tables import Interval
@@ -26,51 +29,8 @@ from predictd.io.tracks.genomes import built_in_blacklist, load_genome
 from predictd.pairs import Experiment
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.info import describe, verify
-from predictd.workflows.tensor.ingest import IngestOptions, ingest
-from tests.conftest import run_predictd
-from tests.test_bedgraph import as_lines
-from tests.test_bigwig import BIN, NAN, Bases, binned_by_hand, random_bases, write_bases
-from tests.test_files import names, refused
-from tests.test_genomes_layout import hit
-from tests.test_tables import HEADER
-
-# Neither chr1 nor chr2 ends at the end of a bin; chr3 is shorter than one.
-LENGTHS = {"chr1": 10_013, "chr2": 2601, "chr3": 11}
-PAIRS = [("C2", "A1"), ("C1", "A2"), ("C1", "A1")]
-
-
-class Workbench:
-    """A folder with tracks, their genome and their table."""
-
-    def __init__(self, path: Path, engine: Engine) -> None:
-        self.path = path
-        self.engine = engine
-        self.rows: list[str] = []
-        self.genome = path / "small.chrom.sizes"
-        self.genome.write_text("".join(f"{chrom}\t{n}\n" for chrom, n in LENGTHS.items()))
-
-    def add(self, pair: tuple[str, str], track: Bases | None, name: str | None = None, *more: str) -> Path:
-        """Put a track into the table; written, unless it is None."""
-        path = self.path / (name or f"track{len(self.rows)}.bw")
-        if track is not None:
-            write_bases(path, track)
-        self.rows.append("\t".join([*pair, path.name, *more]))
-        return path
-
-    @property
-    def table(self) -> Path:
-        path = self.path / "tracks.tsv"
-        path.write_text("\n".join([f"{HEADER}\ttransform\tpeaks", *self.rows]) + "\n")
-        return path
-
-    def bed(self, *intervals: Interval, name: str = "a.bed") -> Path:
-        path = self.path / name
-        path.write_text("".join(f"{i.chrom}\t{i.start}\t{i.end}\n" for i in intervals))
-        return path
-
-    def ingest(self, output: str = "tensor", engine: Engine | None = None, **options: Any) -> Tensor:
-        chosen = IngestOptions(**({"genome": str(self.genome), "dtype": "float32"} | options))
-        return ingest(self.table, self.path / output, chosen, engine or self.engine)
+from refusals import refused
+from workbench import LENGTHS, PAIRS, Workbench, by_hand, stored
 
 
 @pytest.fixture
@@ -87,39 +47,11 @@ def three(bench: Workbench) -> tuple[Workbench, dict[tuple[str, str], Bases]]:
     return bench, tracks
 
 
-def stored(tensor: Tensor) -> dict[str, tuple[list[int], np.ndarray]]:
-    """Bins and signal of every chromosome."""
-    found: dict[str, tuple[list[int], list[np.ndarray]]] = {}
-    for name in tensor.shard_names:
-        with tensor.open_shard(name) as shard:
-            bins, blocks = found.setdefault(shard.chrom, ([], []))
-            bins.extend(shard.bins().tolist())
-            blocks.append(shard.read())
-    return {chrom: (bins, np.concatenate(blocks)) for chrom, (bins, blocks) in found.items()}
-
-
 def left_out(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What was said of chromosomes since the last call."""
     messages = [message for message in caplog.messages if message.startswith("no track has")]
     caplog.clear()
     return messages
-
-
-def by_hand(
-    tracks: dict[tuple[str, str], Bases], chrom: str, uncovered: str = "missing", bin_size: int = BIN
-) -> Any:
-    """arcsinh of the binned means of all tracks, in the order of pairs."""
-    columns = [binned_by_hand(tracks[pair][chrom], uncovered, bin_size) for pair in sorted(tracks)]
-    return np.arcsinh(np.stack(columns, axis=1))
-
-
-def all_bytes(tensor: Path) -> dict[str, bytes]:
-    """Every file but run.json, where times stand."""
-    return {
-        str(path.relative_to(tensor)): path.read_bytes()
-        for path in sorted(tensor.rglob("*"))
-        if path.is_file() and path.name != "run.json"
-    }
 
 
 class TestSignal:
@@ -328,7 +260,7 @@ class TestSameBytes:
         two = bench.ingest("two", shard_bins=64, dtype="float16")
         with LocalEngine(1) as engine:
             one = bench.ingest("one", engine, shard_bins=64, dtype="float16")
-        assert all_bytes(one.path) == all_bytes(two.path)
+        assert contents(one.path) == contents(two.path)
         assert one.manifest.checksum == two.manifest.checksum
         assert names(one.path) == ["manifest.json", "run.json", "shards"]
 

@@ -16,6 +16,10 @@ import numpy as np
 import pyBigWig
 import pytest
 
+from commands import run_predictd
+from disks import small_disk, unwritable
+from folders import contents, names
+from made_tracks import NAN, binned_by_hand, random_bases, write_bases
 from predictd.engine import Engine
 from predictd.errors import OutputError, PredictdError, TableError, TensorFormatError, TrackError
 from predictd.io.partition import Job, read_job
@@ -24,10 +28,8 @@ from predictd.io.tensor.manifest import read_manifest
 from predictd.io.tensor.store import Tensor
 from predictd.workflows.tensor import sources as _tracks
 from predictd.workflows.tensor.sources import probe_track
-from tests.conftest import run_predictd
-from tests.test_bigwig import NAN, binned_by_hand, random_bases, write_bases
-from tests.test_files import names, refused, small_disk, unwritable
-from tests.test_ingest import LENGTHS, PAIRS, Workbench, all_bytes, by_hand, stored
+from refusals import refused
+from workbench import LENGTHS, PAIRS, Workbench, by_hand, stored
 
 
 @pytest.fixture
@@ -255,21 +257,21 @@ class TestOutput:
 
     def test_a_whole_tensor_is_not_touched(self, bench):
         tensor = bench.ingest()
-        before = all_bytes(tensor.path)
+        before = contents(tensor.path)
         with refused(
             OutputError, f"{tensor.path} is a whole tensor already", "remove it, or name another directory"
         ):
             bench.ingest()
-        assert all_bytes(tensor.path) == before
+        assert contents(tensor.path) == before
 
     def test_shards_of_nobody_knows_what(self, bench):
         # Somebody removed the manifest to "ingest again": shards of what may stand there.
         tensor = bench.ingest()
         (tensor.path / "manifest.json").unlink()
-        before = all_bytes(tensor.path)
+        before = contents(tensor.path)
         with refused(OutputError, f"{tensor.path} holds shards", "remove it, or name another directory"):
             bench.ingest()
-        assert all_bytes(tensor.path) == before
+        assert contents(tensor.path) == before
 
     def test_killed_between_the_manifest_and_tidying_up(self, bench, monkeypatch):
         def killed(self: Job) -> None:
@@ -307,7 +309,7 @@ class TestOutput:
             mount_again("size=10m")
             tensor = bench.ingest("disk/tensor", **options)
             np.testing.assert_allclose(stored(tensor)["c"][1], by_hand(tracks, "c"), rtol=3e-7)
-            assert all_bytes(path) == all_bytes(bench.ingest("undisturbed", **options).path)
+            assert contents(path) == contents(bench.ingest("undisturbed", **options).path)
 
     def test_a_disk_without_room_for_bedgraphs(self, bench):
         bench.add(("C3", "A1"), None, "x.bedGraph").write_text("chr1\t0\t10\t1\n")
@@ -385,7 +387,7 @@ class TestInterrupted:
         assert names(path) == ["manifest.json", "run.json", "shards"]
         assert len(Tensor(path).shard_names) == SHARDS
         assert Tensor(path).manifest.checksum == Tensor(undisturbed).manifest.checksum
-        assert all_bytes(path) == all_bytes(undisturbed)
+        assert contents(path) == contents(undisturbed)
 
     def test_killed(self, long):
         path = long.path / "killed"
@@ -459,7 +461,7 @@ class TestInterrupted:
         with refused(TensorFormatError, f"{shard} is damaged; remove it and run the command again"):
             bench.ingest(shard_bins=64)
         shard.unlink()
-        assert all_bytes(bench.ingest(shard_bins=64).path) == all_bytes(
+        assert contents(bench.ingest(shard_bins=64).path) == contents(
             bench.ingest("again", shard_bins=64).path
         )
 

@@ -11,6 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from commands import run_predictd
+from made_folds import write_fold
+from made_moments import assert_moments, exact
+from made_tensors import rewritten, small_tensor, stored_signal, with_gaps
+from places import SHARED
 from predictd.config import AlsSettings, TrainSettings, load_config
 from predictd.constants import FEATURE_MOMENTS
 from predictd.engine import Engine, LocalEngine
@@ -33,11 +38,7 @@ from predictd.workflows.training.crossval import crossval
 from predictd.workflows.training.extend import extend
 from predictd.workflows.training.solvers import auto
 from predictd.workflows.training.train import train
-from tests.conftest import SHARED, run_predictd
-from tests.made_tensors import small_tensor, stored_signal
-from tests.test_files import refused
-from tests.test_moments_file import assert_moments, exact, rewritten, with_gaps
-from tests.test_train_moments import write_fold
+from refusals import refused
 
 PAIRS = [Experiment(f"C{c}", f"A{a}") for c in range(5) for a in range(3)]
 HELD = [PAIRS[4], PAIRS[9]]

@@ -15,14 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import engine_tasks as tasks
+from places import HELPERS, PYTHONPATH
 from predictd import interrupt
 from predictd.engine import LocalEngine
 from predictd.engine.base import subtrees, tree_sum, usable_cpus
 from predictd.errors import WorkerError
-
-# Workers import tasks by name, which pytest's importlib mode gives no file of tests.
-sys.path.append(str(Path(__file__).parent))
-import engine_tasks as tasks
 
 
 @pytest.fixture(scope="module", params=[1, 2, 3])
@@ -140,18 +138,18 @@ def test_signals_become_requests_and_handlers_come_back():
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """Start engine_tasks.py as a process group of its own, which is ended with the test."""
+    """Start engine_jobs.py as a process group of its own, which is ended with the test."""
     started = []
 
     def start(what: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, str(tasks.__file__), what, str(tmp_path)],
+            [sys.executable, str(HELPERS / "engine_jobs.py"), what, str(tmp_path)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=tmp_path,
             start_new_session=True,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": PYTHONPATH},
         )
         started.append(process)
         return process

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from commands import run_predictd
 from predictd.errors import TableError
 from predictd.io.tables import read_tracks, unique_pairs
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.metadata import read_track_table
-from tests.conftest import run_predictd
-from tests.test_files import refused
+from refusals import refused
 
 # The portal's columns that matter here, in its order.
 COLUMNS = (

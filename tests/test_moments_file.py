@@ -9,23 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from made_moments import assert_moments, exact
+from made_tensors import read_signal, rewritten, with_gaps
 from predictd.config import TrainSettings
 from predictd.constants import MOMENTS, MOMENTS_FORMAT, MOMENTS_VERSION
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import DataError, OutputError
 from predictd.io.hdf5 import read_arrays
-from predictd.io.tensor.layout import ShardPlan
-from predictd.io.tensor.store import Tensor, write_shard
+from predictd.io.tensor.store import Tensor
 from predictd.pairs import Experiment
 from predictd.workflows.tensor import moments as moments_workflow
 from predictd.workflows.tensor.moments import compute_moments, ensure_moments, read_moments
 from predictd.workflows.training.crossval import crossval
 from predictd.workflows.training.train import train
 from predictd.workflows.training.tune import TuneOptions, tune
-from tests.test_files import refused
-
-# What moments in float32 blocks promise of Σ(|d_i| √S_ii)².
-SINGLE = 2e-6
+from refusals import refused
 
 
 @pytest.fixture(scope="module")
@@ -33,51 +31,6 @@ def single() -> Iterator[Engine]:
     """One worker, where the shared engine has two."""
     with LocalEngine(1) as engine:
         yield engine
-
-
-def read_signal(tensor: Tensor) -> np.ndarray:
-    """All bins, float64 (bins × n)."""
-    parts = []
-    for name in tensor.shard_names:
-        with tensor.open_shard(name) as shard:
-            parts.append(shard.read().astype(np.float64))
-    return np.concatenate(parts)
-
-
-def rewritten(source: Path, path: Path, change: Callable[[int, str, np.ndarray], None]) -> Path:
-    """A tensor of the same bins and experiments; `change` alters each shard's (number, chromosome, signal) in place."""
-    tensor = Tensor(source)
-    entries = []
-    for number, name in enumerate(tensor.shard_names):
-        with tensor.open_shard(name) as shard:
-            signal = shard.read().astype(np.float16)
-            change(number, shard.chrom, signal)
-            entries.append(write_shard(path, ShardPlan(name, shard.chrom, shard.runs), signal))
-    tensor.manifest.model_copy(update={"shards": tuple(entries)}).write(path)
-    return path
-
-
-def with_gaps(source: Path, path: Path, share: float) -> Path:
-    """A copy in which `share` of the bins lack one experiment or more."""
-    rng = np.random.default_rng(1)
-
-    def change(_number: int, _chrom: str, signal: np.ndarray) -> None:
-        for row in np.flatnonzero(rng.random(len(signal)) < share):
-            signal[row, rng.integers(signal.shape[1], size=rng.integers(1, 4))] = np.nan
-
-    return rewritten(source, path, change)
-
-
-def exact(y: np.ndarray) -> np.ndarray:
-    padded = np.column_stack([y, np.ones(len(y))])
-    return padded.T @ padded
-
-
-def assert_moments(found: np.ndarray, wanted: np.ndarray) -> None:
-    sizes = np.sqrt(np.diag(wanted))
-    assert (np.abs(found - wanted) <= SINGLE * np.outer(sizes, sizes)).all()
-    assert found[-1, -1] == wanted[-1, -1]
-    np.testing.assert_array_equal(found, found.T)
 
 
 def test_moments_are_those_of_the_stored_signal(tensor, engine, tmp_path):

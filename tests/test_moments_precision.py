@@ -6,11 +6,13 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from predictd.constants import BLOCK_BINS
 from predictd.model.moments import correlations, moments, squared_errors
+
+hypothesis = pytest.importorskip("hypothesis")
+given, settings = hypothesis.given, hypothesis.settings
+st = hypothesis.strategies
 
 # What float32 blocks promise, relative to Σ(|d_i| √S_ii)²; float64 moments keep 1e-10.
 SINGLE, DOUBLE = 2e-6, 1e-10

@@ -14,21 +14,22 @@ from pathlib import Path
 
 import pytest
 
-from predictd.engine.base import usable_cpus
-from tests.conftest import run_predictd, same_files
-from tests.made_networks import write_network_case
-
-sys.path.append(str(Path(__file__).parent))
 import engine_tasks as tasks
+from commands import PREDICTD, run_predictd
+from folders import same_files
+from made_networks import write_network_case
+from places import HELPERS, PYTHONPATH, TESTS
+from predictd.engine.base import usable_cpus
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
-pytestmark = pytest.mark.skipif(
-    find_spec("mpi4py") is None or not MPIEXEC.exists(),
-    reason="mpi4py and mpich are not installed with this Python",
-)
-TESTS = Path(__file__).parent
-ENVIRONMENT = {**os.environ, "PYTHONSAFEPATH": "1"}
-PREDICTD = (sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-m", "predictd")
+pytestmark = [
+    pytest.mark.engines,
+    pytest.mark.skipif(
+        find_spec("mpi4py") is None or not MPIEXEC.exists(),
+        reason="mpi4py and mpich are not installed with this Python",
+    ),
+]
+ENVIRONMENT = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": PYTHONPATH}
 
 
 def mpiexec(ranks: int, *command: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -98,7 +99,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 def test_the_engine_does_what_every_engine_must(ranks, tmp_path):
     report = tmp_path / "report.xml"
     options = ("-q", "-p", "no:cacheprovider", f"--junitxml={report}", f"--basetemp={tmp_path / 'own'}")
-    done = mpiexec(ranks, sys.executable, TESTS / "mpi_job.py", *options, cwd=tmp_path)
+    job = (sys.executable, HELPERS / "mpi_job.py", *options, TESTS / "test_engine.py")
+    done = mpiexec(ranks, *job, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout and "skipped" not in done.stdout
     assert report.read_text().count("[mpi-of-2]") >= 15
@@ -261,7 +263,7 @@ def test_without_mpi4py_the_extra_is_named(tensor_path, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
 def test_a_signal_lets_tasks_finish_and_ends_with_75(number, start, tmp_path):
-    process = start(2, sys.executable, TESTS / "engine_tasks.py", "mpi-map", tmp_path)
+    process = start(2, sys.executable, HELPERS / "engine_jobs.py", "mpi-map", tmp_path)
     marks = [tmp_path / f"begun-{key}" for key in (0, 1)]
     tasks.wait_until(lambda: all(mark.exists() for mark in marks), "a task on each rank")
     os.kill(process.pid, number)
@@ -271,13 +273,13 @@ def test_a_signal_lets_tasks_finish_and_ends_with_75(number, start, tmp_path):
     assert process.returncode == 75, err
     assert out == f"stopped by {number.name}; run the same command again to go on from here\n" and not err
     assert len(list(tmp_path.glob("done-*"))) == 2 and not (tmp_path / "begun-2").exists()
-    process = start(2, sys.executable, TESTS / "engine_tasks.py", "mpi-map", tmp_path)
+    process = start(2, sys.executable, HELPERS / "engine_jobs.py", "mpi-map", tmp_path)
     assert process.wait(timeout=60) == 0
     assert len(list(tmp_path.glob("done-*"))) == 5
 
 
 def test_a_signal_to_one_rank_alone_stops_all(start, tmp_path):
-    process = start(3, sys.executable, TESTS / "engine_tasks.py", "mpi-map", tmp_path)
+    process = start(3, sys.executable, HELPERS / "engine_jobs.py", "mpi-map", tmp_path)
     marks = [tmp_path / f"begun-{key}" for key in (0, 1, 2)]
     tasks.wait_until(lambda: all(mark.exists() and mark.read_text() for mark in marks), "a task on each rank")
     os.kill(int(marks[1].read_text()), signal.SIGUSR1)
@@ -358,7 +360,7 @@ def test_a_killed_rank_ends_the_job_and_the_same_command_goes_on(stage, whole, d
         (tmp_path / "T" / "moments.h5").unlink()
     if stage == "_impute_part:2":
         shutil.copytree(whole / "cv", tmp_path / "cv")
-    job = (sys.executable, TESTS / "engine_tasks.py", "mpi-kill", tmp_path, stage, *command, "--workers", 1)
+    job = (sys.executable, HELPERS / "engine_jobs.py", "mpi-kill", tmp_path, stage, *command, "--workers", 1)
     process = start(2, *job)
     _, err = process.communicate(timeout=100)
     assert process.returncode not in (0, 1, 75), err
@@ -382,7 +384,7 @@ def test_a_rank_killed_in_a_descent_ends_the_job_and_the_same_command_starts_it_
     fit = ("--solver", "sgd", "--rank", 2, "--lambda", 0.001, "--config", "sgd.toml", "--workers", 1)
     command = ("train", tensor_path, "-o", "m.h5", *fit)
     process = start(
-        2, sys.executable, TESTS / "engine_tasks.py", "mpi-kill", tmp_path, "sgd_updates:3", *command
+        2, sys.executable, HELPERS / "engine_jobs.py", "mpi-kill", tmp_path, "sgd_updates:3", *command
     )
     _, err = process.communicate(timeout=100)
     assert process.returncode not in (0, 1, 75), err

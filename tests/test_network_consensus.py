@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from commands import run_predictd
+from made_networks import simulate_expression, write_network_case
 from predictd.config import NetworkSettings
 from predictd.errors import ConfigError
 from predictd.io.network.link_lists import read_link_list
@@ -16,8 +18,6 @@ from predictd.network.links import Links
 from predictd.network.scores import score_links
 from predictd.workflows.network.evaluate import COLUMNS, evaluate_network, load_links
 from predictd.workflows.network.infer import Inference
-from tests.conftest import run_predictd
-from tests.made_networks import simulate_expression, write_network_case
 
 
 def links_of(*rows):

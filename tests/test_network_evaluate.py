@@ -6,14 +6,14 @@ import json
 
 import pytest
 
+from commands import run_predictd
+from made_networks import write_network_case
 from predictd.config import NetworkSettings
 from predictd.errors import DataError, NetworkFormatError, TableError
 from predictd.io.network.link_lists import read_link_list
 from predictd.io.network.networks import read_gold
 from predictd.workflows.network.evaluate import COLUMNS, evaluate_network, load_links
 from predictd.workflows.network.infer import Inference
-from tests.conftest import run_predictd
-from tests.made_networks import write_network_case
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ import random
 import numpy as np
 import pytest
 
+from commands import run_predictd
+from made_networks import write_link_case, write_network_case
 from predictd.config import NetworkSettings
 from predictd.errors import ConfigError, DataError, NetworkFormatError, OutputError, TableError
 from predictd.io.network import link_lists
@@ -17,8 +19,6 @@ from predictd.network.links import Links
 from predictd.workflows.network.evaluate import load_links, read_links
 from predictd.workflows.network.filter import Limits, filter_network
 from predictd.workflows.network.infer import Inference
-from tests.conftest import run_predictd
-from tests.made_networks import write_link_case, write_network_case
 
 
 @pytest.fixture(scope="module")

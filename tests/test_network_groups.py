@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy.stats import fisher_exact
 
+from commands import run_predictd
+from folders import same_files
 from predictd.errors import DataError, TableError
 from predictd.io.network.genesets import read_gmt, read_labels
 from predictd.network.classification import classify
 from predictd.network.enrichment import enrich, false_discovery_rates
 from predictd.workflows.network.groups import classify_genes, enrich_network
-from tests.conftest import run_predictd, same_files
 
 pytest.importorskip("igraph", reason="python-igraph is not installed")
 

@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from commands import run_predictd
+from folders import same_files
+from made_networks import N_GENES, simulate_expression, write_matrix, write_network_case
+from places import SHARED
 from predictd.cli.network.infer import command
 from predictd.config import NetworkSettings
 from predictd.engine import LocalEngine
@@ -30,8 +34,6 @@ from predictd.workflows.network import infer as network_infer
 from predictd.workflows.network.evaluate import load_links
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.tasks import infer_rows
-from tests.conftest import SHARED, run_predictd, same_files
-from tests.made_networks import N_GENES, simulate_expression, write_matrix, write_network_case
 
 FEW = NetworkSettings(trees=30)
 

@@ -11,10 +11,10 @@ from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import Ridge as OracleRidge
 from sklearn.linear_model import RidgeCV
 
+from made_networks import simulate_expression
 from predictd.network.boosting import boosting_importances
 from predictd.network.linear import PENALTIES, Ridge, standardised
 from predictd.network.methods import DEFAULT_TREES, METHODS, Problem, clr_background, make_method
-from tests.made_networks import simulate_expression
 
 
 @pytest.fixture(scope="module")

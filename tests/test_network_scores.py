@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from predictd.network.links import Links, top_links
 from predictd.network.scores import average_precision, candidates_of, early_precision, roc_area, score_links
+
+hypothesis = pytest.importorskip("hypothesis")
+given = hypothesis.given
+st = hypothesis.strategies
 
 NAMES = [f"G{i}" for i in range(7)]
 PAIRS = [(a, b) for a in NAMES for b in NAMES if a != b]

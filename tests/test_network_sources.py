@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csc_matrix, csr_matrix
 
+from commands import run_predictd
+from folders import same_files
+from made_networks import N_REGULATORS, simulate_expression, write_matrix, write_network_case
 from predictd.config import NetworkSettings
 from predictd.engine import LocalEngine
 from predictd.errors import DataError, TableError
@@ -25,8 +28,6 @@ from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import Imputation
 from predictd.workflows.network.activity import Activity, region_activity
 from predictd.workflows.network.infer import Inference
-from tests.conftest import run_predictd, same_files
-from tests.made_networks import N_REGULATORS, simulate_expression, write_matrix, write_network_case
 
 # -- AnnData files -----------------------------------------------------------------------------------------------------
 

@@ -7,13 +7,14 @@ import json
 import numpy as np
 import pytest
 
+from commands import run_predictd
+from folders import same_files
+from made_networks import write_link_case
 from predictd.errors import ConfigError, OutputError
 from predictd.network.clusters import cluster_targets, regulation_profiles
 from predictd.network.graph import Edges, centralities, communities, hubs, numbered
 from predictd.network.links import Links
 from predictd.workflows.network.stats import describe_degrees, describe_network
-from tests.conftest import run_predictd, same_files
-from tests.made_networks import write_link_case
 
 pytest.importorskip("igraph", reason="python-igraph is not installed")
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 
 import pytest
 
+import chromium
+from commands import run_predictd
+from folders import same_files
+from made_networks import write_link_case
 from predictd.errors import OutputError
 from predictd.network.graph import Edges
 from predictd.workflows.network.evaluate import load_links
 from predictd.workflows.network.view import view_network
-from tests.conftest import run_predictd, same_files
-from tests.made_networks import write_link_case
 
 igraph = pytest.importorskip("igraph", reason="python-igraph is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def dump(page, folder, fragment=""):
     """The page's document as a browser has made it."""
     done = subprocess.run(
         [
-            str(CHROMIUM),
+            str(chromium.PROGRAM),
             "--headless=new",
             "--no-sandbox",
             "--disable-gpu",
@@ -55,7 +55,7 @@ def dump(page, folder, fragment=""):
     return done.stdout
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@chromium.needs_chromium
 def test_a_browser_shows_hubs_and_neighbourhoods(viewed, tmp_path):
     links, _ = load_links(viewed / "list.tsv")
     edges = Edges.of(links)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from disks import unwritable
+from folders import names
 from predictd.errors import OutputError
 from predictd.io import partition
 from predictd.io.partition import Job, first_difference, read_job
-from tests.test_files import names, refused, unwritable
+from refusals import refused
 
 DESCRIPTION = {
     "command": "x",

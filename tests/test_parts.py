@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from commands import PREDICTD, run_predictd
+from folders import contents, names
+from made_folds import SHORT_SGD, few_folds, models_of
 from predictd.cli import cli
 from predictd.config import TrainSettings
 from predictd.engine import Engine, LocalEngine
@@ -24,9 +27,7 @@ from predictd.workflows.evaluation.score import Regions
 from predictd.workflows.imputing.impute import Imputation, impute, track_name
 from predictd.workflows.parts import InParts
 from predictd.workflows.training.crossval import Crossval, crossval
-from tests.conftest import run_predictd
-from tests.test_crossval import SHORT_SGD, contents, few_folds, models_of
-from tests.test_files import names, refused
+from refusals import refused
 
 # The rank is chosen, for each part.
 SETTINGS = TrainSettings(regularisation=0.1)
@@ -72,7 +73,7 @@ def command(kind: str, tensor: Path, model: Path) -> list[object]:
 
 def at_once(commands: Iterable[Iterable[object]], cwd: Path) -> list[tuple[int, str, str]]:
     """Run command lines in processes of their own at the same time: exit codes, outputs, errors."""
-    start = [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-m", "predictd"]
+    start = PREDICTD
     processes = [
         subprocess.Popen(
             [*start, *map(str, arguments)],

@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 import pyBigWig
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from commands import run_predictd
 from predictd.errors import DataError, OutputError, TableError, TrackError
 from predictd.io.tables import read_tracks
 from predictd.model.peaks import PeakRule, call_peaks
 from predictd.workflows.evaluation.evaluate import evaluate
 from predictd.workflows.tracks.binarise import Binarisation
 from predictd.workflows.tracks.peaks import PeakCalling
-from tests.conftest import run_predictd
-from tests.test_files import refused
+from refusals import refused
+
+hypothesis = pytest.importorskip("hypothesis")
+given, settings = hypothesis.given, hypothesis.settings
+st = hypothesis.strategies
 
 SIZE = 25
 

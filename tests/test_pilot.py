@@ -10,6 +10,7 @@ import numpy as np
 import pyBigWig
 import pytest
 
+from made_tensors import stored_signal
 from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.io.tables import read_tracks
@@ -19,9 +20,6 @@ from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.training.train import train
-
-sys.path.append(str(Path(__file__).parent))
-from made_tensors import stored_signal
 
 N_REGIONS = 6
 

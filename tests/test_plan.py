@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from commands import run_predictd
 from predictd.cli import cli
 from predictd.cli.plan_tables import core_time, duration, size, table
 from predictd.config import TrainSettings
@@ -31,7 +32,6 @@ from predictd.workflows.planning.prices import Prices, load_prices
 from predictd.workflows.planning.rates import Rates, load_rates, write_rates
 from predictd.workflows.planning.shape import parse_shape
 from predictd.workflows.planning.work import Job, Stage, Tasks, stages
-from tests.conftest import run_predictd
 
 ROADMAP = parse_shape("roadmap")
 SMALL = parse_shape("cells=6,assays=4,observed=18,bins=20000")

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from commands import run_predictd
+from made_moments import corrupted_pilot, of_columns, simulated_moments
+from made_tensors import small_tensor, stored_signal, with_signal
 from predictd.errors import DataError
 from predictd.io.tensor.store import Tensor
 from predictd.model.labels.labels import fit_effects, fit_similarity, standardise
@@ -17,9 +20,6 @@ from predictd.model.moments import moments
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment, axes
 from predictd.workflows.tensor.qc import qc
-from tests.conftest import run_predictd
-from tests.made_moments import corrupted_pilot, of_columns, simulated_moments
-from tests.made_tensors import small_tensor, stored_signal, with_signal
 
 
 def tracks_of(experiments: list[Experiment], s: np.ndarray, at_highest: np.ndarray | None = None) -> Tracks:

@@ -8,6 +8,9 @@ from itertools import product
 import numpy as np
 import pytest
 
+from commands import run_predictd
+from made_moments import of_columns, simulated_moments
+from made_tensors import small_tensor
 from predictd.config import TrainSettings
 from predictd.errors import ConfigError, DataError, TableError
 from predictd.io.costs import read_costs
@@ -19,9 +22,6 @@ from predictd.pairs import Experiment, axes
 from predictd.workflows.tensor.moments import TensorMoments
 from predictd.workflows.tensor.recommend import recommend
 from predictd.workflows.training.solvers import SOLVERS
-from tests.conftest import run_predictd
-from tests.made_moments import of_columns, simulated_moments
-from tests.made_tensors import small_tensor
 
 
 def test_table(tensor, engine, tmp_path):

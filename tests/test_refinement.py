@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from made_moments import exact
+from made_tensors import small_tensor, stored_signal, with_gaps
 from predictd.config import TrainSettings
 from predictd.engine import LocalEngine
 from predictd.errors import ModelFormatError, OutputError
@@ -23,9 +25,7 @@ from predictd.pairs import Experiment, axes
 from predictd.workflows.imputing.estimators import load_estimator, load_model
 from predictd.workflows.tensor.context import ensure_context_sample, read_context_sample
 from predictd.workflows.training.train import train
-from tests.made_tensors import small_tensor, stored_signal
-from tests.test_files import refused
-from tests.test_moments_file import exact, with_gaps
+from refusals import refused
 
 CELLS, ASSAYS = 6, 3
 PAIRS = [Experiment(f"C{c}", f"A{a}") for c in range(CELLS) for a in range(ASSAYS)]

@@ -17,6 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import spark_cluster
+from commands import run_predictd
+from object_stores import BUCKET, Store, clean, failing_proxy
 from predictd.config import TrainSettings
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import OutputError, RemoteError, TensorFormatError, TrackError
@@ -41,9 +44,7 @@ from predictd.workflows.tracks.peaks import PeakCalling
 from predictd.workflows.tracks.view import make_view
 from predictd.workflows.training.crossval import Crossval, crossval
 from predictd.workflows.training.train import train
-from tests.conftest import run_predictd
-from tests.object_stores import BUCKET, Store, clean, failing_proxy
-from tests.test_view import serving
+from track_server import serving
 
 SETTINGS = TrainSettings(rank=2, regularisation=0.1)
 FITTED = ("--rank", 2, "--lambda", 0.1)
@@ -212,6 +213,7 @@ def test_parts_and_an_interrupted_job(remote_tensor, room, local, alone):
     assert contents(room / "imputed") == local_contents(local / "imputed")
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("engine_name", ["mpi", "spark"])
 def test_other_engines_train_on_a_remote_tensor(
     engine_name, s3, tensor_path, local_model, tmp_path, monkeypatch
@@ -226,7 +228,6 @@ def test_other_engines_train_on_a_remote_tensor(
             pytest.skip("mpich is not installed with this Python")
         command = [str(mpiexec), "-n", "2", *command, "-o", f"{tensor.parent}/model.h5", "--workers", "1"]
     else:
-        spark_cluster = pytest.importorskip("spark_cluster")
         if spark_cluster.missing():
             pytest.skip(spark_cluster.missing())
         variables = spark_cluster.environment()

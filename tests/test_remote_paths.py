@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from commands import run_predictd
 from predictd.errors import ConfigError
 from predictd.io.remote import as_path
-from tests.conftest import run_predictd
 
 
 def test_credentials_in_a_path_are_refused_and_not_repeated():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
 import struct
 import subprocess
 from html.parser import HTMLParser
@@ -14,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import chromium
+from commands import run_predictd
+from folders import same_files
 from predictd.config import TrainSettings
 from predictd.constants import MEASURES
 from predictd.engine import Engine
@@ -28,7 +30,6 @@ from predictd.report.page import Section, page
 from predictd.report.scores import Table, by_group, experiments_table, scores_of, summary
 from predictd.workflows.evaluation.report import report
 from predictd.workflows.training.crossval import crossval
-from tests.conftest import run_predictd, same_files
 
 NAMES = ("by_assay", "by_cell_type", "baselines", "observed_imputed", "reliability", "training")
 TABLES = ("by_assay", "by_cell_type", "experiments", "summary", "worst")
@@ -220,10 +221,8 @@ def test_what_cannot_be_reported(tmp_path, monkeypatch):
     assert not (tmp_path / "r.html").exists()
 
 
+@chromium.needs_chromium
 def test_a_browser_shows_all_figures(made, tmp_path):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("Chromium is not installed")
     text = (made / "report.html").read_text(encoding="utf-8")
     # What the browser says of each image, in a copy that may run this one script.
     text = text.replace("default-src 'none';", "default-src 'none'; script-src 'unsafe-inline';")
@@ -236,7 +235,7 @@ def test_a_browser_shows_all_figures(made, tmp_path):
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     done = subprocess.run(
         [
-            chromium,
+            chromium.PROGRAM,
             *flags,
             f"--user-data-dir={tmp_path / 'profile'}",
             "--host-resolver-rules=MAP * ~NOTFOUND",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from made_tensors import small_tensor
 from predictd.config import TrainSettings
 from predictd.constants import MEASURES
 from predictd.engine import Engine
@@ -18,9 +18,6 @@ from predictd.pairs import Experiment
 from predictd.workflows.evaluation import score as _score
 from predictd.workflows.evaluation.score import Baseline, Case, Scoring, group_cases, score
 from predictd.workflows.training.train import train
-
-sys.path.append(str(Path(__file__).parent))
-from made_tensors import small_tensor
 
 PAIRS = [Experiment(f"C{i // 2}", f"A{i % 2}") for i in range(6)]
 # Ranks of 2^15 bins or more take 4 bytes.

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from commands import run_predictd
 from predictd.config import TrainSettings
 from predictd.errors import OutputError, TensorFormatError
 from predictd.io.tensor.store import Tensor
 from predictd.workflows.training.train import train
-from tests.conftest import run_predictd
 
 
 @pytest.fixture

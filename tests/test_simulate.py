@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -13,6 +12,8 @@ import numpy as np
 import pyBigWig
 import pytest
 
+from commands import run_predictd
+from made_tensors import stored_signal
 from predictd import interrupt
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import Interrupted, OutputError
@@ -24,10 +25,6 @@ from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.simulate import PARAMETERS_FORMAT, SimulatedGenome, simulate
-from tests.conftest import run_predictd
-
-sys.path.append(str(Path(__file__).parent))
-from made_tensors import stored_signal
 
 SMALL = Simulation.for_shape(4, 3, share=0.7, rank=2, seed=3)
 PLACE = SimulatedGenome.of_bins(9001, chromosomes=2)

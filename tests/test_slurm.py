@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent))
-from conftest import run_predictd
-from slurm_cluster import SlurmCluster, missing_programs, until
+from commands import run_predictd
+from slurm_cluster import SlurmCluster, missing_programs
+from waiting import until
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "slurm"
 RESUMABLE = ("train.sbatch", "cv-array.sbatch", "impute-array.sbatch")
@@ -75,7 +75,7 @@ def test_a_container_without_what_runs_it(script, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
     if missing := missing_programs():
         pytest.skip(f"no Slurm here: {', '.join(missing)} not installed")
     with SlurmCluster(tmp_path_factory.mktemp("slurm") / "c") as cluster:
@@ -168,22 +168,22 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, tensor_path: Path) -> 
     return (path / "m.h5").read_bytes()
 
 
-def test_two_ranks_train_the_model_of_two_workers(cluster, work, undisturbed):
-    job = submit(cluster, work, "train.sbatch", *SLOW_SGD, OUTPUT="my model.h5")
-    (shown,) = cluster.wait(job)
+def test_two_ranks_train_the_model_of_two_workers(slurm_cluster, work, undisturbed):
+    job = submit(slurm_cluster, work, "train.sbatch", *SLOW_SGD, OUTPUT="my model.h5")
+    (shown,) = slurm_cluster.wait(job)
     succeeded(shown, log(work, "train", job))
     assert (work / "my model.h5").read_bytes() == undisturbed
     run = json.loads((work / "my model.h5.run.json").read_text())
     assert (run["engine"], run["workers"]) == ("mpi", 2)
 
 
-def test_a_signalled_training_is_queued_again_and_ends_with_the_same_model(cluster, work, undisturbed):
-    job = submit(cluster, work, "train.sbatch", *SLOW_SGD)
+def test_a_signalled_training_is_queued_again_and_ends_with_the_same_model(slurm_cluster, work, undisturbed):
+    job = submit(slurm_cluster, work, "train.sbatch", *SLOW_SGD)
     until((work / "model.h5.checkpoint").exists, "the training's beginning")
-    signal(cluster, job)
-    hurry_requeued(cluster, job)
+    signal(slurm_cluster, job)
+    hurry_requeued(slurm_cluster, job)
     assert (work / "model.h5.checkpoint" / "latest.json").exists() and not (work / "model.h5").exists()
-    (shown,) = cluster.wait(job)
+    (shown,) = slurm_cluster.wait(job)
     told = log(work, "train", job)
     succeeded(shown, told)
     assert re.search(r"predictd: error: stopped by SIGUSR1 after round \d+; the state is saved", told)
@@ -191,27 +191,27 @@ def test_a_signalled_training_is_queued_again_and_ends_with_the_same_model(clust
     assert (work / "model.h5").read_bytes() == undisturbed
 
 
-def test_a_cancelled_training_is_saved_and_does_not_come_back(cluster, work):
-    job = submit(cluster, work, "train.sbatch", *SLOW_SGD)
+def test_a_cancelled_training_is_saved_and_does_not_come_back(slurm_cluster, work):
+    job = submit(slurm_cluster, work, "train.sbatch", *SLOW_SGD)
     until((work / "model.h5.checkpoint").exists, "the training's beginning")
-    cluster.run("scancel", job)
-    (shown,) = cluster.wait(job)
+    slurm_cluster.run("scancel", job)
+    (shown,) = slurm_cluster.wait(job)
     assert (shown["JobState"], shown["Restarts"]) == ("CANCELLED", "0")
     assert not (work / "model.h5").exists()
 
 
-def test_the_last_requeue(cluster, work):
-    job = submit(cluster, work, "train.sbatch", *SLOW_SGD, MAX_REQUEUES="0")
+def test_the_last_requeue(slurm_cluster, work):
+    job = submit(slurm_cluster, work, "train.sbatch", *SLOW_SGD, MAX_REQUEUES="0")
     until((work / "model.h5.checkpoint").exists, "the training's beginning")
-    signal(cluster, job)
-    (shown,) = cluster.wait(job)
+    signal(slurm_cluster, job)
+    (shown,) = slurm_cluster.wait(job)
     assert (shown["JobState"], shown["ExitCode"]) == ("FAILED", "75:0")
     assert "stopped after 0 requeues" in log(work, "train", job)
 
 
-def test_the_wrong_mpi_is_explained(cluster, work):
-    job = submit(cluster, work, "train.sbatch", *SLOW_SGD, MPI_TYPE="none")
-    (shown,) = cluster.wait(job)
+def test_the_wrong_mpi_is_explained(slurm_cluster, work):
+    job = submit(slurm_cluster, work, "train.sbatch", *SLOW_SGD, MPI_TYPE="none")
+    (shown,) = slurm_cluster.wait(job)
     assert (shown["JobState"], shown["ExitCode"]) == ("FAILED", "1:0")
     told = log(work, "train", job)
     assert "predictd: error: " in told and "--mpi" in told and "2 tasks" in told
@@ -227,7 +227,7 @@ def count_parts(work: Path, *command: object) -> int:
     return int(done.stdout)
 
 
-def test_a_failed_task_is_run_again_alone(cluster, work):
+def test_a_failed_task_is_run_again_alone(slurm_cluster, work):
     whole = run_predictd("cv", "my tensor", "-o", "whole", "--config", "quick.toml", cwd=work)
     assert whole.returncode == 0, whole.stderr
     command = ("cv", "my tensor", "-o", "cv", "--config", "quick.toml")
@@ -236,28 +236,28 @@ def test_a_failed_task_is_run_again_alone(cluster, work):
     options = ("--config", "quick.toml")
 
     site(work, '[[ ${SLURM_ARRAY_TASK_ID:-} != 3 ]] || { echo "a bad node" >&2; exit 1; }')
-    array = submit(cluster, work, "cv-array.sbatch", *options, slurm=(f"--array=0-{parts - 1}",))
-    waiting = submit(cluster, work, "finish.sbatch", *command, slurm=(f"--dependency=afterok:{array}",))
-    early = submit(cluster, work, "finish.sbatch", *command, slurm=(f"--dependency=afterany:{array}",))
-    tasks = cluster.wait(*[f"{array}_{part}" for part in range(parts)])
+    array = submit(slurm_cluster, work, "cv-array.sbatch", *options, slurm=(f"--array=0-{parts - 1}",))
+    waiting = submit(slurm_cluster, work, "finish.sbatch", *command, slurm=(f"--dependency=afterok:{array}",))
+    early = submit(slurm_cluster, work, "finish.sbatch", *command, slurm=(f"--dependency=afterany:{array}",))
+    tasks = slurm_cluster.wait(*[f"{array}_{part}" for part in range(parts)])
     assert [task["JobState"] for task in tasks] == ["COMPLETED"] * 3 + ["FAILED", "COMPLETED"]
     assert "a bad node" in log(work, "cv", f"{array}_3")
-    finishes = cluster.wait(waiting, early)
+    finishes = slurm_cluster.wait(waiting, early)
     assert [job["JobState"] for job in finishes] == ["CANCELLED", "FAILED"]
     told = log(work, "finish", early)
     assert "predictd: error: " in told and re.search(r"\b3\b", told)
     assert not (work / "cv" / "metrics.tsv").exists()
 
     site(work)
-    again = submit(cluster, work, "cv-array.sbatch", *options, slurm=("--array=3",))
-    finish = submit(cluster, work, "finish.sbatch", *command, slurm=(f"--dependency=afterok:{again}",))
-    for shown in cluster.wait(f"{again}_3", finish):
+    again = submit(slurm_cluster, work, "cv-array.sbatch", *options, slurm=("--array=3",))
+    finish = submit(slurm_cluster, work, "finish.sbatch", *command, slurm=(f"--dependency=afterok:{again}",))
+    for shown in slurm_cluster.wait(f"{again}_3", finish):
         succeeded(shown, log(work, "cv", f"{again}_3"), log(work, "finish", finish))
     assert contents(work / "cv") == contents(work / "whole")
 
 
 def test_a_signalled_task_alone_is_queued_again_and_what_depends_on_the_array_waits(
-    cluster, work, model_path
+    slurm_cluster, work, model_path
 ):
     command = ("impute", model_path, "my tensor", "-o")
     whole = run_predictd(*command, "whole", cwd=work)
@@ -268,12 +268,14 @@ def test_a_signalled_task_alone_is_queued_again_and_what_depends_on_the_array_wa
     last = parts - 1
     held = f"[[ $SLURM_ARRAY_TASK_ID != {last} || ${{SLURM_RESTART_COUNT:-0}} != 0 ]]"
     site(work, f"touch begun-$SLURM_ARRAY_TASK_ID; until {held} || [[ -e go ]]; do sleep 0.1; done")
-    array = submit(cluster, work, "impute-array.sbatch", slurm=(f"--array=0-{last}",), MODEL=str(model_path))
+    array = submit(
+        slurm_cluster, work, "impute-array.sbatch", slurm=(f"--array=0-{last}",), MODEL=str(model_path)
+    )
     site_of_finish = work / "finish"
     site_of_finish.mkdir()
     site(site_of_finish)
     finish = submit(
-        cluster,
+        slurm_cluster,
         work,
         "finish.sbatch",
         *command,
@@ -282,12 +284,12 @@ def test_a_signalled_task_alone_is_queued_again_and_what_depends_on_the_array_wa
         PREDICTD_SITE=str(site_of_finish / "predictd-site.sh"),
     )
     until((work / f"begun-{last}").exists, "the last task's beginning")
-    signal(cluster, f"{array}_{last}")
+    signal(slurm_cluster, f"{array}_{last}")
     (work / "go").touch()
-    hurry_requeued(cluster, f"{array}_{last}")
-    tasks = cluster.wait(*[f"{array}_{part}" for part in range(parts)])
+    hurry_requeued(slurm_cluster, f"{array}_{last}")
+    tasks = slurm_cluster.wait(*[f"{array}_{part}" for part in range(parts)])
     assert [task["Restarts"] for task in tasks] == ["0"] * last + ["1"]
-    (finished,) = cluster.wait(finish)
+    (finished,) = slurm_cluster.wait(finish)
     logs = [log(work, "impute", f"{array}_{part}") for part in range(parts)]
     for shown in [*tasks, finished]:
         succeeded(shown, *logs, log(work, "finish", finish))

@@ -11,42 +11,40 @@ from socket import gethostname
 
 import pytest
 
-from tests.conftest import run_predictd, same_files
-from tests.made_networks import write_network_case
-from tests.spark_cluster import TESTS, hiding, missing, run
-
-needs_spark = pytest.mark.skipif(bool(missing()), reason=missing() or "Spark is here")
-PREDICTD = (sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-m", "predictd")
-
+from commands import PREDICTD, run_predictd
+from folders import same_files
+from made_networks import write_network_case
+from places import HELPERS, PYTHONPATH, TESTS
+from spark_cluster import hiding, needs_spark, run
 
 # -- every engine's behaviour, and Spark's own ------------------------------------------------------------------------
 
 
 @needs_spark
 @pytest.mark.parametrize(
-    ("name", "tests"),
+    ("path", "tests"),
     [
-        ("test_engine.py", 20),
-        ("spark_cases.py", 9),
-        ("spark_links_cases.py", 8),
-        ("spark_settings_cases.py", 5),
+        (TESTS / "test_engine.py", 20),
+        (HELPERS / "spark_cases.py", 9),
+        (HELPERS / "spark_links_cases.py", 8),
+        (HELPERS / "spark_settings_cases.py", 5),
     ],
 )
-def test_the_engine_does_what_it_must(name, tests, cluster, tmp_path):
+def test_the_engine_does_what_it_must(path, tests, spark_cluster, tmp_path):
     report = tmp_path / "report.xml"
     options = ("-q", "-p", "no:cacheprovider", f"--junitxml={report}", f"--basetemp={tmp_path / 'own'}")
     done = run(
         sys.executable,
-        TESTS / "spark_job.py",
+        HELPERS / "spark_job.py",
         *options,
-        name,
+        path,
         cwd=tmp_path,
-        MASTER=cluster.url,
-        PYTHONPATH=str(TESTS),
+        MASTER=spark_cluster.url,
+        PYTHONPATH=PYTHONPATH,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     # Some settings need what not every machine has: another Python, control groups.
-    assert "skipped" not in done.stdout or name == "spark_settings_cases.py"
+    assert "skipped" not in done.stdout or path.name == "spark_settings_cases.py"
     assert report.read_text().count("<testcase ") >= tests
 
 
@@ -54,8 +52,8 @@ def test_the_engine_does_what_it_must(name, tests, cluster, tmp_path):
 
 
 @needs_spark
-def test_all_files_have_the_same_bits(cluster, tensor_path, tmp_path):
-    spark = ("--engine", "spark", "--master", cluster.url)
+def test_all_files_have_the_same_bits(spark_cluster, tensor_path, tmp_path):
+    spark = ("--engine", "spark", "--master", spark_cluster.url)
     for place in ("local", "spark"):
         shutil.copytree(tensor_path, tmp_path / place / "T")
         (tmp_path / place / "T" / "moments.h5").unlink(missing_ok=True)
@@ -84,31 +82,33 @@ min_bins = 1000
 
 
 @needs_spark
-def test_sgd_has_the_same_bits_for_as_many_workers(cluster, tensor_path, tmp_path):
+def test_sgd_has_the_same_bits_for_as_many_workers(spark_cluster, tensor_path, tmp_path):
     (tmp_path / "sgd.toml").write_text(SGD)
     fit = ("--solver", "sgd", "--rank", 2, "--lambda", 0.001, "--config", "sgd.toml", "--workers", 2)
     local = run_predictd("train", tensor_path, "-o", "a.h5", *fit, cwd=tmp_path)
     assert local.returncode == 0, local.stderr
-    done = run(*PREDICTD, "train", tensor_path, "-o", "b.h5", *fit, "--master", cluster.url, cwd=tmp_path)
+    done = run(
+        *PREDICTD, "train", tensor_path, "-o", "b.h5", *fit, "--master", spark_cluster.url, cwd=tmp_path
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.replace("b.h5", "a.h5") == local.stdout
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
 @needs_spark
-def test_networks_have_the_same_bits(cluster, tmp_path):
+def test_networks_have_the_same_bits(spark_cluster, tmp_path):
     write_network_case(tmp_path)
     infer = ("network", "infer", tmp_path / "expression.tsv", "--trees", 20)
     local = run_predictd(*infer, "-o", "one", "--workers", 1, cwd=tmp_path)
     assert local.returncode == 0, local.stderr
-    done = run(*PREDICTD, *infer, "-o", tmp_path / "two", "--master", cluster.url, cwd=tmp_path)
+    done = run(*PREDICTD, *infer, "-o", tmp_path / "two", "--master", spark_cluster.url, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert same_files(tmp_path / "one", tmp_path / "two") == ["links.tsv", "network.h5", "run.json"]
     assert json.loads((tmp_path / "two" / "run.json").read_text())["engine"] == "spark"
 
 
 @needs_spark
-def test_sgd_goes_on_from_its_checkpoint_when_an_executor_is_lost(cluster, tensor_path, tmp_path):
+def test_sgd_goes_on_from_its_checkpoint_when_an_executor_is_lost(spark_cluster, tensor_path, tmp_path):
     (tmp_path / "sgd.toml").write_text(SGD)
     command = ("train", tensor_path, "-o", "m.h5", "--solver", "sgd", "--rank", 2, "--lambda", 0.001)
     command += ("--config", tmp_path / "sgd.toml", "--workers", 2)
@@ -116,8 +116,8 @@ def test_sgd_goes_on_from_its_checkpoint_when_an_executor_is_lost(cluster, tenso
         (tmp_path / place).mkdir()
     assert run_predictd(*command, cwd=tmp_path / "local").returncode == 0
     spark = tmp_path / "spark"
-    job = (sys.executable, TESTS / "engine_tasks.py", "spark-loss", spark)
-    done = run(*job, *command, "--master", cluster.url, cwd=spark, PYTHONPATH=str(TESTS))
+    job = (sys.executable, HELPERS / "engine_jobs.py", "spark-loss", spark)
+    done = run(*job, *command, "--master", spark_cluster.url, cwd=spark, PYTHONPATH=PYTHONPATH)
     assert done.returncode == 0, done.stderr
     assert (spark / "killed").exists() and "Exception" not in done.stderr
     begun = {path.name for path in spark.glob("train-*-from-*")}
@@ -129,13 +129,24 @@ def test_sgd_goes_on_from_its_checkpoint_when_an_executor_is_lost(cluster, tenso
 
 
 @needs_spark
-def test_an_output_that_an_executor_does_not_see_is_refused(cluster, tensor_path, tmp_path):
+def test_an_output_that_an_executor_does_not_see_is_refused(spark_cluster, tensor_path, tmp_path):
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     if subprocess.run([*map(str, hiding(hidden)), "true"], capture_output=True, check=False).returncode:
         pytest.skip("file systems cannot be hidden from a process here")
-    command = ("cv", tensor_path, "-o", "hidden/cv", "--rank", 2, "--workers", 3, "--master", cluster.url)
-    with cluster.worker_without(hidden):
+    command = (
+        "cv",
+        tensor_path,
+        "-o",
+        "hidden/cv",
+        "--rank",
+        2,
+        "--workers",
+        3,
+        "--master",
+        spark_cluster.url,
+    )
+    with spark_cluster.worker_without(hidden):
         done = run(*PREDICTD, *command, cwd=tmp_path)
     assert done.returncode == 1 and not done.stdout
     (line,) = done.stderr.splitlines()
@@ -148,14 +159,14 @@ def test_an_output_that_an_executor_does_not_see_is_refused(cluster, tensor_path
 
 
 @needs_spark
-def test_too_few_workers_are_told(cluster, tensor_path, tmp_path):
+def test_too_few_workers_are_told(spark_cluster, tensor_path, tmp_path):
     (tmp_path / "spark-defaults.conf").write_text("spark.scheduler.maxRegisteredResourcesWaitingTime 12s\n")
-    command = (*PREDICTD, "info", tensor_path, "--verify", "--workers", 3, "--master", cluster.url)
+    command = (*PREDICTD, "info", tensor_path, "--verify", "--workers", 3, "--master", spark_cluster.url)
     done = run(*command, cwd=tmp_path, SPARK_CONF_DIR=str(tmp_path))
     assert done.returncode == 1 and not done.stdout
     last = done.stderr.splitlines()[-1]
     assert last.startswith(
-        f"predictd: error: 3 workers were asked for, but {cluster.url} has given 2 within 12 s: "
+        f"predictd: error: 3 workers were asked for, but {spark_cluster.url} has given 2 within 12 s: "
     )
     assert "Exception" not in done.stderr
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_predictd, same_files
-from tests.spark_cluster import environment, missing, run
-from tests.waiting import until
+from commands import run_predictd
+from folders import same_files
+from spark_cluster import environment, needs_spark, run
+from waiting import until
 
 CLOUD = Path(__file__).resolve().parents[1] / "cloud"
 APPLICATION = CLOUD / "spark_submit.py"
 PACK = CLOUD / "pack.sh"
 
-needs_spark = pytest.mark.skipif(bool(missing()), reason=missing() or "Spark is here")
 needs_environment = pytest.mark.skipif(
     sys.prefix == sys.base_prefix or sys.platform != "linux", reason="no virtual environment on Linux"
 )
@@ -57,7 +57,7 @@ def submit(master: str, *options: object) -> list[str]:
 
 @needs_spark
 @needs_environment
-def test_cv_by_a_packed_environment_has_the_same_bits(cluster, tensor_path, tmp_path):
+def test_cv_by_a_packed_environment_has_the_same_bits(spark_cluster, tensor_path, tmp_path):
     packed = pack("-o", "env.tar.gz", cwd=tmp_path, VIRTUAL_ENV=sys.prefix)
     assert packed.returncode == 0, packed.stderr
     assert packed.stdout.startswith("env.tar.gz: ") and not packed.stderr
@@ -76,11 +76,11 @@ def test_cv_by_a_packed_environment_has_the_same_bits(cluster, tensor_path, tmp_
     assert local.returncode == 0, local.stderr
     (tmp_path / "moments.h5").unlink()
     archive = ("--archives", "env.tar.gz#env", "--conf", "spark.pyspark.python=./env/bin/python")
-    done = run(*submit(cluster.url, *archive), *command, "spark", cwd=tmp_path, PYTHONSAFEPATH="")
+    done = run(*submit(spark_cluster.url, *archive), *command, "spark", cwd=tmp_path, PYTHONSAFEPATH="")
     assert done.returncode == 0, done.stderr
     assert done.stdout.replace("spark", "local") == local.stdout
     assert len(same_files(tmp_path / "local", tmp_path / "spark")) > 3
-    ran = [path for path in cluster.directory.glob("work-*/app-*/*/env/bin/python") if path.exists()]
+    ran = [path for path in spark_cluster.directory.glob("work-*/app-*/*/env/bin/python") if path.exists()]
     assert len(ran) == 2
 
 
@@ -93,11 +93,11 @@ patience = 10_000_000
 
 
 @needs_spark
-def test_a_signal_to_the_driver_ends_with_its_exit_code(cluster, tensor_path, tmp_path):
+def test_a_signal_to_the_driver_ends_with_its_exit_code(spark_cluster, tensor_path, tmp_path):
     (tmp_path / "sgd.toml").write_text(ENDLESS_SGD)
     command = ("train", tensor_path, "-o", "m.h5", "--solver", "sgd", "--rank", 2, "--lambda", 0.001)
     command += ("--config", "sgd.toml", "--workers", 2)
-    submitted = submit(cluster.url, "--conf", f"spark.pyspark.python={sys.executable}")
+    submitted = submit(spark_cluster.url, "--conf", f"spark.pyspark.python={sys.executable}")
     with subprocess.Popen(
         [*submitted, *map(str, command)],
         cwd=tmp_path,

@@ -11,9 +11,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from commands import run_python
+from disks import small_disk, unwritable
+from folders import names
 from predictd.constants import TENSOR_VERSION
 from predictd.errors import OutputError, TensorFormatError
 from predictd.io.partition import Job
@@ -22,7 +23,11 @@ from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, 
 from predictd.io.tensor.store import Shard, Tensor, describe_shard, shard_path, write_shard
 from predictd.io.tracks.genomes import Genome
 from predictd.pairs import Experiment
-from tests.test_files import names, refused, run_python, small_disk, unwritable
+from refusals import refused
+
+hypothesis = pytest.importorskip("hypothesis")
+given = hypothesis.given
+st = hypothesis.strategies
 
 PAIRS = [("C1", "A1"), ("C1", "A2"), ("C2", "A1")]
 RUNS = {"chr1.0000": [[0, 5000]], "chr1.0001": [[5000, 1], [5002, 2], [6000, 4000]], "chr2.0000": [[3, 70]]}

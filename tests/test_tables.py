@@ -8,8 +8,6 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from predictd.errors import TableError
 from predictd.io.tables import (
@@ -21,9 +19,13 @@ from predictd.io.tables import (
     write_tracks,
 )
 from predictd.pairs import Experiment, axes, check_name
-from tests.test_files import refused
+from refusals import refused
+from workbench import HEADER
 
-HEADER = "cell_type\tassay\tpath"
+hypothesis = pytest.importorskip("hypothesis")
+given = hypothesis.given
+st = hypothesis.strategies
+
 PRINTABLE = st.text(
     st.characters(exclude_categories=("C", "Z"), exclude_characters=":"), min_size=1, max_size=12
 )

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from commands import run_predictd
+from made_tensors import small_tensor, stored_signal, with_signal
 from predictd import interrupt
 from predictd.config import SgdSettings, TrainSettings
 from predictd.engine import Engine, LocalEngine
@@ -49,10 +51,6 @@ from predictd.workflows.training.sgd.descent import SgdProblem, SgdResult, desce
 from predictd.workflows.training.sgd.fit import fit_sgd, sgd_problem
 from predictd.workflows.training.sgd.rounds import enough_updates, exchange_advice
 from predictd.workflows.training.train import train
-from tests.conftest import run_predictd
-
-sys.path.append(str(Path(__file__).parent))
-from made_tensors import small_tensor, stored_signal, with_signal
 
 # A descent of a second or so.
 QUICK = SgdSettings(min_bins=1500, burn_in_epochs=0.1, updates_per_round=1000, patience=8, max_rounds=60)

@@ -9,6 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from commands import run_predictd
+from folders import names
+from made_folds import write_fold
+from made_tensors import read_signal, rewritten, with_gaps
 from predictd.config import TrainSettings, load_config
 from predictd.constants import MOMENTS
 from predictd.engine import Engine, LocalEngine
@@ -28,9 +32,7 @@ from predictd.workflows.training.folds import selection_folds
 from predictd.workflows.training.solvers import SOLVERS as REGISTRY
 from predictd.workflows.training.solvers.cp import RANKS
 from predictd.workflows.training.train import train
-from tests.conftest import run_predictd
-from tests.test_files import names, refused
-from tests.test_moments_file import read_signal, rewritten, with_gaps
+from refusals import refused
 
 SOLVERS = ("em", "als")
 LAMBDA = {"em": 0.1, "als": 1e-2}
@@ -53,15 +55,6 @@ def predict(path: Path, pairs: list[Experiment], tensor: Tensor, signal: np.ndar
     genome = closed_form_genome(z, float(part["lambda_G"]), signal[:, columns] - o)
     z_pairs, o_pairs = design(pairs)
     return o_pairs + genome @ z_pairs
-
-
-def write_fold(tensor: Tensor, path: Path, seed: int = 0) -> Fold:
-    """A file of one fold that tests and validates three experiments each."""
-    first = validation_split(tensor.experiments, seed=seed)
-    second = validation_split(first.train, seed=seed)
-    fold = Fold("0.0", first.valid, second.valid, second.train)
-    write_json(path, folds_to_json([fold]))
-    return fold
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from predictd.model.transforms import TRANSFORMS
+
+hypothesis = pytest.importorskip("hypothesis")
+given = hypothesis.given
+st = hypothesis.strategies
 
 NAMES = sorted(TRANSFORMS)
 # 0 and 1 are seen 0.001 inside of the open interval that the logit takes.

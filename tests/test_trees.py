@@ -6,14 +6,16 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from predictd import kernels
 from predictd.network import reference
 from predictd.network.features import code_features, float_features
 from predictd.network.genie3 import forest_importances, target_seed
+
+hypothesis = pytest.importorskip("hypothesis")
+example, given = hypothesis.example, hypothesis.given
+st = hypothesis.strategies
 
 PREPARE = {"rf": code_features, "et": float_features}
 

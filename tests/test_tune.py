@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
+from commands import run_predictd
+from folders import names
+from made_tensors import rewritten
 from predictd.config import AlsSettings, SgdSettings, TrainSettings, load_config
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, Interrupted, OutputError
@@ -28,9 +28,9 @@ from predictd.workflows.training.solvers import SOLVERS as REGISTRY
 from predictd.workflows.training.solvers.cp import RANKS
 from predictd.workflows.training.solvers.solver import validation_sum
 from predictd.workflows.training.tune import TuneOptions, TuneReport, tune
-from tests.conftest import run_predictd
-from tests.test_files import names, refused
-from tests.test_moments_file import rewritten
+from refusals import refused
+
+optuna = pytest.importorskip("optuna")
 
 # Few sweeps: the search is tested here, not the fits.
 QUICK = TrainSettings(als=AlsSettings(starts=1, start_sweeps=3, max_sweeps=20))
@@ -43,7 +43,7 @@ def search(tensor: Path, output: Path, engine: Engine, **options: Any) -> TuneRe
 
 
 def trials_of(journal: Path) -> list[optuna.trial.FrozenTrial]:
-    storage = JournalStorage(JournalFileBackend(str(journal)))
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
     (study,) = optuna.get_all_study_names(storage)
     return optuna.load_study(study_name=study, storage=storage).trials
 
@@ -107,7 +107,8 @@ def test_other_solvers_data_or_seeds_are_other_searches_in_the_same_storage(tens
             search(tensor.path, tmp_path / "best.toml", engine, trials=2, storage=storage, **options).trials
             == 2
         )
-    assert len(optuna.get_all_study_names(JournalStorage(JournalFileBackend(storage)))) == 4
+    journal = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(storage))
+    assert len(optuna.get_all_study_names(journal)) == 4
     assert names(tmp_path) == ["best.toml", "best.toml.run.json", "shared"]
 
 
@@ -168,7 +169,7 @@ def test_test_experiments_remain_unseen(tensor_path, engine, tmp_path):
         signal[:, hidden] = signal[::-1, hidden] + 1
 
     other = rewritten(tensor_path, tmp_path / "other", change)
-    options = {"folds_path": tmp_path / "folds.json", "test_fold": "1"}
+    options = {"folds": tmp_path / "folds.json", "test_fold": "1"}
     reports = [
         search(path, tmp_path / f"{path.name}.toml", engine, **options) for path in (tensor_path, other)
     ]

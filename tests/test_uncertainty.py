@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -12,6 +11,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from commands import run_predictd
+from folders import same_files
+from made_models import trained_for
+from made_tensors import stored_signal
+from made_tracks import read_track
 from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.errors import DataError, ModelFormatError
@@ -27,11 +31,6 @@ from predictd.pairs import Experiment
 from predictd.workflows.imputing.estimators import load_judges, load_model
 from predictd.workflows.imputing.impute import impute, sd_name, track_name
 from predictd.workflows.training.crossval import crossval
-from tests.conftest import run_predictd, same_files
-
-sys.path.append(str(Path(__file__).parent))
-from made_tensors import stored_signal
-from test_impute import read_track, trained_for
 
 SCALE = Scale(mean=0.5, sd=0.8, low=0.0, high=6.0)
 

@@ -10,49 +10,21 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyBigWig
 import pytest
 
+import chromium
+from commands import run_predictd
 from predictd.errors import DataError, OutputError, TableError, TrackError
 from predictd.io.tracks.serve import HOST, RangeServer, Served
 from predictd.workflows.tracks.view import make_view
-from tests.conftest import run_predictd
-from tests.test_files import refused
-
-sys.path.append(str(Path(__file__).parent))
-import chromium
+from refusals import refused
+from track_server import serving
 
 SIZE, BINS = 25, 8000
-
-
-@contextmanager
-def serving(listed: dict[str, Served]) -> Iterator[Callable[..., http.client.HTTPResponse]]:
-    """A server for a while; yields what asks it."""
-    done = threading.Event()
-    with RangeServer(0, listed) as server:
-        thread = threading.Thread(target=server.serve_until, args=(done.is_set,))
-        thread.start()
-
-        def ask(path: str, method: str = "GET", **headers: str) -> http.client.HTTPResponse:
-            connection = http.client.HTTPConnection(HOST, server.server_address[1], timeout=20)
-            connection.putrequest(method, path, skip_host="Host" in headers)
-            for name, value in headers.items():
-                connection.putheader(name, value)
-            connection.endheaders()
-            return connection.getresponse()
-
-        ask.url = server.url  # type: ignore[attr-defined]
-        try:
-            yield ask
-        finally:
-            done.set()
-            thread.join()
 
 
 class TestServer:
@@ -216,7 +188,7 @@ class TestView:
         with refused(TableError, "nowhere does not exist"):
             make_view(tmp_path / "nowhere")
 
-    @pytest.mark.skipif(chromium.PROGRAM is None, reason="chromium is not installed")
+    @chromium.needs_chromium
     def test_tracks_are_drawn_in_a_real_browser(self, tracks, tmp_path):
         view = make_view(
             tracks,

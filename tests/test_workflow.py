@@ -15,7 +15,10 @@ from predictd.io.tables import read_tracks
 WORKFLOW = Path(__file__).resolve().parents[1] / "workflow"
 PROGRAM = shutil.which("snakemake")
 
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="snakemake is not on the PATH")
+pytestmark = [
+    pytest.mark.services,
+    pytest.mark.skipif(PROGRAM is None, reason="snakemake is not on the PATH"),
+]
 
 
 def snakemake(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

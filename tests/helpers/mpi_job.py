@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 
 from predictd.engine.mpi import join
 
-# Orders name tasks of the tests, whose folder is not on the path by itself.
-sys.path.append(str(Path(__file__).parent))
-
 if __name__ == "__main__":
     join()
     # The tests of every engine, here on the world that has been joined.
-    sys.exit(pytest.main([*sys.argv[1:], str(Path(__file__).with_name("test_engine.py"))]))
+    sys.exit(pytest.main(sys.argv[1:]))

@@ -1,10 +1,9 @@
-"""What Spark alone can do to a job; `tests/spark_job.py` runs this file on a cluster of two workers."""
+"""What Spark alone can do to a job; `tests/helpers/spark_job.py` runs this file on a cluster of two workers."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,14 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import engine_tasks as tasks
+from made_tensors import small_tensor
 from predictd import interrupt
 from predictd.engine import Engine, LocalEngine
 from predictd.engine.spark import SparkEngine
 from predictd.errors import EngineError, Interrupted, TensorFormatError, WorkerError
-
-sys.path.append(str(Path(__file__).parent))
-import engine_tasks as tasks
-from made_tensors import small_tensor
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,11 @@
-"""Tasks and programs for the tests of engines, and a process that runs them to be signalled.
-
-Workers import tasks by name, so that they stand in a module of their own, whose folder is on the path.
-"""
+"""Tasks and programs for the tests of engines, whose workers import them by name."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from predictd import interrupt
-from predictd.engine import Communicator, LocalEngine
+from predictd.engine import Communicator
 from predictd.errors import DataError, Interrupted
 from predictd.io.tensor.store import Tensor
 from predictd.model.cp.sgd import Rows
@@ -293,124 +287,3 @@ def run_until_asked(comm: Communicator, keys: Sequence[Any], shared: Path) -> No
         time.sleep(0.01)
     (shared / f"saved-{comm.rank}").touch()
     raise Interrupted(f"stopped by {signal.Signals(number).name}")
-
-
-# -- a process to be signalled ----------------------------------------------------------------------------------------
-
-
-def tell_of_signals(folder: Path) -> None:
-    """Make a file once the first signal has been noted, so that the next one is the second."""
-
-    def tell() -> None:
-        wait_until(interrupt.requested, "a signal")
-        (folder / "asked").touch()
-
-    threading.Thread(target=tell, daemon=True).start()
-
-
-def run_map(folder: Path) -> None:
-    """Map over five keys with two workers, as a command does; stop signals are turned into requests."""
-    tell_of_signals(folder)
-    try:
-        with interrupt.catching(), LocalEngine(2) as engine:
-            engine.map(leave_mark, list(range(5)), folder)
-    except Interrupted as err:
-        print(err)
-        sys.exit(err.exit_code)
-
-
-def run_spmd(folder: Path) -> None:
-    tell_of_signals(folder)
-    with interrupt.catching(), LocalEngine(2) as engine:
-        engine.spmd(never_ending, [], folder)
-
-
-def run_under_fire(folder: Path) -> None:
-    """Start workers while signals rain on the whole process group, as when a job is told to end."""
-    signal.signal(signal.SIGUSR1, lambda number, frame: None)
-    done = threading.Event()
-
-    def fire() -> None:
-        while not done.is_set():
-            os.killpg(0, signal.SIGUSR1)
-            time.sleep(0.001)
-
-    with LocalEngine(2) as engine:
-        threading.Thread(target=fire, daemon=True).start()
-        try:
-            print(engine.map(power, [2, 3, 4], 2))
-        finally:
-            done.set()
-
-
-def run_mpi_map(folder: Path) -> None:
-    """`run_map` under mpiexec: its other ranks serve the first."""
-    from predictd.engine.mpi import MpiEngine, join
-
-    tell_of_signals(folder)
-    try:
-        with interrupt.catching():
-            join()
-            MpiEngine(1).map(leave_mark, list(range(5)), folder)
-    except Interrupted as err:
-        print(err)
-        sys.exit(err.exit_code)
-
-
-def run_mpi_kill(folder: Path) -> None:
-    """A predictd command under mpiexec of which rank 1 dies when it begins its nth task of some name, given as NAME:N.
-
-    The name may be `sgd_updates`: then it dies in the nth call of the kernel in a descent.
-    """
-    import predictd.engine.base
-    import predictd.engine.mpi.engine
-    import predictd.workflows.training.sgd.descent
-    from predictd.cli import main
-
-    victim, nth = sys.argv[3].split(":")
-    run_task, sgd_updates = predictd.engine.base.run_task, predictd.workflows.training.sgd.descent.sgd_updates
-    begun = 0
-
-    def count_or_die(name: str) -> None:
-        nonlocal begun
-        begun += name == victim
-        if begun == int(nth):
-            (folder / "killed").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def run_or_die(task: Callable[[Any, Any], Any], key: Any, shared: Any) -> Any:
-        count_or_die(task.__name__)
-        return run_task(task, key, shared)
-
-    def update_or_die(*arguments: Any, **options: Any) -> float:
-        count_or_die("sgd_updates")
-        return sgd_updates(*arguments, **options)
-
-    if os.environ["PMI_RANK"] == "1":
-        predictd.engine.base.run_task = run_or_die
-        predictd.engine.mpi.engine.run_task = run_or_die
-        predictd.workflows.training.sgd.descent.sgd_updates = update_or_die
-    sys.argv = ["predictd", *sys.argv[4:]]
-    main()
-
-
-def run_spark_loss(folder: Path) -> None:
-    """A predictd command whose descents lose an executor."""
-    import predictd.workflows.training.sgd.fit
-    from predictd.cli import main
-
-    # By the name under which executors find it.
-    predictd.workflows.training.sgd.fit.descend = import_module("engine_tasks").descend_and_lose_executor
-    sys.argv = ["predictd", *sys.argv[3:]]
-    main()
-
-
-if __name__ == "__main__":
-    {
-        "map": run_map,
-        "spmd": run_spmd,
-        "fire": run_under_fire,
-        "mpi-map": run_mpi_map,
-        "mpi-kill": run_mpi_kill,
-        "spark-loss": run_spark_loss,
-    }[sys.argv[1]](Path(sys.argv[2]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +63,36 @@ def with_signal(tensor: Tensor, path: Path, signal: np.ndarray) -> Tensor:
         start += plan.n_bins
     tensor.manifest.model_copy(update={"shards": tuple(shards)}).write(path)
     return Tensor(path)
+
+
+def read_signal(tensor: Tensor) -> np.ndarray:
+    """All bins, float64 (bins × n)."""
+    parts = []
+    for name in tensor.shard_names:
+        with tensor.open_shard(name) as shard:
+            parts.append(shard.read().astype(np.float64))
+    return np.concatenate(parts)
+
+
+def rewritten(source: Path, path: Path, change: Callable[[int, str, np.ndarray], None]) -> Path:
+    """A tensor of the same bins and experiments; `change` alters each shard's (number, chromosome, signal) in place."""
+    tensor = Tensor(source)
+    entries = []
+    for number, name in enumerate(tensor.shard_names):
+        with tensor.open_shard(name) as shard:
+            signal = shard.read().astype(np.float16)
+            change(number, shard.chrom, signal)
+            entries.append(write_shard(path, ShardPlan(name, shard.chrom, shard.runs), signal))
+    tensor.manifest.model_copy(update={"shards": tuple(entries)}).write(path)
+    return path
+
+
+def with_gaps(source: Path, path: Path, share: float) -> Path:
+    """A copy in which `share` of the bins lack one experiment or more."""
+    rng = np.random.default_rng(1)
+
+    def change(_number: int, _chrom: str, signal: np.ndarray) -> None:
+        for row in np.flatnonzero(rng.random(len(signal)) < share):
+            signal[row, rng.integers(signal.shape[1], size=rng.integers(1, 4))] = np.nan
+
+    return rewritten(source, path, change)

@@ -53,3 +53,19 @@ def corrupted_pilot(shared: Path, every: int = 1) -> tuple[list[Experiment], lis
         "capped": np.minimum(signal, np.quantile(signal, 0.99, axis=0)),
     }
     return experiments, list(kinds), moments(np.concatenate(list(kinds.values()), axis=1).astype(np.float32))
+
+
+# What moments in float32 blocks promise of Σ(|d_i| √S_ii)².
+SINGLE = 2e-6
+
+
+def exact(y: np.ndarray) -> np.ndarray:
+    padded = np.column_stack([y, np.ones(len(y))])
+    return padded.T @ padded
+
+
+def assert_moments(found: np.ndarray, wanted: np.ndarray) -> None:
+    sizes = np.sqrt(np.diag(wanted))
+    assert (np.abs(found - wanted) <= SINGLE * np.outer(sizes, sizes)).all()
+    assert found[-1, -1] == wanted[-1, -1]
+    np.testing.assert_array_equal(found, found.T)

@@ -1,4 +1,4 @@
-"""What the settings of a Spark session bring about; `tests/spark_job.py` runs this file, all in one Java process."""
+"""What the settings of a Spark session bring about; `spark_job.py` runs this file, all in one Java process."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ import numpy as np
 import pytest
 from pyspark import SparkConf, SparkContext
 
+import engine_tasks as tasks
 from predictd.engine import LocalEngine
 from predictd.engine.spark import SparkEngine
 from predictd.errors import EngineError, WorkerError
-
-sys.path.append(str(Path(__file__).parent))
-import engine_tasks as tasks
 
 LIMIT_BYTES = 400_000_000
 

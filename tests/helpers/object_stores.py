@@ -19,10 +19,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from places import ROOT
 from waiting import until
 
 BUCKET = "tracks"
-_NODE = Path(__file__).resolve().parents[1] / "node_modules" / ".bin"
+_NODE = ROOT / "node_modules" / ".bin"
 # What users and machines have set, and tests must not go by.
 _FOREIGN = ("AWS_", "AZURE_", "BOTO_")
 
