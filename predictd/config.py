@@ -23,6 +23,9 @@ else:  # pragma: no cover
 _PAPER_UPDATES = 5000
 
 
+SolverName = Literal["em", "als", "sgd", "kriging", "auto"]
+
+
 class Settings(BaseModel):
     """Base of all groups of settings: frozen, and strict about unknown keys."""
 
@@ -81,7 +84,7 @@ class AlsSettings(Settings):
 class TrainSettings(Settings):
     """What `predictd train` and `predictd cv` fit."""
 
-    solver: Literal["sgd", "als", "em", "kriging", "auto"] = Field(
+    solver: SolverName = Field(
         "auto", description="auto: em or kriging; em where a rank or a lambda is given and no solver"
     )
     rank: int | Literal["auto"] = Field("auto", description="L; auto: chosen on validation experiments")

@@ -204,14 +204,13 @@ def test_the_first_step_has_the_gradient_of_the_penalised_error():
 def test_the_mean_gradient_of_all_draws_is_that_of_the_objective():
     rng = np.random.default_rng(6)
     y, pair_cells, pair_assays, parts = small_problem(rng)
-    lambdas = {"lambda_c": 0.3, "lambda_a": 0.2, "lambda_g": 0.7}
+    lambdas = reference.Lambdas(0.3, 0.2, 0.7)
     pens = sgd.penalties(0.3, 0.2, 0.7, pair_cells, pair_assays, 3, 3)
     n_bins = len(y)
 
     def objective(**changes):
-        return reference.objective(
-            y, pair_cells=pair_cells, pair_assays=pair_assays, mu=0.4, **{**parts, **changes}, **lambdas
-        )
+        x = reference.Parameters(mu=0.4, **{**parts, **changes})
+        return reference.objective(y, pair_cells, pair_assays, x, lambdas)
 
     mean = {name: np.zeros_like(part) for name, part in parts.items()}
     for g in range(n_bins):
@@ -238,16 +237,9 @@ def test_the_closed_form_is_the_minimum_of_the_objective():
     solution = reference.closed_form_genome(z, 0.7, y - offsets)
 
     def objective(rows):
-        return reference.objective(
-            y,
-            pair_cells=pair_cells,
-            pair_assays=pair_assays,
-            mu=0.4,
-            lambda_c=0.1,
-            lambda_a=0.1,
-            lambda_g=0.7,
-            **{**parts, "genome": rows[:, :-1], "bin_biases": rows[:, -1]},
-        )
+        own = {"genome": rows[:, :-1], "bin_biases": rows[:, -1]}
+        x = reference.Parameters(mu=0.4, **{**parts, **own})
+        return reference.objective(y, pair_cells, pair_assays, x, reference.Lambdas(0.1, 0.1, 0.7))
 
     np.testing.assert_allclose(numerical_gradient(objective, solution), 0, atol=1e-8)
     # With r free the weights of a prediction sum to 1: shifting the signal shifts r alone.

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
 from predictd import progress
-from predictd.config import load_config
+from predictd.config import SolverName, load_config
 from predictd.engine import Engine, LocalEngine
 from predictd.io.remote import as_path, is_remote
 from predictd.launcher import announced, submitted_to_spark
@@ -124,7 +124,7 @@ def fitting(function: Decorated) -> Decorated:
         ),
         click.option(
             "--solver",
-            type=click.Choice(["em", "als", "sgd", "kriging", "auto"]),
+            type=click.Choice(get_args(SolverName)),
             help="How models are fitted; auto: em or kriging, whichever validates better.  "
             "[default: auto; em where a rank or lambda is given]",
         ),

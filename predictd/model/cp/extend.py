@@ -125,10 +125,9 @@ def extended(
         If the names do not fit (see `new_names`), or a row is not determined.
     """
     cells, assays = new_names(model, new)
-    c_rows = _rows(s, new, prior, cells, 0, model.assays, np.column_stack([model.a, model.q]), model, model.c)
-    a_rows = _rows(
-        s, new, prior, assays, 1, model.cell_types, np.column_stack([model.c, model.p]), model, model.a
-    )
+    genome = _Genome.of(s, model, prior, len(new))
+    c_rows = _rows(genome, new, prior, cells, 0, model)
+    a_rows = _rows(genome, new, prior, assays, 1, model)
     cell_types, c = _inserted(model.cell_types, np.column_stack([model.c, model.p]), cells, c_rows)
     assay_names, a = _inserted(model.assays, np.column_stack([model.a, model.q]), assays, a_rows)
     return replace(
@@ -143,46 +142,74 @@ def extended(
     )
 
 
+@dataclass(frozen=True)
+class _Genome:
+    """Moments of the genome's factors and biases, by which new rows are determined.
+
+    Attributes
+    ----------
+    m1
+        E[[G;1][G;1]ᵀ]: (L+1 × L+1).
+    ones, with_r
+        E[[G;1]] and E[[G;1] r]: (L+1,).
+    with_y
+        E[[G;1] y] of each new experiment: (n × L+1).
+    """
+
+    m1: Array
+    ones: Array
+    with_r: Array
+    with_y: Array
+
+    @classmethod
+    def of(cls, s: Array, model: CPModel, prior: RowPrior, n_new: int) -> _Genome:
+        rank = model.rank
+        moments = s / s[-1, -1]
+        ones = np.append(moments[:rank, -1], 1.0)
+        m1 = np.empty((rank + 1, rank + 1))
+        m1[:-1, :-1] = moments[:rank, :rank]
+        m1[-1], m1[:, -1] = ones, ones
+        with_r = np.append(moments[:rank, rank], moments[-1, rank])
+        if prior.em:
+            # G is uncertain: its posterior covariance counts, too.
+            z, _ = model.design(model.train)
+            k = z @ z.T
+            k[np.arange(rank), np.arange(rank)] += model.lambda_g
+            posterior = model.lambda_g * cho_solve(cho_factor(k, lower=True), np.eye(rank + 1))
+            m1[:-1, :-1] += posterior[:-1, :-1]
+            with_r[:-1] += posterior[:-1, -1]
+        columns = range(rank + 1, rank + 1 + n_new)
+        with_y = [np.append(moments[:rank, column], moments[-1, column]) for column in columns]
+        return cls(m1, ones, with_r, np.array(with_y))
+
+
 def _rows(
-    s: Array,
+    genome: _Genome,
     new: Sequence[Experiment],
     prior: RowPrior,
     names: Sequence[str],
     side: int,
-    other_names: tuple[str, ...],
-    others: Array,
     model: CPModel,
-    known: Array,
 ) -> Array:
-    """Rows [C_c ; p_c] of new names on one side, (len(names) × L+1), given [A_a ; q_a] of all on the other."""
+    """Rows [C_c ; p_c] or [A_a ; q_a] of new names, (len(names) × L+1), given those of the other side.
+
+    `side` is 0 for cell types and 1 for assays.
+    """
     rank = model.rank
-    moments = s / s[-1, -1]
-    ones = np.append(moments[:rank, -1], 1.0)
-    m1 = np.empty((rank + 1, rank + 1))
-    m1[:-1, :-1] = moments[:rank, :rank]
-    if prior.em:
-        z, _ = model.design(model.train)
-        k = z @ z.T
-        k[np.arange(rank), np.arange(rank)] += model.lambda_g
-        posterior = model.lambda_g * cho_solve(cho_factor(k, lower=True), np.eye(rank + 1))
-        m1[:-1, :-1] += posterior[:-1, :-1]
-    m1[-1], m1[:, -1] = ones, ones
-    # E[[G;1] r].
-    with_r = np.append(moments[:rank, rank], moments[-1, rank])
-    if prior.em:
-        with_r[:-1] += posterior[:-1, -1]
+    known = (model.c, model.a)[side]
+    other_names = (model.assays, model.cell_types)[side]
+    others = (np.column_stack([model.a, model.q]), np.column_stack([model.c, model.p]))[side]
     rows = np.empty((len(names), rank + 1))
     for index, name in enumerate(names):
-        system, right = np.zeros_like(m1), np.zeros(rank + 1)
-        for column, experiment in enumerate(new, start=rank + 1):
+        system, right = np.zeros_like(genome.m1), np.zeros(rank + 1)
+        for experiment, with_y in zip(new, genome.with_y, strict=True):
             if experiment[side] != name:
                 continue
             other = others[other_names.index(experiment[1 - side])]
             d = np.append(other[:-1], 1.0)
-            with_y = np.append(moments[:rank, column], moments[-1, column])
             system += np.outer(d, d)
-            right += d * (with_y - (model.mu + other[-1]) * ones - with_r)
-        system *= m1
+            right += d * (with_y - (model.mu + other[-1]) * genome.ones - genome.with_r)
+        system *= genome.m1
         system[np.arange(rank), np.arange(rank)] += prior.penalty
         if prior.em:
             right[:-1] += prior.penalty * known.mean(axis=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,21 +115,32 @@ def nadam_step(
     scalars[:] = d1, d2, t
 
 
+class Parameters(NamedTuple):
+    """Factors (n_cells, L), (n_assays, L), (B, L), and the biases of each."""
+
+    mu: float
+    cells: Array
+    assays: Array
+    genome: Array
+    cell_biases: Array
+    assay_biases: Array
+    bin_biases: Array
+
+
+class Lambdas(NamedTuple):
+    """Penalties of the objective."""
+
+    cells: float
+    assays: float
+    genome: float
+
+
 def objective(
     y: NDArray[np.floating],
-    *,
     pair_cells: NDArray[np.integer],
     pair_assays: NDArray[np.integer],
-    mu: float,
-    cells: Array,
-    assays: Array,
-    genome: Array,
-    cell_biases: Array,
-    assay_biases: Array,
-    bin_biases: Array,
-    lambda_c: float,
-    lambda_a: float,
-    lambda_g: float,
+    x: Parameters,
+    lambdas: Lambdas,
 ) -> float:
     """Return J = (1/B) Σ_g [Σ_train e² + λ_G‖G_g‖²] + λ_C‖C‖² + λ_A‖A‖².
 
@@ -137,14 +148,14 @@ def objective(
     ----------
     y
         (B, n_pairs): the training experiments.
-    cells, assays, genome
-        (n_cells, L), (n_assays, L), (B, L).
+    pair_cells, pair_assays
+        (n_pairs,): rows of each of them.
     """
-    products = cells[pair_cells] * assays[pair_assays]
-    offsets = mu + cell_biases[pair_cells] + assay_biases[pair_assays]
-    errors = genome @ products.T + bin_biases[:, np.newaxis] + offsets - y
-    fit = np.sum(errors**2) + lambda_g * np.sum(genome**2)
-    return float(fit / len(y) + lambda_c * np.sum(cells**2) + lambda_a * np.sum(assays**2))
+    products = x.cells[pair_cells] * x.assays[pair_assays]
+    offsets = x.mu + x.cell_biases[pair_cells] + x.assay_biases[pair_assays]
+    errors = x.genome @ products.T + x.bin_biases[:, np.newaxis] + offsets - y
+    fit = np.sum(errors**2) + lambdas.genome * np.sum(x.genome**2)
+    return float(fit / len(y) + lambdas.cells * np.sum(x.cells**2) + lambdas.assays * np.sum(x.assays**2))
 
 
 def closed_form_genome(z: Array, lambda_g: float, residuals: Array) -> Array:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.model.cp.reference import closed_form_genome, objective
+from predictd.model.cp import reference
+from predictd.model.cp.reference import closed_form_genome
 
 Array = NDArray[np.float64]
 
@@ -84,10 +85,7 @@ def rebalance(data: FullData, at: Parameters, genome: Genome) -> tuple[Parameter
 
 def penalised_error(data: FullData, at: Parameters, genome: Genome) -> float:
     """Return J."""
-    return objective(
-        data.y,
-        pair_cells=data.cells,
-        pair_assays=data.assays,
+    x = reference.Parameters(
         mu=data.mu,
         cells=at.c[:, :-1],
         assays=at.a[:, :-1],
@@ -95,10 +93,9 @@ def penalised_error(data: FullData, at: Parameters, genome: Genome) -> float:
         cell_biases=at.c[:, -1],
         assay_biases=at.a[:, -1],
         bin_biases=genome.rows[:, -1],
-        lambda_c=data.regularisation,
-        lambda_a=data.regularisation,
-        lambda_g=at.lambda_g,
     )
+    lambdas = reference.Lambdas(data.regularisation, data.regularisation, at.lambda_g)
+    return reference.objective(data.y, data.cells, data.assays, x, lambdas)
 
 
 def sweep(data: FullData, at: Parameters, genome: Genome, *, em: bool) -> Parameters:
