@@ -16,6 +16,7 @@ from predictd.cli.options import (
     on_engine,
 )
 from predictd.config import Config
+from predictd.wording import some
 
 
 @click.command()
@@ -58,14 +59,14 @@ def command(
             scratch=scratch,
         )
     fold = report.fold
-    what = f"rank {report.rank}" if report.rank else report.solver
+    fitted = f"rank {report.rank}" if report.rank else report.solver
+    ending = (
+        "; refitted to all experiments"
+        if report.refitted
+        else f"; fold {fold.name}, {len(fold.test)} left out"
+    )
     click.echo(report.chosen)
     click.echo(
-        f"{output}: {what}, validation MSE {report.validation_mse:.4f} over {len(fold.valid)} experiments "
-        f"({', '.join(map(str, fold.valid[:4]))}{', …' if len(fold.valid) > 4 else ''})"
-        + (
-            "; refitted to all experiments"
-            if report.refitted
-            else f"; fold {fold.name}, {len(fold.test)} left out"
-        )
+        f"{output}: {fitted}, validation MSE {report.validation_mse:.4f} over {len(fold.valid)} experiments "
+        f"({some(fold.valid, 4)}){ending}"
     )

@@ -52,7 +52,7 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Fit:
+class BestPoint:
     """What a descent came to.
 
     Attributes
@@ -85,7 +85,7 @@ def fit(
     lambda_g: float,
     validation: Validation | None = None,
     sweeps: int | None = None,
-) -> Fit:
+) -> BestPoint:
     """Descend from several starts, go on with the best of them, and stop early.
 
     Parameters
@@ -107,7 +107,7 @@ def fit(
 
     Returns
     -------
-    Fit
+    BestPoint
         Of the start with the lowest objective after `start_sweeps`.
     """
     runs = []
@@ -163,11 +163,11 @@ class _Run:
             self.best = (score, self.done, genome)
         return self.done - self.best[1] >= self.settings.patience
 
-    def result(self) -> Fit:
+    def result(self) -> BestPoint:
         assert self.best is not None
         score, sweeps, genome = self.best
         mse = score if self.validation else np.nan
-        return Fit(genome.point, genome.value, mse, sweeps, tuple(self.history))
+        return BestPoint(genome.point, genome.value, mse, sweeps, tuple(self.history))
 
 
 @dataclass(frozen=True)

@@ -257,7 +257,7 @@ class Verdict(Enum):
     """End with the copy last kept."""
 
 
-class Stage(NamedTuple):
+class RateStage(NamedTuple):
     """Evaluations made with one learning rate and beta1, up to the best of them."""
 
     learning_rate: float
@@ -293,7 +293,7 @@ class StoppingRule:
         self.history: list[float] = []
         self._best = -1
         self._stage_start = 0
-        self._stages: list[Stage] = []
+        self._stages: list[RateStage] = []
 
     def add(self, mse: float) -> Verdict:
         """Take the next evaluation's mean squared error.
@@ -322,7 +322,7 @@ class StoppingRule:
         return self.history[self._best] if self._best >= 0 else float("inf")
 
     @property
-    def schedule(self) -> list[Stage]:
+    def schedule(self) -> list[RateStage]:
         """The stages that led to the best, for a refit to repeat; those that gave nothing are left out."""
         stages = [*self._stages, self._current_stage()]
         return [stage for stage in stages if stage.evaluations > 0]
@@ -347,7 +347,7 @@ class StoppingRule:
         rule.history = [float(mse) for mse in state["history"]]
         rule._best = int(state["best"])
         rule._stage_start = int(state["stage_start"])
-        rule._stages = [Stage(float(rate), float(beta1), int(n)) for rate, beta1, n in state["stages"]]
+        rule._stages = [RateStage(float(rate), float(beta1), int(n)) for rate, beta1, n in state["stages"]]
         return rule
 
     def _stagnates(self) -> bool:
@@ -367,5 +367,5 @@ class StoppingRule:
         self.learning_rate /= 2
         self.beta1 = max(self.beta1 - (1 - self.beta1), 0.0)
 
-    def _current_stage(self) -> Stage:
-        return Stage(self.learning_rate, self.beta1, max(self._best + 1 - self._stage_start, 0))
+    def _current_stage(self) -> RateStage:
+        return RateStage(self.learning_rate, self.beta1, max(self._best + 1 - self._stage_start, 0))

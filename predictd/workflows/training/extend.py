@@ -243,7 +243,9 @@ def _check_transforms(tracks: Sequence[Track], tensor: Tensor) -> None:
 
 
 @dataclass(frozen=True)
-class _Shared:
+class GenomePass:
+    """What a pass over the genome for new tracks reads."""
+
     model: Path
     tensor: Tensor
     sources: tuple[SignalSource, ...]
@@ -264,11 +266,11 @@ def _pass_over(
         if not used & set(probe.chromosomes):
             raise TableError(f"{track.where}: {track.path} has none of the chromosomes of {tensor.path}")
     sizes = [entry.n_bins for entry in tensor.manifest.shards]
-    shared = _Shared(model_path, tensor, sources)
+    shared = GenomePass(model_path, tensor, sources)
     return engine.reduce(_shard_moments, tensor.shard_names, shared, label="shards", sizes=sizes)
 
 
-def _shard_moments(name: str, shared: _Shared) -> Array:
+def _shard_moments(name: str, shared: GenomePass) -> Array:
     model, _ = load_cp_model(shared.model)
     tensor, manifest = shared.tensor, shared.tensor.manifest
     columns = tensor.columns(model.train)

@@ -27,8 +27,8 @@ from predictd.model.cp.factors import CPModel
 from predictd.model.cp.sgd import (
     MainEffects,
     Penalties,
+    RateStage,
     Rows,
-    Stage,
     StoppingRule,
     Verdict,
     draw_stream,
@@ -85,7 +85,7 @@ class SgdProblem:
     settings: SgdSettings
     updates_per_round: int
     seed: int
-    schedule: tuple[Stage, ...]
+    schedule: tuple[RateStage, ...]
     checkpoint: Path
     phase: str
 
@@ -111,7 +111,7 @@ class SgdResult:
 
     model: CPModel
     history: tuple[float, ...]
-    schedule: tuple[Stage, ...]
+    schedule: tuple[RateStage, ...]
     rounds: int
     updates: int
     update_seconds: float

@@ -15,11 +15,10 @@ from predictd.errors import ConfigError, DataError
 from predictd.io.checkpoint import Checkpoint
 from predictd.io.tensor.store import Tensor
 from predictd.model.cp.factors import CPModel
-from predictd.model.cp.sgd import Stage
+from predictd.model.cp.sgd import RateStage
 from predictd.model.folds import Fold
 from predictd.pairs import Experiment
-from predictd.provenance import RunRecord
-from predictd.provenance import Stage as TimedStage
+from predictd.provenance import RunRecord, Stage
 from predictd.workflows.tensor.sample import plan_sample
 from predictd.workflows.training.sgd.descent import SgdProblem, SgdResult, descend
 from predictd.workflows.training.sgd.rounds import enough_updates, exchange_advice, probe
@@ -94,7 +93,9 @@ def fit_sgd(
         checkpoint.keep("search", search)
     # As many passes over more experiments take more evaluations.
     longer = len(everything) / len(problem.train)
-    schedule = tuple(Stage(rate, beta1, max(1, round(n * longer))) for rate, beta1, n in search["schedule"])
+    schedule = tuple(
+        RateStage(rate, beta1, max(1, round(n * longer))) for rate, beta1, n in search["schedule"]
+    )
     refit = replace(problem, train=tuple(sorted(everything)), valid=(), schedule=schedule, phase="refit")
     with record.stage("refit") as stage:
         result = _run(engine, refit, checkpoint, stage)
@@ -116,7 +117,7 @@ def _with_round_size(
     return replace(problem, updates_per_round=int(found["updates_per_round"]))
 
 
-def _run(engine: Engine, problem: SgdProblem, checkpoint: Checkpoint, stage: TimedStage) -> SgdResult:
+def _run(engine: Engine, problem: SgdProblem, checkpoint: Checkpoint, stage: Stage) -> SgdResult:
     """Result of the first worker, with the seconds that workers spent on average."""
     try:
         results = engine.spmd(descend, [], problem)
