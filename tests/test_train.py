@@ -29,8 +29,8 @@ from predictd.kernels import UpdateRule
 from predictd.model.cp import reference
 from predictd.model.cp.factors import CPModel
 from predictd.model.cp.sgd import (
+    RateStage,
     Rows,
-    Stage,
     draw_stream,
     initial_factors,
     merge,
@@ -222,12 +222,12 @@ def test_the_search_is_the_plain_descent(tensor, tmp_path, workers, paper):
         assert_same_model(result.model, model, **CLOSE)
         assert result.history == pytest.approx((mse,), rel=1e-5)
         assert (result.rounds, result.updates) == (3, 3 * 150 * workers)
-        assert result.schedule == (Stage(0.02, 0.9, 1),)
+        assert result.schedule == (RateStage(0.02, 0.9, 1),)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_schedule_is_followed_stage_by_stage(tensor, tmp_path, workers):
-    schedule = (Stage(0.02, 0.9, 1), Stage(0.01, 0.8, 2), Stage(0.005, 0.6, 1))
+    schedule = (RateStage(0.02, 0.9, 1), RateStage(0.01, 0.8, 2), RateStage(0.005, 0.6, 1))
     problem = tiny_problem(tensor, tmp_path)
     problem = replace(
         problem, valid=(), schedule=schedule, settings=TINY.model_copy(update={"rounds_per_evaluation": 2})
@@ -246,7 +246,7 @@ def test_a_refit_of_the_same_experiments_repeats_the_search(tensor, engine, tmp_
     search = sgd_problem(tensor, fold, chosen(settings, 3), seed=0, checkpoint=tmp_path / "c")
     found: SgdResult = engine.spmd(descend, [], search)[0]
     best = int(np.argmin(found.history)) + 1
-    assert best > 1 and found.schedule == (Stage(0.005, 0.9, best),)
+    assert best > 1 and found.schedule == (RateStage(0.005, 0.9, best),)
     repeated = engine.spmd(descend, [], replace(search, valid=(), schedule=found.schedule, phase="refit"))[0]
     assert repeated.rounds == 3 * best
     assert_same_model(repeated.model, found.model, **CLOSE)
