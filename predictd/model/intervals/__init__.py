@@ -1,1 +1,5 @@
-"""How sure a prediction is: residual levels, spread of models, calibrated intervals."""
+"""How sure a prediction is.
+
+`residuals` counts errors by the level of the prediction, `spread` is the disagreement of models, `uncertainty` makes
+calibrated deviations of both.
+"""

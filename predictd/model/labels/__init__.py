@@ -1,1 +1,5 @@
-"""How cell types and assays relate: labels that look swapped, quality, which experiment to run next."""
+"""How cell types and assays relate.
+
+`quality.examine` finds tracks that look wrong, `swaps` labels that look exchanged, `design` which experiments say most
+of the missing ones; all build on `labels` and on tracks predicted by the others (`leave_out`).
+"""

@@ -1,1 +1,1 @@
-"""Measures of how good imputed tracks are, and the baselines that they are held against."""
+"""Measures of how good imputed tracks are (`metrics`, `ranks`), and the baselines they are compared with."""

@@ -1,1 +1,5 @@
-"""What is done with listed tracks: peaks, binarised signal, a browser, a track hub."""
+"""What is done with listed tracks.
+
+`peaks.PeakCalling` calls peaks, `binarise.Binarisation` writes what ChromHMM reads, `view.make_view` shows tracks in a
+browser, `hub.make_hub` writes a UCSC track hub; `listed` reads the lists that all of them take.
+"""
