@@ -11,16 +11,16 @@ import numpy as np
 
 from bench.roadmap import roadmap_pairs
 from predictd.constants import MEASURES
+from predictd.io.results import write_metrics
 from predictd.model.intervals.residuals import DENSITY_STEPS, SHAPE, Scale
 from predictd.model.intervals.uncertainty import Pool, calibrate
-from predictd.model.measures.metrics import metrics_tsv
 from predictd.pairs import Experiment
 from predictd.workflows.evaluation.report import report
 from predictd.workflows.imputing.calibration import Residuals, write_calibration
 
 
-def simulated_metrics(pairs: list[Experiment], rng: np.random.Generator) -> str:
-    """metrics.tsv of the pairs: errors around an assay's own, baselines a little worse."""
+def simulated_metrics(pairs: list[Experiment], rng: np.random.Generator) -> list[dict[str, str | float]]:
+    """Rows of metrics.tsv of the pairs: errors around an assay's own, baselines a little worse."""
     rows: list[dict[str, str | float]] = []
     assays = {assay: rng.lognormal(-1.5, 0.6) for assay in sorted({pair.assay for pair in pairs})}
     for number, pair in enumerate(pairs):
@@ -28,7 +28,7 @@ def simulated_metrics(pairs: list[Experiment], rng: np.random.Generator) -> str:
             values = {name: float(rng.uniform(0.2, 0.9)) for name in MEASURES}
             values["MSEglobal"] = float(assays[pair.assay] * factor * rng.lognormal(0, 0.3))
             rows.append({**pair._asdict(), "fold": str(number % 5), "method": method, **values})
-    return metrics_tsv(rows)
+    return rows
 
 
 def simulated_residuals(pairs: list[Experiment], rng: np.random.Generator) -> Residuals:
@@ -48,7 +48,7 @@ def make_directory(path: Path) -> tuple[Residuals, dict[str, Scale]]:
     """What a finished cross-validation has of scores."""
     pairs, rng = roadmap_pairs(), np.random.default_rng(0)
     path.mkdir()
-    (path / "metrics.tsv").write_text(simulated_metrics(pairs, rng))
+    write_metrics(path / "metrics.tsv", simulated_metrics(pairs, rng))
     residuals = simulated_residuals(pairs, rng)
     return residuals, {pair.assay: Scale(0.4, 0.6, 0.0, 8.0) for pair in pairs}
 

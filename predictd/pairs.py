@@ -74,14 +74,14 @@ def positions(some: Iterable[Experiment], experiments: Iterable[Experiment]) -> 
 
 
 def rows_of(
-    pairs: Sequence[Experiment], cell_types: Sequence[str], assays: Sequence[str]
+    pairs: Sequence[Experiment], cell_types: Sequence[str], assays: Sequence[str], *, owner: str = "the model"
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Places of the pairs' cell types and assays among those that a model knows.
+    """Places of the pairs' cell types and assays among those that a model, or another `owner`, knows.
 
     Raises
     ------
     DataError
-        If the model knows one not.
+        If it does not know one.
     """
     cell_rows = {name: row for row, name in enumerate(cell_types)}
     assay_rows = {name: row for row, name in enumerate(assays)}
@@ -91,7 +91,7 @@ def rows_of(
             (assay_rows, pair.assay, "assay"),
         ):
             if name not in known:
-                raise DataError(f"{pair}: the model has no {what} '{name}'; it has {some(sorted(known))}")
+                raise DataError(f"{pair}: {owner} has no {what} '{name}'; it has {some(sorted(known))}")
     return (
         np.array([cell_rows[pair.cell_type] for pair in pairs], dtype=np.intp),
         np.array([assay_rows[pair.assay] for pair in pairs], dtype=np.intp),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
 
 
 def some(names: Iterable[object], most: int = 5) -> str:
@@ -15,7 +14,7 @@ def some(names: Iterable[object], most: int = 5) -> str:
 
 def even_parts(n: int, n_parts: int) -> list[tuple[int, int]]:
     """First and last-plus-one positions of so many parts of n things, as even as whole numbers allow."""
-    return list(pairwise(n * part // n_parts for part in range(n_parts + 1)))
+    return [(n * part // n_parts, n * (part + 1) // n_parts) for part in range(n_parts)]
 
 
 def even_parts_of_at_most(n: int, most: int, *, at_least: int = 1) -> list[tuple[int, int]]:

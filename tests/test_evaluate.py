@@ -212,7 +212,7 @@ def test_bins_that_one_track_lacks_do_not_count(engine, tmp_path):
         tmp_path / "observed" / "tracks.tsv",
         tmp_path / "m.tsv",
         engine,
-        tensor_path=tensor.path,
+        tensor=tensor.path,
     )
     metrics = read_metrics(tmp_path / "m.tsv")
     y, x = np.arcsinh(values)
@@ -282,7 +282,7 @@ def test_another_tools_tracks_are_scored_alike(foreign, imputed, data, tensor, e
         data / "truth.tsv",
         tmp_path / "m.tsv",
         engine,
-        tensor_path=tensor.path,
+        tensor=tensor.path,
         name="other",
     )
     evaluate(imputed, data / "truth.tsv", tmp_path / "ours.tsv", engine, name="other")
@@ -301,7 +301,7 @@ def test_bins_must_be_known(foreign, data, engine, tmp_path, run_json):
     if run_json:
         (foreign / "run.json").write_text(run_json)
     with pytest.raises(
-        TensorFormatError, match="foreign does not say which bins to compare: name a tensor with --tensor"
+        TensorFormatError, match="foreign does not say which bins to compare: name one as `tensor`"
     ):
         evaluate(foreign, data / "truth.tsv", tmp_path / "m.tsv", engine)
 
@@ -367,7 +367,7 @@ def test_an_assay_of_one_cell_type_has_no_baseline(engine, tmp_path, caplog):
     table = write_table(
         tmp_path / "tracks.tsv", [{"cell_type": e[0], "assay": e[1], "path": "track.bw"} for e in pairs[:2]]
     )
-    rows = evaluate(tmp_path, table, tmp_path / "out" / "m.tsv", engine, tensor_path=tensor.path)
+    rows = evaluate(tmp_path, table, tmp_path / "out" / "m.tsv", engine, tensor=tensor.path)
     methods = {
         pair: [r["method"] for r in rows if (r["cell_type"], r["assay"]) == pair] for pair in pairs[:2]
     }
@@ -380,7 +380,7 @@ def test_an_assay_of_one_cell_type_has_no_baseline(engine, tmp_path, caplog):
     [
         ([("C9", "A1", "x.bw")], DataError, r"have no pair in common: nothing can be scored$"),
         ([("C1", "A3", "no.bw")], TrackError, r"t.tsv, line 2: .*no.bw does not exist"),
-        ([("C1", "A3", "x.bw"), ("C1", "A3", "y.bw")], TableError, r"line 3: C1:A3 stands in .*t.tsv twice"),
+        ([("C1", "A3", "x.bw"), ("C1", "A3", "y.bw")], TableError, r"line 3: C1:A3 is in .*t.tsv twice"),
     ],
 )
 def test_tables_that_do_not_fit(imputed, engine, tmp_path, rows, kind, message):
@@ -403,7 +403,7 @@ def test_a_directory_without_a_table(data, engine, tmp_path):
 def test_regions_of_another_genome(imputed, data, engine, tmp_path):
     bed = write_bed(tmp_path / "g.bed", [("chr1", 0, 250_001)])
     with pytest.raises(
-        TableError, match=r"--genes: chr1:0-250001 does not fit genome, which gives it 250,000 bp"
+        TableError, match=r"`genes`: chr1:0-250001 does not fit genome, which gives it 250,000 bp"
     ):
         evaluate(imputed, data / "truth.tsv", tmp_path / "m.tsv", engine, regions=Regions(genes=bed))
     with pytest.raises(TableError, match=r"cannot read .*gone.bed"):

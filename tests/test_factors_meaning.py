@@ -145,7 +145,7 @@ def test_top_bins_and_regions(small, tmp_path):
     with gzip.open(tmp_path / "r.bed.gz", "wt") as file:
         file.write("chr1\t2524\t5000\nchr1\t10000\t10001\n")
     found = explain_factors(
-        path, tmp_path / "out", tensor_path=tensor.path, regions={"some": tmp_path / "r.bed.gz"}, n_top=50
+        path, tmp_path / "out", tensor=tensor.path, regions={"some": tmp_path / "r.bed.gz"}, top=50
     )  # fmt: skip
     g = genome_by_hand(tensor, model)
     known = ~np.isnan(g).any(axis=1)
@@ -199,7 +199,7 @@ def test_the_command_line_and_the_same_bytes(small, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "2 factors, listed in" in done.stdout and "the 20 largest bins of each in" in done.stdout
     regions = {"tss": tmp_path / "r.bed"}
-    explain_factors(path, tmp_path / "two", tensor_path=tensor.path, regions=regions, n_top=20)
+    explain_factors(path, tmp_path / "two", tensor=tensor.path, regions=regions, top=20)
     assert len(same_files(tmp_path / "one", tmp_path / "two")) == 13
     assert json.loads((tmp_path / "one" / "run.json").read_text())["results"]["rank"] == 2
 
@@ -217,20 +217,20 @@ def test_regions_that_do_not_fit(small, tmp_path, content, told):
     tensor, _, path = small
     (tmp_path / "r.bed").write_text(content)
     with pytest.raises(TableError, match=told):
-        explain_factors(path, tmp_path / "out", tensor_path=tensor.path, regions={"some": tmp_path / "r.bed"})
+        explain_factors(path, tmp_path / "out", tensor=tensor.path, regions={"some": tmp_path / "r.bed"})
     assert not (tmp_path / "out").exists()
 
 
 def test_what_else_is_refused(small, tmp_path, model_path, tensor_path):
     tensor, _, path = small
-    with pytest.raises(ConfigError, match="--regions needs the tensor"):
+    with pytest.raises(ConfigError, match="`regions` needs `tensor`"):
         explain_factors(path, tmp_path / "out", regions={"some": tmp_path / "r.bed"})
     with pytest.raises(ModelFormatError, match="is a directory; name the model file"):
         explain_factors(tensor.path, tmp_path / "out")
     gap = small_tensor(tmp_path / "T", np.full((900, 6), 0.5), cut_last_bin=10)
     (tmp_path / "r.bed").write_text("chr1\t0\t500\n")
     with pytest.raises(Exception, match="is it the tensor that the model was trained on"):
-        explain_factors(model_path, tmp_path / "out", tensor_path=gap.path)
+        explain_factors(model_path, tmp_path / "out", tensor=gap.path)
     done = run_predictd("factors", path, "-o", "out", "--regions", "r.bed", cwd=tmp_path)
     assert done.returncode == 2 and "'r.bed' is not NAME=BED" in done.stderr
     assert not (tmp_path / "out").exists()

@@ -47,7 +47,7 @@ class TestGenomes:
             ("chr1\t5\nchr2\tlong\n", ["line 2", "expected a chromosome's name and its length"]),
             ("chr1\t0\n", ["line 1", "expected a chromosome's name and its length"]),
             ("chr1\t-5\n", ["line 1", "expected a chromosome's name and its length"]),
-            ("chr1\t5\nchr2\t6\nchr1\t5\n", ["line 3", "chr1 stands there twice", "keep one"]),
+            ("chr1\t5\nchr2\t6\nchr1\t5\n", ["line 3", "chr1 is there twice", "keep one"]),
         ],
     )
     def test_wrong_sizes(self, tmp_path, text, parts):
@@ -90,7 +90,7 @@ class TestGenomes:
         assert sum(i.end - i.start for i in blacklist) == bases
 
     def test_no_blacklist(self, tmp_path):
-        with refused(TableError, "no blacklist", "'small'", "--exclude"):
+        with refused(TableError, "no blacklist", "'small'", "`exclude`"):
             built_in_blacklist(Genome("small", {"chr1": 100}))
 
     def test_a_blacklist_is_not_for_a_genome_that_only_has_the_name(self):

@@ -154,7 +154,7 @@ def test_urls_stay_where_they_are(tmp_path, data):
 
 
 def test_what_is_refused(tracks, tmp_path):
-    with refused(DataError, "does not say what genome", "--genome"):
+    with refused(DataError, "does not say what genome", "`genome`"):
         make_hub(tracks, tmp_path / "hub", HubOptions())
     with refused(TrackError, "0.bw: hg38 gives chr1 248,956,422 bp", "of another genome?"):
         make_hub(tracks, tmp_path / "hub", HubOptions(genome="hg38"))

@@ -27,7 +27,7 @@ from predictd.io.tables import Interval, Track
 from predictd.io.tensor.manifest import read_manifest
 from predictd.io.tensor.store import Tensor
 from predictd.workflows.tensor import sources as _tracks
-from predictd.workflows.tensor.sources import probe_track
+from predictd.workflows.tensor.sources import NumberedTrack, Probing, probe_track
 from refusals import refused
 from workbench import LENGTHS, PAIRS, Workbench, by_hand, stored
 
@@ -176,7 +176,7 @@ class TestTracks:
         bases[1025:1050] = -70_000
         write_bases(path, {"chr2": bases})
         told = f"{path}: signal of C3:A7 on chr2 is too large for float16"
-        self.assert_refused(bench, told, "--dtype float32, or give the assay a transform", dtype="float16")
+        self.assert_refused(bench, told, "`dtype` float32, or give the assay a transform", dtype="float16")
         assert bench.ingest("single", dtype="float32").summary()[3, 3] == 65_504
 
     def test_one_that_may_not_be_read(self, tmp_path, monkeypatch):
@@ -187,7 +187,7 @@ class TestTracks:
         monkeypatch.setattr(_tracks, "sha256_of", forbidden)
         track = Track(PAIRS[0], str(path), "arcsinh", None, "tracks.tsv, line 2")  # type: ignore[arg-type]
         with refused(TrackError, f"tracks.tsv, line 2: {path} cannot be read: Permission denied", "may read"):
-            probe_track((0, track), (tmp_path, None))  # type: ignore[arg-type]
+            probe_track(NumberedTrack(0, track), Probing(tmp_path, None))  # type: ignore[arg-type]
 
 
 class TestTables:
@@ -199,7 +199,7 @@ class TestTables:
 
     def test_a_pair_twice(self, bench):
         bench.rows.append(bench.rows[0])
-        with self.refused(bench, TableError, "tracks.tsv, line 5: C2:A1 stands in", "twice", "--merge mean"):
+        with self.refused(bench, TableError, "tracks.tsv, line 5: C2:A1 is in", "twice", "`merge` mean"):
             bench.ingest()
 
     def test_two_transforms_of_an_assay(self, bench):
@@ -244,7 +244,7 @@ class TestTables:
 
     def test_no_blacklist(self, bench):
         with self.refused(
-            bench, TableError, "no blacklist", "genome 'small'", "name a BED file in --exclude"
+            bench, TableError, "no blacklist", "genome 'small'", "name a BED file as `exclude`"
         ):
             bench.ingest(exclude="auto")
 

@@ -135,9 +135,9 @@ class TestEncode:
         path = write(tmp_path, row("ENCFF000AAA"), row("ENCFF000AAB"))
         with refused(
             TableError,
-            "line 3 (ENCFF000AAB): K562:H3K4me3 stands in",
+            "line 3 (ENCFF000AAB): K562:H3K4me3 is in",
             "first in line 2 (ENCFF000AAA)",
-            "--merge mean",
+            "`merge` mean",
         ):
             unique_pairs(read_track_table(path), path)
 
@@ -166,7 +166,7 @@ class TestEncode:
         assert read_track_table(write(tmp_path, row("ENCFF000AAA", File_assembly=assembly)), genome=genome)
 
     def test_files_that_are_nowhere(self, tmp_path):
-        with refused(TableError, "line 2: ENCFF000AAA.bigWig is not beside the table", "download it there"):
+        with refused(TableError, "line 2: ENCFF000AAA.bigWig is not next to the table", "download it there"):
             read_track_table(write(tmp_path, row("ENCFF000AAA", File_download_URL="")))
 
     def test_columns_that_are_missing(self, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import tracemalloc
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from predictd.constants import MEASURES, METRIC_KEYS
 from predictd.errors import DataError
+from predictd.io.results import write_metrics
 from predictd.model.measures import metrics
 from predictd.model.measures.ranks import N_KEYS, rank_keys
 
@@ -253,11 +256,16 @@ def row(cell: str, fold: str, method: str, value: float) -> dict[str, str | floa
     return {**keys, **dict.fromkeys(MEASURES, value)}
 
 
-def test_metrics_tsv():
+def written(rows: Iterable[Mapping[str, str | float]], folder: Path) -> str:
+    write_metrics(folder / "metrics.tsv", rows)
+    return (folder / "metrics.tsv").read_text()
+
+
+def test_metrics_tsv(tmp_path):
     rows = [row("B", "0", "model", 1 / 3), row("A", "1", "model", -0.0), row("A", "0", "model", math.nan)]
     rows.append(row("A", "0", "assay_mean", 123456789.0))
-    text = metrics.metrics_tsv(rows)
-    assert text == metrics.metrics_tsv(reversed(rows))
+    text = written(rows, tmp_path)
+    assert text == written(reversed(rows), tmp_path)
     lines = [line.split("\t") for line in text.split("\n")]
     assert lines[0] == ["cell_type", "assay", "fold", "method", *MEASURES]
     assert [line[:5] for line in lines[1:-1]] == [
@@ -267,11 +275,11 @@ def test_metrics_tsv():
         ["B", "A", "0", "model", "0.333333"],
     ]
     assert lines[-1] == [""]
-    assert metrics.metrics_tsv([]) == "\t".join((*METRIC_KEYS, *MEASURES)) + "\n"
+    assert written([], tmp_path) == "\t".join((*METRIC_KEYS, *MEASURES)) + "\n"
 
 
-def test_metrics_tsv_refuses_wrong_rows():
+def test_metrics_tsv_refuses_wrong_rows(tmp_path):
     with pytest.raises(DataError, match="two rows of metrics for A A 0 model"):
-        metrics.metrics_tsv([row("A", "0", "model", 1), row("A", "0", "model", 2)])
+        written([row("A", "0", "model", 1), row("A", "0", "model", 2)], tmp_path)
     with pytest.raises(DataError, match="other columns than expected: MSEglobal"):
-        metrics.metrics_tsv([{k: v for k, v in row("A", "0", "model", 1).items() if k != "MSEglobal"}])
+        written([{k: v for k, v in row("A", "0", "model", 1).items() if k != "MSEglobal"}], tmp_path)

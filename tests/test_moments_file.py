@@ -124,7 +124,7 @@ def test_what_else_stands_under_a_given_name_is_not_overwritten(tensor, engine, 
     text.write_text("mine\n")
     for path in (model, text):
         before = path.read_bytes()
-        with refused(OutputError, f"--moments {path}", "remove it, or name another"):
+        with refused(OutputError, f"`moments` {path}", "remove it, or name another"):
             ensure_moments(tensor, engine, path)
         assert path.read_bytes() == before
 
@@ -133,11 +133,11 @@ def test_a_place_that_cannot_be_written_names_the_option(own_tensor, engine, tmp
     tensor = Tensor(own_tensor)
     (own_tensor / MOMENTS).unlink(missing_ok=True)
     (own_tensor / MOMENTS).mkdir()
-    with refused(OutputError, str(own_tensor / MOMENTS), "--moments PATH"):
+    with refused(OutputError, str(own_tensor / MOMENTS), "`moments` keeps"):
         ensure_moments(tensor, engine)
     blocked = tmp_path / "file"
     blocked.touch()
-    with refused(OutputError, str(blocked / "m.h5"), "--moments PATH"):
+    with refused(OutputError, str(blocked / "m.h5"), "`moments` keeps"):
         ensure_moments(tensor, engine, blocked / "m.h5")
     assert ensure_moments(tensor, engine, tmp_path / "m.h5").is_file()
 
@@ -206,6 +206,6 @@ def test_little_coverage_is_warned_of_and_very_little_refused(run, tensor_path, 
     assert len(messages) == 1
     assert "90.0%" in messages[0] and f"{worst} (90.0%)" in messages[0]
     most = rewritten(tensor_path, tmp_path / "most", lacking(0.6))
-    with refused(DataError, f"{worst} (40.0%)", "at least 50% are needed", "--uncovered zero"):
+    with refused(DataError, f"{worst} (40.0%)", "at least 50% are needed", "`uncovered` zero"):
         run(most, tmp_path / "none", settings, engine)
     assert not (tmp_path / "none").exists()

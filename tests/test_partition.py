@@ -223,12 +223,12 @@ def test_a_damaged_part_is_none(tmp_path, content):
 @pytest.mark.parametrize(
     ("made", "told"),
     [
-        ([0, 2, 4, 5, 6, 7], "parts 1,3 of 8 are missing in {}; run 'predictd x … --part 1' and so on, then"),
+        ([0, 2, 4, 5, 6, 7], "parts 1,3 of 8 are missing in {}; make them first (`part` 1 and so on), then"),
         ([3], "parts 0-2,4-7 of 8 are missing"),
         ([], "parts 0-7 of 8 are missing"),
         (
             [0, 1, 2, 3, 4, 5, 6],
-            "part 7 of 8 is missing in {}; run 'predictd x … --part 7', then --finish again",
+            "part 7 of 8 is missing in {}; make it first (`part` 7), then `finish` again",
         ),
     ],
 )

@@ -162,7 +162,7 @@ class TestPeaks:
             tmp_path / "peaks" / "peaks.tsv",
             tmp_path / "m.tsv",
             engine,
-            tensor_path=tensor.path,
+            tensor=tensor.path,
         )
         mine = [row["CatchPeakObs"] for row in rows if row["method"] == "model"]
         # The observed signal against itself: above the threshold is above what is not. Some tracks have no peak.
@@ -246,7 +246,7 @@ class TestBadInput:
         with refused(TrackError, "x.bedGraph is no bigWig by its name"):
             making(table, tmp_path / "o")
         table.write_text(f"cell_type\tassay\tpath\nA\tm\t{tracks}/B.H3K4me3.bw\nA\tm\tx.bw\n")
-        with refused(TableError, "line 3: A:m stands in", "twice, first in line 2"):
+        with refused(TableError, "line 3: A:m is in", "twice, first in line 2"):
             making(table, tmp_path / "o")
         assert not (tmp_path / "o").exists()
 

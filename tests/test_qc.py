@@ -15,7 +15,7 @@ from made_tensors import small_tensor, stored_signal, with_signal
 from predictd.errors import DataError
 from predictd.io.tensor.store import Tensor
 from predictd.model.labels.labels import fit_effects, fit_similarity, standardise
-from predictd.model.labels.quality import Tracks, Verdicts, examine
+from predictd.model.labels.quality import Findings, Tracks, examine
 from predictd.model.moments import moments
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment, axes
@@ -35,8 +35,8 @@ def tracks_of(experiments: list[Experiment], s: np.ndarray, at_highest: np.ndarr
     )
 
 
-def flagged(verdicts: Verdicts, *flags: str) -> set[int]:
-    return {i for i, own in enumerate(verdicts.flags) if set(own) & set(flags) or (own and not flags)}
+def flagged(findings: Findings, *flags: str) -> set[int]:
+    return {i for i, own in enumerate(findings.flags) if set(own) & set(flags) or (own and not flags)}
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,8 @@ def test_error_and_correlation_are_those_of_predictions_by_the_others(many):
     shared, own = rng.gamma(1.0, size=(2000, 1)), rng.gamma(0.5, size=(2000, 12))
     signal = (shared * rng.uniform(0.5, 1.5, 12) + own).astype(np.float32)
     s = moments(signal)
-    verdicts = examine(tracks_of(few, s))
-    assert not flagged(verdicts, "swapped", "dead")
+    findings = examine(tracks_of(few, s))
+    assert not flagged(findings, "swapped", "dead")
     sizes = (tracks.cells, tracks.assays, tracks.n_cells, tracks.n_assays)
     standard = standardise(s)
     k = fit_similarity(standard.correlations, *sizes).covariance(*sizes[:2])
@@ -65,8 +65,8 @@ def test_error_and_correlation_are_those_of_predictions_by_the_others(many):
     for i in range(12):
         rest = np.delete(np.arange(12), i)
         predicted = means[i] + scales[i] * x[:, rest] @ np.linalg.solve(k[np.ix_(rest, rest)], k[rest, i])
-        assert verdicts.mse[i] == pytest.approx(np.mean((signal[:, i] - predicted) ** 2), rel=1e-4)
-        assert verdicts.r[i] == pytest.approx(np.corrcoef(signal[:, i], predicted)[0, 1], abs=1e-4)
+        assert findings.mse[i] == pytest.approx(np.mean((signal[:, i] - predicted) ** 2), rel=1e-4)
+        assert findings.r[i] == pytest.approx(np.corrcoef(signal[:, i], predicted)[0, 1], abs=1e-4)
 
 
 def test_many_sound_tracks_are_not_flagged_and_swaps_among_them_are_found(many):
@@ -79,23 +79,23 @@ def test_many_sound_tracks_are_not_flagged_and_swaps_among_them_are_found(many):
     order = np.arange(len(experiments))
     for one, two in swaps:
         order[[one, two]] = two, one
-    verdicts = examine(tracks_of(experiments, of_columns(s, order)))
-    caught = flagged(verdicts, "swapped")
+    findings = examine(tracks_of(experiments, of_columns(s, order)))
+    caught = flagged(findings, "swapped")
     assert len(caught & set(swaps.ravel())) >= 7 and len(caught - set(swaps.ravel())) <= 1
-    assert set(verdicts.order()[: len(caught)]) <= flagged(verdicts)
+    assert set(findings.order()[: len(caught)]) <= flagged(findings)
     _, assays = axes(experiments)
     tracks = tracks_of(experiments, s)
     for one, two in swaps:
         if {one, two} <= caught:
-            assert verdicts.best[one] == tracks.cells[two] * len(assays) + tracks.assays[two]
-            assert verdicts.best[two] == tracks.cells[one] * len(assays) + tracks.assays[one]
+            assert findings.best[one] == tracks.cells[two] * len(assays) + tracks.assays[two]
+            assert findings.best[two] == tracks.cells[one] * len(assays) + tracks.assays[one]
 
 
 def test_real_tracks(pilot):
     """Every one of the 190 swaps, and every track damaged in every way, on every eighth bin."""
     experiments, kinds, s = corrupted_pilot(pilot, every=8)
 
-    def look(order: np.ndarray, at_highest: np.ndarray | None = None) -> Verdicts:
+    def look(order: np.ndarray, at_highest: np.ndarray | None = None) -> Findings:
         return examine(tracks_of(experiments, of_columns(s, order), at_highest))
 
     every = np.arange(20)

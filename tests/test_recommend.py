@@ -55,7 +55,7 @@ def test_costs_and_focus(tensor, engine, tmp_path):
         + "".join(f"\t{assay}\t10\n" for assay in assays)
         + f"{plain.cell_type}\t{plain.assay}\t1e6\n"
     )
-    report = recommend(tensor.path, tmp_path / "b.tsv", engine, k=2, costs_path=table)
+    report = recommend(tensor.path, tmp_path / "b.tsv", engine, k=2, costs=table)
     assert plain not in [row.pair for row in report.rows]
     assert [row.gain_per_dollar for row in report.rows] == pytest.approx(
         [row.gain / 10 for row in report.rows]
@@ -63,7 +63,7 @@ def test_costs_and_focus(tensor, engine, tmp_path):
     # Only what has a price can be bought.
     only = next(a for a in assays if any(Experiment(c, a) not in tensor.experiments for c in cell_types))
     table.write_text(f"assay\tcost\n{only}\t5\n")
-    priced = recommend(tensor.path, tmp_path / "c.tsv", engine, k=1, costs_path=table)
+    priced = recommend(tensor.path, tmp_path / "c.tsv", engine, k=1, costs=table)
     assert priced.rows[0].pair.assay == only and priced.candidates < report.candidates
 
     missing = [

@@ -38,7 +38,7 @@ from predictd.workflows.evaluation.evaluate import evaluate
 from predictd.workflows.imputing.impute import Imputation, impute
 from predictd.workflows.tensor.moments import compute_moments
 from predictd.workflows.tensor.simulate import simulate
-from predictd.workflows.tensor.sources import probe_track
+from predictd.workflows.tensor.sources import NumberedTrack, Probing, probe_track
 from predictd.workflows.tracks.hub import HubOptions, make_hub
 from predictd.workflows.tracks.peaks import PeakCalling
 from predictd.workflows.tracks.view import make_view
@@ -197,7 +197,7 @@ def test_parts_and_an_interrupted_job(remote_tensor, room, local, alone):
         return Crossval(remote_tensor, cv, SETTINGS, folds_path=room / "folds.json")
 
     assert plan().make([1], alone) == [1]
-    with pytest.raises(OutputError, match=r"part 0 of 2 is missing in .*/cv; run 'predictd cv … --part 0'"):
+    with pytest.raises(OutputError, match=r"part 0 of 2 is missing in .*/cv; make it first \(`part` 0\)"):
         plan().finish(alone)
     plan().make_all(alone)
     assert contents(cv) == local_contents(local / "cv")
@@ -279,7 +279,9 @@ def test_a_bedgraph_becomes_a_bigwig_in_the_store(room, data, tmp_path):
     write_text(room / "t" / "tracks.tsv", "cell_type\tassay\tpath\nC1\tA1\t../a/C1.bedGraph.gz\n")
     (track,) = read_tracks(room / "t" / "tracks.tsv")
     assert track.path == f"{room}/a/C1.bedGraph.gz"
-    probe = probe_track((3, track), (room / "work", load_genome(str(data / "genome.chrom.sizes"))))
+    probe = probe_track(
+        NumberedTrack(3, track), Probing(room / "work", load_genome(str(data / "genome.chrom.sizes")))
+    )
     assert probe.path == f"{room}/work/track-3.bw"
     assert BigWigReader(probe.path).covered_bases == 100
 
@@ -370,12 +372,12 @@ def test_a_track_that_is_gone_or_none(room, data):
     genome = load_genome(str(data / "genome.chrom.sizes"))
     track = Track(Experiment("C1", "A1"), str(room / "x.bw"), "arcsinh", None, "t.tsv, line 2")
     with pytest.raises(TrackError, match=r"x\.bw does not exist; correct its path"):
-        probe_track((0, track), (room, genome))
+        probe_track(NumberedTrack(0, track), Probing(room, genome))
     with pytest.raises(TrackError, match=r"x\.bw does not exist; correct its path"):
         BigWigReader(track.path)
     write_text(room / "x.bw", "no bigWig")
     with pytest.raises(TrackError, match=r"x\.bw is no whole bigWig file"):
-        probe_track((0, track), (room, genome))
+        probe_track(NumberedTrack(0, track), Probing(room, genome))
 
 
 def test_an_object_that_vanishes_while_it_is_read(room, tmp_path):

@@ -21,9 +21,9 @@ from predictd.constants import MEASURES
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, TableError
 from predictd.io.files import write_json
+from predictd.io.results import write_metrics
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import folds_to_json, make_folds
-from predictd.model.measures.metrics import metrics_tsv
 from predictd.pairs import Experiment
 from predictd.report import drawing
 from predictd.report.page import Section, page
@@ -184,7 +184,7 @@ def test_the_same_bytes(cv, made, tmp_path):
 
 
 def test_scores_of_imputed_tracks(tmp_path):
-    (tmp_path / "m.tsv").write_text(metrics_tsv(some_rows()))
+    write_metrics(tmp_path / "m.tsv", some_rows())
     (tmp_path / "imputed").mkdir()
     write_json(tmp_path / "imputed" / "run.json", {"train": ["C1:A1", "C1:A3"], "results": {"fold": "0"}})
     report(tmp_path / "imputed", tmp_path / "r.html", metrics=tmp_path / "m.tsv")
@@ -194,7 +194,7 @@ def test_scores_of_imputed_tracks(tmp_path):
     assert [rows["C1", "A2"][f"training_{what}"] for what in ("cell_type", "assay")] == ["2", "0"]
     # Another tool's, without baselines and without a run.json of ours.
     (tmp_path / "imputed" / "run.json").write_text("[]")
-    (tmp_path / "m.tsv").write_text(metrics_tsv(some_rows()[-1:]))
+    write_metrics(tmp_path / "m.tsv", some_rows()[-1:])
     report(tmp_path / "imputed", tmp_path / "s.html", metrics=tmp_path / "m.tsv")
     assert {path.stem for path in (tmp_path / "s_files").glob("*.svg")} == {"by_assay", "by_cell_type"}
 
@@ -207,9 +207,11 @@ def test_text_is_escaped():
 
 
 def test_what_cannot_be_reported(tmp_path, monkeypatch):
-    with pytest.raises(TableError, match=r"metrics.tsv is not there: a report shows scores"):
+    with pytest.raises(TableError, match=r"metrics.tsv does not exist: a report shows scores"):
         report(tmp_path, tmp_path / "r.html")
-    (tmp_path / "metrics.tsv").write_text(metrics_tsv(some_rows()).replace("0.45", "x").replace("0.8", "x"))
+    write_metrics(tmp_path / "metrics.tsv", some_rows())
+    text = (tmp_path / "metrics.tsv").read_text()
+    (tmp_path / "metrics.tsv").write_text(text.replace("0.45", "x").replace("0.8", "x"))
     with pytest.raises(TableError, match=r"metrics.tsv, line \d: could not convert"):
         report(tmp_path, tmp_path / "r.html")
     (tmp_path / "metrics.tsv").write_text("cell_type\tassay\n")

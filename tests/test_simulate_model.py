@@ -238,7 +238,7 @@ def test_bad_pairs_and_bins(small):
         Simulation(())
     with pytest.raises(DataError, match="same experiment twice"):
         Simulation((Experiment("C", "A"), Experiment("C", "A")))
-    with pytest.raises(DataError, match="the simulation has no C9:A1"):
+    with pytest.raises(DataError, match="C9:A1: the simulation has no cell type 'C9'"):
         small.signal([Experiment("C9", "A1")], run=0, first=0, n=1)
     for wrong in ({"run": -1}, {"first": -1}, {"n": -1}):
         with pytest.raises(ConfigError, match="must all be 0 or more"):

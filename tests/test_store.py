@@ -190,7 +190,7 @@ class TestShards:
         chosen = tensor.columns([Experiment("C2", "A1"), Experiment("C1", "A1")])
         assert (chosen.tolist(), chosen.dtype) == ([2, 0], np.intp)
         assert tensor.columns([]).tolist() == []
-        with refused(TensorFormatError, str(made[0]), "has no experiment C9:A1 (and 1 more", "trained on?"):
+        with refused(TensorFormatError, str(made[0]), "has no experiment C9:A1, C9:A2", "trained on?"):
             tensor.columns([Experiment("C1", "A1"), Experiment("C9", "A1"), Experiment("C9", "A2")])
 
     def test_a_shard_is_whole_or_not_there(self, tmp_path, monkeypatch):

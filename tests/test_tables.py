@@ -138,7 +138,7 @@ class TestTrackTable:
 
     def test_a_pair_twice(self, table):
         path = table(f"{HEADER}\nC\tA\ta.bw\nD\tA\tb.bw\nC\tA\tc.bw\n")
-        with refused(TableError, f"{path}, line 4", "C:A stands in", "twice", "--merge mean"):
+        with refused(TableError, f"{path}, line 4", "C:A is in", "twice", "`merge` mean"):
             unique_pairs(read_tracks(path), path)
 
     def test_pairs_index_their_tracks(self, table):

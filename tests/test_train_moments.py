@@ -295,7 +295,7 @@ def test_missing_pairs_are_imputed_better_than_by_the_assay_mean(chosen, tensor_
         data / "truth.tsv",
         tmp_path / "metrics.tsv",
         engine,
-        tensor_path=tensor_path,
+        tensor=tensor_path,
     )
     means = mean_measures(rows, MEASURES[:4])
     assert len([row for row in rows if row["method"] == "model"]) == 6

@@ -25,10 +25,10 @@ from predictd.model.ensemble import Ensemble
 from predictd.model.folds import folds_to_json, make_folds
 from predictd.model.intervals.residuals import SHAPE, ResidualCounts, Scale, bins_below
 from predictd.model.intervals.spread import Spread
-from predictd.model.intervals.uncertainty import LEVELS, Calibration, Pool, calibrate, judge
+from predictd.model.intervals.uncertainty import LEVELS, Calibration, Pool, calibrate, coverage_sums
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
-from predictd.workflows.imputing.estimators import load_judges, load_model
+from predictd.workflows.imputing.estimators import load_held_out, load_model
 from predictd.workflows.imputing.impute import impute, sd_name, track_name
 from predictd.workflows.training.crossval import crossval
 
@@ -119,7 +119,7 @@ def test_calibration_finds_what_the_residuals_were_made_with():
     assert np.abs(np.median(ratio[some]) - 1) < 0.03 and np.percentile(np.abs(ratio[some] - 1), 90) < 0.15
     for level in LEVELS:
         assert found.factors[level] == pytest.approx(norm.ppf(0.5 + level / 2), rel=0.05, abs=0.02)
-    sums = judge(pools["A"].counts, found, "A").sum(axis=0)
+    sums = coverage_sums(pools["A"].counts, found, "A").sum(axis=0)
     np.testing.assert_allclose(sums[4:] / sums[0], LEVELS, atol=0.01)
     assert sums[3] / sums[0] == pytest.approx(0.6827, abs=0.01)
     np.testing.assert_allclose(np.sqrt(sums[1] / n) * SCALE.sd, np.sqrt(np.mean((y - x) ** 2)), rtol=0.02)
@@ -191,8 +191,8 @@ def test_sd_tracks_hold_spread_and_level(cv, imputed, tensor):
     cells, assays = ({e[i] for e in tensor.experiments} for i in (0, 1))
     missing = min(set(map(Experiment._make, product(cells, assays))) - set(tensor.experiments))
     for pair, n_models in ((missing, 9), (tensor.experiments[2], 3)):
-        committee = load_judges(cv, [pair])
-        members = [committee.members[i] for i in committee.judges.get(pair, range(len(committee.members)))]
+        committee = load_held_out(cv, [pair])
+        members = [committee.members[i] for i in committee.held_out.get(pair, range(len(committee.members)))]
         assert len(members) == n_models
         each = []
         for model in members:

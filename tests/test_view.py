@@ -111,7 +111,7 @@ class TestServer:
         with socket.socket() as other:
             other.bind((HOST, 0))
             other.listen()
-            with refused(OutputError, f"port {other.getsockname()[1]} is taken", "--port"):
+            with refused(OutputError, f"port {other.getsockname()[1]} is taken", "another `port`"):
                 RangeServer(other.getsockname()[1], {})
 
 
@@ -177,11 +177,11 @@ class TestView:
         assert "example.org" not in view.served["/view.json"].content.decode()
 
     def test_what_is_refused(self, tracks, tmp_path):
-        with refused(DataError, "--pairs K562:x: ", "has no such track, e.g. K562:H3K36me3"):
+        with refused(DataError, "`pairs` K562:x: ", "has no such track, e.g. K562:H3K36me3"):
             make_view(tracks, pairs="K562:x")
         with refused(TrackError, "hg19 gives chr1 249,250,621 bp, not 200,000", "of another genome?"):
             make_view(tracks, genome="hg19")
-        with refused(TableError, "gone.bed does not exist", "--regions"):
+        with refused(TableError, "gone.bed does not exist", "`regions`"):
             make_view(tracks, regions=[tmp_path / "gone.bed"])
         with refused(TableError, "has no tracks.tsv"):
             make_view(tmp_path)
@@ -245,6 +245,4 @@ class TestCommand:
             other.listen()
             done = run_predictd("view", tracks, "--port", other.getsockname()[1], cwd=tmp_path)
         assert done.returncode == 1 and not done.stdout
-        assert re.fullmatch(
-            r"predictd: error: port \d+ is taken; name another with --port, .*\n", done.stderr
-        )
+        assert re.fullmatch(r"predictd: error: port \d+ is taken; name another --port, .*\n", done.stderr)

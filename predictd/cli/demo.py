@@ -10,6 +10,23 @@ import click
 from predictd.cli.options import PATH, SEED, make_engine, on_engine
 from predictd.cli.tables import measures_table
 
+_ARGUMENTS = {
+    "simulate": "{d}/data --cells {cells} --assays {assays} --share {share} --bins {bins} --rank {rank} --seed {seed}",
+    "ingest": "{d}/data/tracks.tsv {d}/tensor --genome {d}/data/genome.chrom.sizes",
+    "folds": "{d}/tensor -o {d}/folds.json --seed {seed}",
+    "train": "{d}/tensor -o {d}/model.h5 --rank {rank} --seed {seed}",
+    "impute": "{d}/model.h5 {d}/tensor -o {d}/imputed --pairs missing",
+    "evaluate": "{d}/imputed {d}/data/truth.tsv -o {d}/metrics.tsv",
+}
+
+_FILES = """
+MSEglobal and MSE1obs: smaller is better; the others: larger is better. The files are in {d}:
+  {d}/data/tracks.tsv     the measured tracks (bigWig)
+  {d}/tensor              the same, binned
+  {d}/model.h5            the model
+  {d}/imputed/tracks.tsv  the imputed tracks (bigWig, for any genome browser)
+  {d}/metrics.tsv         all measures of every imputed experiment"""
+
 
 @click.command()
 @click.option(
@@ -25,25 +42,21 @@ from predictd.cli.tables import measures_table
 def command(output: Path, seed: int | None, engine_name: str | None, workers: int | None) -> None:
     """Run the whole job on a small simulated genome: simulate, ingest, folds, train, impute, evaluate."""
     from predictd.errors import OutputError
-    from predictd.workflows.demo import demo
+    from predictd.workflows.demo import ASSAYS, BINS, CELLS, RANK, SHARE, demo
 
     if output.exists():
         raise OutputError(f"{output} exists already: remove it, or name another directory with -o")
     started = time.monotonic()
 
-    def say(what: str, how: str) -> None:
-        click.echo(f"[{time.monotonic() - started:5.1f} s] {what}\n          $ {how}")
+    size = {"cells": CELLS, "assays": ASSAYS, "share": SHARE, "bins": BINS, "rank": RANK}
+
+    def say(step: str, what: str) -> None:
+        arguments = _ARGUMENTS[step].format(d=output, seed=seed or 0, **size)
+        click.echo(f"[{time.monotonic() - started:5.1f} s] {what}\n          $ predictd {step} {arguments}")
 
     with make_engine(engine_name, workers) as engine:
         report = demo(output, engine, say, seed=seed or 0)
     click.echo(f"[{time.monotonic() - started:5.1f} s] done\n")
     click.echo(f"How well the missing experiments were imputed (means over {len(report.missing) // 3}):\n")
     click.echo(measures_table(report.missing))
-    click.echo(
-        f"\nMSEglobal and MSE1obs: smaller is better; the others: larger is better. The files are in {output}:\n"
-        f"  {output}/data/tracks.tsv     the measured tracks (bigWig)\n"
-        f"  {output}/tensor              the same, binned\n"
-        f"  {output}/model.h5            the model\n"
-        f"  {output}/imputed/tracks.tsv  the imputed tracks (bigWig, for any genome browser)\n"
-        f"  {output}/metrics.tsv         all measures of every imputed experiment"
-    )
+    click.echo(_FILES.format(d=output))

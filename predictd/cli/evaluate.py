@@ -40,7 +40,7 @@ def command(
 ) -> None:
     """Score the imputed tracks in DIRECTORY (it has a tracks.tsv) against the observed ones listed in TRACKS.
 
-    The same-assay mean, as it is and rescaled to the cell type's amplitude, is scored beside.
+    The same-assay mean, as it is and rescaled to the cell type's amplitude, is scored, too.
     """
     from predictd.workflows.evaluation.evaluate import Regions, evaluate
 
@@ -50,7 +50,7 @@ def command(
             tracks,
             output,
             engine,
-            tensor_path=tensor,
+            tensor=tensor,
             name=name,
             regions=Regions(promoters, genes, enhancers),
             scratch=scratch,

@@ -43,7 +43,7 @@ class NamedFile(click.ParamType):
 def command(
     model: Path, tensor: Path | None, output: Path, regions: tuple[tuple[str, Path], ...], top: int
 ) -> None:
-    """Tell what the factors of MODEL mean.
+    """Show what the factors of MODEL mean.
 
     Cell types and assays are clustered and embedded by their factors; with TENSOR, the bins where each factor is
     largest are listed as BED files. MODEL is a single model: a file of 'predictd train', or one of a cross-validation's
@@ -54,6 +54,6 @@ def command(
     named = dict(regions)
     if len(named) < len(regions):
         raise click.UsageError("--regions: each name may be given once")
-    found = explain_factors(model, output, tensor_path=tensor, regions=named, n_top=top)
+    found = explain_factors(model, output, tensor=tensor, regions=named, top=top)
     listed = f"; the {found.top_bins} largest bins of each in {output / 'top'}" if tensor else ""
     click.echo(f"{output}: {found.rank} factors, listed in {output / 'factors.tsv'}{listed}")

@@ -12,8 +12,8 @@ from predictd.cli.options import OUTPUT_DIRECTORY, PATH, verbosity
 @click.command()
 @click.argument("source", type=PATH)
 @OUTPUT_DIRECTORY
-@click.option("--observed", type=PATH, help="Table, or directory, of observed tracks to stand beside.")
-@click.option("--genome", help="UCSC's name of the assembly.  [default: as the imputed tracks tell]")
+@click.option("--observed", type=PATH, help="Table, or directory, of observed tracks to add.")
+@click.option("--genome", help="UCSC's name of the assembly.  [default: as the imputed tracks say]")
 @click.option("--name", default="predictd", show_default=True, help="What the hub is called.")
 @click.option(
     "--email", default="nobody@example.org", show_default=True, help="Whom readers of the hub may write to."

@@ -32,7 +32,7 @@ from predictd.cli.options import (
 @click.option(
     "--sd",
     is_flag=True,
-    help="Write CELL-ASSAY.sd.bw beside each track: its standard deviation, in the same unit. MODEL has to be a "
+    help="Write CELL-ASSAY.sd.bw, too: the standard deviation of each track, in the same unit. MODEL has to be a "
     "cross-validation.",
 )
 @SCRATCH

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -35,12 +36,18 @@ def command(tensor: Path, as_json: bool, check: bool, engine_name: str | None, w
         f"{contents['complete_bins'] / contents['bins']:.1%} complete, in {contents['shards']} shards "
         f"({contents['bytes'] / 1e6:.1f} MB, {contents['dtype']})\n"
     )
-    width = max(len("cell type"), *(len(e["cell_type"]) for e in contents["experiments"]))
-    wide = max(len("assay"), *(len(e["assay"]) for e in contents["experiments"]))
-    click.echo(f"{'cell type':{width}}  {'assay':{wide}}  transform  observed   mean     sd    max")
-    for e in contents["experiments"]:
+    click.echo(_experiments_table(contents["experiments"]))
+
+
+def _experiments_table(experiments: list[dict[str, Any]]) -> str:
+    """A line an experiment, below a header."""
+    cell_width = max(len("cell type"), *(len(e["cell_type"]) for e in experiments))
+    assay_width = max(len("assay"), *(len(e["assay"]) for e in experiments))
+    lines = [f"{'cell type':{cell_width}}  {'assay':{assay_width}}  transform  observed   mean     sd    max"]
+    for e in experiments:
         numbers = "  ".join("    ." if e[key] is None else f"{e[key]:5.2f}" for key in ("mean", "sd", "max"))
-        click.echo(
-            f"{e['cell_type']:{width}}  {e['assay']:{wide}}  {e['transform']:9}  {e['observed']:8.1%}  "
+        lines.append(
+            f"{e['cell_type']:{cell_width}}  {e['assay']:{assay_width}}  {e['transform']:9}  {e['observed']:8.1%}  "
             f"{numbers}"
         )
+    return "\n".join(lines)

@@ -60,7 +60,8 @@ from predictd.constants import BIN_SIZE, MAX_SHARD_BINS
 def command(tracks: Path, tensor: Path, engine_name: str | None, workers: int | None, **options: Any) -> None:
     """Turn the signal tracks listed in TRACKS (a table with the columns cell_type, assay, path) into TENSOR.
 
-    TRACKS may also be ENCODE's metadata.tsv, or Roadmap's table of epigenomes, beside the downloaded files.
+    TRACKS may also be ENCODE's metadata.tsv, or Roadmap's table of epigenomes, in the directory of the
+    downloaded files.
 
     Tracks are bigWig (.bw, .bigWig) or bedGraph (.bedGraph, .bedGraph.gz). An interrupted ingest goes on where it was
     when the same command is run again.

@@ -29,7 +29,7 @@ def command(
     from predictd.workflows.tensor.qc import qc
 
     with make_engine(engine_name, workers) as engine:
-        rows = qc(tensor, output, engine, moments_path=moments, scratch=scratch)
+        rows = qc(tensor, output, engine, moments=moments, scratch=scratch)
     flagged = [row for row in rows if row.flags]
     for row in flagged[:_SHOWN]:
         match = f", like {row.best_match}" if row.best_match not in (None, row.experiment) else ""

@@ -48,9 +48,9 @@ def command(
             output,
             engine,
             k=k,
-            costs_path=costs,
+            costs=costs,
             focus=focus,
-            moments_path=moments,
+            moments=moments,
         )
     width = max(len(str(row.pair)) for row in report.rows)
     for row in report.rows:

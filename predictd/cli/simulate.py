@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -83,60 +84,23 @@ from predictd.constants import BIN_SIZE
 @on_engine
 def command(
     output: Path,
-    cells: int,
-    assays: int,
-    share: float,
-    pairs: Path | None,
-    bins: int,
-    genome: str | None,
-    regions: Path | None,
-    bin_size: int,
-    rank: int,
-    noise: float,
-    amplitudes: float,
-    peaks: float,
-    shortest: float,
-    longest: float,
-    form: str,
+    form: Any,
     truth: bool,
     seed: int | None,
     engine_name: str | None,
     workers: int | None,
+    **options: Any,
 ) -> None:
-    """Make a data set in OUTPUT that follows the model and looks like signal tracks; the truth is kept beside.
+    """Make a data set in OUTPUT that follows the model and looks like signal tracks; the truth is kept, too.
 
     The same seed gives the same signal, whatever the form and the number of workers.
     """
-    from predictd.errors import ConfigError
-    from predictd.io.tables import read_bed, read_pairs
-    from predictd.io.tracks.genomes import load_genome
-    from predictd.model.simulate import Simulation
-    from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
+    from predictd.workflows.tensor.simulate import SimulationOptions, simulate
 
-    signal = {
-        "rank": rank,
-        "seed": seed or 0,
-        "noise_sd": noise,
-        "amplitude_spread": amplitudes,
-        "peak_threshold": peaks,
-        "shortest": shortest,
-        "longest": longest,
-    }
-    if pairs is not None:
-        simulation = Simulation(tuple(read_pairs(pairs)), **signal)  # type: ignore[arg-type]
-    else:
-        simulation = Simulation.for_shape(cells, assays, share=share, **signal)  # type: ignore[arg-type]
-    if genome is None:
-        if regions is not None:
-            raise ConfigError("--regions needs --genome: a made-up genome has none")
-        place = SimulatedGenome.of_bins(bins, bin_size=bin_size)
-    else:
-        loaded = load_genome(genome)
-        intervals = read_bed(regions) if regions else None
-        loaded.check_intervals(intervals or [], regions or "")
-        place = SimulatedGenome(loaded, intervals, bin_size)
+    chosen = SimulationOptions(seed=seed or 0, **options)
+    simulation, place = chosen.simulation(), chosen.place()
     with make_engine(engine_name, workers) as engine:
-        simulate(output, simulation, place, engine, form=form, truth=truth)  # type: ignore[arg-type]
+        simulate(output, simulation, place, engine, form=form, truth=truth)
     click.echo(
         f"{output}: {len(simulation.experiments)} of {len(simulation.cell_types)} × {len(simulation.assays)} "
         f"experiments as {form}" + (", the missing ones in truth" if truth else "")

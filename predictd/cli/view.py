@@ -13,7 +13,7 @@ from predictd.cli.options import PATH, verbosity
 
 @click.command()
 @click.argument("source", type=PATH)
-@click.option("--observed", type=PATH, help="Table, or directory, of observed tracks to draw beside.")
+@click.option("--observed", type=PATH, help="Table, or directory, of observed tracks to draw as well.")
 @click.option(
     "--regions", type=PATH, multiple=True, help="BED, narrowPeak or GTF file to draw above; may be repeated."
 )
@@ -21,7 +21,7 @@ from predictd.cli.options import PATH, verbosity
     "--pairs", metavar="CELL:ASSAY,…", help="What to draw from the start.  [default: the first few]"
 )
 @click.option("--locus", metavar="CHR:START-END", help="Where to begin.  [default: at strong signal]")
-@click.option("--genome", help="hg19, hg38 or a chromosome-sizes file.  [default: as the tracks tell]")
+@click.option("--genome", help="hg19, hg38 or a chromosome-sizes file.  [default: as the tracks say]")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),

@@ -56,7 +56,7 @@ def replacing(path: Path, *, many_writers: bool = False) -> Iterator[Path]:
 def staging(path: Path, *, suffix: str = "", many_writers: bool = False) -> Path:
     """A name on a file system under which a file can grow until it is whole and `put_in_place` makes it `path`.
 
-    It is beside `path`, and the same every time, so that what a killed process leaves is overwritten by the next try.
+    It is next to `path`, and the same every time, so that what a killed process leaves is overwritten by the next try.
     For an object it is in a directory of its own in the system's temporary directory (TMPDIR).
 
     Parameters
@@ -85,7 +85,7 @@ def put_in_place(partial: Path, path: Path) -> None:
 
 
 def give_up(partial: Path, path: Path) -> None:
-    """Remove what stands under the name of `staging`, if anything does."""
+    """Remove what exists under the name of `staging`, if anything does."""
     if partial == path:
         return
     # Where nothing can be written, nothing can be removed either.
@@ -96,7 +96,7 @@ def give_up(partial: Path, path: Path) -> None:
 
 
 def unique_name(path: Path) -> Path:
-    """A name beside `path` that no other process on any machine takes."""
+    """A name in the directory of `path` that no other process on any machine takes."""
     return path.with_name(f"{path.name}-{uuid.uuid4().hex}")
 
 

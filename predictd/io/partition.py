@@ -1,6 +1,6 @@
 """Outputs of many parts: begun once, resumed as often as needed, whole only at the end.
 
-While the parts are made, `.partial/job.json` inside the output tells what is being made from what. The same command
+While the parts are made, `.partial/job.json` inside the output says what is being made from what. The same command
 finds its finished parts there; another command is refused rather than mixed in. Many processes on many machines may
 make parts of one output at once: all they share is the directory, and nothing relies on locks. In an object store,
 where nothing can be renamed, it is the creation of `job.json` that only one of them succeeds in.
@@ -58,7 +58,7 @@ class Job:
         Parameters
         ----------
         nothing_made
-            No part stands yet: another unfinished job may be given up, so that whoever corrects what ended it at its
+            No part exists yet: another unfinished job may be given up, so that whoever corrects what ended it at its
             beginning need not remove anything.
 
         Raises
@@ -142,8 +142,8 @@ class Job:
                 else f"parts {_ranges(missing)} of {n_parts} are"
             )
             raise OutputError(
-                f"{what} missing in {self.output}; run 'predictd {self.description['command']} … --part {missing[0]}'"
-                f"{' and so on' if len(missing) > 1 else ''}, then --finish again"
+                f"{what} missing in {self.output}; make {'it' if len(missing) == 1 else 'them'} first (`part` "
+                f"{missing[0]}{' and so on' if len(missing) > 1 else ''}), then `finish` again"
             )
         return [part for part in parts if part is not None]
 
@@ -159,10 +159,10 @@ class Job:
         return self.scratch / f"{name}.json"
 
     def _start(self, given_up: dict[str, Any] | None) -> bool:
-        """Put a fresh `.partial` in the place of what stands there without a job or with the one that is given up.
+        """Put a fresh `.partial` in the place of what is there without a job or with the one that is given up.
 
-        It is made under another name and renamed, which fails where something stands: of all that try, one succeeds.
-        Returns False where a job has come to stand there meanwhile.
+        It is made under another name and renamed, which fails where something exists: of all that try, one succeeds.
+        Returns False where another job has been begun there meanwhile.
         """
         if isinstance(self.scratch, RemotePath):
             return self._create(self.scratch / _JOB, given_up)

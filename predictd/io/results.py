@@ -1,21 +1,52 @@
-"""Tables of results (tabs, a header, numbers as %.6g), and the record of a run beside them."""
+"""Tables of results (tabs, a header, numbers as %.6g), and the record of the run that made them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from predictd.constants import RUN_JSON
+from predictd.constants import MEASURES, METRIC_KEYS, RUN_JSON
+from predictd.errors import DataError
 from predictd.io.files import replacing, write_json
 from predictd.provenance import RunRecord
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> None:
-    """Replace `path` by a table; the same rows give the same bytes."""
+    """Replace `path` by a table, without a header where there are no `columns`; same rows, same bytes."""
     with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.write("\t".join(columns) + "\n")
+        if columns:
+            file.write("\t".join(columns) + "\n")
         for row in rows:
             file.write("\t".join(map(told, row)) + "\n")
+
+
+def write_metrics(path: Path, rows: Iterable[Mapping[str, str | float]]) -> None:
+    """Replace `path`, a `metrics.tsv`, by rows sorted by their keys.
+
+    Parameters
+    ----------
+    path
+        The file.
+    rows
+        Each with exactly `constants.METRIC_KEYS` (text) and `constants.MEASURES` (numbers).
+
+    Raises
+    ------
+    DataError
+        If a row has other columns, or two rows have the same keys.
+    """
+    columns = (*METRIC_KEYS, *MEASURES)
+    by_key: dict[tuple[str, ...], list[float]] = {}
+    for row in rows:
+        if set(row) != set(columns):
+            wrong = ", ".join(sorted(set(row).symmetric_difference(columns)))
+            raise DataError(f"a row of metrics has other columns than expected: {wrong}")
+        key = tuple(str(row[name]) for name in METRIC_KEYS)
+        if key in by_key:
+            raise DataError(f"two rows of metrics for {' '.join(key)}")
+        # Adding 0 turns -0 into 0.
+        by_key[key] = [float(row[name]) + 0.0 for name in MEASURES]
+    write_rows(path, columns, ((*key, *by_key[key]) for key in sorted(by_key)))
 
 
 def write_run_json(record: RunRecord, output: Path, *, sidecar: bool = False) -> None:

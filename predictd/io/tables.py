@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from predictd.errors import TableError
-from predictd.io.files import write_text
 from predictd.io.remote import RemotePath, as_path, is_remote
+from predictd.io.results import write_rows
 from predictd.pairs import Experiment, check_name
 
 Transform = Literal["arcsinh", "log1p", "logit", "none"]
@@ -146,15 +146,15 @@ def unique_pairs(tracks: list[Track], table: Path) -> dict[Experiment, Track]:
     Raises
     ------
     TableError
-        If a pair stands in two rows.
+        If a pair is in two rows.
     """
     found: dict[Experiment, Track] = {}
     for track in tracks:
         if track.experiment in found:
             raise TableError(
-                f"{track.where}: {track.experiment} stands in {table} twice, first in "
+                f"{track.where}: {track.experiment} is in {table} twice, first in "
                 f"{found[track.experiment].where.removeprefix(f'{table}, ')}; keep one row "
-                "(ingest can average replicates with --merge mean)"
+                "(ingest averages replicates with `merge` mean)"
             )
         found[track.experiment] = track
     return found
@@ -162,14 +162,9 @@ def unique_pairs(tracks: list[Track], table: Path) -> dict[Experiment, Track]:
 
 def write_tracks(path: Path, files: dict[Experiment, str], sds: dict[Experiment, str] | None = None) -> None:
     """Write a track table of pairs and paths relative to it; with `sds`, a column `sd_path` of their sd tracks."""
-    lines = [
-        "cell_type\tassay\tpath" + ("\tsd_path" if sds else ""),
-        *(
-            f"{e.cell_type}\t{e.assay}\t{file}" + (f"\t{sds[e]}" if sds else "")
-            for e, file in sorted(files.items())
-        ),
-    ]
-    write_text(path, "\n".join(lines) + "\n")
+    columns = ("cell_type", "assay", "path", *(("sd_path",) if sds else ()))
+    rows = ((*pair, file, *((sds[pair],) if sds else ())) for pair, file in sorted(files.items()))
+    write_rows(path, columns, rows)
 
 
 @dataclass(frozen=True)

@@ -114,12 +114,13 @@ class Committee:
     ----------
     members
         Models of the same cell types and assays.
-    judges
-        For pairs that not all may impute, the members that never saw them; every other pair is imputed by all.
+    held_out
+        For pairs that not all may impute, the members that were trained without them; every other pair is imputed by
+        all.
     """
 
     members: tuple[Model, ...]
-    judges: Mapping[Experiment, tuple[int, ...]] = field(default_factory=dict)
+    held_out: Mapping[Experiment, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def everyone(self) -> Ensemble:
@@ -131,7 +132,7 @@ class Committee:
         groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
         everyone = tuple(range(len(self.members)))
         for position, pair in enumerate(targets):
-            groups[self.judges.get(pair, everyone)].append(position)
+            groups[self.held_out.get(pair, everyone)].append(position)
         return [
             (
                 Ensemble(tuple(self.members[i] for i in chosen)).imputer([targets[p] for p in positions]),

@@ -20,7 +20,7 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 
-# What is taken of signal before a window's mean. The logarithm tells weak signal from none, the square strong from
+# What is taken of signal before a window's mean. The logarithm separates weak signal from none, the square strong from
 # stronger; negative signal counts as 0 in the logarithm.
 BASES: Mapping[str, Callable[[Float32], Float32]] = MappingProxyType(
     {

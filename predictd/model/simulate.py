@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -31,7 +31,7 @@ from scipy.signal import lfilter
 from scipy.stats import norm
 
 from predictd.errors import ConfigError, DataError
-from predictd.pairs import Experiment, axes, check_name
+from predictd.pairs import Experiment, axes, check_name, rows_of
 
 # Bins that are made from one random stream. Fixed: other numbers would make another signal.
 SEGMENT: Final = 4096
@@ -306,14 +306,9 @@ class Simulation:
                 np.maximum(block, 0, out=block)
         return out
 
-    def _indices(self, pairs: Iterable[Experiment]) -> tuple[list[int], list[int]]:
-        cells = {name: i for i, name in enumerate(self.cell_types)}
-        assays = {name: i for i, name in enumerate(self.assays)}
-        pairs = list(pairs)
-        for e in pairs:
-            if e.cell_type not in cells or e.assay not in assays:
-                raise DataError(f"the simulation has no {e}: its cell type or its assay is unknown")
-        return [cells[e.cell_type] for e in pairs], [assays[e.assay] for e in pairs]
+    def _indices(self, pairs: Sequence[Experiment]) -> tuple[list[int], list[int]]:
+        cells, assays = rows_of(pairs, self.cell_types, self.assays, owner="the simulation")
+        return cells.tolist(), assays.tolist()
 
     def _noise(
         self, run: int, cell_index: list[int], assay_index: list[int], first: int, n: int

@@ -19,7 +19,7 @@ _MOST_NAMES = 60
 
 
 def tree_figure(names: Sequence[str], rows: Array, tree: Array, order: npt.NDArray[np.intp]) -> Figure:
-    """Rows of factors (n × L) in the order of their tree, the tree beside."""
+    """Rows of factors (n × L) in the order of their tree, next to the tree."""
     n, rank = rows.shape
     height = 1.2 + (0.19 if n <= 200 else 0.1) * n
     figure = new_figure(4.2 + min(0.22 * rank, 9), height)

@@ -25,11 +25,6 @@ class Table:
     columns: tuple[str, ...]
     rows: list[Cells]
 
-    def tsv(self) -> str:
-        """As text, whole numbers in full, others as %.6g."""
-        lines = [self.columns, *([_text(cell) for cell in row] for row in self.rows)]
-        return "\n".join(map("\t".join, lines)) + "\n"
-
 
 @dataclass(frozen=True)
 class Score:
@@ -68,7 +63,7 @@ class Score:
 
     @property
     def ratio(self) -> float:
-        """MSEglobal beside that of the better baseline; NaN where there is none."""
+        """MSEglobal divided by that of the better baseline; NaN where there is none."""
         return self.mse / self.best_baseline if self.best_baseline > 0 else np.nan
 
 
@@ -91,13 +86,13 @@ def scores_of(
     Raises
     ------
     DataError
-        If there is no method beside the baselines, or more than one.
+        If there is no method besides the baselines, or more than one.
     """
     methods = sorted({str(row["method"]) for row in rows} - set(BASELINES))
     if len(methods) != 1:
         found = ", ".join(methods) or "none"
         raise DataError(
-            f"metrics of one method beside the baselines are reported, but there are {len(methods)} ({found}); keep "
+            f"metrics of one method besides the baselines are reported, but there are {len(methods)} ({found}); keep "
             "the rows of one"
         )
     by_key: dict[tuple[Experiment, str], dict[str, dict[str, float]]] = defaultdict(dict)
@@ -139,7 +134,7 @@ def summary(method: str, scores: Sequence[Score]) -> Table:
 
 
 def by_group(scores: Sequence[Score], what: str) -> Table:
-    """A line for each assay or cell type, the most trustworthy first: smallest error beside the better baseline.
+    """A line for each assay or cell type, the most trustworthy first: smallest error relative to the better baseline.
 
     Parameters
     ----------
@@ -174,7 +169,7 @@ def by_group(scores: Sequence[Score], what: str) -> Table:
 
 
 def experiments_table(scores: Sequence[Score]) -> Table:
-    """A line for each experiment, the worst beside its better baseline first."""
+    """A line for each experiment, the worst relative to its better baseline first."""
     measures = [name for name in MEASURES if _any(scores, name)]
     intervals = ["within_1sd", "within_95"] if any(score.covered for score in scores) else []
     trained = ["training_cell_type", "training_assay"] if any(score.training for score in scores) else []
@@ -207,7 +202,3 @@ def _finite(values: Sequence[float]) -> npt.NDArray[np.float64]:
 def _mean(values: Sequence[float]) -> float:
     finite = _finite(values)
     return float(finite.mean()) if finite.size else np.nan
-
-
-def _text(cell: str | float) -> str:
-    return f"{cell:.6g}" if isinstance(cell, float) else str(cell)

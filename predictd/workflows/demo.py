@@ -1,4 +1,4 @@
-"""`predictd demo`: the whole job on a small simulated genome, told step by step."""
+"""`predictd demo`: the whole job on a small simulated genome, step by step."""
 
 from __future__ import annotations
 
@@ -45,48 +45,30 @@ def demo(directory: Path, engine: Engine, say: Callable[[str, str], None], *, se
     engine
         What runs it.
     say
-        Called with what a step does and the command that does it, before each step.
+        Called before each step with its name, which is that of the command that does the same, and what it does.
     seed
         Of the simulation, the folds and the descent.
     """
-
     data, tensor, model = directory / "data", directory / "tensor", directory / "model.h5"
     say(
-        f"simulate {CELLS} cell types × {ASSAYS} assays, {SHARE:.0%} of them measured, as bigWigs",
-        f"predictd simulate {data} --cells {CELLS} --assays {ASSAYS} --share {SHARE} --bins {BINS} --rank {RANK} "
-        f"--seed {seed}",
+        "simulate", f"simulate {CELLS} cell types × {ASSAYS} assays, {SHARE:.0%} of them measured, as bigWigs"
     )
     simulation = Simulation.for_shape(CELLS, ASSAYS, share=SHARE, rank=RANK, seed=seed)
     simulate(data, simulation, SimulatedGenome.of_bins(BINS), engine)
 
-    say(
-        "bin the tracks and store them as a tensor",
-        f"predictd ingest {data}/tracks.tsv {tensor} --genome {data}/genome.chrom.sizes",
-    )
+    say("ingest", "bin the tracks and store them as a tensor")
     genome = str(data / "genome.chrom.sizes")
     ingest(data / "tracks.tsv", tensor, IngestOptions(genome=genome), engine)
 
-    say(
-        "divide the experiments for cross-validation",
-        f"predictd folds {tensor} -o {directory}/folds.json --seed {seed}",
-    )
+    say("folds", "divide the experiments for cross-validation")
     write_folds(Tensor(tensor), directory / "folds.json", tests=5, valids=8, seed=seed)
 
-    say(
-        "fit the factors; some experiments decide when to stop, then all are fitted",
-        f"predictd train {tensor} -o {model} --rank {RANK} --seed {seed}",
-    )
+    say("train", "fit the factors; some experiments decide when to stop, then all are fitted")
     train(tensor, model, TrainSettings(rank=RANK), engine, seed=seed)
 
-    say(
-        "impute the experiments that nobody measured",
-        f"predictd impute {model} {tensor} -o {directory}/imputed --pairs missing",
-    )
+    say("impute", "impute the experiments that nobody measured")
     impute(model, tensor, directory / "imputed", engine, pairs="missing")
 
-    say(
-        "score them against the truth, which the simulation kept",
-        f"predictd evaluate {directory}/imputed {data}/truth.tsv -o {directory}/metrics.tsv",
-    )
+    say("evaluate", "score them against the truth, which the simulation kept")
     rows = evaluate(directory / "imputed", data / "truth.tsv", directory / "metrics.tsv", engine)
     return DemoReport(directory, rows)

@@ -16,7 +16,7 @@ Report = TypeVar("Report")
 
 
 class InParts(ABC, Generic[Report]):
-    """One output that is planned, made part by part in any order, and finished when all parts stand.
+    """One output that is planned, made part by part in any order, and finished when all parts exist.
 
     Planning it, which is what constructors do, checks the input and writes nothing.
 
@@ -41,7 +41,7 @@ class InParts(ABC, Generic[Report]):
         self._settings_on_record, self._seed_on_record = settings, seed
 
     def make(self, parts: Iterable[int], engine: Engine) -> list[int]:
-        """Make parts, and return those that did not stand already.
+        """Make parts, and return those that did not exist yet.
 
         Parameters
         ----------
@@ -104,7 +104,7 @@ class InParts(ABC, Generic[Report]):
 
     def _refuse_finished(self) -> None:
         output = self.job.output
-        # Where a job is left beside the marker, it was stopped before it had tidied up.
+        # Where a job is left as well as the marker, it was stopped before it had tidied up.
         if (output / self._marker).exists() and read_job(output) is None:
             raise OutputError(
                 f"{output} holds {self._marker} already: it is finished, or something else; remove it, or name another "
@@ -112,9 +112,9 @@ class InParts(ABC, Generic[Report]):
             )
 
     def _refuse_foreign(self, names: Sequence[str]) -> None:
-        """Raise OutputError if files of these names stand in a directory where no job was begun."""
+        """Raise OutputError if files of these names exist in a directory where no job was begun."""
         found = standing(self.job.output, names)
-        # Looked at in this order, since a process beside this one begins the job before it makes files.
+        # Looked at in this order, since another process begins the job before it makes files.
         if found and read_job(self.job.output) is None:
             raise OutputError(
                 f"{self.job.output} holds {found[0]} already; remove the directory, or name another"
@@ -122,11 +122,11 @@ class InParts(ABC, Generic[Report]):
 
     @abstractmethod
     def _begin(self) -> None:
-        """Begin the job, or go on with it, unless something stands in the way."""
+        """Begin the job, or go on with it, unless something prevents it."""
 
     @abstractmethod
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
-        """Make parts that do not stand, and keep of each with `job.keep_part` what `_finish` needs, and its `run`."""
+        """Make parts that do not exist, and keep of each with `job.keep_part` what `_finish` needs, and its `run`."""
 
     @abstractmethod
     def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> Report:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from predictd.errors import DataError
 from predictd.io.tables import Interval
 from predictd.io.tracks.genomes import Genome
+from predictd.wording import even_parts_of_at_most
 
 Runs = npt.NDArray[np.int64]
 
@@ -155,8 +156,7 @@ def _cut(runs: Runs, max_bins: int) -> list[Runs]:
     total = int(runs[:, 1].sum())
     if total == 0:
         return []
-    n_pieces = -(-total // max_bins)
-    borders = [total * (i + 1) // n_pieces for i in range(n_pieces)]
+    borders = [end for _, end in even_parts_of_at_most(total, max_bins)]
     pieces: list[Runs] = []
     current: list[tuple[int, int]] = []
     done = 0

@@ -56,9 +56,9 @@ class Scratch:
             raise
         except OSError as err:
             raise OutputError(
-                f"--scratch {self.path} cannot take a copy of {original} ({size / 1e6:.0f} MB): "
+                f"`scratch` {self.path} cannot take a copy of {original} ({size / 1e6:.0f} MB): "
                 f"{os.strerror(err.errno) if err.errno else err}; free some space, name another directory, or leave "
-                "--scratch out"
+                "`scratch` out"
             ) from err
         return copy
 

@@ -25,7 +25,8 @@ from predictd.io.tensor.layout import Runs, ShardPlan
 from predictd.io.tensor.manifest import Manifest, ShardEntry, read_manifest
 from predictd.io.tensor.scratch import Scratch
 from predictd.kernels import widen
-from predictd.pairs import Experiment
+from predictd.pairs import Experiment, positions
+from predictd.wording import some
 
 Signal = npt.NDArray[np.float16] | npt.NDArray[np.float32]
 # Room for signal as it is stored, and in float32.
@@ -110,7 +111,7 @@ class Shard:
     ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         """Yield (first row, signal) over the shard; whole chunks are read at a time, at least `size` bins are given.
 
-        With `reuse` all blocks are views of one array, each standing until the next is asked for.
+        With `reuse` all blocks are views of one array, each valid until the next is asked for.
         """
         step = max(size, self._signal.chunks[0])
         buffers = self._buffers(min(step, self.n_bins)) if reuse else None
@@ -147,7 +148,7 @@ class Tensor:
     path
         Its directory.
     scratch
-        Directory of the node for copies of shards; None: they are read where they stand.
+        Directory of the node for copies of shards; None: they are read where they are.
 
     Raises
     ------
@@ -160,7 +161,6 @@ class Tensor:
         self.manifest: Manifest = read_manifest(path)
         self._scratch = None if scratch is None else Scratch(scratch, self.manifest.checksum)
         self.experiments: list[Experiment] = [entry.experiment for entry in self.manifest.experiments]
-        self._columns = {experiment: column for column, experiment in enumerate(self.experiments)}
         self._entries = {entry.name: entry for entry in self.manifest.shards}
 
     def __reduce__(self) -> tuple[Callable[[Path, Path | None], Tensor], tuple[Path, Path | None]]:
@@ -196,14 +196,13 @@ class Tensor:
         TensorFormatError
             If the tensor has no such experiment.
         """
-        absent = [experiment for experiment in experiments if experiment not in self._columns]
+        known = set(self.experiments)
+        absent = [experiment for experiment in experiments if experiment not in known]
         if absent:
             raise TensorFormatError(
-                f"{self.path} has no experiment {absent[0]}"
-                + (f" (and {len(absent) - 1} more are absent)" if len(absent) > 1 else "")
-                + "; is it the tensor that the model was trained on?"
+                f"{self.path} has no experiment {some(absent)}; is it the tensor that the model was trained on?"
             )
-        return np.array([self._columns[experiment] for experiment in experiments], dtype=np.intp)
+        return positions(experiments, self.experiments)
 
     @contextmanager
     def open_shard(self, name: str) -> Iterator[Shard]:
@@ -252,7 +251,7 @@ def _open_tensor(path: Path, scratch: Path | None) -> Tensor:
 
 
 def shard_path(tensor: Path, name: str) -> Path:
-    """Where a shard stands in a tensor's directory."""
+    """Where a shard is in a tensor's directory."""
     return tensor / SHARDS / f"{name}.h5"
 
 

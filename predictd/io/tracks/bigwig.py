@@ -1,7 +1,7 @@
 """Signal tracks as bigWig: binned means read with pybigtools, imputed tracks written with pyBigWig.
 
 pybigtools reads binned means several times faster than pyBigWig; pyBigWig writes fixed steps, which are half the
-size of the intervals that pybigtools writes, and lets many files grow side by side.
+size of the intervals that pybigtools writes, and lets many files grow at once.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from predictd.errors import TableError
+from predictd.errors import TableError, TrackError
 from predictd.io.files import exists
 from predictd.io.remote import as_path
 from predictd.io.tables import UNREADABLE_TEXT, Interval, open_text, read_bed, reason
@@ -47,6 +47,18 @@ class Genome:
                     f"{what}; is it of another genome?"
                 )
 
+    def check_track(self, path: str, chromosomes: dict[str, int]) -> None:
+        """Raise TrackError unless the chromosomes of a track, lengths in bp by name, are this genome's."""
+        for chrom, length in chromosomes.items():
+            expected = self.chromosomes.get(chrom)
+            if expected != length:
+                what = (
+                    f"has no chromosome '{chrom}'"
+                    if expected is None
+                    else f"gives {chrom} {expected:,} bp, not {length:,}"
+                )
+                raise TrackError(f"{path}: {self.name} {what}; is the track of another genome?")
+
 
 def load_genome(name: str) -> Genome:
     """A built-in genome by its name, or another by the path of its chromosome-sizes file.
@@ -81,7 +93,7 @@ def built_in_blacklist(genome: Genome) -> list[Interval]:
     known = load_genome(genome.name).chromosomes if genome.name in BUILT_IN and resource.is_file() else {}
     if not known or any(known.get(chrom) != length for chrom, length in genome.chromosomes.items()):
         raise TableError(
-            f"no blacklist comes with predictd for genome '{genome.name}': name a BED file in --exclude"
+            f"no blacklist comes with predictd for genome '{genome.name}': name a BED file as `exclude`"
         )
     with as_file(resource) as path:
         return read_bed(path)
@@ -100,7 +112,7 @@ def _read_sizes(path: Path) -> dict[str, int]:
         if len(fields) < 2 or not fields[1].isdecimal() or int(fields[1]) == 0:
             raise TableError(f"{path}, line {number}: expected a chromosome's name and its length in bp")
         if fields[0] in sizes:
-            raise TableError(f"{path}, line {number}: {fields[0]} stands there twice; keep one line")
+            raise TableError(f"{path}, line {number}: {fields[0]} is there twice; keep one line")
         sizes[fields[0]] = int(fields[1])
     if not sizes:
         raise TableError(f"{path} names no chromosomes: it needs a line with name and length in bp for each")

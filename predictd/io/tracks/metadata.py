@@ -37,9 +37,9 @@ def read_track_table(path: Path, *, genome: str | None = None, output_type: str 
     ENCODE's metadata.tsv, as the portal's download gives it: a row a file. Of its rows those are taken that are
     released bigWigs of the output type, and of an experiment's those of most biological replicates. `cell_type` is the
     biosample with its treatments, `assay` the target of ChIP-seq, else assay and target; the file is ACCESSION.bigWig
-    beside the table, or, where that is not there, behind the download URL.
+    next to the table, or, where that does not exist, behind the download URL.
 
-    Roadmap's table of epigenomes: a row an epigenome, with a column `EID`. Its files are those beside the table that
+    Roadmap's table of epigenomes: a row an epigenome, with a column `EID`. Its files are those next to the table that
     are called EID-ASSAY.pval.signal.bigwig (or .fc.signal.bigwig).
 
     Parameters
@@ -76,7 +76,7 @@ def _encode(path: Path, genome: str | None, output_type: str) -> list[Track]:
         there = sorted({row["Output type"] for _, row in rows})
         raise TableError(
             f"{path} lists no released bigWig of output type '{output_type}': "
-            + (f"choose with --output-type from {', '.join(there)}" if there else "download signal, too")
+            + (f"choose an `output_type` from {', '.join(there)}" if there else "download signal, too")
         )
     _check_assembly(path, {row["File assembly"]: row[_ACCESSION] for _, row in reversed(chosen)}, genome)
     tracks = []
@@ -139,7 +139,7 @@ def _encode_file(table: Path, line: int, row: dict[str, str]) -> str:
     if url.startswith(URL_SCHEMES):
         return url
     raise TableError(
-        f"{table}, line {line}: {accession}.bigWig is not beside the table, which gives no download URL either; "
+        f"{table}, line {line}: {accession}.bigWig is not next to the table, which gives no download URL either; "
         "download it there"
     )
 
@@ -148,7 +148,7 @@ def _roadmap(path: Path, genome: str | None, output_type: str) -> list[Track]:
     suffix = _ROADMAP_SUFFIXES.get(output_type)
     if suffix is None:
         raise TableError(
-            f"{path} is a table of Roadmap, of which '{output_type}' is not known: choose with --output-type from "
+            f"{path} is a table of Roadmap, of which '{output_type}' is not known: choose an `output_type` from "
             f"{', '.join(_ROADMAP_SUFFIXES)}"
         )
     files = sorted(file.name for file in path.parent.iterdir() if file.name.endswith(suffix))
@@ -168,7 +168,7 @@ def _roadmap(path: Path, genome: str | None, output_type: str) -> list[Track]:
         ]
     if not tracks:
         raise TableError(
-            f"{path} is a table of Roadmap, but no file EID-ASSAY{suffix} of its epigenomes is beside it; "
+            f"{path} is a table of Roadmap, but no file EID-ASSAY{suffix} of its epigenomes is next to it; "
             "download them there"
         )
     _check_assembly(path, {_ROADMAP_ASSEMBLY: Path(tracks[0].path).name}, genome)
@@ -178,7 +178,7 @@ def _roadmap(path: Path, genome: str | None, output_type: str) -> list[Track]:
 def _check_assembly(path: Path, found: dict[str, str], genome: str | None) -> None:
     """Raise TableError unless all files are of the one assembly; `found` has the first file of each."""
     wanted = _canonical(genome) if genome is not None else None
-    # Of a genome that ENCODE has no name for the lengths of chromosomes will tell.
+    # Of a genome that ENCODE has no name for the lengths of chromosomes will decide.
     if wanted is None:
         wrong = found if len({_canonical(name) or name for name in found}) > 1 else {}
         should = "of one assembly"

@@ -29,7 +29,7 @@ _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 @dataclass(frozen=True)
 class Served:
-    """What stands at a path.
+    """What is served at a path.
 
     Attributes
     ----------
@@ -65,16 +65,14 @@ class RangeServer(ThreadingHTTPServer):
             super().__init__((HOST, port), _Handler)
         except OSError as err:
             what = "is taken" if err.errno == errno.EADDRINUSE else f"cannot be used ({err.strerror})"
-            raise OutputError(
-                f"port {port} {what}; name another with --port, or none to have one chosen"
-            ) from err
+            raise OutputError(f"port {port} {what}; name another `port`, or none to have one chosen") from err
 
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.server_address[1]}/"
 
     def serve_until(self, stop: Callable[[], bool]) -> None:
-        """Answer requests until told to stop, which is looked at a few times a second."""
+        """Answer requests until asked to stop, which is looked at a few times a second."""
         self.timeout = 0.2
         while not stop():
             self.handle_request()

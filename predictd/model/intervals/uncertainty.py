@@ -1,4 +1,4 @@
-"""How far imputed signal is likely off: the models' spread, and a residual level calibrated on held-out experiments."""
+"""How far off imputed signal is: the models' spread, and a residual level calibrated on held-out experiments."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Float32 = npt.NDArray[np.float32]
 LEVELS = (0.25, 0.5, 0.6827, 0.8, 0.9, 0.95, 0.99)
 # The assays' common level weighs as much as so many experiments of an assay.
 _COMMON = 2.0
-# Fewer bins than this tell nothing of a predicted signal.
+# Fewer bins than this say nothing of a predicted signal.
 _FEW_BINS = 50
 # The residual level stays above this share of the squared error, however far the models spread.
 _LEAST_SHARE = 0.1
@@ -203,7 +203,7 @@ def calibrate(pools: Mapping[str, Pool], scales: Mapping[str, Scale]) -> Calibra
     return Calibration(dict(scales), levels, common, weight, factors, every.n_experiments)
 
 
-def judge(counts: Counts, calibration: Calibration, assay: str) -> Array:
+def coverage_sums(counts: Counts, calibration: Calibration, assay: str) -> Array:
     """How often intervals hold for counted bins of one assay, at each predicted signal.
 
     Returns

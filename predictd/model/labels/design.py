@@ -79,7 +79,7 @@ def choose_experiments(
 def conditional_covariance(
     s: Array, observed: tuple[Index, Index], pairs: tuple[Index, Index], n_cells: int, n_assays: int
 ) -> Array:
-    """Covariance over bins of the signals of pairs given those of the observed tracks, as far as labels tell it.
+    """Covariance over bins of the signals of pairs given those of the observed tracks, as far as labels predict it.
 
     Parameters
     ----------

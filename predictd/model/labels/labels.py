@@ -3,7 +3,7 @@
 The correlation over bins of two tracks is modelled as what their assays share in all cell types and what they share in
 one, ρ(ca, c'a') = Β[a, a'] + Γ[c, c'] Α[a, a'], with similarities Γ of cell types; their means and the logarithms of
 their standard deviations are sums of an effect of the cell type and one of the assay. With few numbers for many pairs
-of tracks, one track hardly moves the model, which is what makes it fit to judge tracks by, and to say what is not known
+of tracks, one track hardly moves the model, so that it can serve to examine tracks by, and to say what is not known
 yet of pairs that nobody measured.
 """
 
@@ -19,7 +19,7 @@ from predictd.model.moments import CONSTANT
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
-# A pair of assays (or cell types) of which so many correlations tell is half its own, half the average.
+# A pair of assays (or cell types) of which so many correlations are known is half its own, half the average.
 _SHRINKAGE = 4.0
 # Least share of a track's variance that is its own.
 _OWN = 0.05
@@ -108,6 +108,9 @@ def fit_similarity(
 ) -> Similarity:
     """Averages of the correlations of different tracks, each drawn to the average of its kind.
 
+    Few numbers on purpose, positive semidefinite, so that one track hardly moves them; `kriging.effects` pools
+    correlations of many regressors with more effects, to predict with.
+
     Parameters
     ----------
     correlations
@@ -190,7 +193,10 @@ def fit_effects(
     *,
     used: npt.NDArray[np.bool_] | None = None,
 ) -> Effects:
-    """Robust main effects (Huber's weights), each drawn to 0 a little, and what the others let expect of each track.
+    """Robust main effects (Huber's weights), each drawn to 0 a little, and what to expect of each track by the others.
+
+    Weights and leave-one-out values are what `kriging.effects.fit_grid` and `cp.sgd.main_effects` do without: there no
+    track is examined, and a start of a descent is plain means.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How well tracks match what labels let expect, each and each two of them left out, in closed form.
+"""How well tracks match what is expected by their labels, each and each two of them left out, in closed form.
 
 With K the covariance of standardised tracks by their labels and P = K⁻¹, the residuals of tracks S predicted by all
 others are P_SS⁻¹ (P x)_S (the leave-one-out formula of ridge regression and of Gaussian processes, for one or two

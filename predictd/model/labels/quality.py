@@ -1,6 +1,6 @@
-"""Which tracks look wrong: verdicts on each from second moments and labels.
+"""Which tracks look wrong: what is found of each from second moments and labels.
 
-Every verdict compares a track with what the other tracks let expect of its cell type and assay.
+Everything compares a track with what is expected of its cell type and assay by the other tracks.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Tracks:
     at_highest
         (n,) share of bins at the track's highest value.
     positive
-        (n,) whether the signal is never negative, so that its mean tells its amplitude.
+        (n,) whether the signal is never negative, so that its mean is a measure of its amplitude.
     """
 
     s: Array
@@ -61,7 +61,7 @@ class Tracks:
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class Findings:
     """Per track.
 
     Attributes
@@ -69,7 +69,7 @@ class Verdicts:
     mse, r
         Of the prediction by the other tracks: mean squared error, Pearson correlation (NaN for constant tracks).
     expected_r
-        What the r of the other tracks let expect.
+        The r that is expected by those of the other tracks.
     flags
         Names out of FLAGS.
     best
@@ -88,8 +88,8 @@ class Verdicts:
         return sorted(range(len(self.r)), key=lambda i: (-len(self.flags[i]), -shortfall[i]))
 
 
-def examine(tracks: Tracks) -> Verdicts:
-    """Judge all tracks."""
+def examine(tracks: Tracks) -> Findings:
+    """Examine all tracks."""
     cells, assays, sizes = tracks.cells, tracks.assays, (tracks.n_cells, tracks.n_assays)
     standard = standardise(tracks.s)
     dead = standard.constant.copy()
@@ -127,7 +127,7 @@ def examine(tracks: Tracks) -> Verdicts:
         )
         for i in range(len(r))
     )
-    return Verdicts(np.maximum(mse, 0.0), r, expected_r, flags, best)
+    return Findings(np.maximum(mse, 0.0), r, expected_r, flags, best)
 
 
 def _predictions(
@@ -177,7 +177,7 @@ def _saturated(tracks: Tracks) -> Mask:
 
 
 def _amplitude_off(tracks: Tracks, means: Array, log_deviations: Array, sound: Mask) -> Mask:
-    """Sound tracks whose amplitude is far from what cell type and assay let expect.
+    """Sound tracks whose amplitude is far from what is expected of cell type and assay.
 
     The amplitude is the mean where signal is never negative, since there background and peaks scale alike; else the
     standard deviation.

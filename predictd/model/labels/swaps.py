@@ -1,4 +1,4 @@
-"""Tracks that stand under another's labels: found one after the other, the clearest first.
+"""Tracks that have another's labels: found one after the other, the clearest first.
 
 Two tracks are taken for swapped when, predicted by all tracks but these two, each fits better under the other's labels:
 the sum of both gains in correlation must exceed a limit, which sound tracks stay well under. What tracks have in common
@@ -35,6 +35,8 @@ class Labels:
     ----------
     cells, assays
         (n,) row of each track's cell type and assay.
+    n_cells, n_assays
+        How many there are.
     used
         (n,): tracks that the model is made from.
     partners
@@ -47,6 +49,8 @@ class Labels:
 
     cells: Index
     assays: Index
+    n_cells: int
+    n_assays: int
     used: npt.NDArray[np.bool_]
     partners: dict[int, int] = field(default_factory=dict)
     singles: list[int] = field(default_factory=list)
@@ -69,9 +73,9 @@ def find_swaps(
     cells, assays, n_cells, n_assays
         Labels as given, and how many there are.
     used
-        (n,): False for tracks that cannot be judged.
+        (n,): False for tracks that cannot be examined.
     """
-    labels = Labels(cells.copy(), assays.copy(), used.copy())
+    labels = Labels(cells.copy(), assays.copy(), n_cells, n_assays, used.copy())
     for _ in range(_ROUNDS):
         labels.similarity = fit_similarity(
             correlations,
@@ -81,12 +85,12 @@ def find_swaps(
             n_assays,
             weights=labels.used.astype(np.float64),
         )
-        if not _search(labels, correlations, n_cells, n_assays):
+        if not _search(labels, correlations):
             break
     return labels
 
 
-def _search(labels: Labels, correlations: Array, n_cells: int, n_assays: int) -> bool:
+def _search(labels: Labels, correlations: Array) -> bool:
     """Put the clearest wrong labels right; whether there were any."""
     assert labels.similarity is not None
     rows = np.flatnonzero(labels.used)
@@ -103,7 +107,7 @@ def _search(labels: Labels, correlations: Array, n_cells: int, n_assays: int) ->
     sums[settled] = sums[:, settled] = -np.inf
     np.fill_diagonal(sums, -np.inf)
     pairs = _apart(sums, cells, assays)
-    lone, lone_gain = _mislabelled(labels, rows, k, r, gains, np.diag(own), settled, n_cells, n_assays)
+    lone, lone_gain = _mislabelled(labels, rows, k, r, gains, np.diag(own), settled)
     # Both tracks of a swap fit better alone as well: the pair explains more.
     if pairs and sums[pairs[0]] >= lone_gain:
         for i, j in pairs:
@@ -124,7 +128,7 @@ def _search(labels: Labels, correlations: Array, n_cells: int, n_assays: int) ->
 def _apart(sums: Array, cells: Index, assays: Index) -> list[tuple[int, int]]:
     """Pairs of tracks by falling gain, of which no two have a cell type or assay in common.
 
-    A swap lets tracks beside it look swapped as well: they wait until it is put right.
+    A swap makes tracks of the same labels look swapped as well: they wait until it is put right.
     """
     pairs: list[tuple[int, int]] = []
     taken: set[int] = set()
@@ -145,16 +149,14 @@ def _mislabelled(
     gains: Array,
     own: Array,
     settled: npt.NDArray[np.bool_],
-    n_cells: int,
-    n_assays: int,
 ) -> tuple[int | None, float]:
     """The track that gains the most from other labels, alone, if it gains enough; and its gain."""
     assert labels.similarity is not None
-    cells, assays = labels.cells[rows], labels.assays[rows]
+    cells, assays, n_assays = labels.cells[rows], labels.assays[rows], labels.n_assays
     gains = gains.copy()
     np.fill_diagonal(gains, -np.inf)
     best = gains.max(axis=1)
-    free = np.setdiff1d(np.arange(n_cells * n_assays), cells * n_assays + assays)
+    free = np.setdiff1d(np.arange(labels.n_cells * n_assays), cells * n_assays + assays)
     if free.size:
         to_free = labels.similarity.between(cells, assays, *np.divmod(free, n_assays))
         best = np.maximum(best, matches_of_predictors(k, r, to_free).max(axis=1) - own)

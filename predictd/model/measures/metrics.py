@@ -7,14 +7,14 @@ Durham et al. 2018 (PREDICTD, Nature Communications 9:1402, Methods).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from predictd.constants import MEASURES, METRIC_KEYS
+from predictd.constants import MEASURES
 from predictd.errors import DataError
 from predictd.model.measures.ranks import KeyCounts, Ranking, rank_keys
 
@@ -29,7 +29,7 @@ _NO_MASKS: Mapping[str, NDArray[np.bool_]] = MappingProxyType({})
 class TrackComparison:
     """Compares an imputed track with the observed one in two sweeps over the same blocks of bins.
 
-    `survey` takes every block in genome order, then `compare` takes them again, then `measures` tells the result.
+    `survey` takes every block in genome order, then `compare` takes them again, then `measures` returns the result.
     Memory (8 MB of counts of rank keys, and temporaries of a block) does not depend on the number of bins, and
     results depend on the blocks only through the rounding of float64 sums.
 
@@ -205,34 +205,6 @@ def evaluate_track(
             block = slice(start, start + _BLOCK)
             sweep(y[block], x[block], {name: mask[block] for name, mask in masks.items()})
     return comparison.measures()
-
-
-def metrics_tsv(rows: Iterable[Mapping[str, str | float]]) -> str:
-    """Return the content of `metrics.tsv`: a header and the rows, sorted by their keys.
-
-    Parameters
-    ----------
-    rows
-        Each with exactly `constants.METRIC_KEYS` (text) and `constants.MEASURES` (numbers).
-
-    Raises
-    ------
-    DataError
-        If a row has other columns, or two rows have the same keys.
-    """
-    columns = (*METRIC_KEYS, *MEASURES)
-    by_key: dict[tuple[str, ...], str] = {}
-    for row in rows:
-        if set(row) != set(columns):
-            wrong = ", ".join(sorted(set(row).symmetric_difference(columns)))
-            raise DataError(f"a row of metrics has other columns than expected: {wrong}")
-        key = tuple(str(row[name]) for name in METRIC_KEYS)
-        if key in by_key:
-            raise DataError(f"two rows of metrics for {' '.join(key)}")
-        # Adding 0 turns -0 into 0.
-        numbers = [f"{float(row[name]) + 0.0:.6g}" for name in MEASURES]
-        by_key[key] = "\t".join((*key, *numbers))
-    return "\n".join(("\t".join(columns), *(by_key[key] for key in sorted(by_key)))) + "\n"
 
 
 def _comparable(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from predictd.errors import ConfigError, DataError, OutputError
-from predictd.io.files import make_directory, replacing, sha256_of, write_text
-from predictd.io.results import write_run_json
+from predictd.io.files import make_directory, replacing, sha256_of
+from predictd.io.results import write_rows, write_run_json
 from predictd.io.tables import Interval, read_bed
 from predictd.io.tensor.layout import Coverage
 from predictd.io.tensor.store import Tensor
@@ -75,9 +75,9 @@ def explain_factors(
     model_path: Path,
     output: Path,
     *,
-    tensor_path: Path | None = None,
+    tensor: Path | None = None,
     regions: Mapping[str, Path] | None = None,
-    n_top: int = 1000,
+    top: int = 1000,
 ) -> FactorsReport:
     """Write tables and figures of a model's factors, and with a tensor where in the genome each is largest.
 
@@ -88,11 +88,11 @@ def explain_factors(
     output
         Directory for `cell_types.tsv`, `assays.tsv`, `factors.tsv`, figures, `run.json`; with a tensor also
         `top/factor-N.bed` and with regions `enrichment.tsv`.
-    tensor_path
+    tensor
         The tensor that has the model's training experiments.
     regions
         BED files by name.
-    n_top
+    top
         Bins listed for each factor.
 
     Raises
@@ -101,53 +101,54 @@ def explain_factors(
         If model, tensor and regions do not fit, or matplotlib is missing.
     """
     require_matplotlib()
-    if regions and tensor_path is None:
-        raise ConfigError(
-            "--regions needs the tensor as well: factors MODEL TENSOR -o DIR --regions NAME=BED"
-        )
+    if regions and tensor is None:
+        raise ConfigError("`regions` needs `tensor` as well")
     model, _ = load_cp_model(model_path)
-    c, a = signal_scale(model)
-    record = RunRecord("factors", settings={"top": n_top})
+    record = RunRecord("factors", settings={"top": top})
     record.inputs = {str(model_path): sha256_of(model_path)}
-    tensor, covered = None, {}
-    if tensor_path is not None:
-        tensor = Tensor(tensor_path)
-        tensor.columns(model.train)
-        covered = _coverages(tensor, regions or {})
-        record.inputs[str(tensor_path)] = tensor.manifest.checksum
+    opened, covered = None, {}
+    if tensor is not None:
+        opened = Tensor(tensor)
+        opened.columns(model.train)
+        covered = _coverages(opened, regions or {})
+        record.inputs[str(tensor)] = opened.manifest.checksum
     if (output / FACTORS_TSV).exists():
         raise OutputError(f"{output} holds {FACTORS_TSV} already; remove the directory, or name another")
     make_directory(output)
-    genome = None
-    if tensor is not None:
+    report = FactorsReport(model.rank, 0, 0)
+    if opened is not None:
         with record.stage("genome"):
-            genome = _sweep(model, tensor, covered, n_top)
-            _write_top(output / "top", tensor, genome)
+            genome = _sweep(model, opened, covered, top)
+            _write_top(output / "top", opened, genome)
         if covered:
-            write_text(output / "enrichment.tsv", _enrichment(tensor, covered, genome).tsv())
+            _write_table(output / "enrichment.tsv", _enrichment(opened, covered, genome))
+        report = FactorsReport(model.rank, genome.top.values.shape[1], genome.empty)
     with record.stage("draw"):
-        cells, assays = arrange(c), arrange(a)
-        for kind, names, rows, found, biases in (
-            ("cell_type", model.cell_types, c, cells, model.p),
-            ("assay", model.assays, a, assays, model.q),
-        ):
-            write_text(output / f"{kind}s.tsv", _rows_table(kind, names, rows, found, biases).tsv())
-            draw = partial(tree_figure, names, rows, found.tree, found.order)
-            _write_figure(output / f"{kind}s", rendered(draw))
-        panels = [
-            ("Cell types", model.cell_types, cells.coordinates, cells.clusters, cells.explained),
-            ("Assays", model.assays, assays.coordinates, assays.clusters, assays.explained),
-        ]
-        _write_figure(output / "embedding", rendered(partial(embedding_figure, panels)))
-    n_listed = genome.top.values.shape[1] if genome else 0
-    empty = genome.empty if genome else 0
-    if empty:
-        log.warning("%d bins have no factors: under half of the model's experiments have signal there", empty)
-    record.results = {"rank": model.rank, "top_bins": n_listed, "empty_bins": empty}
+        _draw(model, output)
+    record.results = asdict(report)
     record.train = [str(e) for e in model.train]
     write_run_json(record, output)
-    write_text(output / FACTORS_TSV, _factors_table(model, c, a).tsv())
-    return FactorsReport(model.rank, n_listed, empty)
+    _write_table(output / FACTORS_TSV, _factors_table(model))
+    return report
+
+
+def _draw(model: CPModel, output: Path) -> None:
+    """Tables and figures of cell types and of assays."""
+    c, a = signal_scale(model)
+    cells, assays = arrange(c), arrange(a)
+    for kind, names, rows, found, biases in (
+        ("cell_type", model.cell_types, c, cells, model.p),
+        ("assay", model.assays, a, assays, model.q),
+    ):
+        _write_table(output / f"{kind}s.tsv", _rows_table(kind, names, rows, found, biases))
+        _write_figure(
+            output / f"{kind}s", rendered(partial(tree_figure, names, rows, found.tree, found.order))
+        )
+    panels = [
+        ("Cell types", model.cell_types, cells.coordinates, cells.clusters, cells.explained),
+        ("Assays", model.assays, assays.coordinates, assays.clusters, assays.explained),
+    ]
+    _write_figure(output / "embedding", rendered(partial(embedding_figure, panels)))
 
 
 def _coverages(tensor: Tensor, regions: Mapping[str, Path]) -> dict[str, Coverage]:
@@ -156,7 +157,7 @@ def _coverages(tensor: Tensor, regions: Mapping[str, Path]) -> dict[str, Coverag
     found = {}
     for name, path in regions.items():
         intervals: list[Interval] = read_bed(path)
-        genome.check_intervals(intervals, f"--regions {name}: {path}")
+        genome.check_intervals(intervals, f"`regions` {name}: {path}")
         found[name] = Coverage(intervals, tensor.manifest.bin_size)
     return found
 
@@ -180,7 +181,9 @@ def _sweep(model: CPModel, tensor: Tensor, covered: Mapping[str, Coverage], n_to
             bar.update()
     for index, name in enumerate(covered):
         if not sums.inside(index):
-            raise DataError(f"--regions {name}: no bin of {tensor.path} overlaps its intervals")
+            raise DataError(f"`regions` {name}: no bin of {tensor.path} overlaps its intervals")
+    if empty:
+        log.warning("%d bins have no factors: under half of the model's experiments have signal there", empty)
     return _Genome(top, sums, *_positions(tensor, top.places), empty)
 
 
@@ -197,14 +200,14 @@ def _write_top(folder: Path, tensor: Tensor, genome: _Genome) -> None:
         order = np.lexsort((own, chrom))
         joined = np.flatnonzero((np.diff(chrom[order]) != 0) | (np.diff(own[order]) != 1)) + 1
         largest = max(float(values.max()), 1e-300)
-        lines = []
+        rows: list[tuple[str | int | float, ...]] = []
         for piece in np.split(order, joined):
             name = names[chrom[piece[0]]]
             start, end = int(own[piece[0]]) * size, min((int(own[piece[-1]]) + 1) * size, lengths[name])
             value = float(values[piece].max())
             score = round(1000 * min(max(value / largest, 0.0), 1.0))
-            lines.append(f"{name}\t{start}\t{end}\tfactor{factor}\t{score}\t.\t{value:.6g}")
-        write_text(folder / f"factor-{factor:0{width}d}.bed", "\n".join(lines) + "\n")
+            rows.append((name, start, end, f"factor{factor}", score, ".", value))
+        write_rows(folder / f"factor-{factor:0{width}d}.bed", (), rows)
 
 
 def _chromosomes(tensor: Tensor) -> list[str]:
@@ -275,8 +278,9 @@ def _rows_table(
     return Table((what, "cluster", "component1", "component2", "bias", *factors), table)
 
 
-def _factors_table(model: CPModel, c: npt.NDArray[np.float64], a: npt.NDArray[np.float64]) -> Table:
+def _factors_table(model: CPModel) -> Table:
     """A line a factor: its size, and the cell types and assays that have most of it."""
+    c, a = signal_scale(model)
     size = np.sqrt((model.c**2).mean(axis=0) * (model.a**2).mean(axis=0))
     rows: list[Cells] = []
     for factor in range(model.rank):
@@ -291,6 +295,10 @@ def _factors_table(model: CPModel, c: npt.NDArray[np.float64], a: npt.NDArray[np
 def _largest(values: npt.NDArray[np.float64]) -> list[int]:
     found: list[int] = np.argsort(-np.abs(values), kind="stable")[:_NAMED].tolist()
     return found
+
+
+def _write_table(path: Path, table: Table) -> None:
+    write_rows(path, table.columns, table.rows)
 
 
 def _write_figure(path: Path, files: Mapping[str, bytes]) -> None:

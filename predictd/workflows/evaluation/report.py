@@ -24,14 +24,14 @@ from predictd.constants import (
 from predictd.errors import TableError
 from predictd.io.files import exists, make_directory, replacing, sha256_of, write_text
 from predictd.io.hdf5 import ForeignFileError, read_arrays
-from predictd.io.results import write_run_json
+from predictd.io.results import write_rows, write_run_json
 from predictd.io.tables import read_scores
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.report.drawing import require_matplotlib
 from predictd.report.evaluation import Evaluation, Report, build
 from predictd.report.score_figures import Density
-from predictd.workflows.imputing.calibration import JUDGED
+from predictd.workflows.imputing.calibration import COVERAGE
 from predictd.workflows.tensor.folds import load_folds
 
 
@@ -43,7 +43,7 @@ def report(directory: Path, output: Path, *, metrics: Path | None = None) -> Pat
     directory
         Of a cross-validation, or of imputed tracks.
     output
-        The page. Figures and tables go to the directory STEM_files beside it, which is returned.
+        The page. Figures and tables go to the directory STEM_files next to it, which is returned.
     metrics
         metrics.tsv; None: the one in the directory.
 
@@ -56,8 +56,8 @@ def report(directory: Path, output: Path, *, metrics: Path | None = None) -> Pat
     path = metrics or directory / METRICS_TSV
     if not exists(path):
         raise TableError(
-            f"{path} is not there: a report shows scores; finish 'predictd cv', or score imputed tracks with 'predictd "
-            "evaluate' and name its file with --metrics"
+            f"{path} does not exist: a report shows scores; finish 'predictd cv', or score imputed tracks with "
+            "'predictd evaluate' and name its file as `metrics`"
         )
     record = RunRecord("report")
     with record.stage("read"):
@@ -79,7 +79,7 @@ def _write(made: Report, output: Path, files: Path) -> None:
         with replacing(files / name) as partial:
             partial.write_bytes(content)
     for name, table in made.tables.items():
-        write_text(files / name, table.tsv())
+        write_rows(files / name, table.columns, table.rows)
     write_text(output, made.page)
 
 
@@ -89,13 +89,13 @@ def _read(directory: Path, metrics: Path) -> Evaluation:
     covered: dict[Experiment, Mapping[str, float]] = {}
     by_signal: list[dict[str, str | float]] = []
     if exists(directory / COVERAGE_TSV):
-        for row in read_scores(directory / COVERAGE_TSV, text=("cell_type", "assay"), numbers=JUDGED):
+        for row in read_scores(directory / COVERAGE_TSV, text=("cell_type", "assay"), numbers=COVERAGE):
             pair = Experiment(str(row.pop("cell_type")), str(row.pop("assay")))
             covered[pair] = {name: float(value) for name, value in row.items()}
         by_signal = read_scores(
             directory / COVERAGE_BY_SIGNAL_TSV,
             text=(),
-            numbers=("predicted_from", "predicted_to", *JUDGED),
+            numbers=("predicted_from", "predicted_to", *COVERAGE),
         )
     return Evaluation(
         directory.resolve().name,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +24,9 @@ from predictd.model.measures.baselines import amplitude, baseline_weights
 from predictd.model.measures.metrics import Inverse, TrackComparison
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
+from predictd.wording import even_parts_of_at_most
 from predictd.workflows.imputing.apply import Application
-from predictd.workflows.imputing.estimators import load_judges
+from predictd.workflows.imputing.estimators import load_held_out
 from predictd.workflows.tensor.moments import TensorMoments
 from predictd.workflows.tensor.sources import SignalSource, observed_mean
 
@@ -63,7 +63,7 @@ class Regions:
         files = {"promoters": self.promoters, "genes": self.genes, "enhancers": self.enhancers}
         intervals = {name: read_bed(path) for name, path in files.items() if path is not None}
         for name, found in intervals.items():
-            genome.check_intervals(found, f"--{name}")
+            genome.check_intervals(found, f"`{name}`")
         return intervals
 
 
@@ -135,9 +135,8 @@ def make_baseline(data: TensorMoments, train: Sequence[Experiment], pair: Experi
 
 def group_cases(cases: Sequence[Case], workers: int) -> list[tuple[Case, ...]]:
     """Cases that one task scores together: as few tasks as memory allows, one for every worker, of about one size."""
-    count = min(len(cases), max(workers, -(-len(cases) // MOST_CASES)))
-    ends = [len(cases) * index // max(count, 1) for index in range(count + 1)]
-    return [tuple(cases[start:end]) for start, end in pairwise(ends)]
+    parts = even_parts_of_at_most(len(cases), MOST_CASES, at_least=workers)
+    return [tuple(cases[start:end]) for start, end in parts]
 
 
 def score(cases: tuple[Case, ...], shared: Scoring) -> list[Row]:
@@ -233,7 +232,7 @@ class _Signal:
         self._application = None
         if self._predicted and shared.estimator is not None:
             pairs = [cases[index].pair for index in self._predicted]
-            self._application = Application(load_judges(shared.estimator, pairs), pairs, tensor)
+            self._application = Application(load_held_out(shared.estimator, pairs), pairs, tensor)
         bin_size = tensor.manifest.bin_size
         self._regions = {kind: Coverage(found, bin_size) for kind, found in shared.intervals.items()}
         self._peaks = [
@@ -274,7 +273,8 @@ class _Signal:
 
     def _read_tensor(self, shard: Shard, out: Float32) -> None:
         """Fill in what comes from the tensor: observed columns, predictions, means of the same assay."""
-        columns = {experiment: column for column, experiment in enumerate(self._tensor.experiments)}
+        observed = [index for index, case in enumerate(self._cases) if case.observed is None]
+        columns = self._tensor.columns([self._cases[index].pair for index in observed])
         nothing = np.empty((0, 0), dtype=np.float32)
         blocks = (
             self._application.blocks(shard)
@@ -285,8 +285,7 @@ class _Signal:
             part = slice(first, first + len(block))
             for position, index in enumerate(self._predicted):
                 out[index, _IMPUTED, part] = imputed[:, position]
+            out[observed, _OBSERVED, part] = block[:, columns].T
             for index, case in enumerate(self._cases):
-                if case.observed is None:
-                    out[index, _OBSERVED, part] = block[:, columns[case.pair]]
                 if case.baseline is not None:
                     out[index, _MEAN, part] = observed_mean(block[:, list(case.baseline.columns)], axis=1)

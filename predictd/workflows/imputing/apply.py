@@ -1,4 +1,4 @@
-"""Imputers over the shards of a tensor, block by block."""
+"""Imputers over the shards of a tensor, block by block: predictions, and how much an ensemble's models disagree."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ import numpy.typing as npt
 from predictd.io.tensor.store import Shard, Tensor
 from predictd.model.ensemble import Committee
 from predictd.model.imputer import build_features
+from predictd.model.intervals.spread import Spread
 from predictd.pairs import Experiment
 from predictd.workflows.tensor.windows import wide_blocks
 
 Float32 = npt.NDArray[np.float32]
+
+# The sample by which the leading differences between models are found: so many bins from so many shards at most.
+_SHARDS = 64
+_BINS = 256
 
 
 class Application:
@@ -51,3 +56,48 @@ class Application:
                 else:
                     predicted[:, positions] = imputer(features[block.inner])
             yield block.start, block.signal, predicted
+
+
+class SpreadApplication(Application):
+    """An application that gives the spread as well; see `Application`."""
+
+    def __init__(self, estimator: Committee, targets: Sequence[Experiment], tensor: Tensor) -> None:
+        super().__init__(estimator, targets, tensor)
+        self._spreads: list[Spread] = []
+        sample = _sample(tensor)
+        for imputer, columns, _ in self._parts:
+            features = build_features(sample, [len(sample)], imputer.features, columns)
+            self._spreads.append(Spread(imputer, features))
+
+    def blocks_with_spread(
+        self, shard: Shard, *, every: int = 1
+    ) -> Iterator[tuple[int, Float32, Float32, Float32]]:
+        """Yield (first row, signal (bins × n), predictions (bins × m), their spread (bins × m)) over a shard.
+
+        The spread is the standard deviation over the ensemble's members of what they predict, in transformed space.
+        Of each block every bin is given, or the first and then each `every`th.
+        """
+        for block in wide_blocks(shard, self._halo):
+            signal = block.signal[::every]
+            predicted = np.empty((len(signal), self._n_targets), dtype=np.float32)
+            spread = np.empty_like(predicted)
+            for (imputer, columns, positions), own in zip(self._parts, self._spreads, strict=True):
+                features = build_features(block.wide, block.run_lengths, imputer.features, columns)
+                predicted[:, positions], spread[:, positions] = own.predict(features[block.inner][::every])
+            yield block.start, signal, predicted, spread
+
+
+def _sample(tensor: Tensor) -> Float32:
+    """Signal of some bins from the middles of shards all over the genome, float32 (bins × n); gaps hold the mean."""
+    names = tensor.shard_names
+    chosen = np.unique(np.linspace(0, len(names) - 1, min(_SHARDS, len(names))).astype(int))
+    size = max(_BINS, 4096 // len(chosen))
+    pieces = []
+    for index in chosen.tolist():
+        with tensor.open_shard(names[index]) as shard:
+            start = max(0, (shard.n_bins - size) // 2)
+            pieces.append(shard.read(start, start + size))
+    sample = np.concatenate(pieces)
+    observed = ~np.isnan(sample)
+    means = np.where(observed, sample, 0).sum(axis=0) / np.maximum(observed.sum(axis=0), 1)
+    return np.where(observed, sample, means).astype(np.float32)

@@ -23,15 +23,16 @@ from predictd.constants import (
     UNCERTAINTY_VERSION,
 )
 from predictd.errors import DataError, ModelFormatError, OutputError
-from predictd.io.files import write_json, write_text
+from predictd.io.files import write_json
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
+from predictd.io.results import write_rows
 from predictd.io.tensor.store import Tensor
 from predictd.model.intervals.residuals import PREDICTED_EDGES, SHAPE, Counts, ResidualCounts, Scale
-from predictd.model.intervals.uncertainty import LEVELS, Calibration, Pool, calibrate, judge
+from predictd.model.intervals.uncertainty import LEVELS, Calibration, Pool, calibrate, coverage_sums
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
-from predictd.workflows.imputing.estimators import load_judges
-from predictd.workflows.imputing.spread import SpreadApplication
+from predictd.workflows.imputing.apply import SpreadApplication
+from predictd.workflows.imputing.estimators import load_held_out
 
 # Residuals are counted in as many shards, spread over the genome, as hold about so many bins; and neighbours are much
 # alike, so that of many bins every fourth is counted.
@@ -42,7 +43,7 @@ _STRIDE = 4
 
 @dataclass(frozen=True)
 class Counting:
-    """What the tasks have in common: the tensor, the estimator that is judged, and where each assay's signal lies."""
+    """What the tasks have in common: the tensor, the cross-validation, and where each assay's signal lies."""
 
     tensor: Tensor
     estimator: Path
@@ -68,12 +69,19 @@ def assay_scales(tensor: Tensor) -> dict[str, Scale]:
     return scales
 
 
-def count_residuals(task: tuple[Path, tuple[Experiment, ...]], shared: Counting) -> None:
+@dataclass(frozen=True)
+class HeldOut:
+    """A task: observed pairs, and the file for the counts of their residuals."""
+
+    path: Path
+    pairs: tuple[Experiment, ...]
+
+
+def count_residuals(task: HeldOut, shared: Counting) -> None:
     """Count the residuals of some observed pairs, each predicted by models that never saw it, into a file."""
-    path, pairs = task
-    tensor = shared.tensor
+    tensor, pairs = shared.tensor, task.pairs
     transforms = {entry.assay: TRANSFORMS[entry.transform] for entry in tensor.manifest.experiments}
-    application = SpreadApplication(load_judges(shared.estimator, pairs), pairs, tensor)
+    application = SpreadApplication(load_held_out(shared.estimator, pairs), pairs, tensor)
     columns = tensor.columns(pairs)
     found = [
         ResidualCounts(shared.scales[pair.assay], clipped=transforms[pair.assay].clipped) for pair in pairs
@@ -88,7 +96,12 @@ def count_residuals(task: tuple[Path, tuple[Experiment, ...]], shared: Counting)
     for name in ("counts", "density"):
         arrays |= _sparse(name, [getattr(counts, name) for counts in found])
     write_arrays(
-        path, format=RESIDUALS_FORMAT, version=RESIDUALS_VERSION, header={}, arrays=arrays, many_writers=True
+        task.path,
+        format=RESIDUALS_FORMAT,
+        version=RESIDUALS_VERSION,
+        header={},
+        arrays=arrays,
+        many_writers=True,
     )
 
 
@@ -136,7 +149,7 @@ def read_residuals(files: Sequence[tuple[str, Path]]) -> Residuals:
 
 
 def write_calibration(output: Path, residuals: Residuals, scales: dict[str, Scale]) -> Calibration | None:
-    """Calibrate intervals on all held-out experiments, judge those of each test fold by the others', and write both.
+    """Calibrate intervals on all held-out experiments, measure how often those of each test fold hold, and write both.
 
     Returns None, and writes nothing, where there is no bin to learn from.
     """
@@ -145,18 +158,18 @@ def write_calibration(output: Path, residuals: Residuals, scales: dict[str, Scal
         everything = calibrate(pools, scales)
     except DataError:
         return None
-    judged, by_signal = {}, np.zeros((SHAPE[0], len(JUDGED)))
-    for own, calibration in _judges(residuals, scales):
+    coverage, by_signal = {}, np.zeros((SHAPE[0], len(COVERAGE)))
+    for own, calibration in _leave_folds_out(residuals, scales):
         for pair in own:
-            sums = judge(residuals.counts[pair], calibration, pair.assay)
+            sums = coverage_sums(residuals.counts[pair], calibration, pair.assay)
             by_signal += sums
-            judged[pair] = _means(sums.sum(axis=0), scales[pair.assay].sd)
+            coverage[pair] = _means(sums.sum(axis=0), scales[pair.assay].sd)
     write_json(
         output / UNCERTAINTY_JSON,
         {"format": UNCERTAINTY_FORMAT, "version": UNCERTAINTY_VERSION, **everything.to_json()},
     )
-    write_text(output / COVERAGE_TSV, _coverage_tsv(judged, residuals.fold))
-    write_text(output / COVERAGE_BY_SIGNAL_TSV, _by_signal_tsv(by_signal))
+    _write_coverage(output / COVERAGE_TSV, coverage, residuals.fold)
+    _write_by_signal(output / COVERAGE_BY_SIGNAL_TSV, by_signal)
     assays = sorted(residuals.density)
     write_arrays(
         output / DENSITY_H5,
@@ -182,7 +195,7 @@ def read_calibration(directory: Path) -> Calibration:
     path = directory / UNCERTAINTY_JSON
     if not directory.is_dir():
         raise ModelFormatError(
-            f"--sd: {directory} is a single model, which says nothing of its errors; impute with the directory of "
+            f"`sd`: {directory} is a single model, which says nothing of its errors; impute with the directory of "
             "'predictd cv', where intervals are calibrated on experiments that the models never saw"
         )
     try:
@@ -192,7 +205,7 @@ def read_calibration(directory: Path) -> Calibration:
         return Calibration.from_json(value)
     except FileNotFoundError as err:
         raise ModelFormatError(
-            f"--sd: {path} is not there: 'predictd cv' writes it, unless there are too few bins; run it again into "
+            f"`sd`: {path} does not exist: 'predictd cv' writes it, unless there are too few bins; run it again into "
             "another directory"
         ) from err
     except (OSError, KeyError, TypeError, ValueError) as err:
@@ -214,10 +227,12 @@ def _pools(residuals: Residuals, pairs: Iterable[Experiment]) -> dict[str, Pool]
     return pools
 
 
-def _judges(residuals: Residuals, scales: dict[str, Scale]) -> Iterator[tuple[list[Experiment], Calibration]]:
-    """Held-out experiments with the calibration that judges them: of the other test folds.
+def _leave_folds_out(
+    residuals: Residuals, scales: dict[str, Scale]
+) -> Iterator[tuple[list[Experiment], Calibration]]:
+    """Experiments of each test fold with a calibration on those of the others.
 
-    Of a single test fold each experiment is judged by the others; one by itself is not judged.
+    Of a single test fold, each experiment with a calibration on the others; of a single experiment nothing.
     """
     pairs = sorted(residuals.fold)
     folds = sorted(set(residuals.fold.values()))
@@ -233,31 +248,32 @@ def _judges(residuals: Residuals, scales: dict[str, Scale]) -> Iterator[tuple[li
             yield own, calibrate(rest, scales)
 
 
-JUDGED = ("bins", "rmse", "sd", "within_1sd", *(f"within_{100 * level:g}" for level in LEVELS))
+# Columns of the tables.
+COVERAGE = ("bins", "rmse", "sd", "within_1sd", *(f"within_{100 * level:g}" for level in LEVELS))
 
 
-def _means(sums: npt.NDArray[np.float64], unit: float) -> list[str]:
-    """A row of what `judge` adds up, as text."""
+def _means(sums: npt.NDArray[np.float64], unit: float) -> list[int | float]:
+    """A row of what `coverage_sums` adds up: the number of bins, and means over them."""
     bins = sums[0]
     with np.errstate(invalid="ignore"):
         means = sums[1:] / bins
     means[:2] = unit * np.sqrt(means[:2])
-    return [f"{bins:.0f}", *(f"{value:.6g}" for value in means)]
+    return [round(float(bins)), *means.tolist()]
 
 
-def _coverage_tsv(judged: dict[Experiment, list[str]], folds: dict[Experiment, str]) -> str:
-    nothing = ["0", *["nan"] * (len(JUDGED) - 1)]
-    lines = [("cell_type", "assay", "fold", *JUDGED)]
-    lines += [(*pair, folds[pair], *judged.get(pair, nothing)) for pair in sorted(folds)]
-    return "\n".join(map("\t".join, lines)) + "\n"
+def _write_coverage(
+    path: Path, coverage: dict[Experiment, list[int | float]], folds: dict[Experiment, str]
+) -> None:
+    nothing = [0, *[np.nan] * (len(COVERAGE) - 1)]
+    rows = ((*pair, folds[pair], *coverage.get(pair, nothing)) for pair in sorted(folds))
+    write_rows(path, ("cell_type", "assay", "fold", *COVERAGE), rows)
 
 
-def _by_signal_tsv(sums: npt.NDArray[np.float64]) -> str:
+def _write_by_signal(path: Path, sums: npt.NDArray[np.float64]) -> None:
     """How intervals hold at each predicted signal, over all experiments, in units of their assays' sd."""
-    edges = [f"{edge:.6g}" for edge in (-np.inf, *PREDICTED_EDGES, np.inf)]
-    lines = [("predicted_from", "predicted_to", *JUDGED)]
-    lines += [(edges[i], edges[i + 1], *_means(row, 1.0)) for i, row in enumerate(sums) if row[0]]
-    return "\n".join(map("\t".join, lines)) + "\n"
+    edges = [-np.inf, *PREDICTED_EDGES.tolist(), np.inf]
+    rows = ((edges[i], edges[i + 1], *_means(row, 1.0)) for i, row in enumerate(sums) if row[0])
+    write_rows(path, ("predicted_from", "predicted_to", *COVERAGE), rows)
 
 
 def _sparse(name: str, tables: Sequence[Counts]) -> Arrays:

@@ -15,6 +15,7 @@ from predictd.model.ensemble import Committee, Model
 from predictd.model.folds import Fold
 from predictd.model.kriging.kriging import KrigingModel
 from predictd.pairs import Experiment
+from predictd.wording import some
 from predictd.workflows.tensor.folds import load_folds
 
 _KINDS: dict[str, type[CPModel] | type[KrigingModel]] = {kind.kind: kind for kind in (CPModel, KrigingModel)}
@@ -54,7 +55,7 @@ def load_estimator(path: Path) -> Loaded:
     return Loaded(Committee((model,)), sha256_of(path), str(file.info.get("fold", {}).get("name", ".")))
 
 
-def load_judges(path: Path, pairs: Sequence[Experiment]) -> Committee:
+def load_held_out(path: Path, pairs: Sequence[Experiment]) -> Committee:
     """The models that pairs are imputed by: that of a file, or those of a cross-validation, which may be unfinished.
 
     Raises
@@ -88,7 +89,7 @@ def load_cp_model(path: Path) -> tuple[CPModel, ModelFile]:
     model, file = load_model(path)
     if not isinstance(model, CPModel):
         raise DataError(
-            f"{path} is a model of kind '{model.kind}', which has no factors; train one with --solver em, als or sgd"
+            f"{path} is a model of kind '{model.kind}', which has no factors; train one with `solver` em, als or sgd"
         )
     return model, file
 
@@ -101,11 +102,11 @@ def fold_model_path(directory: Path, fold: Fold) -> Path:
 def fold_committee(directory: Path, folds: list[Fold]) -> Committee:
     """Models of a cross-validation: observed pairs go to those of the test fold that held them out."""
     members = tuple(load_model(fold_model_path(directory, fold))[0] for fold in folds)
-    judges: dict[Experiment, list[int]] = {}
+    held_out: dict[Experiment, list[int]] = {}
     for index, fold in enumerate(folds):
         for pair in fold.test:
-            judges.setdefault(pair, []).append(index)
-    return Committee(members, {pair: tuple(indices) for pair, indices in judges.items()})
+            held_out.setdefault(pair, []).append(index)
+    return Committee(members, {pair: tuple(indices) for pair, indices in held_out.items()})
 
 
 def _cross_validation(path: Path) -> Loaded:
@@ -118,7 +119,7 @@ def _cross_validation(path: Path) -> Loaded:
     missing = [fold.name for fold in folds if not fold_model_path(path, fold).is_file()]
     if missing:
         raise ModelFormatError(
-            f"{path} is unfinished: {len(missing)} of {len(folds)} folds have no model ({missing[0]}, …); run "
+            f"{path} is unfinished: {len(missing)} of {len(folds)} folds have no model ({some(missing)}); run "
             "'predictd cv' again"
         )
     checksums = [sha256_of(fold_model_path(path, fold)) for fold in folds]

@@ -28,10 +28,9 @@ from predictd.model.transforms import TRANSFORMS, SignalTransform
 from predictd.pairs import Experiment
 from predictd.provenance import EngineInfo, RunRecord
 from predictd.wording import even_parts_of_at_most
-from predictd.workflows.imputing.apply import Application
+from predictd.workflows.imputing.apply import Application, SpreadApplication
 from predictd.workflows.imputing.calibration import read_calibration
-from predictd.workflows.imputing.estimators import load_estimator, load_judges
-from predictd.workflows.imputing.spread import SpreadApplication
+from predictd.workflows.imputing.estimators import load_estimator, load_held_out
 from predictd.workflows.parts import InParts
 
 log = logging.getLogger(__name__)
@@ -57,7 +56,7 @@ class ImputeReport:
 
 
 def choose_pairs(spec: str, model: Ensemble, tensor: Tensor) -> list[Experiment]:
-    """Pairs that `--pairs` means: all, missing, observed, or `CELL:ASSAY,…`.
+    """Pairs that a word or a list means: all, missing, observed, or `CELL:ASSAY,…`.
 
     Raises
     ------
@@ -76,7 +75,7 @@ def choose_pairs(spec: str, model: Ensemble, tensor: Tensor) -> list[Experiment]
         chosen = sorted({Experiment.parse(text.strip()) for text in spec.split(",") if text.strip()})
         model.indices(chosen)
     if not chosen:
-        raise DataError(f"--pairs {spec}: there is no such pair among those of {tensor.path}")
+        raise DataError(f"`pairs` {spec}: there is no such pair among those of {tensor.path}")
     return chosen
 
 
@@ -92,10 +91,10 @@ class Imputation(InParts[ImputeReport]):
     pairs
         all, missing, observed, or `CELL:ASSAY,…`.
     sd
-        Write `CELL-ASSAY.sd.bw` beside: the standard deviation in the unit of the track, to first order. For a
+        Write `CELL-ASSAY.sd.bw` as well: the standard deviation in the unit of the track, to first order. For a
         cross-validation only, which calibrated it.
     scratch
-        Directory of each node for copies of shards; None: they are read where they stand.
+        Directory of each node for copies of shards; None: they are read where they are.
 
     Raises
     ------
@@ -119,9 +118,8 @@ class Imputation(InParts[ImputeReport]):
         self._train = everyone.train
         self._tensor.columns(self._train)
         self._pairs = choose_pairs(pairs, everyone, self._tensor)
-        _transforms(self._tensor, self._pairs)
         self._calibration = read_calibration(model_path) if sd else None
-        self._names = [name for pair in self._pairs for name in _names(pair, sd=sd)]
+        self._names = [track.name for track in _tracks(self._pairs, self._tensor, self._calibration)]
         self._groups = _groups(self._pairs, MAX_OPEN_TRACKS // 2 if sd else MAX_OPEN_TRACKS)
         description = {
             "command": "impute",
@@ -141,8 +139,8 @@ class Imputation(InParts[ImputeReport]):
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
         engine.require_sight(self.job.witness, self._tensor.witness)
-        keys = [(index, self._groups[index]) for index in parts]
-        shared = _Shared(self._model, self._tensor, self.job, self._calibration, EngineInfo.of(engine))
+        keys = [_PairsPart(index, self._groups[index]) for index in parts]
+        shared = _Imputing(self._model, self._tensor, self.job, self._calibration, EngineInfo.of(engine))
         with record.stage("impute"):
             engine.map(_impute_part, keys, shared, label="tracks")
 
@@ -198,11 +196,6 @@ def sd_name(pair: Experiment) -> str:
     return f"{pair.file_stem}.sd.bw"
 
 
-def _names(pair: Experiment, *, sd: bool) -> list[str]:
-    """Names of a pair's files."""
-    return [track_name(pair), sd_name(pair)] if sd else [track_name(pair)]
-
-
 def _groups(pairs: Sequence[Experiment], most: int) -> list[tuple[Experiment, ...]]:
     """Even groups of at most so many pairs, and 16 groups where there are as many pairs.
 
@@ -213,19 +206,65 @@ def _groups(pairs: Sequence[Experiment], most: int) -> list[tuple[Experiment, ..
     return [tuple(pairs[low:high]) for low, high in parts]
 
 
-def _transforms(tensor: Tensor, pairs: Sequence[Experiment]) -> list[SignalTransform]:
-    """Transform of each pair's assay."""
-    by_assay = {entry.assay: TRANSFORMS[entry.transform] for entry in tensor.manifest.experiments}
-    unknown = sorted({pair.assay for pair in pairs} - by_assay.keys())
+@dataclass(frozen=True)
+class _Track:
+    """A bigWig of what is predicted for a pair, which is a column of the predictions."""
+
+    pair: Experiment
+    column: int
+    transform: SignalTransform
+
+    @property
+    def name(self) -> str:
+        return track_name(self.pair)
+
+    def values(self, predicted: Float32, spread: Float32) -> Float32:
+        """What is written of a block of predictions and their spread, (bins × pairs) each: float32 (bins,)."""
+        return self.transform.to_track(np.ascontiguousarray(predicted[:, self.column]))
+
+
+@dataclass(frozen=True)
+class _Deviation(_Track):
+    """A bigWig of the standard deviation of a pair's track."""
+
+    calibration: Calibration
+
+    @property
+    def name(self) -> str:
+        return sd_name(self.pair)
+
+    def values(self, predicted: Float32, spread: Float32) -> Float32:
+        signal = np.ascontiguousarray(predicted[:, self.column])
+        sd = self.calibration.sd(self.pair.assay, self.transform.clip(signal), spread[:, self.column])
+        return self.transform.sd_to_track(signal, sd)
+
+
+def _tracks(pairs: Sequence[Experiment], tensor: Tensor, calibration: Calibration | None) -> list[_Track]:
+    """The bigWigs of pairs; DataError for a pair of an assay that the tensor does not have."""
+    transforms = {entry.assay: TRANSFORMS[entry.transform] for entry in tensor.manifest.experiments}
+    unknown = sorted({pair.assay for pair in pairs} - transforms.keys())
     if unknown:
         raise DataError(
             f"{tensor.path} has no experiment of assay {unknown[0]}, so that its unit is not known"
         )
-    return [by_assay[pair.assay] for pair in pairs]
+    tracks: list[_Track] = []
+    for column, pair in enumerate(pairs):
+        tracks.append(_Track(pair, column, transforms[pair.assay]))
+        if calibration is not None:
+            tracks.append(_Deviation(pair, column, transforms[pair.assay], calibration))
+    return tracks
 
 
 @dataclass(frozen=True)
-class _Shared:
+class _PairsPart:
+    """A part: its number and its pairs."""
+
+    index: int
+    pairs: tuple[Experiment, ...]
+
+
+@dataclass(frozen=True)
+class _Imputing:
     """What the parts have in common."""
 
     model: Path
@@ -235,60 +274,43 @@ class _Shared:
     engine: EngineInfo
 
 
-def _impute_part(part: tuple[int, tuple[Experiment, ...]], shared: _Shared) -> None:
-    """Impute a part's pairs over all shards into finished bigWigs; those that stand already are left."""
-    index, pairs = part
+def _impute_part(part: _PairsPart, shared: _Imputing) -> None:
+    """Impute a part's pairs over all shards into finished bigWigs; those that exist already are left."""
     tensor, output = shared.tensor, shared.job.output
     record = RunRecord("impute", shared.engine)
+    tracks = _tracks(part.pairs, tensor, shared.calibration)
     with record.stage("impute"):
-        judges = load_judges(shared.model, pairs)
+        models = load_held_out(shared.model, part.pairs)
         kind = Application if shared.calibration is None else SpreadApplication
-        empty = _write_bigwigs(pairs, kind(judges, pairs, tensor), tensor, output, shared.calibration)
-    files = [output / name for pair in pairs for name in _names(pair, sd=shared.calibration is not None)]
-    shared.job.keep_part(index, {"empty_bins": empty, "run": record.run_of([index])}, files)
+        empty = _write_missing(tracks, kind(models, part.pairs, tensor), tensor, output)
+    files = [output / track.name for track in tracks]
+    shared.job.keep_part(part.index, {"empty_bins": empty, "run": record.run_of([part.index])}, files)
 
 
-def _write_bigwigs(
-    pairs: Sequence[Experiment],
-    application: Application,
-    tensor: Tensor,
-    output: Path,
-    calibration: Calibration | None,
-) -> int:
-    """Write the bigWigs of pairs that do not stand; returns empty bins."""
-    transforms = _transforms(tensor, pairs)
+def _write_missing(tracks: Sequence[_Track], application: Application, tensor: Tensor, output: Path) -> int:
+    """Write the bigWigs that do not exist; returns empty bins."""
     used = {entry.chrom for entry in tensor.manifest.shards}
     lengths = {chrom: n for chrom, n in tensor.manifest.load_genome().chromosomes.items() if chrom in used}
-    files = {
-        name: index for index, pair in enumerate(pairs) for name in _names(pair, sd=calibration is not None)
-    }
-    made = set(standing(output, list(files)))
-    todo = [name for name in files if name not in made]
+    made = set(standing(output, [track.name for track in tracks]))
+    todo = [track for track in tracks if track.name not in made]
     empty = 0
     if not todo and tensor.n_complete == tensor.n_bins:
         return empty
     with ExitStack() as undo:
-        writers = {}
-        for name in todo:
-            writer = BigWigWriter(output / name, lengths, bin_size=tensor.manifest.bin_size)
+        writers = []
+        for track in todo:
+            writer = BigWigWriter(output / track.name, lengths, bin_size=tensor.manifest.bin_size)
             undo.callback(writer.discard)
-            writers[name] = writer
+            writers.append((track, writer))
         for shard_name in tensor.shard_names:
             with tensor.open_shard(shard_name) as shard:
                 for start, predicted, spread in _predictions(application, shard):
                     empty += int(np.isnan(predicted[:, 0]).sum())
-                    for name, writer in writers.items():
-                        index = files[name]
-                        pair, transform = pairs[index], transforms[index]
-                        signal = np.ascontiguousarray(predicted[:, index])
-                        if calibration is None or name == track_name(pair):
-                            values = transform.to_track(signal)
-                        else:
-                            sd = calibration.sd(pair.assay, transform.clip(signal), spread[:, index])
-                            values = transform.sd_to_track(signal, sd)
-                        for first, rows in shard.stretches(start, start + len(signal)):
+                    for track, writer in writers:
+                        values = track.values(predicted, spread)
+                        for first, rows in shard.stretches(start, start + len(values)):
                             writer.add(shard.chrom, first, values[rows])
-        for writer in writers.values():
+        for _, writer in writers:
             writer.close()
     return empty
 

@@ -1,4 +1,4 @@
-"""The sample of bins that networks learn from, kept beside the moments of a tensor."""
+"""The sample of bins that networks learn from, kept next to the moments of a tensor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BINS = 2**15
 
 
 def ensure_context_sample(tensor: Tensor, engine: Engine, moments: Path, *, named: bool) -> Path:
-    """See that a tensor's sample stands in a file beside its moments of features, and return it.
+    """See that a tensor's sample exists in a file next to its moments of features, and return it.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ from predictd.constants import REFUSE_COMPLETE, WARN_COMPLETE
 from predictd.errors import DataError
 from predictd.io.tensor.store import Tensor
 from predictd.model.moments import CONSTANT
+from predictd.wording import some
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +28,9 @@ def _warn_constant(tensor: Tensor) -> None:
     squares = summary[:, 2] / observed
     constant = np.flatnonzero(squares - (summary[:, 1] / observed) ** 2 <= CONSTANT * squares)
     if constant.size:
-        names = ", ".join(str(tensor.experiments[i]) for i in constant[:3])
-        more = f" and {constant.size - 3} more" if constant.size > 3 else ""
         log.warning(
-            "the same signal in every bin of %s%s: such a track tells nothing; look at the file, or leave it out",
-            names,
-            more,
+            "the same signal in every bin of %s: such a track says nothing; look at the file, or leave it out",
+            some((tensor.experiments[i] for i in constant), 3),
         )
 
 
@@ -59,5 +57,5 @@ def _incomplete(tensor: Tensor) -> str:
     return (
         f"only {tensor.n_complete:,} of {tensor.n_bins:,} bins ({share:.1%}) of "
         f"{tensor.path} have a value in every experiment; the least covered are {', '.join(worst)}: leave them out of "
-        "the table, restrict --regions, or ingest with --uncovered zero where no signal means zero"
+        "the table, restrict `regions`, or ingest with `uncovered` zero where no signal means zero"
     )

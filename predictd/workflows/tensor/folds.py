@@ -35,7 +35,7 @@ def read_folds(path: Path, tensor: Tensor) -> dict[str, Fold]:
 
 
 def load_folds(path: Path) -> list[Fold]:
-    """Folds of a file as they stand there.
+    """Folds of a file, not checked against a tensor.
 
     Raises
     ------

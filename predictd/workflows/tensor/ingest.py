@@ -19,16 +19,20 @@ from predictd.io.remote import as_path
 from predictd.io.results import write_run_json
 from predictd.io.tables import Interval, Track, read_bed, unique_pairs
 from predictd.io.tensor.layout import ShardPlan, plan_shards
-from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry
+from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry, SourceFile
 from predictd.io.tensor.store import Tensor, describe_shard, shard_path, write_shard
 from predictd.io.tracks.bigwig import Uncovered
 from predictd.io.tracks.genomes import Genome, built_in_blacklist, load_genome
 from predictd.io.tracks.metadata import OUTPUT_TYPE, read_track_table
+from predictd.pairs import Experiment
 from predictd.provenance import RunRecord, software
+from predictd.wording import some
 from predictd.workflows.tensor.coverage import warn_incomplete
-from predictd.workflows.tensor.sources import Probe, SignalSource, check_there, probe_track
+from predictd.workflows.tensor.sources import Probe, SignalSource, check_there, probe_tracks
 
 log = logging.getLogger(__name__)
+
+Dtype = Literal["float16", "float32"]
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,14 @@ class IngestOptions:
     exclude: str | None = None
     uncovered: Uncovered = "missing"
     bin_size: int = BIN_SIZE
-    dtype: Literal["float16", "float32"] = "float16"
+    dtype: Dtype = "float16"
     merge: Literal["mean"] | None = None
     shard_bins: int = MAX_SHARD_BINS
     output_type: str = OUTPUT_TYPE
 
 
 def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine) -> Tensor:
-    """Make a tensor from the tracks of a table.
+    """Make a tensor from the tracks of a table, and open it.
 
     Parameters
     ----------
@@ -61,11 +65,6 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine) ->
     engine
         Reads tracks (one task each) and makes shards (one task each).
 
-    Returns
-    -------
-    Tensor
-        The whole tensor, opened.
-
     Raises
     ------
     PredictdError
@@ -74,70 +73,110 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine) ->
     """
     record = RunRecord.of("ingest", engine, settings=vars(options))
     genome = load_genome(options.genome)
-    tracks = read_track_table(table, genome=genome.name, output_type=options.output_type)
-    if options.merge is None:
-        unique_pairs(tracks, table)
-    _check_transforms(tracks)
+    tracks = _read_tracks(table, genome, options)
     regions, exclude = _intervals(options, genome)
-    for track in tracks:
-        check_there(track)
-
     job = Job(output, _describe(tracks, genome, options, regions, exclude))
-    if exists(output / MANIFEST):
-        if not job.begun:
-            raise OutputError(f"{output} is a whole tensor already; remove it, or name another directory")
-        # Killed after its last shard and file, before it had tidied up.
-        job.finish()
+    if _finished(job):
         return Tensor(output)
-    nothing_made = not exists(output / SHARDS)
-    if not nothing_made and read_job(output) is None:
-        raise OutputError(
-            f"{output} holds shards and nothing that tells of what; remove it, or name another directory"
-        )
-    job.begin(nothing_made=nothing_made)
+    _begin(job)
     engine.require_sight(job.witness)
     with record.stage("read headers"):
-        probes = engine.map(probe_track, list(enumerate(tracks)), (job.workspace, genome), label="tracks")
-    covered = _check_chromosomes(probes, genome, regions)
-    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for index, track in enumerate(tracks):
-        groups[track.experiment].append(index)
-    pairs = sorted(groups)
-    columns = [
-        SignalSource(
-            ":".join(pair),
-            tuple(probes[i].path for i in groups[pair]),
-            tracks[groups[pair][0]].transform,
-            tuple(tracks[i].path for i in groups[pair]),
-        )
-        for pair in pairs
-    ]
+        probes = probe_tracks(tracks, job.workspace, genome, engine)
+    columns = _columns(tracks, probes)
     plans = plan_shards(
         genome,
         bin_size=options.bin_size,
         max_bins=min(options.shard_bins, max(1, MAX_SHARD_VALUES // len(columns))),
-        chromosomes=covered,
+        chromosomes=_covered(probes, genome, regions),
         regions=regions,
         exclude=exclude,
     )
+    sources = tuple(column.source for column in columns)
     with record.stage("make shards"):
-        sizes = [plan.n_bins for plan in plans]
-        entries = engine.map(_make_shard, plans, (output, columns, options), label="shards", sizes=sizes)
-    manifest = Manifest(
+        shared = _Ingesting(output, sources, options.bin_size, options.uncovered, options.dtype)
+        entries = engine.map(
+            _make_shard, plans, shared, label="shards", sizes=[plan.n_bins for plan in plans]
+        )
+    manifest = _manifest(table, genome, options, columns, entries)
+    record.inputs = {str(table): sha256_of(table)}
+    record.results = _results(manifest)
+    write_run_json(record, output)
+    manifest.write(output)
+    job.finish()
+    tensor = Tensor(output)
+    warn_incomplete(tensor)
+    return tensor
+
+
+def _read_tracks(table: Path, genome: Genome, options: IngestOptions) -> list[Track]:
+    tracks = read_track_table(table, genome=genome.name, output_type=options.output_type)
+    if options.merge is None:
+        unique_pairs(tracks, table)
+    _check_transforms(tracks)
+    for track in tracks:
+        check_there(track)
+    return tracks
+
+
+def _finished(job: Job) -> bool:
+    """Whether this very job has made the whole tensor; raises OutputError where another has."""
+    if not exists(job.output / MANIFEST):
+        return False
+    if not job.begun:
+        raise OutputError(f"{job.output} is a whole tensor already; remove it, or name another directory")
+    # Killed after its last shard and file, before it had tidied up.
+    job.finish()
+    return True
+
+
+def _begin(job: Job) -> None:
+    """Begin the job, or go on with it; raises OutputError where shards exist that nothing describes."""
+    nothing_made = not exists(job.output / SHARDS)
+    if not nothing_made and read_job(job.output) is None:
+        raise OutputError(
+            f"{job.output} holds shards, but no record of what they were made from; remove it, or name another "
+            "directory"
+        )
+    job.begin(nothing_made=nothing_made)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """An experiment of the tensor: its signal, and the files that this comes from."""
+
+    experiment: Experiment
+    source: SignalSource
+    files: tuple[SourceFile, ...]
+
+
+def _columns(tracks: list[Track], probes: list[Probe]) -> list[_Column]:
+    """Experiments in the order of the tensor's columns; tracks of one pair are its replicates."""
+    groups: dict[Experiment, list[int]] = defaultdict(list)
+    for index, track in enumerate(tracks):
+        groups[track.experiment].append(index)
+    columns = []
+    for pair, own in sorted(groups.items()):
+        paths = tuple(probes[i].path for i in own)
+        source = SignalSource(str(pair), paths, tracks[own[0]].transform, tuple(tracks[i].path for i in own))
+        columns.append(_Column(pair, source, tuple(probes[i].source for i in own)))
+    return columns
+
+
+def _manifest(
+    table: Path, genome: Genome, options: IngestOptions, columns: list[_Column], shards: list[ShardEntry]
+) -> Manifest:
+    return Manifest(
         genome=GenomeEntry.of(genome),
         bin_size=options.bin_size,
         dtype=options.dtype,
         uncovered=options.uncovered,
         experiments=tuple(
             ExperimentEntry(
-                cell_type=pair[0],
-                assay=pair[1],
-                transform=column.transform,
-                sources=tuple(probes[index].source for index in groups[pair]),
+                **column.experiment._asdict(), transform=column.source.transform, sources=column.files
             )
-            for pair, column in zip(pairs, columns, strict=True)
+            for column in columns
         ),
-        shards=tuple(entries),
+        shards=tuple(shards),
         provenance={
             "table": str(table),
             "regions": str(options.regions) if options.regions else None,
@@ -145,19 +184,15 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine) ->
             "software": software(),
         },
     )
-    record.inputs = {str(table): sha256_of(table)}
-    record.results = {
-        "experiments": len(pairs),
-        "bins": sum(entry.n_bins for entry in entries),
-        "complete_bins": sum(entry.n_complete for entry in entries),
+
+
+def _results(manifest: Manifest) -> dict[str, object]:
+    return {
+        "experiments": len(manifest.experiments),
+        "bins": sum(entry.n_bins for entry in manifest.shards),
+        "complete_bins": sum(entry.n_complete for entry in manifest.shards),
         "tensor": manifest.checksum,
     }
-    write_run_json(record, output)
-    manifest.write(output)
-    job.finish()
-    tensor = Tensor(output)
-    warn_incomplete(tensor)
-    return tensor
 
 
 def _describe(
@@ -217,30 +252,40 @@ def _check_transforms(tracks: list[Track]) -> None:
             )
 
 
-def _check_chromosomes(probes: list[Probe], genome: Genome, regions: list[Interval] | None) -> set[str]:
-    """Chromosomes that at least one track has; those that were asked for and none has are told."""
+def _covered(probes: list[Probe], genome: Genome, regions: list[Interval] | None) -> set[str]:
+    """Chromosomes that at least one track has; warns of those that were asked for and none has."""
     covered = set().union(*(probe.chromosomes for probe in probes))
     asked = set(genome.chromosomes) if regions is None else {interval.chrom for interval in regions}
     left_out = [chrom for chrom in genome.chromosomes if chrom in asked - covered]
     if left_out:
-        shown = ", ".join(left_out[:5]) + (f" and {len(left_out) - 5} more" if len(left_out) > 5 else "")
-        log.warning("no track has %s: left out of the tensor", shown)
+        log.warning("no track has %s: left out of the tensor", some(left_out))
     return covered
 
 
-def _make_shard(plan: ShardPlan, shared: tuple[Path, list[SignalSource], IngestOptions]) -> ShardEntry:
+@dataclass(frozen=True)
+class _Ingesting:
+    """What all shards have in common."""
+
+    output: Path
+    sources: tuple[SignalSource, ...]
+    bin_size: int
+    uncovered: Uncovered
+    dtype: Dtype
+
+
+def _make_shard(plan: ShardPlan, shared: _Ingesting) -> ShardEntry:
     """Read a shard's bins from every track, transform them and write the shard, unless that was done before."""
-    output, columns, options = shared
+    output, sources = shared.output, shared.sources
     if shard_path(output, plan.name).exists():
-        return describe_shard(output, plan, len(columns))
-    signal = np.empty((plan.n_bins, len(columns)), dtype=options.dtype)
-    largest = float(np.finfo(options.dtype).max)
-    for index, column in enumerate(columns):
-        values = column.read(plan.chrom, plan.runs, bin_size=options.bin_size, uncovered=options.uncovered)
+        return describe_shard(output, plan, len(sources))
+    signal = np.empty((plan.n_bins, len(sources)), dtype=shared.dtype)
+    largest = float(np.finfo(shared.dtype).max)
+    for index, source in enumerate(sources):
+        values = source.read(plan.chrom, plan.runs, bin_size=shared.bin_size, uncovered=shared.uncovered)
         if np.nanmax(np.abs(values), initial=0.0) > largest:
             raise TrackError(
-                f"{column.named}: signal of {column.label} on {plan.chrom} is too large for {options.dtype}; "
-                "ingest with --dtype float32, or give the assay a transform"
+                f"{source.named}: signal of {source.label} on {plan.chrom} is too large for {shared.dtype}; ingest "
+                "with `dtype` float32, or give the assay a transform"
             )
         signal[:, index] = values
     return write_shard(output, plan, signal)

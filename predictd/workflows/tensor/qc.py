@@ -11,15 +11,15 @@ import numpy.typing as npt
 from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread
 from predictd.errors import DataError
-from predictd.io.files import make_directory, write_text
-from predictd.io.results import write_run_json
+from predictd.io.files import make_directory
+from predictd.io.results import write_rows, write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.labels.quality import Tracks, examine
 from predictd.model.transforms import TRANSFORMS
-from predictd.pairs import Experiment, axes
+from predictd.pairs import Experiment, axes, rows_of
 from predictd.provenance import RunRecord
 from predictd.workflows.tensor.coverage import warn_incomplete
-from predictd.workflows.tensor.moments import ensure_moments, read_moments
+from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
 
 COLUMNS = ("cell_type", "assay", "mse", "r", "expected_r", "flags", "best_match")
 # Bins that are read, about, to count those at a track's highest value; they lie all over the tensor.
@@ -38,7 +38,7 @@ class QcRow:
     experiment
         Whose track.
     mse, r, expected_r, flags
-        See `predictd.model.labels.quality.Verdicts`.
+        See `predictd.model.labels.quality.Findings`.
     best_match
         The pair that the track looks like; None for a constant track.
     """
@@ -50,13 +50,10 @@ class QcRow:
     flags: tuple[str, ...]
     best_match: Experiment | None
 
-    def line(self) -> str:
-        """Tab-separated."""
-        numbers = "\t".join(f"{value:.6g}" for value in (self.mse, self.r, self.expected_r))
-        return (
-            f"{self.experiment.cell_type}\t{self.experiment.assay}\t{numbers}\t{','.join(self.flags) or '.'}\t"
-            f"{self.best_match or '.'}"
-        )
+    def cells(self) -> tuple[str | float, ...]:
+        """What the table has of it."""
+        flags, match = ",".join(self.flags) or ".", str(self.best_match or ".")
+        return (*self.experiment, self.mse, self.r, self.expected_r, flags, match)
 
 
 def qc(
@@ -64,7 +61,7 @@ def qc(
     output: Path,
     engine: Engine,
     *,
-    moments_path: Path | None = None,
+    moments: Path | None = None,
     scratch: Path | None = None,
 ) -> list[QcRow]:
     """Examine the tracks of a tensor and write a table, the most suspicious first.
@@ -75,10 +72,10 @@ def qc(
         Directory of the tensor; table to write.
     engine
         What runs it.
-    moments_path
-        Moments file; None: beside the tensor.
+    moments
+        Moments file; None: in the tensor's directory.
     scratch
-        Directory of each node for copies of shards; None: they are read where they stand.
+        Directory of each node for copies of shards; None: they are read where they are.
 
     Raises
     ------
@@ -89,44 +86,18 @@ def qc(
     tensor = Tensor(tensor_path, scratch=scratch)
     if len(tensor.experiments) < _LEAST_TRACKS:
         raise DataError(
-            f"{tensor_path} has {len(tensor.experiments)} tracks; at least {_LEAST_TRACKS} are needed to judge one by "
-            "the others"
+            f"{tensor_path} has {len(tensor.experiments)} tracks; at least {_LEAST_TRACKS} are needed to compare "
+            "each with the others"
         )
     warn_incomplete(tensor)
     make_directory(output.parent)
     with record.stage("moments"):
-        data = read_moments(ensure_moments(tensor, engine, moments_path))
+        data = read_moments(ensure_moments(tensor, engine, moments))
     with record.stage("highest values"):
         at_highest = _share_at_highest(tensor, engine)
     with record.stage("examine"), one_blas_thread():
-        cell_types, assays = axes(data.experiments)
-        entries = {entry.experiment: entry for entry in tensor.manifest.experiments}
-        order = tensor.columns(data.experiments)
-        verdicts = examine(
-            Tracks(
-                data.s,
-                np.array([cell_types.index(e.cell_type) for e in data.experiments], dtype=np.intp),
-                np.array([assays.index(e.assay) for e in data.experiments], dtype=np.intp),
-                len(cell_types),
-                len(assays),
-                at_highest[order],
-                np.array([TRANSFORMS[entries[e].transform].clipped for e in data.experiments]),
-            )
-        )
-    rows = []
-    for i in verdicts.order():
-        best = divmod(int(verdicts.best[i]), len(assays))
-        rows.append(
-            QcRow(
-                data.experiments[i],
-                float(verdicts.mse[i]),
-                float(verdicts.r[i]),
-                float(verdicts.expected_r[i]),
-                verdicts.flags[i],
-                Experiment(cell_types[best[0]], assays[best[1]]) if verdicts.best[i] >= 0 else None,
-            )
-        )
-    write_text(output, "\n".join(["\t".join(COLUMNS), *(row.line() for row in rows)]) + "\n")
+        rows = _examined(data, tensor, at_highest)
+    write_rows(output, COLUMNS, (row.cells() for row in rows))
     record.inputs = {str(tensor_path): tensor.manifest.checksum}
     record.results = {
         "tracks": len(rows),
@@ -137,28 +108,66 @@ def qc(
     return rows
 
 
+def _examined(data: TensorMoments, tensor: Tensor, at_highest: Float64) -> list[QcRow]:
+    """Rows of the table, the most suspicious first."""
+    cell_types, assays = axes(data.experiments)
+    cells, columns = rows_of(data.experiments, cell_types, assays)
+    transforms = {entry.experiment: entry.transform for entry in tensor.manifest.experiments}
+    findings = examine(
+        Tracks(
+            data.s,
+            cells,
+            columns,
+            len(cell_types),
+            len(assays),
+            at_highest[tensor.columns(data.experiments)],
+            np.array([TRANSFORMS[transforms[e]].clipped for e in data.experiments]),
+        )
+    )
+    rows = []
+    for i in findings.order():
+        cell, assay = divmod(int(findings.best[i]), len(assays))
+        rows.append(
+            QcRow(
+                data.experiments[i],
+                float(findings.mse[i]),
+                float(findings.r[i]),
+                float(findings.expected_r[i]),
+                findings.flags[i],
+                Experiment(cell_types[cell], assays[assay]) if findings.best[i] >= 0 else None,
+            )
+        )
+    return rows
+
+
 def _share_at_highest(tensor: Tensor, engine: Engine) -> Float64:
     """Share of a sample of bins at which each track has its highest value, (n,).
 
-    Second moments cannot tell it: blocks all over the tensor are read.
+    Second moments do not contain it: blocks all over the tensor are read.
     """
     highest = tensor.summary()[:, 3]
     stride = max(1, tensor.n_bins // _SAMPLED_BINS)
     sizes = [entry.n_bins for entry in tensor.manifest.shards]
     engine.require_sight(tensor.witness)
-    counts = engine.reduce(
-        _count_highest, tensor.shard_names, (tensor, highest, stride), label="shards", sizes=sizes
-    )
+    shared = _Highest(tensor, highest.astype(np.float32), stride)
+    counts = engine.reduce(_count_highest, tensor.shard_names, shared, label="shards", sizes=sizes)
     return np.asarray(counts[0] / np.maximum(counts[1], 1.0))
 
 
-def _count_highest(name: str, shared: tuple[Tensor, Float64, int]) -> Float64:
-    """Bins at the highest value, and observed bins, of every so manyth block of a shard: (2 × n)."""
-    tensor, highest, stride = shared
-    counts = np.zeros((2, len(highest)))
-    values = highest.astype(np.float32)
-    with tensor.open_shard(name) as shard:
-        for block in shard.sample(stride):
-            counts[0] += (block >= values).sum(axis=0)
+@dataclass(frozen=True)
+class _Highest:
+    """What counting needs: the tensor, each track's highest value, and which of the blocks are read."""
+
+    tensor: Tensor
+    values: npt.NDArray[np.float32]
+    stride: int
+
+
+def _count_highest(name: str, shared: _Highest) -> Float64:
+    """Bins at the highest value, and observed bins, of some blocks of a shard: (2 × n)."""
+    counts = np.zeros((2, len(shared.values)))
+    with shared.tensor.open_shard(name) as shard:
+        for block in shard.sample(shared.stride):
+            counts[0] += (block >= shared.values).sum(axis=0)
             counts[1] += (~np.isnan(block)).sum(axis=0)
     return counts

@@ -7,19 +7,20 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread
 from predictd.errors import ConfigError, DataError
 from predictd.io.costs import read_costs
-from predictd.io.files import make_directory, sha256_of, write_text
-from predictd.io.results import write_run_json
+from predictd.io.files import make_directory, sha256_of
+from predictd.io.results import write_rows, write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.labels.design import choose_experiments, conditional_covariance
-from predictd.pairs import Experiment, axes
+from predictd.pairs import Experiment, axes, rows_of
 from predictd.provenance import RunRecord
 from predictd.workflows.tensor.coverage import require_complete
-from predictd.workflows.tensor.moments import ensure_moments, read_moments
+from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
 
 COLUMNS = ("rank", "cell_type", "assay", "gain", "gain_per_dollar")
 # Pairs without a track whose covariance is held, of 8 bytes squared: 3.2 GB.
@@ -47,10 +48,14 @@ class Recommendation:
     gain: float
     gain_per_dollar: float | None
 
-    def line(self) -> str:
-        """Tab-separated."""
-        per_dollar = "." if self.gain_per_dollar is None else f"{self.gain_per_dollar:.6g}"
-        return f"{self.rank}\t{self.pair.cell_type}\t{self.pair.assay}\t{self.gain:.6g}\t{per_dollar}"
+    def cells(self) -> tuple[str | int | float, ...]:
+        """What the table has of it."""
+        return (
+            self.rank,
+            *self.pair,
+            self.gain,
+            "." if self.gain_per_dollar is None else self.gain_per_dollar,
+        )
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,9 @@ def recommend(
     engine: Engine,
     *,
     k: int = 5,
-    costs_path: Path | None = None,
+    costs: Path | None = None,
     focus: str | None = None,
-    moments_path: Path | None = None,
+    moments: Path | None = None,
 ) -> RecommendReport:
     """Choose the next experiments and write them as a table.
 
@@ -96,12 +101,12 @@ def recommend(
         What computes the moments.
     k
         How many to choose.
-    costs_path
+    costs
         Table of costs: the choice is by gain per cost, among pairs that have one.
     focus
         Name of the cell type or the assay whose missing pairs count; None: all.
-    moments_path
-        Moments file; None: beside the tensor.
+    moments
+        Moments file; None: in the tensor's directory.
 
     Raises
     ------
@@ -110,65 +115,83 @@ def recommend(
     """
     record = RunRecord.of("recommend", engine, settings={"k": k, "for": focus})
     tensor = Tensor(tensor_path)
-    cell_types, assays = axes(tensor.experiments)
-    costs = None if costs_path is None else read_costs(costs_path, cell_types, assays)
-    observed = set(tensor.experiments)
-    missing = [pair for pair in (Experiment(*p) for p in product(cell_types, assays)) if pair not in observed]
-    targets = np.array([focus is None or focus in pair for pair in missing], dtype=bool)
-    _check_focus(focus, cell_types, assays, int(targets.sum()), tensor_path)
-    prices = [None if costs is None else costs.of(pair) for pair in missing]
-    candidates = np.array([costs is None or price is not None for price in prices], dtype=bool)
-    if k > candidates.sum():
-        which = "missing from" if costs is None else f"priced by {costs_path} and missing from"
-        raise ConfigError(f"-k {k}: only {candidates.sum()} pairs are {which} {tensor_path}; ask for fewer")
-    if len(missing) > _MOST_PAIRS:
-        raise DataError(
-            f"{tensor_path}: {len(missing):,} pairs are missing, more than the {_MOST_PAIRS:,} that can be compared; "
-            "leave out cell types or assays that do not matter"
-        )
+    missing = _missing_pairs(tensor, costs, focus)
+    n_candidates, n_targets = int(missing.candidates.sum()), int(missing.targets.sum())
+    if k > n_candidates:
+        which = "missing from" if costs is None else f"priced by {costs} and missing from"
+        raise ConfigError(f"`k` {k}: only {n_candidates} pairs are {which} {tensor_path}; ask for fewer")
+    _check_number(missing, tensor_path)
     require_complete(tensor)
     make_directory(output.parent)
     with record.stage("moments"):
-        data = read_moments(ensure_moments(tensor, engine, moments_path))
-
-    def rows_of(pairs: list[Experiment]) -> tuple[np.ndarray, np.ndarray]:
-        cells, columns = (dict(zip(names, range(len(names)), strict=True)) for names in (cell_types, assays))
-        return (
-            np.array([cells[pair.cell_type] for pair in pairs], dtype=np.intp),
-            np.array([columns[pair.assay] for pair in pairs], dtype=np.intp),
-        )
-
+        data = read_moments(ensure_moments(tensor, engine, moments))
     with record.stage("choose"), one_blas_thread():
-        covariance = conditional_covariance(
-            data.s, rows_of(list(data.experiments)), rows_of(missing), len(cell_types), len(assays)
-        )
-        picks = choose_experiments(
-            covariance,
-            targets,
-            candidates,
-            k,
-            costs=None if costs is None else np.array([price or np.inf for price in prices]),
-        )
-    before = float(np.diag(covariance)[targets].sum())
-    rows = []
-    for rank, pick in enumerate(picks, start=1):
-        price = prices[pick.index]
-        rows.append(
-            Recommendation(rank, missing[pick.index], pick.gain, None if price is None else pick.gain / price)
-        )
-    write_text(output, "\n".join(["\t".join(COLUMNS), *(row.line() for row in rows)]) + "\n")
+        rows, before = _choose(missing, data, k)
     after = before - sum(row.gain for row in rows)
+    write_rows(output, COLUMNS, (row.cells() for row in rows))
     record.inputs = {str(tensor_path): tensor.manifest.checksum}
-    if costs_path is not None:
-        record.inputs[str(costs_path)] = sha256_of(costs_path)
+    if costs is not None:
+        record.inputs[str(costs)] = sha256_of(costs)
     record.results = {
-        "candidates": int(candidates.sum()),
-        "targets": int(targets.sum()),
+        "candidates": n_candidates,
+        "targets": n_targets,
         "expected_error_before": before,
         "expected_error_after": after,
     }
     write_run_json(record, output, sidecar=True)
-    return RecommendReport(tuple(rows), int(candidates.sum()), int(targets.sum()), before, after)
+    return RecommendReport(tuple(rows), n_candidates, n_targets, before, after)
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """The pairs without a track: which of them count, and which can be measured at what price."""
+
+    pairs: list[Experiment]
+    targets: npt.NDArray[np.bool_]
+    candidates: npt.NDArray[np.bool_]
+    prices: list[float | None] | None
+
+
+def _missing_pairs(tensor: Tensor, costs: Path | None, focus: str | None) -> _Missing:
+    cell_types, assays = axes(tensor.experiments)
+    table = None if costs is None else read_costs(costs, cell_types, assays)
+    observed = set(tensor.experiments)
+    pairs = [pair for pair in (Experiment(*p) for p in product(cell_types, assays)) if pair not in observed]
+    targets = np.array([focus is None or focus in pair for pair in pairs], dtype=bool)
+    _check_focus(focus, cell_types, assays, int(targets.sum()), tensor.path)
+    prices = None if table is None else [table.of(pair) for pair in pairs]
+    candidates = [True] * len(pairs) if prices is None else [price is not None for price in prices]
+    return _Missing(pairs, targets, np.array(candidates, dtype=bool), prices)
+
+
+def _check_number(missing: _Missing, tensor_path: Path) -> None:
+    if len(missing.pairs) > _MOST_PAIRS:
+        raise DataError(
+            f"{tensor_path}: {len(missing.pairs):,} pairs are missing, more than the {_MOST_PAIRS:,} that can be "
+            "compared; leave out cell types or assays that do not matter"
+        )
+
+
+def _choose(missing: _Missing, data: TensorMoments, k: int) -> tuple[list[Recommendation], float]:
+    """The recommended pairs, and the summed expected error before them."""
+    cell_types, assays = axes(data.experiments)
+    covariance = conditional_covariance(
+        data.s,
+        rows_of(data.experiments, cell_types, assays),
+        rows_of(missing.pairs, cell_types, assays),
+        len(cell_types),
+        len(assays),
+    )
+    prices = missing.prices
+    costs = None if prices is None else np.array([price or np.inf for price in prices])
+    rows = []
+    for rank, pick in enumerate(
+        choose_experiments(covariance, missing.targets, missing.candidates, k, costs=costs), start=1
+    ):
+        price = None if prices is None else prices[pick.index]
+        gain_per_dollar = None if price is None else pick.gain / price
+        rows.append(Recommendation(rank, missing.pairs[pick.index], pick.gain, gain_per_dollar))
+    return rows, float(np.diag(covariance)[missing.targets].sum())
 
 
 def _check_focus(
@@ -177,10 +200,10 @@ def _check_focus(
     if focus is not None:
         if focus not in cell_types and focus not in assays:
             raise ConfigError(
-                f"--for {focus}: {tensor_path} has no such cell type or assay; 'predictd info {tensor_path}' lists them"
+                f"`focus` {focus}: {tensor_path} has no such cell type or assay; 'predictd info' lists those it has"
             )
         if focus in cell_types and focus in assays:
-            raise ConfigError(f"--for {focus} names both a cell type and an assay; rename one of them")
+            raise ConfigError(f"`focus` {focus} names both a cell type and an assay; rename one of them")
     if n_targets == 0:
         of = "" if focus is None else f" of {focus}"
         raise DataError(f"{tensor_path} has every experiment{of}: nothing is left to recommend")

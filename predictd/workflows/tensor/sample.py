@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from predictd.io.tensor.store import Tensor
 from predictd.pairs import Experiment
+from predictd.wording import even_parts
 
 Index = npt.NDArray[np.intp]
 
@@ -56,7 +57,7 @@ def read_sample(
     """
     tensor = plan.tensor
     columns = tensor.columns(experiments)
-    first, stop = (plan.n_bins * (worker + i) // n_workers for i in (0, 1))
+    first, stop = even_parts(plan.n_bins, n_workers)[worker]
     pieces = []
     offset = 0
     for index, (name, count) in enumerate(zip(tensor.shard_names, plan.per_shard, strict=True)):

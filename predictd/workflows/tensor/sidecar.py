@@ -1,4 +1,4 @@
-"""What is computed once of a tensor and kept in a file beside it, or where --moments says."""
+"""What is computed once of a tensor and kept in a file: in its directory, or elsewhere where that is named."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def ensure_beside(
     *,
     named: bool,
 ) -> Path:
-    """See that a file with this header stands, and return it; where it has to be made, `compute` gives its arrays.
+    """See that a file with this header exists, and return it; where it has to be made, `compute` gives its arrays.
 
     Parameters
     ----------
     target, kind, header
         The file.
     compute
-        Called where it does not stand.
+        Called where it does not exist.
     tensor, engine
         What it is of, and whose tasks read both.
     named
@@ -88,7 +88,7 @@ def read_beside(path: Path, kind: Kind) -> tuple[dict[str, Any], tuple[Experimen
 def _is_current(target: Path, kind: Kind, header: Mapping[str, Any], *, named: bool) -> bool:
     """Whether the file can be used as it is; says why not, and refuses to go on where it is somebody's."""
     try:
-        if _stands(target, kind, header):
+        if _exists(target, kind, header):
             return True
         if target.is_file():
             log.info("%s is of another tensor: made again", target)
@@ -96,7 +96,7 @@ def _is_current(target: Path, kind: Kind, header: Mapping[str, Any], *, named: b
         if named:
             # What somebody named may be anything of theirs: it is not overwritten.
             raise OutputError(
-                f"--moments {target} cannot be read as {kind.name}: {err}; remove it, or name another file"
+                f"`moments` {target} cannot be read as {kind.name}: {err}; remove it, or name another file"
             ) from err
         log.warning("%s is made again: %s", target, err)
     return False
@@ -104,7 +104,7 @@ def _is_current(target: Path, kind: Kind, header: Mapping[str, Any], *, named: b
 
 def _write(target: Path, kind: Kind, header: Mapping[str, Any], arrays: Arrays) -> None:
     with suppress(ForeignFileError):
-        if _stands(target, kind, header):
+        if _exists(target, kind, header):
             # Another process was quicker, and may be reading: some file systems take a replaced file from its readers.
             return
     try:
@@ -117,10 +117,10 @@ def _write(target: Path, kind: Kind, header: Mapping[str, Any], arrays: Arrays) 
             many_writers=True,
         )
     except OutputError as err:
-        raise OutputError(f"{err} (--moments PATH keeps the {kind.name} elsewhere)") from err
+        raise OutputError(f"{err} (`moments` keeps the {kind.name} in a file elsewhere)") from err
 
 
-def _stands(path: Path, kind: Kind, header: Mapping[str, Any]) -> bool:
+def _exists(path: Path, kind: Kind, header: Mapping[str, Any]) -> bool:
     """Whether the file is there with this header; raises ForeignFileError for what is of no such kind."""
     try:
         return read_arrays(path, format=kind.format, version=kind.version)[0] == header

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,21 +19,22 @@ from predictd.constants import (
     TRACKS_TSV,
 )
 from predictd.engine import Engine
-from predictd.errors import OutputError
-from predictd.io.files import write_json, write_text
+from predictd.errors import ConfigError, OutputError
+from predictd.io.files import write_json
 from predictd.io.hdf5 import write_arrays
 from predictd.io.partition import Job
-from predictd.io.results import write_run_json
-from predictd.io.tables import Interval, write_tracks
+from predictd.io.results import write_rows, write_run_json
+from predictd.io.tables import Interval, read_bed, read_pairs, write_tracks
 from predictd.io.tensor.layout import ShardPlan, plan_shards
 from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry
 from predictd.io.tensor.store import describe_shard, shard_path, write_shard
 from predictd.io.tracks.bigwig import BigWigWriter
-from predictd.io.tracks.genomes import Genome
+from predictd.io.tracks.genomes import Genome, load_genome
 from predictd.model.simulate import Simulation, aligned_blocks
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
+from predictd.wording import even_parts, even_parts_of_at_most
 
 Form = Literal["tracks", "tensor"]
 PARAMETERS_FORMAT = "predictd-simulation"
@@ -60,8 +61,8 @@ class SimulatedGenome:
     @classmethod
     def of_bins(cls, n_bins: int, *, chromosomes: int = 2, bin_size: int = BIN_SIZE) -> SimulatedGenome:
         """A made-up genome of so many bins, divided among a few chromosomes."""
-        borders = [n_bins * i // chromosomes for i in range(chromosomes + 1)]
-        lengths = {f"chr{i + 1}": (borders[i + 1] - borders[i]) * bin_size for i in range(chromosomes)}
+        parts = even_parts(n_bins, chromosomes)
+        lengths = {f"chr{i}": (end - start) * bin_size for i, (start, end) in enumerate(parts, start=1)}
         return cls(Genome("simulated", lengths), bin_size=bin_size)
 
     def plan(self, n_experiments: int) -> list[ShardPlan]:
@@ -72,6 +73,83 @@ class SimulatedGenome:
             chromosomes=self.genome.chromosomes,
             regions=self.regions,
         )
+
+
+@dataclass(frozen=True)
+class SimulationOptions:
+    """What a simulated data set is like, in few numbers; the defaults are the command line's.
+
+    Attributes
+    ----------
+    cells, assays, share
+        Numbers of cell types and assays, and the share of their pairs that is observed.
+    pairs
+        Table of observed pairs instead of these.
+    bins
+        Of a made-up genome.
+    genome, regions
+        Instead of it: hg19, hg38 or a chromosome-sizes file, and a BED file of the regions that are made.
+    bin_size
+        In bp.
+    rank, noise, amplitudes, peaks, shortest, longest, seed
+        See `predictd.model.simulate.Simulation`.
+    """
+
+    cells: int = 8
+    assays: int = 6
+    share: float = 0.5
+    pairs: Path | None = None
+    bins: int = 100_000
+    genome: str | None = None
+    regions: Path | None = None
+    bin_size: int = BIN_SIZE
+    rank: int = 10
+    noise: float = 0.08
+    amplitudes: float = 0.3
+    peaks: float = 1.5
+    shortest: float = 15.0
+    longest: float = 3000.0
+    seed: int = 0
+
+    def simulation(self) -> Simulation:
+        """The signal.
+
+        Raises
+        ------
+        PredictdError
+            If the table of pairs cannot be read, or a setting is out of range.
+        """
+        settings: dict[str, Any] = {
+            "rank": self.rank,
+            "seed": self.seed,
+            "noise_sd": self.noise,
+            "amplitude_spread": self.amplitudes,
+            "peak_threshold": self.peaks,
+            "shortest": self.shortest,
+            "longest": self.longest,
+        }
+        if self.pairs is not None:
+            return Simulation(tuple(read_pairs(self.pairs)), **settings)
+        return Simulation.for_shape(self.cells, self.assays, share=self.share, **settings)
+
+    def place(self) -> SimulatedGenome:
+        """The bins.
+
+        Raises
+        ------
+        ConfigError
+            If there are regions without a genome.
+        TableError
+            If the genome is not known, or a region is not on it.
+        """
+        if self.genome is None:
+            if self.regions is not None:
+                raise ConfigError("`regions` needs `genome`: a made-up genome has none")
+            return SimulatedGenome.of_bins(self.bins, bin_size=self.bin_size)
+        genome = load_genome(self.genome)
+        regions = None if self.regions is None else read_bed(self.regions)
+        genome.check_intervals(regions or [], self.regions or "")
+        return SimulatedGenome(genome, regions, self.bin_size)
 
 
 def simulate(
@@ -107,24 +185,9 @@ def simulate(
     """
     if (output / "simulation.json").exists():
         raise OutputError(f"{output} holds a whole data set already; remove it, or name another directory")
-    job = Job(
-        output,
-        {
-            "command": "simulate",
-            "simulation": simulation.to_dict(),
-            "genome": list(place.genome.chromosomes.items()),
-            "regions": place.regions and [[i.chrom, i.start, i.end] for i in place.regions],
-            "bin_size": place.bin_size,
-            "form": form,
-            "truth": truth,
-        },
-    )
-    record = RunRecord.of(
-        "simulate",
-        engine,
-        seed=simulation.seed,
-        settings=simulation.to_dict() | {"form": form, "truth": truth},
-    )
+    job = Job(output, _describe(simulation, place, form, truth=truth))
+    settings = simulation.to_dict() | {"form": form, "truth": truth}
+    record = RunRecord.of("simulate", engine, seed=simulation.seed, settings=settings)
     job.begin()
     engine.require_sight(job.witness)
     observed = list(simulation.experiments)
@@ -133,41 +196,59 @@ def simulate(
     for name, pairs in (("tracks" if form == "tracks" else "tensor", observed), ("truth", missing)):
         if pairs:
             with record.stage(name):
-                writer = _write_tracks if form == "tracks" else _write_tensor
-                writer(output, name, pairs, simulation, place, engine)
-    sizes = "".join(f"{chrom}\t{length}\n" for chrom, length in place.genome.chromosomes.items())
-    write_text(output / "genome.chrom.sizes", sizes)
-    parameters = simulation.parameters
-    write_arrays(
-        output / "parameters.h5",
-        format=PARAMETERS_FORMAT,
-        version=1,
-        header={"cell_types": simulation.cell_types, "assays": simulation.assays, "mu": parameters.mu},
-        arrays={name: getattr(parameters, name) for name in ("C", "A", "p", "q")},
-    )
+                write = _write_tracks if form == "tracks" else _write_tensor
+                write(name, pairs, _Simulated(output / name, simulation, place), engine)
+    write_rows(output / "genome.chrom.sizes", (), place.genome.chromosomes.items())
+    _write_parameters(output / "parameters.h5", simulation)
     write_run_json(record, output)
     write_json(output / "simulation.json", simulation.to_dict())
     job.finish()
 
 
-def _write_tracks(
-    output: Path,
-    name: str,
-    pairs: list[Experiment],
-    simulation: Simulation,
-    place: SimulatedGenome,
-    engine: Engine,
-) -> None:
-    n_groups = max(-(-len(pairs) // MAX_OPEN_TRACKS), min(engine.workers, len(pairs)))
-    groups = [tuple(pairs[i::n_groups]) for i in range(n_groups)]
-    engine.map(_make_tracks, groups, (output / name, simulation, place), label=name)
+def _describe(simulation: Simulation, place: SimulatedGenome, form: Form, *, truth: bool) -> dict[str, Any]:
+    return {
+        "command": "simulate",
+        "simulation": simulation.to_dict(),
+        "genome": list(place.genome.chromosomes.items()),
+        "regions": place.regions and [[i.chrom, i.start, i.end] for i in place.regions],
+        "bin_size": place.bin_size,
+        "form": form,
+        "truth": truth,
+    }
+
+
+def _write_parameters(path: Path, simulation: Simulation) -> None:
+    parameters = simulation.parameters
+    write_arrays(
+        path,
+        format=PARAMETERS_FORMAT,
+        version=1,
+        header={"cell_types": simulation.cell_types, "assays": simulation.assays, "mu": parameters.mu},
+        arrays={name: getattr(parameters, name) for name in ("C", "A", "p", "q")},
+    )
+
+
+@dataclass(frozen=True)
+class _Simulated:
+    """What tracks or a tensor are made from, and their directory."""
+
+    directory: Path
+    simulation: Simulation
+    place: SimulatedGenome
+
+
+def _write_tracks(name: str, pairs: list[Experiment], shared: _Simulated, engine: Engine) -> None:
+    parts = even_parts_of_at_most(len(pairs), MAX_OPEN_TRACKS, at_least=engine.workers)
+    groups = [tuple(pairs[start:end]) for start, end in parts]
+    engine.map(_make_tracks, groups, shared, label=name)
     table = TRACKS_TSV if name == "tracks" else f"{name}.tsv"
-    write_tracks(output / table, {pair: f"{name}/{pair.file_stem}.bw" for pair in pairs})
+    files = {pair: f"{name}/{pair.file_stem}.bw" for pair in pairs}
+    write_tracks(shared.directory.parent / table, files)
 
 
-def _make_tracks(pairs: tuple[Experiment, ...], shared: tuple[Path, Simulation, SimulatedGenome]) -> None:
-    """Write the bigWigs of some pairs, those that stand already left out."""
-    directory, simulation, place = shared
+def _make_tracks(pairs: tuple[Experiment, ...], shared: _Simulated) -> None:
+    """Write the bigWigs of some pairs, those that exist already left out."""
+    directory, simulation, place = shared.directory, shared.simulation, shared.place
     todo = [pair for pair in pairs if not (directory / f"{pair.file_stem}.bw").exists()]
     chromosomes = list(place.genome.chromosomes)
     to_track = TRANSFORMS["arcsinh"].to_track
@@ -188,20 +269,19 @@ def _make_tracks(pairs: tuple[Experiment, ...], shared: tuple[Path, Simulation, 
             writer.close()
 
 
-def _write_tensor(
-    output: Path,
-    name: str,
-    pairs: list[Experiment],
-    simulation: Simulation,
-    place: SimulatedGenome,
-    engine: Engine,
-) -> None:
-    tensor = output / name
+@dataclass(frozen=True)
+class _SimulatedTensor(_Simulated):
+    """The same, with the pairs that are its columns."""
+
+    pairs: tuple[Experiment, ...]
+
+
+def _write_tensor(name: str, pairs: list[Experiment], shared: _Simulated, engine: Engine) -> None:
+    tensor, place = shared.directory, shared.place
     if (tensor / MANIFEST).exists():
         return
-    entries = engine.map(
-        _make_shard, place.plan(len(pairs)), (tensor, tuple(pairs), simulation, place), label=name
-    )
+    columns = _SimulatedTensor(tensor, shared.simulation, place, tuple(pairs))
+    entries = engine.map(_make_shard, place.plan(len(pairs)), columns, label=name)
     Manifest(
         genome=GenomeEntry.of(place.genome),
         bin_size=place.bin_size,
@@ -211,18 +291,16 @@ def _write_tensor(
     ).write(tensor)
 
 
-def _make_shard(
-    plan: ShardPlan, shared: tuple[Path, tuple[Experiment, ...], Simulation, SimulatedGenome]
-) -> ShardEntry:
-    """Make one shard of simulated signal, unless it stands already."""
-    tensor, pairs, simulation, place = shared
+def _make_shard(plan: ShardPlan, shared: _SimulatedTensor) -> ShardEntry:
+    """Make one shard of simulated signal, unless it exists already."""
+    tensor, pairs = shared.directory, shared.pairs
     if shard_path(tensor, plan.name).exists():
         return describe_shard(tensor, plan, len(pairs))
-    run = list(place.genome.chromosomes).index(plan.chrom)
+    run = list(shared.place.genome.chromosomes).index(plan.chrom)
     signal = np.empty((plan.n_bins, len(pairs)), dtype=np.float16)
     row = 0
     for run_first, length in plan.runs.tolist():
         for first, n in aligned_blocks(run_first, length):
-            signal[row : row + n] = simulation.signal(pairs, run=run, first=first, n=n)
+            signal[row : row + n] = shared.simulation.signal(pairs, run=run, first=first, n=n)
             row += n
     return write_shard(tensor, plan, signal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from predictd.engine import Engine
 from predictd.errors import TrackError
 from predictd.io.files import exists, sha256_of
 from predictd.io.remote import RemotePath, as_path
@@ -46,24 +48,37 @@ def check_there(track: Track) -> None:
         raise TrackError(f"{track.where}: {track.path} does not exist; correct its path")
 
 
-def probe_track(indexed: tuple[int, Track], shared: tuple[Path, Genome]) -> Probe:
-    """Look at one track: whether it is whole and of this genome, and its checksum. A bedGraph becomes a bigWig.
+@dataclass(frozen=True)
+class NumberedTrack:
+    """A track and a number that is unique among the tracks that are looked at."""
 
-    Parameters
-    ----------
-    indexed
-        A number unique among the tracks, and the track.
-    shared
-        Directory for converted bedGraphs, and the genome.
+    index: int
+    track: Track
+
+
+@dataclass(frozen=True)
+class Probing:
+    """What all first looks have in common: a directory for converted bedGraphs, and the genome."""
+
+    scratch: Path
+    genome: Genome
+
+
+def probe_tracks(tracks: Sequence[Track], scratch: Path, genome: Genome, engine: Engine) -> list[Probe]:
+    """Look at tracks, each in a task; see `probe_track`."""
+    keys = [NumberedTrack(index, track) for index, track in enumerate(tracks)]
+    return engine.map(probe_track, keys, Probing(scratch, genome), label="tracks")
+
+
+def probe_track(key: NumberedTrack, shared: Probing) -> Probe:
+    """Look at one track: whether it is whole and of this genome, and its checksum. A bedGraph becomes a bigWig.
 
     Raises
     ------
     TrackError
         If the track cannot be read or does not fit the genome.
     """
-    index, track = indexed
-    scratch, genome = shared
-    path = track.path
+    track, path = key.track, key.track.path
     check_there(track)
     source = _source(track)
     if path.lower().endswith(BEDGRAPH_SUFFIXES):
@@ -71,9 +86,9 @@ def probe_track(indexed: tuple[int, Track], shared: tuple[Path, Genome]) -> Prob
             raise TrackError(
                 f"{track.where}: {path} is a bedGraph behind a URL; download it, or use a bigWig"
             )
-        converted = scratch / f"track-{index}.bw"
+        converted = shared.scratch / f"track-{key.index}.bw"
         if not converted.exists():
-            bedgraph_to_bigwig(as_path(path), converted, genome)
+            bedgraph_to_bigwig(as_path(path), converted, shared.genome)
         path = str(converted)
     elif not path.endswith(BIGWIG_SUFFIXES):
         raise TrackError(
@@ -84,15 +99,7 @@ def probe_track(indexed: tuple[int, Track], shared: tuple[Path, Genome]) -> Prob
     reader.check_signal()
     chromosomes = reader.chromosomes
     reader.close()
-    for chrom, length in chromosomes.items():
-        expected = genome.chromosomes.get(chrom)
-        if expected != length:
-            what = (
-                f"has no chromosome '{chrom}'"
-                if expected is None
-                else f"gives {chrom} {expected:,} bp, not {length:,}"
-            )
-            raise TrackError(f"{track.path}: {genome.name} {what}; is the track of another genome?")
+    shared.genome.check_track(track.path, chromosomes)
     return Probe(path, chromosomes, source)
 
 

@@ -17,7 +17,7 @@ Float32 = npt.NDArray[np.float32]
 
 
 class WideBlock(NamedTuple):
-    """Consecutive rows of a shard, and what stands around them.
+    """Consecutive rows of a shard, and what is around them.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class WideBlock(NamedTuple):
     run_lengths
         Lengths of the stretches of consecutive bins in `wide`.
     inner
-        Where `signal` stands in `wide`.
+        Where `signal` is in `wide`.
     """
 
     start: int

@@ -12,17 +12,15 @@ import numpy as np
 
 from predictd.engine import Engine
 from predictd.errors import DataError
-from predictd.io.files import write_text
 from predictd.io.partition import Job
-from predictd.io.results import write_run_json
+from predictd.io.results import write_rows, write_run_json
 from predictd.io.tables import Track
 from predictd.io.tracks.bigwig import BigWigReader
 from predictd.io.tracks.chromhmm import MISSING, PRESENT, binary_name, write_binary
 from predictd.pairs import axes, file_name
 from predictd.provenance import EngineInfo, RunRecord
 from predictd.workflows.parts import InParts
-from predictd.workflows.tracks.listed import common_chromosomes, open_listed
-from predictd.workflows.tracks.peaks import described
+from predictd.workflows.tracks.listed import common_chromosomes, described, open_listed
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +76,7 @@ class Binarisation(InParts[BinariseReport]):
         self._bins = {chrom: length // bin_size for chrom, length in lengths.items() if length >= bin_size}
         if not self._bins:
             raise DataError(
-                f"no chromosome of {source} is as long as a bin of {bin_size} bp; use a smaller --bin-size"
+                f"no chromosome of {source} is as long as a bin of {bin_size} bp; use a smaller `bin_size`"
             )
         self._threshold, self._bin_size, self._zipped = threshold, bin_size, zipped
         description = {
@@ -106,8 +104,8 @@ class Binarisation(InParts[BinariseReport]):
         for index in parts:
             cell = self._cells[index]
             own = {pair.assay: track for pair, track in self._listed.tracks.items() if pair.cell_type == cell}
-            keys.append((index, cell, tuple(own.get(mark) for mark in self._marks)))
-        shared = _Shared(
+            keys.append(_CellPart(index, cell, tuple(own.get(mark) for mark in self._marks)))
+        shared = _Binarising(
             self.job,
             tuple(self._marks),
             self._bins,
@@ -121,21 +119,29 @@ class Binarisation(InParts[BinariseReport]):
 
     def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> BinariseReport:
         output = self.job.output
-        lines = ["cell_type\tassay\tpresent\tmissing\tbins"]
         n_bins = sum(self._bins.values())
-        for cell, part in zip(self._cells, parts, strict=True):
-            lines += [
-                f"{cell}\t{mark}\t{present}\t{missing}\t{n_bins}"
-                for mark, present, missing in zip(self._marks, part["present"], part["missing"], strict=True)
-            ]
+        rows = [
+            (cell, mark, present, missing, n_bins)
+            for cell, part in zip(self._cells, parts, strict=True)
+            for mark, present, missing in zip(self._marks, part["present"], part["missing"], strict=True)
+        ]
         record.results = {"threshold": self._threshold, "bin_size": self._bin_size, "bins": n_bins}
         write_run_json(record, output)
-        write_text(output / BINARISED_TSV, "\n".join(lines) + "\n")
+        write_rows(output / BINARISED_TSV, ("cell_type", "assay", "present", "missing", "bins"), rows)
         return BinariseReport(len(self._cells), len(self._marks), len(self._bins))
 
 
 @dataclass(frozen=True)
-class _Shared:
+class _CellPart:
+    """A part: its number, its cell type, and the track of each mark where there is one."""
+
+    index: int
+    cell: str
+    tracks: tuple[Track | None, ...]
+
+
+@dataclass(frozen=True)
+class _Binarising:
     """What the parts have in common."""
 
     job: Job
@@ -147,11 +153,11 @@ class _Shared:
     engine: EngineInfo
 
 
-def _binarise_part(part: tuple[int, str, tuple[Track | None, ...]], shared: _Shared) -> None:
+def _binarise_part(part: _CellPart, shared: _Binarising) -> None:
     """Write one cell type's chromosomes, one after the other."""
-    index, cell, tracks = part
+    index, tracks = part.index, part.tracks
     record = RunRecord("binarise", shared.engine)
-    name = file_name(cell)
+    name = file_name(part.cell)
     counts = np.zeros((2, len(tracks)), dtype=np.int64)
     files = []
     with record.stage("binarise"):
@@ -168,7 +174,7 @@ def _binarise_part(part: tuple[int, str, tuple[Track | None, ...]], shared: _Sha
     shared.job.keep_part(index, content, files)
 
 
-def _states(path: str, chrom: str, n_bins: int, shared: _Shared) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _states(path: str, chrom: str, n_bins: int, shared: _Binarising) -> np.ndarray[Any, np.dtype[np.uint8]]:
     reader = BigWigReader(path)
     try:
         signal = reader.binned_means(chrom, 0, n_bins, bin_size=shared.bin_size, uncovered="missing")

@@ -1,4 +1,4 @@
-"""Colours of assays, in hubs and in the viewer: those that the field is used to, and others that can be told apart."""
+"""Colours of assays, in hubs and in the viewer: those that the field is used to, and others that differ well."""
 
 from __future__ import annotations
 
@@ -44,6 +44,6 @@ def assay_colours(assays: Iterable[str]) -> dict[str, Colour]:
 
 
 def lighter(colour: Colour) -> Colour:
-    """The colour half way to white: of what is observed, or of a deviation, beside the imputed."""
+    """The colour half way to white: of what is observed, or of a deviation, next to the imputed."""
     red, green, blue = ((value + 255) // 2 for value in colour)
     return red, green, blue

@@ -1,4 +1,4 @@
-"""`predictd hub`: a UCSC track hub of imputed tracks, with what was observed beside them."""
+"""`predictd hub`: a UCSC track hub of imputed tracks, and of what was observed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class HubOptions:
     Attributes
     ----------
     genome
-        UCSC's name of the assembly; None: as the imputed tracks tell.
+        UCSC's name of the assembly; None: as the imputed tracks say.
     name, email
         Of the hub.
     files
@@ -61,7 +61,7 @@ class HubReport:
 
 
 def make_hub(source: Path, output: Path, options: HubOptions, *, observed: Path | None = None) -> HubReport:
-    """Write a hub: hub.txt, and the bigWigs beside it.
+    """Write a hub: hub.txt, and the bigWigs.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def make_hub(source: Path, output: Path, options: HubOptions, *, observed: Path 
     options
         What it says of itself.
     observed
-        Track table, or directory, of observed signal that is to stand beside.
+        Track table, or directory, of observed signal that is to be in it, too.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def make_hub(source: Path, output: Path, options: HubOptions, *, observed: Path 
     genome = options.genome or imputed.genome
     if genome is None:
         raise DataError(
-            f"{source} does not say what genome its tracks are on; name UCSC's assembly with --genome"
+            f"{source} does not say what genome its tracks are on; name UCSC's assembly as `genome`"
         )
     if exists(output / HUB_TXT):
         raise OutputError(f"{output} holds {HUB_TXT} already; remove the directory, or name another")
@@ -94,7 +94,7 @@ def make_hub(source: Path, output: Path, options: HubOptions, *, observed: Path 
         local = [place for _, _, place in wanted if not place.startswith(URL_SCHEMES)]
         common_chromosomes(local, load_genome(genome) if genome in BUILT_IN else None)
     if genome not in BUILT_IN:
-        log.warning("is '%s' an assembly that UCSC knows? if not, name it with --genome", genome)
+        log.warning("is '%s' an assembly that UCSC knows? if not, name it as `genome`", genome)
     colours = assay_colours(pair.assay for pair, _, _ in wanted)
     make_directory(output)
     job = Job(

@@ -10,7 +10,7 @@ from typing import Any
 
 from predictd.constants import BIN_SIZE, RUN_JSON, TRACKS_TSV
 from predictd.errors import TableError, TensorFormatError, TrackError
-from predictd.io.files import exists
+from predictd.io.files import exists, state_of
 from predictd.io.partition import read_job
 from predictd.io.remote import as_path
 from predictd.io.tables import Track, table_rows, unique_pairs
@@ -76,6 +76,15 @@ def open_listed(source: Path) -> ListedTracks:
     return listed
 
 
+def described(track: Track) -> dict[str, Any]:
+    """What a job depends on of a track."""
+    return {
+        "pair": str(track.experiment),
+        "path": track.path,
+        **({} if track.is_url else state_of(as_path(track.path))),
+    }
+
+
 def _open_directory(directory: Path) -> ListedTracks:
     table = directory / TRACKS_TSV
     if not table.is_file():
@@ -106,7 +115,7 @@ def _check_bigwig(track: Track) -> None:
 
 
 def _genome_of(directory: Path) -> tuple[str | None, int]:
-    """Genome and bin size, as our own output tells, or the tensor that it was made from."""
+    """Genome and bin size, as our own output says, or the tensor that it was made from."""
     try:
         results: Any = json.loads((directory / RUN_JSON).read_text(encoding="utf-8"))["results"]
         if "genome" in results and "bin_size" in results:
@@ -136,13 +145,7 @@ def common_chromosomes(paths: Iterable[str], genome: Genome | None = None) -> di
                 raise TrackError(
                     f"{path}: {chrom} has {length:,} bp, but {expected:,} in {first}; is one of them of another genome?"
                 )
-            if genome is not None and genome.chromosomes.get(chrom) != length:
-                known = genome.chromosomes.get(chrom)
-                what = (
-                    f"has no chromosome '{chrom}'"
-                    if known is None
-                    else f"gives {chrom} {known:,} bp, not {length:,}"
-                )
-                raise TrackError(f"{path}: {genome.name} {what}; is the track of another genome?")
+        if genome is not None:
+            genome.check_track(path, chromosomes)
     order = found if genome is None else [chrom for chrom in genome.chromosomes if chrom in found]
     return {chrom: found[chrom][0] for chrom in order}

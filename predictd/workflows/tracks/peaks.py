@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from predictd.engine import Engine
-from predictd.io.files import state_of, write_text
 from predictd.io.partition import Job
 from predictd.io.remote import RemotePath, as_path
-from predictd.io.results import write_run_json
+from predictd.io.results import write_rows, write_run_json
 from predictd.io.tables import Track
 from predictd.io.tracks.bigwig import BigWigReader
 from predictd.io.tracks.narrowpeak import SUFFIX, NarrowPeak, write_narrow_peaks
 from predictd.model.peaks import PeakRule, call_peaks
 from predictd.pairs import Experiment
 from predictd.provenance import EngineInfo, RunRecord
+from predictd.wording import some
 from predictd.workflows.parts import InParts
-from predictd.workflows.tracks.listed import open_listed
+from predictd.workflows.tracks.listed import described, open_listed
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +87,10 @@ class PeakCalling(InParts[PeaksReport]):
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
         engine.require_sight(self.job.witness)
         tracks = list(self._listed.tracks.values())
-        shared = _Shared(self.job, self._rule, self._bin_size, self._p_values, EngineInfo.of(engine))
+        keys = [_TrackPart(index, tracks[index]) for index in parts]
+        shared = _PeakCalling(self.job, self._rule, self._bin_size, self._p_values, EngineInfo.of(engine))
         with record.stage("peaks"):
-            engine.map(_call_part, [(index, tracks[index]) for index in parts], shared, label="tracks")
+            engine.map(_call_part, keys, shared, label="tracks")
 
     def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> PeaksReport:
         output = self.job.output
@@ -98,12 +99,6 @@ class PeakCalling(InParts[PeaksReport]):
             {pair: part["n_peaks"] for pair, part in zip(pairs, parts, strict=True)},
             {pair: part["n_bases"] for pair, part in zip(pairs, parts, strict=True)},
         )
-        lines = ["cell_type\tassay\tpath\tpeaks\tn_peaks\tn_bases"]
-        for pair, track in self._listed.tracks.items():
-            # Whoever reads a file of peaks expects some.
-            name = peaks_name(pair) if report.n_peaks[pair] else ""
-            fields = (*pair, relative(track.path, output), name)
-            lines.append("\t".join(map(str, (*fields, report.n_peaks[pair], report.n_bases[pair]))))
         record.results = {
             "peaks": sum(report.n_peaks.values()),
             "rule": asdict(self._rule),
@@ -111,30 +106,23 @@ class PeakCalling(InParts[PeaksReport]):
         }
         none = [pair for pair in pairs if not report.n_peaks[pair]]
         if none:
-            log.warning(
-                "%d of the %d tracks have no peak (%s%s)",
-                len(none),
-                len(pairs),
-                none[0],
-                ", …" * (len(none) > 1),
-            )
+            log.warning("%d of the %d tracks have no peak (%s)", len(none), len(pairs), some(none))
         write_run_json(record, output)
-        write_text(output / PEAKS_TSV, "\n".join(lines) + "\n")
+        columns = ("cell_type", "assay", "path", "peaks", "n_peaks", "n_bases")
+        write_rows(output / PEAKS_TSV, columns, self._rows(report))
         return report
+
+    def _rows(self, report: PeaksReport) -> Iterator[tuple[str | int, ...]]:
+        for pair, track in self._listed.tracks.items():
+            # Whoever reads a file of peaks expects some.
+            name = peaks_name(pair) if report.n_peaks[pair] else ""
+            path = relative(track.path, self.job.output)
+            yield *pair, path, name, report.n_peaks[pair], report.n_bases[pair]
 
 
 def peaks_name(pair: Experiment) -> str:
     """File name of a pair's peaks."""
     return f"{pair.file_stem}{SUFFIX}"
-
-
-def described(track: Track) -> dict[str, Any]:
-    """What a job depends on of a track."""
-    return {
-        "pair": str(track.experiment),
-        "path": track.path,
-        **({} if track.is_url else state_of(as_path(track.path))),
-    }
 
 
 def relative(path: str, directory: Path) -> str:
@@ -146,7 +134,15 @@ def relative(path: str, directory: Path) -> str:
 
 
 @dataclass(frozen=True)
-class _Shared:
+class _TrackPart:
+    """A part: its number and its track."""
+
+    index: int
+    track: Track
+
+
+@dataclass(frozen=True)
+class _PeakCalling:
     """What the parts have in common."""
 
     job: Job
@@ -156,9 +152,9 @@ class _Shared:
     engine: EngineInfo
 
 
-def _call_part(part: tuple[int, Track], shared: _Shared) -> None:
+def _call_part(part: _TrackPart, shared: _PeakCalling) -> None:
     """Call one track's peaks, chromosome by chromosome."""
-    index, track = part
+    index, track = part.index, part.track
     record = RunRecord("peaks", shared.engine)
     counts = {"n_peaks": 0, "n_bases": 0}
     path = shared.job.output / peaks_name(track.experiment)
@@ -167,7 +163,7 @@ def _call_part(part: tuple[int, Track], shared: _Shared) -> None:
     shared.job.keep_part(index, {**counts, "run": record.run_of([index])}, [path])
 
 
-def _peaks_of(path: str, shared: _Shared, counts: dict[str, int]) -> Iterator[NarrowPeak]:
+def _peaks_of(path: str, shared: _PeakCalling, counts: dict[str, int]) -> Iterator[NarrowPeak]:
     """Peaks in the order of the file's chromosomes; they are counted on the way."""
     size = shared.bin_size
     reader = BigWigReader(path)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,10 +16,10 @@ from predictd.io.files import exists
 from predictd.io.remote import as_path, is_remote
 from predictd.io.tables import URL_SCHEMES
 from predictd.io.tracks.bigwig import BigWigReader
-from predictd.io.tracks.genomes import BUILT_IN, load_genome
+from predictd.io.tracks.genomes import BUILT_IN, Genome, load_genome
 from predictd.io.tracks.serve import Served
-from predictd.pairs import Experiment, axes
-from predictd.workflows.tracks.colours import assay_colours
+from predictd.pairs import Experiment, positions
+from predictd.workflows.tracks.colours import Colour, assay_colours
 from predictd.workflows.tracks.listed import ListedTracks, common_chromosomes, open_listed
 
 log = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ def make_view(
     locus
         Where to begin, e.g. chr1:1000-2000; None: around the strongest signal of the first track's first chromosome.
     genome
-        hg19, hg38 or a chromosome-sizes file; None: as the imputed tracks tell, with the chromosomes of their files.
+        hg19, hg38 or a chromosome-sizes file; None: as the imputed tracks say, with the chromosomes of their files.
 
     Raises
     ------
@@ -79,19 +78,39 @@ def make_view(
         If a file is not there, no bigWig or of another genome, or a pair is not among them.
     """
     imputed = open_listed(source)
-    others = open_listed(observed) if observed is not None else None
-    places = _places(imputed, others)
+    places = _places(imputed, open_listed(observed) if observed is not None else None)
     every = sorted(places)
     shown = _shown(pairs, every, source)
     name = genome or imputed.genome
     known = load_genome(name) if name is not None and (genome is not None or name in BUILT_IN) else None
+    chromosomes = _chromosomes(places, shown, known)
+    served = _page(chromosomes)
+    value = {
+        "source": str(source),
+        "genome": known.name if known is not None else name or "genome",
+        "chromosomes": list(chromosomes),
+        "locus": locus or _strongest(next(iter(places[shown[0]].values()))),
+        "pairs": _entries(places, served),
+        "shown": positions(shown, every).tolist(),
+        "regions": [_region(index, path, served) for index, path in enumerate(regions)],
+    }
+    served["/view.json"] = Served(json.dumps(value).encode(), "application/json")
+    return View(served, len(every), tuple(shown))
+
+
+def _chromosomes(
+    places: dict[Experiment, dict[str, str]], shown: list[Experiment], genome: Genome | None
+) -> dict[str, int]:
+    """Lengths in bp of the chromosomes that are drawn, by name."""
     # A look into a thousand local files takes a fraction of a second; of an object store's, those that are drawn first.
     probed = [place for pair in shown for place in places[pair].values()]
-    probed += [place for pair in every for place in places[pair].values() if not is_remote(place)]
-    chromosomes = common_chromosomes(dict.fromkeys(probed), known)
-    if known is not None:
-        chromosomes = {chrom: known.chromosomes[chrom] for chrom in chromosomes}
-    colours = assay_colours(axes(every)[1])
+    probed += [place for pair in sorted(places) for place in places[pair].values() if not is_remote(place)]
+    found = common_chromosomes(dict.fromkeys(probed), genome)
+    return found if genome is None else {chrom: genome.chromosomes[chrom] for chrom in found}
+
+
+def _page(chromosomes: dict[str, int]) -> dict[str, Served]:
+    """The viewer's own files, by path."""
     served = {
         f"/{file}": Served((files("predictd") / "data" / file).read_bytes(), kind)
         for file, kind in _PAGE.items()
@@ -99,28 +118,22 @@ def make_view(
     served["/"] = served.pop("/view.html")
     sizes = "".join(f"{chrom}\t{length}\n" for chrom, length in chromosomes.items())
     served["/genome.chrom.sizes"] = Served(sizes.encode(), "text/plain; charset=utf-8")
-    listed = []
-    for index, pair in enumerate(every):
-        entry: dict[str, Any] = {
-            "cell_type": pair.cell_type,
-            "assay": pair.assay,
-            "colour": colours[pair.assay],
-        }
+    return served
+
+
+def _entries(
+    places: dict[Experiment, dict[str, str]], served: dict[str, Served]
+) -> list[dict[str, str | Colour]]:
+    """The pairs as the page lists them; their files are served."""
+    colours = assay_colours(pair.assay for pair in places)
+    entries = []
+    for index, pair in enumerate(sorted(places)):
+        entry: dict[str, str | Colour] = {**pair._asdict(), "colour": colours[pair.assay]}
         for kind, place in places[pair].items():
             entry[kind] = f"{kind}/{index}.bw"
             served[f"/{kind}/{index}.bw"] = Served(as_path(place))
-        listed.append(entry)
-    value = {
-        "source": str(source),
-        "genome": known.name if known is not None else name or "genome",
-        "chromosomes": list(chromosomes),
-        "locus": locus or _strongest(next(iter(places[shown[0]].values()))),
-        "pairs": listed,
-        "shown": [every.index(pair) for pair in shown],
-        "regions": [_region(index, path, served) for index, path in enumerate(regions)],
-    }
-    served["/view.json"] = Served(json.dumps(value).encode(), "application/json")
-    return View(served, len(every), tuple(shown))
+        entries.append(entry)
+    return entries
 
 
 def _places(imputed: ListedTracks, observed: ListedTracks | None) -> dict[Experiment, dict[str, str]]:
@@ -151,14 +164,14 @@ def _shown(pairs: str | None, every: list[Experiment], source: Path) -> list[Exp
     chosen = list(dict.fromkeys(Experiment.parse(text.strip()) for text in pairs.split(",") if text.strip()))
     for pair in chosen:
         if pair not in every:
-            raise DataError(f"--pairs {pair}: {source} has no such track, e.g. {every[0]}")
+            raise DataError(f"`pairs` {pair}: {source} has no such track, e.g. {every[0]}")
     return chosen or every[:SHOWN]
 
 
 def _region(index: int, path: Path, served: dict[str, Served]) -> dict[str, str]:
     """A file of intervals as the page draws it: the name tells igv.js the format."""
     if not exists(path):
-        raise TableError(f"{path} does not exist; correct the path of --regions")
+        raise TableError(f"{path} does not exist; correct the path among `regions`")
     url = f"regions/{index}/{path.name}"
     served[f"/{url}"] = Served(path)
     return {"name": path.name, "url": url}

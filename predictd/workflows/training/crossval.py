@@ -14,18 +14,18 @@ from predictd.config import TrainSettings
 from predictd.constants import FOLDS_JSON, METRIC_KEYS, METRICS_TSV, MODELS
 from predictd.engine import Engine
 from predictd.errors import DataError, OutputError
-from predictd.io.files import sha256_of_json, write_json, write_text
+from predictd.io.files import sha256_of_json, write_json
 from predictd.io.models import ModelFile, write_model
 from predictd.io.partition import Job, read_job
-from predictd.io.results import write_run_json
+from predictd.io.results import write_metrics, write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json, make_folds
-from predictd.model.measures.metrics import metrics_tsv
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.workflows.evaluation.score import Case, Regions, Row, Scoring, group_cases, make_baseline, score
 from predictd.workflows.imputing.calibration import (
     Counting,
+    HeldOut,
     assay_scales,
     count_residuals,
     read_residuals,
@@ -201,14 +201,14 @@ class Crossval(InParts[CrossvalReport]):
             scored = engine.map(score, groups, scoring, label="experiments", sizes=sizes)
         with record.stage("uncertainty"):
             counting = [
-                (self._residuals_path(owner, number), tuple(case.pair for case in group))
+                HeldOut(self._residuals_path(owner, number), tuple(case.pair for case in group))
                 for number, (owner, group) in enumerate(zip(owners, groups, strict=True))
             ]
             judging = Counting(tensor, output, assay_scales(tensor))
             engine.map(count_residuals, counting, judging, label="experiments", sizes=sizes)
         for index, choice in choices.items():
             test, own_folds = self._groups[index]
-            counted = [path for (path, _), owner in zip(counting, owners, strict=True) if owner == index]
+            counted = [key.path for key, owner in zip(counting, owners, strict=True) if owner == index]
             rows = [row for owner, some in zip(owners, scored, strict=True) if owner == index for row in some]
             content = {
                 "test": test,
@@ -251,7 +251,7 @@ class Crossval(InParts[CrossvalReport]):
                 "there are too few bins to calibrate intervals on: imputed tracks cannot get standard deviations"
             )
         write_run_json(record, output)
-        write_text(output / METRICS_TSV, metrics_tsv(rows))
+        write_metrics(output / METRICS_TSV, rows)
         return CrossvalReport(rows, n_models, choices)
 
 

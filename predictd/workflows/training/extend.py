@@ -29,7 +29,7 @@ from predictd.provenance import RunRecord, software
 from predictd.workflows.imputing.estimators import load_cp_model
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
-from predictd.workflows.tensor.sources import SignalSource, probe_track
+from predictd.workflows.tensor.sources import SignalSource, probe_tracks
 from predictd.workflows.training.solvers import SOLVERS
 
 Array = npt.NDArray[np.float64]
@@ -256,7 +256,7 @@ def _pass_over(
 ) -> Array:
     """Moments of [G r Y_new 1] over the bins where the model's and all new tracks have values."""
     genome = tensor.manifest.load_genome()
-    probes = engine.map(probe_track, list(enumerate(tracks)), (temporary, genome), label="tracks")
+    probes = probe_tracks(tracks, temporary, genome, engine)
     sources = tuple(
         SignalSource(str(track.experiment), (probe.path,), track.transform, (track.path,))
         for track, probe in zip(tracks, probes, strict=True)
