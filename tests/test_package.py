@@ -43,6 +43,13 @@ def test_importing_is_light(code, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 
 
+@pytest.mark.parametrize("name", ["train", "crossval", "tune"])
+def test_training_needs_no_scipy_stats(name, tmp_path):
+    told = f"import predictd.workflows.training.{name}\nimport sys\nprint('scipy.stats' in sys.modules)"
+    done = run_python(told, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
 def test_looking_around_is_light(arguments, tmp_path):
     told = (

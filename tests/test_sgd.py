@@ -12,7 +12,7 @@ from predictd import kernels
 from predictd.config import SgdSettings
 from predictd.kernels import UpdateRule
 from predictd.model.cp import reference, sgd
-from predictd.model.cp.sgd import Rows, StoppingRule, Verdict
+from predictd.model.cp.sgd import Rows, StoppingRule, Verdict, rank_sum_p
 
 
 def random_rows(rng, n_rows=6, rank=3, dtype=np.float64):
@@ -424,6 +424,18 @@ def test_the_test_is_one_sided_on_the_shifted_windows():
         assert (verdict is Verdict.RESTORE) == (statistic > 0 and p / 2 < 0.05)
         answers.add(verdict is Verdict.RESTORE)
     assert answers == {True, False}
+
+
+@pytest.mark.parametrize("shift", [0, 0.5, -0.5, 3, -3])
+@pytest.mark.parametrize(("n_values", "n_others"), [(2, 2), (15, 15), (30, 7)])
+def test_p_of_ranks_is_that_of_scipy_with_ties_too(n_values, n_others, shift):
+    rng = np.random.default_rng(n_values)
+    for decimals in (0, 1, 9):
+        values = rng.normal(shift, 1, n_values).round(decimals)
+        others = rng.normal(0, 1, n_others).round(decimals)
+        expected = ranksums(values, others, alternative="greater").pvalue
+        # A dozen rounding errors of float64; far in the tail that of the argument counts z² times, and z is under 6.
+        assert rank_sum_p(values, others) == pytest.approx(expected, rel=1e-13)
 
 
 def test_a_strongly_falling_error_is_no_reason_to_restore_though_p_is_small():

@@ -7,7 +7,6 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from predictd.network.links import Links
 
@@ -48,6 +47,8 @@ def agreement(networks: Sequence[Links], top: int) -> list[tuple[int, int, float
         links that both have; of equals the first by the names of target and regulator count. The correlation is NaN
         where they have fewer than two links in common, or one has the same importance for all of them.
     """
+    from scipy.stats import rankdata
+
     _, _, keys, ranks, listed = _ranked(networks)
     count = min(top, keys.size)
     first = [set(np.argsort(own, kind="stable")[:count].tolist()) for own in ranks]
@@ -66,6 +67,8 @@ def _ranked(
     """All regulators and targets; links of any network, (n_links,) as target · n_regulators + regulator; their ranks in
     each network, and whether it lists them, (n_networks, n_links).
     """
+    from scipy.stats import rankdata
+
     regulators = sorted({name for links in networks for name in links.regulators})
     targets = sorted({name for links in networks for name in links.targets})
     regulator_places = {name: i for i, name in enumerate(regulators)}

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.stats import hypergeom
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,8 @@ def enrich(
     list of Enrichment
         Of pairs with genes in common, from the smallest p on; equals by the order of groups, then of sets.
     """
+    from scipy.stats import hypergeom
+
     places = {gene: i for i, gene in enumerate(sorted(set(background)))}
     group_matrix = _membership(groups, places)
     set_matrix = _membership(sets, places)

@@ -5,6 +5,7 @@ Durham et al. 2018 (Nat. Commun. 9:1402), Methods. The updates themselves are `p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -12,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy.stats import ranksums
 
 from predictd.config import SgdSettings
 from predictd.kernels import row_width
@@ -357,8 +357,7 @@ class StoppingRule:
             return False
         earlier = np.array(recent[-window - shift : -shift])
         later = np.array(recent[-window:]) + self._settings.min_improvement
-        # One-sided: half of the two-sided p where the later window is the greater one, else above 1/2.
-        return bool(ranksums(later, earlier, alternative="greater").pvalue < self._settings.significance)
+        return rank_sum_p(later, earlier) < self._settings.significance
 
     def _restore(self) -> None:
         self._stages.append(self._current_stage())
@@ -369,3 +368,14 @@ class StoppingRule:
 
     def _current_stage(self) -> RateStage:
         return RateStage(self.learning_rate, self.beta1, max(self._best + 1 - self._stage_start, 0))
+
+
+def rank_sum_p(values: Array, others: Array) -> float:
+    """One-sided p of the Wilcoxon rank-sum test: are `values` greater than `others`?
+
+    By the normal approximation, without correction for ties: what `scipy.stats.ranksums` gives, whose import takes half
+    a second. Half the difference of wins and losses over all pairs is the rank sum less its expectation.
+    """
+    excess = np.sign(np.subtract.outer(values, others)).sum() / 2
+    sd = math.sqrt(values.size * others.size * (values.size + others.size + 1) / 12)
+    return math.erfc(excess / sd / math.sqrt(2)) / 2
