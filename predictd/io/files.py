@@ -91,7 +91,7 @@ def give_up(partial: Path, path: Path) -> None:
     # Where nothing can be written, nothing can be removed either.
     with suppress(OSError):
         partial.unlink(missing_ok=True)
-        if isinstance(path, RemotePath):
+        if partial.parent != path.parent:
             partial.parent.rmdir()
 
 
@@ -103,12 +103,17 @@ def unique_name(path: Path) -> Path:
 def cannot_write(path: Path, err: OSError) -> OutputError:
     """The one-line error for an output that the system does not let us write."""
     reason = os.strerror(err.errno) if err.errno else str(err).splitlines()[0]
-    if isinstance(path, RemotePath):
+    if (place := _grows_in(path)) != path.parent:
         return OutputError(
-            f"cannot write {path}: {reason} in {tempfile.gettempdir()}, where files grow before they are uploaded; "
+            f"cannot write {path}: {reason} in {place}, where files grow before they are uploaded; "
             "free some space, or name another directory with TMPDIR"
         )
     return OutputError(f"cannot write {path}: {reason}; free some space or name a place you may write to")
+
+
+def _grows_in(path: Path) -> Path:
+    """The directory whose disk takes the file that `staging` names."""
+    return Path(tempfile.gettempdir()) if isinstance(path, RemotePath) else path.parent
 
 
 def require_space(path: Path, n_bytes: int) -> None:
@@ -120,13 +125,21 @@ def require_space(path: Path, n_bytes: int) -> None:
         If it has not.
     """
     try:
-        disk = os.statvfs(tempfile.gettempdir() if isinstance(path, RemotePath) else path.parent)
+        disk = os.statvfs(_grows_in(path))
     except OSError as err:
         raise cannot_write(path, err) from err
     if disk.f_bavail * disk.f_frsize < n_bytes:
-        if isinstance(path, RemotePath):
+        if _grows_in(path) != path.parent:
             raise cannot_write(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         raise OutputError(f"cannot write {path}: the disk is full; free some space and run the command again")
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file or an object to a file."""
+    if isinstance(source, RemotePath):
+        source.download(target)
+    else:
+        shutil.copyfile(source, target)
 
 
 def exists(path: Path) -> bool:

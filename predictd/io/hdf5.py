@@ -197,8 +197,6 @@ def read_arrays(path: Path, *, format: str, version: int) -> tuple[dict[str, Any
     FileNotFoundError
         If there is none.
     """
-    if not isinstance(path, RemotePath) and not path.is_file():
-        raise FileNotFoundError(path)
     arrays: Arrays = {}
 
     def collect(name: str, item: Any) -> None:
@@ -216,6 +214,8 @@ def read_arrays(path: Path, *, format: str, version: int) -> tuple[dict[str, Any
     except FileNotFoundError:
         raise
     except UNREADABLE as err:
+        if not path.is_file():
+            raise FileNotFoundError(path) from err
         raise ForeignFileError("it is truncated or damaged") from err
     if not whole:
         raise ForeignFileError("it is damaged")

@@ -231,15 +231,11 @@ def read_job(output: Path) -> dict[str, Any] | None:
 
 def _read_description(path: Path, folder: int | None = None) -> dict[str, Any] | None:
     """Description in a file; with `folder`, a handle, in the file of its name there."""
-
-    def opener(name: str, flags: int) -> int:
-        return os.open(name if folder is None else path.name, flags, dir_fd=folder)
-
     try:
-        if isinstance(path, RemotePath):
-            value = json.loads(path.read_text())
+        if folder is None:
+            value = json.loads(path.read_text(encoding="utf-8"))
         else:
-            with open(path, encoding="utf-8", opener=opener) as file:
+            with os.fdopen(os.open(path.name, os.O_RDONLY, dir_fd=folder), encoding="utf-8") as file:
                 value = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -3,6 +3,9 @@
 A `RemotePath` is a `Path`, so that whoever joins, names and opens files need not know which it has. Stores have no
 directories, no renaming and no appending: an object is written whole, by `upload` or `create`, and a directory is there
 as long as something is in it. What would need more raises TypeError.
+
+Those of universal_pathlib would not do: they are no `Path`, take an absent bucket for an absent file, and create no
+object so that of several processes one succeeds.
 """
 
 from __future__ import annotations
@@ -173,10 +176,14 @@ class RemotePath(PosixPath):
     def read_text(self, encoding: str | None = None, errors: str | None = None, **options: Any) -> str:
         return self.read_bytes().decode(encoding or "utf-8", errors or "strict")
 
-    def open(self, mode: str = "r", *, encoding: str | None = None, **options: Any) -> Any:  # type: ignore[override]
-        """Open for reading, from beginning to end."""
+    def open(  # type: ignore[override]
+        self, mode: str = "r", buffering: int = -1, *, encoding: str | None = None, **options: Any
+    ) -> Any:
+        """Open for reading, from beginning to end; without buffering see `ranges`."""
         if set(mode) - set("rbt"):
             raise TypeError(f"{self} is in an object store: objects are uploaded whole")
+        if not buffering:
+            return self.ranges()
         file = io.BufferedReader(self._reader("readahead", _AHEAD))
         return file if "b" in mode else io.TextIOWrapper(file, encoding=encoding)
 

@@ -6,12 +6,13 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from predictd.errors import TableError
-from predictd.io.remote import RemotePath, as_path, is_remote
+from predictd.io.remote import as_path, is_remote
 from predictd.io.results import write_rows
 from predictd.pairs import Experiment, check_name
 
@@ -51,13 +52,11 @@ class Track:
         return self.path.startswith(URL_SCHEMES)
 
 
-def open_text(path: Path) -> io.TextIOBase:
+@contextmanager
+def open_text(path: Path) -> Iterator[io.TextIOBase]:
     """Open a UTF-8 text file that may be gzipped; spreadsheets put a byte order mark before it."""
-    if path.suffix == ".gz":
-        file = path.open("rb") if isinstance(path, RemotePath) else path
-        return gzip.open(file, "rt", encoding="utf-8-sig")
-    text: io.TextIOBase = path.open(encoding="utf-8-sig")
-    return text
+    with path.open("rb") as file, gzip.open(file) if path.suffix == ".gz" else file as content:
+        yield io.TextIOWrapper(content, encoding="utf-8-sig")
 
 
 def read_tracks(path: Path) -> list[Track]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from predictd.errors import OutputError
-from predictd.io.remote import RemotePath
+from predictd.io import files
 
 
 class Scratch:
@@ -66,10 +65,7 @@ class Scratch:
 def _copy(original: Path, copy: Path) -> None:
     partial = copy.with_suffix(".partial")
     try:
-        if isinstance(original, RemotePath):
-            original.download(partial)
-        else:
-            shutil.copyfile(original, partial)
+        files.copy(original, partial)
         partial.replace(copy)
     except BaseException:
         with suppress(OSError):

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from predictd.errors import OutputError
-from predictd.io.remote import RemotePath
 
 HOST = "127.0.0.1"
 # What a page of ours may do: run its own scripts and talk to this server, and nothing else.
@@ -130,8 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(content, bytes):
             self.wfile.write(content[first:end])
             return
-        opened: IO[bytes] | Any = content.ranges() if isinstance(content, RemotePath) else content.open("rb")
-        with opened as file:
+        with content.open("rb", buffering=0) as file:
             file.seek(first)
             left = end - first
             while left > 0 and (piece := file.read(min(left, _PIECE))):

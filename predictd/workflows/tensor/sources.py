@@ -13,7 +13,7 @@ import numpy.typing as npt
 from predictd.engine import Engine
 from predictd.errors import TrackError
 from predictd.io.files import exists, sha256_of
-from predictd.io.remote import RemotePath, as_path
+from predictd.io.remote import as_path, is_remote
 from predictd.io.tables import Track, Transform
 from predictd.io.tensor.layout import Runs
 from predictd.io.tensor.manifest import SourceFile
@@ -108,7 +108,7 @@ def _source(track: Track) -> SourceFile:
         return SourceFile(path=track.path)
     file = as_path(track.path)
     try:
-        if isinstance(file, RemotePath):
+        if is_remote(track.path):
             # A checksum would take as long as all that is read of it.
             return SourceFile(path=track.path, bytes=file.stat().st_size)
         return SourceFile(path=track.path, bytes=file.stat().st_size, sha256=sha256_of(file))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from predictd.errors import DataError, OutputError
-from predictd.io.files import cannot_write, exists, make_directory, replacing, write_text
+from predictd.io.files import cannot_write, copy, exists, make_directory, replacing, write_text
 from predictd.io.partition import Job
-from predictd.io.remote import RemotePath, as_path
+from predictd.io.remote import as_path
 from predictd.io.results import write_run_json
 from predictd.io.tables import URL_SCHEMES
 from predictd.io.tracks.genomes import BUILT_IN, load_genome
@@ -133,18 +132,14 @@ def _bring(source: Path, target: Path, files: Literal["link", "copy"]) -> None:
     """Have a file in the hub, unless it is there."""
     if exists(target):
         return
-    if not isinstance(target, RemotePath):
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as err:
-            raise cannot_write(target.parent, err) from err
-    remote = isinstance(source, RemotePath) or isinstance(target, RemotePath)
-    if files == "link" and not remote:
-        with suppress(OSError):
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise cannot_write(target.parent, err) from err
+    if files == "link":
+        # There is no link across file systems (OSError), and none to or from an object (TypeError).
+        with suppress(OSError, TypeError):
             os.link(source.resolve(), target)
             return
     with replacing(target) as partial:
-        if isinstance(source, RemotePath):
-            source.download(partial)
-        else:
-            shutil.copyfile(source, partial)
+        copy(source, partial)

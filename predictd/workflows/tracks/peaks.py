@@ -11,7 +11,7 @@ from typing import Any
 
 from predictd.engine import Engine
 from predictd.io.partition import Job
-from predictd.io.remote import RemotePath, as_path
+from predictd.io.remote import is_remote
 from predictd.io.results import write_rows, write_run_json
 from predictd.io.tables import Track
 from predictd.io.tracks.bigwig import BigWigReader
@@ -127,10 +127,9 @@ def peaks_name(pair: Experiment) -> str:
 
 def relative(path: str, directory: Path) -> str:
     """A track's path as a table in this directory gives it."""
-    target = as_path(path)
-    if isinstance(target, RemotePath) or isinstance(directory, RemotePath) or "://" in path:
+    if "://" in path or is_remote(str(directory)):
         return path
-    return os.path.relpath(target, directory.resolve())
+    return os.path.relpath(path, directory.resolve())
 
 
 @dataclass(frozen=True)
