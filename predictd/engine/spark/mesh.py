@@ -2,6 +2,9 @@
 
 Spark's own barrier takes a second for each exchange, since it polls; SGD meets several times a second. So the workers
 tell each other through Spark only where they listen, and then exchange arrays over connections of their own.
+
+Those of `multiprocessing.connection` would not do: a stranger who connects and says nothing keeps all others out, IPv6
+is missing, and two workers took over four times as long to exchange 800 kB.
 """
 
 from __future__ import annotations
