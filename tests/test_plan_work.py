@@ -18,7 +18,7 @@ from predictd.io.tensor.store import Tensor
 from predictd.model.folds import make_folds
 from predictd.pairs import Experiment, axes
 from predictd.workflows.evaluation.score import Case, group_cases
-from predictd.workflows.imputing.impute import _groups
+from predictd.workflows.imputing.impute import track_groups
 from predictd.workflows.planning.places import Site, job_seconds, makespan, stage_seconds
 from predictd.workflows.planning.rates import Rates, load_rates
 from predictd.workflows.planning.shape import PRESETS, Shape, impute_parts, parse_shape, shape_of
@@ -98,7 +98,7 @@ def test_blocks_are_those_of_the_shards(tensor: Tensor):
 @pytest.mark.parametrize("targets", [1, 15, 16, 17, 1024, 1025, 2034])
 def test_parts_of_imputing(targets):
     pairs = [Experiment(f"C{i}", "A") for i in range(targets)]
-    assert impute_parts(targets) == len(_groups(pairs, MAX_OPEN_TRACKS))
+    assert impute_parts(targets) == len(track_groups(pairs, MAX_OPEN_TRACKS))
 
 
 def test_tasks_of_scoring(rates):
