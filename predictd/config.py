@@ -69,6 +69,10 @@ class SgdSettings(Settings):
         """Updates a round, at least: auto takes no fewer than the paper."""
         return _PAPER_UPDATES if self.updates_per_round == "auto" else self.updates_per_round
 
+    def sampled_bins(self, n_bins: int) -> int:
+        """How many of a tensor's bins are trained on."""
+        return min(n_bins, max(self.min_bins, round(self.bin_fraction * n_bins)))
+
 
 class AlsSettings(Settings):
     """Sweeps on the second moments, for the solvers als and em."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
-from math import inf
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,7 +16,6 @@ from predictd.config import load_config
 @click.argument("tensor", type=PATH, required=False)
 @click.option(
     "--shape",
-    "shape_text",
     metavar="SPEC",
     help="Instead of TENSOR: roadmap, roadmap-1percent, encode3, or cells=127,assays=24,observed=1014,bins=hg19 (or a "
     "number of bins); also a preset with changes: roadmap,bins=1000000.",
@@ -73,99 +71,66 @@ from predictd.config import load_config
     type=click.FloatRange(min=0, min_open=True),
     default=12.0,
     show_default=True,
-    help="Hours in which a cluster is to end.",
+    help="emr: hours in which the cluster is to end.",
 )
-@click.option("--compare", is_flag=True, help="Compare all kinds of machines by price and time.")
-@click.option("--prices", "prices_path", type=PATH, help="TOML file of prices.  [default: the packaged one]")
+@click.option("--compare", is_flag=True, help="emr: show a cluster of each kind of machine, by price.")
+@click.option("--prices", type=PATH, help="TOML file of prices.  [default: the packaged one]")
 @click.option(
-    "--rates", "rates_path", type=PATH, help="TOML file that --calibrate wrote.  [default: packaged]"
+    "--rates",
+    type=PATH,
+    multiple=True,
+    help="A past run: tensor, output of cv or impute, or a run.json; or what --calibrate wrote. Can be repeated.",
 )
-@click.option("--calibrate", is_flag=True, help="Measure the rates of this machine first (half a minute).")
+@click.option("--calibrate", is_flag=True, help="Measure this machine first by a small job (half a minute).")
 @click.option(
     "-o", "--output", type=PATH, help="Keep the plan as JSON; of --calibrate alone, the rates as TOML."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @verbosity
 def command(
-    tensor: Path | None,
-    shape_text: str | None,
-    place: str,
-    kind: str,
-    pairs: str,
-    solver: str | None,
-    rank: int | str | None,
-    regularisation: float | str | None,
-    config: Path | None,
-    workers: int | None,
-    machine: str | None,
-    machines: int | None,
-    within: float,
-    compare: bool,
-    prices_path: Path | None,
-    rates_path: Path | None,
-    calibrate: bool,
-    output: Path | None,
-    as_json: bool,
+    tensor: Path | None, output: Path | None, calibrate: bool, as_json: bool, compare: bool, **options: Any
 ) -> None:
     """Estimate time, memory, storage and price of ingesting, training, scoring and imputing.
 
-    TENSOR is a tensor that stands already (only its manifest is read); --shape one that does not.
+    TENSOR is a tensor that exists already (only its manifest is read); --shape one that does not.
     """
     from predictd.cli.plan_tables import plan_text
-    from predictd.engine.base import usable_cpus
     from predictd.io.files import write_json
-    from predictd.io.tensor.manifest import read_manifest
-    from predictd.provenance import physical_memory
-    from predictd.workflows.planning import calibrate as calibration
-    from predictd.workflows.planning.plan import Here, Wanted, make_plan
+    from predictd.workflows.planning.calibrate import calibrate as measure
+    from predictd.workflows.planning.calibrate import rates_of
+    from predictd.workflows.planning.places import Wanted
+    from predictd.workflows.planning.plan import make_plan, shape_and_job
     from predictd.workflows.planning.prices import load_prices
-    from predictd.workflows.planning.rates import load_rates, write_rates
-    from predictd.workflows.planning.shape import parse_shape, shape_of
-    from predictd.workflows.planning.work import Job
+    from predictd.workflows.planning.rates import write_rates
 
-    nothing = tensor is None and shape_text is None
-    if tensor is not None and shape_text is not None:
-        raise click.UsageError("give either TENSOR or --shape")
-    if nothing and not (calibrate and output is not None):
-        raise click.UsageError("give TENSOR or --shape, or only --calibrate and -o RATES.toml")
-    if calibrate and rates_path is not None:
-        raise click.UsageError("give either --calibrate or --rates")
-    if place != "emr" and (machine or machines):
-        raise click.UsageError("--machine and --machines are for --on emr")
-    if place == "emr" and workers:
-        raise click.UsageError("--workers is for --on local and slurm; emr has one worker a core")
-    settings = load_config(
-        config, {"train": {"solver": solver, "rank": rank, "lambda": regularisation}}
-    ).train
-    prices = load_prices(prices_path)
-    shape = None
-    if tensor is not None:
-        shape = shape_of(read_manifest(tensor))
-    elif shape_text is not None:
-        shape = parse_shape(shape_text)
-    if calibrate:
-        rates, rates_from = calibration.calibrate(), "measured now"
-    else:
-        rates = load_rates(rates_path)
-        rates_from = str(rates_path) if rates_path else "packaged with predictd"
-    if shape is None:
-        assert output is not None
+    _check(tensor, output, calibrate, compare, options)
+    rates = measure() if calibrate else rates_of(options["rates"])
+    if output is not None and tensor is None and options["shape"] is None:
         write_rates(output, rates)
-        click.echo(
-            f"{output}: rates of one core of this machine ({rates.cpu}); use them with --rates {output}"
-        )
+        click.echo(f"{output}: rates of this machine; use them with --rates {output}")
         return
-    if workers is None:
-        workers = 2 if place == "slurm" else usable_cpus()
-    plan = make_plan(
-        shape,
-        Job(kind, settings, pairs, ingested=tensor is not None),  # type: ignore[arg-type]
-        place,  # type: ignore[arg-type]
-        Here(workers, physical_memory() or inf, float(shutil.disk_usage(Path()).free)),
-        Wanted(workers, machine, machines, within, compare),
-        rates,
-        prices,
-    )
+    given = {"solver": options["solver"], "rank": options["rank"], "lambda": options["regularisation"]}
+    settings = load_config(options["config"], {"train": given}).train
+    shape, job = shape_and_job(tensor or options["shape"], options["kind"], settings, options["pairs"])
+    wanted = Wanted(options["workers"], options["machine"], options["machines"], options["within"])
+    plan = make_plan(shape, job, options["place"], wanted, rates, load_prices(options["prices"]))
     if output is not None:
         write_json(output, plan.to_dict())
-    click.echo(json.dumps(plan.to_dict(), indent=2) if as_json else plan_text(plan, rates_from))
+    click.echo(json.dumps(plan.to_dict(), indent=2) if as_json else plan_text(plan, compare=compare))
+
+
+def _check(
+    tensor: Path | None, output: Path | None, calibrate: bool, compare: bool, options: dict[str, Any]
+) -> None:
+    """Refuse options that do not go together."""
+    emr = options["place"] == "emr"
+    if tensor is not None and options["shape"] is not None:
+        raise click.UsageError("give either TENSOR or --shape")
+    if tensor is None and options["shape"] is None and not (calibrate and output is not None):
+        raise click.UsageError("give TENSOR or --shape, or only --calibrate and -o RATES.toml")
+    if calibrate and options["rates"]:
+        raise click.UsageError("give either --calibrate or --rates")
+    if not emr and (options["machine"] or options["machines"] or compare):
+        raise click.UsageError("--machine, --machines and --compare are for --on emr")
+    if emr and options["workers"]:
+        raise click.UsageError("--workers is for --on local and slurm; emr has one worker a core")

@@ -24,6 +24,8 @@ from predictd.wording import some
 
 logger = logging.getLogger(__name__)
 
+# Durham et al. 2018: test folds, and validation folds of each.
+TESTS, VALIDS = 5, 8
 _PARTS = ("test", "valid", "train")
 # Models are kept in files of these names.
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -54,7 +56,7 @@ class Fold:
 
 
 def make_folds(
-    experiments: Iterable[Experiment], *, tests: int = 5, valids: int = 8, seed: int = 0
+    experiments: Iterable[Experiment], *, tests: int = TESTS, valids: int = VALIDS, seed: int = 0
 ) -> list[Fold]:
     """Split the experiments for nested cross-validation (Durham et al. 2018: 5 test × 8 validation folds).
 
@@ -112,7 +114,7 @@ def make_folds(
     return folds
 
 
-def validation_split(experiments: Iterable[Experiment], *, share: int = 8, seed: int = 0) -> Fold:
+def validation_split(experiments: Iterable[Experiment], *, share: int = VALIDS, seed: int = 0) -> Fold:
     """Hold out a seeded 1/`share` of the experiments for validation and train on the rest.
 
     The same rules as in `make_folds` hold: cell types and assays are drawn from evenly and each keeps a

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from predictd.constants import MAX_SHARD_VALUES
 from predictd.errors import DataError
 from predictd.io.tables import Interval
 from predictd.io.tracks.genomes import Genome
@@ -40,6 +41,11 @@ class ShardPlan:
     @property
     def n_bins(self) -> int:
         return int(self.runs[:, 1].sum())
+
+
+def most_bins(n_experiments: int, limit: int) -> int:
+    """Most bins of a shard of so many experiments: as many as memory allows, and no more than `limit`."""
+    return min(limit, max(1, MAX_SHARD_VALUES // n_experiments))
 
 
 def plan_shards(

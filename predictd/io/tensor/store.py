@@ -255,6 +255,11 @@ def shard_path(tensor: Path, name: str) -> Path:
     return tensor / SHARDS / f"{name}.h5"
 
 
+def chunk_rows(itemsize: int, n_experiments: int) -> int:
+    """Bins of a chunk: a power of two, about CHUNK_BYTES together."""
+    return 2 ** max(6, int(np.log2(CHUNK_BYTES / (itemsize * n_experiments))))
+
+
 def write_shard(tensor: Path, plan: ShardPlan, signal: Signal) -> ShardEntry:
     """Write one shard, whole or not at all.
 
@@ -274,8 +279,6 @@ def write_shard(tensor: Path, plan: ShardPlan, signal: Signal) -> ShardEntry:
     """
     path = shard_path(tensor, plan.name)
     n_bins, n_experiments = signal.shape
-    # Whole chunks of a power of two of bins, about CHUNK_BYTES each.
-    rows = 2 ** max(6, int(np.log2(CHUNK_BYTES / (signal.itemsize * n_experiments))))
     summary, complete = _summarise(signal)
     with replacing(path) as partial:
         with writing(partial, format=TENSOR_FORMAT, version=TENSOR_VERSION) as file:
@@ -286,7 +289,7 @@ def write_shard(tensor: Path, plan: ShardPlan, signal: Signal) -> ShardEntry:
             file.create_dataset(
                 "signal",
                 data=signal,
-                chunks=(min(rows, n_bins), n_experiments),
+                chunks=(min(chunk_rows(signal.itemsize, n_experiments), n_bins), n_experiments),
                 fletcher32=True,
                 compression=hdf5plugin.Blosc2(cname="zstd", clevel=1, filters=hdf5plugin.Blosc2.SHUFFLE),
             )

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 Float32 = npt.NDArray[np.float32]
 Row = dict[str, str | float]
+_Item = TypeVar("_Item")
 _OBSERVED, _IMPUTED, _MEAN = range(3)
 # A pair's part of what a task holds, about: three comparisons of 8 MiB, a shard's signal and masks.
 CASE_BYTES = 3 * 2**23 + 16 * MAX_SHARD_BINS
@@ -133,7 +135,7 @@ def make_baseline(data: TensorMoments, train: Sequence[Experiment], pair: Experi
     return Baseline(tuple(columns.tolist()), amplitude(data.experiments, train, pair, moments=data.s))
 
 
-def group_cases(cases: Sequence[Case], workers: int) -> list[tuple[Case, ...]]:
+def group_cases(cases: Sequence[_Item], workers: int) -> list[tuple[_Item, ...]]:
     """Cases that one task scores together: as few tasks as memory allows, one for every worker, of about one size."""
     parts = even_parts_of_at_most(len(cases), MOST_CASES, at_least=workers)
     return [tuple(cases[start:end]) for start, end in parts]

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ from predictd.workflows.parts import InParts
 log = logging.getLogger(__name__)
 
 Float32 = npt.NDArray[np.float32]
+_Item = TypeVar("_Item")
 _LEAST_GROUPS = 16
 
 
@@ -120,7 +121,7 @@ class Imputation(InParts[ImputeReport]):
         self._pairs = choose_pairs(pairs, everyone, self._tensor)
         self._calibration = read_calibration(model_path) if sd else None
         self._names = [track.name for track in _tracks(self._pairs, self._tensor, self._calibration)]
-        self._groups = _groups(self._pairs, MAX_OPEN_TRACKS // 2 if sd else MAX_OPEN_TRACKS)
+        self._groups = track_groups(self._pairs, MAX_OPEN_TRACKS // 2 if sd else MAX_OPEN_TRACKS)
         description = {
             "command": "impute",
             "model": self._loaded.checksum,
@@ -196,7 +197,7 @@ def sd_name(pair: Experiment) -> str:
     return f"{pair.file_stem}.sd.bw"
 
 
-def _groups(pairs: Sequence[Experiment], most: int) -> list[tuple[Experiment, ...]]:
+def track_groups(pairs: Sequence[_Item], most: int) -> list[tuple[_Item, ...]]:
     """Even groups of at most so many pairs, and 16 groups where there are as many pairs.
 
     A group is a pass over the tensor and a product of its own shape, so the number of workers must not decide: the last

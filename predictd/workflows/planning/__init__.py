@@ -1,1 +1,5 @@
-"""What a job will take: pure arithmetic on its shape, measured rates and prices, and the measuring of rates."""
+"""What a job will take, before it is begun.
+
+`plan.make_plan` estimates a job (`work`) on a tensor's `shape` at some `rates` and `prices`, on machines (`places`).
+`calibrate.rates_of` reads rates off past runs; `calibrate.calibrate` makes a small run of its own.
+"""

@@ -1,22 +1,18 @@
-"""Where a job runs: the time that its stages take on machines with memory and a network, and the price of these."""
+"""Where a job runs: the time that its stages take on machines, and what rented ones cost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, log2
+from math import ceil, inf
 
 from predictd.errors import ConfigError
-from predictd.workflows.planning.prices import Machine, Prices
+from predictd.workflows.planning.prices import Prices
 from predictd.workflows.planning.rates import Rates
-from predictd.workflows.planning.work import Stage, Tasks
+from predictd.workflows.planning.work import Stage, Wave
 
 GIB = 2**30
-# Left to the system on a machine that nobody manages.
-_RESERVE = 1.0 * GIB
 _MONTH_HOURS = 730.0
-# Objects are written and read in pieces of about this size.
-_REQUEST_BYTES = 8 * 2**20
 # More machines are not looked at.
 MOST_MACHINES = 256
 
@@ -27,208 +23,149 @@ class Site:
 
     Attributes
     ----------
-    machines
-        How many work.
-    cores
-        Of each.
+    machines, cores
+        How many work, with so many cores each.
     memory
         Bytes of each that tasks may use.
     network
-        Bytes a second to each, of everything that is read and written; None: the disk of the machine, not counted.
+        Bytes a second to each, of everything that is read and written.
     speed
         Of a core, relative to that of the rates.
     """
 
     machines: int
     cores: int
-    memory: float
-    network: float | None = None
+    memory: float = inf
+    network: float = inf
     speed: float = 1.0
 
-    def workers(self, memory: float) -> int:
-        """Workers of this memory in bytes that one machine holds, at most one a core."""
-        return max(0, int(min(self.cores, self.memory // memory)))
+    @classmethod
+    def rented(cls, name: str, count: int, prices: Prices) -> Site:
+        """A cluster of one kind of machine."""
+        machine = prices.machine(name)
+        memory = machine.memory * GIB * prices.emr.usable_memory
+        return cls(count, machine.cores, memory, machine.network * 1e9 / 8, machine.speed)
 
-    def fits(self, stages: Sequence[Stage]) -> bool:
-        return all(self.workers(stage.memory) for stage in stages)
+    def workers(self, stage: Stage) -> int:
+        """Workers of a stage that one machine holds, at most one a core."""
+        return int(min(self.cores, self.memory // stage.memory))
 
+    def moved(self, stage: Stage) -> float:
+        """Bytes that a machine reads, the tensor once at most, and writes."""
+        return min(stage.reads / self.machines, stage.source) + stage.writes / self.machines
 
-def makespan(wave: Sequence[Tasks], workers: int) -> float:
-    """Seconds for a group of tasks on equal workers: whole rounds of equal tasks, or what cannot be beaten."""
-    if len(wave) == 1:
-        return ceil(wave[0].count / workers) * wave[0].seconds
-    total = sum(tasks.count * tasks.seconds for tasks in wave)
-    return max(total / workers, max((tasks.seconds for tasks in wave if tasks.count), default=0.0))
-
-
-def stage_seconds(stage: Stage, site: Site, rates: Rates) -> float:
-    """Seconds of a stage.
-
-    Every wave of tasks is computed by as many workers as memory allows. Over a network what is read and written is
-    added, each machine reading the tensor once at most (`--scratch`), and sums are joined in log₂ steps. The start of
-    workers is added where a command begins.
-
-    Raises
-    ------
-    ConfigError
-        If not even one worker fits into the memory of a machine.
-    """
-    a_machine = site.workers(stage.memory)
-    if not a_machine:
-        raise ConfigError(
-            f"a worker of stage {stage.name} takes {stage.memory / GIB:.1f} GiB, and a machine has "
-            f"{site.memory / GIB:.1f} GiB for it; choose machines with more memory"
-        )
-    workers = a_machine * site.machines
-    efficiency = rates.efficiency if a_machine > 1 else 1.0
-    seconds = sum(makespan(wave, workers) for wave in stage.waves) / (site.speed * efficiency)
-    if stage.starts:
-        seconds += rates.start / site.speed
-    if site.network is not None:
-        moved = min(stage.reads / site.machines, stage.source) + stage.writes / site.machines
-        moved += stage.joined * ceil(log2(site.machines))
-        seconds += moved / site.network
-    return seconds
-
-
-def job_seconds(stages: Sequence[Stage], site: Site, rates: Rates) -> float:
-    """Seconds of all stages, one after the other."""
-    return sum(stage_seconds(stage, site, rates) for stage in stages)
+    def seconds(self, stages: Sequence[Stage], rates: Rates) -> float:
+        """Seconds of stages, one after the other; infinite where not even one worker fits into the memory."""
+        total = 0.0
+        for stage in stages:
+            each = self.workers(stage)
+            if not each:
+                return inf
+            speed = self.speed * (rates.efficiency if each > 1 else 1.0)
+            working = sum(_makespan(wave, each * self.machines) for wave in stage.waves)
+            total += working / speed + stage.start / self.speed + self.moved(stage) / self.network
+        return total
 
 
 @dataclass(frozen=True)
-class Fleet:
-    """Rented machines: some of one kind, and with `cluster` a managed cluster's primary machine.
+class Wanted:
+    """Machines that are asked for.
 
     Attributes
     ----------
-    name, machine, count
-        Kind of the machines and how many work.
-    cluster
-        Whether a managed cluster makes them work together; a single machine needs none.
+    workers
+        local: tasks at once; slurm: CPUs of a task; None: the CPUs that may be used, 2 for slurm.
+    machine, machines
+        emr: kind and number; None: the cheapest, and as few as end in time.
+    within
+        Hours in which a cluster is to end.
     """
 
-    name: str
-    machine: Machine
-    count: int
-    cluster: bool
+    workers: int | None = None
+    machine: str | None = None
+    machines: int | None = None
+    within: float = 12.0
 
-    @property
-    def kind(self) -> str:
-        return f"{self.count} × {self.name}" + ("" if self.cluster else ", no cluster")
 
-    def site(self, prices: Prices) -> Site:
-        memory = self.machine.memory * GIB
-        usable = memory * prices.emr.usable_memory if self.cluster else max(0.0, memory - _RESERVE)
-        network = self.machine.network * 1e9 / 8
-        return Site(self.count, self.machine.cores, usable, network, self.machine.speed)
+def _makespan(wave: Wave, workers: int) -> float:
+    """Rounds of tasks of mean length; no less than the longest of them."""
+    return max(ceil(wave.tasks / workers) * wave.seconds / wave.tasks, wave.longest)
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a job costs, in the currency of the prices; a month's keeping and downloading are apart from `total`.
+class Offer:
+    """A cluster of one kind of machine, and what a job costs there in the currency of the prices.
 
     Attributes
     ----------
+    machine, count, workers
+        Kind and number of the machines; workers at least in all.
     hours
-        Of the machines, with the start of a cluster.
-    machines, surcharge, disks, requests
-        The machines that work and the primary one; the cluster's share; their disks; asking the object store.
+        With the start of the cluster.
+    disk_bytes
+        Each machine needs: copies of the shards that it reads, and what it writes at a time.
+    on_demand, spot
+        Price of machines, the primary one, the surcharge and disks, where the machines that work are on demand or spot.
     keep_month, download
         Keeping tensor, models and imputed tracks for a month, and taking the imputed tracks out of the cloud.
     """
 
+    machine: str
+    count: int
+    workers: int
     hours: float
-    machines: float
-    surcharge: float
-    disks: float
-    requests: float
+    disk_bytes: float
+    on_demand: float
+    spot: float
     keep_month: float
     download: float
 
-    @property
-    def total(self) -> float:
-        return self.machines + self.surcharge + self.disks + self.requests
 
-
-def cost(
-    stages: Sequence[Stage],
-    stored: dict[str, float],
-    fleet: Fleet,
-    prices: Prices,
-    rates: Rates,
-    *,
-    spot: bool,
-) -> Cost:
-    """Price of a job on a fleet.
-
-    Parameters
-    ----------
-    stages, stored
-        The work, and bytes of what it leaves (`storage`).
-    fleet, prices, rates
-        Where, for how much, how fast.
-    spot
-        Whether the machines that work are spot machines, which may be taken away; the primary one never is.
+def offers(
+    stages: Sequence[Stage], stored: dict[str, float], wanted: Wanted, prices: Prices, rates: Rates
+) -> list[Offer]:
+    """Clusters to choose from by price: what is asked for, or the smallest of each kind that ends in time.
 
     Raises
     ------
     ConfigError
-        If not even one worker fits into the memory of a machine.
+        If a machine has no price, or there is no such cluster.
     """
-    seconds = job_seconds(stages, fleet.site(prices), rates)
-    hours = seconds / 3600 + (prices.emr.start_minutes / 60 if fleet.cluster else 0.0)
-    on_demand = fleet.count * fleet.machine.price
-    primary = prices.machine(prices.emr.primary).price if fleet.cluster else 0.0
-    machines = hours * (on_demand * (prices.spot if spot else 1.0) + primary)
-    surcharge = hours * (on_demand + primary) * prices.emr.surcharge if fleet.cluster else 0.0
-    store = prices.storage
-    disks = disk_bytes(stages, fleet.count) * fleet.count / 1e9 * store.disk_month * hours / _MONTH_HOURS
-    puts = sum(ceil(stage.writes / _REQUEST_BYTES) for stage in stages)
-    gets = sum(
-        fleet.count * ceil(min(stage.reads / fleet.count, stage.source) / _REQUEST_BYTES) for stage in stages
-    )
-    requests = puts / 1e3 * store.put_thousand + gets / 1e3 * store.get_thousand
-    kept = sum(size for what, size in stored.items() if what != "tracks") / 1e9
-    return Cost(
-        hours,
-        machines,
-        surcharge,
-        disks,
-        requests,
-        kept * store.object_month,
-        stored["imputed"] / 1e9 * store.transfer_out,
-    )
-
-
-def disk_bytes(stages: Sequence[Stage], machines: int) -> float:
-    """Bytes of disk that each machine needs: copies of the shards that it reads, and what it writes at a time."""
-    return 10e9 + max(min(stage.reads / machines, stage.source) + stage.writes / machines for stage in stages)
-
-
-def fewest(
-    stages: Sequence[Stage], name: str, prices: Prices, rates: Rates, *, within: float
-) -> Fleet | None:
-    """The smallest cluster of one kind of machine that ends within so many hours; None: there is none."""
-    machine = prices.machine(name)
-    for count in range(1, MOST_MACHINES + 1):
-        fleet = Fleet(name, machine, count, cluster=True)
-        site = fleet.site(prices)
-        if not site.fits(stages):
-            return None
-        if job_seconds(stages, site, rates) <= within * 3600:
-            return fleet
-    return None
-
-
-def candidates(stages: Sequence[Stage], prices: Prices, rates: Rates, *, within: float) -> list[Fleet]:
-    """Fleets to compare: of every kind of machine that the job fits into, one alone, and the smallest cluster."""
     found = []
-    for name, machine in prices.machines.items():
-        alone = Fleet(name, machine, 1, cluster=False)
-        if alone.site(prices).fits(stages):
-            found.append(alone)
-        cluster = fewest(stages, name, prices, rates, within=within)
-        if cluster is not None and cluster.count > 1:
-            found.append(cluster)
-    return found
+    limit = inf if wanted.machines else wanted.within * 3600
+    for name in [wanted.machine] if wanted.machine else prices.machines:
+        for count in [wanted.machines] if wanted.machines else range(1, MOST_MACHINES + 1):
+            site = Site.rented(name, count, prices)
+            seconds = site.seconds(stages, rates)
+            if seconds <= limit and seconds < inf:
+                found.append(_offer(stages, stored, site, seconds, name, prices))
+                break
+    if not found:
+        most = max(stage.memory for stage in stages) / GIB
+        raise ConfigError(
+            f"no cluster of {wanted.machine or 'the machines in the prices'} has {most:.1f} GiB for each worker and "
+            f"ends within {wanted.within:g} hours; allow more hours as `within`, or add larger machines to the prices"
+        )
+    return sorted(found, key=lambda offer: offer.on_demand)
+
+
+def _offer(
+    stages: Sequence[Stage], stored: dict[str, float], site: Site, seconds: float, name: str, prices: Prices
+) -> Offer:
+    hours = seconds / 3600 + prices.emr.start_minutes / 60
+    working, primary = site.machines * prices.machine(name).price, prices.machine(prices.emr.primary).price
+    disk = 10e9 + max(site.moved(stage) for stage in stages)
+    disks = site.machines * disk / 1e9 * prices.storage.disk_month / _MONTH_HOURS
+    besides = primary + prices.emr.surcharge * (working + primary) + disks
+    kept = sum(size for what, size in stored.items() if what != "tracks") / 1e9
+    return Offer(
+        machine=name,
+        count=site.machines,
+        workers=min(site.workers(stage) for stage in stages) * site.machines,
+        hours=hours,
+        disk_bytes=disk,
+        on_demand=hours * (working + besides),
+        spot=hours * (working * prices.spot + besides),
+        keep_month=kept * prices.storage.object_month,
+        download=stored["imputed"] / 1e9 * prices.storage.transfer_out,
+    )

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from math import inf
+from dataclasses import asdict, dataclass, replace
+from math import ceil, inf
+from pathlib import Path
 from typing import Any, Literal
 
-from predictd.errors import ConfigError
-from predictd.workflows.planning.paper import PAPER, same_by_predictd
-from predictd.workflows.planning.places import (
-    GIB,
-    Cost,
-    Fleet,
-    Site,
-    candidates,
-    cost,
-    disk_bytes,
-    fewest,
-    job_seconds,
-    stage_seconds,
-)
+from predictd.config import TrainSettings
+from predictd.engine.base import usable_cpus
+from predictd.io.tensor.manifest import read_manifest
+from predictd.model.folds import TESTS
+from predictd.provenance import physical_memory
+from predictd.workflows.planning.places import GIB, Offer, Site, Wanted, offers
 from predictd.workflows.planning.prices import Prices
 from predictd.workflows.planning.rates import Rates
-from predictd.workflows.planning.shape import Shape
-from predictd.workflows.planning.slurm import Submission, submissions
-from predictd.workflows.planning.work import Job, Stage, stages, storage
+from predictd.workflows.planning.shape import Pairs, Shape, parse_shape, shape_of
+from predictd.workflows.planning.work import Job, JobKind, Stage, Wave, Workload
 
 Place = Literal["local", "slurm", "emr"]
+# Asked of a batch system beyond the estimate.
+_TIME_MARGIN, _MEMORY_MARGIN = 2.0, 1.25
+_INGEST_CPUS = 8
 
 
 @dataclass(frozen=True)
@@ -44,41 +40,49 @@ class StageEstimate:
 
 
 @dataclass(frozen=True)
-class Offer:
-    """A fleet of rented machines with its time, and its costs on demand and with spot machines."""
+class Submission:
+    """What a Slurm script is to be asked for: sizes of the array and of a task, with margins in time and memory.
 
-    fleet: str
-    machine: str
-    count: int
-    cluster: bool
-    workers: int
+    `seconds` is the estimate for one task, `time_minutes` and `mem_per_cpu_mb` what to ask for.
+    """
+
+    script: str
+    array: int
+    cpus: int
     seconds: float
-    disk_bytes: float
-    on_demand: Cost
-    spot: Cost
-
-    @property
-    def price(self) -> float:
-        return self.on_demand.total
+    time_minutes: int
+    mem_per_cpu_mb: int
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a job will take; `to_dict` is what `--json` prints."""
+    """What a job will take; `to_dict` gives plain values: bytes, seconds, and prices in the currency of the prices.
+
+    Attributes
+    ----------
+    solver, rank
+        Given or assumed.
+    stages, seconds, memory_bytes, storage_bytes
+        The stages; all of them on the clock; memory of a machine at most; what is read and left.
+    submissions
+        slurm: what to ask for.
+    offers
+        emr: clusters by price, the cheapest first.
+    warnings
+        What is not counted, and locally, what does not fit on this machine.
+    """
 
     on: Place
     shape: Shape
     job: Job
+    solver: str
     rank: int
-    targets: int
     stages: tuple[StageEstimate, ...]
     seconds: float
     memory_bytes: float
-    storage: dict[str, float]
+    storage_bytes: dict[str, float]
     submissions: tuple[Submission, ...]
-    offer: Offer | None
     offers: tuple[Offer, ...]
-    paper: dict[str, Any]
     warnings: tuple[str, ...]
     rates: Rates
     prices: Prices
@@ -88,79 +92,35 @@ class Plan:
         return sum(stage.core_seconds for stage in self.stages)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values: bytes, seconds, and prices in the currency of the price file."""
-        offers = [_offer_dict(offer) for offer in self.offers]
+        """For JSON."""
         return {
             "estimate": True,
-            "on": self.on,
-            "shape": asdict(self.shape),
-            "job": {
-                "kind": self.job.kind,
-                "solver": self.job.settings.solver,
-                "rank": self.rank,
-                "pairs": self.job.pairs,
-                "targets": self.targets,
-            },
-            "stages": [asdict(stage) for stage in self.stages],
-            "seconds": self.seconds,
+            **asdict(self),
+            "job": {"kind": self.job.kind, "solver": self.solver, "targets": self.job.targets},
             "core_seconds": self.core_seconds,
-            "memory_bytes": self.memory_bytes,
-            "storage_bytes": self.storage,
-            "submissions": [asdict(submission) for submission in self.submissions],
-            "offer": None if self.offer is None else _offer_dict(self.offer),
-            "offers": offers,
-            "paper": self.paper,
-            "warnings": list(self.warnings),
             "rates": self.rates.model_dump(),
-            "prices": {
-                key: getattr(self.prices, key) for key in ("date", "source", "region", "currency", "spot")
-            },
+            "prices": {key: getattr(self.prices, key) for key in ("date", "source", "region", "currency")},
         }
 
 
-@dataclass(frozen=True)
-class Here:
-    """This machine: CPUs that may be used, bytes of memory, bytes free where the job would write."""
-
-    workers: int
-    memory: float
-    disk: float
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Machines that are asked for.
-
-    Attributes
-    ----------
-    workers
-        local: tasks at once; slurm: CPUs of a task.
-    machine, machines
-        emr: kind and number; None: the cheapest that are quick enough.
-    within
-        Hours in which clusters are to end.
-    compare
-        Whether all kinds of machines are compared.
-    """
-
-    workers: int = 1
-    machine: str | None = None
-    machines: int | None = None
-    within: float = 12.0
-    compare: bool = False
+def shape_and_job(
+    source: Path | str, kind: JobKind, settings: TrainSettings, pairs: Pairs
+) -> tuple[Shape, Job]:
+    """The shape of a tensor that exists (a path) or is described (see `parse_shape`), and what is to be done to it."""
+    ingested = isinstance(source, Path)
+    shape = shape_of(read_manifest(source)) if isinstance(source, Path) else parse_shape(source)
+    return shape, Job(kind, settings, shape.targets(pairs), ingested)
 
 
-def make_plan(
-    shape: Shape, job: Job, on: Place, here: Here, wanted: Wanted, rates: Rates, prices: Prices
-) -> Plan:
+def make_plan(shape: Shape, job: Job, on: Place, wanted: Wanted, rates: Rates, prices: Prices) -> Plan:
     """Estimate a job.
 
     Parameters
     ----------
     shape, job
         The tensor, and what is done to it.
-    on, here, wanted
-        Where; what this machine has; what is asked for.
+    on, wanted
+        Where, and what is asked for.
     rates, prices
         How fast and for how much.
 
@@ -169,120 +129,94 @@ def make_plan(
     ConfigError
         If a machine has no price, the job fits into none, or no cluster is quick enough.
     """
-    work, stored = stages(shape, rates, job), storage(shape, rates, job)
-    warnings: list[str] = []
-    asked: tuple[Submission, ...] = ()
-    offer = None
+    load = Workload(shape, rates, job)
+    work, stored = load.stages(), load.storage()
+    cpus = wanted.workers or (2 if on == "slurm" else usable_cpus())
+    site, offered = Site(1, cpus), []
     if on == "emr":
-        fleet = _choose_fleet(work, stored, wanted, rates, prices)
-        site = fleet.site(prices)
-        offer = _offer(work, stored, fleet, rates, prices)
-    else:
-        site = Site(1, wanted.workers, inf)
-        if on == "local":
-            warnings = _warnings(work, stored, site, here)
-        else:
-            asked = submissions(shape, rates, job, wanted.workers)
+        offered = offers(work, stored, wanted, prices, rates)
+        site = Site.rented(offered[0].machine, offered[0].count, prices)
     estimates = tuple(
         StageEstimate(
             stage.name,
             stage.command,
             stage.tasks,
             stage.core_seconds,
-            stage_seconds(stage, site, rates),
-            site.workers(stage.memory) * site.machines,
+            site.seconds([stage], rates),
+            site.workers(stage) * site.machines,
             stage.memory,
         )
         for stage in work
     )
-    offers: tuple[Offer, ...] = ()
-    if wanted.compare:
-        found = candidates(work, prices, rates, within=wanted.within)
-        offers = tuple(
-            sorted((_offer(work, stored, fleet, rates, prices) for fleet in found), key=lambda o: o.price)
-        )
     return Plan(
         on,
         shape,
         job,
-        job.rank(shape.observed),
-        shape.targets(job.pairs),
+        load.settings.solver,
+        load.rank,
         estimates,
-        job_seconds(work, site, rates),
-        max(min(site.workers(stage.memory), stage.tasks) * stage.memory for stage in work),
+        site.seconds(work, rates),
+        max(min(site.workers(stage), stage.tasks) * stage.memory for stage in work),
         stored,
-        asked,
-        offer,
-        offers,
-        PAPER | {"ours": same_by_predictd(job.settings, rates, prices)},
-        tuple(warnings),
+        submissions(load, cpus) if on == "slurm" else (),
+        tuple(offered),
+        (*_uncounted(load), *(_misfits(work, site) if on == "local" else ())),
         rates,
         prices,
     )
 
 
-def _choose_fleet(
-    work: Sequence[Stage], stored: dict[str, float], wanted: Wanted, rates: Rates, prices: Prices
-) -> Fleet:
-    """The cluster that is asked for, or the cheapest that ends in time."""
-    if wanted.machine is not None and wanted.machines is not None:
-        return Fleet(wanted.machine, prices.machine(wanted.machine), wanted.machines, cluster=True)
-    names = list(prices.machines) if wanted.machine is None else [wanted.machine]
-    if wanted.machines is not None:
-        fleets = [Fleet(name, prices.machine(name), wanted.machines, cluster=True) for name in names]
-        quick = [fleet for fleet in fleets if fleet.site(prices).fits(work)]
-    else:
-        found = [fewest(work, name, prices, rates, within=wanted.within) for name in names]
-        quick = [fleet for fleet in found if fleet is not None]
-    if not quick:
-        what = wanted.machine or "the machines in the prices"
-        raise ConfigError(
-            f"no cluster of {what} holds this job and ends within {wanted.within:g} hours; allow more with --within, "
-            "or add larger machines to the prices"
-        )
-    return min(quick, key=lambda fleet: cost(work, stored, fleet, prices, rates, spot=False).total)
-
-
-def _offer(
-    work: Sequence[Stage], stored: dict[str, float], fleet: Fleet, rates: Rates, prices: Prices
-) -> Offer:
-    site = fleet.site(prices)
-    on_demand, spot = (cost(work, stored, fleet, prices, rates, spot=spot) for spot in (False, True))
-    return Offer(
-        fleet.kind,
-        fleet.name,
-        fleet.count,
-        fleet.cluster,
-        min(site.workers(stage.memory) for stage in work),
-        job_seconds(work, site, rates),
-        disk_bytes(work, fleet.count),
-        on_demand,
-        spot,
+def submissions(load: Workload, cpus: int) -> tuple[Submission, ...]:
+    """What to ask Slurm for, script by script."""
+    whole = load.stages()
+    # Every part of a cross-validation makes the moments itself, unless they exist.
+    part = Workload(load.shape, load.rates, replace(load.job, tests=1)).stages()
+    one_group = [
+        replace(stage, waves=tuple(Wave.of(1, wave.longest) for wave in stage.waves)) for stage in whole
+    ]
+    groups = max([stage.tasks for stage in whole if stage.command == "impute"], default=0)
+    by_script = (
+        ("ingest", "ingest", whole, 1, max(cpus, _INGEST_CPUS)),
+        ("cv-array.sbatch", "cv", part, TESTS, cpus),
+        ("train.sbatch", "train", whole, 1, cpus),
+        ("impute-array.sbatch", "impute", one_group, groups, 1),
     )
+    found = []
+    for script, command, work, array, width in by_script:
+        own = [stage for stage in work if stage.command == command]
+        if own:
+            seconds = Site(1, width).seconds(own, load.rates)
+            memory = max(min(width, stage.tasks) * stage.memory for stage in own) / width
+            minutes = 15 * max(1, ceil(_TIME_MARGIN * seconds / 900))
+            megabytes = 256 * max(4, ceil(_MEMORY_MARGIN * memory / 2**28))
+            found.append(Submission(script, array, width, seconds, minutes, megabytes))
+    return tuple(found)
 
 
-def _warnings(work: Sequence[Stage], stored: dict[str, float], site: Site, here: Here) -> list[str]:
+def _uncounted(load: Workload) -> list[str]:
+    """That auto takes more than its em, where no past run says how much."""
+    if load.solver == load.settings.solver or f"train {load.solver}" in load.rates.seconds:
+        return []
+    return [
+        f"the solver {load.solver} also tries kriging with so few experiments, which is not counted; "
+        "give a past run as `rates`"
+    ]
+
+
+def _misfits(work: Sequence[Stage], site: Site) -> list[str]:
     """What of a job does not fit on this machine."""
     found = []
+    here, free = physical_memory() or inf, shutil.disk_usage(Path()).free
     for stage in work:
         busy = min(site.cores, stage.tasks)
-        if busy * stage.memory > here.memory:
-            most = int(here.memory // stage.memory)
-            remedy = f"use --workers {most}" if most else "use a machine with more"
-            found.append(
-                f"{stage.name}: {busy} workers take {busy * stage.memory / GIB:.1f} GiB of the "
-                f"{here.memory / GIB:.1f} GiB here; {remedy}"
-            )
+        if busy * stage.memory > here:
+            most = int(here // stage.memory)
+            remedy = f"take {most} workers" if most else "use a machine with more"
+            taken = f"{busy * stage.memory / GIB:.1f} GiB of the {here / GIB:.1f} GiB here"
+            found.append(f"{stage.name}: {busy} workers take {taken}; {remedy}")
     written = sum(stage.writes for stage in work)
-    if written > here.disk:
+    if written > free:
         found.append(
-            f"the job writes {written / 1e9:,.1f} GB, and {here.disk / 1e9:,.1f} GB are free in this directory"
+            f"the job writes {written / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free in this directory"
         )
     return found
-
-
-def _offer_dict(offer: Offer) -> dict[str, Any]:
-    values = asdict(offer)
-    for name in ("on_demand", "spot"):
-        values[name]["total"] = getattr(offer, name).total
-    return values

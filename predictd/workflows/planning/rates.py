@@ -1,27 +1,24 @@
-"""Rates: how fast one core does each kind of work, measured on some machine and kept as TOML."""
+"""Rates: how fast one core does each kind of work, as packaged, and corrected by what past runs took."""
 
 from __future__ import annotations
 
 import json
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from predictd.config import Settings, read_settings
 from predictd.io.files import write_text
 
-_PACKAGED = files("predictd") / "data" / "rates.toml"
+Group = TypeVar("Group", bound=Settings)
 
 
 class Rates(Settings):
-    """Seconds of one core a unit of work, sizes a unit of data; see docs/plan.md for what is measured how."""
+    """Seconds of one core a unit of work, and bytes a unit of data."""
 
-    cpu: str = Field(description="processor on which they were measured")
-    date: str = Field(description="day of the measurement")
-    predictd: str = Field(description="version of predictd")
-    software: str = Field(description="versions that matter")
-    data: str = Field(description="what was worked on")
+    source: str = Field(description="where and when this was measured")
 
     start: float = Field(gt=0, description="s to start a process and import predictd")
     efficiency: float = Field(gt=0, le=1, description="speed of a core while all are at work")
@@ -44,27 +41,39 @@ class Rates(Settings):
     imputed_bytes: float = Field(gt=0, description="bytes a bin of an imputed bigWig")
     process_bytes: float = Field(gt=0, description="memory of a process before it has any data")
 
+    seconds: dict[str, PositiveFloat] = Field(
+        {}, description="what stages took, / what the rates above make it"
+    )
+    memory: dict[str, PositiveFloat] = Field({}, description="the same for memory")
 
-def load_rates(path: Path | None = None) -> Rates:
-    """Rates of a file, or those that come with predictd.
+
+def load(group: type[Group], what: str, path: Path | None = None) -> Group:
+    """Rates or prices of a TOML file, or those that come with predictd.
 
     Raises
     ------
     ConfigError
-        If the file cannot be read, or a rate is missing, unknown or not positive.
+        If the file cannot be read, or an entry is missing, unknown or out of range.
     """
-    if path is not None:
-        return read_settings(path, Rates, "rates")
-    with as_file(_PACKAGED) as packaged:
-        return read_settings(packaged, Rates, "rates")
+    with as_file(files("predictd") / "data" / f"{what}.toml") as packaged:
+        return read_settings(path or packaged, group, what)
+
+
+def load_rates(path: Path | None = None) -> Rates:
+    """Rates of a file, or the packaged ones; see `load`."""
+    return load(Rates, "rates", path)
 
 
 def write_rates(path: Path, rates: Rates) -> None:
     """Keep rates as a TOML file that says what each is."""
-    lines = ["# Rates for `predictd plan`: what one core took on this machine. See docs/plan.md."]
+    lines = ["# Rates for `predictd plan`; see docs/plan.md."]
     for name, field in Rates.model_fields.items():
         value = getattr(rates, name)
-        # A JSON string is a TOML string, too.
-        shown = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else f"{value:.4g}"
-        lines.append(f"{name} = {shown}  # {field.description}")
+        if isinstance(value, dict):
+            lines += ["", f"[{name}]  # {field.description}"]
+            lines += [f"{json.dumps(stage)} = {factor:.4g}" for stage, factor in value.items()]
+        else:
+            # A JSON string is a TOML string, too.
+            shown = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else f"{value:.4g}"
+            lines.append(f"{name} = {shown}  # {field.description}")
     write_text(path, "\n".join(lines) + "\n")

@@ -1,43 +1,51 @@
 """The work of a job, stage by stage: tasks, their seconds on one core, and the memory of whoever does them.
 
-Each formula follows the workflow of the same name; constants that decide there are imported from there.
+Stages have the names that run.json gives them. Workflows themselves say how many tasks there are and what is tried.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, log2
 from typing import Literal
 
 from predictd.config import TrainSettings
-from predictd.constants import BLOCK_BINS, CHUNK_BYTES
+from predictd.constants import BLOCK_BINS, MAX_OPEN_TRACKS
 from predictd.errors import ConfigError
-from predictd.workflows.evaluation.score import CASE_BYTES, KEPT_BYTES, MOST_CASES
+from predictd.io.tensor.store import chunk_rows
+from predictd.model.cp.fit import choose
+from predictd.model.folds import TESTS, VALIDS
+from predictd.workflows.evaluation.score import CASE_BYTES, KEPT_BYTES, group_cases
+from predictd.workflows.imputing.impute import track_groups
 from predictd.workflows.planning.rates import Rates
-from predictd.workflows.planning.shape import Pairs, Shape, impute_parts
-from predictd.workflows.training.folds import FOLDS_WITH_MANY, MANY_EXPERIMENTS
+from predictd.workflows.planning.shape import Shape
+from predictd.workflows.tensor.moments import VALUE
+from predictd.workflows.training.folds import n_deciding
 from predictd.workflows.training.settings import default_rank
 from predictd.workflows.training.solvers import SOLVERS
-from predictd.workflows.training.solvers.cp import CPSolver, ranks_for
+from predictd.workflows.training.solvers.cp import CPSolver
 
 JobKind = Literal["cv", "train"]
-
-TESTS, VALIDS = 5, 8
-# Of what test folds and single models leave to train on.
-_CV_TRAIN, _CV_VALID, _HELD_OUT = 0.7, 0.1, 1 / 8
-_SELECTION_FOLDS = 8
+# The model, and two baselines beside it.
 _METHODS = 3
 # A bigWig that grows: pyBigWig's buffers, and the index of what is written.
 _WRITER_BYTES = 2**20
+_SIGNAL_BYTES = 12
 
 
 @dataclass(frozen=True)
-class Tasks:
-    """Equal tasks: how many, and what one takes on one core."""
+class Wave:
+    """Tasks that can run at once: how many, their seconds on one core in all, and those of the longest."""
 
-    count: int
+    tasks: int
     seconds: float
+    longest: float
+
+    @classmethod
+    def of(cls, tasks: int, seconds: float) -> Wave:
+        """Equal tasks of so many seconds each."""
+        return cls(tasks, tasks * seconds, seconds)
 
 
 @dataclass(frozen=True)
@@ -47,41 +55,37 @@ class Stage:
     Attributes
     ----------
     name, command
-        What it is, and the command that it belongs to.
+        As in run.json, and the command that it belongs to.
     waves
-        Groups of tasks; a group begins when the one before it has ended.
+        One begins when the one before it has ended.
     memory
         Bytes that one worker holds at most.
-    reads
-        Bytes that all tasks read, where nothing is copied to scratch.
-    source
-        Bytes of what they read, taken once.
-    writes
-        Bytes that they write.
-    joined
-        Bytes of a partial sum that workers send each other; 0 where they send nothing to speak of.
-    starts
-        Whether workers are started for it: the first stage of a command.
+    reads, source, writes
+        Bytes that all tasks read, of what they read, taken once, and that they write.
+    start
+        Seconds until workers have started: of the first stage of a command.
+    solver
+        Of the models that are fitted; empty where it makes no difference.
     """
 
     name: str
     command: str
-    waves: tuple[tuple[Tasks, ...], ...]
+    waves: tuple[Wave, ...]
     memory: float
     reads: float = 0.0
     source: float = 0.0
     writes: float = 0.0
-    joined: float = 0.0
-    starts: bool = False
+    start: float = 0.0
+    solver: str = ""
 
     @property
     def core_seconds(self) -> float:
-        return sum(tasks.count * tasks.seconds for wave in self.waves for tasks in wave)
+        return sum(wave.seconds for wave in self.waves)
 
     @property
     def tasks(self) -> int:
         """Tasks that can run at once."""
-        return max((sum(tasks.count for tasks in wave) for wave in self.waves), default=0)
+        return max(wave.tasks for wave in self.waves)
 
 
 @dataclass(frozen=True)
@@ -91,42 +95,22 @@ class Job:
     Attributes
     ----------
     kind
-        cv: ingest, cross-validation, imputing by its models; train: a single model in place of the cross-validation.
+        cv: a cross-validation, whose models impute together; train: a single model.
     settings
         Solver, rank and penalty.
-    pairs
-        What is imputed.
+    targets
+        How many pairs are imputed.
     ingested
-        Whether the tensor stands already.
+        Whether the tensor exists already.
     tests
-        Test folds; 1: a part of the cross-validation.
+        Test folds of the cross-validation; 1: a part of it.
     """
 
     kind: JobKind = "cv"
     settings: TrainSettings = field(default_factory=TrainSettings)
-    pairs: Pairs = "missing"
+    targets: int = 0
     ingested: bool = False
     tests: int = TESTS
-
-    def __post_init__(self) -> None:
-        if self.settings.solver == "kriging":
-            raise ConfigError("no rates are known of the solver kriging; plan with --solver em, als or sgd")
-        if self.settings.solver == "auto":
-            # What it also tries with few experiments is not counted.
-            object.__setattr__(self, "settings", self.settings.model_copy(update={"solver": "em"}))
-
-    def n_train(self, observed: int) -> int:
-        """Experiments that a model is trained on while others decide when to stop."""
-        share = _CV_TRAIN if self.kind == "cv" else 1 - _HELD_OUT
-        return max(1, round(share * observed))
-
-    def n_valid(self, observed: int) -> int:
-        return max(1, round((_CV_VALID if self.kind == "cv" else _HELD_OUT) * observed))
-
-    def rank(self, observed: int) -> int:
-        """The rank that is given, or SGD's default in place of one that validation would choose."""
-        given = self.settings.rank
-        return default_rank(self.n_train(observed)) if given == "auto" else given
 
     @property
     def models(self) -> int:
@@ -134,243 +118,221 @@ class Job:
         return self.tests * VALIDS if self.kind == "cv" else 1
 
 
-def stages(shape: Shape, rates: Rates, job: Job) -> list[Stage]:
-    """All stages of a job in their order."""
-    found = [] if job.ingested else [_ingest(shape, rates)]
-    if job.kind == "cv" or job.settings.solver != "sgd":
-        found.append(_moments(shape, rates, job))
-    if job.settings.solver != "sgd":
-        choosing = _choose(shape, rates, job)
-        found += [choosing] if choosing.waves else []
-    found.append(_fit(shape, rates, job))
-    if job.kind == "cv":
-        found.append(_score(shape, rates, job))
-    if shape.targets(job.pairs):
-        found.append(_impute(shape, rates, job))
-    commands = [stage.command for stage in found]
-    return [replace(stage, starts=stage.command not in commands[:i]) for i, stage in enumerate(found)]
+class Workload:
+    """A job on a tensor, at some rates; a method gives each stage.
 
-
-def tensor_bytes(shape: Shape, rates: Rates) -> float:
-    """Size of the shards."""
-    return shape.values * shape.itemsize / rates.compression
-
-
-def storage(shape: Shape, rates: Rates, job: Job) -> dict[str, float]:
-    """Bytes of what the job reads and leaves, by what it is."""
-    rows = (shape.cells + shape.assays) * (job.rank(shape.observed) + 1)
-    return {
-        "tracks": shape.values * rates.track_bytes,
-        "tensor": tensor_bytes(shape, rates) + 8.0 * (shape.observed + 1) ** 2,
-        "models": 8.0 * rows * job.models,
-        "imputed": shape.bins * shape.targets(job.pairs) * rates.imputed_bytes,
-    }
-
-
-def fit_operations(
-    n: int, rank: int, cells: int, assays: int, n_valid: int, observed: int, evaluate_every: int
-) -> float:
-    """Multiplications and additions of a sweep of ALS or EM, with its share of an evaluation.
-
-    Parameters
+    Attributes
     ----------
-    n, n_valid, observed
-        Experiments that are trained on, that validate, and in all.
-    rank, cells, assays
-        L and the rows of C and A.
-    evaluate_every
-        Sweeps between evaluations.
+    n_train, n_valid
+        Experiments that a model is trained on while others decide when to stop.
+    rank
+        The one that is given, or in place of one that validation would choose the default of sgd.
+    settings, solver
+        Those that are planned; `solver` is the given one where that reads more: auto, where it also tries kriging.
+
+    Raises
+    ------
+    ConfigError
+        If nothing is known of the solver.
     """
-    genome = rank * n**2 + 5.0 * n * rank**2
-    rows = (cells + assays) * (n * rank + rank**3 / 6 + 3.0 * rank**2) + 2.0 * cells * assays * rank**2
-    evaluation = 3.0 * n * rank**2 + n_valid * rank * n + float(n_valid) * observed**2
-    return genome + rows + evaluation / evaluate_every
 
+    def __init__(self, shape: Shape, rates: Rates, job: Job) -> None:
+        self.shape, self.rates, self.job = shape, rates, job
+        planned = _PLANNED_AS.get(job.settings.solver, job.settings.solver)
+        if planned not in _FITTING:
+            raise ConfigError(f"no rates are known of this `solver`; plan with {', '.join(_FITTING)}")
+        self.settings = job.settings.model_copy(update={"solver": planned})
+        own, others = (SOLVERS[name].regressors(shape.observed) for name in (job.settings.solver, planned))
+        self.regressors = len(own or VALUE)
+        self.solver = planned if own == others else job.settings.solver
+        kept = shape.observed * (1 - 1 / TESTS) if job.kind == "cv" else shape.observed
+        self.n_valid = max(1, round(kept / VALIDS))
+        self.n_train = max(1, round(kept) - self.n_valid)
+        given = job.settings.rank
+        self.rank = default_rank(self.n_train) if given == "auto" else given
+        self.tensor_bytes = shape.values * shape.itemsize / rates.compression
+        # A block of a shard, widened, shifted, and its NaN.
+        rows = min(shape.largest_shard, max(BLOCK_BINS, chunk_rows(shape.itemsize, shape.observed)))
+        self._block_rows = rows
+        self._streaming = rates.process_bytes + rows * shape.observed * (shape.itemsize + 9.0)
 
-def block_rows(shape: Shape) -> int:
-    """Bins that streaming passes hold at once: whole chunks of a shard, see `write_shard`."""
-    rows = 2 ** max(6, int(log2(CHUNK_BYTES / (shape.itemsize * shape.observed))))
-    return min(shape.largest_shard, max(BLOCK_BINS, rows))
+    def stages(self) -> list[Stage]:
+        """All stages of the job in their order, corrected by what past runs took."""
+        found = [] if self.job.ingested else [self.ingest()]
+        found += _FITTING[self.settings.solver](self)
+        if self.job.kind == "cv":
+            found.append(self.score())
+        if self.job.targets:
+            found.append(self.impute())
+        commands = [stage.command for stage in found]
+        return [
+            self._corrected(stage, starts=stage.command not in commands[:i]) for i, stage in enumerate(found)
+        ]
 
+    def storage(self) -> dict[str, float]:
+        """Bytes of what the job reads and leaves, by what it is."""
+        shape = self.shape
+        return {
+            "tracks": shape.values * self.rates.track_bytes,
+            "tensor": self.tensor_bytes,
+            "models": 8.0 * self.job.models * (shape.cells + shape.assays) * (self.rank + 1),
+            "imputed": shape.bins * self.job.targets * self.rates.imputed_bytes,
+        }
 
-def _ingest(shape: Shape, rates: Rates) -> Stage:
-    seconds = shape.values * rates.ingest / shape.shards
-    held = shape.largest_shard * (shape.observed * shape.itemsize + 48.0)
-    source = shape.values * rates.track_bytes
-    return Stage(
-        "ingest",
-        "ingest",
-        ((Tasks(shape.shards, seconds),),),
-        rates.process_bytes + held + _block_bytes(shape),
-        reads=source,
-        source=source,
-        writes=tensor_bytes(shape, rates),
-    )
+    def _corrected(self, stage: Stage, *, starts: bool) -> Stage:
+        """The stage as past runs had it, of the same solver or of any, with the start of workers."""
+        names, rates = (f"{stage.name} {stage.solver}", stage.name), self.rates
+        factor, memory = (
+            next((table[name] for name in names if name in table), 1.0)
+            for table in (rates.seconds, rates.memory)
+        )
+        waves = tuple(Wave(wave.tasks, wave.seconds * factor, wave.longest * factor) for wave in stage.waves)
+        return replace(stage, waves=waves, memory=stage.memory * memory, start=rates.start if starts else 0.0)
 
+    def ingest(self) -> Stage:
+        """A task is a shard, which is held whole."""
+        shape, source = self.shape, self.shape.values * self.rates.track_bytes
+        wave = Wave.of(shape.shards, shape.values * self.rates.ingest / shape.shards)
+        memory = self._streaming + shape.largest_shard * (shape.observed * shape.itemsize + 48.0)
+        return Stage(
+            "ingest", "ingest", (wave,), memory, reads=source, source=source, writes=self.tensor_bytes
+        )
 
-def _moments(shape: Shape, rates: Rates, job: Job) -> Stage:
-    n = shape.observed
-    seconds = shape.values * (rates.read + rates.moments * n / 2) / shape.shards
-    sums = 8.0 * (n + 1) ** 2
-    size = tensor_bytes(shape, rates)
-    return Stage(
-        "moments",
-        job.kind,
-        ((Tasks(shape.shards, seconds),),),
-        rates.process_bytes + _block_bytes(shape) + sums * (3 + ceil(log2(shape.shards + 1))),
-        reads=size,
-        source=size,
-        writes=sums,
-        joined=sums,
-    )
+    def moments(self) -> Stage:
+        """A task is a shard; a worker holds some sums of (n + 1)² numbers, n of all regressors of all experiments."""
+        shape, n, size = self.shape, self.shape.observed * self.regressors, self.tensor_bytes
+        seconds = shape.values * self.rates.read + shape.bins * self.rates.moments * n**2 / 2
+        memory = self._streaming + 8.0 * (n + 1) ** 2 * (3 + ceil(log2(shape.shards + 1)))
+        wave = Wave.of(shape.shards, seconds / shape.shards)
+        return Stage("moments", self.job.kind, (wave,), memory, reads=size, source=size, solver=self.solver)
 
+    def by_moments(self) -> list[Stage]:
+        """Solvers that make sweeps over moments: rank and penalty are chosen, then all models are fitted."""
+        job, solver = self.job, self.solver
+        found = [self.moments()]
+        turns = self._turns()
+        if turns:
+            folds = n_deciding(VALIDS, self.n_train)
+            fits = [[self._fit_seconds(rank) for rank in ranks] for ranks in turns]
+            waves = [Wave(folds * len(turn), folds * sum(turn), max(turn)) for turn in fits]
+            # One test fold after the other.
+            waves *= job.tests if job.kind == "cv" else 1
+            memory = self._fit_bytes(max(max(ranks) for ranks in turns))
+            found.append(Stage("choose", job.kind, tuple(waves), memory, solver=solver))
+        seconds = self._fit_seconds(self.rank)
+        train = [Wave.of(job.models, seconds)]
+        if job.kind == "train":
+            train.append(Wave.of(1, seconds * self.shape.observed / self.n_train))
+        memory = self._fit_bytes(self.rank)
+        return [*found, Stage("train", job.kind, tuple(train), memory, solver=solver)]
 
-def _fit_seconds(shape: Shape, rates: Rates, job: Job, rank: int, n: int, *, validated: bool = True) -> float:
-    als = job.settings.als
-    n_valid = job.n_valid(shape.observed) if validated else 0
-    operations = fit_operations(
-        n, rank, shape.cells, shape.assays, n_valid, shape.observed, als.evaluate_every
-    )
-    return min(rates.sweeps, als.starts * als.start_sweeps + als.max_sweeps) * (
-        rates.sweep + operations * rates.fit
-    )
+    def by_descent(self) -> list[Stage]:
+        """SGD on a sample of the bins, for which the tensor is read once a descent."""
+        shape, job, sgd, rates = self.shape, self.job, self.settings.sgd, self.rates
+        bins = sgd.sampled_bins(shape.bins)
+        rounds = min(sgd.max_rounds, ceil(rates.epochs * bins * self.n_train / sgd.least_updates))
+        # A worker's round, with its share of an evaluation, which all workers make.
+        evaluating = (rates.sweep + self._evaluation(self.rank) * rates.fit) / sgd.rounds_per_evaluation
+        a_round = sgd.least_updates * rates.update * (self.rank + 1) + evaluating
+        # Twice the factors of the bins and their optimiser's state: the best are kept.
+        memory = self._streaming + bins * (4.0 * shape.observed + 24.0 * (self.rank + 1))
+        reading, size = shape.values * rates.read, self.tensor_bytes
+        if job.kind == "cv":
+            waves: tuple[Wave, ...] = (Wave.of(job.models, reading + rounds * a_round),)
+            found = [self.moments()]
+        else:
+            # The refit repeats the search with more experiments. Workers share the bins, and with them the rounds.
+            rounds = ceil(rounds * (1 + shape.observed / self.n_train))
+            waves = (Wave.of(shape.shards, 2 * reading / shape.shards), Wave.of(rounds, a_round))
+            found = []
+        reads = size * (job.models if job.kind == "cv" else 2)
+        train = Stage("train", job.kind, waves, memory, reads=reads, source=size, solver="sgd")
+        return [*found, train]
 
-
-def _choose(shape: Shape, rates: Rates, job: Job) -> Stage:
-    """Coordinate search: all ranks, all penalties for the best, and the ranks once more."""
-    n = job.n_train(shape.observed)
-    settings = job.settings
-    folds = VALIDS if job.kind == "cv" else _SELECTION_FOLDS
-    if n > MANY_EXPERIMENTS:
-        folds = FOLDS_WITH_MANY
-    ranks: Sequence[int] = ranks_for(n)
-    if settings.rank != "auto":
-        ranks = (settings.rank,)
-    solver = SOLVERS[settings.solver]
-    assert isinstance(solver, CPSolver)
-    penalties = len(solver.penalties) if settings.regularisation == "auto" else 1
-    chosen = job.rank(shape.observed)
-
-    def fits(some: Sequence[int]) -> tuple[Tasks, ...]:
-        return tuple(Tasks(folds, _fit_seconds(shape, rates, job, rank, n)) for rank in some)
-
-    turns = [fits(ranks)] if len(ranks) > 1 or penalties > 1 else []
-    if penalties > 1:
-        turns.append(fits([chosen] * (penalties - 1)))
-        turns += [fits(ranks[:-1])] if len(ranks) > 1 else []
-    # A cross-validation chooses for one test fold after the other.
-    repeats = job.tests if job.kind == "cv" else 1
-    return Stage("choose", job.kind, tuple(turns) * repeats, _fit_memory(shape, rates, max(ranks)))
-
-
-def _fit(shape: Shape, rates: Rates, job: Job) -> Stage:
-    n, observed = job.n_train(shape.observed), shape.observed
-    rank, count = job.rank(observed), job.models if job.kind == "cv" else 1
-    name = "models" if job.kind == "cv" else "model"
-    if job.settings.solver == "sgd":
-        return _descend(shape, rates, job, name)
-    seconds = _fit_seconds(shape, rates, job, rank, n)
-    waves = [(Tasks(count, seconds),)]
-    if job.kind == "train":
-        waves.append((Tasks(1, _fit_seconds(shape, rates, job, rank, observed, validated=False)),))
-    return Stage(name, job.kind, tuple(waves), _fit_memory(shape, rates, rank))
-
-
-def _descend(shape: Shape, rates: Rates, job: Job, name: str) -> Stage:
-    """SGD on a sample of the bins, which are drawn from everywhere: each descent reads the tensor once."""
-    n, sgd, size = job.n_train(shape.observed), job.settings.sgd, tensor_bytes(shape, rates)
-    rank, n_valid = job.rank(shape.observed), job.n_valid(shape.observed)
-    bins = min(shape.bins, max(sgd.min_bins, round(sgd.bin_fraction * shape.bins)))
-    rounds = min(sgd.max_rounds, ceil(rates.epochs * bins * n / sgd.least_updates))
-    evaluation = 3.0 * n * rank**2 + n_valid * rank * n + float(n_valid) * shape.observed**2
-    # A worker's round, with its share of an evaluation, which all workers make.
-    a_round = (
-        sgd.least_updates * rates.update * (rank + 1)
-        + (rates.sweep + evaluation * rates.fit) / sgd.rounds_per_evaluation
-    )
-    # Twice the factors of the bins and their optimiser's state: the best are kept.
-    memory = rates.process_bytes + bins * (4.0 * shape.observed + 24.0 * (rank + 1)) + _block_bytes(shape)
-    reading = shape.values * rates.read
-    if job.kind == "cv":
-        waves = ((Tasks(job.models, reading + rounds * a_round),),)
-        return Stage(name, "cv", waves, memory, reads=size * job.models, source=size)
-    # The refit repeats the search over more experiments.
-    rounds = ceil(rounds * (1 + shape.observed / n))
-    read = Tasks(shape.shards, 2 * reading / shape.shards)
-    two_waves = ((read,), (Tasks(rounds, a_round),))
-    return Stage(name, "train", two_waves, memory, reads=2 * size, source=size)
-
-
-def _score(shape: Shape, rates: Rates, job: Job) -> Stage:
-    """Every experiment by the models of its test fold, beside two baselines."""
-    held = max(1, ceil(shape.observed / TESTS))
-    groups = ceil(held / MOST_CASES)
-    most = ceil(held / groups)
-    features = shape.observed - held
-    preparing = _preparing(shape, rates, job, VALIDS)
-
-    def task(pairs: float) -> float:
-        sweeps = 1 if 12 * pairs * shape.bins <= KEPT_BYTES else 2
-        a_bin = shape.observed * rates.read + pairs * (
-            features * rates.multiply + features / shape.assays * rates.baseline
+    def score(self) -> Stage:
+        """Every experiment by the models of its test fold, beside two baselines, a group of them at a time."""
+        shape, rates = self.shape, self.rates
+        held = max(1, ceil(shape.observed / TESTS))
+        groups = [len(group) for group in group_cases(range(held), 1)]
+        pairs, n_inputs = held / len(groups), shape.observed - held
+        kept = _SIGNAL_BYTES * max(groups) * shape.bins <= KEPT_BYTES
+        a_bin = shape.observed * rates.read + pairs * n_inputs * (
+            rates.multiply + rates.baseline / shape.assays
         )
         comparing = pairs * _METHODS * (rates.ranking + shape.bins * rates.compare)
-        return preparing + shape.bins * sweeps * a_bin + comparing
+        seconds = shape.bins * a_bin * (1 if kept else 2) + comparing
+        memory = self._imputing_bytes(VALIDS, max(groups)) + max(groups) * CASE_BYTES
+        memory += min(KEPT_BYTES, _SIGNAL_BYTES * max(groups) * shape.bins)
+        tasks = self.job.tests * len(groups)
+        reads = tasks * self.tensor_bytes * (1 if kept else 2)
+        return Stage("score", "cv", (Wave.of(tasks, seconds),), memory, reads=reads, source=self.tensor_bytes)
 
-    tasks = Tasks(job.tests * groups, task(held / groups))
-    n_bytes = tensor_bytes(shape, rates)
-    return Stage(
-        "score",
-        "cv",
-        ((tasks,),),
-        rates.process_bytes
-        + most * CASE_BYTES
-        + min(KEPT_BYTES, 12.0 * most * shape.bins)
-        + _block_bytes(shape)
-        + _imputer_bytes(shape, job, VALIDS, most),
-        reads=tasks.count * n_bytes * (1 if 12 * most * shape.bins <= KEPT_BYTES else 2),
-        source=n_bytes,
-    )
+    def impute(self) -> Stage:
+        """A part is some pairs over all shards, by all models at once or by the factors of a single one."""
+        shape, rates, targets, n = self.shape, self.rates, self.job.targets, self.shape.observed
+        groups = [len(group) for group in track_groups(range(targets), MAX_OPEN_TRACKS)]
+        pairs = max(groups)
+        products = pairs * n
+        if self.job.kind == "train":
+            products = min(products, (self.rank + 1) * (pairs + n))
+        a_bin = n * rates.read + products * rates.multiply + targets / len(groups) * rates.bigwig
+        wave = Wave.of(len(groups), shape.bins * a_bin)
+        memory = self._imputing_bytes(self.job.models, pairs)
+        memory += pairs * (_WRITER_BYTES + 8.0 * self._block_rows)
+        reads, writes = len(groups) * self.tensor_bytes, shape.bins * targets * rates.imputed_bytes
+        return Stage(
+            "impute", "impute", (wave,), memory, reads=reads, source=self.tensor_bytes, writes=writes
+        )
+
+    def _turns(self) -> list[list[int]]:
+        """Ranks that are fitted at once, turn by turn, while rank and penalty are chosen.
+
+        It is assumed that the default rank wins, and another penalty than the first.
+        """
+        solver = SOLVERS[self.settings.solver]
+        assert isinstance(solver, CPSolver)
+        ranks, penalties, first = solver.grid(self.settings, self.n_train)
+        turns: list[list[int]] = []
+
+        def score(candidates: Sequence[tuple[int, float]]) -> list[float]:
+            turns.append([rank for rank, _ in candidates])
+            return [abs(rank - self.rank) + 0.5 * (penalty == first) for rank, penalty in candidates]
+
+        if len(ranks) * len(penalties) > 1:
+            choose(score, ranks, penalties, first)
+        return turns
+
+    def _fit_seconds(self, rank: int) -> float:
+        """Sweeps until a fit stops; the operations of a sweep are those of section "Closed form" of docs/method.md."""
+        als, n, shape = self.settings.als, self.n_train, self.shape
+        genome = n * rank * (n + 5.0 * rank)
+        rows = (shape.cells + shape.assays) * rank * (n + rank * (rank / 6 + 3.0))
+        operations = genome + rows + 2.0 * shape.cells * shape.assays * rank**2
+        operations += self._evaluation(rank) / als.evaluate_every
+        sweeps = min(self.rates.sweeps, als.starts * als.start_sweeps + als.max_sweeps)
+        return sweeps * (self.rates.sweep + operations * self.rates.fit)
+
+    def _evaluation(self, rank: int) -> float:
+        """Operations of the error of validation experiments."""
+        n = self.n_train
+        return 3.0 * n * rank**2 + self.n_valid * (rank * n + self.shape.observed**2)
+
+    def _fit_bytes(self, rank: int) -> float:
+        shape = self.shape
+        rows = 16.0 * (shape.cells + shape.assays) * (rank + 1) ** 2
+        return self.rates.process_bytes + shape.observed * (24.0 * shape.observed + 100.0 * rank) + rows
+
+    def _imputing_bytes(self, models: int, pairs: int) -> float:
+        """A block, the imputers of models, and their weights for pairs."""
+        n = self.n_train
+        imputers = 8.0 * models * n * (n + 2.0 * (self.rank + 1))
+        return self._streaming + imputers + 12.0 * pairs * self.shape.observed
 
 
-def _impute(shape: Shape, rates: Rates, job: Job) -> Stage:
-    """Parts of up to 64 pairs, each over all shards."""
-    targets, n, rank = shape.targets(job.pairs), shape.observed, job.rank(shape.observed)
-    parts = impute_parts(targets)
-    pairs = ceil(targets / parts)
-    products = pairs * n if job.kind == "cv" else min(pairs * n, (rank + 1) * (pairs + n))
-    a_bin = n * rates.read + products * rates.multiply + targets / parts * rates.bigwig
-    size = tensor_bytes(shape, rates)
-    return Stage(
-        "impute",
-        "impute",
-        ((Tasks(parts, _preparing(shape, rates, job, job.models) + shape.bins * a_bin),),),
-        rates.process_bytes
-        + _block_bytes(shape)
-        + pairs * (_WRITER_BYTES + 8.0 * block_rows(shape))
-        + _imputer_bytes(shape, job, job.models, pairs),
-        reads=parts * size,
-        source=size,
-        writes=shape.bins * targets * rates.imputed_bytes,
-    )
-
-
-def _preparing(shape: Shape, rates: Rates, job: Job, models: int) -> float:
-    """Seconds to make imputers of models: the closed form, and how inputs fill each other."""
-    n, rank = job.n_train(shape.observed), job.rank(shape.observed)
-    return models * rates.fit * (n**2 * rank + 3.0 * n * rank**2)
-
-
-def _imputer_bytes(shape: Shape, job: Job, models: int, pairs: int) -> float:
-    n, rank = job.n_train(shape.observed), job.rank(shape.observed)
-    return 8.0 * models * (n**2 + 2.0 * n * (rank + 1)) + 12.0 * pairs * shape.observed
-
-
-def _fit_memory(shape: Shape, rates: Rates, rank: int) -> float:
-    systems = 16.0 * (shape.cells + shape.assays) * (rank + 1) ** 2
-    return rates.process_bytes + 24.0 * shape.observed**2 + systems + 100.0 * rank * shape.observed
-
-
-def _block_bytes(shape: Shape) -> float:
-    """Stored signal of a block, widened, shifted, and its NaN."""
-    return block_rows(shape) * shape.observed * (shape.itemsize + 9.0)
+# The one place that knows solvers apart: the stages that fit by each, and what is planned in place of another.
+_PLANNED_AS = {"auto": "em"}
+_FITTING: dict[str, Callable[[Workload], list[Stage]]] = {
+    "em": Workload.by_moments,
+    "als": Workload.by_moments,
+    "sgd": Workload.by_descent,
+}

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from predictd.constants import BIN_SIZE, MANIFEST, MAX_SHARD_BINS, MAX_SHARD_VALUES, SHARDS
+from predictd.constants import BIN_SIZE, MANIFEST, MAX_SHARD_BINS, SHARDS
 from predictd.engine import Engine
 from predictd.errors import OutputError, TableError, TrackError
 from predictd.io.files import exists, sha256_of, state_of
@@ -18,7 +18,7 @@ from predictd.io.partition import Job, read_job
 from predictd.io.remote import as_path
 from predictd.io.results import write_run_json
 from predictd.io.tables import Interval, Track, read_bed, unique_pairs
-from predictd.io.tensor.layout import ShardPlan, plan_shards
+from predictd.io.tensor.layout import ShardPlan, most_bins, plan_shards
 from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry, SourceFile
 from predictd.io.tensor.store import Tensor, describe_shard, shard_path, write_shard
 from predictd.io.tracks.bigwig import Uncovered
@@ -86,7 +86,7 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine) ->
     plans = plan_shards(
         genome,
         bin_size=options.bin_size,
-        max_bins=min(options.shard_bins, max(1, MAX_SHARD_VALUES // len(columns))),
+        max_bins=most_bins(len(columns), options.shard_bins),
         chromosomes=_covered(probes, genome, regions),
         regions=regions,
         exclude=exclude,

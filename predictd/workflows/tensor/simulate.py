@@ -15,7 +15,6 @@ from predictd.constants import (
     MANIFEST,
     MAX_OPEN_TRACKS,
     MAX_SHARD_BINS,
-    MAX_SHARD_VALUES,
     TRACKS_TSV,
 )
 from predictd.engine import Engine
@@ -25,7 +24,7 @@ from predictd.io.hdf5 import write_arrays
 from predictd.io.partition import Job
 from predictd.io.results import write_rows, write_run_json
 from predictd.io.tables import Interval, read_bed, read_pairs, write_tracks
-from predictd.io.tensor.layout import ShardPlan, plan_shards
+from predictd.io.tensor.layout import ShardPlan, most_bins, plan_shards
 from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry
 from predictd.io.tensor.store import describe_shard, shard_path, write_shard
 from predictd.io.tracks.bigwig import BigWigWriter
@@ -69,7 +68,7 @@ class SimulatedGenome:
         return plan_shards(
             self.genome,
             bin_size=self.bin_size,
-            max_bins=min(MAX_SHARD_BINS, MAX_SHARD_VALUES // n_experiments),
+            max_bins=most_bins(n_experiments, MAX_SHARD_BINS),
             chromosomes=self.genome.chromosomes,
             regions=self.regions,
         )

@@ -57,8 +57,12 @@ def selection_folds(experiments: Sequence[Experiment], seed: int) -> list[Fold]:
 
 def deciding_folds(folds: Sequence[Fold]) -> Sequence[Fold]:
     """Those whose validation experiments choose: fewer where there are many experiments."""
-    many = min(len(fold.train) for fold in folds) > MANY_EXPERIMENTS
-    return folds[:FOLDS_WITH_MANY] if many else folds
+    return folds[: n_deciding(len(folds), min(len(fold.train) for fold in folds))]
+
+
+def n_deciding(n_folds: int, n_train: int) -> int:
+    """How many of some folds decide, where each trains on so many experiments."""
+    return min(n_folds, FOLDS_WITH_MANY) if n_train > MANY_EXPERIMENTS else n_folds
 
 
 def check_validation(folds: Sequence[Fold]) -> None:

@@ -40,9 +40,8 @@ def sgd_problem(
     """The search on a fold's training experiments, with a rank and a penalty that were chosen."""
     if settings.rank == "auto" or settings.regularisation == "auto":
         raise ConfigError("a descent needs a rank and a penalty; choose them first")
-    wanted = max(settings.sgd.min_bins, round(settings.sgd.bin_fraction * tensor.n_bins))
     return SgdProblem(
-        sample=plan_sample(tensor, wanted, seed),
+        sample=plan_sample(tensor, settings.sgd.sampled_bins(tensor.n_bins), seed),
         train=fold.train,
         valid=fold.valid,
         names=tuple(tensor.experiments),

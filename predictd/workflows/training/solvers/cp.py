@@ -66,10 +66,7 @@ class CPSolver(MomentsSolver):
         """
         n_train = min(len(fold.train) for fold in folds)
         self.check(settings, n_train)
-        ranks = [settings.rank] if settings.rank != "auto" else ranks_for(n_train)
-        penalties, first = self.penalties, self.first_penalty
-        if settings.regularisation != "auto":
-            penalties, first = (settings.regularisation,), settings.regularisation
+        ranks, penalties, first = self.grid(settings, n_train)
         if len(ranks) == len(penalties) == 1:
             return GridChoice(ranks[0], first, float("nan"), ())
         comparison = Comparison(data, tuple(deciding_folds(folds)), seed)
@@ -82,6 +79,13 @@ class CPSolver(MomentsSolver):
             return comparison.errors(tried, engine, label="choosing")
 
         return choose(score, ranks, penalties, first)
+
+    def grid(self, settings: TrainSettings, n_train: int) -> tuple[Sequence[int], Sequence[float], float]:
+        """Ranks and penalties to choose from, and the penalty with which the ranks are first compared."""
+        ranks = [settings.rank] if settings.rank != "auto" else ranks_for(n_train)
+        if settings.regularisation != "auto":
+            return ranks, [settings.regularisation], settings.regularisation
+        return ranks, self.penalties, self.first_penalty
 
     def settled(self, settings: TrainSettings, found: GridChoice) -> TrainSettings:
         """The settings with what a search found."""
