@@ -35,8 +35,9 @@ from predictd.engine import LocalEngine
 from predictd.engine.base import one_blas_thread
 from predictd.network.linear import PENALTIES, standardised
 from predictd.network.methods import METHODS, Problem, clr_background, make_method
-from predictd.workflows.network.evaluate import evaluate_network, load_links
+from predictd.workflows.network.evaluate import evaluate_network
 from predictd.workflows.network.infer import Inference
+from predictd.workflows.network.links import load_links
 from predictd.workflows.network.tasks import infer_rows
 
 TREES, TARGETS = 200, 5

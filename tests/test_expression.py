@@ -60,7 +60,10 @@ def test_gzipped_matrices_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (ROWS.replace("gene", "id"), "cannot tell whether the rows of .* are genes or samples: give --genes"),
+        (
+            ROWS.replace("gene", "id"),
+            "cannot tell whether the rows of .* are genes or samples: give `orientation`",
+        ),
         (ROWS.replace("gene\t", ""), "cannot tell whether the rows"),
         (ROWS.replace("B\t", "A\t"), "has genes twice: A; keep one of each"),
         (ROWS.replace("S2", "S1"), "has samples twice: S1"),

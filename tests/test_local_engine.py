@@ -73,7 +73,7 @@ def test_a_dead_worker_is_told_and_the_engine_goes_on(engine, how):
     with pytest.raises(WorkerError) as caught:
         engine.map(tasks.die, list(range(30)), (11, how))
     message = str(caught.value)
-    assert "worker process died in die" in message and "fewer --workers" in message and "\n" not in message
+    assert "worker process died in die" in message and "fewer `workers`" in message and "\n" not in message
     # The system does not tell which task it was; the keys that were at work are told.
     told = message.partition("at work: ")[2].partition(")")[0]
     assert "11" in told.split(", ") and len(told.split(", ")) <= engine.workers

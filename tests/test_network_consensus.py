@@ -16,8 +16,9 @@ from predictd.io.network.link_lists import read_link_list
 from predictd.network.consensus import agreement, rank_average
 from predictd.network.links import Links
 from predictd.network.scores import score_links
-from predictd.workflows.network.evaluate import COLUMNS, evaluate_network, load_links
+from predictd.workflows.network.evaluate import COLUMNS, evaluate_network
 from predictd.workflows.network.infer import Inference
+from predictd.workflows.network.links import load_links
 
 
 def links_of(*rows):

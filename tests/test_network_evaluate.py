@@ -12,8 +12,9 @@ from predictd.config import NetworkSettings
 from predictd.errors import DataError, NetworkFormatError, TableError
 from predictd.io.network.link_lists import read_link_list
 from predictd.io.network.networks import read_gold
-from predictd.workflows.network.evaluate import COLUMNS, evaluate_network, load_links
+from predictd.workflows.network.evaluate import COLUMNS, evaluate_network
 from predictd.workflows.network.infer import Inference
+from predictd.workflows.network.links import load_links
 
 
 @pytest.fixture(scope="module")

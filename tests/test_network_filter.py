@@ -16,9 +16,9 @@ from predictd.errors import ConfigError, DataError, NetworkFormatError, OutputEr
 from predictd.io.network import link_lists
 from predictd.io.network.link_lists import StreamedLinks, stream_links, write_links
 from predictd.network.links import Links
-from predictd.workflows.network.evaluate import load_links, read_links
 from predictd.workflows.network.filter import Limits, filter_network
 from predictd.workflows.network.infer import Inference
+from predictd.workflows.network.links import load_links, read_links
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ def test_what_cannot_be_filtered_is_told(network, tmp_path, engine):
     with pytest.raises(ConfigError, match="nothing to filter by"):
         filter_network(network / "net", tmp_path / "out.tsv", Limits(), engine)
     for name, told in (("net", r"the highest importance is [\d.]+\)"), ("list.tsv", "is left")):
-        with pytest.raises(DataError, match=f"{told}; lower --min-importance"):
+        with pytest.raises(DataError, match=f"{told}; lower `minimum`"):
             filter_network(network / name, tmp_path / "out.tsv", Limits(minimum=1e9), engine)
     with pytest.raises(NetworkFormatError, match="does not exist"):
         filter_network(network / "absent", tmp_path / "out.tsv", Limits(top=1), engine)

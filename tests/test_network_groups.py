@@ -14,7 +14,8 @@ from predictd.errors import DataError, TableError
 from predictd.io.network.genesets import read_gmt, read_labels
 from predictd.network.classification import classify
 from predictd.network.enrichment import enrich, false_discovery_rates
-from predictd.workflows.network.groups import classify_genes, enrich_network
+from predictd.workflows.network.classify import classify_genes
+from predictd.workflows.network.enrich import enrich_network
 
 pytest.importorskip("igraph", reason="python-igraph is not installed")
 
@@ -139,7 +140,7 @@ def test_bad_labels_are_told(text, error, message, tmp_path):
     ("text", "message"),
     [
         ("S1\tonly a description\n", "line 1: expected a name, a description and genes"),
-        ("S1\t\tg1\nS1\t\tg2\n", "line 2: the set S1 stands twice"),
+        ("S1\t\tg1\nS1\t\tg2\n", "line 2: the set S1 occurs twice"),
         ("\n", "holds no gene sets"),
     ],
 )

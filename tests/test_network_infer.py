@@ -30,9 +30,10 @@ from predictd.network.methods import (
     make_method,
 )
 from predictd.network.multi import group_targets
+from predictd.workflows.network import blocks
 from predictd.workflows.network import infer as network_infer
-from predictd.workflows.network.evaluate import load_links
 from predictd.workflows.network.infer import Inference
+from predictd.workflows.network.links import load_links
 from predictd.workflows.network.tasks import infer_rows
 
 FEW = NetworkSettings(trees=30)
@@ -101,7 +102,7 @@ def test_links_under_a_minimum_are_left_out(case, tmp_path, engine, caplog):
     assert "has no links" not in caplog.text
     assert infer(case, tmp_path / "none", engine, NetworkSettings(trees=30, min_importance=2)).n_links == 0
     assert "the network has no links: no importance is above 0 and 2 or more" in caplog.text
-    with pytest.raises(DataError, match="none has no links: infer it again with a lower --min-importance"):
+    with pytest.raises(DataError, match="none has no links: infer it again with a lower `min_importance`"):
         load_links(tmp_path / "none")
 
 
@@ -137,7 +138,7 @@ def test_workers_change_no_bit(method, case, tmp_path, engine):
 
 def test_blocks_change_no_link(case, tmp_path, engine, monkeypatch):
     infer(case, tmp_path / "sixteen", engine)
-    monkeypatch.setattr(network_infer, "_LEAST_BLOCKS", 1)
+    monkeypatch.setattr(blocks, "LEAST_BLOCKS", 1)
     plan = Inference(case / "expression.tsv", tmp_path / "one", FEW, regulators_path=case / "regulators.txt")
     assert plan.n_parts == 1
     plan.make_all(engine)
@@ -269,7 +270,7 @@ def test_missing_regulators_are_listed(case, tmp_path, engine, caplog):
         ("X1\nX2\n", r"none of the 2 regulators in .* \(X1, X2\) is a gene of .*use the same names"),
         (
             "S1\nS2\nS3\nG1\n",
-            r"3 of the 4 regulators .* taken for samples .*1 among its genes; give --genes columns",
+            r"3 of the 4 regulators .* taken for samples .*1 among its genes; give `orientation` columns",
         ),
     ],
 )
@@ -307,7 +308,7 @@ def test_too_little_data_is_told(expression, message, tmp_path):
 
 
 def test_trees_are_for_methods_that_grow_some(case, tmp_path):
-    with pytest.raises(ConfigError, match="ridge grows no trees; leave --trees out"):
+    with pytest.raises(ConfigError, match="ridge grows no trees; leave `trees` out"):
         Inference(case / "expression.tsv", tmp_path / "net", NetworkSettings(method="ridge", trees=9))
 
 
@@ -315,7 +316,7 @@ def test_all_against_all_is_warned_of_with_its_cost(case, tmp_path, engine, monk
     monkeypatch.setattr(network_infer, "_MANY_GENES", N_GENES)
     with caplog.at_level(logging.WARNING):
         infer(case, tmp_path / "listed", engine)
-        assert "no --regulators" not in caplog.text
+        assert "no `regulators_path`" not in caplog.text
         infer(case, tmp_path / "all", engine, regulators_path=None)
     assert "each of the 24 genes is regressed on all others, about" in caplog.text
     assert "with 2 workers) by a pilot of 20 genes" in caplog.text

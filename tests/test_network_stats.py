@@ -130,7 +130,7 @@ def test_tables_say_what_was_measured(tmp_path, engine):
     spread = read_table(tmp_path / "a" / "distribution.tsv")
     assert {row["degree"]: row["genes_in"] for row in spread}["8"] == "300"
     told = json.loads((tmp_path / "a" / "run.json").read_text())
-    assert told["results"]["betweenness"] == "exact" and told["seed"] is None
+    assert told["results"]["betweenness"] == "exact" and told["seed"] == 4
     with pytest.raises(OutputError, match=r"holds run.json already"):
         describe_network(tmp_path / "list.tsv", tmp_path / "a", engine)
 

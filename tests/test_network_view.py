@@ -14,7 +14,7 @@ from folders import same_files
 from made_networks import write_link_case
 from predictd.errors import OutputError
 from predictd.network.graph import Edges
-from predictd.workflows.network.evaluate import load_links
+from predictd.workflows.network.links import load_links
 from predictd.workflows.network.view import view_network
 
 igraph = pytest.importorskip("igraph", reason="python-igraph is not installed")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
+
+from predictd.errors import ConfigError
 
 _NAMED = re.compile(r"`([a-z_]+)`")
 
@@ -19,7 +23,16 @@ def as_options(text: str, command: click.Command) -> str:
 def _shown(parameter: click.Parameter) -> str:
     if isinstance(parameter, click.Option):
         return max(parameter.opts, key=len)
-    return (parameter.name or "").upper()
+    return parameter.human_readable_name
+
+
+@contextmanager
+def as_usage() -> Iterator[None]:
+    """Show settings that do not fit together as wrong usage."""
+    try:
+        yield
+    except ConfigError as err:
+        raise click.UsageError(as_options(str(err), click.get_current_context().command)) from err
 
 
 class Formatter(logging.Formatter):

@@ -49,35 +49,6 @@ class Communicator(Protocol):
 Program = Callable[[Communicator, Sequence[Key], Any], Result]
 
 
-class LinkTable(Protocol):
-    """A list of links that need not fit in memory; all of its answers depend on the links alone, not on their order."""
-
-    def chosen(
-        self, *, minimum: float | None, top_per_target: int | None, top: int | None
-    ) -> Iterator[tuple[str, str, str]]:
-        """Regulator, target and weight of the links within these limits, from the highest weight on.
-
-        Equals come by the names of target and regulator. Of what is left by one limit, the next takes its share.
-
-        Raises
-        ------
-        TableError
-            If a line is no link, or a link of at least `minimum` stands twice.
-        """
-        ...
-
-    def extent(self) -> tuple[int, float]:
-        """How many links there are, and the largest magnitude of a weight; raises TableError as `chosen`."""
-        ...
-
-    def degrees(self, exponent: int) -> Iterator[tuple[str, int, int, int, int]]:
-        """Gene, links into it and out of it, and the sums of their weights' sizes in units of 2^−exponent, by name.
-
-        Each weight is rounded to whole units, half to even, so that sums are exact.
-        """
-        ...
-
-
 class Engine(ABC):
     """Runs tasks over keys.
 
@@ -152,26 +123,14 @@ class Engine(ABC):
     def require_sight(self, *files: Path) -> None:  # noqa: B027
         """Refuse to go on unless every worker sees these files as this process does.
 
-        Tasks open their own files. One file tells for a directory: the manifest of a tensor, the description of the job
-        that an output is made by. Engines whose workers may be on machines that share no files override it.
+        Tasks open their own files. One file is enough for a directory: the manifest of a tensor, the description of the
+        job that an output is made by. Engines whose workers may be on machines that share no files override it.
 
         Raises
         ------
         EngineError
             If a worker does not; it names host and path.
         """
-
-    def link_table(self, path: Path, header: tuple[str, str, str] | None) -> LinkTable | None:
-        """A link list that the workers hold together; None: this engine has no such tables.
-
-        Parameters
-        ----------
-        path
-            The list.
-        header
-            Its first line's first three fields, if that is a header.
-        """
-        return None
 
     @abstractmethod
     def close(self) -> None:
@@ -228,7 +187,7 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def affinity() -> set[int]:
-    """Numbers of the CPUs that this process may run on, as far as the system tells."""
+    """Numbers of the CPUs that this process may run on, as far as the system says."""
     if hasattr(os, "sched_getaffinity"):
         return set(os.sched_getaffinity(0))
     return set(range(os.cpu_count() or 1))
@@ -247,7 +206,7 @@ def usable_cpus() -> int:
     """CPUs that this process may use.
 
     The least of what Slurm says it gave the task (`SLURM_CPUS_PER_TASK`), its affinity and the quota of its control
-    group: where a site binds no tasks, only the first tells.
+    group: where a site binds no tasks, only the first says it.
     """
     count = within_quota(len(affinity()))
     given = os.environ.get("SLURM_CPUS_PER_TASK", "")
@@ -260,7 +219,7 @@ def own_modules() -> list[str]:
 
 
 def import_quietly(modules: Sequence[str]) -> None:
-    """Import modules; one that cannot be is told of by the task that needs it."""
+    """Import modules; one that cannot be imported is reported by the task that needs it."""
     for name in modules:
         with suppress(Exception):
             import_module(name)

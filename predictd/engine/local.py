@@ -126,7 +126,7 @@ class LocalEngine(Engine):
             self._kill()
             raise WorkerError(
                 f"a worker process died in {name} (at work: {some(map(short, at_work), 3)}): it was killed, ran out of "
-                "memory or could not write; run the command again to go on, with fewer --workers if memory "
+                "memory or could not write; run the command again to go on, with fewer `workers` if memory "
                 "is short"
             ) from err
         except KeyboardInterrupt:
@@ -172,7 +172,7 @@ class LocalEngine(Engine):
             with _inherited():
                 return self._pool.submit(run_task, task, key, shared)
         except BrokenProcessPool:
-            # One has died just now. If it was at work, its task's future tells.
+            # One has died just now. If it was at work, its task's future says so.
             self._kill()
             return self._submit(task, key, shared)
 
@@ -236,7 +236,7 @@ def _start_worker() -> None:
     for number in interrupt.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupt.SIGNALS)
-    # Where memory runs out, Linux is to end a worker, of which the parent can tell, before the parent.
+    # Where memory runs out, Linux is to end a worker, which the parent can report, before the parent.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
     parent = multiprocessing.parent_process()

@@ -43,7 +43,7 @@ class Link(Protocol):
 
 
 class EndedElsewhere(PredictdError):
-    """Another process has failed, and tells why."""
+    """Another process has failed, and reports why."""
 
 
 def check_agreement(own: int, *, most: int, least: int) -> None:
@@ -54,7 +54,7 @@ def check_agreement(own: int, *, most: int, least: int) -> None:
         raise WorkerError("the program came to its end on some ranks while others wanted to exchange arrays")
 
 
-def as_told(err: Exception) -> Exception:
+def as_reported(err: Exception) -> Exception:
     """An error as another process can have it: one that cannot travel comes as text."""
     try:
         pickle.loads(pickle.dumps(err))

@@ -36,7 +36,7 @@ class Classified:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """How well a class is told from the others, on genes that were not seen; see scikit-learn for the measures."""
+    """How well a class is distinguished from the others, on unseen genes; see scikit-learn for the measures."""
 
     label: str
     n_genes: int
@@ -78,7 +78,7 @@ def classify(
     if counts.min() < n_folds:
         raise DataError(
             f"the class {classes[np.argmin(counts)]} has {counts.min()} genes in the network, fewer than the {n_folds} "
-            "folds: give --folds, or join classes"
+            "folds: lower `n_folds`, or join classes"
         )
     random_state = seed % 2**32
 

@@ -60,7 +60,7 @@ def clr_importances(
     *,
     excluded: int,
 ) -> NDArray[np.float64]:
-    """√(z_r² + z_t²): how far the information stands above that of the regulator, and of the target, with others.
+    """√(z_r² + z_t²): how far the information is above that of the regulator, and of the target, with others.
 
     Parameters
     ----------

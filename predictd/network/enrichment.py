@@ -56,7 +56,7 @@ def enrich(
     groups, sets
         Genes by name; those that are not of the background do not count.
     background
-        Genes that could have come to stand in either.
+        Genes that could have been in either.
     least, most
         Sets with fewer or more genes of the background are not tested.
 

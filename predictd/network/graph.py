@@ -1,4 +1,4 @@
-"""What a network's links tell of its genes: degrees, centralities, communities (by python-igraph)."""
+"""What a network's links say of its genes: degrees, centralities, communities (by python-igraph)."""
 
 from __future__ import annotations
 

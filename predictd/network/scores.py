@@ -139,7 +139,7 @@ def score_links(
     Parameters
     ----------
     links
-        The network; a pair stands in it at most once.
+        The network; it has each pair at most once.
     gold
         Distinct (regulator, target) without self-links, at least one.
     n_bootstraps, seed

@@ -107,6 +107,6 @@ def test_programs_need_room_for_all_workers(engine):
     with SparkEngine(2) as guest:
         guest.workers = 3
         with pytest.raises(
-            EngineError, match="3 were asked for, and the executors have room for 2; give --workers 2"
+            EngineError, match="3 were asked for, and the executors have room for 2; set `workers` to 2"
         ):
             guest.spmd(tasks.describe, [], {})

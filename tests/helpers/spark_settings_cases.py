@@ -58,7 +58,7 @@ def test_executors_that_come_and_go_do_everything_but_programs():
         )
         with pytest.raises(EngineError) as caught:
             engine.spmd(tasks.describe, [], {})
-    assert str(caught.value).endswith("set spark.dynamicAllocation.enabled to false, or use --solver em")
+    assert str(caught.value).endswith("set spark.dynamicAllocation.enabled to false, or use the `solver` em")
 
 
 def other_python() -> str | None:

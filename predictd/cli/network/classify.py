@@ -11,22 +11,22 @@ from predictd.cli.options import OUTPUT_DIRECTORY, PATH, SEED, verbosity
 
 @click.command()
 @click.argument("network", type=PATH)
-@click.argument("labels", type=PATH)
+@click.argument("labels_path", metavar="LABELS", type=PATH)
 @OUTPUT_DIRECTORY
 @click.option(
     "--folds", "n_folds", type=click.IntRange(min=2), default=5, show_default=True, help="Of the test."
 )
 @SEED
 @verbosity
-def command(network: Path, labels: Path, output: Path, n_folds: int, seed: int | None) -> None:
+def command(network: Path, labels_path: Path, output: Path, n_folds: int, seed: int | None) -> None:
     """Predict classes of genes from their place in NETWORK, given LABELS of some, a table of gene and label.
 
-    Writes the predictions, how well each class is told from the others on genes that were not seen, and which features
-    decide.
+    Writes the predictions, how well each class is distinguished from the others on genes that were not seen, and which
+    features decide.
     """
-    from predictd.workflows.network.groups import classify_genes
+    from predictd.workflows.network.classify import classify_genes
 
-    scores = classify_genes(network, labels, output, n_folds=n_folds, seed=seed or 0)
+    scores = classify_genes(network, labels_path, output, n_folds=n_folds, seed=seed or 0)
     for one in scores:
         click.echo(f"{one.label}: AUROC {one.auroc:.3f}, AUPR {one.aupr:.3f} ({one.n_genes} genes)")
     click.echo(f"{output}: predictions, scores and features")

@@ -11,10 +11,11 @@ from predictd.cli.options import OUTPUT_FILE, PATH, SEED, verbosity
 
 @click.command()
 @click.argument("network", type=PATH)
-@click.argument("sets", type=PATH)
+@click.argument("sets_path", metavar="SETS", type=PATH)
 @OUTPUT_FILE
 @click.option(
     "--groups",
+    "by",
     type=click.Choice(["targets", "communities", "clusters"]),
     default="targets",
     show_default=True,
@@ -24,35 +25,38 @@ from predictd.cli.options import OUTPUT_FILE, PATH, SEED, verbosity
     "--hubs", "n_hubs", type=click.IntRange(min=1), default=20, show_default=True, help="How many hubs."
 )
 @click.option(
-    "--min-size", type=click.IntRange(min=1), default=5, show_default=True, help="Smallest set to test."
+    "--min-size",
+    "least",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Smallest set to test.",
 )
 @click.option(
-    "--max-size", type=click.IntRange(min=1), default=500, show_default=True, help="Largest set to test."
+    "--max-size",
+    "most",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    help="Largest set to test.",
 )
 @SEED
 @verbosity
 def command(
     network: Path,
-    sets: Path,
+    sets_path: Path,
     output: Path,
-    groups: str,
+    by: str,
     n_hubs: int,
-    min_size: int,
-    max_size: int,
+    least: int,
+    most: int,
     seed: int | None,
 ) -> None:
     """Test which gene SETS (GMT) groups of NETWORK's genes hold more of than by chance."""
-    from predictd.workflows.network.groups import enrich_network
+    from predictd.workflows.network.enrich import enrich_network
 
     found = enrich_network(
-        network,
-        sets,
-        output,
-        by=groups,
-        n_hubs=n_hubs,
-        least=min_size,
-        most=max_size,
-        seed=seed or 0,
+        network, sets_path, output, by=by, n_hubs=n_hubs, least=least, most=most, seed=seed or 0
     )
     significant = sum(one.q < 0.05 for one in found)
     click.echo(

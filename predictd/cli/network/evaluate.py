@@ -11,7 +11,7 @@ from predictd.cli.options import OUTPUT_FILE, PATH, SEED, verbosity
 
 @click.command()
 @click.argument("network", type=PATH)
-@click.argument("gold", type=PATH)
+@click.argument("gold_path", metavar="GOLD", type=PATH)
 @OUTPUT_FILE
 @click.option("--name", help="What the method is called in the output.  [default: as NETWORK says]")
 @click.option(
@@ -24,7 +24,7 @@ from predictd.cli.options import OUTPUT_FILE, PATH, SEED, verbosity
 @verbosity
 def command(
     network: Path,
-    gold: Path,
+    gold_path: Path,
     output: Path,
     name: str | None,
     beside: tuple[Path, ...],
@@ -35,12 +35,12 @@ def command(
 
     NETWORK is what 'predictd network infer' wrote, or any list of regulator, target and weight. Candidates are all
     pairs of GOLD's regulators and targets. With networks beside it, of other seeds or methods, OUTPUT.agreement.tsv
-    tells how far they agree.
+    says how far they agree.
     """
     from predictd.workflows.network.evaluate import evaluate_network
 
     scores = evaluate_network(
-        network, gold, output, name=name, seed=seed or 0, beside=beside, consensus=consensus
+        network, gold_path, output, name=name, seed=seed or 0, beside=beside, consensus=consensus
     )
     for label, own in scores.items():
         click.echo(

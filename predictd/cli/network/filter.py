@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.messages import as_usage
 from predictd.cli.options import PATH, make_engine, on_engine
 
 
@@ -39,8 +40,8 @@ def command(
     from predictd.workflows.network.filter import Limits, filter_network
 
     limits = Limits(minimum, top_per_target, top)
-    if limits == Limits():
-        raise click.UsageError("give --min-importance, --top-per-target or --top")
+    with as_usage():
+        limits.check()
     with make_engine(engine_name, workers) as engine:
         count = filter_network(network, output, limits, engine)
     click.echo(f"{output}: {count} links")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from predictd.cli.messages import as_usage
 from predictd.cli.options import (
     CONFIG,
     OUTPUT_DIRECTORY,
@@ -17,6 +20,9 @@ from predictd.cli.options import (
     on_engine,
 )
 from predictd.config import load_config
+
+if TYPE_CHECKING:
+    from predictd.io.network.expression import Orientation
 
 
 @click.command()
@@ -32,7 +38,12 @@ from predictd.config import load_config
 @click.option(
     "--imputed", type=PATH, help="With --from-tensor: imputed tracks, for the cell types without the assay."
 )
-@click.option("--regulators", type=PATH, help="Genes that may regulate, a name a line.  [default: all]")
+@click.option(
+    "--regulators",
+    "regulators_path",
+    type=PATH,
+    help="Genes that may regulate, a name a line.  [default: all]",
+)
 @click.option(
     "--method",
     type=click.Choice(["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson"]),
@@ -46,6 +57,7 @@ from predictd.config import load_config
 @click.option("--min-importance", type=click.FloatRange(min=0), help="Leave out links of less.  [default: 0]")
 @click.option(
     "--genes",
+    "orientation",
     type=click.Choice(["rows", "columns"]),
     help="Where EXPRESSION has its genes.  [default: by header]",
 )
@@ -66,12 +78,12 @@ def command(
     regions: Path | None,
     assay: str | None,
     imputed: Path | None,
-    regulators: Path | None,
+    regulators_path: Path | None,
     method: str | None,
     trees: int | None,
     top: int | None,
     min_importance: float | None,
-    genes: str | None,
+    orientation: Orientation | None,
     quality: bool | None,
     seed: int | None,
     config: Path | None,
@@ -84,22 +96,13 @@ def command(
     A first column headed 'gene' means genes in rows; a header over numbers alone, samples in rows. Writes links.tsv,
     the links from the most important on, and network.h5.
     """
-    from predictd.workflows.network.activity import Activity
     from predictd.workflows.network.infer import Inference
+    from predictd.workflows.network.inputs import choose_source
 
-    source: Path | Activity
-    if tensor is not None:
-        if expression is not None or genes is not None:
-            raise click.UsageError("with --from-tensor there is no EXPRESSION, and no --genes")
-        if regions is None or assay is None:
-            raise click.UsageError("--from-tensor needs --regions and --assay")
-        source = Activity(tensor, regions, assay, imputed)
-    elif regions is not None or assay is not None or imputed is not None:
-        raise click.UsageError("--regions, --assay and --imputed are for --from-tensor")
-    elif expression is None:
-        raise click.UsageError("give EXPRESSION, or --from-tensor")
-    else:
-        source = expression
+    with as_usage():
+        source = choose_source(
+            expression, tensor, regions=regions, assay=assay, imputed=imputed, orientation=orientation
+        )
     given = {
         "method": method,
         "trees": trees,
@@ -108,16 +111,9 @@ def command(
         "quality": quality,
     }
     settings = load_config(config, {"seed": seed, "network": given})
+    make = partial(Inference, regulators_path=regulators_path, orientation=orientation, seed=settings.seed)
     with make_engine(engine_name, workers) as engine:
-        plan = Inference(
-            source,
-            output,
-            settings.network,
-            regulators_path=regulators,
-            orientation=genes,  # type: ignore[arg-type]
-            seed=settings.seed,
-        )
-        report = steps.take(plan, engine)
+        report = steps.take(make(source, output, settings.network), engine)
     if report is not None:
         listed = f", listed in {output / 'links.tsv'}" if report.listed else ""
         click.echo(

@@ -39,7 +39,7 @@ def divide(sizes: Sequence[int], ranks: int) -> list[int]:
 
 
 @dataclass
-class Plan:
+class KeyShares:
     """Which rank sums which keys of a reduction.
 
     Attributes

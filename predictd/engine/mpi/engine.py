@@ -26,8 +26,8 @@ from predictd.engine.base import (
     sum_subtree,
     usable_cpus,
 )
-from predictd.engine.meeting import ENDED, FAILED, EndedElsewhere, as_told, run_program
-from predictd.engine.mpi.dealing import Plan, deal, divide
+from predictd.engine.meeting import ENDED, FAILED, EndedElsewhere, as_reported, run_program
+from predictd.engine.mpi.dealing import KeyShares, deal, divide
 from predictd.engine.mpi.world import MpiLink, Outcome, Share, World, join
 from predictd.errors import Interrupted, PredictdError
 
@@ -93,15 +93,15 @@ class MpiEngine(Engine):
         stop_if_asked()
         order = sorted(range(len(keys)), key=lambda index: keys[index])
         borders = divide([sizes[index] if sizes else 1 for index in order], self.ranks)
-        plan = Plan(len(keys), borders)
+        shares = KeyShares(len(keys), borders)
         self._order(
             _sum_share,
-            (task, [keys[index] for index in order], shared, plan, self._per_rank),
+            (task, [keys[index] for index in order], shared, shares, self._per_rank),
             label=label,
             total=len(keys),
         )
         # An order of its own, given when all have their sums: nobody waits for one that failed.
-        total: Array = self._order(_join_share, plan)[0].value
+        total: Array = self._order(_join_share, shares)[0].value
         return total
 
     def spmd(self, program: Program[Result], keys: Sequence[Key], shared: Any) -> list[Result]:
@@ -122,7 +122,7 @@ class MpiEngine(Engine):
         self.peak_memory_bytes = max(outcome.peak_memory_bytes for outcome in outcomes)
         errors = [outcome.error for outcome in outcomes if outcome.error is not None]
         if errors:
-            errors.sort(key=lambda told: (isinstance(told[1], EndedElsewhere), told[0]))
+            errors.sort(key=lambda found: (isinstance(found[1], EndedElsewhere), found[0]))
             raise errors[0][1]
         if not all(outcome.complete for outcome in outcomes):
             signals = [outcome.stopped_by for outcome in outcomes if outcome.stopped_by]
@@ -167,7 +167,7 @@ def _warn_of(place: _Place, workers: int) -> None:
     """Say that workers will take turns: ranks that wait for others wait busily, and keep them from their work."""
     log.warning(
         "more workers than CPUs on %s: %d (ranks: %d, workers of each: %d) for %d, which slows all of them; "
-        "start fewer ranks there, or give fewer --workers",
+        "start fewer ranks there, or give fewer `workers`",
         place.host,
         place.ranks * workers,
         place.ranks,
@@ -220,12 +220,12 @@ def _run_tasks(
 
 
 def _sum_share(
-    world: World, payload: tuple[Task[Array], list[Key], Any, Plan, int], outcome: Outcome
+    world: World, payload: tuple[Task[Array], list[Key], Any, KeyShares, int], outcome: Outcome
 ) -> None:
     """Sums of this rank's subtrees, which it keeps until the order to join them."""
-    task, keys, shared, plan, workers = payload
+    task, keys, shared, shares, workers = payload
     _sums.clear()
-    whole = plan.own(world.rank, 0, plan.n_keys)
+    whole = shares.own(world.rank, 0, shares.n_keys)
     wanted = 4 * workers if workers > 1 else 0
     parts = [part for start, stop in whole for part in subtrees(start, stop, max(1, wanted // len(whole)))]
     done = _run_tasks(
@@ -242,18 +242,18 @@ def _sum_share(
         _sums.update({node: join_subtrees(sums, *node) for node in whole})
 
 
-def _join_share(world: World, plan: Plan, outcome: Outcome) -> None:
+def _join_share(world: World, shares: KeyShares, outcome: Outcome) -> None:
     """Join the ranks' sums along the tree: the total comes to be on rank 0."""
 
     def joined(start: int, stop: int) -> Array | None:
         if (start, stop) in _sums:
             return _sums.pop((start, stop))
-        first, last = plan.owner(start), plan.owner(stop - 1)
+        first, last = shares.owner(start), shares.owner(stop - 1)
         if first == last or not first <= world.rank <= last:
             return None
         middle = (start + stop) // 2
         left, right = joined(start, middle), joined(middle, stop)
-        sender = plan.owner(middle)
+        sender = shares.owner(middle)
         if world.rank == sender != first:
             assert right is not None
             world.send(right, first)
@@ -266,7 +266,7 @@ def _join_share(world: World, plan: Plan, outcome: Outcome) -> None:
         left += right
         return left
 
-    outcome.value = joined(0, plan.n_keys)
+    outcome.value = joined(0, shares.n_keys)
     world.finish_sends()
 
 
@@ -278,7 +278,7 @@ def _program_share(
     try:
         outcome.value, outcome.bytes_sent = run_program(program, keys, shared, threads=threads, link=link)
     except Exception as err:
-        outcome.error = (world.rank, as_told(err))
+        outcome.error = (world.rank, as_reported(err))
         link.leave(FAILED)
         return
     try:

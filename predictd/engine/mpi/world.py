@@ -21,7 +21,7 @@ import numpy as np
 from predictd import interrupt, progress
 from predictd.engine.base import Array, affinity, one_line, within_quota
 from predictd.engine.local import LocalEngine
-from predictd.engine.meeting import GOES_ON, as_told, check_agreement
+from predictd.engine.meeting import GOES_ON, as_reported, check_agreement
 from predictd.errors import EngineError, WorkerError
 from predictd.launcher import Announced, allotted
 from predictd.provenance import peak_memory
@@ -196,7 +196,7 @@ class World:
             share(self, payload, outcome)
         except Exception as err:
             log.debug("rank %d failed", self.rank, exc_info=True)
-            outcome.error = (0, as_told(err))
+            outcome.error = (0, as_reported(err))
         if interrupt.requested():
             outcome.stopped_by = interrupt.received()
         outcome.told_to_stop = bool(self._told)
@@ -234,7 +234,7 @@ class World:
         self._heard.add(source)
 
     def _conclude(self, stoppers: list[int] | None) -> None:
-        """The end of an order, on all ranks: whoever told to stop is heard by everybody, so that nothing is left."""
+        """The end of an order, on all ranks: whoever asked to stop is heard by everybody, so that nothing is left."""
         tellers = pickle.loads(self._broadcast(None if stoppers is None else pickle.dumps(stoppers)))
         for source in tellers:
             if source != self.rank and source not in self._heard:

@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from pyspark import Accumulator, InheritableThread, SparkContext
+from pyspark.sql import SparkSession
 
 from predictd import interrupt
 from predictd.engine.base import (
     Array,
     Engine,
     Key,
-    LinkTable,
     Program,
     Result,
     Task,
@@ -46,8 +46,6 @@ from predictd.progress import progress_bar
 _POLL_SECONDS = 0.1
 # Sums that are held at one place at a time, the driver too: of 1015 experiments each is 8 MB.
 _SUMS_AT_ONCE = 4
-# Of a link list, that an executor sorts at once.
-_PIECE_BYTES = 64 * 2**20
 
 Value = TypeVar("Value")
 
@@ -155,22 +153,19 @@ class SparkEngine(Engine):
             # As many tasks at once as there are slots: every executor has one.
             self.map(sight.nothing, range(max(self.workers, session.slots(context))), None)
 
-    def link_table(self, path: Path, header: tuple[str, str, str] | None) -> LinkTable:
-        from pyspark.sql import SparkSession
+    def sql_session(self, n_partitions: int) -> SparkSession:
+        """A session for tables, which shuffles them into so many partitions.
 
-        from predictd.engine.spark.frames import SparkLinks
-
+        It has settings of its own, so that those of a session that was there before stay as they are.
+        """
         self._open()
-        # Its own settings, so that those of a session that was there before stay as they are.
-        session = SparkSession.builder.getOrCreate().newSession()
-        pieces = max(2 * self.workers, path.stat().st_size // _PIECE_BYTES)
-        session.conf.set("spark.sql.shuffle.partitions", str(pieces))
-        return SparkLinks(
-            session,
-            path,
-            header,
-            lambda action: self._run(action, _notes(self._open()), "the link list"),
-        )
+        own = SparkSession.builder.getOrCreate().newSession()
+        own.conf.set("spark.sql.shuffle.partitions", str(n_partitions))
+        return own
+
+    def result_of(self, action: Callable[[], Value], name: str) -> Value:
+        """Result of an action on tables; `name` of them in messages. Signals and errors are as of `map`."""
+        return self._run(action, _notes(self._open()), name)
 
     def close(self) -> None:
         if self._context is not None and self._owned:
@@ -196,12 +191,12 @@ class SparkEngine(Engine):
         if session.is_dynamic(context):
             raise EngineError(
                 "the workers of sgd must all run at once, and Spark would take executors away in between: set "
-                "spark.dynamicAllocation.enabled to false, or use --solver em"
+                "spark.dynamicAllocation.enabled to false, or use the `solver` em"
             )
         if (slots := session.await_slots(context, self.workers)) < self.workers:
             raise EngineError(
                 f"the workers of sgd must all run at once: {self.workers} were asked for, and the executors have room "
-                f"for {slots}; give --workers {slots}, or more executors"
+                f"for {slots}; set `workers` to {slots}, or start more executors"
             )
 
     def _run(
@@ -227,9 +222,9 @@ class SparkEngine(Engine):
         label, total
             Of the progress bar.
         relay
-            Through which a program is told of a signal, to end by itself.
+            Through which a program hears of a signal, to end by itself.
         """
-        job = _Job(self._open(), action, label or name)
+        job = _SparkJob(self._open(), action, label or name)
         with progress_bar(label, total, shown=bool(label)) as bar:
             try:
                 while job.is_running():
@@ -237,19 +232,19 @@ class SparkEngine(Engine):
                         bar.update(min(total, job.tasks_done()) - bar.n)
                     if interrupt.requested() and relay is not None:
                         relay.tell(interrupt.number())
-                    # A program's other workers end by themselves, and tell whose error it is.
+                    # A program's other workers end by themselves, and say whose error it is.
                     elif interrupt.requested() or (notes.value.errors and relay is None):
                         job.cancel()
             except KeyboardInterrupt:
                 job.cancel()
                 raise
-        told = notes.value
-        self.bytes_sent += told.bytes_sent
-        self.peak_memory_bytes = max(self.peak_memory_bytes, told.peak_memory_bytes)
-        if told.errors:
+        found = notes.value
+        self.bytes_sent += found.bytes_sent
+        self.peak_memory_bytes = max(self.peak_memory_bytes, found.peak_memory_bytes)
+        if found.errors:
             _, _, error = min(
-                ((isinstance(err, EndedElsewhere), index, err) for index, err in told.errors.items()),
-                key=lambda found: found[:2],
+                ((isinstance(err, EndedElsewhere), index, err) for index, err in found.errors.items()),
+                key=lambda candidate: candidate[:2],
             )
             raise error
         if relay is None:
@@ -259,7 +254,7 @@ class SparkEngine(Engine):
         return job.results[0]
 
 
-class _Job:
+class _SparkJob:
     """A Spark job in a thread of its own, so that the main thread sees signals."""
 
     def __init__(self, context: SparkContext, action: Callable[[], Any], description: str) -> None:

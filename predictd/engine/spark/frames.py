@@ -1,52 +1,47 @@
-"""Link lists as Spark DataFrames: what one machine need not hold is sorted and counted on the executors.
+"""Link lists as Spark DataFrames: the executors sort and count what one machine need not hold.
 
 The rules of reading are those of `predictd.io.network.link_lists`, so that the same links come from both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from predictd.constants import LINK_WEIGHT
 from predictd.engine.base import stop_if_asked
+from predictd.engine.spark.engine import SparkEngine
 from predictd.engine.spark.session import gave_up
 from predictd.errors import TableError
 
-Value = TypeVar("Value")
 _NAME = "the link list"
 _ROWS_BETWEEN_LOOKS = 10_000
+# What an executor sorts at once.
+_PIECE_BYTES = 64 * 2**20
 
 
 class SparkLinks:
-    """A link list that executors hold; see `predictd.engine.base.LinkTable`.
+    """A link list that executors hold; see `predictd.workflows.network.links.LinkTable`.
 
     Parameters
     ----------
-    session
-        Where it is read.
+    engine
+        Whose executors hold it.
     path
         The list, at the same place for all executors, or in a store that Spark itself is set up for.
     header
         Its first line's first three fields, if that is a header.
-    run
-        Waits for an action's result; see `SparkEngine`.
     """
 
-    def __init__(
-        self,
-        session: SparkSession,
-        path: Path,
-        header: tuple[str, str, str] | None,
-        run: Callable[[Callable[[], Any]], Any],
-    ) -> None:
-        self._path, self._run = path, run
+    def __init__(self, engine: SparkEngine, path: Path, header: tuple[str, str, str] | None) -> None:
+        self._path, self._engine = path, engine
+        session = engine.sql_session(max(2 * engine.workers, path.stat().st_size // _PIECE_BYTES))
         place = str(path) if "://" in str(path) else path.absolute().as_uri()
         line = F.regexp_replace("value", "^\ufeff", "")
         lines = session.read.text(place).select(line.alias("line"))
@@ -65,7 +60,7 @@ class SparkLinks:
         self._refuse_bad()
         links = self._all if minimum is None else self._all.filter(F.col("value") >= minimum)
         pairs = links.groupBy("regulator", "target").count().filter(F.col("count") > 1)
-        for regulator, target, _ in self._run(pairs.orderBy("target", "regulator").limit(1).collect):
+        for regulator, target, _ in self._collected(pairs.orderBy("target", "regulator").limit(1)):
             raise TableError(f"{self._path} has the link {regulator} to {target} twice; keep one of them")
         order = [F.col("value").desc(), F.col("target"), F.col("regulator")]
         if top_per_target is not None:
@@ -78,8 +73,7 @@ class SparkLinks:
 
     def extent(self) -> tuple[int, float]:
         self._refuse_bad()
-        told = self._all.agg(F.count("*"), F.max(F.abs("value")))
-        ((count, largest),) = self._run(told.collect)
+        ((count, largest),) = self._collected(self._all.agg(F.count("*"), F.max(F.abs("value"))))
         return count, largest or 0.0
 
     def degrees(self, exponent: int) -> Iterator[tuple[str, int, int, int, int]]:
@@ -102,13 +96,16 @@ class SparkLinks:
             F.length("target") > 0, F.lit(False)
         )
         finite = F.coalesce(F.abs(F.col("value")) < float("inf"), F.lit(False))
-        for regulator, target, weight, _ in self._run(self._all.filter(~(named & finite)).limit(1).collect):
+        for regulator, target, weight, _ in self._collected(self._all.filter(~(named & finite)).limit(1)):
             if not (regulator and target and weight):
-                told = " ".join(field for field in (regulator, target, weight) if field)
-                raise TableError(f"{self._path}, line '{told}': expected regulator, target and weight")
+                line = " ".join(field for field in (regulator, target, weight) if field)
+                raise TableError(f"{self._path}, line '{line}': expected regulator, target and weight")
             raise TableError(
                 f"{self._path}, link {regulator} to {target}: the weight '{weight}' is no finite number"
             )
+
+    def _collected(self, frame: DataFrame) -> list[Any]:
+        return self._engine.result_of(frame.collect, _NAME)
 
     def _rows(self, frame: DataFrame) -> Iterator[Any]:
         """Rows in order, some partitions at a time at the driver."""

@@ -62,7 +62,7 @@ def open_context(master: str | None, workers: int | None) -> tuple[SparkContext,
     active = SparkContext._active_spark_context
     if active is not None:
         if master is not None and master != active.master:
-            raise EngineError(f"a Spark session on {active.master} is active: stop it, or leave out --master")
+            raise EngineError(f"a Spark session on {active.master} is active: stop it, or leave out `master`")
         # Tasks of ours must not see the folder that they run in; the context hands this to its Python processes.
         active.environment.setdefault("PYTHONSAFEPATH", "1")
         context = active
@@ -84,7 +84,7 @@ def _new_context(master: str | None, workers: int | None) -> SparkContext:
         _check_master(master)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if not os.environ.keys() & {"SPARK_HOME", "SPARK_CONF_DIR"}:
-        # Spark logs while it starts, before it can be told how much; a site's own settings stay as they are.
+        # Spark logs while it starts, before it can be set how much; a site's own settings stay as they are.
         quiet = Path(__file__).with_name("log4j2.properties")
         os.environ.setdefault("LOG4J_CONFIGURATION_FILE", str(quiet))
     try:
@@ -106,7 +106,7 @@ def _new_context(master: str | None, workers: int | None) -> SparkContext:
     except (Py4JJavaError, Py4JError, RuntimeError, OSError) as err:
         raise EngineError(f"Spark does not start: {cause_of(err)}") from err
     if threading.current_thread() is threading.main_thread():
-        # The context has put a handler before ours, which would end the command where it stands.
+        # The context has put a handler before ours, which would end the command at once.
         signal.signal(signal.SIGINT, handler)
     context.setLogLevel("ERROR")
     return context
@@ -142,7 +142,7 @@ def _check_user() -> None:
 
 
 def _check_master(master: str) -> None:
-    """Refuse a standalone cluster that nobody answers for: Spark itself would try for a minute and tell pages."""
+    """Refuse a standalone cluster that nobody answers for: Spark itself would try for a minute and print pages."""
     match = _MASTER.fullmatch(master)
     if match is None:
         return
@@ -152,7 +152,7 @@ def _check_master(master: str) -> None:
             socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
             return
         except ValueError:
-            raise EngineError(f"--master {master}: not of the form spark://HOST:PORT") from None
+            raise EngineError(f"`master` {master}: not of the form spark://HOST:PORT") from None
         except OSError as err:
             problem = err.strerror or str(err)
     raise EngineError(f"no Spark master answers at {master}: {problem}; is the cluster up?")
@@ -198,7 +198,7 @@ def await_workers(context: SparkContext, wanted: int | None) -> int:
             raise EngineError(
                 f"{wanted or 1} workers were asked for, but {context.master} has given {here} within {patience} s: "
                 "is the cluster busy, or are its workers too small for spark.executor.memory and "
-                "spark.executor.cores? Ask for fewer --workers, or wait"
+                "spark.executor.cores? Ask for fewer `workers`, or wait"
             )
         stop_if_asked()
         time.sleep(_POLL_SECONDS)
@@ -241,13 +241,13 @@ def check_executors(context: SparkContext, workers: int) -> None:
 
 
 def _teller(own: str | None) -> Callable[[Iterator[Any]], Iterator[tuple[str, str, str | None]]]:
-    """What tells of an executor's Python, and makes it ready where it has the predictd that is here.
+    """What reports an executor's Python, and makes it ready where it has the predictd that is here.
 
     A nested function travels as code, so that it runs without predictd too.
     """
     modules = own_modules()
 
-    def tell(rows: Iterator[Any]) -> Iterator[tuple[str, str, str | None]]:
+    def report(rows: Iterator[Any]) -> Iterator[tuple[str, str, str | None]]:
         import gc
         import platform
         import sys
@@ -265,11 +265,11 @@ def _teller(own: str | None) -> Callable[[Iterator[Any]], Iterator[tuple[str, st
             gc.freeze()
         yield platform.node(), sys.executable, version
 
-    return tell
+    return report
 
 
 def gave_up(name: str, err: BaseException) -> WorkerError:
-    """What to tell when Spark has tried a job as often as it may."""
+    """What to report when Spark has tried a job as often as it may."""
     cause = cause_of(err)
     advice = "run the command again to go on"
     if _LOST.search(cause):
@@ -291,5 +291,5 @@ def cause_of(err: BaseException) -> str:
         within = [number for number, line in enumerate(lines) if line.startswith((" ", "Traceback"))]
         # Which variables Spark would have one check is not what to do here.
         return one_line(" ".join(lines[within[-1] + 1 :]).partition(" Please check ")[0])
-    # Names of Java's classes tell nothing that the message does not.
+    # Names of Java's classes say nothing that the message does not.
     return one_line(re.sub(r"\b(?:[a-z]+\.)+\w+: ", "", text.rpartition("most recent failure: ")[2]))

@@ -22,7 +22,7 @@ _seen: set[Witness] = set()
 
 @dataclass(frozen=True)
 class Witness:
-    """A file by which executors tell whether a path means to them what it means to the driver.
+    """A file that shows executors whether a path means to them what it means to the driver.
 
     Attributes
     ----------
@@ -38,8 +38,8 @@ class Witness:
     @classmethod
     def of(cls, path: Path) -> Witness:
         with path.open("rb") as file:
-            told = f"{path.stat().st_size} ".encode() + file.read(_READ_BYTES)
-        return cls(path.absolute(), hashlib.sha256(told).hexdigest())
+            content = f"{path.stat().st_size} ".encode() + file.read(_READ_BYTES)
+        return cls(path.absolute(), hashlib.sha256(content).hexdigest())
 
 
 def witnesses(files: Iterable[Path]) -> tuple[Witness, ...]:

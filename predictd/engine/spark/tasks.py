@@ -28,7 +28,7 @@ from predictd.engine.base import (
     short,
     sum_subtree,
 )
-from predictd.engine.meeting import ENDED, FAILED, EndedElsewhere, as_told, run_program
+from predictd.engine.meeting import ENDED, FAILED, EndedElsewhere, as_reported, run_program
 from predictd.engine.spark.mesh import Address, Listener, PeerLost, TcpLink, connect, hear
 from predictd.engine.spark.sight import Witness, look
 from predictd.errors import PredictdError, WorkerError
@@ -39,7 +39,7 @@ Node = tuple[int, int]
 
 @dataclass
 class Notes:
-    """What tasks tell besides their results.
+    """What tasks report besides their results.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ def map_keys(work: Work, rows: Iterator[tuple[int, Key]]) -> Iterator[bytes]:
             value = run_task(task, key, shared)
             result = _travelling(value, f"{task.__name__} at {short(key)}")
         except PredictdError as err:
-            notes.errors[index] = as_told(err)
+            notes.errors[index] = as_reported(err)
         notes.peak_memory_bytes = peak_memory()
         work.notes.add(notes)
         yield result
@@ -133,7 +133,7 @@ def sum_keys(work: Work, rows: Iterator[tuple[Node, list[Key]]]) -> Iterator[tup
             task, shared = work.begin()
             total = sum_subtree(keys, (task, shared))
         except PredictdError as err:
-            notes.errors[node[0]] = as_told(err)
+            notes.errors[node[0]] = as_reported(err)
         notes.peak_memory_bytes = peak_memory()
         work.notes.add(notes)
         yield node, total
@@ -189,7 +189,7 @@ def run_worker(work: Work, cast: Cast, rows: Iterator[int]) -> Iterator[tuple[in
     # The executor's own, as the others know it.
     host = context.getTaskInfos()[rank].address.rpartition(":")[0].strip("[]") or socket.gethostname()
     listener = Listener(host, cast.token, backlog=cast.size)
-    addresses = [_address(told) for told in context.allGather(f"{host} {listener.address[1]}")]
+    addresses = [_address(text) for text in context.allGather(f"{host} {listener.address[1]}")]
     notes = Notes()
     result = b""
     with (
@@ -209,13 +209,13 @@ def run_worker(work: Work, cast: Cast, rows: Iterator[int]) -> Iterator[tuple[in
         except EndedElsewhere as err:
             notes.errors[rank] = err
         except Exception as err:
-            notes.errors[rank] = as_told(err)
+            notes.errors[rank] = as_reported(err)
             link.leave(FAILED)
     notes.peak_memory_bytes = peak_memory()
     work.notes.add(notes)
     yield rank, b"" if notes.errors else result
 
 
-def _address(told: str) -> Address:
-    host, port = told.split()
+def _address(text: str) -> Address:
+    host, port = text.split()
     return host, int(port)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictd.errors import TableError
-from predictd.io.files import replacing
+from predictd.io.results import write_rows
 from predictd.io.tables import UNREADABLE_TEXT, open_text, reason
 from predictd.wording import some
 
@@ -99,7 +99,7 @@ def read_expression(path: Path, *, orientation: Orientation | None = None) -> Ex
 
 
 def check_expression(path: Path, expression: Expression, lines: Sequence[int] = ()) -> None:
-    """Refuse names that are empty, stand twice or were made dates of, and values that are no finite numbers.
+    """Refuse names that are empty, occur twice or were changed to dates, and values that are no finite numbers.
 
     Parameters
     ----------
@@ -133,10 +133,9 @@ def check_expression(path: Path, expression: Expression, lines: Sequence[int] = 
 def write_expression(path: Path, expression: Expression) -> None:
     """Write a matrix with genes in rows, as `read_expression` reads it; values in full."""
     assert expression.samples is not None
-    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.write("\t".join(["gene", *expression.samples]) + "\n")
-        for gene, row in zip(expression.genes, expression.values, strict=True):
-            file.write("\t".join([gene, *map(repr, row.tolist())]) + "\n")
+    rows = zip(expression.genes, expression.values, strict=True)
+    columns = ("gene", *expression.samples)
+    write_rows(path, columns, ((gene, *map(repr, values.tolist())) for gene, values in rows))
 
 
 def read_names(path: Path) -> list[str]:
@@ -196,7 +195,7 @@ def _layout(path: Path, header: list[str], first: list[str], orientation: Orient
             orientation = "columns"
         else:
             raise TableError(
-                f"cannot tell whether the rows of {path} are genes or samples: give --genes rows or --genes columns, "
+                f"cannot tell whether the rows of {path} are genes or samples: give `orientation` rows or columns, "
                 "or head the column of gene names 'gene'"
             )
     if orientation not in get_args(Orientation):
@@ -243,5 +242,5 @@ def _check_gene_names(path: Path, genes: tuple[str, ...]) -> None:
         math.isfinite(float(gene)) and float(gene).is_integer() for gene in genes
     ):
         raise TableError(
-            f"{path}: the names of genes read as numbers ({some(genes)}): has it a header, and is --genes right?"
+            f"{path}: the names of genes read as numbers ({some(genes)}): has it a header, and is `orientation` right?"
         )

@@ -15,7 +15,7 @@ def read_gmt(path: Path) -> dict[str, frozenset[str]]:
     Raises
     ------
     TableError
-        If the file is no such list, or a name stands twice.
+        If the file is no such list, or a name occurs twice.
     """
     sets: dict[str, frozenset[str]] = {}
     try:
@@ -30,7 +30,7 @@ def read_gmt(path: Path) -> dict[str, frozenset[str]]:
                         f"{path}, line {number}: expected a name, a description and genes, separated by tabs"
                     )
                 if fields[0] in sets:
-                    raise TableError(f"{path}, line {number}: the set {fields[0]} stands twice; keep one")
+                    raise TableError(f"{path}, line {number}: the set {fields[0]} occurs twice; keep one")
                 sets[fields[0]] = genes
     except UNREADABLE_TEXT as err:
         raise TableError(f"cannot read {path}: {reason(err)}") from err

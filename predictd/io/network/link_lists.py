@@ -21,7 +21,7 @@ from predictd.io.files import cannot_write, replacing
 from predictd.io.network.expression import is_number
 from predictd.io.network.networks import split_lines
 
-# Regulator, target and weight, as they stand in the list.
+# Regulator, target and weight, as the list has them.
 Link = tuple[str, str, str]
 LIST_SUFFIXES = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
 
@@ -117,7 +117,7 @@ def write_links(path: Path, links: Iterable[Link]) -> int:
 
 
 class StreamedLinks:
-    """A link list that is read anew for each question; see `predictd.engine.base.LinkTable`."""
+    """A link list that is read anew for each question; see `predictd.workflows.network.links.LinkTable`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -43,7 +43,7 @@ class Activity:
 
 
 @dataclass
-class _Sums:
+class _GeneSums:
     """Signal and bins of each gene and cell type, and where genes lie."""
 
     signal: NDArray[np.float64]
@@ -80,7 +80,7 @@ def region_activity(activity: Activity) -> Expression:
         raise DataError(f"{activity.tensor} has no experiment of {activity.assay}; it has {some(assays)}")
     genes = list(dict.fromkeys(name for _, name in regions))
     shape = len(genes), len(cells)
-    sums = _Sums(np.zeros(shape), np.zeros(shape), _places(regions, genes, tensor.manifest.bin_size))
+    sums = _GeneSums(np.zeros(shape), np.zeros(shape), _places(regions, genes, tensor.manifest.bin_size))
     columns = [(place, observed[cell]) for place, cell in enumerate(cells) if cell in observed]
     files = [(place, sources[cell]) for place, cell in enumerate(cells) if cell in sources]
     for name in tensor.shard_names:
@@ -138,7 +138,7 @@ def _places(
 
 
 def _add_shard(
-    sums: _Sums,
+    sums: _GeneSums,
     shard: Shard,
     columns: list[tuple[int, int]],
     files: list[tuple[int, SignalSource]],

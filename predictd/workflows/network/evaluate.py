@@ -5,20 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from predictd.errors import ConfigError, DataError, NetworkFormatError
-from predictd.io.files import sha256_of, write_text
-from predictd.io.network.link_lists import read_link_list
-from predictd.io.network.networks import find_network, read_gold, read_network, write_link_list
-from predictd.io.results import told, write_rows, write_run_json
+from predictd.errors import ConfigError, DataError
+from predictd.io.files import sha256_of
+from predictd.io.network.networks import read_gold
+from predictd.io.results import write_rows, write_run_json
 from predictd.network.consensus import agreement, rank_average
 from predictd.network.links import Links
 from predictd.network.scores import Scores, score_links
 from predictd.provenance import RunRecord
 from predictd.wording import some
+from predictd.workflows.network.links import links_checksum, load_links, write_ranked
 
 log = logging.getLogger(__name__)
 
@@ -32,39 +29,6 @@ COLUMNS = (
     "n_gold",
     "n_candidates",
 )
-
-
-def load_links(path: Path) -> tuple[Links, str]:
-    """Links and the method that made them: of a network's directory or file, or of a list of three columns.
-
-    Raises
-    ------
-    NetworkFormatError, TableError, DataError
-        If there is no network, it cannot be read, or it has no links.
-    """
-    if find_network(path) is None:
-        name = path.name.removesuffix(".gz").rpartition(".")[0]
-        return Links.of_list(*read_link_list(path)), name or path.name
-    links, info = read_links(path)
-    if not len(links):
-        raise DataError(f"{path} has no links: infer it again with a lower --min-importance")
-    return links, str(info["method"])
-
-
-def read_links(path: Path) -> tuple[Links, dict[str, Any]]:
-    """Links of a network's directory or file, and what it says of itself.
-
-    Raises
-    ------
-    NetworkFormatError
-        If there is no network, or it cannot be read.
-    """
-    file = find_network(path) or path
-    info, arrays = read_network(file)
-    try:
-        return Links.from_arrays(arrays), {**info, "method": info["method"]}
-    except (KeyError, ValueError) as err:
-        raise NetworkFormatError(f"{file} is no whole network ({err}); infer it again") from err
 
 
 def evaluate_network(
@@ -86,7 +50,7 @@ def evaluate_network(
     gold_path
         Gold standard: a table with the columns `regulator` and `target`.
     output
-        Table to write; `OUTPUT.run.json` is written beside. With more networks, `OUTPUT.agreement.tsv`, too.
+        Table to write; `OUTPUT.run.json` is written next to it, and with more networks `OUTPUT.agreement.tsv`.
     name
         What the method is called; None: as the network says, or the list's file name.
     seed
@@ -107,15 +71,11 @@ def evaluate_network(
         If a file cannot be read, or a network and the gold standard have no regulator or no target in common.
     """
     if consensus is not None and not beside:
-        raise ConfigError("a consensus needs more than one network: name others with --beside")
+        raise ConfigError("a consensus needs more than one network: name others with `beside`")
     record = RunRecord("network evaluate", seed=seed, settings={"name": name})
     paths = [network, *beside]
-    loaded = [load_links(path) for path in paths]
-    gold = _known_links(gold_path)
-    for path, (links, _) in zip(paths, loaded, strict=True):
-        _require_common(path, links, gold_path, gold)
-    networks = [links for links, _ in loaded]
-    labels = _labels(paths, [method for _, method in loaded], name)
+    networks, methods, gold = _load(paths, gold_path)
+    labels = _labels(paths, methods, name)
     with record.stage("score"):
         scores = [score_links(links, list(gold), seed=seed) for links in networks]
         if consensus is not None:
@@ -123,18 +83,32 @@ def evaluate_network(
             scores.append(score_links(together, list(gold), seed=seed))
             labels.append("consensus")
             write_ranked(consensus, together)
-    write_text(output, scores_tsv(labels, scores))
+    by_label = dict(zip(labels, scores, strict=True))
+    rows = ((label, *(getattr(own, column) for column in COLUMNS[1:])) for label, own in by_label.items())
+    write_rows(output, COLUMNS, rows)
     if beside:
-        pairs = agreement(networks, len(gold))
-        columns = ("one", "other", "spearman", "first", "in_common")
-        rows = ((labels[i], labels[j], r, len(gold), share) for i, j, r, share in pairs)
-        write_rows(output.with_name(f"{output.name}.agreement.tsv"), columns, rows)
-    record.inputs = {
-        str(gold_path): sha256_of(gold_path),
-        **{str(path): sha256_of(find_network(path) or path) for path in paths},
-    }
+        _write_agreement(output.with_name(f"{output.name}.agreement.tsv"), labels, networks, len(gold))
+    record.inputs = {str(gold_path): sha256_of(gold_path), **{str(p): links_checksum(p) for p in paths}}
     write_run_json(record, output, sidecar=True)
-    return dict(zip(labels, scores, strict=True))
+    return by_label
+
+
+def _load(
+    paths: Sequence[Path], gold_path: Path
+) -> tuple[list[Links], list[str], dict[tuple[str, str], None]]:
+    """Networks, their methods, and the gold standard that they have regulators and targets in common with."""
+    loaded = [load_links(path) for path in paths]
+    gold = _known_links(gold_path)
+    for path, (links, _) in zip(paths, loaded, strict=True):
+        _require_common(path, links, gold_path, gold)
+    return [links for links, _ in loaded], [method for _, method in loaded], gold
+
+
+def _write_agreement(path: Path, labels: Sequence[str], networks: Sequence[Links], n_first: int) -> None:
+    """Write how far each pair of networks agrees, also in the first so many links."""
+    pairs = agreement(networks, n_first)
+    rows = ((labels[i], labels[j], rho, n_first, share) for i, j, rho, share in pairs)
+    write_rows(path, ("one", "other", "spearman", "first", "in_common"), rows)
 
 
 def _labels(paths: Sequence[Path], methods: Sequence[str], name: str | None) -> list[str]:
@@ -179,22 +153,3 @@ def _require_common(network: Path, links: Links, gold_path: Path, gold: dict[tup
             gold_path,
             network,
         )
-
-
-def write_ranked(path: Path, links: Links) -> None:
-    """Write links as a list, from the most important on."""
-    order = links.ranked()
-    write_link_list(
-        path,
-        np.array(links.regulators, dtype=str)[links.indices[order]],
-        np.array(links.targets, dtype=str)[links.rows()[order]],
-        links.importances[order],
-    )
-
-
-def scores_tsv(methods: Sequence[str], scores: Sequence[Scores]) -> str:
-    """A header and a row for each method; numbers as %.6g."""
-    rows: list[tuple[str, ...]] = [COLUMNS]
-    for method, own in zip(methods, scores, strict=True):
-        rows.append((method, *(told(getattr(own, column)) for column in COLUMNS[1:])))
-    return "".join("\t".join(row) + "\n" for row in rows)

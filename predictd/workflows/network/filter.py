@@ -11,15 +11,14 @@ import numpy as np
 
 from predictd.constants import LINKS_TSV, MAX_LISTED_LINKS, NETWORK_H5, RUN_JSON
 from predictd.engine import Engine
-from predictd.engine.base import LinkTable
-from predictd.errors import ConfigError, DataError, OutputError
-from predictd.io.files import make_directory, sha256_of, standing
-from predictd.io.network.link_lists import Link, StreamedLinks, header_of, is_list, write_links
+from predictd.errors import ConfigError, DataError
+from predictd.io.files import make_directory
+from predictd.io.network.link_lists import Link, is_list, write_links
 from predictd.io.network.networks import find_network, write_link_list, write_network
 from predictd.io.results import write_run_json
 from predictd.network.links import Links
 from predictd.provenance import RunRecord, software
-from predictd.workflows.network.evaluate import read_links
+from predictd.workflows.network.links import links_checksum, open_list, read_links, refuse_finished
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +39,11 @@ class Limits:
     top_per_target: int | None = None
     top: int | None = None
 
+    def check(self) -> None:
+        """Raise ConfigError unless there is one."""
+        if self == Limits():
+            raise ConfigError("nothing to filter by: give `minimum`, `top_per_target` or `top`")
+
 
 def filter_network(network: Path, output: Path, limits: Limits, engine: Engine) -> int:
     """Write the links of a network that are within the limits, and return how many there are.
@@ -49,39 +53,32 @@ def filter_network(network: Path, output: Path, limits: Limits, engine: Engine) 
     network
         Directory or file of `predictd network infer`, or a list of regulator, target and weight.
     output
-        A list where the name ends as one (.tsv, .txt, also with .gz), beside which `OUTPUT.run.json` is written; else
-        a directory of a network.
+        A list where the name ends as one (.tsv, .txt, also with .gz), with `OUTPUT.run.json` next to it; else a
+        directory of a network.
     limits
         At least one.
     engine
-        One that has tables of its own reads a list with them.
+        What reads and sorts a list; Spark's executors do it together.
 
     Raises
     ------
     PredictdError
         If the network cannot be read, no link is left, or the output cannot be written.
     """
-    if limits == Limits():
-        raise ConfigError("nothing to filter by: give --min-importance, --top-per-target or --top")
+    limits.check()
     record = RunRecord.of("network filter", engine, settings=asdict(limits))
     file = find_network(network)
     if not is_list(output):
-        _refuse_finished(output)
+        refuse_finished(output, (NETWORK_H5, LINKS_TSV, RUN_JSON), or_else=", or a list that ends with .tsv")
     with record.stage("filter"):
         if file is None and is_list(output):
             count = write_links(output, _some(open_list(network, engine).chosen(**asdict(limits)), network))
         else:
             count = _filter_in_memory(network, output, limits, engine)
-    record.inputs = {str(network): sha256_of(file or network)}
+    record.inputs = {str(network): links_checksum(network)}
     record.results = {"links": count}
     write_run_json(record, output, sidecar=is_list(output))
     return count
-
-
-def open_list(path: Path, engine: Engine) -> LinkTable:
-    """A list as the engine's workers read it together, or else as a stream."""
-    engine.require_sight(path)
-    return engine.link_table(path, header_of(path)) or StreamedLinks(path)
 
 
 def _filter_in_memory(network: Path, output: Path, limits: Limits, engine: Engine) -> int:
@@ -126,12 +123,4 @@ def _some(links: Any, network: Path) -> Any:
 
 
 def _none_left(network: Path, highest: str) -> str:
-    return f"no link of {network} is left{highest}; lower --min-importance"
-
-
-def _refuse_finished(output: Path) -> None:
-    found = standing(output, (NETWORK_H5, LINKS_TSV, RUN_JSON))
-    if found:
-        raise OutputError(
-            f"{output} holds {found[0]} already; remove it, or name another directory, or a list that ends with .tsv"
-        )
+    return f"no link of {network} is left{highest}; lower `minimum`"

@@ -11,18 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.constants import RUN_JSON
 from predictd.engine import Engine
-from predictd.errors import ConfigError, OutputError
-from predictd.io.files import make_directory, sha256_of, standing
+from predictd.errors import ConfigError
+from predictd.io.files import make_directory
 from predictd.io.network.networks import find_network
 from predictd.io.results import told, write_rows, write_run_json
 from predictd.network.clusters import cluster_targets
 from predictd.network.graph import SOURCES, Centralities, Edges, centralities, communities, hubs
 from predictd.network.links import Links
 from predictd.provenance import RunRecord
-from predictd.workflows.network.evaluate import load_links
-from predictd.workflows.network.filter import open_list
+from predictd.workflows.network.links import links_checksum, load_links, open_list, refuse_finished
 
 log = logging.getLogger(__name__)
 
@@ -109,22 +107,15 @@ def describe_network(
         seed=seed,
         settings={"hubs": n_hubs, "clusters": n_clusters, "degrees": False},
     )
-    _refuse_finished(output)
+    refuse_finished(output)
     links, _ = load_links(network)
     with record.stage("measure"):
         measured = measure(links, n_clusters=n_clusters, seed=seed)
     edges, central = measured.edges, measured.central
     if not central.exact:
         log.warning("betweenness of %d genes is estimated from %d of them", len(edges.genes), SOURCES)
-    make_directory(output)
-    leading = hubs(edges, n_hubs)
     order = _by_significance(measured)
-    write_rows(output / GENES_TSV, GENES, _gene_rows(measured, order, set(leading.tolist())))
-    write_rows(output / HUBS_TSV, ("gene", "targets", "strength", "strongest"), _hub_rows(edges, leading))
-    names = ("community", "genes", "links_inside", "links_across", "leading")
-    write_rows(output / COMMUNITIES_TSV, names, _community_rows(measured, order))
-    write_rows(output / CLUSTERS_TSV, ("cluster", "genes", "regulators"), _cluster_rows(measured))
-    write_rows(output / DISTRIBUTION_TSV, ("degree", "genes_in", "genes_out"), _distribution(edges))
+    _write_tables(output, measured, order, n_hubs)
     n_communities = int(measured.community.max(initial=0))
     record.results = {
         "genes": len(edges.genes),
@@ -135,7 +126,7 @@ def describe_network(
         "clusters": int(measured.cluster.max(initial=0)),
         "betweenness": "exact" if central.exact else f"estimated from {SOURCES} sources",
     }
-    record.inputs = {str(network): sha256_of(find_network(network) or network)}
+    record.inputs = {str(network): links_checksum(network)}
     write_run_json(record, output)
     first = [edges.genes[i] for i in order[:_SHOWN].tolist()]
     return StatsReport(len(edges.genes), len(links), n_communities, first)
@@ -144,9 +135,9 @@ def describe_network(
 def describe_degrees(network: Path, output: Path, engine: Engine) -> StatsReport:
     """Write the degrees and strengths of the genes of a list that need not fit in memory; see `describe_network`."""
     if find_network(network) is not None:
-        raise ConfigError(f"{network} is no list and fits in memory: leave --degrees out")
+        raise ConfigError(f"{network} is no list and fits in memory: leave `degrees` out")
     record = RunRecord.of("network stats", engine, settings={"degrees": True})
-    _refuse_finished(output)
+    refuse_finished(output)
     with record.stage("measure"):
         table = open_list(network, engine)
         count, largest = table.extent()
@@ -162,9 +153,22 @@ def describe_degrees(network: Path, output: Path, engine: Engine) -> StatsReport
 
         write_rows(output / DEGREES_TSV, DEGREES, rows())
     record.results = {"genes": found, "links": count}
-    record.inputs = {str(network): sha256_of(network)}
+    record.inputs = {str(network): links_checksum(network)}
     write_run_json(record, output)
     return StatsReport(found, count, 0, [])
+
+
+def _write_tables(output: Path, measured: Measured, order: NDArray[np.int64], n_hubs: int) -> None:
+    """Write all that is measured; `order`: genes from the most significant on."""
+    make_directory(output)
+    edges = measured.edges
+    leading = hubs(edges, n_hubs)
+    write_rows(output / GENES_TSV, GENES, _gene_rows(measured, order, set(leading.tolist())))
+    write_rows(output / HUBS_TSV, ("gene", "targets", "strength", "strongest"), _hub_rows(edges, leading))
+    names = ("community", "genes", "links_inside", "links_across", "leading")
+    write_rows(output / COMMUNITIES_TSV, names, _community_rows(measured, order))
+    write_rows(output / CLUSTERS_TSV, ("cluster", "genes", "regulators"), _cluster_rows(measured))
+    write_rows(output / DISTRIBUTION_TSV, ("degree", "genes_in", "genes_out"), _distribution(edges))
 
 
 def _by_significance(measured: Measured) -> NDArray[np.int64]:
@@ -233,8 +237,3 @@ def _distribution(edges: Edges) -> Iterator[tuple[int, int, int]]:
         counts = [int(found[degree]) if degree < found.size else 0 for found in (into, out)]
         if any(counts):
             yield degree, counts[0], counts[1]
-
-
-def _refuse_finished(output: Path) -> None:
-    if found := standing(output, (RUN_JSON,)):
-        raise OutputError(f"{output} holds {found[0]} already; remove it, or name another directory")

@@ -21,13 +21,26 @@ from predictd.network.links import Links, Row, top_links
 from predictd.network.methods import Method, Problem, clr_background, make_method
 from predictd.network.quality import held_out_r2
 from predictd.provenance import EngineInfo, RunRecord
+from predictd.workflows.network.blocks import TargetBlock
 
 PILOT_TARGETS = 20
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What the blocks have in common."""
+class InferenceTask:
+    """What the blocks of an inference have in common.
+
+    Attributes
+    ----------
+    prepared
+        File of the problem, as `Inference` prepares it.
+    job
+        Where the blocks go.
+    settings, seed
+        Of the inference.
+    engine
+        What runs it, for the record.
+    """
 
     prepared: Path
     job: Job
@@ -36,25 +49,24 @@ class Shared:
     engine: EngineInfo
 
 
-def infer_block(block: tuple[int, int, int], shared: Shared) -> None:
+def infer_block(block: TargetBlock, shared: InferenceTask) -> None:
     """Infer the links of a block of targets into its own file."""
-    index, start, stop = block
     record = RunRecord("network infer", shared.engine)
     with record.stage("infer"):
         problem, order = read_prepared(shared.prepared)
         names = [problem.genes[gene] for gene in problem.regulators]
-        targets = order[start:stop].tolist()
+        targets = order[block.start : block.stop].tolist()
         rows = infer_rows(problem, targets, shared.settings, seed=shared.seed)
         links = Links.of_rows(names, [problem.genes[gene] for gene in targets], rows)
-    path = block_path(shared.job, index)
+    path = block_path(shared.job, block.index)
     arrays = {
         name: array for name, array in links.to_arrays().items() if name not in ("regulators", "targets")
     }
     if shared.settings.quality:
         with record.stage("quality"):
             arrays["quality"] = quality_of(problem, targets, shared.settings, seed=shared.seed)
-    write_network(path, {"block": index}, arrays, many_writers=True)
-    shared.job.keep_part(index, {"links": len(links), "run": record.run_of([index])}, [path])
+    write_network(path, {"block": block.index}, arrays, many_writers=True)
+    shared.job.keep_part(block.index, {"links": len(links), "run": record.run_of([block.index])}, [path])
 
 
 def infer_rows(
@@ -101,7 +113,7 @@ def background_of(_: int, problem: Problem) -> NDArray[np.float64]:
     return clr_background(problem)
 
 
-def time_pilot(n_trees: int, shared: Shared) -> float:
+def time_pilot(n_trees: int, shared: InferenceTask) -> float:
     """Seconds that genes spread over all take with so many trees."""
     problem, _ = read_prepared(shared.prepared)
     method = make_method(shared.settings.method, problem, n_trees=n_trees, seed=shared.seed)

@@ -13,17 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.constants import RUN_JSON
-from predictd.errors import ConfigError, OutputError
-from predictd.io.files import make_directory, replacing, sha256_of, standing, write_text
+from predictd.errors import ConfigError
+from predictd.io.files import make_directory, replacing, write_text
 from predictd.io.network.graphml import write_graphml
-from predictd.io.network.networks import find_network
 from predictd.io.results import write_run_json
 from predictd.network.graph import Edges, centralities, communities, hubs
 from predictd.provenance import RunRecord
 from predictd.report.drawing import rendered
 from predictd.report.network_figures import degrees_figure
-from predictd.workflows.network.evaluate import load_links
+from predictd.workflows.network.links import links_checksum, load_links, refuse_finished
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +66,7 @@ def view_network(
     PredictdError
         If the network cannot be read, python-igraph is missing, or the output cannot be written.
     """
-    if found := standing(output, (RUN_JSON,)):
-        raise OutputError(f"{output} holds {found[0]} already; remove it, or name another directory")
+    refuse_finished(output)
     record = RunRecord("network view", seed=seed, settings={"hubs": n_hubs, "links": n_links})
     links, method = load_links(network)
     edges = Edges.of(links)
@@ -90,7 +87,7 @@ def view_network(
     triples = zip(edges.sources.tolist(), edges.targets.tolist(), links.importances.tolist(), strict=True)
     write_graphml(output / NETWORK_GRAPHML, attributes, triples)
     figure = _draw_degrees(output / DEGREES_SVG, edges)
-    record.inputs = {str(network): sha256_of(find_network(network) or network)}
+    record.inputs = {str(network): links_checksum(network)}
     record.results = {"genes": len(edges.genes), "links": len(links), "figure": figure}
     write_run_json(record, output)
     return ViewReport(len(page["genes"]), len(page["links"]), figure)
@@ -99,7 +96,7 @@ def view_network(
 def page_html(page: dict[str, Any]) -> str:
     """The page with its data and its library inside."""
     data = files("predictd") / "data"
-    # A name must not end the script that it stands in.
+    # A name must not end the script that it is part of.
     text = json.dumps(page, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     html = (data / "network.html").read_text(encoding="utf-8")
     licence = (data / "cytoscape.LICENSE").read_text(encoding="utf-8")

@@ -1,0 +1,113 @@
+"""How the commands on networks come by their links: as a whole, or as a table that need not fit in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from predictd.constants import RUN_JSON
+from predictd.engine import Engine
+from predictd.errors import DataError, NetworkFormatError, OutputError
+from predictd.io.files import sha256_of, standing
+from predictd.io.network.link_lists import StreamedLinks, header_of, read_link_list
+from predictd.io.network.networks import find_network, read_network, write_link_list
+from predictd.network.links import Links
+
+
+class LinkTable(Protocol):
+    """A list of links that need not fit in memory; all of its answers depend on the links alone, not on their order."""
+
+    def chosen(
+        self, *, minimum: float | None, top_per_target: int | None, top: int | None
+    ) -> Iterator[tuple[str, str, str]]:
+        """Regulator, target and weight of the links within these limits, from the highest weight on.
+
+        Equals come by the names of target and regulator. Of what is left by one limit, the next takes its share.
+
+        Raises
+        ------
+        TableError
+            If a line is no link, or a link of at least `minimum` occurs twice.
+        """
+        ...
+
+    def extent(self) -> tuple[int, float]:
+        """How many links there are, and the largest magnitude of a weight; raises TableError as `chosen`."""
+        ...
+
+    def degrees(self, exponent: int) -> Iterator[tuple[str, int, int, int, int]]:
+        """Gene, links into it and out of it, and the sums of their weights' sizes in units of 2^−exponent, by name.
+
+        Each weight is rounded to whole units, half to even, so that sums are exact.
+        """
+        ...
+
+
+def load_links(path: Path) -> tuple[Links, str]:
+    """Links and the method that made them: of a network's directory or file, or of a list of three columns.
+
+    Raises
+    ------
+    NetworkFormatError, TableError, DataError
+        If there is no network, it cannot be read, or it has no links.
+    """
+    if find_network(path) is None:
+        name = path.name.removesuffix(".gz").rpartition(".")[0]
+        return Links.of_list(*read_link_list(path)), name or path.name
+    links, info = read_links(path)
+    if not len(links):
+        raise DataError(f"{path} has no links: infer it again with a lower `min_importance`")
+    return links, str(info["method"])
+
+
+def read_links(path: Path) -> tuple[Links, dict[str, Any]]:
+    """Links of a network's directory or file, and what it says of itself.
+
+    Raises
+    ------
+    NetworkFormatError
+        If there is no network, or it cannot be read.
+    """
+    file = find_network(path) or path
+    info, arrays = read_network(file)
+    try:
+        return Links.from_arrays(arrays), {**info, "method": info["method"]}
+    except (KeyError, ValueError) as err:
+        raise NetworkFormatError(f"{file} is no whole network ({err}); infer it again") from err
+
+
+def links_checksum(path: Path) -> str:
+    """SHA-256 of what links are read from, for run.json."""
+    return sha256_of(find_network(path) or path)
+
+
+def open_list(path: Path, engine: Engine) -> LinkTable:
+    """A list as Spark's executors hold it together, or with another engine as a stream."""
+    engine.require_sight(path)
+    if engine.name != "spark":
+        return StreamedLinks(path)
+    from predictd.engine.spark import SparkEngine
+    from predictd.engine.spark.frames import SparkLinks
+
+    assert isinstance(engine, SparkEngine)
+    return SparkLinks(engine, path, header_of(path))
+
+
+def write_ranked(path: Path, links: Links) -> None:
+    """Write links as a list, from the most important on."""
+    order = links.ranked()
+    write_link_list(
+        path,
+        np.array(links.regulators, dtype=str)[links.indices[order]],
+        np.array(links.targets, dtype=str)[links.rows()[order]],
+        links.importances[order],
+    )
+
+
+def refuse_finished(output: Path, names: Sequence[str] = (RUN_JSON,), *, or_else: str = "") -> None:
+    """Raise OutputError if the directory `output` has a file of these names; `or_else` ends the message."""
+    if found := standing(output, names):
+        raise OutputError(f"{output} holds {found[0]} already; remove it, or name another directory{or_else}")
