@@ -10,16 +10,12 @@ import pytest
 from predictd.constants import BLOCK_BINS
 from predictd.model.moments import correlations, moments, shift_of, squared_errors
 
-<<<<<<< HEAD
 hypothesis = pytest.importorskip("hypothesis")
 given, settings = hypothesis.given, hypothesis.settings
 st = hypothesis.strategies
 
-# What float32 blocks promise, relative to Σ(|d_i| √S_ii)²; float64 moments keep 1e-10.
-=======
 # What sums in float32 promise, relative to Σ(|d_i| √S_ii)²: three times what 96 roundings come to (see `MomentSums`).
 # float64 moments keep 1e-10.
->>>>>>> 2bb5504 (Mend the precision of moments: sums of 64 bins, shifts only where they help)
 SINGLE, DOUBLE = 2e-6, 1e-10
 R_SINGLE, R_DOUBLE = 1e-5, 1e-10
 

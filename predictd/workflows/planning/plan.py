@@ -195,7 +195,7 @@ def submissions(load: Workload, cpus: int) -> tuple[Submission, ...]:
 
 def _uncounted(load: Workload) -> list[str]:
     """That auto takes more than its em, where no past run says how much."""
-    if load.solver == load.settings.solver or f"train {load.solver}" in load.rates.seconds:
+    if not load.reads_more or f"train {load.solver}" in load.rates.seconds:
         return []
     return [
         f"the solver {load.solver} also tries kriging with so few experiments, which is not counted; "

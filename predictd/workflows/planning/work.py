@@ -129,6 +129,8 @@ class Workload:
         The one that is given, or in place of one that validation would choose the default of sgd.
     settings, solver
         Those that are planned; `solver` is the given one where that reads more: auto, where it also tries kriging.
+    reads_more
+        Whether it does.
 
     Raises
     ------
@@ -144,7 +146,8 @@ class Workload:
         self.settings = job.settings.model_copy(update={"solver": planned})
         own, others = (SOLVERS[name].regressors(shape.observed) for name in (job.settings.solver, planned))
         self.regressors = len(own or VALUE)
-        self.solver = planned if own == others else job.settings.solver
+        self.reads_more = own != others
+        self.solver = job.settings.solver if self.reads_more else planned
         kept = shape.observed * (1 - 1 / TESTS) if job.kind == "cv" else shape.observed
         self.n_valid = max(1, round(kept / VALIDS))
         self.n_train = max(1, round(kept) - self.n_valid)
