@@ -16,7 +16,6 @@ from predictd.cli.options import (
     on_engine,
 )
 from predictd.config import Config
-from predictd.wording import some
 
 
 @click.command()
@@ -58,15 +57,5 @@ def command(
             moments_path=moments,
             scratch=scratch,
         )
-    fold = report.fold
-    fitted = f"rank {report.rank}" if report.rank else report.solver
-    ending = (
-        "; refitted to all experiments"
-        if report.refitted
-        else f"; fold {fold.name}, {len(fold.test)} left out"
-    )
     click.echo(report.chosen)
-    click.echo(
-        f"{output}: {fitted}, validation MSE {report.validation_mse:.4f} over {len(fold.valid)} experiments "
-        f"({some(fold.valid, 4)}){ending}"
-    )
+    click.echo(f"{output}: {report.summary()}")

@@ -15,6 +15,7 @@ from predictd.io.tensor.store import Tensor
 from predictd.model.cp.factors import CPModel
 from predictd.model.folds import Fold
 from predictd.provenance import RunRecord
+from predictd.wording import some
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.moments import ensure_moments
 from predictd.workflows.training.folds import check_validation, choose_fold, selection_folds
@@ -49,6 +50,14 @@ class TrainReport:
     fold: Fold
     refitted: bool
     chosen: str
+
+    def summary(self) -> str:
+        """The model and its error in a line."""
+        fitted = f"rank {self.rank}" if self.rank else self.solver
+        error = f"validation MSE {self.validation_mse:.4f} over {len(self.fold.valid)} experiments"
+        held_out = f"fold {self.fold.name}, {len(self.fold.test)} left out"
+        ending = "refitted to all experiments" if self.refitted else held_out
+        return f"{fitted}, {error} ({some(self.fold.valid, 4)}); {ending}"
 
 
 def train(
