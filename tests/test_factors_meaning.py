@@ -208,7 +208,7 @@ def test_the_command_line_and_the_same_bytes(small, tmp_path):
     ("content", "told"),
     [
         ("", r"r\.bed holds no intervals"),
-        ("chr7\t0\t100\n", r"--regions some: .*chr7:0-100 does not fit made, which has no such chromosome; is it of"),
+        ("chr7\t0\t100\n", r"`regions` some: .*chr7:0-100 does not fit made, which has no such chromosome; is it of"),
         ("chr1\t0\t100000\n", "which gives it 22,490 bp; is it of another genome"),
         ("chr1\tx\ty\n", "line 1: expected chromosome, start and end"),
     ],

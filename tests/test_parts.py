@@ -197,7 +197,7 @@ def test_nothing_is_finished_before_all_parts_stand(plan, engine, tmp_path):
     assert not (tmp_path / "out").exists()
     plan.make([1], engine)
     missing = "0,2" if last == 2 else "0,2-5"
-    with refused(OutputError, f"parts {missing} of {last + 1} are missing", "--part 0'"):
+    with refused(OutputError, f"parts {missing} of {last + 1} are missing", "`part` 0 and so on"):
         plan.finish(engine)
     assert not {"metrics.tsv", "tracks.tsv", "run.json"} & set(names(tmp_path / "out"))
 

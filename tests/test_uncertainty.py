@@ -274,7 +274,7 @@ def test_a_single_model_is_refused(model_path, tensor, engine, tmp_path):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "uncertainty.json is not there"),
+        (None, "uncertainty.json does not exist"),
         ("{", "uncertainty.json is damaged or foreign"),
         ('{"format": "x", "version": 1}', "it is no predictd-uncertainty of version 1"),
     ],
