@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from commands import run_predictd
+from commands import call_predictd
 from predictd.cli import cli
 from predictd.cli.plan_tables import core_time, duration, size, table
 from predictd.config import TrainSettings
@@ -275,7 +275,7 @@ def test_plan_as_text(tmp_path):
 
 def test_plan_of_a_tensor_reads_its_manifest_alone(own_tensor, tmp_path):
     shutil.rmtree(own_tensor / SHARDS)
-    done = run_predictd("plan", own_tensor, "--json", "-o", "plan.json", cwd=tmp_path)
+    done = call_predictd("plan", own_tensor, "--json", "-o", "plan.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told == json.loads((tmp_path / "plan.json").read_text())
