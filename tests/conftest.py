@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from commands import ENGINES, lend_engine
 from object_stores import S3, Azure, Store
 from places import SHARED
 from predictd.config import TrainSettings
-from predictd.engine import Engine, LocalEngine
+from predictd.engine import Engine
 from predictd.io.tensor.store import Tensor
 from predictd.model.simulate import Simulation
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
@@ -40,8 +41,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    with LocalEngine(2) as engine:
-        yield engine
+    """Two workers."""
+    yield lend_engine(2)
+    for shared in ENGINES.values():
+        shared.end()
+
+
+@pytest.fixture(scope="session")
+def single(engine: Engine) -> Engine:
+    """One worker."""
+    return lend_engine(1)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from commands import run_predictd
+from commands import call_predictd, run_predictd
 from made_tensors import stored_signal
 from predictd import __version__
 from predictd.cli import COMMANDS, cli
@@ -54,7 +54,7 @@ def test_help_lists_every_command(tmp_path):
     assert [
         line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "
     ] == sorted(COMMANDS)
-    assert run_predictd("--version", cwd=tmp_path).stdout == f"predictd, version {__version__}\n"
+    assert call_predictd("--version", cwd=tmp_path).stdout == f"predictd, version {__version__}\n"
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -70,7 +70,7 @@ def test_every_command_has_help(name):
 
 
 def test_a_command_tells_of_itself(tmp_path):
-    done = run_predictd("train", "-h", cwd=tmp_path)
+    done = call_predictd("train", "-h", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr
     assert re.match(r"Usage: .*predictd train \[OPTIONS\] TENSOR\n", done.stdout)
 
@@ -87,14 +87,19 @@ def test_a_command_tells_of_itself(tmp_path):
     ],
 )
 def test_wrong_usage_ends_with_2(arguments, tmp_path):
-    done = run_predictd(*arguments, cwd=tmp_path)
+    done = call_predictd(*arguments, cwd=tmp_path)
     assert done.returncode == 2 and not done.stdout
     assert "Usage: " in done.stderr and "Error: " in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 
 
+def test_wrong_usage_ends_with_2_in_the_shell(tmp_path):
+    done = run_predictd("info", cwd=tmp_path)
+    assert done.returncode == 2 and not done.stdout and "Error: " in done.stderr
+
+
 def test_no_command_shows_help(tmp_path):
-    done = run_predictd(cwd=tmp_path)
+    done = call_predictd(cwd=tmp_path)
     assert "Usage: " in done.stdout + done.stderr and "Traceback" not in done.stderr
 
 
@@ -117,7 +122,7 @@ def test_no_command_shows_help(tmp_path):
     ],
 )
 def test_errors_are_one_line(arguments, message, tmp_path):
-    assert told(run_predictd(*arguments, cwd=tmp_path)).startswith(message)
+    assert told(call_predictd(*arguments, cwd=tmp_path)).startswith(message)
 
 
 def test_debug_shows_where_an_error_comes_from(tmp_path):
@@ -164,7 +169,7 @@ def test_a_stop_has_an_exit_code_of_its_own(error, options, code, last, tmp_path
 )
 def test_settings_that_are_none(text, message, tensor_path, tmp_path):
     (tmp_path / "c.toml").write_text(text)
-    done = run_predictd("train", tensor_path, "-o", "m.h5", "--config", "c.toml", cwd=tmp_path)
+    done = call_predictd("train", tensor_path, "-o", "m.h5", "--config", "c.toml", cwd=tmp_path)
     assert told(done).startswith(message)
     assert {path.name for path in tmp_path.iterdir()} == {"c.toml"}
 
@@ -173,11 +178,11 @@ def test_quiet_and_verbose(tensor_path, tmp_path):
     (tmp_path / "c.toml").write_text(QUICK)
 
     def stderr(*options: str) -> list[str]:
-        done = run_predictd("train", tensor_path, "-o", "m.h5", "--config", "c.toml", *options, cwd=tmp_path)
+        done = call_predictd("train", tensor_path, "-o", "m.h5", "--config", "c.toml", *options, cwd=tmp_path)
         assert done.returncode == 0 and "m.h5: rank " in done.stdout
         return done.stderr.splitlines()
 
-    warning = "predictd: warning: 15 training experiments carry no rank of 100: using --rank 5"
+    warning = "predictd: warning: 15 training experiments carry no rank of 100: using a --rank of 5"
     assert stderr() == [warning]
     assert stderr("--quiet") == []
     verbose = stderr("--verbose")
@@ -188,7 +193,7 @@ def test_quiet_and_verbose(tensor_path, tmp_path):
 
 def test_the_command_line_wins_over_the_file(tensor_path, tmp_path):
     (tmp_path / "c.toml").write_text("seed = 5\n" + QUICK + "[train.als]\nstarts = 2\n")
-    done = run_predictd(
+    done = call_predictd(
         "train",
         tensor_path,
         "-o",
@@ -218,7 +223,7 @@ def test_the_command_line_wins_over_the_file(tensor_path, tmp_path):
 
 
 def test_info_tells_what_the_signal_is(tensor, tmp_path):
-    done = run_predictd("info", tensor.path, "--json", cwd=tmp_path)
+    done = call_predictd("info", tensor.path, "--json", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr
     told = json.loads(done.stdout)
     signal = stored_signal(tensor).astype(np.float64)
@@ -234,7 +239,7 @@ def test_info_tells_what_the_signal_is(tensor, tmp_path):
         assert entry["mean"] == pytest.approx(column.mean(), rel=1e-9)
         assert entry["sd"] == pytest.approx(column.std(), rel=1e-6)
         assert entry["max"] == column.max()
-    done = run_predictd("info", tensor.path, "--verify", cwd=tmp_path)
+    done = call_predictd("info", tensor.path, "--verify", cwd=tmp_path)
     assert done.returncode == 0
     _, bins, _, header, *rows = done.stdout.splitlines()
     assert bins.startswith("20,000 bins of 25 bp on genome, 100.0% complete, in 6 shards (")
@@ -250,30 +255,30 @@ def test_verify_finds_damage(own_tensor, tmp_path):
     content[len(content) // 2] ^= 1
     shard.write_bytes(bytes(content))
     assert "chr1.0001.h5 is missing or not as it was written" in told(
-        run_predictd("info", own_tensor, "--verify", cwd=tmp_path)
+        call_predictd("info", own_tensor, "--verify", cwd=tmp_path)
     )
     shard.unlink()
-    assert "chr1.0001.h5 is missing" in told(run_predictd("info", own_tensor, "--verify", cwd=tmp_path))
+    assert "chr1.0001.h5 is missing" in told(call_predictd("info", own_tensor, "--verify", cwd=tmp_path))
 
 
 def test_folds_are_those_of_the_seed(tensor, tmp_path):
     command = ["folds", tensor.path, "--tests", 4, "--valids", 3, "--seed", 2]
-    done = run_predictd(*command, "-o", "new/f.json", cwd=tmp_path)
+    done = call_predictd(*command, "-o", "new/f.json", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout == "new/f.json: 12 folds, 4 test sets of about 5 experiments\n"
     data = json.loads((tmp_path / "new" / "f.json").read_text())
     assert folds_from_json(data) == make_folds(tensor.experiments, tests=4, valids=3, seed=2)
-    run_predictd(*command, "-o", "g.json", cwd=tmp_path)
+    call_predictd(*command, "-o", "g.json", cwd=tmp_path)
     assert (tmp_path / "g.json").read_bytes() == (tmp_path / "new" / "f.json").read_bytes()
 
 
 def test_a_fold_is_trained_by_name(tensor_path, tmp_path):
     (tmp_path / "c.toml").write_text(QUICK)
-    run_predictd("folds", tensor_path, "-o", "f.json", cwd=tmp_path)
+    call_predictd("folds", tensor_path, "-o", "f.json", cwd=tmp_path)
     command = ["train", tensor_path, "-o", "m.h5", "--config", "c.toml", "--rank", 2, "--folds", "f.json"]
-    done = run_predictd(*command, "--fold", "0.3", cwd=tmp_path)
+    done = call_predictd(*command, "--fold", "0.3", cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.endswith("; fold 0.3, 4 left out\n")
-    assert "f.json has no fold 'x'" in told(run_predictd(*command, "--fold", "x", cwd=tmp_path))
+    assert "f.json has no fold 'x'" in told(call_predictd(*command, "--fold", "x", cwd=tmp_path))
 
 
 def test_doctor_tells_what_there_is(tmp_path):
@@ -288,7 +293,7 @@ def test_doctor_tells_what_there_is(tmp_path):
     assert blas and {line.partition(",")[0] for line in blas} == set(software()["blas"])
     assert "GiB free" in done.stdout and "HDF5 locks at . " in done.stdout
     assert not list(tmp_path.iterdir())
-    done = run_predictd("doctor", "nowhere", cwd=tmp_path)
+    done = call_predictd("doctor", "nowhere", cwd=tmp_path)
     assert (
         done.returncode == 0
         and "NOT WRITABLE: No such file or directory" in done.stdout
@@ -303,7 +308,7 @@ def test_doctor_tells_what_there_is(tmp_path):
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder in which the demo has run, and what it said."""
     folder = tmp_path_factory.mktemp("demo")
-    done = run_predictd("demo", "-o", "d", cwd=folder)
+    done = call_predictd("demo", "-o", "d", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -332,7 +337,7 @@ def test_the_demo_leaves_what_it_names(demo):
     named = [line.split()[0] for line in said.splitlines() if line.startswith("  d/")]
     assert len(named) == 5 and all((folder / name).exists() for name in named)
     assert len(list((folder / "d" / "imputed").glob("*.bw"))) == 24
-    assert told(run_predictd("demo", "-o", "d", cwd=folder)).startswith("d exists already: remove it")
+    assert told(call_predictd("demo", "-o", "d", cwd=folder)).startswith("d exists already: remove it")
 
 
 def test_the_demos_commands_do_the_same(demo, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from folders import contents, names
 from made_folds import SHORT_SGD, few_folds, models_of
 from made_tensors import read_signal, rewritten
@@ -276,7 +276,7 @@ def test_sgd(tensor, engine, tmp_path):
 def test_regions(tensor, engine, data, tmp_path):
     few_folds(tensor, tmp_path / "folds.json")
     (tmp_path / "genes.bed").write_text("chr1\t1000\t51000\nchr2\t0\t25\n")
-    done = run_predictd(
+    done = call_predictd(
         "cv", tensor.path, "-o", "cv", "--rank", 2, "--lambda", 0.1, "--workers", 1,
         "--folds", "folds.json", "--genes", "genes.bed", cwd=tmp_path,
     )  # fmt: skip

@@ -13,7 +13,7 @@ import pyBigWig
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from commands import run_predictd
+from commands import call_predictd
 from made_tensors import small_tensor, stored_signal
 from predictd.constants import MEASURES, METRIC_KEYS
 from predictd.engine import Engine, LocalEngine
@@ -434,7 +434,9 @@ def test_an_output_that_cannot_be_written(imputed, data, engine, tmp_path):
 
 
 def test_the_command_line(imputed, data, tmp_path):
-    done = run_predictd("evaluate", imputed, data / "truth.tsv", "-o", "m.tsv", "--name", "sgd", cwd=tmp_path)
+    done = call_predictd(
+        "evaluate", imputed, data / "truth.tsv", "-o", "m.tsv", "--name", "sgd", cwd=tmp_path
+    )
     assert done.returncode == 0 and not done.stderr
     header, *lines, last = done.stdout.splitlines()
     assert header.split() == ["method", "MSEglobal", "MSE1obs", "GWcorrasinh", "GWspear", "AucObs1"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from made_tensors import stored_signal
 from predictd.config import TrainSettings
 from predictd.engine import Engine
@@ -107,7 +107,7 @@ def test_new_assays_are_new_cell_types_the_other_way_round(parts):
 
 
 def test_a_new_cell_type_is_imputed_without_training(parts, engine, data, tmp_path):
-    done = run_predictd(
+    done = call_predictd(
         "extend", parts / "model.h5", parts / "old", parts / "new.tsv", "-o", "larger.h5", "--workers", 1,
         cwd=tmp_path,
     )  # fmt: skip

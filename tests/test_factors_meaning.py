@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist, squareform
 
-from commands import run_predictd
+from commands import call_predictd
 from folders import same_files
 from made_models import trained_for
 from made_tensors import small_tensor, stored_signal
@@ -195,7 +195,7 @@ def test_the_command_line_and_the_same_bytes(small, tmp_path):
         "20",
         "--quiet",
     ]
-    done = run_predictd(*arguments, "-o", tmp_path / "one", cwd=tmp_path)
+    done = call_predictd(*arguments, "-o", tmp_path / "one", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 factors, listed in" in done.stdout and "the 20 largest bins of each in" in done.stdout
     regions = {"tss": tmp_path / "r.bed"}
@@ -231,7 +231,7 @@ def test_what_else_is_refused(small, tmp_path, model_path, tensor_path):
     (tmp_path / "r.bed").write_text("chr1\t0\t500\n")
     with pytest.raises(Exception, match="is it the tensor that the model was trained on"):
         explain_factors(model_path, tmp_path / "out", tensor=gap.path)
-    done = run_predictd("factors", path, "-o", "out", "--regions", "r.bed", cwd=tmp_path)
+    done = call_predictd("factors", path, "-o", "out", "--regions", "r.bed", cwd=tmp_path)
     assert done.returncode == 2 and "'r.bed' is not NAME=BED" in done.stderr
     assert not (tmp_path / "out").exists()
     dead = CPModel(("C",), ("A",), np.ones((1, 0)), np.ones((1, 0)), np.zeros(1), np.zeros(1), 0.0, 1.0, ())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyBigWig
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from predictd.errors import DataError, OutputError, TrackError
 from predictd.io.tables import read_tracks
 from predictd.io.tracks.trackhub import Hub, HubTrack, Names, hub_stanzas, hub_text
@@ -166,7 +166,7 @@ def test_what_is_refused(tracks, tmp_path):
 
 def test_the_command_line_on_imputed_tracks(model_path, tensor_path, engine, tmp_path):
     impute(model_path, tensor_path, tmp_path / "i", engine, pairs="C1:A1,C2:A2")
-    done = run_predictd("hub", "i", "-o", "h", "--name", "try", cwd=tmp_path)
+    done = call_predictd("hub", "i", "-o", "h", "--name", "try", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     # The genome is the one that the tracks were imputed on.
     assert done.stdout == "h/hub.txt: 2 imputed tracks, 0 standard deviations, 0 observed tracks on genome\n"

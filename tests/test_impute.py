@@ -17,7 +17,7 @@ import numpy as np
 import pyBigWig
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from made_models import trained_for
 from made_tensors import small_tensor, stored_signal, with_signal
 from made_tracks import read_track
@@ -129,7 +129,7 @@ def test_regions_are_imputed_where_they_are(data, engine, tmp_path):
     (tmp_path / "r.bed").write_text("chr1\t5000\t7000\nchr2\t100\t130\nchr2\t9990\t12000\n")
     # Two runs of one chromosome in one shard.
     run = ["ingest", data / "tracks.tsv", "t", "--genome", data / "genome.chrom.sizes", "--regions", "r.bed"]
-    assert run_predictd(*run, cwd=tmp_path).returncode == 0
+    assert call_predictd(*run, cwd=tmp_path).returncode == 0
     tensor = Tensor(tmp_path / "t")
     model = trained_for(tensor)
     (pair,) = impute(
@@ -352,7 +352,7 @@ def test_a_signal_lets_begun_tracks_finish_and_the_same_command_goes_on(
     assert len(done) == 1 and done.items() <= undisturbed.items()
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*done, ".partial"}
     stamps = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in done}
-    again = run_predictd("impute", model_path, tensor_path, "-o", "out", cwd=tmp_path)
+    again = call_predictd("impute", model_path, tensor_path, "-o", "out", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert files(tmp_path / "out") == undisturbed
     assert {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in done} == stamps

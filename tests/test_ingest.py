@@ -17,7 +17,7 @@ import numpy as np
 import pyBigWig
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from folders import contents, names
 from made_tracks import BIN, NAN, Bases, as_lines, binned_by_hand, hit, random_bases, write_bases
 from predictd.engine import Engine, LocalEngine
@@ -488,7 +488,7 @@ class TestUrls:
 def test_the_command_line(three):
     bench, _ = three
     expected = bench.ingest("expected", dtype="float16")
-    done = run_predictd(
+    done = call_predictd(
         "ingest", bench.table, "tensor", "--genome", bench.genome, "--workers", 2, "--quiet", cwd=bench.path
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -498,7 +498,7 @@ def test_the_command_line(three):
     )
     made = read_manifest(bench.path / "tensor")
     assert made.checksum == expected.manifest.checksum
-    done = run_predictd("info", "tensor", "--json", "--verify", "--workers", 1, cwd=bench.path)
+    done = call_predictd("info", "tensor", "--json", "--verify", "--workers", 1, cwd=bench.path)
     assert (done.returncode, done.stderr) == (0, "")
     contents = json.loads(done.stdout)
     assert contents == describe(expected) | {"path": "tensor"}

@@ -16,7 +16,7 @@ import numpy as np
 import pyBigWig
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd, run_predictd
 from disks import small_disk, unwritable
 from folders import contents, names
 from made_tracks import NAN, binned_by_hand, random_bases, write_bases
@@ -370,7 +370,7 @@ def long(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Workbench:
     rng = np.random.default_rng(0)
     for pair in PAIRS:
         bench.add(pair, {"c": np.repeat(rng.exponential(5, length // 100).astype(np.float32), 100)})
-    done = run_predictd(*command(bench, "undisturbed"), cwd=bench.path)
+    done = call_predictd(*command(bench, "undisturbed"), cwd=bench.path)
     assert (done.returncode, done.stderr) == (0, "")
     return bench
 
@@ -381,7 +381,7 @@ class TestInterrupted:
     def finish(self, bench: Workbench, output: str, made: dict[str, int]) -> None:
         """Run the command again; what was made before is kept, and all is as if nothing had happened."""
         path, undisturbed = bench.path / output, bench.path / "undisturbed"
-        done = run_predictd(*command(bench, output), cwd=bench.path)
+        done = call_predictd(*command(bench, output), cwd=bench.path)
         assert (done.returncode, done.stderr) == (0, "")
         assert {name: (path / "shards" / name).stat().st_ino for name in made} == made
         assert names(path) == ["manifest.json", "run.json", "shards"]
@@ -400,12 +400,12 @@ class TestInterrupted:
         made |= {p.name: p.stat().st_ino for p in path.glob("shards/[!.]*.h5")}
         assert 5 <= len(made) < SHARDS
 
-        told = run_predictd("info", "killed", cwd=long.path)
+        told = call_predictd("info", "killed", cwd=long.path)
         assert (told.returncode, told.stdout) == (1, "")
         assert told.stderr == (
             "predictd: error: killed is unfinished; run the command that makes it again, it goes on there\n"
         )
-        told = run_predictd(*command(long, "killed"), "--uncovered", "zero", cwd=long.path)
+        told = call_predictd(*command(long, "killed"), "--uncovered", "zero", cwd=long.path)
         assert (told.returncode, told.stdout) == (1, "")
         assert told.stderr == (
             "predictd: error: killed holds an unfinished job that was begun otherwise (uncovered: missing, now zero); "
@@ -467,7 +467,7 @@ class TestInterrupted:
 
 
 class TestCommandLine:
-    """Errors as users see them: one line, exit code 1."""
+    """Errors as users see them, with what libraries write past Python: one line, exit code 1."""
 
     def told(self, bench: Workbench, *options: object) -> str:
         done = run_predictd(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from made_folds import write_fold
 from made_moments import assert_moments, exact
 from made_tensors import rewritten, small_tensor, stored_signal, with_gaps
@@ -412,18 +412,18 @@ def test_cross_validation_by_kriging_on_the_command_line(tensor, tmp_path):
     write_folds(tensor, tmp_path / "folds.json", tests=3, valids=2, seed=0)
     (tmp_path / "kriging.toml").write_text('[train]\nsolver = "kriging"\nnetworks = 2\n')
     options = ("--config", "kriging.toml", "--folds", "folds.json", "--workers", 1)
-    done = run_predictd("cv", tensor.path, "-o", "cv", *options, cwd=tmp_path)
+    done = call_predictd("cv", tensor.path, "-o", "cv", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "test fold 0: kriging, nugget 0.3\n" in done.stdout
-    done = run_predictd("impute", "cv", tensor.path, "-o", "imputed", "--workers", 1, cwd=tmp_path)
+    done = call_predictd("impute", "cv", tensor.path, "-o", "imputed", "--workers", 1, cwd=tmp_path)
     assert done.returncode == 0 and "6 imputed tracks" in done.stdout, done.stderr
-    done = run_predictd("impute", "cv", tensor.path, "-o", "with-sd", "--sd", "--workers", 1, cwd=tmp_path)
+    done = call_predictd("impute", "cv", tensor.path, "-o", "with-sd", "--sd", "--workers", 1, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     tracks = sorted(path.name for path in (tmp_path / "imputed").glob("*.bw"))
     for name in tracks:
         assert (tmp_path / "with-sd" / name).read_bytes() == (tmp_path / "imputed" / name).read_bytes()
     assert len(list((tmp_path / "with-sd").glob("*.sd.bw"))) == len(tracks) == 6
-    done = run_predictd("plan", tensor.path, "--config", "kriging.toml", cwd=tmp_path)
+    done = call_predictd("plan", tensor.path, "--config", "kriging.toml", cwd=tmp_path)
     assert done.returncode == 1 and "no rates are known of the solver kriging" in done.stderr
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from predictd.errors import TableError
 from predictd.io.tables import read_tracks, unique_pairs
 from predictd.io.tensor.store import Tensor
@@ -228,11 +228,11 @@ def test_ingest_takes_downloads_as_they_are(data, tmp_path):
     sizes = tmp_path / "GRCh38.chrom.sizes"
     shutil.copyfile(data / "genome.chrom.sizes", sizes)
     write(tmp_path, *rows)
-    done = run_predictd("ingest", "metadata.tsv", "t", "--genome", sizes, cwd=tmp_path)
+    done = call_predictd("ingest", "metadata.tsv", "t", "--genome", sizes, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     expected = [(track.experiment.cell_type, track.experiment.assay) for track in tracks[1:]]
     expected.append((tracks[0].experiment.cell_type, "Histone ChIP-seq"))
     assert sorted(map(tuple, Tensor(tmp_path / "t").experiments)) == sorted(expected)
-    done = run_predictd("ingest", "metadata.tsv", "u", "--genome", "hg19", cwd=tmp_path)
+    done = call_predictd("ingest", "metadata.tsv", "u", "--genome", "hg19", cwd=tmp_path)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "metadata.tsv lists files of GRCh38 (ENCFF000AAA), but all have to be of hg19" in done.stderr

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from commands import run_predictd
+from commands import call_predictd
 from made_networks import simulate_expression, write_network_case
 from predictd.config import NetworkSettings
 from predictd.errors import ConfigError
@@ -125,7 +125,7 @@ def test_a_single_network_has_neither(networks, tmp_path):
 
 def test_the_command_line_compares(networks, tmp_path):
     given = ("network", "evaluate", networks / "one", networks / "gold.tsv", "-o", "eval.tsv")
-    done = run_predictd(*given, "--beside", networks / "ridge", "--consensus", "both.tsv", cwd=tmp_path)
+    done = call_predictd(*given, "--beside", networks / "ridge", "--consensus", "both.tsv", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert [row["method"] for row in read_table(tmp_path / "eval.tsv")] == ["rf", "ridge", "consensus"]
     assert [line.partition(": AUPR")[0] for line in done.stdout.splitlines()[:3]] == [

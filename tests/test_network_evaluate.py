@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from made_networks import write_network_case
 from predictd.config import NetworkSettings
 from predictd.errors import DataError, NetworkFormatError, TableError
@@ -33,7 +33,7 @@ def network(tmp_path_factory, engine):
 
 
 def test_a_network_is_scored_and_told(network, tmp_path):
-    done = run_predictd(
+    done = call_predictd(
         "network", "evaluate", network / "net", network / "gold.tsv", "-o", "eval.tsv", cwd=tmp_path
     )
     assert (done.returncode, done.stderr) == (0, "")

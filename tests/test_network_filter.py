@@ -9,7 +9,7 @@ import random
 import numpy as np
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from made_networks import write_link_case, write_network_case
 from predictd.config import NetworkSettings
 from predictd.errors import ConfigError, DataError, NetworkFormatError, OutputError, TableError
@@ -184,11 +184,11 @@ def test_what_cannot_be_filtered_is_told(network, tmp_path, engine):
 
 def test_the_command_line_filters(network, tmp_path):
     few = ("network", "filter", network / "net", "-o", "few")
-    done = run_predictd(*few, "--top", 5, "--workers", 1, cwd=tmp_path)
+    done = call_predictd(*few, "--top", 5, "--workers", 1, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "few: 5 links\n", "")
     lines = (network / "net" / "links.tsv").read_text().splitlines()[:6]
     assert (tmp_path / "few" / "links.tsv").read_text().splitlines() == lines
-    done = run_predictd("network", "filter", network / "net", "-o", "few", cwd=tmp_path)
+    done = call_predictd("network", "filter", network / "net", "-o", "few", cwd=tmp_path)
     assert done.returncode == 2 and "give --min-importance" in done.stderr
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import fisher_exact
 
-from commands import run_predictd
+from commands import call_predictd
 from folders import same_files
 from predictd.errors import DataError, TableError
 from predictd.io.network.genesets import read_gmt, read_labels
@@ -158,14 +158,14 @@ def test_labels_may_stand_in_any_column(tmp_path):
 def test_the_command_lines_do_the_same(tmp_path):
     write_teams(tmp_path / "links.tsv")
     (tmp_path / "sets.gmt").write_text("S\t\t" + "\t".join(f"a{i}" for i in range(9)) + "\n")
-    done = run_predictd("network", "enrich", "links.tsv", "sets.gmt", "-o", "enrich.tsv", cwd=tmp_path)
+    done = call_predictd("network", "enrich", "links.tsv", "sets.gmt", "-o", "enrich.tsv", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("enrich.tsv: 0 of 2 pairs of group and set")
     (tmp_path / "sets.gmt").write_text("S\t\tx1\tx2\n")
-    done = run_predictd("network", "enrich", "links.tsv", "sets.gmt", "-o", "enrich.tsv", cwd=tmp_path)
+    done = call_predictd("network", "enrich", "links.tsv", "sets.gmt", "-o", "enrich.tsv", cwd=tmp_path)
     assert done.returncode == 1 and "no set of sets.gmt has 5 to 500 of the genes" in done.stderr
     labels = "".join(f"{team}{i}\t{team}\n" for team in "ab" for i in range(6))
     (tmp_path / "labels.tsv").write_text(f"gene\tlabel\n{labels}")
-    done = run_predictd("network", "classify", "links.tsv", "labels.tsv", "-o", "classes", cwd=tmp_path)
+    done = call_predictd("network", "classify", "links.tsv", "labels.tsv", "-o", "classes", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "a: AUROC 1.000" in done.stdout and "(6 genes)" in done.stdout

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from commands import run_predictd
+from commands import call_predictd
 from folders import same_files
 from made_networks import N_GENES, simulate_expression, write_matrix, write_network_case
 from places import SHARED
@@ -189,7 +189,7 @@ def test_the_command_line_does_the_same(case, tmp_path, engine):
         "--workers",
         1,
     )
-    done = run_predictd("network", "infer", case / "expression.tsv", "-o", "net", *options, cwd=tmp_path)
+    done = call_predictd("network", "infer", case / "expression.tsv", "-o", "net", *options, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     infer(case, tmp_path / "own", engine, NetworkSettings(trees=30, top=3), seed=2)
     texts = [(tmp_path / name / "links.tsv").read_text() for name in ("net", "own")]
@@ -325,12 +325,12 @@ def test_all_against_all_is_warned_of_with_its_cost(case, tmp_path, engine, monk
 def test_errors_are_one_line(case, tmp_path):
     shutil.copy(case / "expression.tsv", tmp_path / "e.tsv")
     (tmp_path / "names.txt").write_text("X\n")
-    done = run_predictd("network", "infer", "e.tsv", "-o", "net", "--regulators", "names.txt", cwd=tmp_path)
+    done = call_predictd("network", "infer", "e.tsv", "-o", "net", "--regulators", "names.txt", cwd=tmp_path)
     assert done.returncode == 1 and not done.stdout
     assert (
         done.stderr.startswith("predictd: error: none of the 1 regulators") and done.stderr.count("\n") == 1
     )
-    done = run_predictd("network", "evaluate", "absent", "e.tsv", "-o", "eval.tsv", cwd=tmp_path)
+    done = call_predictd("network", "evaluate", "absent", "e.tsv", "-o", "eval.tsv", cwd=tmp_path)
     assert done.returncode == 1 and "absent does not exist" in done.stderr
 
 

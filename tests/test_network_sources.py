@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csc_matrix, csr_matrix
 
-from commands import run_predictd
+from commands import call_predictd
 from folders import same_files
 from made_networks import N_REGULATORS, simulate_expression, write_matrix, write_network_case
 from predictd.config import NetworkSettings
@@ -172,11 +172,11 @@ def test_the_command_line_takes_a_tensor(regions, tensor_path, tmp_path):
     assay = Tensor(tensor_path).experiments[0].assay
     infer = ("network", "infer", "-o", "net", "--method", "pearson", "--workers", 1)
     given = ("--from-tensor", tensor_path, "--regions", regions, "--assay", assay)
-    done = run_predictd(*infer, *given, cwd=tmp_path)
+    done = call_predictd(*infer, *given, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "from 40 regulators to 40 genes" in done.stdout
     assert (tmp_path / "net" / "expression.tsv").is_file()
-    done = run_predictd(*infer, "--from-tensor", tensor_path, cwd=tmp_path)
+    done = call_predictd(*infer, "--from-tensor", tensor_path, cwd=tmp_path)
     assert done.returncode == 2 and "--from-tensor needs --regions and --assay" in done.stderr
 
 

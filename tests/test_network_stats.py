@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from folders import same_files
 from made_networks import write_link_case
 from predictd.errors import ConfigError, OutputError
@@ -159,7 +159,7 @@ def test_degrees_alone_are_those_of_the_whole(tmp_path, engine):
 
 def test_the_command_line_measures(tmp_path):
     write_link_case(tmp_path / "list.tsv", 10, 30)
-    done = run_predictd("network", "stats", "list.tsv", "-o", "stats", "--workers", 1, cwd=tmp_path)
+    done = call_predictd("network", "stats", "list.tsv", "-o", "stats", "--workers", 1, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("stats: 40 genes, 240 links\n")
     assert "the most significant genes: TF" in done.stdout

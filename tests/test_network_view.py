@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 import chromium
-from commands import run_predictd
+from commands import call_predictd
 from folders import same_files
 from made_networks import write_link_case
 from predictd.errors import OutputError
@@ -119,6 +119,6 @@ def test_without_matplotlib_there_is_all_else(viewed, tmp_path, monkeypatch, cap
 
 
 def test_the_command_line_shows(viewed, tmp_path):
-    done = run_predictd("network", "view", viewed / "list.tsv", "-o", "view", "--links", 30, cwd=tmp_path)
+    done = call_predictd("network", "view", viewed / "list.tsv", "-o", "view", "--links", 30, cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.startswith("view/network.html: ")
     assert "; open it in a browser" in done.stdout

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import PREDICTD, run_predictd
+from commands import PREDICTD, call_predictd
 from folders import contents, names
 from made_folds import SHORT_SGD, few_folds, models_of
 from predictd.cli import cli
@@ -145,7 +145,7 @@ def test_parts_that_start_at_once(kind, own_tensor, model_path, folds, whole, en
         assert re.fullmatch(r"out: part [012] of [36] is made\n", out)
     if kind == "cv":
         assert not [name for name in names(own_tensor) if name.startswith(".moments")]
-        done = run_predictd(*run, "--finish", cwd=tmp_path)
+        done = call_predictd(*run, "--finish", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "test fold 2: rank " in done.stdout and "out: 6 models; all measures" in done.stdout
     else:
@@ -159,7 +159,7 @@ def test_parts_that_start_at_once(kind, own_tensor, model_path, folds, whole, en
 def test_parts_prints_their_number_and_writes_nothing(kind, own_tensor, model_path, folds, tmp_path):
     (own_tensor / "moments.h5").unlink(missing_ok=True)
     before = stamps(tmp_path)
-    done = run_predictd(*command(kind, own_tensor, model_path), "--parts", cwd=tmp_path)
+    done = call_predictd(*command(kind, own_tensor, model_path), "--parts", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, {"cv": "3\n", "impute": "6\n"}[kind], "")
     assert stamps(tmp_path) == before and not (tmp_path / "out").exists()
 
@@ -169,7 +169,7 @@ def test_parts_prints_their_number_and_writes_nothing(kind, own_tensor, model_pa
 )
 def test_one_of_the_three_may_be_given(options, tmp_path):
     kind = "impute" if "--part" not in options else "cv"
-    done = run_predictd(*command(kind, tmp_path, tmp_path), *options, cwd=tmp_path)
+    done = call_predictd(*command(kind, tmp_path, tmp_path), *options, cwd=tmp_path)
     assert done.returncode == 2
     assert "give one of --parts, --part and --finish" in done.stderr
 
@@ -185,7 +185,7 @@ def test_a_part_that_is_not_there(index, plan, engine, tmp_path):
 
 
 def test_a_part_that_is_not_there_is_one_line(tensor_path, model_path, tmp_path):
-    done = run_predictd(*command("impute", tensor_path, model_path), "--part", 6, cwd=tmp_path)
+    done = call_predictd(*command("impute", tensor_path, model_path), "--part", 6, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "predictd: error: there is no part 6: parts are numbered from 0 to 5\n"
 

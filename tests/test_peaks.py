@@ -10,7 +10,7 @@ import numpy as np
 import pyBigWig
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from predictd.errors import DataError, OutputError, TableError, TrackError
 from predictd.io.tables import read_tracks
 from predictd.model.peaks import PeakRule, call_peaks
@@ -170,7 +170,7 @@ class TestPeaks:
         assert np.nanmin(np.array(mine, dtype=float)) > 0.95
 
     def test_a_single_bigwig_on_the_command_line(self, tracks, tmp_path):
-        done = run_predictd(
+        done = call_predictd(
             "peaks", tracks / "B.H3K4me3.bw", "-o", "p", "--threshold", 4, "--unit", "other", cwd=tmp_path
         )
         assert done.returncode == 0, done.stderr
@@ -220,7 +220,7 @@ class TestBinarise:
         assert table[3] == ["B", "H3K27ac", "0", "350", "350"]
 
     def test_the_command_line(self, tracks, tmp_path):
-        done = run_predictd("binarise", tracks, "-o", "b", "--bin-size", 1000, cwd=tmp_path)
+        done = call_predictd("binarise", tracks, "-o", "b", "--bin-size", 1000, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert done.stdout == "b: 2 cell types, 2 marks, 2 chromosomes for ChromHMM\n"
         assert len((tmp_path / "b" / "B_chr2_binary.txt").read_text().splitlines()) == 22

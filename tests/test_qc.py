@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from made_moments import corrupted_pilot, of_columns, simulated_moments
 from made_tensors import small_tensor, stored_signal, with_signal
 from predictd.errors import DataError
@@ -137,7 +137,7 @@ def test_a_tensor_with_one_of_each(sound, engine, tmp_path):
     signal[:, 3] = 0.0
     signal[:, 8] = np.minimum(signal[:, 8], np.quantile(signal[:, 8], 0.98))
     damaged = with_signal(sound, tmp_path / "T", signal)
-    done = run_predictd("qc", damaged.path, "-o", "qc.tsv", "--workers", 1, cwd=tmp_path)
+    done = call_predictd("qc", damaged.path, "-o", "qc.tsv", "--workers", 1, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = [line.split("\t") for line in (tmp_path / "qc.tsv").read_text().splitlines()]
     assert lines[0] == ["cell_type", "assay", "mse", "r", "expected_r", "flags", "best_match"]

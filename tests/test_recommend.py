@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from made_moments import of_columns, simulated_moments
 from made_tensors import small_tensor
 from predictd.config import TrainSettings
@@ -25,7 +25,7 @@ from predictd.workflows.training.solvers import SOLVERS
 
 
 def test_table(tensor, engine, tmp_path):
-    done = run_predictd("recommend", tensor.path, "-k", 3, "-o", "rec.tsv", "--workers", 1, cwd=tmp_path)
+    done = call_predictd("recommend", tensor.path, "-k", 3, "-o", "rec.tsv", "--workers", 1, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = [line.split("\t") for line in (tmp_path / "rec.tsv").read_text().splitlines()]
     assert lines[0] == ["rank", "cell_type", "assay", "gain", "gain_per_dollar"]
@@ -100,7 +100,7 @@ def test_bad_requests_are_one_line(tensor, engine, tmp_path):
         (("-k", 999), "-k 999: only"),
         (("--for", "nobody"), "--for nobody"),
     ):
-        done = run_predictd("recommend", tensor.path, *arguments, "-o", "r.tsv", cwd=tmp_path)
+        done = call_predictd("recommend", tensor.path, *arguments, "-o", "r.tsv", cwd=tmp_path)
         assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
         assert done.stderr.startswith("predictd: error: ") and message in done.stderr
     assert not (tmp_path / "r.tsv").exists()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import chromium
-from commands import run_predictd
+from commands import call_predictd
 from folders import same_files
 from predictd.config import TrainSettings
 from predictd.constants import MEASURES
@@ -177,7 +177,7 @@ def test_figures_and_tables_stand_beside(made):
 
 
 def test_the_same_bytes(cv, made, tmp_path):
-    done = run_predictd("report", cv, "-o", tmp_path / "report.html", cwd=tmp_path)
+    done = call_predictd("report", cv, "-o", tmp_path / "report.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (tmp_path / "report.html.run.json").write_bytes((made / "report.html.run.json").read_bytes())
     same_files(made, tmp_path)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from predictd.config import TrainSettings
 from predictd.errors import OutputError, TensorFormatError
 from predictd.io.tensor.store import Tensor
@@ -78,7 +78,7 @@ def test_a_copy_is_read_again_and_a_cut_one_is_made_again(tensor, tmp_path):
 
 def test_nothing_is_copied_where_parts_are_only_counted(tensor_path, tmp_path):
     scratch = tmp_path / "node"
-    counted = run_predictd("cv", tensor_path, "-o", "cv", "--parts", "--scratch", scratch, cwd=tmp_path)
+    counted = call_predictd("cv", tensor_path, "-o", "cv", "--parts", "--scratch", scratch, cwd=tmp_path)
     assert counted.returncode == 0 and counted.stdout == "5\n", counted.stderr
     assert not copies(scratch)
 
@@ -113,7 +113,7 @@ def test_a_shard_that_is_gone_is_told_as_such(own_tensor, tmp_path):
 
 
 def test_a_full_disk_is_told_in_one_line_and_nothing_is_left(tensor_path, tiny_disk, tmp_path):
-    done = run_predictd(
+    done = call_predictd(
         "train",
         tensor_path,
         "-o",

@@ -12,7 +12,7 @@ import numpy as np
 import pyBigWig
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from made_tensors import stored_signal
 from predictd import interrupt
 from predictd.engine import Engine, LocalEngine
@@ -193,7 +193,7 @@ def test_what_stands_is_not_made_again(as_tracks, as_tensor, engine, tmp_path):
 
 def test_the_command_line(tmp_path):
     shape = ["--cells", 4, "--assays", 3, "--share", 0.7, "--rank", 2, "--bins", 9001, "--seed", 3]
-    done = run_predictd("simulate", "s", *shape, "--as", "tensor", cwd=tmp_path)
+    done = call_predictd("simulate", "s", *shape, "--as", "tensor", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr
     assert done.stdout == "s: 8 of 4 × 3 experiments as tensor, the missing ones in truth\n"
     np.testing.assert_array_equal(
@@ -205,7 +205,7 @@ def test_the_command_line(tmp_path):
 def test_pairs_of_a_table_on_a_real_genome(tmp_path):
     (tmp_path / "pairs.tsv").write_text("cell_type\tassay\tnote\nE003\tH3K4me3\tx\nE017\tH3K4me1\ty\n")
     (tmp_path / "r.bed").write_text("chr21\t10000000\t10005000\n")
-    done = run_predictd(
+    done = call_predictd(
         "simulate",
         "s",
         "--pairs",
@@ -237,7 +237,7 @@ def test_pairs_of_a_table_on_a_real_genome(tmp_path):
     ],
 )
 def test_settings_that_make_no_sense(options, message, tmp_path):
-    done = run_predictd("simulate", "s", *options, cwd=tmp_path)
+    done = call_predictd("simulate", "s", *options, cwd=tmp_path)
     assert done.returncode == 1 and not done.stdout
     assert (
         done.stderr.startswith("predictd: error: ")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from made_tensors import small_tensor, stored_signal, with_signal
 from predictd import interrupt
 from predictd.config import SgdSettings, TrainSettings
@@ -349,7 +349,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, tensor_path: Path) -> 
     """A directory with slow.toml and the model that it gives."""
     path = tmp_path_factory.mktemp("undisturbed")
     (path / "slow.toml").write_text(SLOW)
-    done = run_predictd(*command(tensor_path, path), cwd=path)
+    done = call_predictd(*command(tensor_path, path), cwd=path)
     assert done.returncode == 0, done.stderr
     return path
 
@@ -407,7 +407,7 @@ def test_a_signal_saves_and_the_same_command_ends_with_the_same_bytes(
     assert stopped and 13 <= int(stopped[1]) <= 20
     assert json.loads((tmp_path / "m.h5.checkpoint" / "latest.json").read_text())["name"] == stopped[1]
     assert not (tmp_path / "m.h5").exists()
-    done = run_predictd(*command(tensor_path, undisturbed), cwd=tmp_path)
+    done = call_predictd(*command(tensor_path, undisturbed), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "m.h5").read_bytes() == (undisturbed / "m.h5").read_bytes()
     assert not (tmp_path / "m.h5.checkpoint").exists()
@@ -418,7 +418,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(phase, hold, undisturbed,
     process = hold(phase, 20)
     process.kill()
     process.wait()
-    done = run_predictd(*command(tensor_path, undisturbed), cwd=tmp_path)
+    done = call_predictd(*command(tensor_path, undisturbed), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "m.h5").read_bytes() == (undisturbed / "m.h5").read_bytes()
     stages = [stage["name"] for stage in json.loads((tmp_path / "m.h5.run.json").read_text())["stages"]]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from folders import names
 from made_folds import write_fold
 from made_tensors import read_signal, rewritten, with_gaps
@@ -307,12 +307,12 @@ def test_missing_pairs_are_imputed_better_than_by_the_assay_mean(chosen, tensor_
 def test_the_command_line(tensor, tmp_path):
     write_folds(tensor, tmp_path / "folds.json", tests=3, valids=2, seed=0)
     common = ("train", tensor.path, "-o", tmp_path / "m.h5", "--workers", 1)
-    done = run_predictd(
+    done = call_predictd(
         *common, "--rank", 2, "--lambda", 0.2, "--folds", "folds.json", "--fold", "1.1", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("rank 2, prior strength 0.2 (given)\n")
     assert "fold 1.1, 6 left out" in done.stdout
     assert read_model(tmp_path / "m.h5").info["solver"] == "em"
-    done = run_predictd(*common, "--predictd-constants", cwd=tmp_path)
+    done = call_predictd(*common, "--predictd-constants", cwd=tmp_path)
     assert done.returncode == 1 and "add --solver sgd" in done.stderr and done.stderr.count("\n") == 1

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commands import run_predictd
+from commands import call_predictd
 from folders import names
 from made_tensors import rewritten
 from predictd.config import AlsSettings, SgdSettings, TrainSettings, load_config
@@ -257,7 +257,7 @@ def test_options_that_do_not_fit_together(tensor, engine, tmp_path):
 def test_the_command_line(tensor, tmp_path):
     (tmp_path / "quick.toml").write_text("[train.als]\nmax_sweeps = 20\n")
     common = ("tune", tensor.path, "-o", "best.toml", "--workers", 1)
-    done = run_predictd(
+    done = call_predictd(
         *common,
         "--trials",
         2,
@@ -275,7 +275,7 @@ def test_the_command_line(tensor, tmp_path):
         done.stdout,
     )
     assert load_config(tmp_path / "best.toml").seed == 2**40
-    done = run_predictd(*common, "--solvers", "em,newton", cwd=tmp_path)
+    done = call_predictd(*common, "--solvers", "em,newton", cwd=tmp_path)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "--solvers em,newton: name some of em, als, sgd" in done.stderr
 

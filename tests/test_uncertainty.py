@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from commands import run_predictd
+from commands import call_predictd
 from folders import same_files
 from made_models import trained_for
 from made_tensors import stored_signal
@@ -260,7 +260,7 @@ def test_other_workers_give_the_same_bytes(cv, imputed, tensor, tmp_path):
         "1",
         "--quiet",
     ]
-    done = run_predictd(*arguments, cwd=tmp_path)
+    done = call_predictd(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(same_files(imputed, tmp_path / "out")) == 2 * 24 + 2
 

@@ -17,7 +17,7 @@ import pyBigWig
 import pytest
 
 import chromium
-from commands import run_predictd
+from commands import call_predictd
 from predictd.errors import DataError, OutputError, TableError, TrackError
 from predictd.io.tracks.serve import HOST, RangeServer, Served
 from predictd.workflows.tracks.view import make_view
@@ -243,6 +243,6 @@ class TestCommand:
         with socket.socket() as other:
             other.bind((HOST, 0))
             other.listen()
-            done = run_predictd("view", tracks, "--port", other.getsockname()[1], cwd=tmp_path)
+            done = call_predictd("view", tracks, "--port", other.getsockname()[1], cwd=tmp_path)
         assert done.returncode == 1 and not done.stdout
         assert re.fullmatch(r"predictd: error: port \d+ is taken; name another --port, .*\n", done.stderr)

@@ -1,14 +1,96 @@
-"""Commands and scripts in processes of their own, as a user runs them."""
+"""Commands as a user types them: called in this process, or run in one of their own."""
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import subprocess
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest import mock
+
+from predictd import progress
+from predictd.cli import main, options
+from predictd.engine import LocalEngine
 
 # Not the predictd/ that may be in the current directory.
 PREDICTD = (sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-m", "predictd")
+
+
+class SharedEngine(LocalEngine):
+    """One whose workers outlive the commands that use it: tests need not wait for new ones."""
+
+    def close(self) -> None:
+        """Keep the workers, for the next command."""
+
+    def end(self) -> None:
+        super().close()
+
+
+# By their number of workers.
+ENGINES = {workers: SharedEngine(workers) for workers in (1, 2)}
+
+
+def lend_engine(workers: int | None = None) -> LocalEngine:
+    """The shared engine of so many workers, or one of the command's own where there is none."""
+    return ENGINES.get(workers or 2) or LocalEngine(workers)
+
+
+def call_predictd(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Call the command line in this process, as if a user had typed it in that directory.
+
+    Everything is as in a process of its own but for how long it takes to start: for exit codes as the shell sees them,
+    signals and the environment, use `run_predictd`.
+    """
+    command = ["predictd", *map(str, arguments)]
+    code: object = 0
+    with _as_if_started(command, cwd) as (stdout, stderr):
+        try:
+            main(command[1:])
+        except SystemExit as end:
+            code = end.code
+    return subprocess.CompletedProcess(command, int(code or 0), stdout.getvalue(), stderr.getvalue())  # type: ignore[call-overload]
+
+
+@contextmanager
+def _as_if_started(command: list[str], cwd: Path) -> Iterator[tuple[io.StringIO, io.StringIO]]:
+    """Standard output and standard error of what runs in the block; what it sets in this process is set back."""
+    root, own = logging.getLogger(), logging.getLogger("predictd")
+    handlers, levels, quiet, folder = (
+        root.handlers[:],
+        (root.level, own.level),
+        progress.is_quiet(),
+        Path.cwd(),
+    )
+    stdout, stderr = io.StringIO(), io.StringIO()
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        # Python shows no others that come from a library.
+        if not issubclass(category, (DeprecationWarning, PendingDeprecationWarning, ResourceWarning)):
+            stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+    root.handlers.clear()
+    os.chdir(cwd)
+    try:
+        with (
+            redirect_stdout(stdout),
+            redirect_stderr(stderr),
+            warnings.catch_warnings(),
+            mock.patch.object(sys, "argv", command),
+            mock.patch.object(options, "LocalEngine", lend_engine),
+            mock.patch.object(warnings, "showwarning", show),
+        ):
+            yield stdout, stderr
+    finally:
+        os.chdir(folder)
+        root.handlers[:] = handlers
+        for logger, level in zip((root, own), levels, strict=True):
+            logger.setLevel(level)
+        progress.set_quiet(quiet)
 
 
 def run_predictd(*arguments: object, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
