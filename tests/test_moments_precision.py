@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from predictd.constants import BLOCK_BINS
-from predictd.model.moments import correlations, moments, squared_errors
+from predictd.model.moments import correlations, moments, shift_of, squared_errors
+
+pytestmark = pytest.mark.numeric
 
 hypothesis = pytest.importorskip("hypothesis")
 given, settings = hypothesis.given, hypothesis.settings
 st = hypothesis.strategies
 
-# What float32 blocks promise, relative to Σ(|d_i| √S_ii)²; float64 moments keep 1e-10.
+# What sums in float32 promise, relative to Σ(|d_i| √S_ii)²: three times what 96 roundings come to (see `MomentSums`).
+# float64 moments keep 1e-10.
 SINGLE, DOUBLE = 2e-6, 1e-10
 R_SINGLE, R_DOUBLE = 1e-5, 1e-10
 
@@ -97,6 +100,25 @@ def test_signal_stored_in_half_precision(n):
     y = np.arcsinh(signal(n, 10_000)).astype(np.float16).astype(np.float32)
     s, wanted, d = moments(y), exact(y), forms(n, mean=0.3)
     assert (np.abs(quadratic(d, s) - quadratic(d, wanted)) <= SINGLE * bounds(d, wanted)).all()
+
+
+@pytest.mark.parametrize("order", ["scattered", "first"])
+@pytest.mark.parametrize("level", [0.0, 0.1, 1.0])
+def test_tracks_whose_bins_are_nearly_all_the_same(level, order):
+    """Sums of one value, again and again, round to one side."""
+    rng = np.random.default_rng(2)
+    peaks = rng.random((3 * BLOCK_BINS, 40)) < 0.02
+    y = (level + np.where(peaks, rng.gamma(2, 2, peaks.shape), 0)).astype(np.float32)
+    if order == "first":
+        y = y[np.argsort(~peaks.any(axis=1), kind="stable")]
+    s, wanted, d = moments(y), exact(y), forms(40, mean=0.3)
+    assert (np.abs(quadratic(d, s) - quadratic(d, wanted)) <= SINGLE * bounds(d, wanted)).all()
+
+
+def test_the_shift_is_the_mean_where_that_is_larger_than_the_deviation():
+    y = np.array([[0, 1, np.nan, -5], [0, 3, np.nan, -5], [3, 2, np.nan, -5]])
+    counts, sums, squares = (~np.isnan(y)).sum(axis=0), np.nansum(y, axis=0), np.nansum(y**2, axis=0)
+    np.testing.assert_array_equal(shift_of(counts, sums, squares), np.array([0, 2, 0, -5], np.float32))
 
 
 def test_moments_add_up():

@@ -14,7 +14,7 @@ from predictd.engine import Engine
 from predictd.errors import DataError
 from predictd.io.tensor.store import Tensor
 from predictd.model.imputer import Regressor
-from predictd.model.moments import MomentSums, moments
+from predictd.model.moments import MomentSums, moments, shift_of
 from predictd.pairs import Experiment, positions
 from predictd.workflows.tensor.sidecar import Kind, ensure_beside, header_of, read_beside
 from predictd.workflows.tensor.windows import build_all, wide_blocks
@@ -142,9 +142,7 @@ def split_moments(s: npt.NDArray[np.float64], experiments: Sequence[Experiment])
 
 def _shard_moments(name: str, tensor: Tensor) -> npt.NDArray[np.float64]:
     with tensor.open_shard(name) as shard:
-        with np.errstate(invalid="ignore"):
-            shift = np.nan_to_num(shard.summary[:, 1] / shard.summary[:, 0]).astype(np.float32)
-        sums = MomentSums(shift)
+        sums = MomentSums(shift_of(*shard.summary[:, :3].T))
         for _, block in shard.blocks(reuse=True):
             sums.add(block)
     return sums.total()
