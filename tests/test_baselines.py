@@ -9,6 +9,8 @@ from predictd.errors import DataError
 from predictd.model.measures.baselines import amplitude, baseline_weights
 from predictd.pairs import Experiment
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture
 def tensor():

@@ -13,6 +13,8 @@ from predictd.model.ensemble import Ensemble
 from predictd.model.imputer import Feature
 from predictd.pairs import Experiment
 
+pytestmark = pytest.mark.numeric
+
 hypothesis = pytest.importorskip("hypothesis")
 given, settings = hypothesis.given, hypothesis.settings
 st = hypothesis.strategies

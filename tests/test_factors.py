@@ -12,6 +12,8 @@ from predictd.model.cp.factors import CPModel, solve_genome
 from predictd.model.cp.reference import closed_form_genome
 from predictd.pairs import Experiment
 
+pytestmark = pytest.mark.numeric
+
 hypothesis = pytest.importorskip("hypothesis")
 given, settings = hypothesis.given, hypothesis.settings
 st = hypothesis.strategies

@@ -14,6 +14,8 @@ from predictd.model.cp.fit import Validation, choose, fit
 from predictd.model.moments import moments
 from predictd.pairs import Experiment
 
+pytestmark = pytest.mark.numeric
+
 hypothesis = pytest.importorskip("hypothesis")
 given, settings = hypothesis.given, hypothesis.settings
 st = hypothesis.strategies

@@ -12,6 +12,8 @@ from predictd.model.cp.reference import closed_form_genome
 from predictd.model.imputer import AffineMap, Completion, Feature, Imputer, OutputMap, build_features
 from predictd.pairs import Experiment
 
+pytestmark = pytest.mark.numeric
+
 CELLS, ASSAYS = tuple("vwxyz"), tuple("abcd")
 PAIRS = [Experiment(cell, assay) for cell in CELLS for assay in ASSAYS]
 

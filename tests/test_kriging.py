@@ -118,6 +118,7 @@ def by_definition(model: KrigingModel, target: Experiment, seen: list[Feature]) 
     return weights, float(model.means[cell, assay] - weights @ model.feature_means.ravel()[some])
 
 
+@pytest.mark.numeric
 def test_weights_are_those_of_the_kriging_system(model):
     imputer = model.imputer(HELD)
     assert set(imputer.features) == {Feature(e, *r) for e in TRAIN for r in REGRESSORS}
@@ -128,6 +129,7 @@ def test_weights_are_those_of_the_kriging_system(model):
         assert imputer.affine.intercept[row] == pytest.approx(intercept)
 
 
+@pytest.mark.numeric
 def test_a_pair_that_was_trained_on_is_predicted_from_the_others(model):
     target = TRAIN[3]
     imputer = model.imputer([target, HELD[0]])
@@ -139,6 +141,7 @@ def test_a_pair_that_was_trained_on_is_predicted_from_the_others(model):
     assert imputer.affine.intercept[0] == pytest.approx(intercept)
 
 
+@pytest.mark.numeric
 def test_incomplete_bins_are_as_if_the_rest_were_all_there_is(model, signal):
     gaps = signal[:60].copy()
     rng = np.random.default_rng(1)
@@ -156,6 +159,7 @@ def test_incomplete_bins_are_as_if_the_rest_were_all_there_is(model, signal):
             assert found[row, index] == pytest.approx(built[row, known] @ weights + intercept, abs=2e-4)
 
 
+@pytest.mark.numeric
 def test_strong_predictions_are_made_steeper(model, signal, features):
     lifted = replace(model, lift=0.5)
     plain, steeper = model.imputer(HELD), lifted.imputer(HELD)
@@ -180,6 +184,7 @@ def test_strong_predictions_are_made_steeper(model, signal, features):
     np.testing.assert_allclose(found, alone, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.numeric
 def test_it_beats_the_same_assay_mean(model, features):
     imputer = model.imputer(HELD)
     columns = [REGRESSORS.index(f[1:]) * len(PAIRS) + PAIRS.index(f.experiment) for f in imputer.features]
@@ -192,6 +197,7 @@ def test_it_beats_the_same_assay_mean(model, features):
         assert np.corrcoef(predicted[:, index], y)[0, 1] > np.corrcoef(mean, y)[0, 1]
 
 
+@pytest.mark.numeric
 def test_pooled_correlations_are_a_ridge_regression():
     rng = np.random.default_rng(2)
     k, n = 2, len(PAIRS)
@@ -226,6 +232,7 @@ def test_pooled_correlations_are_a_ridge_regression():
     np.testing.assert_allclose(between, between.transpose(2, 3, 0, 1), atol=1e-12)
 
 
+@pytest.mark.numeric
 def test_main_effects_fill_the_grid():
     places = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 1, 0])
     grid = fit_grid(np.array([1.0, 2.0, 3.0, 4.0, 7.0]), places, (3, 2))
@@ -279,6 +286,7 @@ def test_pairs_that_the_model_knows_not(cell, model):
 # -- over the shards --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.numeric
 def test_windows_reach_over_the_borders_of_blocks(tmp_path):
     rng = np.random.default_rng(3)
     tensor = small_tensor(tmp_path / "t", rng.gamma(1, 1, (140_000, 4)), n_shards=1)
@@ -296,6 +304,7 @@ def test_windows_reach_over_the_borders_of_blocks(tmp_path):
     np.testing.assert_allclose(np.concatenate(found), wanted, rtol=1e-5)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("gaps", [False, True], ids=["complete", "with gaps"])
 def test_moments_of_features(gaps, tensor_path, engine, tmp_path):
     tensor = Tensor(with_gaps(tensor_path, tmp_path / "gaps", 0.1) if gaps else tensor_path)

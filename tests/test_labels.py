@@ -16,6 +16,8 @@ from predictd.model.labels.leave_out import (
 )
 from predictd.model.moments import moments
 
+pytestmark = pytest.mark.numeric
+
 N_CELLS, N_ASSAYS = 5, 4
 
 

@@ -19,6 +19,8 @@ from predictd.io.results import write_metrics
 from predictd.model.measures import metrics
 from predictd.model.measures.ranks import N_KEYS, rank_keys
 
+pytestmark = pytest.mark.numeric
+
 
 def track_pair(n: int = 5000, *, decimals: int | None = 1, dtype: str = "float32", seed: int = 0):
     """Two skewed, correlated tracks, rounded so that there are many ties."""

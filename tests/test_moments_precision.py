@@ -10,6 +10,8 @@ import pytest
 from predictd.constants import BLOCK_BINS
 from predictd.model.moments import correlations, moments, shift_of, squared_errors
 
+pytestmark = pytest.mark.numeric
+
 hypothesis = pytest.importorskip("hypothesis")
 given, settings = hypothesis.given, hypothesis.settings
 st = hypothesis.strategies

@@ -14,6 +14,8 @@ from predictd.kernels import UpdateRule
 from predictd.model.cp import reference, sgd
 from predictd.model.cp.sgd import Rows, StoppingRule, Verdict, rank_sum_p
 
+pytestmark = pytest.mark.numeric
+
 
 def random_rows(rng, n_rows=6, rank=3, dtype=np.float64):
     """Rows in the middle of a descent."""

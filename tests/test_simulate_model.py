@@ -16,6 +16,8 @@ from predictd.model import simulate
 from predictd.model.simulate import SEGMENT, Simulation
 from predictd.pairs import Experiment
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def small() -> Simulation:
