@@ -186,7 +186,7 @@ def test_test_experiments_change_nothing_in_their_models(tensor_path, engine, tm
             tmp_path / f"cv-{path.name}",
             TrainSettings(),
             engine,
-            folds_path=tmp_path / "folds.json",
+            folds=tmp_path / "folds.json",
         )
     one, two = (
         (tmp_path / f"cv-{path.name}" / "models" / f"fold-{fold.name}.h5").read_bytes() for path in paths
@@ -242,7 +242,7 @@ def test_rank_and_penalty_are_chosen_for_each_test_fold_on_its_own_validation_fo
 ):
     folds = few_folds(tensor, tmp_path / "folds.json")
     settings = TrainSettings(solver=solver, regularisation=0.1)
-    report = crossval(tensor.path, tmp_path / "cv", settings, engine, folds_path=tmp_path / "folds.json")
+    report = crossval(tensor.path, tmp_path / "cv", settings, engine, folds=tmp_path / "folds.json")
     moments = ensure_moments(tensor, engine)
     for test in "012":
         group = [fold for fold in folds if fold.name[0] == test]
@@ -256,7 +256,7 @@ def test_rank_and_penalty_are_chosen_for_each_test_fold_on_its_own_validation_fo
 def test_sgd(tensor, engine, tmp_path):
     folds = few_folds(tensor, tmp_path / "folds.json")
     for name in ("one", "two"):
-        report = crossval(tensor.path, tmp_path / name, SHORT_SGD, engine, folds_path=tmp_path / "folds.json")
+        report = crossval(tensor.path, tmp_path / name, SHORT_SGD, engine, folds=tmp_path / "folds.json")
     assert report.choices["0"] == "rank 2, lambda 0.001"
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert names(tmp_path / "one" / "models") == sorted(f"fold-{fold.name}.h5" for fold in folds)
@@ -349,7 +349,7 @@ def test_folds_that_make_no_sense_are_refused(change, parts, tensor, engine, tmp
     folds = few_folds(tensor, tmp_path / "good.json")
     write_json(tmp_path / "folds.json", folds_to_json(change(folds)))
     with refused(DataError, *parts):
-        crossval(tensor.path, tmp_path / "cv", SETTINGS, engine, folds_path=tmp_path / "folds.json")
+        crossval(tensor.path, tmp_path / "cv", SETTINGS, engine, folds=tmp_path / "folds.json")
     assert not (tmp_path / "cv").exists()
 
 
@@ -402,7 +402,7 @@ def test_a_signal_stops_between_models_and_the_command_goes_on(tensor, engine, t
             tmp_path / output,
             config.train,
             engine,
-            folds_path=tmp_path / "folds.json",
+            folds=tmp_path / "folds.json",
         )
     assert contents(tmp_path / "cv") == contents(tmp_path / "whole")
 
@@ -498,7 +498,7 @@ def test_observed_pairs_by_models_that_never_saw_them_and_missing_ones_by_all(
     tensor = Tensor(path)
     folds = few_folds(tensor, tmp_path / "folds.json")
     cv = tmp_path / "cv"
-    crossval(path, cv, SETTINGS, engine, folds_path=tmp_path / "folds.json")
+    crossval(path, cv, SETTINGS, engine, folds=tmp_path / "folds.json")
     report = impute(cv, path, tmp_path / "imputed", engine, pairs="all")
     every = [Experiment(f"C{c}", f"A{a}") for c in range(1, 7) for a in range(1, 5)]
     assert sorted(report.pairs) == every

@@ -409,7 +409,7 @@ def test_auto_leaves_kriging_out_with_many_experiments(tensor_path, engine, tmp_
     monkeypatch.setattr(auto, "MOST_KRIGED", 10)
     moments = tmp_path / "moments.h5"
     settings = TrainSettings(solver="auto", rank=2, als=AlsSettings(starts=1, max_sweeps=10))
-    report = train(tensor_path, tmp_path / "m.h5", settings, engine, moments_path=moments)
+    report = train(tensor_path, tmp_path / "m.h5", settings, engine, moments=moments)
     assert report.chosen.startswith("em, rank 2, prior strength ")
     assert report.chosen.endswith("; rank given; kriging is for at most 10 experiments")
     assert (

@@ -48,7 +48,7 @@ def whole(
     """What one command makes of it all."""
     path = tmp_path_factory.mktemp("whole")
     few_folds(Tensor(tensor_path), path / "folds.json")
-    crossval(tensor_path, path / "cv", SETTINGS, engine, folds_path=path / "folds.json")
+    crossval(tensor_path, path / "cv", SETTINGS, engine, folds=path / "folds.json")
     impute(model_path, tensor_path, path / "imputed", engine)
     return {"cv": contents(path / "cv"), "impute": contents(path / "imputed")}
 
@@ -62,7 +62,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def plan(kind: str, tensor_path: Path, model_path: Path, folds: Path, tmp_path: Path) -> InParts:
     """Of a job with the parts 0, 1, 2 (cv) or 0 to 5 (impute)."""
     if kind == "cv":
-        return Crossval(tensor_path, tmp_path / "out", SETTINGS, folds_path=folds)
+        return Crossval(tensor_path, tmp_path / "out", SETTINGS, folds=folds)
     return Imputation(model_path, tensor_path, tmp_path / "out")
 
 
@@ -117,8 +117,8 @@ def test_parts_in_any_order_make_what_one_command_makes(kind, plan, whole, engin
 
 
 def test_parts_of_sgd_make_what_one_command_makes(tensor_path, folds, engine, tmp_path):
-    crossval(tensor_path, tmp_path / "whole", SHORT_SGD, engine, folds_path=folds)
-    plan = Crossval(tensor_path, tmp_path / "parts", SHORT_SGD, folds_path=folds)
+    crossval(tensor_path, tmp_path / "whole", SHORT_SGD, engine, folds=folds)
+    plan = Crossval(tensor_path, tmp_path / "parts", SHORT_SGD, folds=folds)
     for index in (1, 2, 0):
         plan.make([index], engine)
     report = plan.finish(engine)
@@ -128,9 +128,7 @@ def test_parts_of_sgd_make_what_one_command_makes(tensor_path, folds, engine, tm
 
 def test_undefined_measures_survive_their_part_file(tensor_path, folds, engine, tmp_path):
     """MSEprom is nan without promoters, which JSON has not."""
-    plan = Crossval(
-        tensor_path, tmp_path / "out", TrainSettings(rank=2, regularisation=0.1), folds_path=folds
-    )
+    plan = Crossval(tensor_path, tmp_path / "out", TrainSettings(rank=2, regularisation=0.1), folds=folds)
     plan.make(range(3), engine)
     json.loads((plan.job.scratch / "parts" / "0.json").read_text(), parse_constant=pytest.fail)
     assert all(row["MSEprom"] != row["MSEprom"] for row in plan.finish(engine).rows)
@@ -264,9 +262,9 @@ def test_parts_of_another_job_are_refused(kind, plan, engine, tensor_path, model
         # Parts that are measured over other regions would not fit together.
         regions = Regions(genes=tmp_path / "genes.bed")
         others = [
-            (Crossval(tensor_path, tmp_path / "out", SETTINGS, folds_path=folds, seed=1), "seed: 0, now 1"),
+            (Crossval(tensor_path, tmp_path / "out", SETTINGS, folds=folds, seed=1), "seed: 0, now 1"),
             (
-                Crossval(tensor_path, tmp_path / "out", SETTINGS, folds_path=folds, regions=regions),
+                Crossval(tensor_path, tmp_path / "out", SETTINGS, folds=folds, regions=regions),
                 "regions.genes: None, now ",
             ),
         ]

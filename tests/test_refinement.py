@@ -369,7 +369,7 @@ def test_a_large_tensor_is_sampled_whatever_the_number_of_workers(engine, tmp_pa
 @pytest.mark.parametrize(("given", "lift"), [("auto", 0.0), (0.3, 0.3)])
 def test_models_with_networks_are_made_steeper_only_where_asked(given, lift, tensor_path, engine, tmp_path):
     settings = TrainSettings(solver="kriging", networks=1, lift=given)
-    train(tensor_path, tmp_path / "m.h5", settings, engine, moments_path=tmp_path / "moments.h5")
+    train(tensor_path, tmp_path / "m.h5", settings, engine, moments=tmp_path / "moments.h5")
     model = load_model(tmp_path / "m.h5")[0]
     assert model.lift == lift and model.refinement.first.shape[0] == 1
 
@@ -377,7 +377,7 @@ def test_models_with_networks_are_made_steeper_only_where_asked(given, lift, ten
 def test_networks_are_left_out_where_none_are_wanted(tensor_path, engine, tmp_path):
     settings = TrainSettings(solver="kriging", networks=0)
     moments = tmp_path / "m.h5"
-    train(tensor_path, tmp_path / "model.h5", settings, engine, moments_path=moments)
+    train(tensor_path, tmp_path / "model.h5", settings, engine, moments=moments)
     model = load_model(tmp_path / "model.h5")[0]
     assert model.refinement is None and model.lift == 0.6
     assert sorted(path.name for path in Path(tmp_path).glob("m.*")) == ["m.features.h5"]

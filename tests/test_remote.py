@@ -127,7 +127,7 @@ def local(tmp_path_factory, tensor_path, data, engine) -> Path:
     tensor = Path(shutil.copytree(tensor_path, path / "tensor", ignore=shutil.ignore_patterns("moments*")))
     folds = make_folds(Tensor(tensor).experiments, tests=2, valids=2)
     write_json(path / "folds.json", folds_to_json(folds))
-    crossval(tensor, path / "cv", SETTINGS, engine, folds_path=path / "folds.json")
+    crossval(tensor, path / "cv", SETTINGS, engine, folds=path / "folds.json")
     impute(path / "cv", tensor, path / "imputed", engine)
     evaluate(path / "imputed", data / "truth.tsv", path / "metrics.tsv", engine)
     return path
@@ -194,7 +194,7 @@ def test_parts_and_an_interrupted_job(remote_tensor, room, local, alone):
     (room / "folds.json").upload(local / "folds.json")
 
     def plan() -> Crossval:
-        return Crossval(remote_tensor, cv, SETTINGS, folds_path=room / "folds.json")
+        return Crossval(remote_tensor, cv, SETTINGS, folds=room / "folds.json")
 
     assert plan().make([1], alone) == [1]
     with pytest.raises(OutputError, match=r"part 0 of 2 is missing in .*/cv; make it first \(`part` 0\)"):
@@ -246,7 +246,7 @@ def test_what_kriging_learns_from_stands_in_the_store(room, local, alone, tmp_pa
     settings = TrainSettings(solver="kriging", networks=1)
     tensor = copied(local / "tensor", room / "tensor")
     for source, model in ((tensor, room / "m.h5"), (local / "tensor", tmp_path / "m.h5")):
-        train(source, model, settings, alone, moments_path=model.with_name("own.h5"))
+        train(source, model, settings, alone, moments=model.with_name("own.h5"))
     assert {Path(name).name for name in room.names()} >= {"own.features.h5", "own.sample.h5"}
     for name in ("m.h5", "own.sample.h5"):
         assert (room / name).read_bytes() == (tmp_path / name).read_bytes()

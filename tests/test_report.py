@@ -43,7 +43,7 @@ def cv(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Pa
     write_json(folder / "folds.json", folds_to_json(make_folds(tensor.experiments, tests=2, valids=2)))
     path = folder / "<cv> & co"
     settings = TrainSettings(rank=2, regularisation=0.1)
-    crossval(tensor_path, path, settings, engine, folds_path=folder / "folds.json")
+    crossval(tensor_path, path, settings, engine, folds=folder / "folds.json")
     return path
 
 

@@ -46,7 +46,7 @@ def test_a_model_is_the_same_from_copies(tensor_path, tmp_path, engine):
             tmp_path / name,
             settings,
             engine,
-            moments_path=tmp_path / f"{name}.moments",
+            moments=tmp_path / f"{name}.moments",
             scratch=place,
         )
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

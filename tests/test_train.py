@@ -558,7 +558,7 @@ def test_folds_that_leave_nothing_to_learn_from(tensor, engine, tmp_path):
 def test_the_default_rank_is_told(tensor_path, engine, tmp_path, caplog):
     report = train(tensor_path, tmp_path / "m.h5", SGD.model_copy(update={"rank": "auto"}), engine)
     assert report.rank <= default_rank(15) == 5
-    assert "15 training experiments carry no rank of 100: using --rank 5" in caplog.text
+    assert "15 training experiments carry no rank of 100: using a `rank` of 5" in caplog.text
     assert load_model(tmp_path / "m.h5")[1].info["settings"]["rank"] == 5
 
 

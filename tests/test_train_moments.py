@@ -152,7 +152,7 @@ def test_the_validation_error_is_that_of_the_signal(solver, gaps, tensor_path, e
         engine,
         folds=tmp_path / "folds.json",
         fold_name="0.0",
-        moments_path=tmp_path / "moments.h5",
+        moments=tmp_path / "moments.h5",
     )
     signal = read_signal(tensor)
     signal = signal[~np.isnan(signal).any(axis=1)]
@@ -271,7 +271,7 @@ def test_the_papers_penalties_belong_to_sgd(tmp_path):
 def test_moments_may_stand_elsewhere(own_tensor, engine, tmp_path):
     (own_tensor / MOMENTS).unlink(missing_ok=True)
     settings = TrainSettings(rank=2, regularisation=0.1)
-    train(own_tensor, tmp_path / "a.h5", settings, engine, moments_path=tmp_path / "moments.h5")
+    train(own_tensor, tmp_path / "a.h5", settings, engine, moments=tmp_path / "moments.h5")
     assert (tmp_path / "moments.h5").is_file() and not (own_tensor / MOMENTS).exists()
     train(own_tensor, tmp_path / "b.h5", settings, engine)
     assert (own_tensor / MOMENTS).read_bytes() == (tmp_path / "moments.h5").read_bytes()

@@ -170,7 +170,7 @@ def cv(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Pa
         folder / "folds.json", folds_to_json(make_folds(Tensor(tensor_path).experiments, tests=3, valids=3))
     )
     settings = TrainSettings(rank=3, regularisation=0.1)
-    crossval(tensor_path, folder / "cv", settings, engine, folds_path=folder / "folds.json")
+    crossval(tensor_path, folder / "cv", settings, engine, folds=folder / "folds.json")
     return folder / "cv"
 
 
@@ -294,7 +294,7 @@ def test_a_single_test_fold_is_judged_experiment_by_experiment(engine, tensor, t
     folds = [fold for fold in make_folds(tensor.experiments, tests=3, valids=2) if fold.name.startswith("0.")]
     write_json(tmp_path / "folds.json", folds_to_json(folds))
     settings = TrainSettings(rank=2, regularisation=0.1)
-    crossval(tensor.path, tmp_path / "cv", settings, engine, folds_path=tmp_path / "folds.json")
+    crossval(tensor.path, tmp_path / "cv", settings, engine, folds=tmp_path / "folds.json")
     rows = table(tmp_path / "cv" / "coverage.tsv")
     assert len(rows) == len(folds[0].test) > 1
     assert all(0.5 < float(row["within_95"]) <= 1 for row in rows)

@@ -99,7 +99,7 @@ def real(work: Path, engine: Engine, solvers: list[str], repeats: int, *, balanc
             output = work / f"{solver}-{kind}-{repeat}"
             if not (output / METRICS_TSV).is_file():
                 settings = TrainSettings(solver=solver)
-                crossval(tensor, output, settings, engine, seed=repeat, folds_path=folds_path)
+                crossval(tensor, output, settings, engine, seed=repeat, folds=folds_path)
             if solver == "auto":
                 choices = json.loads((output / RUN_JSON).read_text())["results"]["choices"]
                 print("\n".join(f"auto, test fold {name}: {why}" for name, why in choices.items()))

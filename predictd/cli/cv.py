@@ -60,8 +60,8 @@ def command(
             output,
             settings.train,
             seed=settings.seed,
-            folds_path=folds,
-            moments_path=moments,
+            folds=folds,
+            moments=moments,
             regions=Regions(promoters, genes, enhancers),
             scratch=scratch,
         )

@@ -50,7 +50,7 @@ def command(
             output,
             engine,
             penalty=penalty,
-            moments_path=moments,
+            moments=moments,
             scratch=scratch,
         )
     names = ", ".join([*report.cell_types, *report.assays])

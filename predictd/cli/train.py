@@ -54,7 +54,7 @@ def command(
             seed=settings.seed,
             folds=folds,
             fold_name=fold_name,
-            moments_path=moments,
+            moments=moments,
             scratch=scratch,
         )
     click.echo(report.chosen)

@@ -54,9 +54,7 @@ def command(
     options.check()
     settings = load_config(config, {"seed": seed})
     with make_engine(engine_name, workers) as engine:
-        report = tune(
-            tensor, output, settings.train, engine, options, seed=settings.seed, moments_path=moments
-        )
+        report = tune(tensor, output, settings.train, engine, options, seed=settings.seed, moments=moments)
     best = report.settings
     click.echo(
         f"{output}: {best.solver}, rank {best.rank}, lambda {best.regularisation:.3g}, {best.als.starts} starts: "

@@ -96,9 +96,9 @@ class Crossval(InParts[CrossvalReport]):
         Solver, rank, penalty. What is `auto` is chosen for each test fold on its own validation folds.
     seed
         Of folds and starts.
-    folds_path
+    folds
         folds.json; None: 5 test × 8 validation folds are made.
-    moments_path
+    moments
         Moments file; None: beside the tensor.
     regions
         BED files for MSEprom, MSEgene, MSEenh.
@@ -118,28 +118,29 @@ class Crossval(InParts[CrossvalReport]):
         settings: TrainSettings,
         *,
         seed: int = 0,
-        folds_path: Path | None = None,
-        moments_path: Path | None = None,
+        folds: Path | None = None,
+        moments: Path | None = None,
         regions: Regions | None = None,
         scratch: Path | None = None,
     ) -> None:
         tensor = Tensor(tensor_path, scratch=scratch)
         require_complete(tensor)
-        if folds_path is None:
-            folds = make_folds(tensor.experiments, seed=seed)
-        else:
-            folds = list(read_folds(folds_path, tensor).values())
-        _check_folds(folds)
-        SOLVERS[settings.solver].check(settings, min(len(fold.train) for fold in folds))
-        self._tensor, self._settings, self._seed, self._folds = tensor, settings, seed, folds
-        self._groups = list(by_test_fold(folds).items())
-        self._moments = moments_path
+        every = (
+            make_folds(tensor.experiments, seed=seed)
+            if folds is None
+            else list(read_folds(folds, tensor).values())
+        )
+        _check_folds(every)
+        SOLVERS[settings.solver].check(settings, min(len(fold.train) for fold in every))
+        self._tensor, self._settings, self._seed, self._folds = tensor, settings, seed, every
+        self._groups = list(by_test_fold(every).items())
+        self._moments = moments
         self._intervals = (regions or Regions()).read(tensor.manifest.load_genome())
         description: dict[str, Any] = {
             "command": "cv",
             "tensor": tensor.manifest.checksum,
             "settings": settings.model_dump(mode="json", by_alias=True),
-            "folds": folds_to_json(folds),
+            "folds": folds_to_json(every),
             "seed": seed,
             "regions": {
                 name: sha256_of_json([[i.chrom, i.start, i.end] for i in intervals])
@@ -262,8 +263,8 @@ def crossval(
     engine: Engine,
     *,
     seed: int = 0,
-    folds_path: Path | None = None,
-    moments_path: Path | None = None,
+    folds: Path | None = None,
+    moments: Path | None = None,
     regions: Regions | None = None,
     scratch: Path | None = None,
 ) -> CrossvalReport:
@@ -273,8 +274,8 @@ def crossval(
         output,
         settings,
         seed=seed,
-        folds_path=folds_path,
-        moments_path=moments_path,
+        folds=folds,
+        moments=moments,
         regions=regions,
         scratch=scratch,
     )

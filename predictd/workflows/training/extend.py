@@ -67,7 +67,7 @@ def extend(
     engine: Engine,
     *,
     penalty: float | None = None,
-    moments_path: Path | None = None,
+    moments: Path | None = None,
     scratch: Path | None = None,
 ) -> ExtendReport:
     """Write a model that knows the new cell types and assays as well.
@@ -87,7 +87,7 @@ def extend(
         What runs it.
     penalty
         λ of the new rows; None: that of the model's training.
-    moments_path
+    moments
         Moments file, where there is no table; None: beside the tensor.
     scratch
         Directory of each node for copies of shards; None: they are read where they stand.
@@ -110,7 +110,7 @@ def extend(
         new = _new_of_tensor(base)
         names = new_names(model, new)
         with record.stage("moments"):
-            s = _moments_of_tensor(base, new, engine, moments_path)
+            s = _moments_of_tensor(base, new, engine, moments)
     else:
         record.inputs[str(table)] = sha256_of(table)
         tracks = unique_pairs(read_tracks(table), table)
@@ -170,11 +170,11 @@ def _new_of_tensor(base: _Base) -> tuple[Experiment, ...]:
 
 
 def _moments_of_tensor(
-    base: _Base, new: tuple[Experiment, ...], engine: Engine, moments_path: Path | None
+    base: _Base, new: tuple[Experiment, ...], engine: Engine, moments: Path | None
 ) -> Array:
     """Moments of [G r Y_new 1], by those of the tensor."""
     require_complete(base.tensor)
-    data = read_moments(ensure_moments(base.tensor, engine, moments_path))
+    data = read_moments(ensure_moments(base.tensor, engine, moments))
     train = base.tensor.columns(base.model.train)
     with one_blas_thread():
         return genome_moments(base.model, data.s, train, data.columns(new))

@@ -69,7 +69,7 @@ def train(
     seed: int = 0,
     folds: Path | None = None,
     fold_name: str | None = None,
-    moments_path: Path | None = None,
+    moments: Path | None = None,
     scratch: Path | None = None,
 ) -> TrainReport:
     """Fit a model and write it.
@@ -87,7 +87,7 @@ def train(
         Of everything random.
     folds, fold_name
         A fold to train; without them a seeded eighth of the experiments validates, then all are refitted.
-    moments_path
+    moments
         Moments file of the solvers that read one; None: in the tensor's directory.
     scratch
         Directory of each node for copies of shards; None: they are read where they are.
@@ -109,9 +109,7 @@ def train(
     SOLVERS[settings.solver].check(settings, len(fold.train))
     refit = folds is None
     make_directory(output.parent)
-    data, choice = _choose(
-        tensor, fold, settings, engine, record, seed=seed, moments=moments_path, refit=refit
-    )
+    data, choice = _choose(tensor, fold, settings, engine, record, seed=seed, moments=moments, refit=refit)
     checkpoint = Checkpoint(output.with_name(f"{output.name}.checkpoint"))
     job = TrainJob(data, fold, choice.settings, seed, refit, checkpoint)
     solver = SOLVERS[choice.settings.solver]

@@ -97,7 +97,7 @@ def tune(
     options: TuneOptions | None = None,
     *,
     seed: int = 0,
-    moments_path: Path | None = None,
+    moments: Path | None = None,
 ) -> TuneReport:
     """Search, and write the best as settings that `train` and `cv` take.
 
@@ -113,7 +113,7 @@ def tune(
         What is searched; None: the defaults.
     seed
         Of the sampler, the folds and the starts.
-    moments_path
+    moments
         Moments file; None: in the tensor's directory.
 
     Raises
@@ -132,8 +132,8 @@ def tune(
     folds = _folds(tensor, options, seed)
     make_directory(output.parent)
     with record.stage("moments"):
-        moments = ensure_moments(tensor, engine, moments_path, VALUE)
-    comparison = Comparison(FitData(tensor, moments, named=moments_path is not None), tuple(folds), seed)
+        file = ensure_moments(tensor, engine, moments, VALUE)
+    comparison = Comparison(FitData(tensor, file, named=moments is not None), tuple(folds), seed)
     identity = sha256_of_json(
         [
             tensor.manifest.checksum,
