@@ -416,7 +416,7 @@ def test_an_unfinished_directory_takes_no_other_settings(cv_path, tensor, engine
         (TrainSettings(rank=4, regularisation=0.1), {}, ["settings.rank: 3, now 4"]),
         (TrainSettings(solver="als", rank=3, regularisation=0.1), {}, ["settings.solver: em, now als"]),
         (SETTINGS, {"seed": 1}, ["folds"]),
-        (SETTINGS, {"folds_path": tmp_path / "folds.json"}, ["folds[0].test[0]: C2:A3, now C1:A2"]),
+        (SETTINGS, {"folds": tmp_path / "folds.json"}, ["folds[0].test[0]: C2:A3, now C1:A2"]),
     ):
         with refused(OutputError, str(path), "begun otherwise", *parts):
             crossval(tensor.path, path, settings, engine, **options)
@@ -425,7 +425,7 @@ def test_an_unfinished_directory_takes_no_other_settings(cv_path, tensor, engine
 
 def test_a_mistake_at_the_beginning_can_be_corrected(tensor, engine, tmp_path):
     few_folds(tensor, tmp_path / "folds.json")
-    options = {"folds_path": tmp_path / "folds.json"}
+    options = {"folds": tmp_path / "folds.json"}
     path = tmp_path / "cv"
     with refused(ConfigError, "rank 300 is too high"):
         crossval(tensor.path, path, TrainSettings(rank=300, regularisation=0.1), engine, **options)

@@ -304,7 +304,7 @@ def test_a_part_that_was_stopped_goes_on(number, tensor, tmp_path, monkeypatch, 
     made = {path: path.stat().st_mtime_ns for path in models.glob("fold-*.h5")}
     assert 1 <= len(made) < 4
     monkeypatch.chdir(tmp_path)
-    for told in ("is made", "stands already"):
+    for told in ("is made", "exists already"):
         cli.main(run, standalone_mode=False)
         assert capsys.readouterr().out == f"out: part 1 of 3 {told}\n"
     assert names(models) == [f"fold-1.{index}.h5" for index in range(4)]

@@ -199,7 +199,7 @@ class Steps:
         if self.part is not None:
             made = plan.make([self.part], engine)
             click.echo(
-                f"{plan.job.output}: part {self.part} of {plan.n_parts} {'is made' if made else 'stands already'}"
+                f"{plan.job.output}: part {self.part} of {plan.n_parts} {'is made' if made else 'exists already'}"
             )
             return None
         return plan.finish(engine) if self.finish else plan.make_all(engine)
