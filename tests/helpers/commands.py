@@ -60,7 +60,12 @@ def call_predictd(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[
 def _as_if_started(command: list[str], cwd: Path) -> Iterator[tuple[io.StringIO, io.StringIO]]:
     """Standard output and standard error of what runs in the block; what it sets in this process is set back."""
     root, own = logging.getLogger(), logging.getLogger("predictd")
-    handlers, levels, quiet, folder = root.handlers[:], (root.level, own.level), progress.is_quiet(), Path.cwd()
+    handlers, levels, quiet, folder = (
+        root.handlers[:],
+        (root.level, own.level),
+        progress.is_quiet(),
+        Path.cwd(),
+    )
     stdout, stderr = io.StringIO(), io.StringIO()
 
     def show(message, category, filename, lineno, file=None, line=None):
