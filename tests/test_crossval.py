@@ -21,7 +21,7 @@ from made_folds import SHORT_SGD, few_folds, models_of
 from made_tensors import read_signal, rewritten
 from predictd.config import TrainSettings, load_config
 from predictd.constants import MIN_OBSERVED
-from predictd.engine import Engine, LocalEngine
+from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, ModelFormatError, OutputError
 from predictd.io.files import write_json
 from predictd.io.models import read_model
@@ -184,7 +184,7 @@ def test_test_experiments_change_nothing_in_their_models(tensor_path, engine, tm
         crossval(
             path,
             tmp_path / f"cv-{path.name}",
-            TrainSettings(),
+            TrainSettings(networks=1),
             engine,
             folds=tmp_path / "folds.json",
         )
@@ -230,9 +230,8 @@ def test_what_stands_in_the_directory(finished, tensor):
     assert list(run["inputs"].values()) == [tensor.manifest.checksum]
 
 
-def test_the_same_bytes_whatever_the_number_of_workers(cv_path, tensor_path, tmp_path):
-    with LocalEngine(1) as single:
-        crossval(tensor_path, tmp_path / "one", SETTINGS, single)
+def test_the_same_bytes_whatever_the_number_of_workers(cv_path, tensor_path, tmp_path, single):
+    crossval(tensor_path, tmp_path / "one", SETTINGS, single)
     assert contents(tmp_path / "one") == contents(cv_path)
 
 

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from commands import call_predictd
 from made_tensors import small_tensor, stored_signal
 from predictd.constants import MEASURES, METRIC_KEYS
-from predictd.engine import Engine, LocalEngine
+from predictd.engine import Engine
 from predictd.errors import DataError, OutputError, TableError, TensorFormatError, TrackError
 from predictd.io.files import sha256_of
 from predictd.io.tensor.store import Tensor
@@ -226,14 +226,13 @@ def test_bins_that_one_track_lacks_do_not_count(engine, tmp_path):
 # -- the file ---------------------------------------------------------------------------------------------------------
 
 
-def test_metrics_are_sorted_and_the_same_bytes(imputed, data, engine, tmp_path):
+def test_metrics_are_sorted_and_the_same_bytes(imputed, data, engine, tmp_path, single):
     evaluate(imputed, data / "truth.tsv", tmp_path / "a.tsv", engine, name="sgd")
     lines = (tmp_path / "a.tsv").read_text().splitlines()
     assert lines[0].split("\t") == [*METRIC_KEYS, *MEASURES]
     keys = [tuple(line.split("\t")[:4]) for line in lines[1:]]
     assert keys == sorted(keys) and {key[3] for key in keys} == {"sgd", "assay_mean", "assay_mean_scaled"}
-    with LocalEngine(1) as other:
-        evaluate(imputed, data / "truth.tsv", tmp_path / "b.tsv", other, name="sgd")
+    evaluate(imputed, data / "truth.tsv", tmp_path / "b.tsv", single, name="sgd")
     assert (tmp_path / "b.tsv").read_bytes() == (tmp_path / "a.tsv").read_bytes()
 
 

@@ -23,7 +23,7 @@ from made_tensors import small_tensor, stored_signal, with_signal
 from made_tracks import read_track
 from predictd import interrupt
 from predictd.constants import MAX_OPEN_TRACKS
-from predictd.engine import Engine, LocalEngine
+from predictd.engine import Engine
 from predictd.errors import (
     DataError,
     Interrupted,
@@ -215,10 +215,9 @@ def test_many_tracks_grow_in_turn(engine, tmp_path):
         )
 
 
-def test_the_same_tracks_for_any_number_of_workers(model_path, tensor_path, engine, tmp_path):
+def test_the_same_tracks_for_any_number_of_workers(model_path, tensor_path, engine, tmp_path, single):
     impute(model_path, tensor_path, tmp_path / "two", engine, pairs="all")
-    with LocalEngine(1) as alone:
-        impute(model_path, tensor_path, tmp_path / "one", alone, pairs="all")
+    impute(model_path, tensor_path, tmp_path / "one", single, pairs="all")
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 

@@ -20,7 +20,7 @@ import pytest
 from commands import call_predictd
 from folders import contents, names
 from made_tracks import BIN, NAN, Bases, as_lines, binned_by_hand, hit, random_bases, write_bases
-from predictd.engine import Engine, LocalEngine
+from predictd.engine import Engine
 from predictd.errors import DataError, TensorFormatError, TrackError
 from predictd.io.tables import Interval
 from predictd.io.tensor.manifest import read_manifest
@@ -255,11 +255,10 @@ class TestReplicates:
 
 
 class TestSameBytes:
-    def test_for_any_number_of_workers(self, three):
+    def test_for_any_number_of_workers(self, three, single):
         bench, _ = three
         two = bench.ingest("two", shard_bins=64, dtype="float16")
-        with LocalEngine(1) as engine:
-            one = bench.ingest("one", engine, shard_bins=64, dtype="float16")
+        one = bench.ingest("one", single, shard_bins=64, dtype="float16")
         assert contents(one.path) == contents(two.path)
         assert one.manifest.checksum == two.manifest.checksum
         assert names(one.path) == ["manifest.json", "run.json", "shards"]
@@ -449,40 +448,38 @@ class TestUrls:
             thread.join()
             server.server_close()
 
-    def test_tracks_behind_urls(self, three, served):
+    def test_tracks_behind_urls(self, three, served, single):
         bench, _ = three
         address, asked = served
         plain = bench.ingest("files")
         bench.rows[1] = bench.rows[1].replace("track1.bw", f"{address}/track1.bw")
         # Workers that were started before the server may know of proxies.
-        with LocalEngine(1) as engine:
-            tensor = bench.ingest("urls", engine)
+        tensor = bench.ingest("urls", single)
         assert tensor.manifest.checksum == plain.manifest.checksum
         assert asked and all(part.startswith("bytes=") for part in asked)
         (source,) = tensor.manifest.experiments[1].sources
         assert (source.path, source.bytes, source.sha256) == (f"{address}/track1.bw", None, None)
 
-    def test_what_cannot_be_had(self, three, served):
+    def test_what_cannot_be_had(self, three, served, single):
         bench, _ = three
         address, _ = served
         good = bench.rows[1]
-        with LocalEngine(1) as engine:
-            for url, told in [
-                (f"{address}/absent.bw", "cannot be read as a bigWig: it is not there"),
-                (f"{address}/track1.bedGraph", "is a bedGraph behind a URL; download it"),
-                (f"{address}/track1", "is neither bigWig nor bedGraph by its name"),
-            ]:
-                bench.rows[1] = good.replace("track1.bw", url)
-                with refused(TrackError, url, told):
-                    bench.ingest("tensor", engine)
-            (bench.path / "text.bw").write_text("no bigWig " * 100)
-            bench.rows[1] = good.replace("track1.bw", f"{address}/text.bw")
-            with refused(
-                TrackError,
-                f"{address}/text.bw cannot be read as a bigWig",
-                "correct the address, or download",
-            ):
-                bench.ingest("tensor", engine)
+        for url, told in [
+            (f"{address}/absent.bw", "cannot be read as a bigWig: it is not there"),
+            (f"{address}/track1.bedGraph", "is a bedGraph behind a URL; download it"),
+            (f"{address}/track1", "is neither bigWig nor bedGraph by its name"),
+        ]:
+            bench.rows[1] = good.replace("track1.bw", url)
+            with refused(TrackError, url, told):
+                bench.ingest("tensor", single)
+        (bench.path / "text.bw").write_text("no bigWig " * 100)
+        bench.rows[1] = good.replace("track1.bw", f"{address}/text.bw")
+        with refused(
+            TrackError,
+            f"{address}/text.bw cannot be read as a bigWig",
+            "correct the address, or download",
+        ):
+            bench.ingest("tensor", single)
 
 
 def test_the_command_line(three):

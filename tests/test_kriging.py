@@ -18,7 +18,7 @@ from made_tensors import rewritten, small_tensor, stored_signal, with_gaps
 from places import SHARED
 from predictd.config import AlsSettings, TrainSettings, load_config
 from predictd.constants import FEATURE_MOMENTS
-from predictd.engine import Engine, LocalEngine
+from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, ModelFormatError
 from predictd.io.models import ModelFile, read_model, write_model
 from predictd.io.tensor.store import Tensor
@@ -335,14 +335,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_pat
     return path
 
 
-def test_imputed_tracks_are_what_the_model_says(trained, tensor, engine, tmp_path):
-    with LocalEngine(1) as single:
-        train(
-            tensor.path,
-            tmp_path / "m.h5",
-            TrainSettings(solver="kriging", networks=3, lift=0.2),
-            single,
-        )
+def test_imputed_tracks_are_what_the_model_says(trained, tensor, engine, tmp_path, single):
+    train(
+        tensor.path,
+        tmp_path / "m.h5",
+        TrainSettings(solver="kriging", networks=3, lift=0.2),
+        single,
+    )
     assert (tmp_path / "m.h5").read_bytes() == trained.read_bytes()
     assert (tensor.path / FEATURE_MOMENTS).is_file()
     estimator = load_estimator(trained).estimator
@@ -383,7 +382,7 @@ def test_test_experiments_remain_unseen(tensor_path, engine, tmp_path):
     models = []
     for path in (tensor_path, other):
         output = tmp_path / f"{path.name}.h5"
-        settings = TrainSettings(solver="auto", rank=2)
+        settings = TrainSettings(solver="auto", rank=2, networks=1)
         report = train(path, output, settings, engine, folds=tmp_path / "folds.json", fold_name="0.0")
         models.append((read_model(output), report))
     assert models[0][0].kind == models[1][0].kind and models[0][1].chosen == models[1][1].chosen
@@ -393,8 +392,11 @@ def test_test_experiments_remain_unseen(tensor_path, engine, tmp_path):
 
 def test_auto_takes_what_validates_better(tensor_path, engine, tmp_path):
     reports = {
-        solver: train(tensor_path, tmp_path / f"{solver}.h5", TrainSettings(solver=solver, rank=3), engine)
-        for solver in ("em", "auto")
+        settings.solver: train(tensor_path, tmp_path / f"{settings.solver}.h5", settings, engine)
+        for settings in (
+            TrainSettings(solver="em", rank=3),
+            TrainSettings(solver="auto", rank=3, networks=1),
+        )
     }
     # Simulated tracks follow the CP model.
     chosen = reports["auto"].chosen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from made_moments import assert_moments, exact
 from made_tensors import read_signal, rewritten, with_gaps
 from predictd.config import TrainSettings
 from predictd.constants import MOMENTS, MOMENTS_FORMAT, MOMENTS_VERSION
-from predictd.engine import Engine, LocalEngine
+from predictd.engine import Engine
 from predictd.errors import DataError, OutputError
 from predictd.io.hdf5 import read_arrays
 from predictd.io.tensor.store import Tensor
@@ -24,13 +24,6 @@ from predictd.workflows.training.crossval import crossval
 from predictd.workflows.training.train import train
 from predictd.workflows.training.tune import TuneOptions, tune
 from refusals import refused
-
-
-@pytest.fixture(scope="module")
-def single() -> Iterator[Engine]:
-    """One worker, where the shared engine has two."""
-    with LocalEngine(1) as engine:
-        yield engine
 
 
 def test_moments_are_those_of_the_stored_signal(tensor, engine, tmp_path):

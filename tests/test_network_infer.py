@@ -16,7 +16,6 @@ from made_networks import N_GENES, simulate_expression, write_matrix, write_netw
 from places import SHARED
 from predictd.cli.network.infer import command
 from predictd.config import NetworkSettings
-from predictd.engine import LocalEngine
 from predictd.errors import ConfigError, DataError, NetworkFormatError, OutputError, WorkerError
 from predictd.io.network.networks import read_network
 from predictd.network.linear import standardised
@@ -128,11 +127,10 @@ def test_all_genes_may_regulate_and_orientation_changes_nothing(case, tmp_path, 
 
 
 @pytest.mark.parametrize("method", ["rf", "clr"])
-def test_workers_change_no_bit(method, case, tmp_path, engine):
+def test_workers_change_no_bit(method, case, tmp_path, engine, single):
     settings = FEW if method == "rf" else NetworkSettings(method=method)
     infer(case, tmp_path / "two", engine, settings)
-    with LocalEngine(1) as one:
-        infer(case, tmp_path / "one", one, settings)
+    infer(case, tmp_path / "one", single, settings)
     assert same_files(tmp_path / "one", tmp_path / "two") == ["links.tsv", "network.h5", "run.json"]
 
 

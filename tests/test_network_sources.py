@@ -13,7 +13,6 @@ from commands import call_predictd
 from folders import same_files
 from made_networks import N_REGULATORS, simulate_expression, write_matrix, write_network_case
 from predictd.config import NetworkSettings
-from predictd.engine import LocalEngine
 from predictd.errors import DataError, TableError
 from predictd.io.network.expression import read_expression
 from predictd.io.network.h5ad import read_h5ad
@@ -222,18 +221,17 @@ def test_what_targets_owe_to_regulators_is_told_apart():
     assert found[0, 1] > found[0, 2] and found[1, 2] > found[1, 1]
 
 
-def test_groups_change_with_neither_workers_nor_order_of_names(tmp_path, engine):
+def test_groups_change_with_neither_workers_nor_order_of_names(tmp_path, engine, single):
     write_network_case(tmp_path)
     settings = NetworkSettings(method="multi", trees=20)
-    with LocalEngine(1) as one:
-        for name, workers in (("two", engine), ("one", one)):
-            plan = Inference(
-                tmp_path / "expression.tsv",
-                tmp_path / name,
-                settings,
-                regulators_path=tmp_path / "regulators.txt",
-            )
-            plan.make_all(workers)
+    for name, workers in (("two", engine), ("one", single)):
+        plan = Inference(
+            tmp_path / "expression.tsv",
+            tmp_path / name,
+            settings,
+            regulators_path=tmp_path / "regulators.txt",
+        )
+        plan.make_all(workers)
     assert same_files(tmp_path / "one", tmp_path / "two") == ["links.tsv", "network.h5", "run.json"]
     links = Links.from_arrays(read_network(tmp_path / "one" / "network.h5")[1])
     genes, _, truth = simulate_expression()

@@ -18,7 +18,7 @@ from folders import contents, names
 from made_folds import SHORT_SGD, few_folds, models_of
 from predictd.cli import cli
 from predictd.config import TrainSettings
-from predictd.engine import Engine, LocalEngine
+from predictd.engine import Engine
 from predictd.errors import ConfigError, OutputError
 from predictd.io.files import write_json
 from predictd.io.tensor.store import Tensor
@@ -100,10 +100,9 @@ def stamps(path: Path) -> dict[str, int]:
 # The same bytes
 
 
-def test_parts_in_any_order_make_what_one_command_makes(kind, plan, whole, engine, tmp_path):
+def test_parts_in_any_order_make_what_one_command_makes(kind, plan, whole, engine, tmp_path, single):
     assert plan.n_parts == {"cv": 3, "impute": 6}[kind]
-    with LocalEngine(1) as single:
-        assert plan.make([2], single) == [2]
+    assert plan.make([2], single) == [2]
     assert plan.make([0], engine) == [0]
     # What is left is made by the command without --part.
     plan.make_all(engine)

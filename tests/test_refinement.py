@@ -11,7 +11,6 @@ import pytest
 from made_moments import exact
 from made_tensors import small_tensor, stored_signal, with_gaps
 from predictd.config import TrainSettings
-from predictd.engine import LocalEngine
 from predictd.errors import ModelFormatError, OutputError
 from predictd.io.models import ModelFile, write_model
 from predictd.io.tensor.store import Tensor
@@ -335,7 +334,7 @@ def test_the_sample_has_complete_bins_with_their_context(gaps, tensor_path, engi
     np.testing.assert_allclose(found, np.concatenate(wanted), rtol=1e-5, atol=1e-6)
 
 
-def test_a_large_tensor_is_sampled_whatever_the_number_of_workers(engine, tmp_path):
+def test_a_large_tensor_is_sampled_whatever_the_number_of_workers(engine, tmp_path, single):
     rng = np.random.default_rng(3)
     tensor = small_tensor(tmp_path / "t", rng.gamma(1, 1, (120_000, 4)), n_shards=3)
     path = ensure_context_sample(tensor, engine, tmp_path / "m.features.h5", named=False)
@@ -354,8 +353,7 @@ def test_a_large_tensor_is_sampled_whatever_the_number_of_workers(engine, tmp_pa
     for row in inside.tolist():
         wanted = whole[row - 400 : row + 401].astype(np.float64).mean(axis=0)
         np.testing.assert_allclose(sample.values[-1, rows == row][0], wanted, rtol=1e-5)
-    with LocalEngine(1) as single:
-        other = ensure_context_sample(tensor, single, tmp_path / "o.features.h5", named=False)
+    other = ensure_context_sample(tensor, single, tmp_path / "o.features.h5", named=False)
     assert other.read_bytes() == path.read_bytes()
     path.write_bytes(b"no sample")
     with refused(OutputError, "m.sample.h5 cannot be read as sample"):

@@ -12,10 +12,10 @@ import numpy as np
 import pyBigWig
 import pytest
 
-from commands import call_predictd
+from commands import call_predictd, lend_engine
 from made_tensors import stored_signal
 from predictd import interrupt
-from predictd.engine import Engine, LocalEngine
+from predictd.engine import Engine
 from predictd.errors import Interrupted, OutputError
 from predictd.io.hdf5 import read_arrays
 from predictd.io.tables import Interval, read_tracks
@@ -113,7 +113,7 @@ def test_the_files_say_how_it_was_made(as_tracks, as_tensor):
 
 @pytest.mark.parametrize(("form", "workers"), [("tracks", 3), ("tensor", 1)])
 def test_any_number_of_workers_makes_the_same_bytes(form, workers, as_tracks, as_tensor, tmp_path):
-    with LocalEngine(workers) as engine:
+    with lend_engine(workers) as engine:
         simulate(tmp_path / "again", SMALL, PLACE, engine, form=form)
     assert contents(tmp_path / "again") == contents(as_tracks if form == "tracks" else as_tensor)
 

@@ -119,6 +119,7 @@ def peaks_autocorrelation(t: float, rho: float) -> float:
 
 @pytest.mark.parametrize("t", [-3.0, 1.0, 1.5])
 def test_moments_and_skewness_of_the_components(t):
+    # These bounds, and those below, are of sampling: seeds fix what is drawn, and no BLAS moves it by a thousandth.
     # Short correlation: 200,000 bins are many independent ones.
     sim = Simulation.for_shape(2, 2, share=1, rank=4, peak_threshold=t, shortest=1, longest=2, bin_sd=0.3)
     G, r = sim.genome(0, 0, 200_000)

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands import call_predictd
+from commands import call_predictd, lend_engine
 from made_tensors import small_tensor, stored_signal, with_signal
 from predictd import interrupt
 from predictd.config import SgdSettings, TrainSettings
-from predictd.engine import Engine, LocalEngine
+from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, Interrupted, OutputError, PredictdError
 from predictd.io.checkpoint import Checkpoint
 from predictd.io.tensor.store import Tensor
@@ -214,7 +214,7 @@ def assert_same_model(one: CPModel, other: CPModel, **tolerance) -> None:
 @pytest.mark.parametrize("paper", [False, True])
 def test_the_search_is_the_plain_descent(tensor, tmp_path, workers, paper):
     problem = tiny_problem(tensor, tmp_path, paper_constants=paper)
-    with LocalEngine(workers) as engine:
+    with lend_engine(workers) as engine:
         results = engine.spmd(descend, [], problem)
     model, mse = plain_descent(problem, [(0.02, 0.9)] * 3, workers)
     assert model.rank == 2 and np.abs(model.c).max() > 0.01
@@ -232,7 +232,7 @@ def test_a_schedule_is_followed_stage_by_stage(tensor, tmp_path, workers):
     problem = replace(
         problem, valid=(), schedule=schedule, settings=TINY.model_copy(update={"rounds_per_evaluation": 2})
     )
-    with LocalEngine(workers) as engine:
+    with lend_engine(workers) as engine:
         result = engine.spmd(descend, [], problem)[0]
     rounds = [(0.02, 0.9)] * 2 + [(0.01, 0.8)] * 4 + [(0.005, 0.6)] * 2
     assert result.rounds == len(rounds)
@@ -285,9 +285,8 @@ def test_equal_seed_and_workers_give_equal_bytes(tensor_path, engine, tmp_path):
     assert trained(tensor_path, tmp_path / "3.h5", engine, seed=5) != once
 
 
-def test_one_and_two_workers_find_models_alike(tensor_path, model_path, tmp_path):
-    with LocalEngine(1) as alone:
-        one = train(tensor_path, tmp_path / "m.h5", TrainSettings(solver="sgd", rank=3), alone)
+def test_one_and_two_workers_find_models_alike(tensor_path, model_path, tmp_path, single):
+    one = train(tensor_path, tmp_path / "m.h5", TrainSettings(solver="sgd", rank=3), single)
     _, two = load_model(model_path)
     assert one.validation_mse == pytest.approx(two.info["validation_mse"], rel=0.25)
     assert [str(e) for e in one.fold.valid] == two.info["fold"]["valid"]
@@ -458,7 +457,7 @@ def test_another_configuration_is_not_mixed_in(tensor_path, engine, tmp_path, se
 def test_another_number_of_workers_or_tensor_is_not_mixed_in(tensor_path, engine, tmp_path):
     output = tmp_path / "m.h5"
     interrupted(tensor_path, output, engine)
-    with LocalEngine(1) as alone, pytest.raises(OutputError, match=r"begun otherwise \(workers: 2, now 1\)"):
+    with lend_engine(1) as alone, pytest.raises(OutputError, match=r"begun otherwise \(workers: 2, now 1\)"):
         train(tensor_path, output, SGD, alone)
     tensor = Tensor(tensor_path)
     other = with_signal(tensor, tmp_path / "other", stored_signal(tensor) + 1)
@@ -651,7 +650,7 @@ def test_rounds_are_sized_once(tensor_path, tmp_path):
     checkpoint.keep("rounds", {"updates_per_round": 7000})
     for workers, expected in ((2, 7000), (1, 5000)):
         problem = sgd_problem(tensor, fold, chosen(with_auto(), 3), seed=0, checkpoint=checkpoint.path)
-        with LocalEngine(workers) as engine:
+        with lend_engine(workers) as engine:
             fitted = fit_sgd(problem, None, engine, checkpoint, RunRecord("train"))
         assert fitted.updates_per_round == expected
 

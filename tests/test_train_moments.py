@@ -15,7 +15,7 @@ from made_folds import write_fold
 from made_tensors import read_signal, rewritten, with_gaps
 from predictd.config import TrainSettings, load_config
 from predictd.constants import MOMENTS
-from predictd.engine import Engine, LocalEngine
+from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError
 from predictd.io.files import write_json
 from predictd.io.models import read_model
@@ -73,9 +73,8 @@ def chosen(
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_the_same_bytes_whatever_the_number_of_workers(solver, chosen, tensor_path, tmp_path):
-    with LocalEngine(1) as single:
-        report = train(tensor_path, tmp_path / "m.h5", TrainSettings(solver=solver), single)
+def test_the_same_bytes_whatever_the_number_of_workers(solver, chosen, tensor_path, tmp_path, single):
+    report = train(tensor_path, tmp_path / "m.h5", TrainSettings(solver=solver), single)
     assert (tmp_path / "m.h5").read_bytes() == chosen[solver][0].read_bytes()
     assert report.chosen == chosen[solver][1]
     assert names(tmp_path) == ["m.h5", "m.h5.run.json"]
