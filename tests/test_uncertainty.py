@@ -32,6 +32,7 @@ from predictd.workflows.imputing.estimators import load_held_out, load_model
 from predictd.workflows.imputing.impute import impute, sd_name, track_name
 from predictd.workflows.training.crossval import crossval
 
+# Bounds of some percent are of sampling: seeds fix what is drawn, and no BLAS moves it by a thousandth.
 SCALE = Scale(mean=0.5, sd=0.8, low=0.0, high=6.0)
 
 
