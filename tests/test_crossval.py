@@ -369,7 +369,7 @@ def test_what_was_interrupted_goes_on_to_the_same_bytes(keep, cv_path, tensor, e
 
 def test_a_signal_stops_between_models_and_the_command_goes_on(tensor, engine, tmp_path):
     folds = few_folds(tensor, tmp_path / "folds.json")
-    # Sweeps without end in sight, so that there is time for the signal.
+    # Sweeps without an end, so that there is time for the signal.
     (tmp_path / "slow.toml").write_text(
         "[train]\nrank = 4\nlambda = 0.1\n[train.als]\nstarts = 1\nmax_sweeps = 300\npatience = 300\ntolerance = 0\n"
     )

@@ -282,7 +282,7 @@ def test_parts_of_another_job_are_refused(kind, plan, engine, tensor_path, model
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_part_that_was_stopped_goes_on(number, tensor, tmp_path, monkeypatch, capsys):
     write_json(tmp_path / "folds.json", folds_to_json(make_folds(tensor.experiments, tests=3, valids=4)))
-    # Sweeps without end in sight, so that there is time for the signal.
+    # Sweeps without an end, so that there is time for the signal.
     (tmp_path / "slow.toml").write_text(
         "[train]\nrank = 4\nlambda = 0.1\n[train.als]\nstarts = 1\nmax_sweeps = 150\npatience = 150\ntolerance = 0\n"
     )

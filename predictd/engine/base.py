@@ -120,7 +120,7 @@ class Engine(ABC):
     def spmd(self, program: Program[Result], keys: Sequence[Key], shared: Any) -> list[Result]:
         """Run `program(communicator, keys, shared)` on every worker; its results by rank."""
 
-    def require_sight(self, *files: Path) -> None:  # noqa: B027
+    def check_shared_paths(self, *files: Path) -> None:  # noqa: B027
         """Refuse to go on unless every worker sees these files as this process does.
 
         Tasks open their own files. One file is enough for a directory: the manifest of a tensor, the description of the

@@ -42,9 +42,9 @@ class Checkpoint:
         Job(self.path, description).begin()
 
     @property
-    def witness(self) -> Path:
+    def marker_file(self) -> Path:
         """The file that all workers must see, once it has begun."""
-        return Job(self.path, {}).witness
+        return Job(self.path, {}).marker_file
 
     def save(self, name: str, worker: int, header: dict[str, Any], arrays: Arrays) -> None:
         """Write one worker's state of the round `name`; nothing counts before `commit`."""

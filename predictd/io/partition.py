@@ -89,7 +89,7 @@ class Job:
         return self.scratch / sha256_of_json(self.description)[:16]
 
     @property
-    def witness(self) -> Path:
+    def marker_file(self) -> Path:
         """The file that all who take part must see, from `begin` to `finish`."""
         return self.scratch / _JOB
 

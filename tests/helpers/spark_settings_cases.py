@@ -135,6 +135,6 @@ def test_a_task_that_takes_too_much_memory_is_told_in_one_line(memory_group, tmp
 
 def test_on_the_cluster_itself_paths_are_absolute(tmp_path):
     with session(spark_submit_deployMode="cluster"), SparkEngine() as engine:
-        engine.require_sight(tmp_path / "cv")
+        engine.check_shared_paths(tmp_path / "cv")
         with pytest.raises(EngineError, match=r"^cv is relative to .*: give absolute paths on a file system"):
-            engine.require_sight(Path("cv"))
+            engine.check_shared_paths(Path("cv"))

@@ -27,7 +27,7 @@ from predictd.engine.base import (
     subtrees,
 )
 from predictd.engine.meeting import EndedElsewhere
-from predictd.engine.spark import session, sight
+from predictd.engine.spark import session, shared_paths
 from predictd.engine.spark.mesh import Relay
 from predictd.engine.spark.tasks import (
     Cast,
@@ -143,15 +143,15 @@ class SparkEngine(Engine):
             by_rank = dict(self._run(results.partitionBy(1).collect, notes, program.__name__, relay=relay))
         return [pickle.loads(by_rank[rank]) for rank in range(self.workers)]
 
-    def require_sight(self, *files: Path) -> None:
+    def check_shared_paths(self, *files: Path) -> None:
         context = self._open()
         if session.is_cluster_mode(context):
-            sight.require_absolute(files)
+            shared_paths.require_absolute(files)
         new = {file.absolute() for file in files} - self._files
         if new and not context.master.startswith("local"):
             self._files |= new
             # As many tasks at once as there are slots: every executor has one.
-            self.map(sight.nothing, range(max(self.workers, session.slots(context))), None)
+            self.map(shared_paths.nothing, range(max(self.workers, session.slots(context))), None)
 
     def sql_session(self, n_partitions: int) -> SparkSession:
         """A session for tables, which shuffles them into so many partitions.
@@ -184,7 +184,7 @@ class SparkEngine(Engine):
         return self._context
 
     def _work(self, payload: tuple[Any, ...], notes: Accumulator[Notes]) -> Work:
-        return Work(pickle.dumps(payload), str(Path.cwd()), notes, sight.witnesses(self._files))
+        return Work(pickle.dumps(payload), str(Path.cwd()), notes, shared_paths.marker_files(self._files))
 
     def _check_slots(self, context: SparkContext) -> None:
         """Refuse a program whose workers could not all run at once: they would wait for each other."""

@@ -30,7 +30,7 @@ from predictd.engine.base import (
 )
 from predictd.engine.meeting import ENDED, FAILED, EndedElsewhere, as_reported, run_program
 from predictd.engine.spark.mesh import Address, Listener, PeerLost, TcpLink, connect, hear
-from predictd.engine.spark.sight import Witness, look
+from predictd.engine.spark.shared_paths import MarkerFile, look
 from predictd.errors import PredictdError, WorkerError
 from predictd.provenance import peak_memory
 
@@ -82,22 +82,22 @@ class Work:
         Of the driver: relative paths mean the same here, where there is such a directory.
     notes
         See `Notes`.
-    witnesses
+    marker_files
         Files that the executor must see as the driver does.
     """
 
     pickled: bytes
     directory: str
     notes: Accumulator[Notes]
-    witnesses: tuple[Witness, ...]
+    marker_files: tuple[MarkerFile, ...]
 
     def begin(self) -> Any:
         """Go where the driver is, look around, and unpickle; a process of an executor runs one task at a time."""
         if Path(self.directory).is_dir():
             os.chdir(self.directory)
         # Executors that come later, or in the place of lost ones, may be on other hosts.
-        for witness in self.witnesses:
-            look(witness)
+        for marker_file in self.marker_files:
+            look(marker_file)
         return pickle.loads(self.pickled)
 
 

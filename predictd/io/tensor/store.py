@@ -167,7 +167,7 @@ class Tensor:
         return _open_tensor, (self.path, self._scratch.path if self._scratch else None)
 
     @property
-    def witness(self) -> Path:
+    def marker_file(self) -> Path:
         """The file that whoever sees the tensor sees."""
         return self.path / MANIFEST
 

@@ -139,7 +139,7 @@ class Imputation(InParts[ImputeReport]):
         self.job.begin()
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
-        engine.require_sight(self.job.witness, self._tensor.witness)
+        engine.check_shared_paths(self.job.marker_file, self._tensor.marker_file)
         keys = [_PairsPart(index, self._groups[index]) for index in parts]
         shared = _Imputing(self._model, self._tensor, self.job, self._calibration, EngineInfo.of(engine))
         with record.stage("impute"):

@@ -144,7 +144,7 @@ class Inference(InParts[InferReport]):
         self.job.begin(nothing_made=not any(block_path(self.job, i).exists() for i in range(self.n_parts)))
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
-        engine.require_sight(self.job.witness)
+        engine.check_shared_paths(self.job.marker_file)
         prepared = self.job.scratch / "expression.h5"
         shared = InferenceTask(prepared, self.job, self._settings, self._seed, EngineInfo.of(engine))
         with record.stage("prepare"):

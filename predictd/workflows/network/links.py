@@ -86,7 +86,7 @@ def links_checksum(path: Path) -> str:
 
 def open_list(path: Path, engine: Engine) -> LinkTable:
     """A list as Spark's executors hold it together, or with another engine as a stream."""
-    engine.require_sight(path)
+    engine.check_shared_paths(path)
     if engine.name != "spark":
         return StreamedLinks(path)
     from predictd.engine.spark import SparkEngine

@@ -79,7 +79,7 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine) ->
     if _finished(job):
         return Tensor(output)
     _begin(job)
-    engine.require_sight(job.witness)
+    engine.check_shared_paths(job.marker_file)
     with record.stage("read headers"):
         probes = probe_tracks(tracks, job.workspace, genome, engine)
     columns = _columns(tracks, probes)

@@ -148,7 +148,7 @@ def _share_at_highest(tensor: Tensor, engine: Engine) -> Float64:
     highest = tensor.summary()[:, 3]
     stride = max(1, tensor.n_bins // _SAMPLED_BINS)
     sizes = [entry.n_bins for entry in tensor.manifest.shards]
-    engine.require_sight(tensor.witness)
+    engine.check_shared_paths(tensor.marker_file)
     shared = _Highest(tensor, highest.astype(np.float32), stride)
     counts = engine.reduce(_count_highest, tensor.shard_names, shared, label="shards", sizes=sizes)
     return np.asarray(counts[0] / np.maximum(counts[1], 1.0))

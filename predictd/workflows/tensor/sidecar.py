@@ -61,10 +61,10 @@ def ensure_beside(
         If the file has to be written and cannot be, or a named one is no such file.
     """
     if not _is_current(target, kind, header, named=named):
-        engine.require_sight(tensor.witness)
+        engine.check_shared_paths(tensor.marker_file)
         _write(target, kind, header, compute())
     # Tasks open it.
-    engine.require_sight(target)
+    engine.check_shared_paths(target)
     return target
 
 

@@ -188,7 +188,7 @@ def simulate(
     settings = simulation.to_dict() | {"form": form, "truth": truth}
     record = RunRecord.of("simulate", engine, seed=simulation.seed, settings=settings)
     job.begin()
-    engine.require_sight(job.witness)
+    engine.check_shared_paths(job.marker_file)
     observed = list(simulation.experiments)
     every = [Experiment(*pair) for pair in product(simulation.cell_types, simulation.assays)]
     missing = sorted(set(every) - set(observed)) if truth else []

@@ -99,7 +99,7 @@ class Binarisation(InParts[BinariseReport]):
         self.job.begin()
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
-        engine.require_sight(self.job.witness)
+        engine.check_shared_paths(self.job.marker_file)
         keys = []
         for index in parts:
             cell = self._cells[index]

@@ -85,7 +85,7 @@ class PeakCalling(InParts[PeaksReport]):
         self.job.begin()
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
-        engine.require_sight(self.job.witness)
+        engine.check_shared_paths(self.job.marker_file)
         tracks = list(self._listed.tracks.values())
         keys = [_TrackPart(index, tracks[index]) for index in parts]
         shared = _PeakCalling(self.job, self._rule, self._bin_size, self._p_values, EngineInfo.of(engine))

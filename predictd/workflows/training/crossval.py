@@ -172,7 +172,7 @@ class Crossval(InParts[CrossvalReport]):
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
         tensor, output = self._tensor, self.job.output
-        engine.require_sight(self.job.witness, tensor.witness)
+        engine.check_shared_paths(self.job.marker_file, tensor.marker_file)
         with record.stage("moments"):
             # Baselines are made of moments, whatever the solver reads.
             regressors = SOLVERS[self._settings.solver].regressors(len(tensor.experiments)) or VALUE

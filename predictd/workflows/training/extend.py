@@ -191,7 +191,7 @@ def _moments_of_table(
             "all tracks together with these, and extend by that tensor alone"
         )
     _check_transforms(tracks, tensor)
-    engine.require_sight(tensor.witness, base.path)
+    engine.check_shared_paths(tensor.marker_file, base.path)
     with tempfile.TemporaryDirectory(prefix="predictd-") as temporary:
         s = _pass_over(base.path, tensor, tracks, engine, Path(temporary))
     if s[-1, -1] < REFUSE_COMPLETE * tensor.n_bins:

@@ -84,7 +84,7 @@ class Sgd(Solver):
                 "valid": [str(e) for e in job.fold.valid],
             }
         )
-        engine.require_sight(checkpoint.witness, tensor.witness)
+        engine.check_shared_paths(checkpoint.marker_file, tensor.marker_file)
         problem = sgd_problem(tensor, job.fold, job.settings, seed=job.seed, checkpoint=checkpoint.path)
         fitted = fit_sgd(problem, tensor.experiments if job.refit else None, engine, checkpoint, record)
         # As they were used: auto finds another number on another network.

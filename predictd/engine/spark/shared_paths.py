@@ -17,11 +17,11 @@ _READ_BYTES = 1 << 16
 _PATIENCE_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 # What this process has seen: its next tasks need not look again.
-_seen: set[Witness] = set()
+_seen: set[MarkerFile] = set()
 
 
 @dataclass(frozen=True)
-class Witness:
+class MarkerFile:
     """A file that shows executors whether a path means to them what it means to the driver.
 
     Attributes
@@ -36,15 +36,15 @@ class Witness:
     digest: str
 
     @classmethod
-    def of(cls, path: Path) -> Witness:
+    def of(cls, path: Path) -> MarkerFile:
         with path.open("rb") as file:
             content = f"{path.stat().st_size} ".encode() + file.read(_READ_BYTES)
         return cls(path.absolute(), hashlib.sha256(content).hexdigest())
 
 
-def witnesses(files: Iterable[Path]) -> tuple[Witness, ...]:
+def marker_files(files: Iterable[Path]) -> tuple[MarkerFile, ...]:
     """Of the files that are there: a job that has ended has removed its own."""
-    return tuple(Witness.of(file) for file in files if file.is_file())
+    return tuple(MarkerFile.of(file) for file in files if file.is_file())
 
 
 def require_absolute(files: Iterable[Path]) -> None:
@@ -58,16 +58,16 @@ def require_absolute(files: Iterable[Path]) -> None:
             )
 
 
-def look(witness: Witness) -> None:
+def look(marker_file: MarkerFile) -> None:
     """Raise EngineError unless this process sees what the driver sees."""
-    if witness in _seen:
+    if marker_file in _seen:
         return
     end = time.monotonic() + _PATIENCE_SECONDS
     problem = ""
     while True:
         try:
-            if Witness.of(witness.path) == witness:
-                _seen.add(witness)
+            if MarkerFile.of(marker_file.path) == marker_file:
+                _seen.add(marker_file)
                 return
             problem = "has another file there"
         except OSError as err:
@@ -76,8 +76,8 @@ def look(witness: Witness) -> None:
             break
         time.sleep(_POLL_SECONDS)
     raise EngineError(
-        f"the executor on {gethostname()} does not see {witness.path} as the driver does ({problem}): put input and "
-        "output on a file system that all executors share, or name URLs of a store"
+        f"the executor on {gethostname()} does not see {marker_file.path} as the driver does ({problem}): put input "
+        "and output on a file system that all executors share, or name URLs of a store"
     )
 
 
