@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,13 @@ from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
 from predictd.workflows.training.train import train
 from spark_cluster import SparkCluster
+
+with suppress(ImportError):
+    from hypothesis import settings
+
+    # How long an example takes is no property of the code.
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
 
 pytest.register_assert_rewrite("folders", "made_moments", "refusals")
 
