@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -19,7 +20,16 @@ from commands import PREDICTD, run_predictd
 from folders import same_files
 from made_networks import write_network_case
 from places import HELPERS, PYTHONPATH, TESTS
+from predictd.config import TrainSettings
 from predictd.engine.base import usable_cpus
+from predictd.io.files import write_json
+from predictd.io.tensor.store import Tensor
+from predictd.model.folds import folds_to_json, make_folds
+from predictd.model.peaks import PeakRule
+from predictd.workflows.imputing.impute import impute
+from predictd.workflows.tracks.binarise import Binarisation
+from predictd.workflows.tracks.peaks import PeakCalling
+from predictd.workflows.training.crossval import crossval
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 pytestmark = [
@@ -95,7 +105,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 # -- every engine's behaviour ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize("ranks", [1, 2, 3])
 def test_the_engine_does_what_every_engine_must(ranks, tmp_path):
     report = tmp_path / "report.xml"
     options = ("-q", "-p", "no:cacheprovider", f"--junitxml={report}", f"--basetemp={tmp_path / 'own'}")
@@ -110,32 +120,47 @@ def test_the_engine_does_what_every_engine_must(ranks, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, tensor_path) -> Path:
-    """What the local engine makes: a tensor's cross-validation and imputed tracks."""
+def whole(tmp_path_factory, engine, tensor_path) -> Path:
+    """What the local engine makes: a tensor's cross-validation, imputed tracks, peaks and binarised tracks."""
     root = tmp_path_factory.mktemp("whole")
-    shutil.copytree(tensor_path, root / "T")
-    (root / "T" / "moments.h5").unlink(missing_ok=True)
-    done = run_predictd("cv", "T", "-o", "cv", "--rank", 2, "--workers", 2, cwd=root)
-    assert done.returncode == 0, done.stderr
-    done = run_predictd("impute", "cv", "T", "-o", "tracks", "--workers", 2, cwd=root)
-    assert done.returncode == 0, done.stderr
+    tensor = fresh(tensor_path, root)
+    write_json(root / "folds.json", folds_to_json(make_folds(Tensor(tensor).experiments, tests=2, valids=2)))
+    crossval(tensor, root / "cv", TrainSettings(rank=2), engine, folds_path=root / "folds.json")
+    impute(root / "cv", tensor, root / "tracks", engine)
+    PeakCalling(root / "tracks", root / "peaks", PeakRule(0.5)).make_all(engine)
+    Binarisation(root / "tracks", root / "binarised").make_all(engine)
     return root
+
+
+def fresh(tensor: Path, folder: Path) -> Path:
+    """A copy of a tensor as it was ingested, without what other tests have left there."""
+    ignored = shutil.ignore_patterns("moments*")
+    return Path(shutil.copytree(tensor, folder / "T", ignore=ignored))
 
 
 @pytest.mark.parametrize(("ranks", "workers"), [(1, 1), (2, 1), (2, 2), (3, 1), (4, 1)])
 def test_all_files_have_the_same_bits(ranks, workers, whole, tensor_path, tmp_path):
-    shutil.copytree(tensor_path, tmp_path / "T")
-    (tmp_path / "T" / "moments.h5").unlink(missing_ok=True)
+    fresh(tensor_path, tmp_path)
+    commands = [
+        ("cv", "T", "-o", "cv", "--rank", 2, "--folds", str(whole / "folds.json")),
+        ("impute", "cv", "T", "-o", "tracks"),
+        ("peaks", "tracks", "-o", "peaks", "--threshold", 0.5),
+        ("binarise", "tracks", "-o", "binarised"),
+    ]
     engine = ("--engine", "mpi", "--workers", workers)
-    done = mpiexec(ranks, *PREDICTD, "cv", "T", "-o", "cv", "--rank", 2, *engine, cwd=tmp_path)
+    (tmp_path / "commands.json").write_text(json.dumps([(*command, *engine) for command in commands]))
+    # One after the other in one MPI job.
+    job = (sys.executable, HELPERS / "engine_jobs.py", "commands", tmp_path)
+    done = mpiexec(ranks, *job, cwd=tmp_path)
     assert done.returncode == 0 and not told(done), done.stderr
     assert done.stdout.count("models; all measures in") == 1
-    done = mpiexec(ranks, *PREDICTD, "impute", "cv", "T", "-o", "tracks", *engine, cwd=tmp_path)
-    assert done.returncode == 0 and not told(done), done.stderr
-    for name in ("T", "cv", "tracks"):
+    for name in ("T", "cv", "tracks", "peaks", "binarised"):
         assert len(same_files(whole / name, tmp_path / name)) > 3
+    for name in ("cv", "tracks", "peaks", "binarised"):
+        run = json.loads((tmp_path / name / "run.json").read_text())
+        assert (run["engine"], run["ranks"], run["workers"]) == ("mpi", ranks, ranks * workers)
+        assert {part["ranks"] for part in run["runs"]} == {ranks}
     run = json.loads((tmp_path / "cv" / "run.json").read_text())
-    assert (run["engine"], run["ranks"], run["workers"]) == ("mpi", ranks, ranks * workers)
     moments = next(stage for stage in run["stages"] if stage["name"] == "moments")
     # At least one sum from each rank but the first; a few where ranks are no power of two.
     n = len(run["train"]) + 1
@@ -147,21 +172,34 @@ updates_per_round = 500
 max_rounds = 30
 min_bins = 1000
 """
+FIT = ("--solver", "sgd", "--rank", 2, "--lambda", 0.001, "--config", "sgd.toml")
+
+
+@pytest.fixture(scope="module")
+def local_sgd(tmp_path_factory, tensor_path) -> Callable[[int], tuple[bytes, str]]:
+    """The model a.h5 by so many workers of the local engine, and what the command prints."""
+    root = tmp_path_factory.mktemp("sgd")
+    (root / "sgd.toml").write_text(SGD)
+
+    @functools.cache
+    def train(workers: int) -> tuple[bytes, str]:
+        done = run_predictd("train", tensor_path, "-o", "a.h5", *FIT, "--workers", workers, cwd=root)
+        assert done.returncode == 0, done.stderr
+        return (root / "a.h5").read_bytes(), done.stdout
+
+    return train
 
 
 @pytest.mark.parametrize(("ranks", "workers"), [(2, 1), (4, 1), (2, 2)])
-def test_sgd_has_the_same_bits_for_as_many_workers(ranks, workers, tensor_path, tmp_path):
+def test_sgd_has_the_same_bits_for_as_many_workers(ranks, workers, local_sgd, tensor_path, tmp_path):
     (tmp_path / "sgd.toml").write_text(SGD)
-    fit = ("--solver", "sgd", "--rank", 2, "--lambda", 0.001, "--config", "sgd.toml")
-    local = run_predictd("train", tensor_path, "-o", "a.h5", *fit, "--workers", ranks * workers, cwd=tmp_path)
-    assert local.returncode == 0, local.stderr
+    model, printed = local_sgd(ranks * workers)
     # Under a launcher the engine is chosen by itself.
-    done = mpiexec(
-        ranks, *PREDICTD, "train", tensor_path, "-o", "b.h5", *fit, "--workers", workers, cwd=tmp_path
-    )
+    command = ("train", tensor_path, "-o", "b.h5", *FIT, "--workers", workers)
+    done = mpiexec(ranks, *PREDICTD, *command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.replace("b.h5", "a.h5") == local.stdout and ": rank 2, " in local.stdout
-    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert done.stdout.replace("b.h5", "a.h5") == printed and ": rank 2, " in printed
+    assert (tmp_path / "b.h5").read_bytes() == model
     assert json.loads((tmp_path / "b.h5.run.json").read_text())["ranks"] == ranks
 
 
@@ -290,109 +328,84 @@ def test_a_signal_to_one_rank_alone_stops_all(start, tmp_path):
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_an_interrupted_descent_goes_on_as_if_nothing_had_been(ranks, start, tensor_path, tmp_path):
-    (tmp_path / "sgd.toml").write_text(SGD.replace("round = 500", "round = 1000000").replace("= 30", "= 45"))
-    fit = (
-        "--solver",
-        "sgd",
-        "--rank",
-        2,
-        "--lambda",
-        0.001,
-        "--config",
-        "sgd.toml",
-        "--workers",
-        1,
-        "--verbose",
-    )
-    command = (*PREDICTD, "train", tensor_path, *fit, "-o")
-    undisturbed = start(ranks, *command, "whole.h5")
-
-    def run(*, signalled: bool) -> tuple[int, str]:
-        """Begin or go on; the signal comes after three evaluations."""
-        process = start(ranks, *command, "m.h5")
-        assert process.stderr is not None
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if signalled and sum("validation MSE" in line for line in lines) == 3:
-                os.kill(process.pid, signal.SIGUSR1)
-                signalled = False
-        return process.wait(timeout=100), "".join(lines)
-
+def test_an_interrupted_descent_goes_on_as_if_nothing_had_been(
+    ranks, start, local_sgd, tensor_path, tmp_path
+):
+    (tmp_path / "sgd.toml").write_text(SGD)
+    command = ("train", tensor_path, "-o", "m.h5", *FIT, "--workers", 1)
     last = 0
     for _ in range(2):
-        status, err = run(signalled=True)
-        assert status == 75 and "predictd: error: stopped by SIGUSR1 after round" in err, err
+        # Rank 1 waits in its tenth round for the signal, which mpiexec passes on to all.
+        job = (HELPERS / "engine_jobs.py", "mpi-wait", tmp_path, "sgd_updates:10")
+        process = start(ranks, sys.executable, *job, *command)
+        tasks.wait_until((tmp_path / "reached").exists, "the tenth round")
+        (tmp_path / "reached").unlink()
+        os.kill(process.pid, signal.SIGUSR1)
+        _, err = process.communicate(timeout=100)
+        assert process.returncode == 75 and "predictd: error: stopped by SIGUSR1 after round" in err, err
         assert not (tmp_path / "m.h5").exists()
         saved = json.loads((tmp_path / "m.h5.checkpoint" / "latest.json").read_text())["name"]
         assert int(saved) >= last + 9
         last = int(saved)
         assert len(list((tmp_path / "m.h5.checkpoint" / f"state-{saved}").iterdir())) == ranks
-    other = mpiexec(ranks + 1, *command, "m.h5", cwd=tmp_path)
+    other = mpiexec(ranks + 1, *PREDICTD, *command, cwd=tmp_path)
     assert other.returncode == 1 and f"workers: {ranks}, now {ranks + 1}" in other.stderr
-    status, err = run(signalled=False)
-    assert status == 0, err
-    assert undisturbed.wait(timeout=100) == 0
-    assert (tmp_path / "m.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    done = mpiexec(ranks, *PREDICTD, *command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "m.h5").read_bytes() == local_sgd(ranks)[0]
 
 
-# What is killed, the command, its output, what declares that whole.
-INGEST = ("ingest", "data/tracks.tsv", "made", "--genome", "data/genome.chrom.sizes")
-CV = ("cv", "T", "-o", "cv", "--rank", 2)
-STAGES = {
-    "_make_shard:1": (INGEST, "made", "manifest.json"),
-    "_shard_moments:2": (CV, "cv", "metrics.tsv"),
-    "_train_fold:2": (CV, "cv", "metrics.tsv"),
-    "score:2": (CV, "cv", "metrics.tsv"),
-    "_impute_part:2": (("impute", "cv", "T", "-o", "tracks"), "tracks", "tracks.tsv"),
-}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_killed_rank_ends_the_job_and_the_same_command_goes_on(stage, whole, data, start, tmp_path):
-    """Rank 1 is killed in the midst of a stage; what stood then is used, and nothing half-written counts."""
-    command, result, declares = STAGES[stage]
-    shutil.copytree(whole / "T", tmp_path / "T")
-    if command is INGEST:
-        (tmp_path / "data").symlink_to(data)
-    if stage == "_shard_moments:2":
-        (tmp_path / "T" / "moments.h5").unlink()
-    if stage == "_impute_part:2":
-        shutil.copytree(whole / "cv", tmp_path / "cv")
-    job = (sys.executable, HELPERS / "engine_jobs.py", "mpi-kill", tmp_path, stage, *command, "--workers", 1)
+def kill(start: Callable[..., subprocess.Popen[str]], folder: Path, moment: str, *command: object) -> None:
+    """Run a command on two ranks of which one is killed at a moment, as `engine_jobs.py` understands it."""
+    job = (sys.executable, HELPERS / "engine_jobs.py", "mpi-kill", folder, moment, *command)
     process = start(2, *job)
     _, err = process.communicate(timeout=100)
     assert process.returncode not in (0, 1, 75), err
-    assert (tmp_path / "killed").exists()
-    assert not (tmp_path / result / declares).exists()
+    (folder / "reached").unlink()
+
+
+# In which tasks rank 1 is killed, one time after the other.
+KILLED = {
+    "ingest": ["_make_shard:1"],
+    "cv": ["_shard_moments:2", "_train_fold:2", "score:1"],
+    "impute": ["_impute_part:2"],
+}
+
+
+@pytest.mark.parametrize("name", KILLED)
+def test_a_killed_rank_ends_the_job_and_the_same_command_goes_on(
+    name, whole, data, start, tensor_path, tmp_path
+):
+    """Rank 1 is killed in the midst of a stage; what existed then is used, and nothing half-written counts."""
+    source = (data / "tracks.tsv", "T", "--genome", data / "genome.chrom.sizes", "--shard-bins", 4000)
+    # The command, its output, what declares that whole.
+    command, made, declares = {
+        "ingest": (("ingest", *source), "T", "manifest.json"),
+        "cv": (("cv", "T", "-o", "cv", "--rank", 2, "--folds", whole / "folds.json"), "cv", "metrics.tsv"),
+        "impute": (("impute", whole / "cv", "T", "-o", "tracks"), "tracks", "tracks.tsv"),
+    }[name]
+    expected = fresh(tensor_path, tmp_path / "expected") if name == "ingest" else whole / made
+    if name != "ingest":
+        fresh(tensor_path, tmp_path)
+    for moment in KILLED[name]:
+        kill(start, tmp_path, moment, *command, "--workers", 1)
+        assert not (tmp_path / made / declares).exists()
     # With another number of ranks, which decides nothing here.
     done = mpiexec(3, *PREDICTD, *command, "--workers", 1, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    if command is INGEST:
-        local = run_predictd(*command[:2], "local", *command[3:], cwd=tmp_path)
-        assert local.returncode == 0, local.stderr
-        same_files(tmp_path / "local", tmp_path / "made")
-    else:
-        same_files(whole / result, tmp_path / result)
+    assert len(same_files(expected, tmp_path / made)) > 3
 
 
 def test_a_rank_killed_in_a_descent_ends_the_job_and_the_same_command_starts_it_again(
-    start, tensor_path, tmp_path
+    start, local_sgd, tensor_path, tmp_path
 ):
     (tmp_path / "sgd.toml").write_text(SGD)
-    fit = ("--solver", "sgd", "--rank", 2, "--lambda", 0.001, "--config", "sgd.toml", "--workers", 1)
-    command = ("train", tensor_path, "-o", "m.h5", *fit)
-    process = start(
-        2, sys.executable, HELPERS / "engine_jobs.py", "mpi-kill", tmp_path, "sgd_updates:3", *command
-    )
-    _, err = process.communicate(timeout=100)
-    assert process.returncode not in (0, 1, 75), err
-    assert (tmp_path / "killed").exists() and not (tmp_path / "m.h5").exists()
-    for name in ("m.h5", "other.h5"):
-        done = mpiexec(2, *PREDICTD, *("train", tensor_path, "-o", name, *fit), cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-    assert (tmp_path / "m.h5").read_bytes() == (tmp_path / "other.h5").read_bytes()
+    command = ("train", tensor_path, "-o", "m.h5", *FIT, "--workers", 1)
+    kill(start, tmp_path, "sgd_updates:3", *command)
+    assert not (tmp_path / "m.h5").exists()
+    done = mpiexec(2, *PREDICTD, *command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "m.h5").read_bytes() == local_sgd(2)[0]
 
 
 @pytest.mark.parametrize(("given", "expected"), [("1", 1), ("", max(1, len(os.sched_getaffinity(0)) // 2))])

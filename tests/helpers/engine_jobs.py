@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -76,41 +77,66 @@ def run_mpi_map(folder: Path) -> None:
         sys.exit(err.exit_code)
 
 
-def run_mpi_kill(folder: Path) -> None:
-    """A predictd command under mpiexec of which rank 1 dies when it begins its nth task of some name, given as NAME:N.
+def run_commands(folder: Path) -> None:
+    """The predictd commands that `commands.json` lists, one after the other in one process, or one MPI job."""
+    from predictd.cli import main
 
-    The name may be `sgd_updates`: then it dies in the nth call of the kernel in a descent.
+    for command in json.loads((folder / "commands.json").read_text()):
+        main([*map(str, command)])
+
+
+def run_mpi_kill(folder: Path) -> None:
+    """A predictd command under mpiexec of which rank 1 is killed at a moment; see `run_until`."""
+    run_until(folder, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def run_mpi_wait(folder: Path) -> None:
+    """A predictd command under mpiexec of which rank 1 waits at a moment until a signal has come."""
+    run_until(folder, lambda: wait_until(interrupt.requested, "a signal"))
+
+
+def run_until(folder: Path, act: Callable[[], None]) -> None:
+    """A predictd command whose rank 1 acts when it begins its nth task of some name, given as NAME:N.
+
+    The name may be `sgd_updates`: then it acts in the nth call of the kernel in a descent.
     """
     import predictd.engine.base
     import predictd.engine.mpi.engine
     import predictd.workflows.training.sgd.descent
     from predictd.cli import main
 
-    victim, nth = sys.argv[3].split(":")
+    wanted, nth = sys.argv[3].split(":")
     run_task, sgd_updates = predictd.engine.base.run_task, predictd.workflows.training.sgd.descent.sgd_updates
     begun = 0
 
-    def count_or_die(name: str) -> None:
+    def count(name: str) -> None:
         nonlocal begun
-        begun += name == victim
-        if begun == int(nth):
-            (folder / "killed").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        begun += name == wanted
+        if name == wanted and begun == int(nth):
+            (folder / "reached").touch()
+            act()
 
-    def run_or_die(task: Callable[[Any, Any], Any], key: Any, shared: Any) -> Any:
-        count_or_die(task.__name__)
+    def counted_task(task: Callable[[Any, Any], Any], key: Any, shared: Any) -> Any:
+        count(task.__name__)
         return run_task(task, key, shared)
 
-    def update_or_die(*arguments: Any, **options: Any) -> float:
-        count_or_die("sgd_updates")
+    def counted_updates(*arguments: Any, **options: Any) -> float:
+        count("sgd_updates")
         return sgd_updates(*arguments, **options)
 
     if os.environ["PMI_RANK"] == "1":
-        predictd.engine.base.run_task = run_or_die
-        predictd.engine.mpi.engine.run_task = run_or_die
-        predictd.workflows.training.sgd.descent.sgd_updates = update_or_die
-    sys.argv = ["predictd", *sys.argv[4:]]
-    main()
+        predictd.engine.base.run_task = counted_task
+        predictd.engine.mpi.engine.run_task = counted_task
+        predictd.workflows.training.sgd.descent.sgd_updates = counted_updates
+    main(sys.argv[4:])
+
+
+def run_spark_commands(folder: Path) -> None:
+    """`run_commands` in one Spark application."""
+    from predictd.engine.spark import SparkEngine
+
+    with SparkEngine(2):
+        run_commands(folder)
 
 
 def run_spark_loss(folder: Path) -> None:
@@ -129,6 +155,9 @@ if __name__ == "__main__":
         "spmd": run_spmd,
         "fire": run_under_fire,
         "mpi-map": run_mpi_map,
+        "commands": run_commands,
         "mpi-kill": run_mpi_kill,
+        "mpi-wait": run_mpi_wait,
+        "spark-commands": run_spark_commands,
         "spark-loss": run_spark_loss,
     }[sys.argv[1]](Path(sys.argv[2]))
