@@ -14,6 +14,7 @@ from object_stores import S3, Azure, Store
 from places import SHARED
 from predictd.config import TrainSettings
 from predictd.engine import Engine
+from predictd.engine.base import one_blas_thread
 from predictd.io.tensor.store import Tensor
 from predictd.model.simulate import Simulation
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
@@ -47,16 +48,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(STARTS[fixture])
 
 
-@pytest.fixture(scope="session")
-def engine() -> Iterator[Engine]:
-    """Two workers."""
-    yield lend_engine(2)
+@pytest.fixture(scope="session", autouse=True)
+def small_matrices() -> Iterator[None]:
+    """One BLAS thread, as in workers: on matrices as small as these, more of them wait rather than compute."""
+    with one_blas_thread():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_engines() -> Iterator[None]:
+    yield
     for shared in ENGINES.values():
         shared.end()
 
 
 @pytest.fixture(scope="session")
-def single(engine: Engine) -> Engine:
+def engine() -> Engine:
+    """Two workers."""
+    return lend_engine(2)
+
+
+@pytest.fixture(scope="session")
+def single() -> Engine:
     """One worker."""
     return lend_engine(1)
 

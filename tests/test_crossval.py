@@ -17,7 +17,7 @@ import pytest
 
 from commands import call_predictd
 from folders import contents, names
-from made_folds import SHORT_SGD, few_folds, models_of
+from made_folds import FEW_SWEEPS, SHORT_SGD, few_folds, models_of
 from made_tensors import read_signal, rewritten
 from predictd.config import TrainSettings, load_config
 from predictd.constants import MIN_OBSERVED
@@ -41,7 +41,7 @@ from predictd.workflows.training.solvers import SOLVERS as REGISTRY
 from predictd.workflows.training.solvers.solver import FitData
 from refusals import refused
 
-SETTINGS = TrainSettings(rank=3, regularisation=0.1)
+SETTINGS = TrainSettings(rank=3, regularisation=0.1, als=FEW_SWEEPS)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_test_experiments_change_nothing_in_their_models(tensor_path, engine, tm
         crossval(
             path,
             tmp_path / f"cv-{path.name}",
-            TrainSettings(networks=1),
+            TrainSettings(networks=1, als=FEW_SWEEPS),
             engine,
             folds=tmp_path / "folds.json",
         )
@@ -240,7 +240,7 @@ def test_rank_and_penalty_are_chosen_for_each_test_fold_on_its_own_validation_fo
     solver, tensor, engine, tmp_path
 ):
     folds = few_folds(tensor, tmp_path / "folds.json")
-    settings = TrainSettings(solver=solver, regularisation=0.1)
+    settings = TrainSettings(solver=solver, regularisation=0.1, als=FEW_SWEEPS)
     report = crossval(tensor.path, tmp_path / "cv", settings, engine, folds=tmp_path / "folds.json")
     moments = ensure_moments(tensor, engine)
     for test in "012":
@@ -309,7 +309,9 @@ def test_regions(tensor, engine, data, tmp_path):
 def test_few_experiments_make_fewer_folds_with_a_warning(tensor, engine, tmp_path, caplog):
     keep = [e for e in tensor.experiments if e.cell_type in ("C1", "C3", "C5")]
     small = subset(tensor, tmp_path / "small", keep)
-    report = crossval(small, tmp_path / "cv", TrainSettings(rank=1, regularisation=0.1), engine)
+    report = crossval(
+        small, tmp_path / "cv", TrainSettings(rank=1, regularisation=0.1, als=FEW_SWEEPS), engine
+    )
     folds = load_folds(tmp_path / "cv" / "folds.json")
     assert report.n_models == len(folds) < 40
     assert folds == make_folds(keep)
@@ -412,8 +414,8 @@ def test_an_unfinished_directory_takes_no_other_settings(cv_path, tensor, engine
     few_folds(tensor, tmp_path / "folds.json")
     before = contents(path)
     for settings, options, parts in (
-        (TrainSettings(rank=4, regularisation=0.1), {}, ["settings.rank: 3, now 4"]),
-        (TrainSettings(solver="als", rank=3, regularisation=0.1), {}, ["settings.solver: em, now als"]),
+        (SETTINGS.model_copy(update={"rank": 4}), {}, ["settings.rank: 3, now 4"]),
+        (SETTINGS.model_copy(update={"solver": "als"}), {}, ["settings.solver: em, now als"]),
         (SETTINGS, {"seed": 1}, ["folds"]),
         (SETTINGS, {"folds": tmp_path / "folds.json"}, ["folds[0].test[0]: C2:A3, now C1:A2"]),
     ):

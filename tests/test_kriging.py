@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from commands import call_predictd
-from made_folds import write_fold
+from made_folds import few_folds, write_fold
 from made_moments import assert_moments, exact
 from made_tensors import rewritten, small_tensor, stored_signal, with_gaps
 from places import SHARED
@@ -420,8 +420,8 @@ def test_auto_leaves_kriging_out_with_many_experiments(tensor_path, engine, tmp_
 
 
 def test_cross_validation_by_kriging_on_the_command_line(tensor, tmp_path):
-    write_folds(tensor, tmp_path / "folds.json", tests=3, valids=2, seed=0)
-    (tmp_path / "kriging.toml").write_text('[train]\nsolver = "kriging"\nnetworks = 2\n')
+    write_folds(tensor, tmp_path / "folds.json", tests=2, valids=2, seed=0)
+    (tmp_path / "kriging.toml").write_text('[train]\nsolver = "kriging"\nnetworks = 1\n')
     options = ("--config", "kriging.toml", "--folds", "folds.json", "--workers", 1)
     done = call_predictd("cv", tensor.path, "-o", "cv", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -458,8 +458,9 @@ def test_real_tracks_are_predicted_better_than_by_their_assays_mean(tmp_path, en
     signal = np.stack([np.load(file)["signal"][:100_000] for file in files], axis=1)
     pairs = [Experiment(*file.stem.split("-")) for file in files]
     tensor = small_tensor(tmp_path / "t", signal, experiments=pairs, n_shards=2)
-    settings = TrainSettings(solver="kriging", networks=3)
-    report = crossval(tensor.path, tmp_path / "cv", settings, engine)
+    few_folds(tensor, tmp_path / "folds.json")
+    settings = TrainSettings(solver="kriging", networks=2)
+    report = crossval(tensor.path, tmp_path / "cv", settings, engine, folds=tmp_path / "folds.json")
     means = {
         method: [
             np.mean([row[name] for row in report.rows if row["method"] == method])

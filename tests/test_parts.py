@@ -15,7 +15,7 @@ import pytest
 
 from commands import PREDICTD, call_predictd
 from folders import contents, names
-from made_folds import SHORT_SGD, few_folds, models_of
+from made_folds import FEW_SWEEPS, FEW_SWEEPS_TOML, SHORT_SGD, few_folds, models_of
 from predictd.cli import cli
 from predictd.config import TrainSettings
 from predictd.engine import Engine
@@ -30,14 +30,15 @@ from predictd.workflows.training.crossval import Crossval, crossval
 from refusals import refused
 
 # The rank is chosen, for each part.
-SETTINGS = TrainSettings(regularisation=0.1)
-OPTIONS = ("--lambda", 0.1, "--folds", "folds.json")
+SETTINGS = TrainSettings(regularisation=0.1, als=FEW_SWEEPS)
+OPTIONS = ("--lambda", 0.1, "--folds", "folds.json", "--config", "few.toml")
 
 
 @pytest.fixture
 def folds(tensor: Tensor, tmp_path: Path) -> Path:
-    """3 × 2 folds."""
+    """3 × 2 folds, with few.toml beside them."""
     few_folds(tensor, tmp_path / "folds.json")
+    (tmp_path / "few.toml").write_text(FEW_SWEEPS_TOML)
     return tmp_path / "folds.json"
 
 
@@ -67,7 +68,7 @@ def plan(kind: str, tensor_path: Path, model_path: Path, folds: Path, tmp_path: 
 
 
 def command(kind: str, tensor: Path, model: Path) -> list[object]:
-    """The same jobs for the command line, in a directory with folds.json."""
+    """The same jobs for the command line, in a directory with folds.json and few.toml."""
     return ["cv", tensor, "-o", "out", *OPTIONS] if kind == "cv" else ["impute", model, tensor, "-o", "out"]
 
 
@@ -165,6 +166,7 @@ def test_parts_prints_their_number_and_writes_nothing(kind, own_tensor, model_pa
     "options", [["--parts", "--part", 0], ["--part", 1, "--finish"], ["--parts", "--finish"]]
 )
 def test_one_of_the_three_may_be_given(options, tmp_path):
+    (tmp_path / "few.toml").touch()
     kind = "impute" if "--part" not in options else "cv"
     done = call_predictd(*command(kind, tmp_path, tmp_path), *options, cwd=tmp_path)
     assert done.returncode == 2

@@ -16,6 +16,7 @@ import pytest
 import chromium
 from commands import call_predictd
 from folders import same_files
+from made_folds import FEW_SWEEPS
 from predictd.config import TrainSettings
 from predictd.constants import MEASURES
 from predictd.engine import Engine
@@ -42,7 +43,7 @@ def cv(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Pa
     tensor = Tensor(tensor_path)
     write_json(folder / "folds.json", folds_to_json(make_folds(tensor.experiments, tests=2, valids=2)))
     path = folder / "<cv> & co"
-    settings = TrainSettings(rank=2, regularisation=0.1)
+    settings = TrainSettings(rank=2, regularisation=0.1, als=FEW_SWEEPS)
     crossval(tensor_path, path, settings, engine, folds=folder / "folds.json")
     return path
 

@@ -11,7 +11,7 @@ import pytest
 
 from commands import call_predictd
 from folders import names
-from made_folds import write_fold
+from made_folds import FEW_SWEEPS, write_fold
 from made_tensors import read_signal, rewritten, with_gaps
 from predictd.config import TrainSettings, load_config
 from predictd.constants import MOMENTS
@@ -66,7 +66,9 @@ def chosen(
     return {
         solver: (
             folder / f"{solver}.h5",
-            train(tensor_path, folder / f"{solver}.h5", TrainSettings(solver=solver), engine).chosen,
+            train(
+                tensor_path, folder / f"{solver}.h5", TrainSettings(solver=solver, als=FEW_SWEEPS), engine
+            ).chosen,
         )
         for solver in SOLVERS
     }
@@ -74,7 +76,7 @@ def chosen(
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_same_bytes_whatever_the_number_of_workers(solver, chosen, tensor_path, tmp_path, single):
-    report = train(tensor_path, tmp_path / "m.h5", TrainSettings(solver=solver), single)
+    report = train(tensor_path, tmp_path / "m.h5", TrainSettings(solver=solver, als=FEW_SWEEPS), single)
     assert (tmp_path / "m.h5").read_bytes() == chosen[solver][0].read_bytes()
     assert report.chosen == chosen[solver][1]
     assert names(tmp_path) == ["m.h5", "m.h5.run.json"]
@@ -100,7 +102,7 @@ def test_what_is_chosen_is_told_and_kept(solver, chosen, tensor, engine):
     folds = selection_folds(tensor.experiments, 0)
     assert sorted(e for fold in folds for e in fold.valid) == sorted(tensor.experiments)
     data = read_moments(ensure_moments(tensor, engine))
-    settings = TrainSettings(solver=solver)
+    settings = TrainSettings(solver=solver, als=FEW_SWEEPS)
 
     def mse(rank: int, penalty: float) -> float:
         tried = settings.model_copy(update={"rank": rank, "regularisation": penalty})
@@ -122,7 +124,9 @@ def test_what_is_given_stays(solver, tensor_path, engine, tmp_path):
     name = {"em": "prior strength", "als": "lambda"}[solver]
 
     def run(**given: object) -> tuple[str, dict]:
-        report = train(tensor_path, tmp_path / "m.h5", TrainSettings(solver=solver, **given), engine)
+        report = train(
+            tensor_path, tmp_path / "m.h5", TrainSettings(solver=solver, als=FEW_SWEEPS, **given), engine
+        )
         return report.chosen, read_model(tmp_path / "m.h5").info["settings"]
 
     why, kept = run(rank=3, regularisation=0.123)
@@ -220,7 +224,7 @@ def test_test_experiments_remain_unseen(solver, tensor_path, engine, tmp_path):
         train(
             path,
             output,
-            TrainSettings(solver=solver),
+            TrainSettings(solver=solver, als=FEW_SWEEPS),
             engine,
             folds=tmp_path / "folds.json",
             fold_name="0.0",

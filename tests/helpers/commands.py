@@ -8,9 +8,11 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from predictd import progress
@@ -21,30 +23,49 @@ from predictd.engine import LocalEngine
 PREDICTD = (sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-m", "predictd")
 
 
+@dataclass(frozen=True)
+class In:
+    """A task that runs in a directory, whatever the one its worker was in."""
+
+    directory: Path
+    task: Callable[..., Any]
+
+    @property
+    def __name__(self) -> str:
+        return self.task.__name__
+
+    def __call__(self, *arguments: Any) -> Any:
+        os.chdir(self.directory)
+        return self.task(*arguments)
+
+
 class SharedEngine(LocalEngine):
-    """One whose workers outlive the commands that use it: tests need not wait for new ones."""
+    """Its workers outlive what uses it, so that tests need not wait for new ones, and follow it to its directory."""
+
+    def run(self, task: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        return super().run(In(Path.cwd(), task), *arguments, **options)
 
     def close(self) -> None:
-        """Keep the workers, for the next command."""
+        """Keep the workers, for what comes next."""
 
     def end(self) -> None:
         super().close()
 
 
-# By their number of workers.
-ENGINES = {workers: SharedEngine(workers) for workers in (1, 2)}
+ENGINES: dict[int, SharedEngine] = {}
 
 
-def lend_engine(workers: int | None = None) -> LocalEngine:
-    """The shared engine of so many workers, or one of the command's own where there is none."""
-    return ENGINES.get(workers or 2) or LocalEngine(workers)
+def lend_engine(workers: int | None = None) -> SharedEngine:
+    """The shared engine of so many workers, or of two."""
+    workers = workers or 2
+    return ENGINES.setdefault(workers, SharedEngine(workers))
 
 
 def call_predictd(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Call the command line in this process, as if a user had typed it in that directory.
 
-    Everything is as in a process of its own but for how long it takes to start: for exit codes as the shell sees them,
-    signals and the environment, use `run_predictd`.
+    Its tasks run on the shared engines. For exit codes as the shell sees them, signals, the environment, and what
+    libraries write past Python, there is `run_predictd`.
     """
     command = ["predictd", *map(str, arguments)]
     code: object = 0
@@ -60,12 +81,8 @@ def call_predictd(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[
 def _as_if_started(command: list[str], cwd: Path) -> Iterator[tuple[io.StringIO, io.StringIO]]:
     """Standard output and standard error of what runs in the block; what it sets in this process is set back."""
     root, own = logging.getLogger(), logging.getLogger("predictd")
-    handlers, levels, quiet, folder = (
-        root.handlers[:],
-        (root.level, own.level),
-        progress.is_quiet(),
-        Path.cwd(),
-    )
+    handlers, levels = root.handlers[:], (root.level, own.level)
+    quiet, directory = progress.is_quiet(), Path.cwd()
     stdout, stderr = io.StringIO(), io.StringIO()
 
     def show(message, category, filename, lineno, file=None, line=None):
@@ -86,7 +103,7 @@ def _as_if_started(command: list[str], cwd: Path) -> Iterator[tuple[io.StringIO,
         ):
             yield stdout, stderr
     finally:
-        os.chdir(folder)
+        os.chdir(directory)
         root.handlers[:] = handlers
         for logger, level in zip((root, own), levels, strict=True):
             logger.setLevel(level)

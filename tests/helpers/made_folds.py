@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from predictd.config import SgdSettings, TrainSettings
+from predictd.config import AlsSettings, SgdSettings, TrainSettings
 from predictd.io.files import write_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json, make_folds, validation_split
@@ -14,6 +14,10 @@ SHORT_SGD = TrainSettings(
     rank=2,
     sgd=SgdSettings(min_bins=500, burn_in_bins=100, updates_per_round=500, max_rounds=12),
 )
+
+# Of em and als, where it is not tested how well they fit.
+FEW_SWEEPS = AlsSettings(starts=2, start_sweeps=3, max_sweeps=30)
+FEW_SWEEPS_TOML = "[train.als]\nstarts = 2\nstart_sweeps = 3\nmax_sweeps = 30\n"
 
 
 def few_folds(tensor: Tensor, path: Path) -> list[Fold]:
