@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from commands import call_predictd
-from made_folds import few_folds, write_fold
+from made_folds import write_fold
 from made_moments import assert_moments, exact
 from made_tensors import rewritten, small_tensor, stored_signal, with_gaps
 from places import SHARED
@@ -458,8 +458,8 @@ def test_real_tracks_are_predicted_better_than_by_their_assays_mean(tmp_path, en
     signal = np.stack([np.load(file)["signal"][:100_000] for file in files], axis=1)
     pairs = [Experiment(*file.stem.split("-")) for file in files]
     tensor = small_tensor(tmp_path / "t", signal, experiments=pairs, n_shards=2)
-    few_folds(tensor, tmp_path / "folds.json")
-    settings = TrainSettings(solver="kriging", networks=2)
+    write_folds(tensor, tmp_path / "folds.json", tests=5, valids=1, seed=0)
+    settings = TrainSettings(solver="kriging", networks=3)
     report = crossval(tensor.path, tmp_path / "cv", settings, engine, folds=tmp_path / "folds.json")
     means = {
         method: [

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from made_folds import FEW_SWEEPS
 from made_moments import assert_moments, exact
 from made_tensors import read_signal, rewritten, with_gaps
 from predictd.config import TrainSettings
@@ -192,7 +193,7 @@ def test_little_coverage_is_warned_of_and_very_little_refused(run, tensor_path, 
         return change
 
     assert Tensor(tensor_path).experiments[0] == worst
-    settings = TrainSettings(rank=2, regularisation=0.1)
+    settings = TrainSettings(rank=2, regularisation=0.1, als=FEW_SWEEPS)
     some = rewritten(tensor_path, tmp_path / "some", lacking(0.1))
     run(some, tmp_path / "output", settings, engine)
     messages = [r.getMessage() for r in caplog.records if "value in every experiment" in r.getMessage()]

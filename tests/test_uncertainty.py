@@ -171,7 +171,7 @@ def cv(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Pa
     write_json(
         folder / "folds.json", folds_to_json(make_folds(Tensor(tensor_path).experiments, tests=3, valids=3))
     )
-    settings = TrainSettings(rank=3, regularisation=0.1, als=FEW_SWEEPS)
+    settings = TrainSettings(rank=3, regularisation=0.1)
     crossval(tensor_path, folder / "cv", settings, engine, folds=folder / "folds.json")
     return folder / "cv"
 
