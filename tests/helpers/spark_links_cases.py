@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from made_networks import write_link_case
 from predictd.engine import Engine, LocalEngine
-from predictd.engine.spark import SparkEngine
 from predictd.errors import TableError
 from predictd.workflows.network.filter import Limits, filter_network
 from predictd.workflows.network.stats import describe_degrees
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with SparkEngine(2) as engine:
-        yield engine
+def engine(spark_engine: Engine) -> Engine:
+    return spark_engine
 
 
 @pytest.mark.parametrize("limits", [Limits(minimum=0.4, top_per_target=3, top=500), Limits(minimum=0.75)])
