@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from commands import call_predictd
+from folders import names
 from made_folds import write_fold
 from made_moments import assert_moments, exact
 from made_tensors import rewritten, small_tensor, stored_signal, with_gaps
@@ -34,7 +35,7 @@ from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tensor.folds import write_folds
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.tensor.windows import wide_blocks
-from predictd.workflows.training.crossval import crossval
+from predictd.workflows.training.crossval import Crossval, crossval
 from predictd.workflows.training.extend import extend
 from predictd.workflows.training.solvers import auto
 from predictd.workflows.training.train import train
@@ -362,7 +363,7 @@ def test_imputed_tracks_are_what_the_model_says(trained, tensor, engine, tmp_pat
 
 
 def test_what_needs_factors_says_so(trained, tensor, engine, tmp_path):
-    told = "a model of kind 'kriging', which has no factors; train one with --solver em, als or sgd"
+    told = "a model of kind 'kriging', which has no factors; train one with `solver` em, als or sgd"
     with refused(DataError, told):
         explain_factors(trained, tmp_path / "out")
     with refused(DataError, told):
@@ -442,13 +443,17 @@ def test_cross_validation_by_kriging_on_the_command_line(tensor, tmp_path):
     ("wrong", "message"),
     [
         ({"solver": "kriging", "rank": 3}, "a rank belongs to the solvers em, als and sgd"),
-        ({"solver": "kriging", "lambda": 0.0}, "needs a lambda"),
-        ({"solver": "auto", "lambda": 0.1}, "name the solver"),
+        ({"solver": "kriging", "lambda": 0.0}, "needs a `regularisation`"),
+        ({"solver": "auto", "lambda": 0.1}, "name the `solver`"),
     ],
 )
-def test_settings_that_mean_nothing(wrong, message):
+def test_settings_that_mean_nothing(wrong, message, tensor_path, engine, tmp_path):
+    settings = load_config(None, {"train": wrong}).train
     with refused(ConfigError, message):
-        load_config(None, {"train": wrong})
+        train(tensor_path, tmp_path / "m.h5", settings, engine)
+    with refused(ConfigError, message):
+        Crossval(tensor_path, tmp_path / "cv", settings)
+    assert names(tmp_path) == []
 
 
 @pytest.mark.skipif(not (SHARED / "data" / "roadmap-pilot").is_dir(), reason="the pilot tracks are not here")
@@ -458,9 +463,8 @@ def test_real_tracks_are_predicted_better_than_by_their_assays_mean(tmp_path, en
     signal = np.stack([np.load(file)["signal"][:100_000] for file in files], axis=1)
     pairs = [Experiment(*file.stem.split("-")) for file in files]
     tensor = small_tensor(tmp_path / "t", signal, experiments=pairs, n_shards=2)
-    write_folds(tensor, tmp_path / "folds.json", tests=5, valids=1, seed=0)
     settings = TrainSettings(solver="kriging", networks=3)
-    report = crossval(tensor.path, tmp_path / "cv", settings, engine, folds=tmp_path / "folds.json")
+    report = crossval(tensor.path, tmp_path / "cv", settings, engine)
     means = {
         method: [
             np.mean([row[name] for row in report.rows if row["method"] == method])

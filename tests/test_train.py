@@ -437,7 +437,7 @@ def interrupted(tensor_path: Path, output: Path, engine: Engine, **options) -> N
     ("settings", "options", "difference"),
     [
         ({"rank": 2}, {}, "settings.rank: 3, now 2"),
-        ({"regularisation": 0.5}, {}, "settings.lambda: auto, now 0.5"),
+        ({"regularisation": 0.5}, {}, "settings.lambda: 0.001, now 0.5"),
         ({"sgd": QUICK.model_copy(update={"beta2": 0.99})}, {}, "settings.sgd.beta2: 0.999, now 0.99"),
         ({}, {"seed": 8}, "seed: 0, now 8"),
     ],
@@ -568,7 +568,7 @@ def test_default_ranks(n_train, rank):
 
 def test_a_rank_too_high_is_refused_and_leaves_nothing(tensor_path, engine, tmp_path):
     with pytest.raises(
-        ConfigError, match=r"^rank 15 is too high for 15 training experiments, .* use --rank 5 or so$"
+        ConfigError, match=r"^rank 15 is too high for 15 training experiments, .* use a `rank` of 5 or so$"
     ):
         train(tensor_path, tmp_path / "m.h5", TrainSettings(solver="sgd", rank=15), engine)
     assert not list(tmp_path.iterdir())
@@ -616,7 +616,7 @@ def test_factors_too_large_to_solve_with_have_diverged(tensor_path, engine, tmp_
     [
         (91, 10, None),
         (1, 9, None),
-        (90, 30, '25% .* set updates_per_round to 15000 or "auto" under'),
+        (90, 30, '25% .* set updates_per_round to 15000 or "auto" in'),
         (1, 19, "855000"),
     ],
 )

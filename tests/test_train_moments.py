@@ -13,7 +13,7 @@ from commands import call_predictd
 from folders import names
 from made_folds import FEW_SWEEPS, write_fold
 from made_tensors import read_signal, rewritten, with_gaps
-from predictd.config import TrainSettings, load_config
+from predictd.config import TrainSettings
 from predictd.constants import MOMENTS
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError
@@ -28,6 +28,7 @@ from predictd.workflows.evaluation.evaluate import evaluate, mean_measures
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tensor.folds import write_folds
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
+from predictd.workflows.training.crossval import Crossval
 from predictd.workflows.training.folds import selection_folds
 from predictd.workflows.training.solvers import SOLVERS as REGISTRY
 from predictd.workflows.training.solvers.cp import RANKS
@@ -265,10 +266,13 @@ def test_a_fold_that_does_not_validate_is_refused(tensor, engine, tmp_path):
         )
 
 
-def test_the_papers_penalties_belong_to_sgd(tmp_path):
-    for solver in SOLVERS:
-        with refused(ConfigError, "add --solver sgd"):
-            load_config(None, {"train": {"solver": solver, "predictd_constants": True}})
+def test_the_papers_penalties_belong_to_sgd(tensor_path, engine, tmp_path):
+    for solver in (*SOLVERS, "kriging", "auto"):
+        settings = TrainSettings(solver=solver, predictd_constants=True)
+        with refused(ConfigError, "are penalties of the `solver` sgd"):
+            train(tensor_path, tmp_path / "m.h5", settings, engine)
+        with refused(ConfigError, "are penalties of the `solver` sgd"):
+            Crossval(tensor_path, tmp_path / "cv", settings)
 
 
 def test_moments_may_stand_elsewhere(own_tensor, engine, tmp_path):
@@ -318,4 +322,8 @@ def test_the_command_line(tensor, tmp_path):
     assert "fold 1.1, 6 left out" in done.stdout
     assert read_model(tmp_path / "m.h5").info["solver"] == "em"
     done = call_predictd(*common, "--predictd-constants", cwd=tmp_path)
-    assert done.returncode == 1 and "add --solver sgd" in done.stderr and done.stderr.count("\n") == 1
+    assert (
+        done.returncode == 1
+        and "penalties of the --solver sgd" in done.stderr
+        and done.stderr.count("\n") == 1
+    )

@@ -142,7 +142,9 @@ class Workload:
         self.shape, self.rates, self.job = shape, rates, job
         planned = _PLANNED_AS.get(job.settings.solver, job.settings.solver)
         if planned not in _FITTING:
-            raise ConfigError(f"no rates are known of this `solver`; plan with {', '.join(_FITTING)}")
+            raise ConfigError(
+                f"no rates are known of the solver {job.settings.solver}; plan with {', '.join(_FITTING)}"
+            )
         self.settings = job.settings.model_copy(update={"solver": planned})
         own, others = (SOLVERS[name].regressors(shape.observed) for name in (job.settings.solver, planned))
         self.regressors = len(own or VALUE)

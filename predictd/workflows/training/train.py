@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -147,7 +148,7 @@ def _choose(
     if regressors:
         with record.stage("moments"):
             data = replace(data, moments=ensure_moments(tensor, engine, moments, regressors))
-    with record.stage("choose"):
+    with record.stage("choose") if solver.searches else nullcontext():
         deciding = selection_folds(tensor.experiments, seed) if refit and solver.searches else [fold]
         choice = solver.choose(data, deciding, settings, engine, seed=seed)
         return SOLVERS[choice.settings.solver].prepare(data, choice.settings, engine), choice
