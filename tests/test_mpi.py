@@ -125,7 +125,7 @@ def whole(tmp_path_factory, engine, tensor_path) -> Path:
     root = tmp_path_factory.mktemp("whole")
     tensor = fresh(tensor_path, root)
     write_json(root / "folds.json", folds_to_json(make_folds(Tensor(tensor).experiments, tests=2, valids=2)))
-    crossval(tensor, root / "cv", TrainSettings(rank=2), engine, folds_path=root / "folds.json")
+    crossval(tensor, root / "cv", TrainSettings(rank=2), engine, folds=root / "folds.json")
     impute(root / "cv", tensor, root / "tracks", engine)
     PeakCalling(root / "tracks", root / "peaks", PeakRule(0.5)).make_all(engine)
     Binarisation(root / "tracks", root / "binarised").make_all(engine)
