@@ -1,4 +1,4 @@
-"""SGD, ALS and EM on the same data: `python bench/compare_solvers.py` prints the table of docs/method.md.
+"""SGD, ALS and EM on the same data: `python bench/compare_solvers.py` prints the table of docs/benchmarks.md.
 
 Every solver fits the same fold at the same rank, stopped by the same validation experiments; the test experiments are
 seen by none. J is taken of every model by the same function, on the moments of all bins. Real data (the 20 pilot

@@ -121,7 +121,7 @@ def writing(path: Path, *, format: str, version: int) -> Iterator[h5py.File]:
 def reading(path: Path, *, by_ranges: bool = False) -> Iterator[h5py.File]:
     """Yield an HDF5 file for reading.
 
-    An object is first read into memory, which is faster than reading it piece by piece (docs/stores.md).
+    An object is first read into memory, which is faster than reading it piece by piece (docs/benchmarks.md).
 
     Parameters
     ----------
