@@ -126,7 +126,7 @@ def test_stages_of_jobs(rates):
     assert names(Job("train", ingested=True)) == ["moments", "choose", "train"]
     assert names(Job("train", sgd)) == ["ingest", "train"]
     assert names(Job("cv", sgd)) == ["ingest", "moments", "train", "score"]
-    with pytest.raises(ConfigError, match="no rates are known of this `solver`; plan with em, als, sgd"):
+    with pytest.raises(ConfigError, match="no rates are known of the solver kriging; plan with em, als, sgd"):
         names(Job(settings=TrainSettings(solver="kriging")))
 
 
