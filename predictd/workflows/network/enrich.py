@@ -57,7 +57,8 @@ def enrich_network(
     record = RunRecord("network enrich", seed=seed, settings=settings)
     links, _ = load_links(network)
     edges, sets = Edges.of(links), read_gmt(sets_path)
-    sizes = [len(genes.intersection(edges.genes)) for genes in sets.values()]
+    known = set(edges.genes)
+    sizes = [len(genes & known) for genes in sets.values()]
     n_tested = sum(least <= size <= most for size in sizes)
     if not n_tested:
         raise DataError(
@@ -73,7 +74,7 @@ def enrich_network(
         str(sets_path): sha256_of(sets_path),
         str(network): links_checksum(network),
     }
-    record.results = {"groups": len(groups), "sets": n_tested, "background": len(set(edges.genes))}
+    record.results = {"groups": len(groups), "sets": n_tested, "background": len(known)}
     write_run_json(record, output, sidecar=True)
     return found
 
