@@ -226,7 +226,7 @@ def print_simulated(work: Path, engine: Engine, bins: int) -> None:
                 chosen = REGISTRY[solver].choose(read, group, TrainSettings(solver=solver), engine, seed=0)
                 fitting = REGISTRY[chosen.settings.solver]
                 models = [
-                    fitting.fit(read, f, chosen.settings, seed=0, checkpoint=work / "none").model
+                    fitting.fit(read, f, chosen.settings, seed=0).model
                     for f in (group if solver == "auto" else group[:1])
                 ]
                 errors[solver].append(error(models[0].imputer(fold.test), data, fold))

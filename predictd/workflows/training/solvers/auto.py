@@ -71,7 +71,9 @@ class Auto(Solver):
         )
         return Choice(candidates[best][1], why)
 
-    def fit(self, data: FitData, fold: Fold, settings: TrainSettings, *, seed: int, checkpoint: Path) -> Fit:
+    def fit(
+        self, data: FitData, fold: Fold, settings: TrainSettings, *, seed: int, checkpoint: Path | None = None
+    ) -> Fit:
         raise ConfigError("the solver auto chooses another, which fits")
 
     def train(self, job: TrainJob, engine: Engine, record: RunRecord) -> Training:

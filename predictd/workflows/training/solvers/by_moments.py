@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +45,9 @@ class MomentsSolver(Solver):
             Of bins, for solvers that learn from one; None: they do without.
         """
 
-    def fit(self, data: FitData, fold: Fold, settings: TrainSettings, *, seed: int, checkpoint: Path) -> Fit:
+    def fit(
+        self, data: FitData, fold: Fold, settings: TrainSettings, *, seed: int, checkpoint: Path | None = None
+    ) -> Fit:
         return self.fit_moments(moments_of(data), fold, settings, seed=seed, sample=data.sample)
 
     def train(self, job: TrainJob, engine: Engine, record: RunRecord) -> Training:
@@ -73,6 +76,6 @@ def moments_of(data: FitData) -> TensorMoments:
     return read_moments(data.moments)
 
 
-def everything(experiments: list[Experiment] | tuple[Experiment, ...], fold: Fold) -> Fold:
+def everything(experiments: Sequence[Experiment], fold: Fold) -> Fold:
     """A fold of all experiments, of which none validates."""
     return Fold(name=fold.name, test=(), valid=(), train=tuple(sorted(experiments)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from predictd.config import TrainSettings
 from predictd.engine import Engine, LocalEngine
@@ -62,8 +63,13 @@ class Sgd(Solver):
             return Choice(chosen, f"rank {rank}, the paper's own penalties")
         return Choice(chosen, f"rank {rank}, lambda {penalty:g}")
 
-    def fit(self, data: FitData, fold: Fold, settings: TrainSettings, *, seed: int, checkpoint: Path) -> Fit:
+    def fit(
+        self, data: FitData, fold: Fold, settings: TrainSettings, *, seed: int, checkpoint: Path | None = None
+    ) -> Fit:
         """One fold on one worker."""
+        if checkpoint is None:
+            with TemporaryDirectory(prefix="predictd-") as folder:
+                return self.fit(data, fold, settings, seed=seed, checkpoint=Path(folder, "state"))
         problem = sgd_problem(data.tensor, fold, settings, seed=seed, checkpoint=checkpoint)
         saved = Checkpoint(checkpoint)
         with LocalEngine(1) as engine:

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from predictd.config import TrainSettings
@@ -180,7 +179,9 @@ class Solver(ABC):
         return data
 
     @abstractmethod
-    def fit(self, data: FitData, fold: Fold, settings: TrainSettings, *, seed: int, checkpoint: Path) -> Fit:
+    def fit(
+        self, data: FitData, fold: Fold, settings: TrainSettings, *, seed: int, checkpoint: Path | None = None
+    ) -> Fit:
         """Fit one fold within this process: a task.
 
         Parameters
@@ -188,7 +189,7 @@ class Solver(ABC):
         data, fold, settings, seed
             As prepared and chosen.
         checkpoint
-            Directory for saved state, where the solver saves any.
+            Directory for saved state, where the solver saves any; None: none is kept.
         """
 
     @abstractmethod
@@ -239,6 +240,5 @@ class Comparison:
 def validation_sum(key: Candidate, shared: Comparison) -> float:
     """Sum of the squared-error means of a fold's validation experiments."""
     fold = shared.folds[key.fold]
-    with TemporaryDirectory(prefix="predictd-") as scratch:
-        fit = key.solver.fit(shared.data, fold, key.settings, seed=shared.seed, checkpoint=Path(scratch, "c"))
+    fit = key.solver.fit(shared.data, fold, key.settings, seed=shared.seed)
     return fit.validation_mse * len(fold.valid)
