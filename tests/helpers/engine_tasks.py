@@ -1,4 +1,7 @@
-"""Tasks and programs for the tests of engines, whose workers import them by name."""
+"""Tasks and programs for the tests of engines, whose workers import them by name.
+
+What few of them need is imported by these: many workers are started.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_info
@@ -15,9 +18,9 @@ from threadpoolctl import threadpool_info
 from predictd import interrupt
 from predictd.engine import Communicator
 from predictd.errors import DataError, Interrupted
-from predictd.io.tensor.store import Tensor
-from predictd.model.cp.sgd import Rows
-from predictd.workflows.training.sgd.average import average_rows
+
+if TYPE_CHECKING:
+    from predictd.model.cp.sgd import Rows
 
 DEADLINE_SECONDS = 60.0
 
@@ -148,6 +151,8 @@ def rows_of_workers(
     size: int, n_cells: int, n_assays: int, rank: int, dtype: Any
 ) -> tuple[list[Rows], list[list[Rows]]]:
     """Rows that all workers start from, cells and assays, and what each makes of them; some nobody touches."""
+    from predictd.model.cp.sgd import Rows
+
     rng = np.random.default_rng([size, n_cells])
     before = [
         Rows.from_factors(rng.normal(size=(n, rank)), rng.normal(size=n), dtype) for n in (n_cells, n_assays)
@@ -167,6 +172,8 @@ def rows_of_workers(
 def average(
     comm: Communicator, keys: Sequence[Any], shared: tuple[int, int, int, Any]
 ) -> tuple[list[Rows], int]:
+    from predictd.workflows.training.sgd.average import average_rows
+
     before, made = rows_of_workers(comm.size, *shared)
     return average_rows(comm, made[comm.rank], before), comm.bytes_sent
 
@@ -226,6 +233,8 @@ def take_memory(key: int, n_bytes: int) -> int:
 
 def verify_while_one_goes(key: str, shared: tuple[Path, str, Path]) -> None:
     """Check a shard of a tensor, while the first task removes one that another task has yet to read."""
+    from predictd.io.tensor.store import Tensor
+
     tensor, victim, folder = shared
     if key == victim:
         wait_until((folder / "gone").exists, "the shard to vanish")
