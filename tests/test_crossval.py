@@ -88,10 +88,12 @@ def predict(path: Path, pairs: list[Experiment], known: dict[Experiment, np.ndar
     (z, o), (z_pairs, o_pairs) = design(inputs), design(pairs)
     values = np.stack([known[e] for e in inputs], axis=1)
     predicted = np.full((len(values), len(pairs)), np.nan)
-    patterns, group = np.unique(np.isnan(values), axis=0, return_inverse=True)
-    for index, missing in enumerate(patterns):
+    # Which inputs are missing, as a number for each bin.
+    patterns = np.isnan(values) @ (1 << np.arange(len(inputs)))
+    for pattern in np.unique(patterns):
+        rows = patterns == pattern
+        missing = np.isnan(values[rows][0])
         if (~missing).mean() >= MIN_OBSERVED:
-            rows = group.ravel() == index
             residuals = values[rows][:, ~missing] - o[~missing]
             genome = closed_form_genome(z[:, ~missing], float(part["lambda_G"]), residuals)
             predicted[rows] = o_pairs + genome @ z_pairs
