@@ -14,7 +14,7 @@ from object_stores import S3, Azure, Store
 from places import SHARED
 from predictd.config import TrainSettings
 from predictd.engine import Engine
-from predictd.engine.base import one_blas_thread
+from predictd.engine.base import one_blas_thread, usable_cpus
 from predictd.io.tensor.store import Tensor
 from predictd.model.simulate import Simulation
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
@@ -42,13 +42,40 @@ STARTS = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# More would wait for the longest file, and many tests have two processes of their own.
+MAX_PROCESSES = 4
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Deal files out to several processes, where pytest-xdist is installed and whole folders are run.
+
+    Starting the processes takes longer than a few tests do, and they can neither debug nor show what is printed.
+    `-n` says how many; 0 runs all in this one.
+    """
+    option = config.option
+    asked = config.getoption("numprocesses", 0)
+    if hasattr(config, "workerinput") or asked == 0 or option.dist != "no" or option.tx:
+        return
+    shown = option.collectonly or option.showfixtures or option.show_fixtures_per_test
+    single = option.usepdb or option.trace or option.capture == "no"
+    few = option.keyword or not all(Path(path).is_dir() for path in config.args)
+    if asked is None and not shown and not single and not few and usable_cpus() > 1:
+        option.numprocesses = min(usable_cpus(), MAX_PROCESSES)
+    if option.numprocesses:
+        # What the tests of a file share is made once, and engines are started once for them.
+        option.dist, option.loadscopereorder = "loadfile", False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         for fixture in STARTS.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(STARTS[fixture])
-    # Files whose tests start nothing come first: their failures show early.
+    # Files whose tests start nothing come first: their failures show early. They are the short ones, and where files
+    # are dealt to several processes they come last, so that all of these end at about the same time.
     starting = {item.path for item in items if any(map(item.get_closest_marker, STARTS.values()))}
-    items.sort(key=lambda item: item.path in starting)
+    items.sort(key=lambda item: item.path in starting, reverse=hasattr(config, "workerinput"))
 
 
 @pytest.fixture(scope="session", autouse=True)
