@@ -7,6 +7,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from predictd import interrupt
 from predictd.errors import Interrupted, PredictdError, WorkerError
@@ -182,8 +183,14 @@ def short(key: Key) -> str:
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread: parallelism is over tasks, and LAPACK's bits depend on the number of threads."""
-    with threadpool_limits(limits=1):
+    with _thread_pools(len(sys.modules)).limit(limits=1):
         yield
+
+
+@lru_cache(maxsize=1)
+def _thread_pools(modules: int) -> ThreadpoolController:
+    """Those of the libraries that are loaded; looked for again, in 3 ms, once more modules have been imported."""
+    return ThreadpoolController()
 
 
 def affinity() -> set[int]:
