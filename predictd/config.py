@@ -23,7 +23,7 @@ else:  # pragma: no cover
 _PAPER_UPDATES = 5000
 
 
-SolverName = Literal["em", "als", "sgd", "kriging", "auto"]
+SolverName = Literal["auto", "stack", "donors", "kriging", "em", "als", "sgd"]
 
 
 class Settings(BaseModel):
@@ -89,21 +89,17 @@ class TrainSettings(Settings):
     """What `predictd train` and `predictd cv` fit."""
 
     solver: SolverName = Field(
-        "auto", description="auto: em or kriging; em where a rank or a lambda is given and no solver"
+        "auto", description="auto: stack; em where a rank or a lambda is given and no solver"
     )
     rank: int | Literal["auto"] = Field("auto", description="L; auto: chosen on validation experiments")
     regularisation: float | Literal["auto"] = Field(
         "auto",
         alias="lambda",
-        description="λ of the objective, the prior's strength for em, the nugget of kriging; auto: chosen, too",
+        description="λ of the objective, the prior's strength for em; auto: chosen, too",
     )
     lambda_g: float = Field(3.0, gt=0, description="λ_G of sgd and als; em estimates it")
-    lift: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
-        "auto",
-        description="kriging: how much steeper strong predictions are made; auto: 0, or 0.6 without networks",
-    )
     networks: int = Field(
-        8, ge=0, le=1000, description="kriging: networks of each model that learn what it leaves; 0: none"
+        16, ge=0, le=1000, description="stack, donors, kriging: networks that learn what these leave; 0: none"
     )
     predictd_constants: bool = Field(False, description="sgd: the paper's own penalties instead of λ and λ_G")
     sgd: SgdSettings = SgdSettings()

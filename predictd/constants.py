@@ -18,6 +18,8 @@ SAMPLE_FORMAT: Final = "predictd-sample"
 SAMPLE_VERSION: Final = 1
 
 # Counts of residuals of held-out experiments, and what they are calibrated to.
+CHOICE_FORMAT: Final = "predictd-choice"
+CHOICE_VERSION: Final = 1
 RESIDUALS_FORMAT: Final = "predictd-residuals"
 RESIDUALS_VERSION: Final = 1
 UNCERTAINTY_FORMAT: Final = "predictd-uncertainty"
@@ -31,7 +33,6 @@ EXPRESSION_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 SHARDS: Final = "shards"
 MOMENTS: Final = "moments.h5"
-FEATURE_MOMENTS: Final = "moments.features.h5"
 RUN_JSON: Final = "run.json"
 FOLDS_JSON: Final = "folds.json"
 MODELS: Final = "models"

@@ -10,7 +10,6 @@ from predictd.errors import DataError
 from predictd.model.cp.factors import CPModel
 from predictd.model.cp.reference import closed_form_genome
 from predictd.model.ensemble import Ensemble
-from predictd.model.imputer import Feature
 from predictd.pairs import Experiment
 
 pytestmark = pytest.mark.numeric
@@ -51,9 +50,8 @@ def signal(n_bins, seed=0):
 
 
 def inputs(imputer, values):
-    """The features' values."""
-    assert all(feature.half_width == 0 for feature in imputer.features)
-    return values[:, [PAIRS.index(feature.experiment) for feature in imputer.features]]
+    """The inputs' values."""
+    return values[:, [PAIRS.index(e) for e in imputer.inputs]]
 
 
 def solve(member, targets, values):
@@ -87,14 +85,14 @@ def test_weights_are_the_members_padded_and_averaged():
     members = ensemble()
     imputer = members.imputer(PAIRS[::2])
     assert imputer.targets == PAIRS[::2]
-    assert imputer.features == tuple(Feature(e) for e in members.train)
+    assert imputer.inputs == tuple(members.train)
     assert members.train == tuple(sorted(set(members.train)))
     assert set(members.train) == {e for member in members.members for e in member.train}
-    weights, intercept = np.zeros((15, len(imputer.features))), np.zeros(15)
+    weights, intercept = np.zeros((15, len(imputer.inputs))), np.zeros(15)
     for member in members.members:
         own = member.imputer(PAIRS[::2])
-        for column, feature in enumerate(own.features):
-            weights[:, imputer.features.index(feature)] += own.affine.weights[:, column] / 3
+        for column, read in enumerate(own.inputs):
+            weights[:, imputer.inputs.index(read)] += own.affine.weights[:, column] / 3
         intercept += own.affine.intercept / 3
     np.testing.assert_allclose(imputer.affine.weights, weights, rtol=1e-13, atol=1e-16)
     np.testing.assert_allclose(imputer.affine.intercept, intercept, rtol=1e-13)
@@ -164,7 +162,7 @@ def test_a_gap_in_a_track_that_one_member_does_not_read():
 def test_one_member_is_imputed_by_itself():
     member, values = model(4), signal(50)
     alone, own = Ensemble((member,)).imputer(PAIRS), member.imputer(PAIRS)
-    assert alone.features == own.features
+    assert alone.inputs == own.inputs
     assert alone.members == ()
     np.testing.assert_array_equal(alone(inputs(alone, values)), own(inputs(own, values)))
 

@@ -130,8 +130,7 @@ def test_imputing_is_solving_the_genome_and_predicting(seed, lambda_g):
     left, solution, intercept = model.affine(targets)
     np.testing.assert_allclose((y @ solution.T) @ left.T + intercept, expected, rtol=1e-10, atol=1e-10)
     assert imputer.targets == tuple(targets)
-    assert [feature.experiment for feature in imputer.features] == list(model.train)
-    assert imputer.context == 0
+    assert imputer.inputs == model.train and imputer.halo == 0
     # In single precision, as it is applied.
     np.testing.assert_allclose(imputer(y.astype(np.float32)), expected, atol=2e-4)
 

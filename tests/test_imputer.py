@@ -1,4 +1,4 @@
-"""Imputers: filling gaps, affine maps, output maps, features."""
+"""Imputers: filling gaps, affine maps, output maps; means over windows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 from predictd.model.cp.factors import CPModel
 from predictd.model.cp.reference import closed_form_genome
-from predictd.model.imputer import AffineMap, Completion, Feature, Imputer, OutputMap, build_features
+from predictd.model.imputer import AffineMap, Completion, Imputer, OutputMap
+from predictd.model.windows import window_means
 from predictd.pairs import Experiment
 
 pytestmark = pytest.mark.numeric
@@ -91,9 +92,7 @@ def test_complete_bins_are_not_touched():
 
 def test_without_completion_bins_with_gaps_stay_empty():
     pairs = (Experiment("x", "a"), Experiment("x", "b"))
-    imputer = Imputer(
-        tuple(map(Feature, pairs)), pairs[:1], AffineMap(np.array([[1.0, 2.0]]), None, np.array([0.5]))
-    )
+    imputer = Imputer(pairs, pairs[:1], AffineMap(np.array([[1.0, 2.0]]), None, np.array([0.5])))
     imputed = imputer(np.array([[1, 2], [1, np.nan]], np.float32))
     assert imputed[0, 0] == 5.5 and np.isnan(imputed[1, 0])
 
@@ -125,7 +124,7 @@ def test_output_maps_are_piecewise_linear_and_go_on_with_slope_1_beyond_their_en
     np.testing.assert_array_equal(output(x), expected)
     assert output(x).dtype == np.float32
     pairs = (Experiment("x", "a"), Experiment("x", "b"))
-    imputer = Imputer(tuple(map(Feature, pairs)), pairs, AffineMap(np.eye(2), None, np.zeros(2)), output)
+    imputer = Imputer(pairs, pairs, AffineMap(np.eye(2), None, np.zeros(2)), output)
     np.testing.assert_array_equal(imputer(x[:4]), expected[:4])
 
 
@@ -151,43 +150,32 @@ def test_output_maps_must_be_monotone(inputs, outputs):
         OutputMap(np.array(inputs, float), np.array(outputs, float))
 
 
-# -- features ---------------------------------------------------------------------------------------------------------
+# -- windows ----------------------------------------------------------------------------------------------------------
 
 
-def test_own_values_are_columns():
+def test_the_smallest_window_is_the_signal_itself():
     signal = np.arange(12, dtype=np.float32).reshape(3, 4)
-    features = [Feature(pair) for pair in PAIRS[:4]]
-    assert build_features(signal, [3], features, np.arange(4)) is signal
-    built = build_features(signal, [3], features[:2], np.array([3, 1]))
-    assert built.tolist() == [[3, 1], [7, 5], [11, 9]]
+    assert window_means(signal, [3], 0) is signal
 
 
-def test_windows_are_means_of_what_is_observed_within_the_run():
+@pytest.mark.parametrize("gaps", [False, True], ids=["complete", "with gaps"])
+def test_windows_are_means_of_what_is_observed_within_the_run(gaps):
     rng = np.random.default_rng(8)
     runs = [1, 2, 5, 40, 3]
     signal = rng.normal(size=(sum(runs), 3)).astype(np.float32)
-    signal[rng.random(signal.shape) < 0.3] = np.nan
-    signal[20:30, 1] = np.nan
-    features = [Feature(PAIRS[0], 2), Feature(PAIRS[1], 0), Feature(PAIRS[2], 1), Feature(PAIRS[0], 30)]
-    columns = np.array([1, 0, 2, 1])
-    built = build_features(signal, runs, features, columns)
-    assert built.dtype == np.float32
-    start = 0
-    for length in runs:
-        for row in range(start, start + length):
-            for index, (feature, column) in enumerate(zip(features, columns, strict=True)):
-                low, high = (
-                    max(row - feature.half_width, start),
-                    min(row + feature.half_width + 1, start + length),
-                )
-                seen = [float(v) for v in signal[low:high, column] if not math.isnan(v)]
-                expected = sum(seen) / len(seen) if seen else math.nan
-                assert built[row, index] == pytest.approx(expected, rel=1e-5, abs=1e-6, nan_ok=True)
-        start += length
-    assert np.isnan(built[:, 0]).any()
-
-
-def test_context_is_the_widest_window():
-    affine = AffineMap(np.ones((1, 3)), None, np.zeros(1))
-    features = (Feature(PAIRS[0]), Feature(PAIRS[0], 7), Feature(PAIRS[1], 3))
-    assert Imputer(features, (PAIRS[0],), affine).context == 7
+    if gaps:
+        signal[rng.random(signal.shape) < 0.3] = np.nan
+        signal[20:30, 1] = np.nan
+    for half_width in (1, 2, 30):
+        means = window_means(signal, runs, half_width)
+        assert means.dtype == np.float32
+        start = 0
+        for length in runs:
+            for row in range(start, start + length):
+                low, high = max(row - half_width, start), min(row + half_width + 1, start + length)
+                for column in range(3):
+                    seen = [float(v) for v in signal[low:high, column] if not math.isnan(v)]
+                    expected = sum(seen) / len(seen) if seen else math.nan
+                    assert means[row, column] == pytest.approx(expected, rel=1e-5, abs=1e-6, nan_ok=True)
+            start += length
+        assert np.isnan(means).any() == gaps

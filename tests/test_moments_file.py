@@ -58,12 +58,12 @@ def test_who_comes_second_leaves_the_firsts_file(tensor, engine, tmp_path, monke
     path = tmp_path / "m.h5"
     inodes = []
 
-    def computed_meanwhile(tensor, engine, regressors):
+    def computed_meanwhile(tensor, engine):
         with monkeypatch.context() as patch:
             patch.setattr(moments_workflow, "compute_moments", compute_moments)
             ensure_moments(tensor, engine, path)
         inodes.append(path.stat().st_ino)
-        return compute_moments(tensor, engine, regressors)
+        return compute_moments(tensor, engine)
 
     monkeypatch.setattr(moments_workflow, "compute_moments", computed_meanwhile)
     assert ensure_moments(tensor, engine, path) == path

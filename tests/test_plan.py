@@ -7,13 +7,14 @@ import json
 import shutil
 from math import inf
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
 
 from predictd.cli import cli
 from predictd.cli.plan_tables import core_time, duration, size, table
-from predictd.config import TrainSettings
+from predictd.config import SolverName, TrainSettings
 from predictd.constants import RUN_JSON, SHARDS
 from predictd.errors import ConfigError, PredictdError
 from predictd.io.tensor.store import Tensor
@@ -126,8 +127,8 @@ def test_stages_of_jobs(rates):
     assert names(Job("train", ingested=True)) == ["moments", "choose", "train"]
     assert names(Job("train", sgd)) == ["ingest", "train"]
     assert names(Job("cv", sgd)) == ["ingest", "moments", "train", "score"]
-    with pytest.raises(ConfigError, match="no rates are known of the solver kriging; plan with em, als, sgd"):
-        names(Job(settings=TrainSettings(solver="kriging")))
+    for solver in get_args(SolverName):
+        assert names(Job("train", TrainSettings(solver=solver)))[-1] == "train"
 
 
 def test_storage_by_hand(rates):
@@ -176,13 +177,13 @@ def test_prices_add_up_by_hand(rates, prices):
 def test_offers_are_the_smallest_in_time_by_price(rates, prices):
     load = Workload(parse_shape("roadmap"), rates, Job(targets=2034))
     work, stored = load.stages(), load.storage()
-    found = offers(work, stored, Wanted(within=3.0), prices, rates)
+    found = offers(work, stored, Wanted(within=24.0), prices, rates)
     assert [offer.on_demand for offer in found] == sorted(offer.on_demand for offer in found)
     assert len({offer.machine for offer in found}) == len(found) > 10
     for offer in found:
         for count in range(max(1, offer.count - 1), offer.count + 1):
             seconds = Site.rented(offer.machine, count, prices).seconds(work, rates)
-            assert (seconds <= 3 * 3600) == (count == offer.count)
+            assert (seconds <= 24 * 3600) == (count == offer.count)
     large = [dataclasses.replace(work[0], memory=2**40)]
     for stages, wanted, message in (
         (work, Wanted(machine="m6i.4xlarge", within=0.01), "of m6i.4xlarge .* ends within 0.01 hours"),
@@ -313,15 +314,15 @@ def test_units():
 
 
 def test_plan_as_text():
-    text = invoke("--shape", "roadmap", "--on", "emr", "--within", 3, "--compare")
+    text = invoke("--shape", "roadmap", "--on", "emr", "--within", 24, "--compare")
     for name in ("ingest", "moments", "choose", "train", "score", "impute", "total"):
         assert f"\n{name} " in text
     for part in ("This is an estimate", "By price, a cluster of each", "with spot machines", "us-east-1"):
         assert part in text
     assert "--cpus-per-task=2" in invoke("--shape", "roadmap", "--on", "slurm")
     few = "cells=5,assays=5,observed=20,bins=1000"
-    assert "auto also tries kriging" in invoke("--shape", few)
-    assert "auto also tries kriging" not in invoke("--shape", few, "--solver", "em")
+    assert "6 models and their scores, solver stack" in invoke("--shape", few)
+    assert "40 models and their scores, solver em" in invoke("--shape", few, "--solver", "em")
 
 
 def test_plan_of_a_tensor_reads_its_manifest_alone(own_tensor, tmp_path):

@@ -22,6 +22,7 @@ from predictd.pairs import Experiment, axes
 from predictd.workflows.tensor.moments import TensorMoments
 from predictd.workflows.tensor.recommend import recommend
 from predictd.workflows.training.solvers import SOLVERS
+from predictd.workflows.training.solvers.solver import Choice
 
 
 def test_table(tensor, engine, tmp_path):
@@ -146,11 +147,11 @@ def test_advice_is_better_than_chance_and_than_custom():
         }
 
         def error_left(chosen, experiments=experiments, s=s, train=train, hidden=hidden):
-            data = TensorMoments.of_values(s, tuple(experiments))
+            data = TensorMoments(s, tuple(experiments))
             rest = tuple(e for e in hidden if e not in chosen)
             settings = TrainSettings(solver="em", rank=4, regularisation=0.3)
             fold = Fold("all", (), (), tuple(sorted([*train, *chosen])))
-            model = SOLVERS["em"].fit_moments(data, fold, settings, seed=0, sweeps=40).model
+            model = SOLVERS["em"].fit_moments(data, fold, Choice(settings, ""), seed=0, sweeps=40).model
             left, solution, intercept = model.affine(rest)
             weights = left @ solution
             return squared_errors(s, weights, intercept, data.columns(model.train), data.columns(rest)).sum()

@@ -242,12 +242,12 @@ def test_other_engines_train_on_a_remote_tensor(
 # Reading and writing
 
 
-def test_what_kriging_learns_from_stands_in_the_store(room, local, alone, tmp_path):
-    settings = TrainSettings(solver="kriging", networks=1)
+def test_what_a_stack_learns_from_is_kept_in_the_store(room, local, alone, tmp_path):
+    settings = TrainSettings(solver="donors", networks=1)
     tensor = copied(local / "tensor", room / "tensor")
     for source, model in ((tensor, room / "m.h5"), (local / "tensor", tmp_path / "m.h5")):
         train(source, model, settings, alone, moments=model.with_name("own.h5"))
-    assert {Path(name).name for name in room.names()} >= {"own.features.h5", "own.sample.h5"}
+    assert {Path(name).name for name in room.names()} >= {"own.h5", "own.sample.h5"}
     for name in ("m.h5", "own.sample.h5"):
         assert (room / name).read_bytes() == (tmp_path / name).read_bytes()
 

@@ -32,6 +32,7 @@ from predictd.workflows.training.crossval import Crossval
 from predictd.workflows.training.folds import selection_folds
 from predictd.workflows.training.solvers import SOLVERS as REGISTRY
 from predictd.workflows.training.solvers.cp import RANKS
+from predictd.workflows.training.solvers.solver import Choice
 from predictd.workflows.training.train import train
 from refusals import refused
 
@@ -107,7 +108,7 @@ def test_what_is_chosen_is_told_and_kept(solver, chosen, tensor, engine):
 
     def mse(rank: int, penalty: float) -> float:
         tried = settings.model_copy(update={"rank": rank, "regularisation": penalty})
-        fits = [(fold, REGISTRY[solver].fit_moments(data, fold, tried, seed=0)) for fold in folds]
+        fits = [(fold, REGISTRY[solver].fit_moments(data, fold, Choice(tried, ""), seed=0)) for fold in folds]
         return sum(fit.validation_mse * len(fold.valid) for fold, fit in fits) / len(tensor.experiments)
 
     best = mse(rank, penalty)
@@ -200,9 +201,11 @@ def test_the_refit_trains_on_all(solver, tensor_path, engine, tmp_path):
     # As many sweeps on all experiments.
     data = read_moments(ensure_moments(tensor, engine))
     chosen = settings.model_copy(update={"rank": 3, "regularisation": LAMBDA[solver]})
-    found = REGISTRY[solver].fit_moments(data, split, chosen, seed=0)
+    found = REGISTRY[solver].fit_moments(data, split, Choice(chosen, ""), seed=0)
     everything = Fold("all", (), (), tuple(tensor.experiments))
-    refit = REGISTRY[solver].fit_moments(data, everything, chosen, seed=0, sweeps=found.sweeps).model
+    refit = (
+        REGISTRY[solver].fit_moments(data, everything, Choice(chosen, ""), seed=0, sweeps=found.sweeps).model
+    )
     saved = read_model(tmp_path / "all.h5").parameters
     np.testing.assert_allclose(saved["C"], refit.c, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(saved["A"], refit.a, rtol=1e-9, atol=1e-12)

@@ -26,7 +26,7 @@ from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.training.folds import selection_folds
 from predictd.workflows.training.solvers import SOLVERS as REGISTRY
 from predictd.workflows.training.solvers.cp import RANKS
-from predictd.workflows.training.solvers.solver import validation_sum
+from predictd.workflows.training.solvers.solver import Choice, validation_sum
 from predictd.workflows.training.tune import TuneOptions, TuneReport, tune
 from refusals import refused
 
@@ -64,7 +64,7 @@ def test_the_winner_is_written_as_settings_that_give_its_error(tensor, engine, t
     assert report.settings.rank in RANKS and report.trials == 6
     data = read_moments(ensure_moments(tensor, engine))
     folds = selection_folds(tensor.experiments, 4)
-    fits = [REGISTRY[best.solver].fit_moments(data, fold, best, seed=4) for fold in folds]
+    fits = [REGISTRY[best.solver].fit_moments(data, fold, Choice(best, ""), seed=4) for fold in folds]
     errors = [fit.validation_mse * len(fold.valid) for fit, fold in zip(fits, folds, strict=True)]
     assert report.validation_mse == pytest.approx(sum(errors) / 18, rel=1e-9)
     first = path.read_text().splitlines()[:2]

@@ -114,7 +114,7 @@ def fitting(function: Decorated) -> Decorated:
             "regularisation",
             type=NumberOrAuto(click.FloatRange(min=0)),
             metavar="X|auto",
-            help="Penalty of cell and assay factors; em: strength of their prior; kriging: nugget.  [default: auto]",
+            help="Penalty of cell and assay factors; em: strength of their prior.  [default: auto]",
         ),
         click.option(
             "--rank",
@@ -125,7 +125,7 @@ def fitting(function: Decorated) -> Decorated:
         click.option(
             "--solver",
             type=click.Choice(get_args(SolverName)),
-            help="How models are fitted; auto: em or kriging, whichever validates better.  "
+            help="How models are fitted; auto: stack, which weighs the others.  "
             "[default: auto; em where a rank or lambda is given]",
         ),
     ):

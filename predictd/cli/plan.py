@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from predictd.cli.options import CONFIG, PATH, NumberOrAuto, verbosity
-from predictd.config import load_config
+from predictd.config import SolverName, load_config
 
 
 @click.command()
@@ -45,8 +45,8 @@ from predictd.config import load_config
 )
 @click.option(
     "--solver",
-    type=click.Choice(["em", "als", "sgd"]),
-    help="As of cv, whose auto is planned as em.  [default: em]",
+    type=click.Choice(get_args(SolverName)),
+    help="As of cv.  [default: auto]",
 )
 @click.option(
     "--rank", type=NumberOrAuto(click.IntRange(min=1)), metavar="N|auto", help="As of cv.  [default: auto]"

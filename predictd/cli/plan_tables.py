@@ -49,7 +49,7 @@ def plan_text(plan: Plan, *, compare: bool = False) -> str:
 
 def _heading(plan: Plan) -> str:
     shape, job = plan.shape, plan.job
-    models = f"{job.models} models and their scores" if job.kind == "cv" else "one model"
+    models = f"{plan.models} models and their scores" if job.kind == "cv" else "one model"
     searched = any(stage.name == "choose" for stage in plan.stages) and job.settings.rank == "auto"
     return (
         f"{shape.cells} cell types × {shape.assays} assays, {shape.observed:,} experiments, {shape.bins:,} bins in "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,10 +159,15 @@ def unique_pairs(tracks: list[Track], table: Path) -> dict[Experiment, Track]:
     return found
 
 
-def write_tracks(path: Path, files: dict[Experiment, str], sds: dict[Experiment, str] | None = None) -> None:
-    """Write a track table of pairs and paths relative to it; with `sds`, a column `sd_path` of their sd tracks."""
-    columns = ("cell_type", "assay", "path", *(("sd_path",) if sds else ()))
-    rows = ((*pair, file, *((sds[pair],) if sds else ())) for pair, file in sorted(files.items()))
+def write_tracks(
+    path: Path, files: dict[Experiment, str], more: Mapping[str, Mapping[Experiment, str]] | None = None
+) -> None:
+    """Write a track table of pairs and paths relative to it, and `more` columns by their names."""
+    more = more or {}
+    columns = ("cell_type", "assay", "path", *more)
+    rows = (
+        (*pair, file, *(column[pair] for column in more.values())) for pair, file in sorted(files.items())
+    )
     write_rows(path, columns, rows)
 
 

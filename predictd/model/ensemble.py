@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictd.model.imputer import AffineMap, Imputer, OutputMap
-from predictd.pairs import Experiment
+from predictd.pairs import Experiment, positions
 
 
 class Model(Protocol):
@@ -44,6 +44,10 @@ class Model(Protocol):
 
     def imputer(self, targets: Sequence[Experiment]) -> Imputer:
         """How it imputes pairs."""
+        ...
+
+    def expected_errors(self, pairs: Sequence[Experiment]) -> npt.NDArray[np.float64] | None:
+        """Squared errors to be expected of pairs over the variance of their tracks, (m,); None: it cannot tell."""
         ...
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -83,22 +87,21 @@ class Ensemble:
     def imputer(self, targets: Sequence[Experiment]) -> Imputer:
         """One affine map, n·m operations a bin whatever the number of members.
 
-        Weights are padded to the union of the members' features and averaged. Incomplete bins, and all bins where
-        members have refiners, are imputed by each member for itself, and then averaged. Output maps are averaged, too.
+        Weights are padded to the union of the members' inputs and averaged. Incomplete bins are imputed by each member
+        for itself, and then averaged. Output maps are averaged, too.
         """
         imputers = [member.imputer(targets) for member in self.members]
         if len(imputers) == 1:
             return imputers[0]
-        features = tuple(sorted(set().union(*(imputer.features for imputer in imputers))))
-        column = {feature: index for index, feature in enumerate(features)}
-        places = [np.array([column[f] for f in imputer.features], dtype=np.intp) for imputer in imputers]
-        weights = np.zeros((len(targets), len(features)))
+        inputs = tuple(sorted(set().union(*(imputer.inputs for imputer in imputers))))
+        places = [positions(imputer.inputs, inputs) for imputer in imputers]
+        weights = np.zeros((len(targets), len(inputs)))
         intercept = np.zeros(len(targets))
         for imputer, place in zip(imputers, places, strict=True):
             weights[:, place] += imputer.affine.weights / len(imputers)
             intercept += imputer.affine.intercept / len(imputers)
         return Imputer(
-            features=features,
+            inputs=inputs,
             targets=tuple(targets),
             affine=AffineMap(weights, None, intercept),
             output=OutputMap.mean([imputer.output for imputer in imputers]),
@@ -115,28 +118,48 @@ class Committee:
     members
         Models of the same cell types and assays.
     held_out
-        For pairs that not all may impute, the members that were trained without them; every other pair is imputed by
-        all.
+        For pairs that not all may impute, the members that were trained without them.
+    others
+        The members that impute every other pair; None: all.
     """
 
     members: tuple[Model, ...]
     held_out: Mapping[Experiment, tuple[int, ...]] = field(default_factory=dict)
+    others: tuple[int, ...] | None = None
 
     @property
     def everyone(self) -> Ensemble:
         """All members."""
         return Ensemble(self.members)
 
+    def expected_errors(self, pairs: Sequence[Experiment]) -> npt.NDArray[np.float64] | None:
+        """See `Model.expected_errors`: the mean of those that impute a pair; None: one of them cannot tell."""
+        errors = np.empty(len(pairs))
+        for chosen, places in self._groups(pairs):
+            own = [pairs[place] for place in places]
+            told = [self.members[index].expected_errors(own) for index in chosen]
+            known = [found for found in told if found is not None]
+            if len(known) < len(told):
+                return None
+            errors[places] = np.mean(known, axis=0)
+        return errors
+
     def imputers(self, targets: Sequence[Experiment]) -> list[tuple[Imputer, npt.NDArray[np.intp]]]:
         """Imputers that share the targets among them, each with the positions of its own in `targets`."""
-        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        everyone = tuple(range(len(self.members)))
-        for position, pair in enumerate(targets):
-            groups[self.held_out.get(pair, everyone)].append(position)
         return [
             (
-                Ensemble(tuple(self.members[i] for i in chosen)).imputer([targets[p] for p in positions]),
-                np.array(positions, dtype=np.intp),
+                Ensemble(tuple(self.members[i] for i in chosen)).imputer(
+                    [targets[place] for place in places]
+                ),
+                np.array(places, dtype=np.intp),
             )
-            for chosen, positions in groups.items()
+            for chosen, places in self._groups(targets)
         ]
+
+    def _groups(self, pairs: Sequence[Experiment]) -> list[tuple[tuple[int, ...], list[int]]]:
+        """The members that impute pairs, and the positions of the pairs that they impute."""
+        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        others = tuple(range(len(self.members))) if self.others is None else self.others
+        for position, pair in enumerate(pairs):
+            groups[self.held_out.get(pair, others)].append(position)
+        return list(groups.items())

@@ -1,14 +1,13 @@
-"""Imputers: features → affine map → what networks add, if any → optional monotone output map.
+"""Imputers: signal → affine map → what networks add, if any → optional monotone output map.
 
 Every estimator that predictd has, alone or averaged, ends as one of these, so that there is one way to apply them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import NamedTuple
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,32 +17,24 @@ from predictd.pairs import Experiment
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+_ALL = slice(None)
 
 
-# What is taken of signal before a window's mean. The logarithm separates weak signal from none, the square strong from
-# stronger; negative signal counts as 0 in the logarithm.
-BASES: Mapping[str, Callable[[Float32], Float32]] = MappingProxyType(
-    {
-        "value": lambda y: y,
-        "log": lambda y: np.log(np.maximum(y, np.float32(0.0)) + np.float32(0.05)),
-        "square": np.square,
-    }
-)
+class Refiner(Protocol):
+    """What is added to predictions of m pairs that an affine map made of k tracks.
 
+    Attributes
+    ----------
+    halo
+        How many bins around those that are predicted it reads.
+    """
 
-class Regressor(NamedTuple):
-    """What is read of an experiment: a basis function of its signal, averaged over 2·half_width + 1 bins of the run."""
+    @property
+    def halo(self) -> int: ...
 
-    half_width: int = 0
-    basis: str = "value"
-
-
-class Feature(NamedTuple):
-    """A regressor of one experiment; by default its own value. See `Regressor`."""
-
-    experiment: Experiment
-    half_width: int = 0
-    basis: str = "value"
+    def __call__(self, signal: Float32, run_lengths: Sequence[int], inner: slice) -> Float32:
+        """What to add, (bins asked for × m), from the signal of the tracks (bins × k); see `Imputer.__call__`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -105,13 +96,9 @@ class Completion:
 
     weights: Float64
     intercept: Float64
-    counted: int | None = None
 
     def fill(self, values: Float32) -> Float32:
-        """Copy of (bins × k) with its NaN filled; bins with under half of the inputs observed stay NaN throughout.
-
-        Of the inputs the first `counted` count, or all.
-        """
+        """Copy of (bins × k) with its NaN filled; bins with under half of the inputs observed stay NaN throughout."""
         filled = values.copy()
         missing = np.isnan(values)
         incomplete = np.flatnonzero(missing.any(axis=1))
@@ -120,7 +107,7 @@ class Completion:
         patterns, group = np.unique(missing[incomplete], axis=0, return_inverse=True)
         for index, pattern in enumerate(patterns):
             rows = incomplete[group.ravel() == index]
-            if (~pattern[: self.counted]).mean() < MIN_OBSERVED:
+            if (~pattern).mean() < MIN_OBSERVED:
                 filled[rows] = np.nan
                 continue
             gap, rest = np.flatnonzero(pattern), np.flatnonzero(~pattern)
@@ -131,7 +118,7 @@ class Completion:
 
 
 class AffineMap:
-    """ŷ = W x + b, applied in float32 through whichever of W and its low-rank factors needs fewer operations.
+    """ŷ = W y + b, applied in float32 through whichever of W and its low-rank factors needs fewer operations.
 
     Parameters
     ----------
@@ -157,9 +144,9 @@ class AffineMap:
         """W, (m × k); a product of low-rank factors is made anew each time, since many models would fill memory."""
         return self._left if self._right is None else self._left @ self._right
 
-    def __call__(self, features: Float32) -> Float32:
+    def __call__(self, signal: Float32) -> Float32:
         """(bins × k) → (bins × m)."""
-        value = features
+        value = signal
         for factor in self._factors:
             value = value @ factor
         value += self._intercept
@@ -168,12 +155,12 @@ class AffineMap:
 
 @dataclass(frozen=True)
 class Imputer:
-    """Features → affine map → what a refiner adds, if any → optional output map.
+    """Signal of tracks → affine map → what a refiner adds, if any → optional output map.
 
     Attributes
     ----------
-    features
-        The k regressors in the order of the map's columns.
+    inputs
+        The k tracks in the order of the map's columns.
     targets
         The m pairs that are predicted.
     affine
@@ -181,108 +168,62 @@ class Imputer:
     output
         Monotone map of the predictions, or None.
     completion
-        Fills missing inputs, for estimators whose features are the experiments' own values; None: bins with missing
-        inputs stay empty, unless there are members.
+        Fills missing inputs; None: bins with missing inputs stay empty, unless there are members.
     members
-        For an average of imputers: these, each with the columns of its features. In incomplete bins, and in all where
-        they are refined, each imputes for itself; the output map is that of the average.
+        For an average of imputers: these, each with the columns of its inputs. In incomplete bins each imputes for
+        itself; the output map is that of the average.
     refiner
-        What is added to the affine map's predictions, (bins × m), given features and predictions; or None.
+        What is added to the affine map's predictions, or None.
     """
 
-    features: tuple[Feature, ...]
+    inputs: tuple[Experiment, ...]
     targets: tuple[Experiment, ...]
     affine: AffineMap
     output: OutputMap | None = None
     completion: Completion | None = None
     members: tuple[tuple[Imputer, npt.NDArray[np.intp]], ...] = ()
-    refiner: Callable[[Float32, Float32], Float32] | None = None
+    refiner: Refiner | None = None
 
-    def __call__(self, features: Float32) -> Float32:
-        """Predict (bins × m) from features (bins × k); bins that cannot be predicted are NaN."""
-        predicted = self.before_output(features)
+    def __call__(
+        self, signal: Float32, run_lengths: Sequence[int] | None = None, inner: slice = _ALL
+    ) -> Float32:
+        """Predict some bins.
+
+        Parameters
+        ----------
+        signal
+            float32 (bins × k): of the inputs; NaN is missing.
+        run_lengths
+            Lengths of the stretches of consecutive bins in it; None: it is one.
+        inner
+            The bins that are asked for; the others are what is around them, as far as the halo.
+
+        Returns
+        -------
+        float32 (bins asked for × m)
+            Bins that cannot be predicted are NaN.
+        """
+        predicted = self.before_output(signal, run_lengths, inner)
         return predicted if self.output is None else self.output(predicted)
 
-    def before_output(self, features: Float32) -> Float32:
-        """Predictions (bins × m) before the output map."""
-        if self.members and self.refined:
-            return np.asarray(self.each(features).mean(axis=0))
-        if self.completion is not None and np.isnan(features).any():
-            features = self.completion.fill(features)
-        predicted = self.affine(features)
+    def before_output(
+        self, signal: Float32, run_lengths: Sequence[int] | None = None, inner: slice = _ALL
+    ) -> Float32:
+        """Predictions before the output map; see `__call__`."""
+        if self.completion is not None and np.isnan(signal).any():
+            signal = self.completion.fill(signal)
+        predicted = self.affine(signal[inner])
         if self.refiner is not None:
-            predicted += self.refiner(features, predicted)
-        if self.members and (incomplete := np.isnan(features).any(axis=1)).any():
-            predicted[incomplete] = self.each(features[incomplete]).mean(axis=0)
+            predicted += self.refiner(signal, run_lengths or [len(signal)], inner)
+        if self.members and (incomplete := np.isnan(signal[inner]).any(axis=1)).any():
+            predicted[incomplete] = self.each(signal[inner][incomplete]).mean(axis=0)
         return predicted
 
-    def each(self, features: Float32) -> Float32:
+    def each(self, signal: Float32) -> Float32:
         """What every member predicts for itself before the output map: (members × bins × m)."""
-        return np.stack([member.before_output(features[:, columns]) for member, columns in self.members])
+        return np.stack([member.before_output(signal[:, columns]) for member, columns in self.members])
 
     @property
-    def refined(self) -> bool:
-        """Whether anything is added to what is affine."""
-        return self.refiner is not None or any(member.refined for member, _ in self.members)
-
-    @property
-    def context(self) -> int:
-        """Widest half_width among the features."""
-        return max(feature.half_width for feature in self.features)
-
-
-def build_features(
-    signal: Float32, run_lengths: Sequence[int], features: Sequence[Feature], columns: npt.NDArray[np.intp]
-) -> Float32:
-    """Regressors of consecutive bins.
-
-    Parameters
-    ----------
-    signal
-        float32 (bins × n): whole runs, one after the other, where any feature has a half_width.
-    run_lengths
-        Lengths of these runs; they add up to the bins.
-    features
-        The k features.
-    columns
-        intp (k,): column of each feature's experiment in `signal`.
-
-    Returns
-    -------
-    float32 (bins × k)
-        Means are over the observed bins of the window, which a run's ends cut.
-    """
-    own = np.array([feature[1:] == Regressor() for feature in features])
-    if own.all():
-        whole = columns.size == signal.shape[1] and np.array_equal(columns, np.arange(columns.size))
-        return signal if whole else signal[:, columns]
-    built = np.empty((signal.shape[0], len(features)), dtype=np.float32)
-    built[:, own] = signal[:, columns[own]]
-    for regressor in sorted({Regressor(*feature[1:]) for feature in features} - {Regressor()}):
-        those = np.flatnonzero([feature[1:] == regressor for feature in features])
-        values = BASES[regressor.basis](signal[:, columns[those]])
-        built[:, those] = _window_means(values, run_lengths, regressor.half_width)
-    return built
-
-
-def _window_means(values: Float32, run_lengths: Sequence[int], half_width: int) -> Float32:
-    """Means over the observed values of ±half_width bins within each run (bins × k); NaN where none is observed."""
-    if half_width == 0:
-        return values
-    means = np.empty_like(values)
-    start = 0
-    for length in run_lengths:
-        run = values[start : start + length].astype(np.float64)
-        observed = ~np.isnan(run)
-        low = np.maximum(np.arange(length) - half_width, 0)
-        high = np.minimum(np.arange(length) + half_width + 1, length)
-        nothing = np.zeros((1, values.shape[1]))
-        sums = np.concatenate([nothing, np.cumsum(np.where(observed, run, 0.0), axis=0)])
-        if observed.all():
-            count = (high - low)[:, np.newaxis].astype(np.float64)
-        else:
-            counts = np.concatenate([nothing, np.cumsum(observed, axis=0)])
-            count = counts[high] - counts[low]
-        means[start : start + length] = (sums[high] - sums[low]) / np.where(count, count, np.nan)
-        start += length
-    return means
+    def halo(self) -> int:
+        """How many bins around those that are predicted are read."""
+        return 0 if self.refiner is None else self.refiner.halo

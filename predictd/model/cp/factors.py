@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
-from predictd.model.imputer import AffineMap, Completion, Feature, Imputer
+from predictd.model.imputer import AffineMap, Completion, Imputer
 from predictd.pairs import Experiment, rows_of
 
 Array = npt.NDArray[np.float64]
@@ -79,7 +79,7 @@ class CPModel:
         own, solution, own_intercept = self.affine(self.train)
         left, _, intercept = self.affine(targets, solution)
         return Imputer(
-            features=tuple(Feature(experiment) for experiment in self.train),
+            inputs=self.train,
             targets=tuple(targets),
             affine=AffineMap(left, solution, intercept),
             completion=Completion(own @ solution, own_intercept),
@@ -100,6 +100,9 @@ class CPModel:
         if solution is None:
             solution = solve_genome(z, self.lambda_g)
         return z_targets.T, solution, o_targets - z_targets.T @ (solution @ o)
+
+    def expected_errors(self, pairs: Sequence[Experiment]) -> None:
+        """Nothing: factors do not tell."""
 
     def canonical(self) -> CPModel:
         """The same predictions in the gauge in which models are saved.

@@ -1,9 +1,8 @@
 """How much the members of an ensemble disagree, bin by bin.
 
-A member's prediction is affine in the same features, so that its deviation from the ensemble's mean is y·d_k + e_k, and
+A member's prediction is affine in the same tracks, so that its deviation from the ensemble's mean is y·d_k + e_k, and
 the variance over members is a sum of squares of as many linear maps. Of these few say nearly everything: the leading
-ones over a sample of the genome are kept, which costs a few products a bin instead of one for each member. What
-networks add is not affine: then every member predicts for itself.
+ones over a sample of the genome are kept, which costs a few products a bin instead of one for each member.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ class Spread:
     imputer
         Of the ensemble; a single model has a spread of 0.
     sample
-        float32 (bins × k): features of some bins of the genome, without NaN, over which the leading maps are found.
+        float32 (bins × k): signal of some bins of the genome, without NaN, over which the leading maps are found.
     """
 
     def __init__(self, imputer: Imputer, sample: Float32) -> None:
         self._imputer, self._members = imputer, imputer.members
         self._n_targets = len(imputer.targets)
         self._maps: Float32 | None = None
-        if len(self._members) < 2 or imputer.refined:
+        if len(self._members) < 2:
             return
         padded = np.concatenate([sample.astype(np.float64), np.ones((len(sample), 1))], axis=1)
         metric = padded.T @ padded / len(padded)
-        width = len(imputer.features) + 1
+        width = len(imputer.inputs) + 1
         members = [(member.affine.weights, member.affine.intercept, place) for member, place in self._members]
         kept = []
         for target in range(self._n_targets):
@@ -57,31 +56,22 @@ class Spread:
         stacked = np.ascontiguousarray(maps.reshape(-1, width).T, dtype=np.float32)
         self._maps, self._constants, self._most = stacked[:-1], stacked[-1], most
 
-    def __call__(self, features: Float32) -> Float32:
-        """Spread of (bins × m) predictions from features (bins × k).
+    def __call__(self, signal: Float32) -> Float32:
+        """Spread of (bins × m) predictions from signal (bins × k).
 
         In incomplete bins it is that of the members' own predictions; NaN where bins cannot be predicted.
         """
         if len(self._members) < 2:
-            return np.zeros((len(features), self._n_targets), dtype=np.float32)
+            return np.zeros((len(signal), self._n_targets), dtype=np.float32)
         if self._maps is None:
-            return np.asarray(self._imputer.each(features).std(axis=0, ddof=1))
-        values = features @ self._maps
+            return np.asarray(self._imputer.each(signal).std(axis=0, ddof=1))
+        values = signal @ self._maps
         values += self._constants
         np.square(values, out=values)
-        spread: Float32 = np.sqrt(values.reshape(len(features), self._n_targets, self._most).sum(axis=2))
-        if (incomplete := np.isnan(features).any(axis=1)).any():
-            spread[incomplete] = self._imputer.each(features[incomplete]).std(axis=0, ddof=1)
+        spread: Float32 = np.sqrt(values.reshape(len(signal), self._n_targets, self._most).sum(axis=2))
+        if (incomplete := np.isnan(signal).any(axis=1)).any():
+            spread[incomplete] = self._imputer.each(signal[incomplete]).std(axis=0, ddof=1)
         return spread
-
-    def predict(self, features: Float32) -> tuple[Float32, Float32]:
-        """Predictions and their spread, (bins × m) each, as the imputer and a call to this give them."""
-        if len(self._members) < 2 or not self._imputer.refined:
-            return self._imputer(features), self(features)
-        each = self._imputer.each(features)
-        mean = each.mean(axis=0)
-        output = self._imputer.output
-        return mean if output is None else output(mean), np.asarray(each.std(axis=0, ddof=1))
 
 
 def _leading(deviations: Float64, metric: Float64) -> Float64:

@@ -108,8 +108,8 @@ def fit_similarity(
 ) -> Similarity:
     """Averages of the correlations of different tracks, each drawn to the average of its kind.
 
-    Few numbers on purpose, positive semidefinite, so that one track hardly moves them; `kriging.effects` pools
-    correlations of many regressors with more effects, to predict with.
+    Few numbers on purpose, positive semidefinite, so that one track hardly moves them; `stack.pooling` pools
+    correlations with more effects, to predict with.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def fit_effects(
 ) -> Effects:
     """Robust main effects (Huber's weights), each drawn to 0 a little, and what to expect of each track by the others.
 
-    Weights and leave-one-out values are what `kriging.effects.fit_grid` and `cp.sgd.main_effects` do without: there no
+    Weights and leave-one-out values are what `stack.scales` and `cp.sgd.main_effects` do without: there no
     track is examined, and a start of a descent is plain means.
 
     Parameters

@@ -25,7 +25,7 @@ from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.wording import some
 from predictd.workflows.evaluation.score import Case, Regions, Row, Scoring, group_cases, make_baseline, score
-from predictd.workflows.tensor.moments import compute_moments, split_moments
+from predictd.workflows.tensor.moments import TensorMoments, compute_moments
 from predictd.workflows.tensor.sources import SignalSource, probe_tracks
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def evaluate(
     if scratch is not None:
         make_directory(scratch)
     with record.stage("moments"):
-        data = split_moments(compute_moments(opened, engine), opened.experiments)
+        data = TensorMoments(compute_moments(opened, engine), tuple(opened.experiments))
     with TemporaryDirectory(prefix="predictd-", dir=scratch) as temporary:
         with record.stage("read headers"):
             cases = _cases(tracks, run, opened, Path(temporary), engine)

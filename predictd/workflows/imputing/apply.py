@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from predictd.io.tensor.store import Shard, Tensor
 from predictd.model.ensemble import Committee
-from predictd.model.imputer import build_features
 from predictd.model.intervals.spread import Spread
 from predictd.pairs import Experiment
 from predictd.workflows.tensor.windows import wide_blocks
@@ -37,10 +36,10 @@ class Application:
     def __init__(self, estimator: Committee, targets: Sequence[Experiment], tensor: Tensor) -> None:
         self._n_targets = len(targets)
         self._parts = [
-            (imputer, tensor.columns([feature.experiment for feature in imputer.features]), positions)
+            (imputer, tensor.columns(imputer.inputs), positions)
             for imputer, positions in estimator.imputers(targets)
         ]
-        self._halo = max(imputer.context for imputer, _, _ in self._parts)
+        self._halo = max(imputer.halo for imputer, _, _ in self._parts)
 
     def blocks(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
         """Yield (first row, signal (bins × n), predictions (bins × m)) over a shard.
@@ -50,11 +49,11 @@ class Application:
         for block in wide_blocks(shard, self._halo):
             predicted = np.empty((len(block.signal), self._n_targets), dtype=np.float32)
             for imputer, columns, positions in self._parts:
-                features = build_features(block.wide, block.run_lengths, imputer.features, columns)
+                own = imputer(_some(block.wide, columns), block.run_lengths, block.inner)
                 if len(self._parts) == 1:
-                    predicted = imputer(features[block.inner])
+                    predicted = own
                 else:
-                    predicted[:, positions] = imputer(features[block.inner])
+                    predicted[:, positions] = own
             yield block.start, block.signal, predicted
 
 
@@ -66,8 +65,7 @@ class SpreadApplication(Application):
         self._spreads: list[Spread] = []
         sample = _sample(tensor)
         for imputer, columns, _ in self._parts:
-            features = build_features(sample, [len(sample)], imputer.features, columns)
-            self._spreads.append(Spread(imputer, features))
+            self._spreads.append(Spread(imputer, sample[:, columns]))
 
     def blocks_with_spread(
         self, shard: Shard, *, every: int = 1
@@ -79,12 +77,19 @@ class SpreadApplication(Application):
         """
         for block in wide_blocks(shard, self._halo):
             signal = block.signal[::every]
+            inner = slice(block.inner.start, block.inner.stop, every)
             predicted = np.empty((len(signal), self._n_targets), dtype=np.float32)
             spread = np.empty_like(predicted)
             for (imputer, columns, positions), own in zip(self._parts, self._spreads, strict=True):
-                features = build_features(block.wide, block.run_lengths, imputer.features, columns)
-                predicted[:, positions], spread[:, positions] = own.predict(features[block.inner][::every])
+                predicted[:, positions] = imputer(_some(block.wide, columns), block.run_lengths, inner)
+                spread[:, positions] = own(_some(signal, columns))
             yield block.start, signal, predicted, spread
+
+
+def _some(signal: Float32, columns: npt.NDArray[np.intp]) -> Float32:
+    """Some columns, without a copy where they are all."""
+    whole = columns.size == signal.shape[1] and np.array_equal(columns, np.arange(columns.size))
+    return signal if whole else signal[:, columns]
 
 
 def _sample(tensor: Tensor) -> Float32:

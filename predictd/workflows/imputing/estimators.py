@@ -13,12 +13,12 @@ from predictd.io.models import ModelFile, read_model
 from predictd.model.cp.factors import CPModel
 from predictd.model.ensemble import Committee, Model
 from predictd.model.folds import Fold
-from predictd.model.kriging.kriging import KrigingModel
+from predictd.model.stack.stack import StackModel
 from predictd.pairs import Experiment
 from predictd.wording import some
 from predictd.workflows.tensor.folds import load_folds
 
-_KINDS: dict[str, type[CPModel] | type[KrigingModel]] = {kind.kind: kind for kind in (CPModel, KrigingModel)}
+_KINDS: dict[str, type[CPModel] | type[StackModel]] = {kind.kind: kind for kind in (CPModel, StackModel)}
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,38 @@ def fold_model_path(directory: Path, fold: Fold) -> Path:
     return directory / MODELS / f"fold-{fold.name}.h5"
 
 
-def fold_committee(directory: Path, folds: list[Fold]) -> Committee:
-    """Models of a cross-validation: observed pairs go to those of the test fold that held them out."""
-    members = tuple(load_model(fold_model_path(directory, fold))[0] for fold in folds)
+def everything_path(directory: Path) -> Path:
+    """Where a cross-validation keeps the model of all experiments, if its solver has one."""
+    return directory / MODELS / "everything.h5"
+
+
+def model_folds(directory: Path, folds: Sequence[Fold]) -> list[Fold]:
+    """Folds of which a cross-validation has models: these, or one for each test fold, named as this."""
+    found: dict[str, Fold] = {}
+    for fold in folds:
+        whole = Fold(fold.name.partition(".")[0], fold.test, (), (*fold.valid, *fold.train))
+        one = whole if fold_model_path(directory, whole).exists() else fold
+        found.setdefault(one.name, one)
+    return list(found.values())
+
+
+def fold_committee(directory: Path, folds: Sequence[Fold]) -> Committee:
+    """Models of a cross-validation: observed pairs go to those of the test fold that held them out.
+
+    Others go to the model of all experiments, or to all models where there is none.
+    """
+    folds = model_folds(directory, folds)
+    members = [load_model(fold_model_path(directory, fold))[0] for fold in folds]
     held_out: dict[Experiment, list[int]] = {}
     for index, fold in enumerate(folds):
         for pair in fold.test:
             held_out.setdefault(pair, []).append(index)
-    return Committee(members, {pair: tuple(indices) for pair, indices in held_out.items()})
+    others: tuple[int, ...] | None = None
+    if everything_path(directory).exists():
+        others = (len(members),)
+        members.append(load_model(everything_path(directory))[0])
+    indices = {pair: tuple(found) for pair, found in held_out.items()}
+    return Committee(tuple(members), indices, others)
 
 
 def _cross_validation(path: Path) -> Loaded:
@@ -116,11 +140,14 @@ def _cross_validation(path: Path) -> Loaded:
             "'predictd cv'"
         )
     folds = load_folds(path / FOLDS_JSON)
+    folds = model_folds(path, folds)
     missing = [fold.name for fold in folds if not fold_model_path(path, fold).is_file()]
     if missing:
         raise ModelFormatError(
             f"{path} is unfinished: {len(missing)} of {len(folds)} folds have no model ({some(missing)}); run "
             "'predictd cv' again"
         )
-    checksums = [sha256_of(fold_model_path(path, fold)) for fold in folds]
+    files = [fold_model_path(path, fold) for fold in folds]
+    files += [everything_path(path)] if everything_path(path).exists() else []
+    checksums = [sha256_of(file) for file in files]
     return Loaded(fold_committee(path, folds), sha256_of_json(checksums), ".")

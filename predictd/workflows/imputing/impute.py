@@ -162,13 +162,17 @@ class Imputation(InParts[ImputeReport]):
             log.warning(
                 "%d bins were left empty: under half of the model's experiments have signal there", empty
             )
-        sds = None
+        more: dict[str, dict[Experiment, str]] = {}
+        expected = self._loaded.estimator.expected_errors(self._pairs)
+        if expected is not None:
+            told = (f"{error:.3g}" for error in expected.tolist())
+            more["expected_error"] = dict(zip(self._pairs, told, strict=True))
         if self._calibration is not None:
-            sds = {pair: sd_name(pair) for pair in self._pairs}
+            more["sd_path"] = {pair: sd_name(pair) for pair in self._pairs}
             factors = self._calibration.factors.items()
             record.results["interval_factors"] = {f"{level:g}": factor for level, factor in factors}
         write_run_json(record, output)
-        write_tracks(output / TRACKS_TSV, {pair: track_name(pair) for pair in self._pairs}, sds)
+        write_tracks(output / TRACKS_TSV, {pair: track_name(pair) for pair in self._pairs}, more)
         return ImputeReport(tuple(self._pairs), empty)
 
 

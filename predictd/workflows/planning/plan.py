@@ -62,6 +62,8 @@ class Plan:
     ----------
     solver, rank
         Given or assumed.
+    models
+        That are trained.
     stages, seconds, memory_bytes, storage_bytes
         The stages; all of them on the clock; memory of a machine at most; what is read and left.
     submissions
@@ -77,6 +79,7 @@ class Plan:
     job: Job
     solver: str
     rank: int
+    models: int
     stages: tuple[StageEstimate, ...]
     seconds: float
     memory_bytes: float
@@ -152,15 +155,16 @@ def make_plan(shape: Shape, job: Job, on: Place, wanted: Wanted, rates: Rates, p
         on,
         shape,
         job,
-        load.settings.solver,
+        load.solver,
         load.rank,
+        load.models,
         estimates,
         site.seconds(work, rates),
         max(min(site.workers(stage), stage.tasks) * stage.memory for stage in work),
         stored,
         submissions(load, cpus) if on == "slurm" else (),
         tuple(offered),
-        (*_uncounted(load), *(_misfits(work, site) if on == "local" else ())),
+        tuple(_misfits(work, site)) if on == "local" else (),
         rates,
         prices,
     )
@@ -191,16 +195,6 @@ def submissions(load: Workload, cpus: int) -> tuple[Submission, ...]:
             megabytes = 256 * max(4, ceil(_MEMORY_MARGIN * memory / 2**28))
             found.append(Submission(script, array, width, seconds, minutes, megabytes))
     return tuple(found)
-
-
-def _uncounted(load: Workload) -> list[str]:
-    """That auto takes more than its em, where no past run says how much."""
-    if not load.reads_more or f"train {load.solver}" in load.rates.seconds:
-        return []
-    return [
-        f"the solver {load.solver} also tries kriging with so few experiments, which is not counted; "
-        "give a past run as `rates`"
-    ]
 
 
 def _misfits(work: Sequence[Stage], site: Site) -> list[str]:

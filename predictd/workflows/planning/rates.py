@@ -29,6 +29,8 @@ class Rates(Settings):
     sweep: float = Field(gt=0, description="s a sweep of a fit, whatever its size")
     fit: float = Field(gt=0, description="s an operation of a sweep, in float64")
     sweeps: float = Field(gt=0, description="sweeps of a fit until it stops, all starts together")
+    network: float = Field(gt=0, description="s to fit a network of a stack")
+    refine: float = Field(gt=0, description="s a value and network: what it adds to a stack")
     ranking: float = Field(gt=0, description="s a track and method that is scored, whatever its length")
     compare: float = Field(gt=0, description="s a value and method: both sweeps of scoring")
     baseline: float = Field(gt=0, description="s a value that a mean of the same assay takes in")

@@ -12,19 +12,21 @@ from typing import Literal
 
 from predictd.config import TrainSettings
 from predictd.constants import BLOCK_BINS, MAX_OPEN_TRACKS
-from predictd.errors import ConfigError
 from predictd.io.tensor.store import chunk_rows
 from predictd.model.cp.fit import choose
 from predictd.model.folds import TESTS, VALIDS
+from predictd.model.stack.inputs import HALF_WIDTHS
 from predictd.workflows.evaluation.score import CASE_BYTES, KEPT_BYTES, group_cases
 from predictd.workflows.imputing.impute import track_groups
 from predictd.workflows.planning.rates import Rates
 from predictd.workflows.planning.shape import Shape
-from predictd.workflows.tensor.moments import VALUE
+from predictd.workflows.tensor.context import sampled_bins
 from predictd.workflows.training.folds import n_deciding
 from predictd.workflows.training.settings import default_rank
 from predictd.workflows.training.solvers import SOLVERS
 from predictd.workflows.training.solvers.cp import CPSolver
+from predictd.workflows.training.solvers.solver import Solver
+from predictd.workflows.training.solvers.stack import STANDARDISED_EM, Stack
 
 JobKind = Literal["cv", "train"]
 # The model, and two baselines beside it.
@@ -112,11 +114,6 @@ class Job:
     ingested: bool = False
     tests: int = TESTS
 
-    @property
-    def models(self) -> int:
-        """That impute together."""
-        return self.tests * VALIDS if self.kind == "cv" else 1
-
 
 class Workload:
     """A job on a tensor, at some rates; a method gives each stage.
@@ -127,29 +124,23 @@ class Workload:
         Experiments that a model is trained on while others decide when to stop.
     rank
         The one that is given, or in place of one that validation would choose the default of sgd.
-    settings, solver
-        Those that are planned; `solver` is the given one where that reads more: auto, where it also tries kriging.
-    reads_more
-        Whether it does.
+    solver
+        That is planned.
+    models
+        That are trained.
 
-    Raises
-    ------
-    ConfigError
-        If nothing is known of the solver.
     """
 
     def __init__(self, shape: Shape, rates: Rates, job: Job) -> None:
         self.shape, self.rates, self.job = shape, rates, job
-        planned = _PLANNED_AS.get(job.settings.solver, job.settings.solver)
-        if planned not in _FITTING:
-            raise ConfigError(
-                f"no rates are known of the solver {job.settings.solver}; plan with {', '.join(_FITTING)}"
-            )
-        self.settings = job.settings.model_copy(update={"solver": planned})
-        own, others = (SOLVERS[name].regressors(shape.observed) for name in (job.settings.solver, planned))
-        self.regressors = len(own or VALUE)
-        self.reads_more = own != others
-        self.solver = job.settings.solver if self.reads_more else planned
+        # auto is another name of one of them.
+        solver = SOLVERS[job.settings.solver]
+        self.solver, self.settings = solver.name, job.settings
+        if solver.holds_out:
+            self.models = job.tests * VALIDS if job.kind == "cv" else 1
+        else:
+            # The last one is of all experiments.
+            self.models = job.tests + 1 if job.kind == "cv" else 1
         kept = shape.observed * (1 - 1 / TESTS) if job.kind == "cv" else shape.observed
         self.n_valid = max(1, round(kept / VALIDS))
         self.n_train = max(1, round(kept) - self.n_valid)
@@ -164,7 +155,7 @@ class Workload:
     def stages(self) -> list[Stage]:
         """All stages of the job in their order, corrected by what past runs took."""
         found = [] if self.job.ingested else [self.ingest()]
-        found += _FITTING[self.settings.solver](self)
+        found += _FITTING[self.solver](self)
         if self.job.kind == "cv":
             found.append(self.score())
         if self.job.targets:
@@ -180,7 +171,7 @@ class Workload:
         return {
             "tracks": shape.values * self.rates.track_bytes,
             "tensor": self.tensor_bytes,
-            "models": 8.0 * self.job.models * (shape.cells + shape.assays) * (self.rank + 1),
+            "models": self.models * self._model_bytes(),
             "imputed": shape.bins * self.job.targets * self.rates.imputed_bytes,
         }
 
@@ -204,8 +195,8 @@ class Workload:
         )
 
     def moments(self) -> Stage:
-        """A task is a shard; a worker holds some sums of (n + 1)² numbers, n of all regressors of all experiments."""
-        shape, n, size = self.shape, self.shape.observed * self.regressors, self.tensor_bytes
+        """A task is a shard; a worker holds some sums of (n + 1)² numbers, n experiments."""
+        shape, n, size = self.shape, self.shape.observed, self.tensor_bytes
         seconds = shape.values * self.rates.read + shape.bins * self.rates.moments * n**2 / 2
         memory = self._streaming + 8.0 * (n + 1) ** 2 * (3 + ceil(log2(shape.shards + 1)))
         wave = Wave.of(shape.shards, seconds / shape.shards)
@@ -215,7 +206,7 @@ class Workload:
         """Solvers that make sweeps over moments: rank and penalty are chosen, then all models are fitted."""
         job, solver = self.job, self.solver
         found = [self.moments()]
-        turns = self._turns()
+        turns = self._turns(SOLVERS[self.solver])
         if turns:
             folds = n_deciding(VALIDS, self.n_train)
             fits = [[self._fit_seconds(rank) for rank in ranks] for ranks in turns]
@@ -225,11 +216,44 @@ class Workload:
             memory = self._fit_bytes(max(max(ranks) for ranks in turns))
             found.append(Stage("choose", job.kind, tuple(waves), memory, solver=solver))
         seconds = self._fit_seconds(self.rank)
-        train = [Wave.of(job.models, seconds)]
+        train = [Wave.of(self.models, seconds)]
         if job.kind == "train":
             train.append(Wave.of(1, seconds * self.shape.observed / self.n_train))
         memory = self._fit_bytes(self.rank)
         return [*found, Stage("train", job.kind, tuple(train), memory, solver=solver)]
+
+    def by_stack(self) -> list[Stage]:
+        """Members are weighed on validation folds, and networks learn the rest; for each test fold and for all."""
+        job, rates, solver = self.job, self.rates, SOLVERS[self.solver]
+        assert isinstance(solver, Stack)
+        choices = self.models if job.kind == "cv" else 1
+        folds = n_deciding(VALIDS, self.n_train)
+        turns = self._turns(STANDARDISED_EM) if "em" in solver.members else []
+        fits = [[self._fit_seconds(rank) for rank in ranks] for ranks in turns]
+        waves = [Wave(folds * len(turn), folds * sum(turn), max(turn)) for turn in fits]
+        seconds = self._fit_seconds(self.rank)
+        waves.append(Wave.of(folds, seconds))
+        waves.append(Wave.of(self.settings.networks, rates.network))
+        # The sample is read with the bins around it.
+        reading = 4 * self.shape.values * rates.read
+        sample = Wave.of(self.shape.shards, reading / self.shape.shards)
+        most = max([self.rank, *(rank for turn in turns for rank in turn)])
+        bins = min(self.shape.bins, sampled_bins(self.shape.observed))
+        memory = self._fit_bytes(most) + 4.0 * len(HALF_WIDTHS) * bins * self.shape.observed
+        size = self.tensor_bytes
+        choose = Stage(
+            "choose",
+            job.kind,
+            (sample, *waves * choices),
+            memory,
+            reads=size,
+            source=size,
+            solver=self.solver,
+        )
+        train = Stage(
+            "train", job.kind, (Wave.of(self.models, seconds),), self._fit_bytes(most), solver=self.solver
+        )
+        return [self.moments(), choose, train]
 
     def by_descent(self) -> list[Stage]:
         """SGD on a sample of the bins, for which the tensor is read once a descent."""
@@ -243,14 +267,14 @@ class Workload:
         memory = self._streaming + bins * (4.0 * shape.observed + 24.0 * (self.rank + 1))
         reading, size = shape.values * rates.read, self.tensor_bytes
         if job.kind == "cv":
-            waves: tuple[Wave, ...] = (Wave.of(job.models, reading + rounds * a_round),)
+            waves: tuple[Wave, ...] = (Wave.of(self.models, reading + rounds * a_round),)
             found = [self.moments()]
         else:
             # The refit repeats the search with more experiments. Workers share the bins, and with them the rounds.
             rounds = ceil(rounds * (1 + shape.observed / self.n_train))
             waves = (Wave.of(shape.shards, 2 * reading / shape.shards), Wave.of(rounds, a_round))
             found = []
-        reads = size * (job.models if job.kind == "cv" else 2)
+        reads = size * (self.models if job.kind == "cv" else 2)
         train = Stage("train", job.kind, waves, memory, reads=reads, source=size, solver="sgd")
         return [*found, train]
 
@@ -264,9 +288,13 @@ class Workload:
         a_bin = shape.observed * rates.read + pairs * n_inputs * (
             rates.multiply + rates.baseline / shape.assays
         )
+        a_bin += pairs * self._refining()
         comparing = pairs * _METHODS * (rates.ranking + shape.bins * rates.compare)
         seconds = shape.bins * a_bin * (1 if kept else 2) + comparing
-        memory = self._imputing_bytes(VALIDS, max(groups)) + max(groups) * CASE_BYTES
+        memory = (
+            self._imputing_bytes(VALIDS if SOLVERS[self.solver].holds_out else 1, max(groups))
+            + max(groups) * CASE_BYTES
+        )
         memory += min(KEPT_BYTES, _SIGNAL_BYTES * max(groups) * shape.bins)
         tasks = self.job.tests * len(groups)
         reads = tasks * self.tensor_bytes * (1 if kept else 2)
@@ -278,23 +306,26 @@ class Workload:
         groups = [len(group) for group in track_groups(range(targets), MAX_OPEN_TRACKS)]
         pairs = max(groups)
         products = pairs * n
-        if self.job.kind == "train":
+        if self.job.kind == "train" and SOLVERS[self.solver].holds_out:
             products = min(products, (self.rank + 1) * (pairs + n))
-        a_bin = n * rates.read + products * rates.multiply + targets / len(groups) * rates.bigwig
+        a_bin = (
+            n * rates.read
+            + products * rates.multiply
+            + targets / len(groups) * (rates.bigwig + self._refining())
+        )
         wave = Wave.of(len(groups), shape.bins * a_bin)
-        memory = self._imputing_bytes(self.job.models, pairs)
+        memory = self._imputing_bytes(self.models if SOLVERS[self.solver].holds_out else 1, pairs)
         memory += pairs * (_WRITER_BYTES + 8.0 * self._block_rows)
         reads, writes = len(groups) * self.tensor_bytes, shape.bins * targets * rates.imputed_bytes
         return Stage(
             "impute", "impute", (wave,), memory, reads=reads, source=self.tensor_bytes, writes=writes
         )
 
-    def _turns(self) -> list[list[int]]:
+    def _turns(self, solver: Solver) -> list[list[int]]:
         """Ranks that are fitted at once, turn by turn, while rank and penalty are chosen.
 
         It is assumed that the default rank wins, and another penalty than the first.
         """
-        solver = SOLVERS[self.settings.solver]
         assert isinstance(solver, CPSolver)
         ranks, penalties, first = solver.grid(self.settings, self.n_train)
         turns: list[list[int]] = []
@@ -327,6 +358,16 @@ class Workload:
         rows = 16.0 * (shape.cells + shape.assays) * (rank + 1) ** 2
         return self.rates.process_bytes + shape.observed * (24.0 * shape.observed + 100.0 * rank) + rows
 
+    def _refining(self) -> float:
+        """Seconds a bin of what networks add to a pair."""
+        return 0.0 if SOLVERS[self.solver].holds_out else self.settings.networks * self.rates.refine
+
+    def _model_bytes(self) -> float:
+        """Of a model's file: its factors, and of a stack the correlations of its tracks."""
+        shape = self.shape
+        factors = 8.0 * (shape.cells + shape.assays) * (self.rank + 1)
+        return factors if SOLVERS[self.solver].holds_out else factors + 2.0 * self.n_train**2
+
     def _imputing_bytes(self, models: int, pairs: int) -> float:
         """A block, the imputers of models, and their weights for pairs."""
         n = self.n_train
@@ -334,9 +375,11 @@ class Workload:
         return self._streaming + imputers + 12.0 * pairs * self.shape.observed
 
 
-# The one place that knows solvers apart: the stages that fit by each, and what is planned in place of another.
-_PLANNED_AS = {"auto": "em"}
+# The one place that knows solvers apart: the stages that fit by each.
 _FITTING: dict[str, Callable[[Workload], list[Stage]]] = {
+    "stack": Workload.by_stack,
+    "donors": Workload.by_stack,
+    "kriging": Workload.by_stack,
     "em": Workload.by_moments,
     "als": Workload.by_moments,
     "sgd": Workload.by_descent,

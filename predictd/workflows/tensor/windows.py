@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from predictd.constants import BLOCK_BINS
 from predictd.io.tensor.store import Shard
-from predictd.model.imputer import Feature, Regressor, build_features
-from predictd.pairs import Experiment
 
 Float32 = npt.NDArray[np.float32]
 
@@ -38,15 +36,6 @@ class WideBlock(NamedTuple):
     wide: Float32
     run_lengths: list[int]
     inner: slice
-
-
-def build_all(
-    block: WideBlock, experiments: Sequence[Experiment], regressors: Sequence[Regressor]
-) -> Float32:
-    """Regressors of all n experiments in a block: float32 (bins × k·n), the first of all, then the second, …."""
-    features = [Feature(e, *regressor) for regressor in regressors for e in experiments]
-    columns = np.tile(np.arange(len(experiments)), len(regressors))
-    return build_features(block.wide, block.run_lengths, features, columns)[block.inner]
 
 
 def wide_blocks(shard: Shard, halo: int) -> Iterator[WideBlock]:

@@ -31,12 +31,13 @@ from predictd.workflows.imputing.calibration import (
     read_residuals,
     write_calibration,
 )
-from predictd.workflows.imputing.estimators import fold_model_path
+from predictd.workflows.imputing.estimators import everything_path, fold_model_path
 from predictd.workflows.parts import InParts
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.folds import read_folds
-from predictd.workflows.tensor.moments import VALUE, TensorMoments, ensure_moments, read_moments
-from predictd.workflows.training.folds import by_test_fold, check_validation, owner_of
+from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
+from predictd.workflows.training.choices import read_choice, write_choice
+from predictd.workflows.training.folds import by_test_fold, check_validation, selection_folds
 from predictd.workflows.training.settings import model_info
 from predictd.workflows.training.solvers import SOLVERS
 from predictd.workflows.training.solvers.solver import Choice, FitData
@@ -64,6 +65,16 @@ class CrossvalReport:
 
 
 @dataclass(frozen=True)
+class FoldFit:
+    """A model to train: what it is tested by, its file, its fold, and what it is fitted with."""
+
+    owner: str
+    path: Path
+    fold: Fold
+    choice: Choice
+
+
+@dataclass(frozen=True)
 class FoldFits:
     """What the training tasks have in common.
 
@@ -71,18 +82,16 @@ class FoldFits:
     ----------
     data
         What fits read.
-    output
-        Directory of the cross-validation.
-    chosen
-        Settings by test fold.
     seed
         Of the fits.
     """
 
     data: FitData
-    output: Path
-    chosen: dict[str, TrainSettings]
     seed: int
+
+
+# What the model of all experiments is called, beside test folds; a fold's name has no such sign.
+EVERYTHING = "*"
 
 
 class Crossval(InParts[CrossvalReport]):
@@ -134,6 +143,12 @@ class Crossval(InParts[CrossvalReport]):
         SOLVERS[settings.solver].check(settings, min(len(fold.train) for fold in every))
         self._tensor, self._settings, self._seed, self._folds = tensor, settings, seed, every
         self._groups = list(by_test_fold(every).items())
+        # Solvers without a model for each validation fold have one of all experiments, for what was never observed.
+        self._everything = (
+            None
+            if SOLVERS[settings.solver].holds_out
+            else (EVERYTHING, selection_folds(tensor.experiments, seed))
+        )
         self._moments = moments
         self._intervals = (regions or Regions()).read(tensor.manifest.load_genome())
         description: dict[str, Any] = {
@@ -175,18 +190,16 @@ class Crossval(InParts[CrossvalReport]):
         engine.check_shared_paths(self.job.marker_file, tensor.marker_file)
         with record.stage("moments"):
             # Baselines are made of moments, whatever the solver reads.
-            regressors = SOLVERS[self._settings.solver].regressors(len(tensor.experiments)) or VALUE
-            moments = ensure_moments(tensor, engine, self._moments, regressors)
+            moments = ensure_moments(tensor, engine, self._moments)
+        wanted = [self._groups[index] for index in parts]
+        if self._everything is not None and 0 in parts:
+            wanted.append(self._everything)
         with record.stage("choose"):
             data = FitData(tensor, moments, named=self._moments is not None)
-            choices = {index: self._choose(index, data, engine) for index in parts}
-            for choice in choices.values():
-                data = SOLVERS[choice.settings.solver].prepare(data, choice.settings, engine)
+            choices = {name: self._choose(name, group, data, engine) for name, group in wanted}
         with record.stage("train"):
-            chosen = {self._groups[index][0]: choice.settings for index, choice in choices.items()}
-            folds = [fold for index in parts for fold in self._groups[index][1]]
-            shared = FoldFits(data, output, chosen, self._seed)
-            engine.map(_train_fold, folds, shared, label="models")
+            fits = [task for name, group in wanted for task in self._fits(name, group, choices[name])]
+            engine.map(_train_fold, fits, FoldFits(data, self._seed), label="models")
         with record.stage("score"):
             s = read_moments(moments)
             owners, groups = [], []
@@ -207,36 +220,46 @@ class Crossval(InParts[CrossvalReport]):
             ]
             judging = Counting(tensor, output, assay_scales(tensor))
             engine.map(count_residuals, counting, judging, label="experiments", sizes=sizes)
-        for index, choice in choices.items():
-            test, own_folds = self._groups[index]
+        for index in parts:
+            test = self._groups[index][0]
             counted = [key.path for key, owner in zip(counting, owners, strict=True) if owner == index]
             rows = [row for owner, some in zip(owners, scored, strict=True) if owner == index for row in some]
+            models = [task.path for task in fits if task.owner == test]
             content = {
                 "test": test,
-                "choice": choice.why,
-                "models": len(own_folds),
+                "choice": choices[test].why,
+                "models": len(models),
                 "rows": _rows_to_json(rows),
                 "residuals": [str(path.relative_to(output)) for path in counted],
                 "run": record.run_of(parts),
             }
-            models = [fold_model_path(output, fold) for fold in own_folds]
-            self.job.keep_part(index, content, [*models, *counted])
+            others = [task.path for task in fits if task.owner == EVERYTHING and index == 0]
+            self.job.keep_part(index, content, [*models, *others, *counted])
 
     def _residuals_path(self, index: int, number: int) -> Path:
         return self.job.scratch / "residuals" / f"{index}.{number}.h5"
 
-    def _choose(self, index: int, data: FitData, engine: Engine) -> Choice:
+    def _choose(self, name: str, group: Sequence[Fold], data: FitData, engine: Engine) -> Choice:
         """Settings of a test fold, with the reason; those that an interrupted run chose are taken up."""
-        _, group = self._groups[index]
-        name = f"choices/{index}"
-        known = self.job.kept(name)
-        if known is None:
-            solver = SOLVERS[self._settings.solver]
-            choice = solver.choose(data, group, self._settings, engine, seed=self._seed)
-            known = [choice.settings.model_dump(mode="json", by_alias=True), choice.why]
-            self.job.keep(name, known)
-        settings, why = known
-        return Choice(TrainSettings.model_validate(settings), why)
+        own = "everything" if name == EVERYTHING else f"fold-{name}"
+        path = self.job.scratch / "choices" / f"{own}.h5"
+        with suppress(FileNotFoundError):
+            return read_choice(path)
+        solver = SOLVERS[self._settings.solver]
+        choice = solver.choose(data, group, self._settings, engine, seed=self._seed)
+        write_choice(path, choice)
+        return choice
+
+    def _fits(self, name: str, group: Sequence[Fold], choice: Choice) -> list[FoldFit]:
+        """The models of a test fold, or of what was never observed."""
+        output = self.job.output
+        if SOLVERS[choice.settings.solver].holds_out:
+            return [FoldFit(name, fold_model_path(output, fold), fold, choice) for fold in group]
+        experiments = (*group[0].valid, *group[0].train)
+        if name == EVERYTHING:
+            return [FoldFit(name, everything_path(output), Fold("everything", (), (), experiments), choice)]
+        whole = Fold(name, group[0].test, (), experiments)
+        return [FoldFit(name, fold_model_path(output, whole), whole, choice)]
 
     def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> CrossvalReport:
         tensor, output = self._tensor, self.job.output
@@ -303,15 +326,16 @@ def _check_folds(folds: Sequence[Fold]) -> None:
         raise DataError("the folds have no test experiments: there would be nothing to score")
 
 
-def _train_fold(fold: Fold, shared: FoldFits) -> None:
-    """Train one fold into its model file, unless that exists already."""
-    path = fold_model_path(shared.output, fold)
+def _train_fold(task: FoldFit, shared: FoldFits) -> None:
+    """Train one model into its file, unless that exists already."""
+    path, fold, choice = task.path, task.fold, task.choice
     if path.exists():
         return
-    settings = shared.chosen[owner_of(fold)]
     checkpoint = path.with_suffix(".checkpoint")
-    fit = SOLVERS[settings.solver].fit(shared.data, fold, settings, seed=shared.seed, checkpoint=checkpoint)
-    info = model_info(settings, fold, shared.seed) | {
+    fit = SOLVERS[choice.settings.solver].fit(
+        shared.data, fold, choice, seed=shared.seed, checkpoint=checkpoint
+    )
+    info = model_info(choice.settings, fold, shared.seed) | {
         "validation_mse": fit.validation_mse,
         "history": fit.history_json(),
     }

@@ -112,7 +112,7 @@ def train(
     make_directory(output.parent)
     data, choice = _choose(tensor, fold, settings, engine, record, seed=seed, moments=moments, refit=refit)
     checkpoint = Checkpoint(output.with_name(f"{output.name}.checkpoint"))
-    job = TrainJob(data, fold, choice.settings, seed, refit, checkpoint)
+    job = TrainJob(data, fold, choice, seed, refit, checkpoint)
     solver = SOLVERS[choice.settings.solver]
     trained = solver.train(job, engine, record)
     _write(output, tensor, job, solver.objective_of(choice.settings), trained)
@@ -144,14 +144,12 @@ def _choose(
     """What the fit reads, and what it is made with."""
     solver = SOLVERS[settings.solver]
     data = FitData(tensor, named=moments is not None)
-    regressors = solver.regressors(len(tensor.experiments))
-    if regressors:
+    if solver.reads_moments:
         with record.stage("moments"):
-            data = replace(data, moments=ensure_moments(tensor, engine, moments, regressors))
+            data = replace(data, moments=ensure_moments(tensor, engine, moments))
     with record.stage("choose") if solver.searches else nullcontext():
         deciding = selection_folds(tensor.experiments, seed) if refit and solver.searches else [fold]
-        choice = solver.choose(data, deciding, settings, engine, seed=seed)
-        return SOLVERS[choice.settings.solver].prepare(data, choice.settings, engine), choice
+        return data, solver.choose(data, deciding, settings, engine, seed=seed)
 
 
 def _write(output: Path, tensor: Tensor, job: TrainJob, objective: str, trained: Training) -> None:

@@ -23,7 +23,7 @@ from predictd.model.folds import Fold, folds_to_json
 from predictd.provenance import RunRecord
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.folds import read_folds
-from predictd.workflows.tensor.moments import VALUE, ensure_moments
+from predictd.workflows.tensor.moments import ensure_moments
 from predictd.workflows.training.folds import by_test_fold, check_validation, selection_folds
 from predictd.workflows.training.solvers import SOLVERS
 from predictd.workflows.training.solvers.cp import ranks_for
@@ -132,7 +132,7 @@ def tune(
     folds = _folds(tensor, options, seed)
     make_directory(output.parent)
     with record.stage("moments"):
-        file = ensure_moments(tensor, engine, moments, VALUE)
+        file = ensure_moments(tensor, engine, moments)
     comparison = Comparison(FitData(tensor, file, named=moments is not None), tuple(folds), seed)
     identity = sha256_of_json(
         [

@@ -1,12 +1,24 @@
 """Solvers by name. Nothing outside a solver's own file asks which solver it is."""
 
+from predictd.model.stack.stack import MEMBERS
 from predictd.workflows.training.solvers.als import Als
-from predictd.workflows.training.solvers.auto import Auto
 from predictd.workflows.training.solvers.em import Em
-from predictd.workflows.training.solvers.kriging import Kriging
 from predictd.workflows.training.solvers.sgd import Sgd
 from predictd.workflows.training.solvers.solver import Solver
+from predictd.workflows.training.solvers.stack import Stack
 
 __all__ = ["SOLVERS", "Solver"]
 
-SOLVERS: dict[str, Solver] = {solver.name: solver for solver in (Em(), Als(), Sgd(), Kriging(), Auto())}
+SOLVERS: dict[str, Solver] = {
+    solver.name: solver
+    for solver in (
+        Stack("stack", MEMBERS),
+        Stack("donors", ("donors",)),
+        Stack("kriging", ("kriging",)),
+        Em(),
+        Als(),
+        Sgd(),
+    )
+}
+# What is taken where no other is named.
+SOLVERS["auto"] = SOLVERS["stack"]

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread
 from predictd.model.folds import Fold
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.workflows.tensor.moments import TensorMoments, read_moments
-from predictd.workflows.training.solvers.solver import Fit, FitData, Solver, Training, TrainJob
+from predictd.workflows.training.solvers.solver import Choice, Fit, FitData, Solver, Training, TrainJob
 
 
 class MomentsSolver(Solver):
@@ -25,11 +24,10 @@ class MomentsSolver(Solver):
         self,
         data: TensorMoments,
         fold: Fold,
-        settings: TrainSettings,
+        choice: Choice,
         *,
         seed: int,
         sweeps: int | None = None,
-        sample: Path | None = None,
     ) -> Fit:
         """Fit a fold's training experiments; its validation experiments, where it has any, decide when to stop.
 
@@ -37,37 +35,33 @@ class MomentsSolver(Solver):
         ----------
         data
             Moments of the tensor.
-        fold, settings, seed
-            Experiments; as they were chosen; of everything random.
+        fold, choice, seed
+            Experiments; what they are fitted with; of everything random.
         sweeps
             How many to make where nothing validates.
-        sample
-            Of bins, for solvers that learn from one; None: they do without.
         """
 
     def fit(
-        self, data: FitData, fold: Fold, settings: TrainSettings, *, seed: int, checkpoint: Path | None = None
+        self, data: FitData, fold: Fold, choice: Choice, *, seed: int, checkpoint: Path | None = None
     ) -> Fit:
-        return self.fit_moments(moments_of(data), fold, settings, seed=seed, sample=data.sample)
+        return self.fit_moments(moments_of(data), fold, choice, seed=seed)
 
     def train(self, job: TrainJob, engine: Engine, record: RunRecord) -> Training:
         data, tensor = job.data, job.data.tensor
         with record.stage("train"), one_blas_thread():
             moments = moments_of(data)
             # Where all experiments are fitted in the end, the search only tells how many sweeps are best.
-            sample = None if job.refit else data.sample
-            found = self.fit_moments(moments, job.fold, job.settings, seed=job.seed, sample=sample)
+            found = self.fit_moments(moments, job.fold, job.choice, seed=job.seed)
             if job.refit:
                 refitted = self.fit_moments(
                     moments,
-                    everything(tensor.experiments, job.fold),
-                    job.settings,
+                    everything(tensor.experiments, job.fold.name),
+                    job.choice,
                     seed=job.seed,
                     sweeps=found.sweeps,
-                    sample=data.sample,
                 )
                 found = replace(found, model=refitted.model)
-        return Training(found, job.settings, tensor.n_complete)
+        return Training(found, job.choice.settings, tensor.n_complete)
 
 
 def moments_of(data: FitData) -> TensorMoments:
@@ -76,6 +70,6 @@ def moments_of(data: FitData) -> TensorMoments:
     return read_moments(data.moments)
 
 
-def everything(experiments: Sequence[Experiment], fold: Fold) -> Fold:
+def everything(experiments: Sequence[Experiment], name: str) -> Fold:
     """A fold of all experiments, of which none validates."""
-    return Fold(name=fold.name, test=(), valid=(), train=tuple(sorted(experiments)))
+    return Fold(name=name, test=(), valid=(), train=tuple(sorted(experiments)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from predictd.config import TrainSettings
@@ -12,9 +11,8 @@ from predictd.errors import ConfigError
 from predictd.model.cp.als import CPProblem
 from predictd.model.cp.fit import GridChoice, Validation, choose, fit
 from predictd.model.folds import Fold
-from predictd.model.imputer import Regressor
 from predictd.pairs import rows_of
-from predictd.workflows.tensor.moments import VALUE, TensorMoments
+from predictd.workflows.tensor.moments import TensorMoments
 from predictd.workflows.training.folds import deciding_folds
 from predictd.workflows.training.settings import check_constants, check_rank
 from predictd.workflows.training.solvers.by_moments import MomentsSolver
@@ -42,9 +40,6 @@ class CPSolver(MomentsSolver):
     em: ClassVar[bool]
     penalties: ClassVar[tuple[float, ...]]
     first_penalty: ClassVar[float]
-
-    def regressors(self, n_experiments: int) -> tuple[Regressor, ...]:
-        return VALUE
 
     def check(self, settings: TrainSettings, n_train: int) -> None:
         check_constants(settings)
@@ -110,12 +105,12 @@ class CPSolver(MomentsSolver):
         self,
         data: TensorMoments,
         fold: Fold,
-        settings: TrainSettings,
+        choice: Choice,
         *,
         seed: int,
         sweeps: int | None = None,
-        sample: Path | None = None,
     ) -> Fit:
+        settings = choice.settings
         rank, penalty = settings.rank, settings.regularisation
         if rank == "auto" or penalty == "auto":
             raise ConfigError("a fit needs a rank and a penalty; choose them first")

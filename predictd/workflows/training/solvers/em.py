@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from predictd.model.cp.extend import RowPrior
 from predictd.workflows.training.solvers.cp import CPSolver
 
@@ -12,7 +14,7 @@ class Em(CPSolver):
     name = "em"
     objective = "likelihood"
     em = True
-    penalties = (0.03, 0.1, 0.3, 1.0, 3.0)
+    penalties: ClassVar[tuple[float, ...]] = (0.03, 0.1, 0.3, 1.0, 3.0)
     first_penalty = 0.1
     penalty_range = (1e-2, 10.0)
     penalty_name = "prior strength"

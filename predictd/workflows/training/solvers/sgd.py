@@ -11,7 +11,6 @@ from predictd.config import TrainSettings
 from predictd.engine import Engine, LocalEngine
 from predictd.io.checkpoint import Checkpoint
 from predictd.model.folds import Fold
-from predictd.model.imputer import Regressor
 from predictd.provenance import RunRecord
 from predictd.workflows.training.settings import DEFAULT_RANK, check_rank, default_rank
 from predictd.workflows.training.sgd.fit import SgdFit, fit_sgd, sgd_problem
@@ -30,9 +29,7 @@ class Sgd(Solver):
     penalty_range = (1e-5, 1e-1)
     tunes_starts = False
     searches = False
-
-    def regressors(self, n_experiments: int) -> tuple[Regressor, ...]:
-        return ()
+    reads_moments = False
 
     def objective_of(self, settings: TrainSettings) -> str:
         return "predictd-constants" if settings.predictd_constants else self.objective
@@ -64,13 +61,13 @@ class Sgd(Solver):
         return Choice(chosen, f"rank {rank}, lambda {penalty:g}")
 
     def fit(
-        self, data: FitData, fold: Fold, settings: TrainSettings, *, seed: int, checkpoint: Path | None = None
+        self, data: FitData, fold: Fold, choice: Choice, *, seed: int, checkpoint: Path | None = None
     ) -> Fit:
         """One fold on one worker."""
         if checkpoint is None:
             with TemporaryDirectory(prefix="predictd-") as folder:
-                return self.fit(data, fold, settings, seed=seed, checkpoint=Path(folder, "state"))
-        problem = sgd_problem(data.tensor, fold, settings, seed=seed, checkpoint=checkpoint)
+                return self.fit(data, fold, choice, seed=seed, checkpoint=Path(folder, "state"))
+        problem = sgd_problem(data.tensor, fold, choice.settings, seed=seed, checkpoint=checkpoint)
         saved = Checkpoint(checkpoint)
         with LocalEngine(1) as engine:
             fitted = fit_sgd(problem, None, engine, saved, RunRecord("train"))
@@ -78,12 +75,12 @@ class Sgd(Solver):
         return _fit(fitted)
 
     def train(self, job: TrainJob, engine: Engine, record: RunRecord) -> Training:
-        tensor, checkpoint = job.data.tensor, job.checkpoint
+        tensor, checkpoint, settings = job.data.tensor, job.checkpoint, job.choice.settings
         checkpoint.begin(
             {
                 "command": "train",
                 "tensor": tensor.manifest.checksum,
-                "settings": job.settings.model_dump(mode="json", by_alias=True),
+                "settings": settings.model_dump(mode="json", by_alias=True),
                 "seed": job.seed,
                 "workers": engine.workers,
                 "train": [str(e) for e in job.fold.train],
@@ -91,11 +88,11 @@ class Sgd(Solver):
             }
         )
         engine.check_shared_paths(checkpoint.marker_file, tensor.marker_file)
-        problem = sgd_problem(tensor, job.fold, job.settings, seed=job.seed, checkpoint=checkpoint.path)
+        problem = sgd_problem(tensor, job.fold, settings, seed=job.seed, checkpoint=checkpoint.path)
         fitted = fit_sgd(problem, tensor.experiments if job.refit else None, engine, checkpoint, record)
         # As they were used: auto finds another number on another network.
-        used = job.settings.sgd.model_copy(update={"updates_per_round": fitted.updates_per_round})
-        settings = job.settings.model_copy(update={"sgd": used})
+        used = settings.sgd.model_copy(update={"updates_per_round": fitted.updates_per_round})
+        settings = settings.model_copy(update={"sgd": used})
         return Training(_fit(fitted), settings, problem.sample.n_bins, engine.workers)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
 
 from predictd.config import TrainSettings
 from predictd.engine import Engine
@@ -15,7 +18,6 @@ from predictd.io.tensor.store import Tensor
 from predictd.model.cp.extend import RowPrior
 from predictd.model.ensemble import Model
 from predictd.model.folds import Fold
-from predictd.model.imputer import Regressor
 from predictd.provenance import RunRecord
 
 
@@ -28,17 +30,14 @@ class FitData:
     tensor
         The tensor.
     moments
-        Moments file, of the regressors that the solver asked for; None where it reads none.
+        Moments file; None where the solver reads none.
     named
         Whether a user named the moments file.
-    sample
-        Sample of bins that `Solver.prepare` made; None where none is needed.
     """
 
     tensor: Tensor
     moments: Path | None = None
     named: bool = False
-    sample: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,16 @@ class Choice:
     Attributes
     ----------
     settings
-        The given settings with a solver, a rank and a penalty in place of `auto`. Kriging has no rank.
+        The given settings with a solver, a rank and a penalty in place of `auto`, as far as the solver has these.
     why
         One sentence.
+    learned
+        Arrays by name: what else was learned on the folds, for solvers that learn such.
     """
 
     settings: TrainSettings
     why: str
+    learned: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class TrainJob:
 
     Attributes
     ----------
-    data, fold, settings, seed
+    data, fold, choice, seed
         What is fitted, with what.
     refit
         Whether all experiments of the tensor are fitted in the end.
@@ -121,7 +123,7 @@ class TrainJob:
 
     data: FitData
     fold: Fold
-    settings: TrainSettings
+    choice: Choice
     seed: int
     refit: bool
     checkpoint: Checkpoint
@@ -144,19 +146,22 @@ class Solver(ABC):
         Whether `tune` searches the number of starts.
     searches
         Whether `choose` compares settings on folds; else only their sizes matter.
+    reads_moments
+        Whether its fits read moments.
+    holds_out
+        Whether a model is needed for each validation fold, to decide when to stop. If not, validation folds serve
+        `choose` alone: a test fold has one model, of all that is not tested, and so has what was never observed.
     """
 
-    name: ClassVar[str]
+    name: str
     objective: ClassVar[str]
     penalty_range: ClassVar[tuple[float, float] | None] = None
     penalty_name: ClassVar[str] = "lambda"
     penalty_meaning: ClassVar[str] = "penalty of cell and assay factors"
     tunes_starts: ClassVar[bool] = True
     searches: ClassVar[bool] = True
-
-    @abstractmethod
-    def regressors(self, n_experiments: int) -> tuple[Regressor, ...]:
-        """What its moments have to hold of every experiment; empty where it reads no moments."""
+    reads_moments: ClassVar[bool] = True
+    holds_out: ClassVar[bool] = True
 
     @abstractmethod
     def check(self, settings: TrainSettings, n_train: int) -> None:
@@ -174,20 +179,16 @@ class Solver(ABC):
             If the training experiments cannot determine the given rank.
         """
 
-    def prepare(self, data: FitData, settings: TrainSettings, engine: Engine) -> FitData:
-        """The data with what fits with these settings read besides moments."""
-        return data
-
     @abstractmethod
     def fit(
-        self, data: FitData, fold: Fold, settings: TrainSettings, *, seed: int, checkpoint: Path | None = None
+        self, data: FitData, fold: Fold, choice: Choice, *, seed: int, checkpoint: Path | None = None
     ) -> Fit:
         """Fit one fold within this process: a task.
 
         Parameters
         ----------
-        data, fold, settings, seed
-            As prepared and chosen.
+        data, fold, choice, seed
+            What is fitted, with what.
         checkpoint
             Directory for saved state, where the solver saves any; None: none is kept.
         """
@@ -240,5 +241,5 @@ class Comparison:
 def validation_sum(key: Candidate, shared: Comparison) -> float:
     """Sum of the squared-error means of a fold's validation experiments."""
     fold = shared.folds[key.fold]
-    fit = key.solver.fit(shared.data, fold, key.settings, seed=shared.seed)
+    fit = key.solver.fit(shared.data, fold, Choice(key.settings, ""), seed=shared.seed)
     return fit.validation_mse * len(fold.valid)

@@ -1,0 +1,196 @@
+"""What networks read of a missing pair: linear maps of the tracks, as they are, through curves, and over windows.
+
+The maps are the same in number and meaning for every pair, whatever cell types and assays a tensor has, so that what is
+learned from one track goes for another:
+
+- the stack's prediction and its members';
+- the three tracks of the cell type that should correlate most with the missing one;
+- its assay's tracks in the two most similar cell types;
+- means over the same assay, over the cell type, and over everything;
+- for each of the six assays most related to the missing one's, the cell type's own track and the mean of the others'.
+
+The largest and the smallest of the same assay's tracks are read as well, some maps of the logarithm and of the square
+of the tracks (which tell weak signal from none, and strong from stronger), and a few numbers that do not change along
+the genome.
+
+Values are in standard deviations of each track above its mean, compressed to sign(z)·log(1 + |z|); what does not exist
+is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.model.stack.pooling import SAME_CELL, Pooled
+from predictd.model.stack.tracks import Array, Index, Places, Tracks
+
+Float32 = npt.NDArray[np.float32]
+
+# Half widths of the windows, in bins: means over 1, 9, 41, 201 and 801 bins.
+HALF_WIDTHS = (0, 4, 20, 100, 400)
+# Curves: logarithm and square.
+CURVES = 2
+_TOP, _NEAREST, _RELATED = 3, 2, 6
+
+
+def curves(signal: Float32) -> Float32:
+    """Logarithm and square of signal (bins × n): float32 (2 × bins × n). Negative signal has the logarithm of none."""
+    return np.stack([np.log(np.maximum(signal, np.float32(0.0)) + np.float32(0.05)), np.square(signal)])
+
+
+def related_assays(pooled: Pooled) -> Index:
+    """For each assay those most related to it within cell types: intp (n_assays × at most 6)."""
+    strength = np.abs(pooled.mean[SAME_CELL] + pooled.assays[SAME_CELL])
+    np.fill_diagonal(strength, -1.0)
+    return np.argsort(-strength, axis=1, kind="stable")[:, : min(_RELATED, len(strength) - 1)]
+
+
+@dataclass(frozen=True)
+class CurveScales:
+    """Means and standard deviations of the curves of n tracks: float64 (2 × n) each."""
+
+    means: Array
+    sds: Array
+
+    @classmethod
+    def of(cls, signal: Float32) -> CurveScales:
+        """Over bins of signal (bins × n)."""
+        found = curves(signal)
+        return cls(found.mean(axis=1, dtype=np.float64), found.std(axis=1, dtype=np.float64))
+
+    def some(self, columns: Index) -> CurveScales:
+        """Of some tracks."""
+        return CurveScales(self.means[:, columns], self.sds[:, columns])
+
+    def standardised(self, signal: Float32) -> Float32:
+        """Curves of signal (bins × n) in standard deviations: float32 (2 × bins × n); constant ones are 0."""
+        factor = np.divide(1.0, self.sds, out=np.zeros_like(self.sds), where=self.sds > 0)
+        shift, scale = (a.astype(np.float32)[:, np.newaxis] for a in (self.means, factor))
+        return np.asarray((curves(signal) - shift) * scale)
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What leads networks at m pairs.
+
+    Attributes
+    ----------
+    maps
+        float64 (m × q × n): linear maps of the standardised tracks; the first is the stack's own prediction.
+    wide, curved
+        Which of the q maps are read over windows, and which of the tracks' curves: intp.
+    same
+        The tracks of each pair's assay in other cell types.
+    constants
+        float64 (m × c).
+    """
+
+    maps: Array
+    wide: Index
+    curved: Index
+    same: tuple[Index, ...]
+    constants: Array
+
+    @classmethod
+    def of(
+        cls, tracks: Tracks, targets: Places, stack: Array, members: Array, pooled: Pooled, related: Index
+    ) -> Guide:
+        """Of m pairs.
+
+        Parameters
+        ----------
+        tracks
+            That are read.
+        targets
+            The pairs' cell types and assays.
+        stack, members
+            Maps of the stack (m × n) and of its k members (k × m × n).
+        pooled, related
+            Pooled correlations; what `related_assays` says.
+        """
+        (m, n), k = stack.shape, len(members)
+        n_related = related.shape[1]
+        top, near, means = 1 + k, 1 + k + _TOP, 1 + k + _TOP + _NEAREST
+        slots = means + 3
+        maps = np.zeros((m, slots + 2 * n_related, n))
+        maps[:, 0] = stack
+        maps[:, 1 : 1 + k] = members.transpose(1, 0, 2)
+        correlations = pooled.between(targets, tracks.places)
+        similar = _similarity(tracks)
+        constants = np.zeros((m, 3 + _TOP + 2 * n_related))
+        same: list[Index] = []
+        for row, (cell, assay) in enumerate(zip(*targets, strict=True)):
+            context, donors = tracks.context(cell, assay), tracks.donors(cell, assay)
+            same.append(donors)
+            best = context[np.argsort(-np.abs(correlations[row, context]), kind="stable")][:_TOP]
+            for place, track in enumerate(best.tolist()):
+                maps[row, top + place, track] = np.sign(correlations[row, track])
+            nearest = donors[np.argsort(-similar[cell, tracks.places[0][donors]], kind="stable")]
+            for place in range(_NEAREST if donors.size else 0):
+                maps[row, near + place, nearest[min(place, donors.size - 1)]] = 1.0
+            itself = (tracks.places[0] == cell) & (tracks.places[1] == assay)
+            some = [donors, context, np.flatnonzero(~itself)]
+            for other in related[assay].tolist():
+                of_assay = tracks.places[1] == other
+                some += [np.flatnonzero(of_assay & (tracks.places[0] == cell)), tracks.donors(cell, other)]
+            for place, those in enumerate(some):
+                maps[row, means + place, those] = 1.0 / max(1, those.size)
+            variance = stack[row] @ tracks.correlations @ stack[row]
+            constants[row, :3] = np.log1p(donors.size), np.log1p(context.size), np.sqrt(max(variance, 0.0))
+            constants[row, 3 : 3 + best.size] = np.abs(correlations[row, best])
+            constants[row, 3 + _TOP :] = [those.size > 0 for those in some[3:]]
+        wide = np.array([0, *range(means, slots + 2 * n_related)], dtype=np.intp)
+        curved = np.array([0, *range(top, top + _TOP), means, means + 1], dtype=np.intp)
+        return cls(maps, wide, curved, tuple(same), constants)
+
+    @property
+    def n_inputs(self) -> int:
+        """How many inputs a network has."""
+        n_windows = len(HALF_WIDTHS) - 1
+        own = self.maps.shape[1] + 2 + CURVES * len(self.curved)
+        return own + n_windows * len(self.wide) + self.constants.shape[1]
+
+    def inputs(
+        self, row: int, z: Float32, curved: Float32, windows: Sequence[Float32], *, maps: Float32
+    ) -> Float32:
+        """What networks read of a pair at some bins: float32 (bins × inputs).
+
+        Parameters
+        ----------
+        row
+            Of the pair.
+        z, curved
+            Standardised signal of the tracks (bins × n) and its curves (2 × bins × n).
+        windows
+            Of each half width but 0, (bins × len(wide)): means of the wide maps.
+        maps
+            The pair's, in float32 (q × n).
+        """
+        same = self.same[row]
+        extremes = np.zeros((len(z), 2), dtype=np.float32)
+        if same.size:
+            tracks = z[:, same]
+            extremes[:, 0], extremes[:, 1] = tracks.max(axis=1), tracks.min(axis=1)
+        through = [values @ maps[self.curved].T for values in curved]
+        read = np.concatenate([z @ maps.T, extremes, *through, *windows], axis=1)
+        # Many times as fast as log1p, whose care for the smallest values is not needed.
+        size = np.abs(read)
+        size += np.float32(1)
+        np.copysign(np.log(size, out=size), read, out=read)
+        constants = self.constants[row].astype(np.float32)
+        return np.concatenate([read, np.broadcast_to(constants, (len(read), len(constants)))], axis=1)
+
+
+def _similarity(tracks: Tracks) -> Array:
+    """Mean correlation of two cell types' tracks over the assays that both have; 0 where there is none: (n_cells²)."""
+    cells, assays = tracks.places
+    n_cells = tracks.shape[0]
+    i, j = np.nonzero(assays[:, np.newaxis] == assays)
+    group = cells[i] * n_cells + cells[j]
+    sums = np.bincount(group, tracks.correlations[i, j], minlength=n_cells**2)
+    counts = np.bincount(group, minlength=n_cells**2)
+    return np.asarray((sums / np.maximum(counts, 1)).reshape(n_cells, n_cells))

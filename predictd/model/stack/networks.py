@@ -1,0 +1,330 @@
+"""Small neural networks that add what a stack leaves: how tracks go together where they do not go along a line.
+
+A stack weighs tracks the same in every bin. Networks read its prediction and what leads to it (`inputs`) and tell, say,
+a domain from a peak, or an open promoter from a closed one. Each is a perceptron of two hidden layers (ReLU) that
+learned from known tracks, each predicted as if it were missing. Some learned from all of them; the others from a few
+each (bagging: Breiman 1996, Machine Learning 24:123), and of these, those count more that learned from a track of the
+missing one's assay or cell type. What they give, in standard deviations of the missing track, is averaged, half by the
+ones and half by the others: where assays are many the first predict better, where tracks are few the second.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide
+from predictd.model.stack.tracks import Places, Tracks
+from predictd.model.windows import window_means
+from predictd.pairs import Experiment, positions
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+# Units of each hidden layer; bins that a network learns from, of all its tracks together, and the least and the most of
+# a track; how it learns from them.
+WIDTH = 32
+_BINS = 160_000
+_LEAST_BINS, _MOST_BINS = 400, 10_000
+_BATCH = 1024
+_PENALTY = 1e-2
+# Passes over the bins, with the learning rate of each stretch.
+_STRETCHES = ((4, 2e-3), (2, 4e-4))
+# The strongest bins of a track, by their share, count twice: least squares alone predict peaks too low.
+_STRONGEST = 0.01
+# Residuals beyond so many standard deviations count as this: single artefacts should not lead.
+_FARTHEST = 8.0
+# How much of what networks give is added: they learned from tracks that chance had them see.
+_SHARE = 0.8
+# Every so many networks one learns from all tracks; the others from so many each.
+_GENERAL_EVERY = 8
+_TRACKS = 3
+# What a track that a network learned from adds to its weight where it has the pair's own assay, and where its own cell
+# type; every track adds 1.
+_SAME_ASSAY, _SAME_CELL_TYPE = 30.0, 8.0
+# With fewer known tracks there is too little to learn from.
+FEWEST = 6
+# Bins at once: what the hidden layers hold of them should stay in cache.
+_STEP = 2048
+
+
+@dataclass(frozen=True)
+class WindowSample:
+    """Signal at some bins all over the genome, with what is around them.
+
+    Attributes
+    ----------
+    experiments
+        The N experiments of a tensor.
+    values
+        float32 (windows × bins × N): means over the windows of `HALF_WIDTHS`; without NaN.
+    """
+
+    experiments: tuple[Experiment, ...]
+    values: Float32
+
+    @cached_property
+    def curve_scales(self) -> CurveScales:
+        """Of the experiments."""
+        return CurveScales.of(self.values[0])
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Known tracks that a stack predicted without having seen them.
+
+    Attributes
+    ----------
+    tracks
+        What it read.
+    names
+        The m known tracks.
+    places
+        Rows of their cell types and assays.
+    means, sds
+        Of these: float64 (m,).
+    guide
+        What leads networks at them.
+    """
+
+    tracks: Tracks
+    names: tuple[Experiment, ...]
+    places: Places
+    means: Float64
+    sds: Float64
+    guide: Guide
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Fitted networks, R of them, with two hidden layers of h units.
+
+    Attributes
+    ----------
+    first, first_bias
+        float32 (R × inputs × h) and (R × h); the second and the last layer alike.
+    second, second_bias
+        float32 (R × h × h) and (R × h).
+    last, last_bias
+        float32 (R × h) and (R,).
+    learned
+        int64 (R × tracks × 2): rows of cell type and assay of the tracks that each learned from; -1: from all.
+    """
+
+    first: Float32
+    first_bias: Float32
+    second: Float32
+    second_bias: Float32
+    last: Float32
+    last_bias: Float32
+    learned: npt.NDArray[np.int64]
+
+    @cached_property
+    def _first(self) -> Float32:
+        """The first layers as one matrix: (inputs × R·h)."""
+        return np.ascontiguousarray(self.first.transpose(1, 0, 2).reshape(self.first.shape[1], -1))
+
+    def weights(self, cell: int, assay: int) -> Float32:
+        """How much each network counts for a pair, float32 (R,)."""
+        general = (self.learned < 0).all(axis=(1, 2))
+        alike = (self.learned == (cell, assay)).sum(axis=1)
+        weights = self.learned.shape[1] + alike @ [_SAME_CELL_TYPE, _SAME_ASSAY]
+        for group in (general, ~general):
+            both = general.any() and not general.all()
+            weights[group] *= (0.5 if both else 1.0) / max(weights[group].sum(), 1e-300)
+        return np.asarray(weights, dtype=np.float32)
+
+    def __call__(self, inputs: Float32, weights: Float32) -> Float32:
+        """What to add at some bins (bins × inputs), in standard deviations: float32 (bins,)."""
+        n_networks, _, width = self.first.shape
+        hidden = inputs @ self._first
+        hidden += self.first_bias.ravel()
+        np.maximum(hidden, 0, out=hidden)
+        added = np.zeros(len(inputs), dtype=np.float32)
+        for r in range(n_networks):
+            second = hidden[:, r * width : (r + 1) * width] @ self.second[r]
+            second += self.second_bias[r]
+            np.maximum(second, 0, out=second)
+            added += (np.float32(_SHARE) * weights[r]) * (second @ self.last[r] + self.last_bias[r])
+        return added
+
+    @classmethod
+    def joined(cls, networks: Sequence[Networks]) -> Networks:
+        """All networks of several."""
+        return cls(*(np.concatenate([getattr(one, name) for one in networks]) for name in _ARRAYS))
+
+    def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Parameters by their names in the model file."""
+        return {name: getattr(self, name) for name in _ARRAYS}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, npt.NDArray[np.generic]]) -> Networks:
+        """Inverse of `to_arrays`.
+
+        Raises
+        ------
+        KeyError, ValueError
+            If parameters are missing, or their shapes do not belong together.
+        """
+        learned = np.asarray(arrays["learned"], dtype=np.int64)
+        parts = {name: np.asarray(arrays[name], dtype=np.float32) for name in _ARRAYS if name != "learned"}
+        n_networks, n_inputs, width = parts["first"].shape
+        shapes = {
+            "first": (n_networks, n_inputs, width),
+            "first_bias": (n_networks, width),
+            "second": (n_networks, width, width),
+            "second_bias": (n_networks, width),
+            "last": (n_networks, width),
+            "last_bias": (n_networks,),
+        }
+        for name, array in parts.items():
+            if array.shape != shapes[name] or not np.isfinite(array).all():
+                raise ValueError(f"{name} of the networks does not belong to the others, or is not finite")
+        if learned.ndim != 3 or learned.shape[::2] != (n_networks, 2) or not learned.size:
+            raise ValueError("nothing tells what the networks learned from")
+        return cls(learned=learned, **parts)
+
+
+_ARRAYS = tuple(field.name for field in fields(Networks))
+
+
+def fit_network(
+    lessons: Sequence[Lesson], sample: WindowSample, index: int, n_networks: int, seed: int
+) -> Networks:
+    """Fit one of several networks to what a stack left of known tracks, at bins of a sample."""
+    # An import of a second, and for those who fit networks alone.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPRegressor
+
+    rng = np.random.default_rng([seed, index])
+    every = [(lesson, row) for lesson in lessons for row in range(len(lesson.names))]
+    chosen = _chosen(len(every), index, n_networks, seed)
+    n_bins = min(sample.values.shape[1], _MOST_BINS, max(_LEAST_BINS, _BINS // len(chosen)))
+    pieces = [_exercise(*every[number], sample, n_bins, rng) for number in chosen]
+    read, wanted = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    network = MLPRegressor(
+        hidden_layer_sizes=(WIDTH, WIDTH),
+        alpha=_PENALTY,
+        batch_size=min(_BATCH, len(read)),
+        random_state=int(rng.integers(2**31)),
+        warm_start=True,
+    )
+    with warnings.catch_warnings():
+        # It is meant to stop early.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for passes, rate in _STRETCHES:
+            network.set_params(max_iter=passes, learning_rate_init=rate)
+            network.fit(read, wanted)
+    weights, biases = network.coefs_, network.intercepts_
+    # Weights of what never changed are as they were drawn; they would add noise where it is otherwise.
+    constant = np.ptp(read, axis=0) == 0
+    biases[0] += read[0, constant] @ weights[0][constant]
+    weights[0][constant] = 0
+    found = weights[0], biases[0], weights[1], biases[1], weights[2][:, 0], biases[2][0]
+    learned = np.full((1, _TRACKS, 2), -1, dtype=np.int64)
+    if not _is_general(index):
+        rows = [every[number] for number in chosen]
+        learned[0] = [[lesson.places[axis][row] for axis in (0, 1)] for lesson, row in rows]
+    w1, b1, w2, b2, w3, b3 = (np.asarray(part, dtype=np.float32)[np.newaxis] for part in found)
+    return Networks(w1, b1, w2, b2, w3, b3, learned)
+
+
+def _is_general(index: int) -> bool:
+    return index % _GENERAL_EVERY == 0
+
+
+def _chosen(n_tracks: int, index: int, n_networks: int, seed: int) -> list[int]:
+    """Which of the known tracks a network learns from; each is learned from about equally often."""
+    if _is_general(index):
+        return list(range(n_tracks))
+    rng = np.random.default_rng([seed, n_networks])
+    order: list[int] = []
+    while len(order) < n_networks * _TRACKS:
+        order += rng.permutation(n_tracks).tolist()
+    return order[index * _TRACKS : (index + 1) * _TRACKS]
+
+
+def _exercise(
+    lesson: Lesson, row: int, sample: WindowSample, n_bins: int, rng: np.random.Generator
+) -> tuple[Float32, Float32]:
+    """What networks read of a known track, (bins × inputs), and should give, (bins,)."""
+    tracks, guide = lesson.tracks, lesson.guide
+    (column,) = positions([lesson.names[row]], sample.experiments)
+    signal = sample.values[0, :, column]
+    rows = rng.choice(len(signal), n_bins, replace=False)
+    strong = signal[rows] >= max(np.quantile(signal, 1 - _STRONGEST), np.nextafter(signal.min(), np.inf))
+    rows = np.concatenate([rows, rows[strong]])
+    columns = positions(tracks.names, sample.experiments)
+    shift, factor = tracks.means.astype(np.float32), (1 / tracks.sds).astype(np.float32)
+    maps = guide.maps[row].astype(np.float32)
+    z, *around = ((values[np.ix_(rows, columns)] - shift) * factor for values in sample.values)
+    curved = sample.curve_scales.some(columns).standardised(sample.values[0][np.ix_(rows, columns)])
+    windows = [values @ maps[guide.wide].T for values in around]
+    inputs = guide.inputs(row, z, curved, windows, maps=maps)
+    residual = (signal[rows] - lesson.means[row]) / lesson.sds[row] - z @ maps[0]
+    return inputs, np.clip(residual, -_FARTHEST, _FARTHEST).astype(np.float32)
+
+
+class Refiner:
+    """What networks add to a stack's predictions of m pairs, from the signal of its tracks.
+
+    Parameters
+    ----------
+    networks
+        The networks.
+    guide
+        What leads them at the pairs.
+    tracks, curve_scales
+        The n tracks that are read.
+    places, sds
+        Cell types and assays of the pairs, and their predicted standard deviations, float64 (m,).
+    """
+
+    halo = max(HALF_WIDTHS)
+
+    def __init__(
+        self,
+        networks: Networks,
+        guide: Guide,
+        tracks: Tracks,
+        curve_scales: CurveScales,
+        places: Places,
+        sds: Float64,
+    ) -> None:
+        self._networks, self._guide, self._curve_scales = networks, guide, curve_scales
+        self._shift = tracks.means.astype(np.float32)
+        self._factor = (1 / tracks.sds).astype(np.float32)
+        self._maps = guide.maps.astype(np.float32)
+        self._sds = sds.astype(np.float32)
+        self._weights = [networks.weights(int(cell), int(assay)) for cell, assay in zip(*places, strict=True)]
+
+    def __call__(self, signal: Float32, run_lengths: Sequence[int], inner: slice) -> Float32:
+        """What to add in some of the bins.
+
+        Parameters
+        ----------
+        signal
+            (bins × n), with the bins around those that are asked for; NaN is where nothing can be said.
+        run_lengths
+            Lengths of the stretches of consecutive bins in it; they add up to the bins.
+        inner
+            The bins that are asked for.
+        """
+        guide = self._guide
+        z = (signal - self._shift) * self._factor
+        within, curved = z[inner], self._curve_scales.standardised(signal[inner])
+        added = np.empty((len(within), len(self._maps)), dtype=np.float32)
+        for row, maps in enumerate(self._maps):
+            wide = z @ maps[guide.wide].T
+            windows = [window_means(wide, run_lengths, half)[inner] for half in HALF_WIDTHS[1:]]
+            for start in range(0, len(within), _STEP):
+                some = slice(start, start + _STEP)
+                around = [window[some] for window in windows]
+                inputs = guide.inputs(row, within[some], curved[:, some], around, maps=maps)
+                added[some, row] = self._sds[row] * self._networks(inputs, self._weights[row])
+        return added

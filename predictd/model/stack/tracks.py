@@ -1,0 +1,91 @@
+"""The training tracks of a stack, standardised: names, means, standard deviations, correlations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.errors import DataError
+from predictd.model.moments import CONSTANT
+from predictd.pairs import Experiment, positions, rows_of
+
+Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
+Places = tuple[Index, Index]
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """n training tracks that vary, in the order of their names.
+
+    Attributes
+    ----------
+    names
+        Their cell types and assays.
+    places
+        Rows of their cell types and of their assays, intp (n,) each.
+    shape
+        Numbers of cell types and of assays that are known.
+    means, sds
+        Of their signal: float64 (n,).
+    correlations
+        Between them: float64 (n × n).
+    flat
+        Training tracks that do not vary, with their values.
+    """
+
+    names: tuple[Experiment, ...]
+    places: Places
+    shape: tuple[int, int]
+    means: Array
+    sds: Array
+    correlations: Array
+    flat: Mapping[Experiment, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        s: Array,
+        experiments: Sequence[Experiment],
+        train: Sequence[Experiment],
+        cell_types: Sequence[str],
+        assays: Sequence[str],
+    ) -> Tracks:
+        """Of training experiments, from the moments (N+1 × N+1) of all N experiments; constant ones are left out.
+
+        Raises
+        ------
+        DataError
+            If there is no complete bin, or every training experiment is constant.
+        """
+        n_bins = s[-1, -1]
+        if n_bins < 1:
+            raise DataError("there is no complete bin to learn from")
+        columns = positions(train, experiments)
+        means = s[-1, columns] / n_bins
+        squares = s[columns, columns] / n_bins
+        variances = squares - means**2
+        varies = np.flatnonzero(variances > CONSTANT * squares)
+        if not varies.size:
+            raise DataError(
+                f"every training experiment is constant over the {n_bins:.0f} complete bins: there is nothing to learn"
+            )
+        names = tuple(train[index] for index in varies.tolist())
+        flat = {train[index]: float(means[index]) for index in np.setdiff1d(np.arange(len(train)), varies)}
+        columns, means, sds = columns[varies], means[varies], np.sqrt(variances[varies])
+        covariance = s[np.ix_(columns, columns)] / n_bins - np.outer(means, means)
+        correlations = covariance / np.outer(sds, sds)
+        np.fill_diagonal(correlations, 1.0)
+        places = rows_of(names, cell_types, assays)
+        return cls(names, places, (len(cell_types), len(assays)), means, sds, correlations, flat)
+
+    def donors(self, cell: int, assay: int) -> Index:
+        """Tracks of an assay in other cell types than one."""
+        return np.flatnonzero((self.places[1] == assay) & (self.places[0] != cell))
+
+    def context(self, cell: int, assay: int) -> Index:
+        """Tracks of other assays in a cell type."""
+        return np.flatnonzero((self.places[0] == cell) & (self.places[1] != assay))

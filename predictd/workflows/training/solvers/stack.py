@@ -1,0 +1,297 @@
+"""The stack and its members by name: weighed on validation folds, then refined by networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.config import TrainSettings
+from predictd.engine import Engine
+from predictd.engine.base import one_blas_thread
+from predictd.errors import ConfigError, DataError
+from predictd.model.cp.factors import CPModel
+from predictd.model.folds import Fold
+from predictd.model.moments import CONSTANT, squared_errors
+from predictd.model.stack.inputs import CurveScales, Guide, related_assays
+from predictd.model.stack.networks import FEWEST, Lesson, Networks, fit_network
+from predictd.model.stack.pooling import Pooled
+from predictd.model.stack.scales import Scales
+from predictd.model.stack.stack import StackModel
+from predictd.model.stack.tracks import Tracks
+from predictd.model.stack.weights import FARTHEST_SCALE, FARTHEST_SHIFT, Trials, Weights
+from predictd.pairs import axes
+from predictd.workflows.tensor.context import ensure_window_sample, read_window_sample
+from predictd.workflows.tensor.moments import TensorMoments
+from predictd.workflows.training.folds import deciding_folds, selection_folds
+from predictd.workflows.training.settings import check_constants
+from predictd.workflows.training.solvers.by_moments import MomentsSolver, moments_of
+from predictd.workflows.training.solvers.em import Em
+from predictd.workflows.training.solvers.solver import Choice, Fit, FitData
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+class StandardisedEm(Em):
+    """EM on tracks of mean 0 and variance 1, so that none counts more for its unit.
+
+    Where it is one of several, its rank and prior need not be exact: fewer are compared.
+    """
+
+    penalties = (0.1, 0.3, 1.0)
+    first_penalty = 0.3
+
+    def grid(self, settings: TrainSettings, n_train: int) -> tuple[Sequence[int], Sequence[float], float]:
+        return [rank for rank in _RANKS if rank <= max(1, n_train // 2)], self.penalties, self.first_penalty
+
+    def fit_moments(
+        self, data: TensorMoments, fold: Fold, choice: Choice, *, seed: int, sweeps: int | None = None
+    ) -> Fit:
+        return super().fit_moments(_standardised(data), fold, choice, seed=seed, sweeps=sweeps)
+
+
+STANDARDISED_EM, _RAW_EM = StandardisedEm(), Em()
+_RANKS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
+
+
+class Stack(MomentsSolver):
+    """Some members of the stack (`predictd.model.stack`) and what networks add to them."""
+
+    objective = "relative error"
+    holds_out = False
+
+    def __init__(self, name: str, members: tuple[str, ...]) -> None:
+        self.name, self.members = name, members
+
+    def check(self, settings: TrainSettings, n_train: int) -> None:
+        check_constants(settings)
+        for what, value in (("rank", settings.rank), ("regularisation", settings.regularisation)):
+            if value != "auto":
+                raise ConfigError(
+                    f"a `{what}` belongs to the solvers em, als and sgd; name one as `solver`, or leave it out"
+                )
+
+    def choose(
+        self, data: FitData, folds: Sequence[Fold], settings: TrainSettings, engine: Engine, *, seed: int
+    ) -> Choice:
+        """Weights of the members, and networks, by validation experiments that fits did not see."""
+        if len(folds) == 1:
+            folds = _folds_within(folds[0], seed)
+        settled, factors = settings.model_copy(update={"solver": self.name}), ""
+        if "em" in self.members:
+            found = STANDARDISED_EM.search(data, folds, _of_em(settings), engine, seed=seed)
+            settled = settled.model_copy(update={"rank": found.rank, "regularisation": found.regularisation})
+            factors = f"; em of rank {found.rank}, {STANDARDISED_EM.penalty_name} {found.regularisation:g}"
+        trying = _Trying(self, data, settled, seed)
+        tried = engine.map(_try_fold, deciding_folds(folds), trying, label="members")
+        trials = Trials.joined([attempt.trials for attempt in tried])
+        weights = Weights.of(trials)
+        learned: Arrays = {"weights": weights.of_pools, "errors": weights.errors}
+        if settings.networks and len(trials.donors) >= FEWEST:
+            assert data.moments is not None
+            sample = ensure_window_sample(data.tensor, engine, data.moments, named=data.named)
+            learned |= self._networks(data, tried, weights, sample, settings.networks, engine, seed=seed)
+        return Choice(settled, _explain(self.members, trials, weights) + factors, learned)
+
+    def _networks(
+        self,
+        data: FitData,
+        tried: Sequence[_Tried],
+        weights: Weights,
+        sample: Path,
+        n_networks: int,
+        engine: Engine,
+        *,
+        seed: int,
+    ) -> Arrays:
+        """What networks learn, with what they need to be led."""
+        moments = moments_of(data)
+        cell_types, assays = axes(moments.experiments)
+        known = sorted(set().union(*({*one.model.train, *one.known.names} for one in tried)))
+        related = related_assays(
+            Pooled.of(Tracks.of(moments.s, moments.experiments, known, cell_types, assays))
+        )
+        lessons = tuple(one.lesson(weights, related) for one in tried)
+        teaching = _Teaching(lessons, sample, n_networks, seed)
+        found = Networks.joined(engine.map(_fit_network, range(n_networks), teaching, label="networks"))
+        scales = read_window_sample(sample).curve_scales
+        own = {"related": related.astype(np.int64), "curve_means": scales.means, "curve_sds": scales.sds}
+        return found.to_arrays() | own
+
+    def fit_moments(
+        self, data: TensorMoments, fold: Fold, choice: Choice, *, seed: int, sweeps: int | None = None
+    ) -> Fit:
+        learned = {name: np.asarray(array) for name, array in choice.learned.items()}
+        weights = Weights(learned["weights"].astype(np.float64), learned["errors"].astype(np.float64))
+        model = replace(self.unweighted(data, fold, choice.settings, seed=seed), weights=weights)
+        if "related" in learned:
+            scales = CurveScales(*(learned[name].astype(np.float64) for name in ("curve_means", "curve_sds")))
+            model = replace(
+                model,
+                networks=Networks.from_arrays(dict(learned)),
+                related=learned["related"].astype(np.intp),
+                curve_scales=scales.some(data.columns(model.tracks.names)),
+            )
+        return Fit(model, _validation_mse(model, fold, data), ())
+
+    def unweighted(
+        self, data: TensorMoments, fold: Fold, settings: TrainSettings, *, seed: int
+    ) -> StackModel:
+        """A fold's model whose members all count the same."""
+        cell_types, assays = axes(data.experiments)
+        tracks = Tracks.of(data.s, data.experiments, fold.train, cell_types, assays)
+        fits: dict[str, CPModel] = {}
+        for name, em in (("em", STANDARDISED_EM), ("em_raw", _RAW_EM)):
+            if name in self.members:
+                fitted = em.fit_moments(data, fold, Choice(_of_em(settings), ""), seed=seed).model
+                assert isinstance(fitted, CPModel)
+                fits[name] = fitted
+        return StackModel(
+            tuple(cell_types),
+            tuple(assays),
+            fold.train,
+            tracks,
+            Scales.of(tracks),
+            self.members,
+            Weights.even(len(self.members)),
+            fits.get("em"),
+            fits.get("em_raw"),
+        )
+
+
+@dataclass(frozen=True)
+class _Trying:
+    """What members are tried on."""
+
+    solver: Stack
+    data: FitData
+    settings: TrainSettings
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """What members made of a fold's validation experiments that vary.
+
+    Attributes
+    ----------
+    trials
+        How they did.
+    model
+        Fitted to the fold's training experiments.
+    known
+        The validation experiments as tracks.
+    maps, offsets
+        What each member makes of them; see `StackModel.maps`.
+    """
+
+    trials: Trials
+    model: StackModel
+    known: Tracks
+    maps: npt.NDArray[np.float64]
+    offsets: npt.NDArray[np.float64]
+
+    def lesson(self, weights: Weights, related: npt.NDArray[np.intp]) -> Lesson:
+        """What networks learn of it."""
+        known, model = self.known, replace(self.model, weights=weights)
+        stacked, _ = model.stacked(known.places, self.maps, self.offsets)
+        guide = Guide.of(model.tracks, known.places, stacked, self.maps, model.pooled, related)
+        return Lesson(model.tracks, known.names, known.places, known.means, known.sds, guide)
+
+
+def _try_fold(fold: Fold, shared: _Trying) -> _Tried:
+    """Predict a fold's validation experiments from its training experiments."""
+    data = moments_of(shared.data)
+    with one_blas_thread():
+        model = shared.solver.unweighted(data, fold, shared.settings, seed=shared.seed)
+        tracks = model.tracks
+        known = Tracks.of(data.s, data.experiments, fold.valid, model.cell_types, model.assays)
+        maps, offsets = model.maps(known.places)
+        names = (*tracks.names, *known.names)
+        both = Tracks.of(data.s, data.experiments, names, model.cell_types, model.assays)
+        n = len(tracks.names)
+        scales = model.scales.sds[known.places] / known.sds
+        shifts = (known.means - model.scales.means[known.places]) / known.sds
+        # What a model says in its own units does not depend on predicted scales.
+        bounded = np.clip(scales, 1 / FARTHEST_SCALE, FARTHEST_SCALE)
+        factors = np.stack([scales if name == "em_raw" else bounded for name in model.members])
+        trials = Trials.of(
+            maps * factors[..., np.newaxis],
+            offsets * factors,
+            tracks.correlations,
+            both.correlations[n:, :n],
+            np.clip(shifts, -FARTHEST_SHIFT, FARTHEST_SHIFT),
+            model.n_donors(known.places),
+        )
+    return _Tried(trials, model, known, maps, offsets)
+
+
+@dataclass(frozen=True)
+class _Teaching:
+    """What networks learn from."""
+
+    lessons: tuple[Lesson, ...]
+    sample: Path
+    n_networks: int
+    seed: int
+
+
+def _fit_network(index: int, shared: _Teaching) -> Networks:
+    with one_blas_thread():
+        sample = read_window_sample(shared.sample)
+        return fit_network(shared.lessons, sample, index, shared.n_networks, shared.seed)
+
+
+def _of_em(settings: TrainSettings) -> TrainSettings:
+    """Settings for a fit of EM: of a single start, since other members steady the result."""
+    als = settings.als.model_copy(update={"starts": 1})
+    return settings.model_copy(update={"solver": "em", "als": als})
+
+
+def _folds_within(fold: Fold, seed: int) -> list[Fold]:
+    """Folds of a fold's training experiments; where none of these can be held out, the fold itself."""
+    try:
+        return selection_folds(fold.train, seed)
+    except DataError:
+        return [fold]
+
+
+def _standardised(data: TensorMoments) -> TensorMoments:
+    """Moments of tracks of mean 0 and variance 1; constant tracks are 0."""
+    n_bins = data.s[-1, -1]
+    means = data.s[-1, :-1] / n_bins
+    squares = np.diag(data.s)[:-1] / n_bins
+    variances = squares - means**2
+    factor = np.where(variances > CONSTANT * squares, 1 / np.sqrt(np.maximum(variances, 1e-300)), 0.0)
+    s = np.zeros_like(data.s)
+    s[:-1, :-1] = (data.s[:-1, :-1] - n_bins * np.outer(means, means)) * np.outer(factor, factor)
+    s[-1, -1] = n_bins
+    return TensorMoments(s, data.experiments)
+
+
+def _validation_mse(model: StackModel, fold: Fold, data: TensorMoments) -> float:
+    """Of what is affine, in the unit of the transformed signal; NaN without validation experiments."""
+    if not fold.valid:
+        return float("nan")
+    imputer = model.imputer(fold.valid)
+    affine, inputs = imputer.affine, data.columns(imputer.inputs)
+    errors = squared_errors(data.s, affine.weights, affine.intercept, inputs, data.columns(fold.valid))
+    return float(errors.mean())
+
+
+def _explain(members: tuple[str, ...], trials: Trials, weights: Weights) -> str:
+    """How members were weighed and how they did, in one line."""
+    common = weights.of_pools.mean(axis=0)
+    alone = np.diagonal(trials.gram, axis1=1, axis2=2) - 2 * trials.cross + trials.base[:, np.newaxis]
+    parts = [
+        f"{name} {weight:.2f} ({error:.3f})"
+        for name, weight, error in zip(members, common, alone.mean(axis=0), strict=True)
+    ]
+    left = trials.errors(weights.for_targets(trials.donors)).mean()
+    return (
+        f"{', '.join(parts)}: error {left:.3f} of the variance on {len(trials.donors)} held-out experiments "
+        "(in brackets each member's own)"
+    )

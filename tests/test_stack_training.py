@@ -1,0 +1,331 @@
+"""The stack as a solver: what it learns on which folds, what it must not see, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commands import call_predictd
+from folders import names
+from made_folds import write_fold
+from made_tensors import rewritten, small_tensor, stored_signal
+from places import SHARED
+from predictd.config import TrainSettings, load_config
+from predictd.engine import Engine
+from predictd.errors import ConfigError, DataError
+from predictd.io.models import read_model
+from predictd.io.tensor.store import Tensor
+from predictd.model.cp.factors import CPModel
+from predictd.model.simulate import Simulation
+from predictd.model.stack.stack import MEMBERS, StackModel
+from predictd.model.stack.weights import Weights
+from predictd.pairs import Experiment
+from predictd.workflows.evaluation.factors import explain_factors
+from predictd.workflows.imputing.estimators import load_estimator, load_held_out, load_model
+from predictd.workflows.imputing.impute import impute
+from predictd.workflows.tensor.folds import write_folds
+from predictd.workflows.tensor.moments import ensure_moments, read_moments
+from predictd.workflows.training.crossval import Crossval, crossval
+from predictd.workflows.training.extend import extend
+from predictd.workflows.training.folds import selection_folds
+from predictd.workflows.training.solvers import SOLVERS, stack
+from predictd.workflows.training.solvers.solver import FitData
+from predictd.workflows.training.train import train
+from refusals import refused
+
+SETTINGS = TrainSettings(solver="stack", networks=1)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Path) -> Path:
+    path = tmp_path_factory.mktemp("stack") / "m.h5"
+    report = train(tensor_path, path, SETTINGS, engine)
+    assert report.refitted and report.rank == 0 and report.solver == "stack"
+    assert all(f"{member} " in report.chosen for member in MEMBERS) and "; em of rank " in report.chosen
+    return path
+
+
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Path) -> Path:
+    path = tmp_path_factory.mktemp("stack") / "cv"
+    write_folds(Tensor(tensor_path), path.parent / "folds.json", tests=2, valids=4, seed=0)
+    crossval(tensor_path, path, SETTINGS, engine, folds=path.parent / "folds.json")
+    return path
+
+
+def test_auto_is_the_stack():
+    assert SOLVERS["auto"] is SOLVERS["stack"] and SOLVERS["auto"].members == MEMBERS
+
+
+def test_a_model_does_not_depend_on_who_fits_it(trained, tensor, single, tmp_path):
+    train(tensor.path, tmp_path / "m.h5", SETTINGS, single)
+    assert (tmp_path / "m.h5").read_bytes() == trained.read_bytes()
+    model = load_model(trained)[0]
+    assert model.train == tuple(tensor.experiments) and model.members == MEMBERS
+    assert model.networks.last.shape == (1, 32)
+
+
+def test_imputed_tracks_are_the_models(trained, tensor, engine, tmp_path):
+    report = impute(trained, tensor.path, tmp_path / "imputed", engine)
+    assert len(list((tmp_path / "imputed").glob("*.bw"))) == len(report.pairs) == 6
+    header, *rows = (
+        line.split("\t") for line in (tmp_path / "imputed" / "tracks.tsv").read_text().splitlines()
+    )
+    assert header == ["cell_type", "assay", "path", "expected_error"]
+    told = load_model(trained)[0].expected_errors([Experiment(*row[:2]) for row in rows])
+    assert [float(row[3]) for row in rows] == pytest.approx(told.tolist(), rel=1e-2)
+    assert all(0 < float(row[3]) <= 1 for row in rows)
+    assert load_estimator(trained).estimator.everyone.train == tuple(tensor.experiments)
+
+
+def test_members_are_judged_by_their_errors_on_validation_experiments(tensor, engine, tmp_path, monkeypatch):
+    """By moments as on the signal itself."""
+    for bound in ("FARTHEST_SCALE", "FARTHEST_SHIFT"):
+        monkeypatch.setattr(stack, bound, 1e9)
+    solver = SOLVERS["stack"]
+    data = FitData(tensor, ensure_moments(tensor, engine, tmp_path / "m.h5"), named=True)
+    settings = TrainSettings(solver="stack", rank=2, regularisation=0.3)
+    fold = selection_folds(tensor.experiments, 0)[0]
+    tried = stack._try_fold(fold, stack._Trying(solver, data, settings, 0))
+    signal = stored_signal(tensor).astype(np.float64)
+    assert tried.known.names == fold.valid
+    for k in range(len(MEMBERS)):
+        weights = Weights(np.tile(np.eye(len(MEMBERS))[k], (4, 1)), np.ones(4))
+        imputer = replace(tried.model, weights=weights).imputer(fold.valid)
+        predicted = imputer(signal[:, tensor.columns(imputer.inputs)].astype(np.float32))
+        y = signal[:, tensor.columns(fold.valid)]
+        errors = np.mean((y - predicted) ** 2, axis=0) / y.var(axis=0)
+        np.testing.assert_allclose(tried.trials.errors(np.eye(len(MEMBERS))[k]), errors, rtol=2e-3)
+
+
+def test_test_experiments_remain_unseen(tensor_path, engine, tmp_path):
+    tensor = Tensor(tensor_path)
+    fold = write_fold(tensor, tmp_path / "folds.json")
+    hidden = [tensor.experiments.index(e) for e in fold.test]
+
+    def change(_number: int, _chrom: str, signal: np.ndarray) -> None:
+        signal[:, hidden] = 3.0 * signal[::-1, hidden] + 1.0
+
+    other = rewritten(tensor_path, tmp_path / "other", change)
+    models = []
+    for path in (tensor_path, other):
+        output = tmp_path / f"{path.name}.h5"
+        report = train(path, output, SETTINGS, engine, folds=tmp_path / "folds.json", fold_name="0.0")
+        models.append((read_model(output), report))
+    assert models[0][1].chosen == models[1][1].chosen
+    for name, array in models[0][0].parameters.items():
+        np.testing.assert_array_equal(models[1][0].parameters[name], array)
+
+
+def test_a_fold_validates_what_it_does_not_train(tensor_path, engine, tmp_path):
+    tensor = Tensor(tensor_path)
+    fold = write_fold(tensor, tmp_path / "folds.json")
+    report = train(
+        tensor_path, tmp_path / "m.h5", SETTINGS, engine, folds=tmp_path / "folds.json", fold_name="0.0"
+    )
+    model = load_model(tmp_path / "m.h5")[0]
+    assert model.train == fold.train and not set(model.tracks.names) & {*fold.valid, *fold.test}
+    linear = replace(model, networks=None)
+    imputer = linear.imputer(fold.valid)
+    signal = stored_signal(tensor)
+    predicted = imputer(signal[:, tensor.columns(imputer.inputs)])
+    errors = np.mean((predicted - signal[:, tensor.columns(fold.valid)]) ** 2, axis=0)
+    assert report.validation_mse == pytest.approx(errors.mean(), rel=1e-3)
+
+
+def test_a_cross_validation_has_a_model_a_test_fold_and_one_of_all(validated, tensor):
+    folds = json.loads((validated / "folds.json").read_text())
+    assert names(validated / "models") == ["everything.h5", "fold-0.h5", "fold-1.h5"]
+    for test in ("0", "1"):
+        model = load_model(validated / "models" / f"fold-{test}.h5")[0]
+        tested = next(fold["test"] for fold in folds if fold["name"] == f"{test}.0")
+        assert {str(e) for e in model.train} == {str(e) for e in tensor.experiments} - set(tested)
+    everything = load_model(validated / "models" / "everything.h5")[0]
+    assert everything.train == tuple(tensor.experiments)
+
+
+def test_observed_pairs_go_to_who_never_saw_them_missing_ones_to_the_model_of_all(validated, tensor):
+    estimator = load_estimator(validated).estimator
+    observed = list(tensor.experiments)
+    missing = [
+        pair
+        for cell in estimator.everyone.cell_types
+        for assay in estimator.everyone.assays
+        if (pair := Experiment(cell, assay)) not in set(observed)
+    ]
+    for committee in (estimator, load_held_out(validated, [*observed, *missing])):
+        for imputer, positions in committee.imputers([*observed, *missing]):
+            own = [[*observed, *missing][p] for p in positions]
+            if set(own) & set(missing):
+                assert imputer.inputs == tuple(tensor.experiments)
+            else:
+                assert not set(own) & set(imputer.inputs)
+
+
+def test_a_cross_validation_without_its_last_model_is_unfinished(validated, tensor, engine, tmp_path):
+    plan = Crossval(tensor.path, tmp_path / "cv", SETTINGS, folds=validated.parent / "folds.json")
+    plan.make([1], engine)
+    assert names(tmp_path / "cv" / "models") == ["fold-1.h5"]
+    plan.make([0], engine)
+    assert names(tmp_path / "cv" / "models") == ["everything.h5", "fold-0.h5", "fold-1.h5"]
+    report = plan.finish(engine)
+    assert (tmp_path / "cv" / "metrics.tsv").read_bytes() == (validated / "metrics.tsv").read_bytes()
+    assert report.n_models == 2
+    for path in ("everything", "fold-0", "fold-1"):
+        one, other = (folder / "models" / f"{path}.h5" for folder in (tmp_path / "cv", validated))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_member_by_name_on_the_command_line(tensor, tmp_path):
+    write_folds(tensor, tmp_path / "folds.json", tests=2, valids=2, seed=0)
+    (tmp_path / "donors.toml").write_text('[train]\nsolver = "donors"\nnetworks = 1\n')
+    options = ("--config", "donors.toml", "--folds", "folds.json", "--workers", 1)
+    done = call_predictd("cv", tensor.path, "-o", "cv", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "test fold 0: donors " in done.stdout
+    done = call_predictd("impute", "cv", tensor.path, "-o", "imputed", "--workers", 1, cwd=tmp_path)
+    assert done.returncode == 0 and "6 imputed tracks" in done.stdout, done.stderr
+    done = call_predictd("impute", "cv", tensor.path, "-o", "with-sd", "--sd", "--workers", 1, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    tracks = sorted(path.name for path in (tmp_path / "imputed").glob("*.bw"))
+    for name in tracks:
+        assert (tmp_path / "with-sd" / name).read_bytes() == (tmp_path / "imputed" / name).read_bytes()
+    assert len(list((tmp_path / "with-sd").glob("*.sd.bw"))) == len(tracks) == 6
+
+
+def test_what_needs_factors_says_so(trained, tensor, engine, tmp_path):
+    told = "a model of kind 'stack', which has no factors; train one with `solver` em, als or sgd"
+    with refused(DataError, told):
+        explain_factors(trained, tmp_path / "out")
+    with refused(DataError, told):
+        extend(trained, tensor.path, None, tmp_path / "wider.h5", engine)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"solver": "kriging", "rank": 3}, "a `rank` belongs to the solvers em, als and sgd"),
+        ({"solver": "auto", "lambda": 0.1}, "a `regularisation` belongs to the solvers em, als and sgd"),
+        ({"solver": "donors", "predictd_constants": True}, "`predictd_constants` are penalties of"),
+    ],
+)
+def test_settings_that_mean_nothing(wrong, message, tensor_path, engine, tmp_path):
+    settings = load_config(None, {"train": wrong}).train
+    with refused(ConfigError, message):
+        train(tensor_path, tmp_path / "m.h5", settings, engine)
+    with refused(ConfigError, message):
+        Crossval(tensor_path, tmp_path / "cv", settings)
+    assert names(tmp_path) == []
+
+
+def test_networks_are_left_out_where_none_are_wanted(tensor_path, engine, tmp_path):
+    settings = TrainSettings(solver="stack", networks=0)
+    train(tensor_path, tmp_path / "model.h5", settings, engine, moments=tmp_path / "m.h5")
+    assert load_model(tmp_path / "model.h5")[0].networks is None
+    assert sorted(path.name for path in tmp_path.glob("m.*")) == ["m.h5"]
+
+
+def test_units_of_tracks_do_not_matter(engine, tmp_path):
+    """An assay in another unit gets the same predictions in that unit: none counts more for its scale."""
+    simulation = Simulation.for_shape(6, 4, share=0.8, rank=2, seed=1)
+    signal = np.abs(simulation.signal(list(simulation.experiments), run=0, first=0, n=3000)).astype(
+        np.float32
+    )
+    pairs = list(simulation.experiments)
+    factor = np.array([64.0 if pair.assay == pairs[0].assay else 1.0 for pair in pairs], np.float32)
+    models = []
+    for name, own in (("one", signal), ("other", signal * factor)):
+        tensor = small_tensor(tmp_path / name, own, experiments=pairs)
+        train(tensor.path, tmp_path / f"{name}.h5", TrainSettings(solver="stack", networks=0), engine)
+        models.append(load_model(tmp_path / f"{name}.h5")[0])
+    one, other = models
+    assert isinstance(one, StackModel) and isinstance(one.factors, CPModel)
+    places = one.indices(pairs)
+    # Of all members but the one in the tracks' own units.
+    np.testing.assert_allclose(other.maps(places)[0][:-1], one.maps(places)[0][:-1], rtol=0, atol=1e-3)
+    assert read_moments(tmp_path / "one" / "moments.h5").experiments == tuple(pairs)
+
+
+@pytest.mark.skipif(not (SHARED / "data" / "roadmap-pilot").is_dir(), reason="the pilot tracks are not here")
+def test_real_tracks_are_predicted_better_than_by_their_assays_mean(tmp_path, engine):
+    """The first 100,000 bins of the 20 pilot tracks, as one chromosome."""
+    files = sorted((SHARED / "data" / "roadmap-pilot").glob("*.npz"))
+    signal = np.stack([np.load(file)["signal"][:100_000] for file in files], axis=1)
+    pairs = [Experiment(*file.stem.split("-")) for file in files]
+    tensor = small_tensor(tmp_path / "t", signal, experiments=pairs, n_shards=2)
+    report = crossval(tensor.path, tmp_path / "cv", TrainSettings(networks=2), engine)
+    means = {
+        method: [
+            np.mean([row[name] for row in report.rows if row["method"] == method])
+            for name in ("MSEglobal", "GWcorrasinh", "GWspear")
+        ]
+        for method in ("model", "assay_mean", "assay_mean_scaled")
+    }
+    assert means["model"][0] < 0.85 * means["assay_mean"][0]
+    assert means["model"][0] < 0.9 * means["assay_mean_scaled"][0]
+    assert means["model"][1] > means["assay_mean"][1] + 0.03
+    assert means["model"][2] > means["assay_mean"][2] + 0.1
+
+
+# -- bad tracks -------------------------------------------------------------------------------------------------------
+
+BAD_PAIRS = [Experiment(f"C{c}", f"A{a}") for c in range(5) for a in range(4)]
+TARGET = Experiment("C4", "A3")
+
+
+def made_signal() -> np.ndarray:
+    """Tracks that share peaks of their assay and of their cell type: float32 (4000 × 20)."""
+    rng = np.random.default_rng(3)
+    shared = {
+        name: rng.gamma(0.3, 1.0, 4000)
+        for name in (*(f"C{c}" for c in range(5)), *(f"A{a}" for a in range(4)))
+    }
+    tracks = [0.6 * shared[a] + 0.4 * shared[c] + rng.gamma(0.5, 0.1, 4000) for c, a in BAD_PAIRS]
+    return np.stack(tracks, axis=1).astype(np.float32)
+
+
+def spoil(signal: np.ndarray, how: str) -> tuple[np.ndarray, list[Experiment]]:
+    """The signal of some pairs with something bad in it, which leaves the target's relatives as they are."""
+    odd = BAD_PAIRS.index(Experiment("C0", "A0"))
+    kept = [pair for pair in BAD_PAIRS if pair != TARGET]
+    changed = signal.copy()
+    if how == "constant":
+        changed[:, odd] = 1.5
+    elif how == "twice":
+        changed[:, odd] = changed[:, BAD_PAIRS.index(Experiment("C1", "A1"))]
+    elif how == "noise":
+        changed[:, odd] = np.random.default_rng(4).gamma(1.0, 1.0, len(signal))
+    elif how == "artefact":
+        changed[17, odd] = 60_000.0
+    elif how == "lone cell type":
+        kept = [pair for pair in kept if pair.cell_type != "C0" or pair.assay == "A0"]
+    elif how == "lone assay":
+        kept = [pair for pair in kept if pair.assay != "A0" or pair.cell_type == "C0"]
+    return changed[:, [BAD_PAIRS.index(pair) for pair in kept]], kept
+
+
+@pytest.mark.parametrize(
+    "how", ["nothing", "constant", "twice", "noise", "artefact", "lone cell type", "lone assay"]
+)
+def test_a_bad_track_does_not_ruin_other_pairs(how, engine, tmp_path):
+    signal = made_signal()
+    own, kept = spoil(signal, how)
+    tensor = small_tensor(tmp_path / "t", own, experiments=kept)
+    train(tensor.path, tmp_path / "m.h5", TrainSettings(networks=2), engine)
+    model = load_model(tmp_path / "m.h5")[0]
+    imputer = model.imputer([TARGET])
+    stored = stored_signal(tensor)[:, tensor.columns(imputer.inputs)]
+    predicted = imputer(stored)[:, 0]
+    y = signal[:, BAD_PAIRS.index(TARGET)]
+    rest = np.arange(len(y)) != 17
+    error = np.mean((predicted - y)[rest] ** 2) / y[rest].var()
+    assert error < 0.45, error
+    assert np.isfinite(predicted).all()
+    if how == "artefact":
+        # Where the artefact is, the prediction stays within what the assay has.
+        assert abs(predicted[17]) < 10 * y.max()
