@@ -33,7 +33,7 @@ def em_of_rank(rank: int) -> TrainSettings:
 
 
 def trained(data: TensorMoments, train: list[Experiment], settings: TrainSettings) -> CPModel:
-    part = TensorMoments.of_values(of_columns(data.s, data.columns(tuple(train))), tuple(train))
+    part = TensorMoments(of_columns(data.s, data.columns(tuple(train))), tuple(train))
     fold = Fold("all", (), (), tuple(train))
     return SOLVERS["em"].fit_moments(part, fold, settings, seed=0, sweeps=SWEEPS).model
 
@@ -86,7 +86,7 @@ def test_pilot(benchmark, given: int) -> None:
     if not SHARED.is_dir():
         pytest.skip("the real pilot tracks are not here")
     experiments, _, s = corrupted_pilot(SHARED, every=4)
-    data = TensorMoments.of_values(of_columns(s, range(20)), tuple(experiments))
+    data = TensorMoments(of_columns(s, range(20)), tuple(experiments))
     cell_types = axes(experiments)[0]
     benchmark.pedantic(
         compare,
@@ -99,7 +99,7 @@ def test_pilot(benchmark, given: int) -> None:
 def test_roadmap_shape(benchmark, given: int) -> None:
     """Eight simulated cell types with many tracks, rank 30."""
     simulation = Simulation(tuple(roadmap_pairs()), rank=30, seed=1)
-    data = TensorMoments.of_values(simulated_moments(simulation), simulation.experiments)
+    data = TensorMoments(simulated_moments(simulation), simulation.experiments)
     every = axes(data.experiments)[0]
     cell_types = [c for c in every if sum(e.cell_type == c for e in data.experiments) > 8][:8]
     with one_blas_thread():

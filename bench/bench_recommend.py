@@ -94,14 +94,14 @@ def test_pilot(benchmark) -> None:
     if not SHARED.is_dir():
         pytest.skip("the real pilot tracks are not here")
     experiments, _, s = corrupted_pilot(SHARED, every=4)
-    data = TensorMoments.of_values(of_columns(s, range(20)), tuple(experiments))
+    data = TensorMoments(of_columns(s, range(20)), tuple(experiments))
     benchmark.pedantic(compare, args=(data, 9, 3, em_of_rank(3), 60), rounds=1)
 
 
 def test_roadmap_shape(benchmark) -> None:
     """300 of 1014 simulated tracks hidden, 25 added, 10 times."""
     simulation = Simulation(tuple(roadmap_pairs()), rank=30, seed=1)
-    data = TensorMoments.of_values(simulated_moments(simulation), simulation.experiments)
+    data = TensorMoments(simulated_moments(simulation), simulation.experiments)
     with one_blas_thread():
         benchmark.pedantic(
             compare,

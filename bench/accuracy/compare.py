@@ -1,184 +1,240 @@
-"""How accurate each solver is: `python bench/accuracy/compare.py` prints the tables of docs/accuracy.md.
+"""How accurate the stack and its members are: `python bench/accuracy/compare.py` prints the tables of docs/accuracy.md.
 
-Real tracks: the 20 pilot tracks, cross-validated by every solver by `predictd cv`, on the same folds, with other folds
-in each repeat: five test folds of four random tracks, of which every cell type and assay keeps two or more, or
-(`--folds balanced`) those that `predictd cv` makes itself, which take from all cell types and assays alike. Every track
-is held out once in a repeat. Rank, penalty and when to stop are chosen on a test fold's own validation experiments; no
-test experiment is seen. Measures of a track are means over repeats; solvers are compared on the same tracks, with
-intervals of the mean difference over tracks (Student's t, 95 %), which are as narrow as 20 tracks of 5 cell types
-allow: tracks of a cell type are not independent.
+Real tracks, three data sets of the shared folder beside the repository: 20 pilot tracks, 326 tracks of ENCODE peaks (6
+cell types × 202 assays, most in one cell type alone), and 63 tracks of mouse regions. Of each, fifths of the pairs are
+held out at random, of which every cell type and assay keeps two tracks or more; whatever a solver chooses, it chooses
+on the rest. All methods are scored on the same bins, clipped at 0 where signal cannot be negative:
 
-With `--work` a run that was cut off is taken up where it was.
+- error: mean squared error over the variance of the track;
+- r: Pearson correlation, on transformed signal;
+- of the mean: mean squared error over that of the same-assay mean, both averaged over tracks.
 
-Simulated tracks follow the CP model, so that the error of the true factors is known: what no solver can beat by much.
-One of the shapes is Roadmap's 1014 observed pairs.
+Intervals are of the mean difference of the stack's error to each method's, over tracks, robust to clusters of cell
+types and of assays (Cameron, Gelbach & Miller 2011, Journal of Business & Economic Statistics 29:238), with Student's t
+of as many degrees of freedom as the fewer of the two has clusters, less one.
 
-The real tracks need the shared folder beside the repository; without it only the simulated rows are printed.
+Simulated tracks follow the CP model, so that the error of the true factors is known: what nothing can beat by much.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import t as student
 
 from predictd.config import TrainSettings
-from predictd.constants import MANIFEST, MEASURES, METRICS_TSV, RUN_JSON
+from predictd.constants import MANIFEST
 from predictd.engine import Engine, LocalEngine
-from predictd.io.files import write_json
 from predictd.io.tables import read_pairs
 from predictd.io.tensor.store import Tensor
 from predictd.model.cp.factors import CPModel
-from predictd.model.ensemble import Ensemble
-from predictd.model.folds import Fold, folds_to_json, make_folds
-from predictd.model.imputer import Imputer
+from predictd.model.ensemble import Committee
+from predictd.model.folds import Fold
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
+from predictd.model.stack.stack import StackModel
+from predictd.model.stack.weights import Weights
+from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
+from predictd.workflows.imputing.apply import Application
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
-from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
+from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
-from predictd.workflows.training.crossval import crossval
 from predictd.workflows.training.folds import selection_folds
-from predictd.workflows.training.solvers import SOLVERS as REGISTRY
-from predictd.workflows.training.solvers.kriging import feature_columns
+from predictd.workflows.training.solvers import SOLVERS
 from predictd.workflows.training.solvers.solver import FitData
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 PAIRS = SHARED / "data" / "roadmap" / "experiments.tsv"
-SOLVERS = ("sgd", "als", "em", "kriging", "auto")
-BASELINE = "assay_mean"
-Values = dict[str, dict[str, list[dict[str, float]]]]
+DATA = ("pilot", "encode-peaks", "mouse-regions")
+MEAN, LINEAR, STACK = "same-assay mean", "stack without networks", "stack"
+Float64 = npt.NDArray[np.float64]
 
 
-def random_folds(
-    experiments: Sequence[Experiment], seed: int, *, tests: int = 5, keep: int = 2
-) -> list[Fold]:
-    """Test folds of random experiments, of which each cell type and assay keeps some; validation folds are balanced."""
-    rng = np.random.default_rng(seed)
-    names = [{e[axis] for e in experiments} for axis in (0, 1)]
-    while True:
-        order = [experiments[index] for index in rng.permutation(len(experiments)).tolist()]
-        folds = [(order[t::tests], [e for k, e in enumerate(order) if k % tests != t]) for t in range(tests)]
-        kept = [Counter(e[axis] for e in rest) for _, rest in folds for axis in (0, 1)]
-        if min(counts[name] for k, counts in enumerate(kept) for name in names[k % 2]) >= keep:
-            break
-    return [
-        Fold(f"{t}.{v}", tuple(test), inner.valid, inner.train)
-        for t, (test, rest) in enumerate(folds)
-        for v, inner in enumerate(selection_folds(rest, seed))
-    ]
+@dataclass(frozen=True)
+class Score:
+    """A held-out pair by a method."""
+
+    pair: Experiment
+    method: str
+    mse: float
+    variance: float
+    r: float
+
+    @property
+    def error(self) -> float:
+        return self.mse / self.variance
 
 
-def real(work: Path, engine: Engine, solvers: list[str], repeats: int, *, balanced: bool) -> Values:
-    """Measures by method and track, one entry a repeat."""
-    tensor = work / "pilot"
-    if not (tensor / MANIFEST).is_file():
-        tracks = work / "bigwigs"
-        command = [sys.executable, str(SHARED / "tools" / "pilot_bigwigs.py"), str(tracks)]
+def tensor_of(name: str, work: Path, engine: Engine) -> Tensor:
+    """A data set, ingested where it is not yet."""
+    path = work / name
+    if not (path / MANIFEST).is_file():
+        tracks, tools = work / f"{name}-tracks", SHARED / "tools"
+        if name == "pilot":
+            command = [sys.executable, str(tools / "pilot_bigwigs.py"), str(tracks)]
+            options = IngestOptions(genome="hg19", regions=SHARED / "data/genomes/encode-pilot.hg19.bed")
+        else:
+            command = [
+                sys.executable,
+                str(tools / "matrix_bigwigs.py"),
+                str(SHARED / "data" / name),
+                str(tracks),
+            ]
+            options = IngestOptions(genome=str(tracks / "chrom.sizes"), bin_size=200)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        options = IngestOptions(genome="hg19", regions=SHARED / "data" / "genomes" / "encode-pilot.hg19.bed")
-        ingest(tracks / "tracks.tsv", tensor, options, engine)
-    experiments = Tensor(tensor).experiments
-    found: Values = defaultdict(lambda: defaultdict(list))
-    for repeat in range(repeats):
-        kind = "balanced" if balanced else "random"
-        folds = make_folds(experiments, seed=repeat) if balanced else random_folds(experiments, repeat)
-        folds_path = work / f"folds-{kind}-{repeat}.json"
-        write_json(folds_path, folds_to_json(folds))
-        for solver in solvers:
-            output = work / f"{solver}-{kind}-{repeat}"
-            if not (output / METRICS_TSV).is_file():
-                settings = TrainSettings(solver=solver)
-                crossval(tensor, output, settings, engine, seed=repeat, folds=folds_path)
-            if solver == "auto":
-                choices = json.loads((output / RUN_JSON).read_text())["results"]["choices"]
-                print("\n".join(f"auto, test fold {name}: {why}" for name, why in choices.items()))
-            with (output / METRICS_TSV).open(newline="") as file:
-                for row in csv.DictReader(file, delimiter="\t"):
-                    if row["method"] == "model" or solver == solvers[0]:
-                        method = solver if row["method"] == "model" else row["method"]
-                        track = f"{row['cell_type']}:{row['assay']}"
-                        found[method][track].append({name: float(row[name]) for name in MEASURES})
-    return found
+        table = tracks / "tracks.tsv"
+        if name == "mouse-regions":
+            # Log ratios and shares of methylation: both as they are.
+            lines = table.read_text().splitlines()
+            header, *rows = lines
+            table.write_text("\n".join([f"{header}\ttransform", *(f"{row}\tnone" for row in rows)]) + "\n")
+        ingest(table, path, options, engine)
+    return Tensor(path)
 
 
-def print_means(found: Values) -> None:
-    """A row a method: means over tracks of all measures that are defined."""
-    first = next(iter(found.values()))
-    tracks = sorted(first)
-    names = [name for name in MEASURES if np.isfinite(first[tracks[0]][0][name])]
-    print(f"\n| method | {' | '.join(names)} |\n|{' --- |' * (len(names) + 1)}")
-    for method, by_track in found.items():
-        means = [np.mean([entry[name] for track in tracks for entry in by_track[track]]) for name in names]
-        print(f"| {method} | " + " | ".join(f"{value:.4g}" for value in means) + " |")
+def random_fifths(
+    experiments: Sequence[Experiment], seed: int, *, parts: int = 5, keep: int = 2
+) -> list[tuple[Experiment, ...]]:
+    """Random parts of the pairs that can be spared: each cell type and assay keeps some."""
+    rng = np.random.default_rng([seed, 99])
+    counts = Counter(name for e in experiments for name in (("cell", e.cell_type), ("assay", e.assay)))
+    spared = [e for e in experiments if counts["assay", e.assay] > keep]
+    held: list[Counter[tuple[str, str]]] = [Counter() for _ in range(parts)]
+    found: list[list[Experiment]] = [[] for _ in range(parts)]
+    for index in rng.permutation(len(spared)).tolist():
+        names = (("cell", spared[index].cell_type), ("assay", spared[index].assay))
+        for part in sorted(range(parts), key=lambda p: (len(found[p]), rng.random())):
+            if all(counts[name] - held[part][name] > keep for name in names):
+                found[part].append(spared[index])
+                held[part].update(names)
+                break
+    return [tuple(sorted(part)) for part in found if part]
 
 
-def print_ratios(found: Values) -> None:
-    """MSEglobal as a share of the same-assay mean's: a row a method, a column a repeat."""
-    errors = {
-        method: np.array([[entry["MSEglobal"] for entry in entries] for entries in by_track.values()])
-        for method, by_track in found.items()
+def methods_of(model: StackModel) -> dict[str, StackModel]:
+    """The stack, the same without networks, and each member by itself."""
+    k = len(model.members)
+    plain = replace(model, networks=None)
+    alone = {
+        name: replace(
+            plain, weights=Weights(np.tile(np.eye(k)[index], (len(model.weights.errors), 1)), np.ones(4))
+        )
+        for index, name in enumerate(model.members)
     }
-    means = {method: per_track.mean(axis=0) for method, per_track in errors.items()}
-    repeats = len(means[BASELINE])
-    print(
-        f"\n| of the same-assay mean | {' | '.join(map(str, range(repeats)))} |\n|{' --- |' * (repeats + 1)}"
-    )
-    for method, mean in means.items():
-        print(f"| {method} | " + " | ".join(f"{ratio:.3f}" for ratio in mean / means[BASELINE]) + " |")
+    return alone | {LINEAR: plain, STACK: model}
 
 
-def print_differences(found: Values, of: str) -> None:
-    """A row a method: how much a solver differs from it over tracks, with intervals; and its worst track."""
-    names = ("MSEglobal", "GWcorrasinh", "GWspear", "MSE1obs", "AucObs1")
-    print(f"\n| {of} less | {' | '.join(names)} | MSEglobal, ratio of means | worst track |\n|{' --- |' * 8}")
-    per_track = {
-        method: {track: {n: np.mean([e[n] for e in some]) for n in names} for track, some in by_track.items()}
-        for method, by_track in found.items()
+def held_out(tensor: Tensor, test: tuple[Experiment, ...], model: StackModel, every: int) -> list[Score]:
+    """Scores of all methods on held-out pairs, over every so many blocks of the genome."""
+    applications = {
+        name: Application(Committee((one,)), test, tensor) for name, one in methods_of(model).items()
     }
-    tracks = sorted(per_track[of])
-    for method in found:
-        if method == of:
-            continue
-        cells = []
-        for name in names:
-            d = np.array([per_track[of][t][name] - per_track[method][t][name] for t in tracks])
-            half = student.ppf(0.975, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
-            cells.append(f"{d.mean():+.4f} ± {half:.4f}")
-        own, other = (np.array([per_track[m][t]["MSEglobal"] for t in tracks]) for m in (of, method))
-        worst = int(np.argmax(own / other))
+    clipped = {e.assay: TRANSFORMS[e.transform].clipped for e in tensor.manifest.experiments}
+    columns = tensor.columns(test)
+    same = [tensor.columns([e for e in model.train if e.assay == pair.assay]) for pair in test]
+    parts: dict[str, list[npt.NDArray[np.float32]]] = defaultdict(list)
+    observed = []
+    for shard_name in tensor.shard_names:
+        with tensor.open_shard(shard_name) as shard:
+            for number, blocks in enumerate(
+                zip(*(a.blocks(shard) for a in applications.values()), strict=True)
+            ):
+                if number % every == 0:
+                    signal = blocks[0][1]
+                    observed.append(signal[:, columns])
+                    parts[MEAN].append(np.stack([signal[:, own].mean(axis=1) for own in same], axis=1))
+                    for name, (_, _, predicted) in zip(applications, blocks, strict=True):
+                        parts[name].append(predicted)
+    truth = np.concatenate(observed).astype(np.float64)
+    scores = []
+    for name, pieces in parts.items():
+        predicted = np.concatenate(pieces).astype(np.float64)
+        for column, pair in enumerate(test):
+            own = np.maximum(predicted[:, column], 0) if clipped[pair.assay] else predicted[:, column]
+            y = truth[:, column]
+            r = float(np.corrcoef(y, own)[0, 1]) if own.std() > 0 else 0.0
+            scores.append(Score(pair, name, float(np.mean((y - own) ** 2)), float(y.var()), r))
+    return scores
+
+
+def real(name: str, work: Path, engine: Engine, repeats: Sequence[int], every: int) -> list[Score]:
+    """Scores of a data set, a random fifth after the other."""
+    tensor = tensor_of(name, work, engine)
+    data = FitData(tensor, ensure_moments(tensor, engine))
+    solver = SOLVERS["stack"]
+    scores = []
+    for repeat in repeats:
+        for part, test in enumerate(random_fifths(tensor.experiments, repeat)):
+            rest = tuple(e for e in tensor.experiments if e not in set(test))
+            choice = solver.choose(
+                data, selection_folds(rest, repeat), TrainSettings(solver="stack"), engine, seed=repeat
+            )
+            model = solver.fit(data, Fold("held", test, (), rest), choice, seed=repeat).model
+            assert isinstance(model, StackModel)
+            scores += held_out(tensor, test, model, every)
+            print(f"{name}, repeat {repeat}, part {part}: {choice.why}", file=sys.stderr, flush=True)
+    return scores
+
+
+def half_width(differences: Float64, pairs: Sequence[Experiment]) -> float:
+    """Half of the 95 % interval of a mean, robust to clusters of cell types and of assays."""
+    n = len(differences)
+    residuals = differences - differences.mean()
+
+    def variance(labels: Sequence[object]) -> float:
+        sums: dict[object, float] = defaultdict(float)
+        for label, value in zip(labels, residuals.tolist(), strict=True):
+            sums[label] += value
+        g = len(sums)
+        return g / max(g - 1, 1) * sum(value**2 for value in sums.values()) / n**2
+
+    cells, assays = [p.cell_type for p in pairs], [p.assay for p in pairs]
+    found = variance(cells) + variance(assays) - variance(pairs)
+    found = max(found, variance(cells), variance(assays))
+    degrees = max(1, min(len(set(cells)), len(set(assays))) - 1)
+    return float(student.ppf(0.975, degrees) * np.sqrt(found))
+
+
+def print_scores(name: str, scores: Sequence[Score]) -> None:
+    """A row a method."""
+    by_method: dict[str, list[Score]] = defaultdict(list)
+    for score in scores:
+        by_method[score.method].append(score)
+    means = by_method[MEAN]
+    print(f"\n{name}: {len(means)} predictions of {len({s.pair for s in means})} tracks\n")
+    columns = ("mean error", "median", "r", "of the mean", "better than it", "worst of it", "stack less this")
+    print(f"| method | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}")
+    pairs = [score.pair for score in means]
+    stack = np.array([score.error for score in by_method[STACK]])
+    for method, own in by_method.items():
+        errors = np.array([score.error for score in own])
+        ratios = np.array([a.mse / b.mse for a, b in zip(own, means, strict=True)])
+        # Where the mean itself is worse than nothing, how much worse it is says little.
+        fair = np.array([score.error < 1 for score in means])
+        of_mean = sum(s.mse for s in own) / sum(s.mse for s in means)
+        difference = stack - errors
+        told = "" if method == STACK else f"{difference.mean():+.3f} ± {half_width(difference, pairs):.3f}"
         print(
-            f"| {method} | {' | '.join(cells)} | {own.mean() / other.mean():.3f} | "
-            f"{tracks[worst]} {own[worst] / other[worst]:.2f} |"
+            f"| {method} | {errors.mean():.3f} | {np.median(errors):.3f} | {np.mean([s.r for s in own]):.3f} | "
+            f"{of_mean:.3f} | {np.mean(ratios < 1):.0%} | {ratios[fair].max():.2f} | {told} |",
+            flush=True,
         )
 
 
-def error(imputer: Imputer, data: TensorMoments, fold: Fold) -> float:
-    """Mean over test experiments, before clipping."""
-    affine = imputer.affine
-    columns = feature_columns(imputer, data)
-    return float(
-        squared_errors(
-            data.features, affine.weights, affine.intercept, columns, data.columns(fold.test)
-        ).mean()
-    )
-
-
 def shapes() -> Iterator[tuple[str, Simulation, int]]:
-    """What is simulated: its name, the simulation, and how many test folds are fitted."""
+    """What is simulated: its name, the simulation, and how many parts are held out in turn."""
     for cells, assays, share, rank in ((10, 6, 0.6, 5), (16, 10, 0.4, 8)):
-        simulation = Simulation.for_shape(cells, assays, share=share, rank=rank, seed=0)
-        yield f"{cells} × {assays}", simulation, 5
+        yield f"{cells} × {assays}", Simulation.for_shape(cells, assays, share=share, rank=rank, seed=0), 5
     if PAIRS.is_file():
         yield "Roadmap", Simulation(tuple(read_pairs(PAIRS)), rank=30, seed=1), 1
 
@@ -199,67 +255,56 @@ def true_factors(simulation: Simulation, train: tuple[Experiment, ...]) -> CPMod
 
 
 def print_simulated(work: Path, engine: Engine, bins: int) -> None:
-    """A row a shape: errors of held-out tracks by the true factors, by each solver, and by the mean of auto's models.
-
-    With Roadmap's 1014 experiments kriging is not fitted; elsewhere it is fitted without networks.
-    """
-    columns = ("true factors", "em", "kriging", "auto", "auto, 8 models averaged")
+    """A row a shape: errors of held-out tracks by the true factors, each member and the stack, without networks."""
+    columns: tuple[str, ...] = ("true factors", *SOLVERS["stack"].members, LINEAR)  # type: ignore[attr-defined]
     print(f"\n| simulated | experiments | {' | '.join(columns)} |\n|" + " --- |" * (len(columns) + 2))
-    for name, simulation, n_tests in shapes():
-        place = SimulatedGenome.of_bins(bins)
-        simulate(work / name, simulation, place, engine, form="tensor", truth=False)
+    solver, settings = SOLVERS["stack"], TrainSettings(solver="stack", networks=0)
+    for name, simulation, n_parts in shapes():
+        simulate(work / name, simulation, SimulatedGenome.of_bins(bins), engine, form="tensor", truth=False)
         tensor = Tensor(work / name / "tensor")
-        n_experiments = len(tensor.experiments)
-        regressors = REGISTRY["auto"].regressors(n_experiments)
-        moments = ensure_moments(tensor, engine, None, regressors)
-        data = read_moments(moments)
-        folds = make_folds(tensor.experiments, tests=5, valids=8)
-        errors: dict[str, list[float]] = {column: [] for column in columns}
-        for test in range(n_tests):
-            group = [fold for fold in folds if fold.name.startswith(f"{test}.")]
-            fold = group[0]
-            errors["true factors"].append(
-                error(true_factors(simulation, fold.train).imputer(fold.test), data, fold)
-            )
-            for solver in ("em", "auto") if len(regressors) == 1 else ("em", "kriging", "auto"):
-                read = FitData(tensor, moments)
-                chosen = REGISTRY[solver].choose(read, group, TrainSettings(solver=solver), engine, seed=0)
-                fitting = REGISTRY[chosen.settings.solver]
-                models = [
-                    fitting.fit(read, f, chosen.settings, seed=0).model
-                    for f in (group if solver == "auto" else group[:1])
-                ]
-                errors[solver].append(error(models[0].imputer(fold.test), data, fold))
-                if solver == "auto":
-                    averaged = Ensemble(tuple(models)).imputer(fold.test)
-                    errors[columns[-1]].append(error(averaged, data, fold))
-        cells = " | ".join(f"{np.mean(found):.5f}" if found else "" for found in errors.values())
-        print(f"| {name}, rank {simulation.rank} | {n_experiments} | {cells} |", flush=True)
+        data = FitData(tensor, ensure_moments(tensor, engine))
+        assert data.moments is not None
+        moments = read_moments(data.moments)
+        errors: dict[str, list[float]] = defaultdict(list)
+        for test in random_fifths(tensor.experiments, 0)[:n_parts]:
+            rest = tuple(e for e in tensor.experiments if e not in set(test))
+            choice = solver.choose(data, selection_folds(rest, 0), settings, engine, seed=0)
+            model = solver.fit(data, Fold("held", test, (), rest), choice, seed=0).model
+            assert isinstance(model, StackModel)
+            every = {"true factors": true_factors(simulation, rest)} | methods_of(model)
+            for method, one in every.items():
+                imputer = one.imputer(test)
+                own = squared_errors(
+                    moments.s,
+                    imputer.affine.weights,
+                    imputer.affine.intercept,
+                    moments.columns(imputer.inputs),
+                    moments.columns(test),
+                )
+                errors[method].append(float(own.mean()))
+        cells = " | ".join(f"{np.mean(errors[column]):.5f}" for column in columns)
+        print(f"| {name}, rank {simulation.rank} | {len(tensor.experiments)} | {cells} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, default=3, help="cross-validations with other folds")
-    parser.add_argument("--solvers", default=",".join(SOLVERS), help="separated by commas")
-    parser.add_argument("--bins", type=int, default=50_000, help="simulated bins")
-    parser.add_argument("--folds", choices=("random", "balanced"), default="random")
-    parser.add_argument("--work", type=Path, help="where runs are kept and taken up; default: nowhere")
+    parser.add_argument("--data", default=",".join(DATA), help="data sets, separated by commas; '': none")
+    parser.add_argument("--repeats", default="0", help="seeds of the random fifths, separated by commas")
+    parser.add_argument("--every", type=int, default=4, help="score every so many blocks of bins")
+    parser.add_argument("--bins", type=int, default=50_000, help="simulated bins; 0: simulate nothing")
+    parser.add_argument("--work", type=Path, help="where tensors are kept; default: nowhere")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    solvers = arguments.solvers.split(",")
     with tempfile.TemporaryDirectory() as folder, LocalEngine(arguments.workers) as engine:
-        work = Path(folder)
-        if SHARED.is_dir():
-            kept = arguments.work or work
-            kept.mkdir(parents=True, exist_ok=True)
-            balanced = arguments.folds == "balanced"
-            found = real(kept, engine, solvers, arguments.repeats, balanced=balanced)
-            print_means(found)
-            print_ratios(found)
-            print_differences(found, solvers[-2] if "kriging" not in solvers else "kriging")
-        print_simulated(work, engine, arguments.bins)
+        work = arguments.work or Path(folder)
+        work.mkdir(parents=True, exist_ok=True)
+        repeats = [int(text) for text in arguments.repeats.split(",")]
+        for name in filter(None, arguments.data.split(",")) if SHARED.is_dir() else ():
+            print_scores(name, real(name, work, engine, repeats, arguments.every))
+        if arguments.bins:
+            print_simulated(Path(folder), engine, arguments.bins)
 
 
 if __name__ == "__main__":
