@@ -95,7 +95,7 @@ class KeyCounts:
     def rank(self, sizes: Sequence[int]) -> Ranking:
         """Rank the bins counted so far, and find the top sets of these sizes (each from 1 to the number of bins)."""
         # Few of the keys occur: the logarithm of signal spans some octaves, the keys span all of float32's.
-        keys = np.flatnonzero(self._counts)
+        keys = np.flatnonzero(self._counts != 0)
         counts = self._counts[keys].astype(np.int64)
         up_to = np.cumsum(counts)
         n = int(up_to[-1])
