@@ -54,6 +54,15 @@ class Fold:
         for part in _PARTS:
             object.__setattr__(self, part, tuple(sorted(getattr(self, part))))
 
+    @property
+    def owner(self) -> str:
+        """Name of the test fold that it belongs to: what stands before the dot."""
+        return self.name.partition(".")[0]
+
+    def whole(self) -> Fold:
+        """All that its test fold does not test, without validation; named as the test fold."""
+        return Fold(self.owner, self.test, (), (*self.valid, *self.train))
+
 
 def make_folds(
     experiments: Iterable[Experiment], *, tests: int = TESTS, valids: int = VALIDS, seed: int = 0

@@ -99,19 +99,9 @@ def kriging(tracks: Tracks, targets: Places, pooled: Pooled) -> Array:
 
 
 def em(tracks: Tracks, targets: Places, model: CPModel) -> Array:
-    """Maps (m × n) of the CP model that was fitted to the standardised tracks."""
-    pairs = [
-        Experiment(model.cell_types[cell], model.assays[assay]) for cell, assay in zip(*targets, strict=True)
-    ]
-    imputer = model.imputer(pairs)
-    # Constant tracks, which it was fitted to as well, are 0.
-    known = set(tracks.names)
-    read = np.flatnonzero([e in known for e in imputer.inputs])
-    maps = np.zeros((len(pairs), len(tracks.names)))
-    maps[:, positions([imputer.inputs[i] for i in read.tolist()], tracks.names)] = imputer.affine.weights[
-        :, read
-    ]
-    return maps
+    """Maps (m × n) of the CP model that was fitted to the standardised tracks; constant tracks were 0 there."""
+    weights, _ = _by_tracks(tracks, targets, model)
+    return weights
 
 
 def em_raw(tracks: Tracks, targets: Places, model: CPModel, scales: Scales) -> tuple[Array, Array]:
@@ -119,22 +109,25 @@ def em_raw(tracks: Tracks, targets: Places, model: CPModel, scales: Scales) -> t
 
     What is predicted is taken from the predicted mean of each target, in its predicted standard deviations.
     """
+    weights, constant = _by_tracks(tracks, targets, model)
+    sds = scales.sds[targets]
+    means = weights @ tracks.means + constant
+    return weights * tracks.sds / sds[:, np.newaxis], (means - scales.means[targets]) / sds
+
+
+def _by_tracks(tracks: Tracks, targets: Places, model: CPModel) -> tuple[Array, Array]:
+    """A CP model's weights of the tracks (m × n), and what is added, (m,): a constant track is its value throughout."""
     pairs = [
         Experiment(model.cell_types[cell], model.assays[assay]) for cell, assay in zip(*targets, strict=True)
     ]
     imputer = model.imputer(pairs)
-    weights, intercept = imputer.affine.weights, imputer.affine.intercept
-    known = set(tracks.names)
-    read = np.flatnonzero([e in known for e in imputer.inputs])
-    own = positions([imputer.inputs[i] for i in read.tolist()], tracks.names)
-    sds = scales.sds[targets][:, np.newaxis]
-    maps = np.zeros((len(pairs), len(tracks.names)))
-    maps[:, own] = weights[:, read] * tracks.sds[own] / sds
-    # A constant track is its mean throughout.
-    flat = np.setdiff1d(np.arange(len(imputer.inputs)), read)
-    constant = weights[:, flat] @ np.array([tracks.flat[imputer.inputs[i]] for i in flat.tolist()])
-    means = weights[:, read] @ tracks.means[own] + constant + intercept
-    return maps, (means - scales.means[targets]) / sds[:, 0]
+    own, constant = imputer.affine.weights, imputer.affine.intercept
+    flat = np.array([e in tracks.flat for e in imputer.inputs])
+    read = [e for e in imputer.inputs if e not in tracks.flat]
+    weights = np.zeros((len(pairs), len(tracks.names)))
+    weights[:, positions(read, tracks.names)] = own[:, ~flat]
+    values = np.array([tracks.flat[e] for e in imputer.inputs if e in tracks.flat])
+    return weights, own[:, flat] @ values + constant
 
 
 def same_pair(tracks: Tracks, targets: Places) -> tuple[Index, Index]:

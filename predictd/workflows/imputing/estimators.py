@@ -108,7 +108,7 @@ def model_folds(directory: Path, folds: Sequence[Fold]) -> list[Fold]:
     """Folds of which a cross-validation has models: these, or one for each test fold, named as this."""
     found: dict[str, Fold] = {}
     for fold in folds:
-        whole = Fold(fold.name.partition(".")[0], fold.test, (), (*fold.valid, *fold.train))
+        whole = fold.whole()
         one = whole if fold_model_path(directory, whole).exists() else fold
         found.setdefault(one.name, one)
     return list(found.values())

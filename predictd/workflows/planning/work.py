@@ -231,7 +231,8 @@ class Workload:
         turns = self._turns(STANDARDISED_EM) if "em" in solver.members else []
         fits = [[self._fit_seconds(rank) for rank in ranks] for ranks in turns]
         waves = [Wave(folds * len(turn), folds * sum(turn), max(turn)) for turn in fits]
-        seconds = self._fit_seconds(self.rank)
+        # EM is a member on standardised tracks, and on tracks as they are.
+        seconds = self._fit_seconds(self.rank) * max(1, len({"em", "em_raw"} & set(solver.members)))
         waves.append(Wave.of(folds, seconds))
         waves.append(Wave.of(self.settings.networks, rates.network))
         # The sample is read with the bins around it.

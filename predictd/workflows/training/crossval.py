@@ -40,6 +40,7 @@ from predictd.workflows.training.choices import read_choice, write_choice
 from predictd.workflows.training.folds import by_test_fold, check_validation, selection_folds
 from predictd.workflows.training.settings import model_info
 from predictd.workflows.training.solvers import SOLVERS
+from predictd.workflows.training.solvers.by_moments import everything
 from predictd.workflows.training.solvers.solver import Choice, FitData
 
 log = logging.getLogger(__name__)
@@ -255,10 +256,10 @@ class Crossval(InParts[CrossvalReport]):
         output = self.job.output
         if SOLVERS[choice.settings.solver].holds_out:
             return [FoldFit(name, fold_model_path(output, fold), fold, choice) for fold in group]
-        experiments = (*group[0].valid, *group[0].train)
         if name == EVERYTHING:
-            return [FoldFit(name, everything_path(output), Fold("everything", (), (), experiments), choice)]
-        whole = Fold(name, group[0].test, (), experiments)
+            fold = everything(self._tensor.experiments, "everything")
+            return [FoldFit(name, everything_path(output), fold, choice)]
+        whole = group[0].whole()
         return [FoldFit(name, fold_model_path(output, whole), whole, choice)]
 
     def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> CrossvalReport:

@@ -76,10 +76,5 @@ def by_test_fold(folds: Sequence[Fold]) -> dict[str, list[Fold]]:
     """Folds by test fold: the part of their names before the dot."""
     groups: dict[str, list[Fold]] = {}
     for fold in folds:
-        groups.setdefault(owner_of(fold), []).append(fold)
+        groups.setdefault(fold.owner, []).append(fold)
     return groups
-
-
-def owner_of(fold: Fold) -> str:
-    """Name of the test fold that a fold belongs to."""
-    return fold.name.partition(".")[0]
