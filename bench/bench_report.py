@@ -27,7 +27,8 @@ def simulated_metrics(pairs: list[Experiment], rng: np.random.Generator) -> list
         for method, factor in (("model", 0.9), ("assay_mean", 1.2), ("assay_mean_scaled", 1.0)):
             values = {name: float(rng.uniform(0.2, 0.9)) for name in MEASURES}
             values["MSEglobal"] = float(assays[pair.assay] * factor * rng.lognormal(0, 0.3))
-            rows.append({**pair._asdict(), "fold": str(number % 5), "method": method, **values})
+            counts = {"bins": 1_000_000, "absent": 0}
+            rows.append({**pair._asdict(), "fold": str(number % 5), "method": method, **counts, **values})
     return rows
 
 

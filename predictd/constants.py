@@ -82,9 +82,34 @@ MEASURES: Final = (
     "Catch1imp",
     "AucObs1",
     "AucImp1",
+    "AuprObs1",
+    "AuprImp1",
     "CatchPeakObs",
+    "AuprPeakObs",
     "MSEprom",
     "MSEgene",
     "MSEenh",
+    "MSEvar",
 )
+# The nine measures of the ENCODE Imputation Challenge, as it calls them.
+CHALLENGE_MEASURES: Final = (
+    "mse",
+    "gwcorr",
+    "gwspear",
+    "mseprom",
+    "msegene",
+    "mseenh",
+    "msevar",
+    "mse1obs",
+    "mse1imp",
+)
+# Measures of which more is better; of the others less is.
+MORE_IS_BETTER: Final = frozenset(
+    {
+        *("GWcorrasinh", "GWcorr", "GWspear", "Match1", "Catch1obs", "Catch1imp", "AucObs1", "AucImp1"),
+        *("AuprObs1", "AuprImp1", "CatchPeakObs", "AuprPeakObs", "gwcorr", "gwspear"),
+    }
+)
+# Whole numbers of metrics.tsv: bins that were compared, and bins in which a method had no value.
+METRIC_COUNTS: Final = ("bins", "absent")
 METRIC_KEYS: Final = ("cell_type", "assay", "fold", "method")

@@ -15,17 +15,23 @@ from sklearn.metrics import roc_auc_score
 
 from commands import call_predictd
 from made_tensors import small_tensor, stored_signal
-from predictd.constants import MEASURES, METRIC_KEYS
+from predictd.config import TrainSettings
+from predictd.constants import MEASURES, METRIC_COUNTS, METRIC_KEYS
 from predictd.engine import Engine
 from predictd.errors import DataError, OutputError, TableError, TensorFormatError, TrackError
-from predictd.io.files import sha256_of
+from predictd.io.files import sha256_of, write_json
 from predictd.io.tensor.store import Tensor
+from predictd.model.folds import folds_to_json, make_folds
 from predictd.model.measures.metrics import evaluate_track
+from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
-from predictd.workflows.evaluation.evaluate import evaluate, mean_measures
-from predictd.workflows.evaluation.score import Regions
+from predictd.workflows.evaluation.evaluate import EvaluateOptions, evaluate, mean_measures
+from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.imputing.impute import impute
+from predictd.workflows.training.crossval import crossval
+from predictd.workflows.training.train import train
 
+ARCSINH = TRANSFORMS["arcsinh"]
 GENOME = {"chr1": 250_000, "chr2": 250_000}
 
 
@@ -96,22 +102,34 @@ def plain_baselines(
     return mean, factor * mean
 
 
+def variance_of(
+    signal: np.ndarray, experiments: list[Experiment], train: list[Experiment], target: Experiment
+) -> np.ndarray:
+    """Variance of each bin over the training tracks of the same assay."""
+    own = [i for i, e in enumerate(experiments) if e in train and e.assay == target.assay and e != target]
+    return signal[:, own].astype(np.float64).var(axis=1)
+
+
 # -- numbers ----------------------------------------------------------------------------------------------------------
 
 
 def test_scores_are_the_measures_of_the_tracks(imputed, data, tensor, engine, tmp_path):
-    rows = evaluate(imputed, data / "truth.tsv", tmp_path / "metrics.tsv", engine)
+    rows = evaluate(imputed, data / "truth.tsv", tmp_path / "metrics.tsv", engine).rows
     metrics = read_metrics(tmp_path / "metrics.tsv")
     truth, ours = table_of(data / "truth.tsv"), table_of(imputed / "tracks.tsv")
     assert len(rows) == len(metrics) == 3 * len(truth) == 18
     signal = stored_signal(tensor)
     for pair in truth:
         observed = binned(data / truth[pair]["path"])
-        model = evaluate_track(observed, binned(imputed / ours[pair]["path"]), inverse=np.sinh)
+        weights = {"variance": variance_of(signal, tensor.experiments, tensor.experiments, pair)}
+        model = evaluate_track(
+            observed, binned(imputed / ours[pair]["path"]), transform=ARCSINH, weights=weights
+        )
+        assert model["MSEvar"] > 0
         assert_measures(metrics[(*pair, "model")], model)
         mean, scaled = plain_baselines(signal, tensor.experiments, tensor.experiments, pair)
         for method, values in (("assay_mean", mean), ("assay_mean_scaled", scaled)):
-            expected = evaluate_track(observed, values.astype(np.float32), inverse=np.sinh)
+            expected = evaluate_track(observed, values.astype(np.float32), transform=ARCSINH, weights=weights)
             assert_measures(metrics[(*pair, method)], expected)
 
 
@@ -135,7 +153,8 @@ def test_baselines_are_made_of_training_experiments_only(data, tensor, engine, t
         observed = binned(data / tracks[pair]["path"])
         mean, scaled = plain_baselines(signal, tensor.experiments, train, pair)
         for method, values in (("assay_mean", mean), ("assay_mean_scaled", scaled)):
-            expected = evaluate_track(observed, values.astype(np.float32), inverse=np.sinh)
+            weights = {"variance": variance_of(signal, tensor.experiments, train, pair)}
+            expected = evaluate_track(observed, values.astype(np.float32), transform=ARCSINH, weights=weights)
             assert_measures(metrics[(*pair, method)], expected)
         # Here the tracks were compared with themselves.
         assert metrics[(*pair, "model")]["MSEglobal"] == 0 and metrics[(*pair, "model")]["GWcorr"] == 1
@@ -178,7 +197,7 @@ def test_regions_and_peaks_have_measures_of_their_own(imputed, data, engine, tmp
             {**truth[second], "path": data / truth[second]["path"], "peaks": ""},
         ],
     )
-    evaluate(imputed, table, tmp_path / "m.tsv", engine, regions=Regions(**beds))
+    evaluate(imputed, table, tmp_path / "m.tsv", engine, EvaluateOptions(regions=Regions(**beds)))
     metrics = read_metrics(tmp_path / "m.tsv")
     assert len(metrics) == 6
     for pair in (first, second):
@@ -194,11 +213,12 @@ def test_regions_and_peaks_have_measures_of_their_own(imputed, data, engine, tmp
             assert math.isnan(own["CatchPeakObs"])
 
 
-def test_bins_that_one_track_lacks_do_not_count(engine, tmp_path):
+@pytest.fixture
+def gapped(tmp_path: Path) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """A tensor, an observed track from bin 100 on, and one imputed up to bin 349, as files; and both tracks' signal."""
     rng = np.random.default_rng(1)
     signal = rng.gamma(1, 0.5, (400, 4))
     signal[50:80, 1] = np.nan
-    tensor = small_tensor(tmp_path / "t", signal)
     values = rng.gamma(1, 1.0, (2, 400))
     for name, track, rows in (("observed", values[0], range(100, 400)), ("imputed", values[1], range(350))):
         (tmp_path / name).mkdir()
@@ -207,32 +227,91 @@ def test_bins_that_one_track_lacks_do_not_count(engine, tmp_path):
             first = rows[0] * 25
             file.addEntries("chr1", first, values=track[rows[0] : rows[-1] + 1], span=25, step=25)
         write_table(tmp_path / name / "tracks.tsv", [{"cell_type": "C0", "assay": "A1", "path": "track.bw"}])
-    evaluate(
-        tmp_path / "imputed",
-        tmp_path / "observed" / "tracks.tsv",
-        tmp_path / "m.tsv",
-        engine,
-        tensor=tensor.path,
-    )
-    metrics = read_metrics(tmp_path / "m.tsv")
     y, x = np.arcsinh(values)
-    both = slice(100, 350)
-    assert_measures(metrics[("C0", "A1", "model")], evaluate_track(y[both], x[both], inverse=np.sinh))
-    # The mean has a value wherever one of its experiments has.
-    mean = evaluate_track(y[100:], stored_signal(tensor)[100:, 3], inverse=np.sinh)
-    assert_measures(metrics[("C0", "A1", "assay_mean")], mean)
+    return small_tensor(tmp_path / "t", signal), y, x
+
+
+@pytest.mark.parametrize(
+    ("absent", "message"), [("zero", "they count as 0"), ("skip", "no method of these pairs")]
+)
+def test_all_methods_of_a_pair_are_scored_on_the_same_bins(gapped, absent, message, engine, tmp_path, caplog):
+    tensor, y, x = gapped
+    options = EvaluateOptions(absent=absent)
+    table = tmp_path / "observed" / "tracks.tsv"
+    rows = evaluate(tmp_path / "imputed", table, tmp_path / "m.tsv", engine, options, tensor=tensor.path).rows
+    compared = slice(100, 400) if absent == "zero" else slice(100, 350)
+    assert [(row["method"], row["bins"], row["absent"]) for row in rows] == [
+        ("model", compared.stop - 100, 50),
+        ("assay_mean", compared.stop - 100, 0),
+        ("assay_mean_scaled", compared.stop - 100, 0),
+    ]
+    # The assay has one other track, so that MSEvar has no weights.
+    x[350:] = 0
+    metrics = read_metrics(tmp_path / "m.tsv")
+    assert_measures(metrics["C0", "A1", "model"], evaluate_track(y[compared], x[compared], transform=ARCSINH))
+    mean = evaluate_track(y[compared], stored_signal(tensor)[compared, 3], transform=ARCSINH)
+    assert_measures(metrics["C0", "A1", "assay_mean"], mean)
+    assert (
+        "model has no value in some bins of 1 pairs, most of C0:A1 (50 of 300 bins): " + message
+        in caplog.text
+    )
+
+
+def test_a_track_that_covers_few_bins_is_not_perfect(engine, tmp_path):
+    # Few bins imputed perfectly: the rest counts, too.
+    rng = np.random.default_rng(2)
+    signal = rng.gamma(1, 1, (2000, 4))
+    tensor = small_tensor(tmp_path / "t", signal)
+    values = np.sinh(stored_signal(tensor)[:, 1])
+    for name, rows in (("observed", range(2000)), ("imputed", range(100))):
+        (tmp_path / name).mkdir()
+        with pyBigWig.open(str(tmp_path / name / "track.bw"), "w") as file:
+            file.addHeader([("chr1", 50_000)])
+            file.addEntries("chr1", 0, values=values[: len(rows)].tolist(), span=25, step=25)
+        write_table(tmp_path / name / "tracks.tsv", [{"cell_type": "C0", "assay": "A1", "path": "track.bw"}])
+    table = tmp_path / "observed" / "tracks.tsv"
+    evaluate(tmp_path / "imputed", table, tmp_path / "m.tsv", engine, tensor=tensor.path)
+    own = read_metrics(tmp_path / "m.tsv")["C0", "A1", "model"]
+    y = stored_signal(tensor)[:, 1].astype(np.float64)
+    assert own["MSEglobal"] == pytest.approx((y[100:] ** 2).sum() / 2000, rel=1e-3)
+    assert own["AucObs1"] < 0.6
+
+
+@pytest.mark.parametrize("kind", ["none", "logit"])
+def test_signal_that_can_be_negative_is_not_cut(kind, engine, tmp_path):
+    rng = np.random.default_rng(3)
+    raw = rng.beta(0.3, 3, (2, 900)) if kind == "logit" else rng.normal(-0.5, 1, (2, 900))
+    tensor = small_tensor(tmp_path / "t", rng.normal(0, 1, (900, 4)))
+    for name, track in zip(("observed", "imputed"), raw, strict=True):
+        (tmp_path / name).mkdir()
+        with pyBigWig.open(str(tmp_path / name / "track.bw"), "w") as file:
+            file.addHeader([("chr1", 22_500)])
+            file.addEntries("chr1", 0, values=track.tolist(), span=25, step=25)
+        row = {"cell_type": "C0", "assay": "methylation", "path": "track.bw", "transform": kind}
+        write_table(tmp_path / name / "tracks.tsv", [row])
+    table = tmp_path / "observed" / "tracks.tsv"
+    evaluate(tmp_path / "imputed", table, tmp_path / "m.tsv", engine, tensor=tensor.path)
+    own = read_metrics(tmp_path / "m.tsv")["C0", "methylation", "model"]
+    y, x = (TRANSFORMS[kind].forward(track.astype(np.float32)) for track in raw)
+    assert (y < 0).mean() > 0.5
+    assert own["MSEglobal"] == pytest.approx(np.square(y - x).mean(dtype=float), rel=1e-4)
+    assert own["GWcorrasinh"] == pytest.approx(np.corrcoef(y, x)[0, 1], abs=1e-5)
+    assert own["GWcorr"] == pytest.approx(np.corrcoef(raw)[0, 1], abs=1e-5)
+    options = EvaluateOptions(challenge=True)
+    rows = evaluate(tmp_path / "imputed", table, tmp_path / "c.tsv", engine, options, tensor=tensor.path).rows
+    assert rows[0]["mse"] == pytest.approx(np.square(raw[0] - raw[1]).mean(), rel=1e-4)
 
 
 # -- the file ---------------------------------------------------------------------------------------------------------
 
 
 def test_metrics_are_sorted_and_the_same_bytes(imputed, data, engine, tmp_path, single):
-    evaluate(imputed, data / "truth.tsv", tmp_path / "a.tsv", engine, name="sgd")
+    evaluate(imputed, data / "truth.tsv", tmp_path / "a.tsv", engine, EvaluateOptions(names=("sgd",)))
     lines = (tmp_path / "a.tsv").read_text().splitlines()
-    assert lines[0].split("\t") == [*METRIC_KEYS, *MEASURES]
+    assert lines[0].split("\t") == [*METRIC_KEYS, *METRIC_COUNTS, *MEASURES]
     keys = [tuple(line.split("\t")[:4]) for line in lines[1:]]
     assert keys == sorted(keys) and {key[3] for key in keys} == {"sgd", "assay_mean", "assay_mean_scaled"}
-    evaluate(imputed, data / "truth.tsv", tmp_path / "b.tsv", single, name="sgd")
+    evaluate(imputed, data / "truth.tsv", tmp_path / "b.tsv", single, EvaluateOptions(names=("sgd",)))
     assert (tmp_path / "b.tsv").read_bytes() == (tmp_path / "a.tsv").read_bytes()
 
 
@@ -281,10 +360,10 @@ def test_another_tools_tracks_are_scored_alike(foreign, imputed, data, tensor, e
         data / "truth.tsv",
         tmp_path / "m.tsv",
         engine,
+        EvaluateOptions(names=("other",)),
         tensor=tensor.path,
-        name="other",
     )
-    evaluate(imputed, data / "truth.tsv", tmp_path / "ours.tsv", engine, name="other")
+    evaluate(imputed, data / "truth.tsv", tmp_path / "ours.tsv", engine, EvaluateOptions(names=("other",)))
     # They say nothing of a fold.
     ours = (tmp_path / "ours.tsv").read_text()
     assert "\tholdout\t" in ours
@@ -329,7 +408,7 @@ def test_bedgraphs_are_scored_too(imputed, data, engine, tmp_path):
     (tmp_path / "t.bedGraph").write_text("".join(lines))
     table = write_table(tmp_path / "t.tsv", [{**truth[pair], "path": "t.bedGraph"}])
     scratch = tmp_path / "new" / "scratch"
-    evaluate(imputed, table, tmp_path / "m.tsv", engine, scratch=scratch)
+    evaluate(imputed, table, tmp_path / "m.tsv", engine, EvaluateOptions(scratch=scratch))
     evaluate(imputed, data / "truth.tsv", tmp_path / "all.tsv", engine)
     ours = read_metrics(tmp_path / "m.tsv")[(*pair, "model")]
     assert_measures(ours, read_metrics(tmp_path / "all.tsv")[(*pair, "model")])
@@ -343,17 +422,72 @@ def test_scores_of_training_experiments_are_warned_of(
     model_path, tensor_path, data, engine, tmp_path, caplog
 ):
     impute(model_path, tensor_path, tmp_path / "i", engine, pairs="C1:A1,C1:A3")
+    assert (
+        "1 of the 2 pairs were trained on (C1:A1): their tracks show how well the model fits" in caplog.text
+    )
+    caplog.clear()
     tracks, truth = table_of(data / "tracks.tsv"), table_of(data / "truth.tsv")
     both = [
         {**row, "path": data / row["path"]}
         for row in (tracks[Experiment("C1", "A1")], truth[Experiment("C1", "A3")])
     ]
-    evaluate(tmp_path / "i", write_table(tmp_path / "t.tsv", both), tmp_path / "m.tsv", engine)
-    assert "1 of the 2 pairs were trained on (C1:A1)" in caplog.text
+    rows = evaluate(tmp_path / "i", write_table(tmp_path / "t.tsv", both), tmp_path / "m.tsv", engine).rows
+    assert "1 of the 2 pairs in " in caplog.text and "were trained on (C1:A1): their scores" in caplog.text
+    folds = {row["assay"]: row["fold"] for row in rows}
+    assert folds == {"A1": "trained", "A3": "holdout"}
     caplog.clear()
     only = write_table(tmp_path / "t.tsv", both[1:])
     evaluate(tmp_path / "i", only, tmp_path / "m.tsv", engine)
     assert not caplog.text
+
+
+def test_pairs_that_a_single_model_held_out(tensor, tensor_path, data, engine, tmp_path, caplog):
+    pairs = tensor.experiments
+    fold = make_folds(pairs, tests=3, valids=4)[3]
+    write_json(tmp_path / "folds.json", folds_to_json([fold]))
+    settings = TrainSettings(solver="em", rank=1)
+    train(
+        tensor_path, tmp_path / "m.h5", settings, engine, folds=tmp_path / "folds.json", fold_name=fold.name
+    )
+    impute(tmp_path / "m.h5", tensor_path, tmp_path / "i", engine, pairs="observed")
+    assert f"{len(fold.train)} of the {len(pairs)} pairs were trained on" in caplog.text
+    status = {pair: row["status"] for pair, row in table_of(tmp_path / "i" / "tracks.tsv").items()}
+    assert status == {pair: "trained on" if pair in fold.train else "held out" for pair in pairs}
+    rows = evaluate(tmp_path / "i", data / "tracks.tsv", tmp_path / "m.tsv", engine).rows
+    for row in rows:
+        own = Experiment(str(row["cell_type"]), str(row["assay"]))
+        assert row["fold"] == ("trained" if own in fold.train else fold.name)
+
+
+def test_pairs_that_a_cross_validation_held_out(tensor, tensor_path, data, engine, tmp_path, caplog):
+    folds = make_folds(tensor.experiments, tests=3, valids=2)
+    write_json(tmp_path / "folds.json", folds_to_json(folds))
+    crossval(
+        tensor_path,
+        tmp_path / "cv",
+        TrainSettings(solver="em", rank=1),
+        engine,
+        folds=tmp_path / "folds.json",
+    )
+    impute(tmp_path / "cv", tensor_path, tmp_path / "i", engine, pairs="all")
+    caplog.clear()
+    table = table_of(tmp_path / "i" / "tracks.tsv")
+    tests = {pair: fold.owner for fold in folds for pair in fold.test}
+    assert {pair: row["status"] for pair, row in table.items()} == {
+        pair: "held out" if pair in tests else "never observed" for pair in table
+    }
+    assert {pair: row["fold"] for pair, row in table.items()} == {
+        pair: tests.get(pair, ".") for pair in table
+    }
+    rows = evaluate(tmp_path / "i", data / "tracks.tsv", tmp_path / "m.tsv", engine).rows
+    assert "trained on" not in caplog.text
+    # The same as what the cross-validation says of itself: the same folds, baselines of the same tracks, and tracks
+    # that differ only by the rounding of bigWigs and of the tensor.
+    own, theirs = read_metrics(tmp_path / "m.tsv"), read_metrics(tmp_path / "cv" / "metrics.tsv")
+    assert own.keys() == theirs.keys() and {row["fold"] for row in rows} == set(tests.values())
+    for key, measures in own.items():
+        for name in ("MSEglobal", "GWcorrasinh", "MSEvar"):
+            assert measures[name] == pytest.approx(theirs[key][name], rel=5e-3), (key, name)
 
 
 def test_an_assay_of_one_cell_type_has_no_baseline(engine, tmp_path, caplog):
@@ -366,7 +500,7 @@ def test_an_assay_of_one_cell_type_has_no_baseline(engine, tmp_path, caplog):
     table = write_table(
         tmp_path / "tracks.tsv", [{"cell_type": e[0], "assay": e[1], "path": "track.bw"} for e in pairs[:2]]
     )
-    rows = evaluate(tmp_path, table, tmp_path / "out" / "m.tsv", engine, tensor=tensor.path)
+    rows = evaluate(tmp_path, table, tmp_path / "out" / "m.tsv", engine, tensor=tensor.path).rows
     methods = {
         pair: [r["method"] for r in rows if (r["cell_type"], r["assay"]) == pair] for pair in pairs[:2]
     }
@@ -377,7 +511,11 @@ def test_an_assay_of_one_cell_type_has_no_baseline(engine, tmp_path, caplog):
 @pytest.mark.parametrize(
     ("rows", "kind", "message"),
     [
-        ([("C9", "A1", "x.bw")], DataError, r"have no pair in common: nothing can be scored$"),
+        (
+            [("C9", "A1", "x.bw")],
+            DataError,
+            r"have no pair in common: nothing can be scored; imputed were .*, observed C9:A1: impute",
+        ),
         ([("C1", "A3", "no.bw")], TrackError, r"t.tsv, line 2: .*no.bw does not exist"),
         ([("C1", "A3", "x.bw"), ("C1", "A3", "y.bw")], TableError, r"line 3: C1:A3 is in .*t.tsv twice"),
     ],
@@ -404,14 +542,20 @@ def test_regions_of_another_genome(imputed, data, engine, tmp_path):
     with pytest.raises(
         TableError, match=r"`genes`: chr1:0-250001 does not fit genome, which gives it 250,000 bp"
     ):
-        evaluate(imputed, data / "truth.tsv", tmp_path / "m.tsv", engine, regions=Regions(genes=bed))
+        evaluate(
+            imputed,
+            data / "truth.tsv",
+            tmp_path / "m.tsv",
+            engine,
+            EvaluateOptions(regions=Regions(genes=bed)),
+        )
     with pytest.raises(TableError, match=r"cannot read .*gone.bed"):
         evaluate(
             imputed,
             data / "truth.tsv",
             tmp_path / "m.tsv",
             engine,
-            regions=Regions(enhancers=tmp_path / "gone.bed"),
+            EvaluateOptions(regions=Regions(enhancers=tmp_path / "gone.bed")),
         )
 
 
@@ -429,7 +573,13 @@ def test_an_output_that_cannot_be_written(imputed, data, engine, tmp_path):
     with pytest.raises(OutputError, match="cannot write"):
         evaluate(imputed, data / "truth.tsv", tmp_path / "file" / "m.tsv", engine)
     with pytest.raises(OutputError, match="cannot write"):
-        evaluate(imputed, data / "truth.tsv", tmp_path / "m.tsv", engine, scratch=tmp_path / "file" / "s")
+        evaluate(
+            imputed,
+            data / "truth.tsv",
+            tmp_path / "m.tsv",
+            engine,
+            EvaluateOptions(scratch=tmp_path / "file" / "s"),
+        )
 
 
 def test_the_command_line(imputed, data, tmp_path):
@@ -438,12 +588,13 @@ def test_the_command_line(imputed, data, tmp_path):
     )
     assert done.returncode == 0 and not done.stderr
     header, *lines, last = done.stdout.splitlines()
-    assert header.split() == ["method", "MSEglobal", "MSE1obs", "GWcorrasinh", "GWspear", "AucObs1"]
+    assert header.split() == ["method", "tracks", "MSEglobal", "MSE1obs", "GWcorrasinh", "GWspear", "AucObs1"]
     metrics = read_metrics(tmp_path / "m.tsv")
     for line in lines:
-        method, *numbers = line.split()
+        method, tracks, *numbers = line.split()
+        assert tracks == "6"
         own = [row for key, row in metrics.items() if key[2] == method]
-        for name, number in zip(header.split()[1:], numbers, strict=True):
+        for name, number in zip(header.split()[2:], numbers, strict=True):
             assert float(number) == pytest.approx(np.mean([row[name] for row in own]), abs=6e-5)
     assert {line.split()[0] for line in lines} == {"sgd", "assay_mean", "assay_mean_scaled"}
     assert last == "m.tsv: all measures of 6 experiments"

@@ -169,9 +169,10 @@ def test_pairs_can_be_chosen(tensor, engine, tmp_path, spec, wanted):
     assert sorted(report.pairs) == expected and expected
     assert set(files(tmp_path / "out")) == {track_name(pair) for pair in expected}
     lines = (tmp_path / "out" / "tracks.tsv").read_text().splitlines()
+    how = {e: "trained on\ttrained" if e in small.experiments else "never observed\t." for e in expected}
     assert lines == [
-        "cell_type\tassay\tpath",
-        *(f"{e.cell_type}\t{e.assay}\t{e.cell_type}-{e.assay}.bw" for e in expected),
+        "cell_type\tassay\tpath\tstatus\tfold",
+        *(f"{e.cell_type}\t{e.assay}\t{e.cell_type}-{e.assay}.bw\t{how[e]}" for e in expected),
     ]
 
 
@@ -250,6 +251,7 @@ def test_what_is_recorded(model_path, tensor_path, engine, tmp_path):
         "fold": "holdout",
         "pairs": 6,
         "empty_bins": 0,
+        "held_out": {},
     }
     assert [stage["name"] for stage in kept["stages"]] == ["impute"] and kept["settings"] == {
         "pairs": "missing",

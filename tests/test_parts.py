@@ -23,7 +23,7 @@ from predictd.errors import ConfigError, OutputError
 from predictd.io.files import write_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import folds_to_json, make_folds
-from predictd.workflows.evaluation.score import Regions
+from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.imputing.impute import Imputation, impute, track_name
 from predictd.workflows.parts import InParts
 from predictd.workflows.training.crossval import Crossval, crossval

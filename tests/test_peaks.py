@@ -163,7 +163,7 @@ class TestPeaks:
             tmp_path / "m.tsv",
             engine,
             tensor=tensor.path,
-        )
+        ).rows
         mine = [row["CatchPeakObs"] for row in rows if row["method"] == "model"]
         # The observed signal against itself: above the threshold is above what is not. Some tracks have no peak.
         assert len(mine) == 18 and 0 < np.isnan(np.array(mine, dtype=float)).sum() < 9

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from predictd.model.measures.ranks import N_KEYS, KeyCounts, rank_keys
+from predictd.model.measures.ranks import N_KEYS, KeyCounts, distribution_map, key_values, rank_keys
 
 
 def test_keys_ascend_with_the_value_over_the_whole_range():
@@ -39,18 +39,19 @@ def test_ranks(n):
         counts = KeyCounts()
         for part in np.array_split(keys, 3):
             counts.add(part)
-        ranking = counts.rank([])
+        ranking = counts.rank()
         expected = 2 * stats.rankdata(keys) - (n + 1)
         assert np.array_equal(ranking.centred[keys], expected)
-        assert ranking.squares == pytest.approx(np.square(expected).sum())
+        assert np.array_equal(ranking.counts(keys), np.unique(keys, return_counts=True)[1])
 
 
 def test_ranks_of_more_bins_than_an_int32_holds():
     counts = KeyCounts()
     counts._counts[[3, N_KEYS - 1]] = 2**32 - 5, 4
-    ranking = counts.rank([2, 4, 6])
+    ranking = counts.rank()
     assert ranking.centred[[3, N_KEYS - 1]].tolist() == [-4, 2**32 - 5]
-    assert [(top.threshold, top.ties) for top in ranking.tops] == [(N_KEYS - 1, 2), (N_KEYS - 1, 4), (3, 2)]
+    tops = [ranking.top(size) for size in (2, 4, 6)]
+    assert [(top.threshold, top.ties) for top in tops] == [(N_KEYS - 1, 2), (N_KEYS - 1, 4), (3, 2)]
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 100])
@@ -58,7 +59,7 @@ def test_top_ties_go_to_the_start(block):
     def top(keys: list[int], size: int) -> list[int]:
         counts = KeyCounts()
         counts.add(np.array(keys))
-        (found,) = counts.rank([size]).tops
+        found = counts.rank().top(size)
         parts = [found.take(np.array(keys[i : i + block])) for i in range(0, len(keys), block)]
         assert found.ties == 0
         return np.flatnonzero(np.concatenate(parts)).tolist()
@@ -71,3 +72,46 @@ def test_top_ties_go_to_the_start(block):
     assert top(keys, 7) == list(range(7))
     assert top([0] * 300, 3) == [0, 1, 2]
     assert top([N_KEYS - 1, 0, N_KEYS - 1], 2) == [0, 2]
+
+
+def test_all_ties_with_the_last_of_a_top_set():
+    counts = KeyCounts()
+    keys = np.array([5, 2, 2, 0, 2, 3])
+    counts.add(keys)
+    assert counts.rank().top(3, all_ties=True).take(keys).tolist() == [True, True, True, False, True, True]
+    assert counts.rank().top(1, all_ties=True).take(keys).tolist() == [True, *[False] * 5]
+
+
+def test_signed_keys_ascend_and_stand_for_their_values():
+    sizes = np.geomspace(1e-44, 3e38, 100_001)
+    values = np.concatenate([-sizes[::-1], [-0.0, 0.0], sizes])
+    keys = rank_keys(values, signed=True)
+    assert (np.diff(keys) >= 0).all() and keys[0] >= 0 and keys[-1] < N_KEYS
+    assert rank_keys(np.array([-0.0, 0.0]), signed=True).tolist() == [N_KEYS // 2] * 2
+    large = np.abs(values) > 1e-37
+    assert key_values(keys, signed=True)[large] == pytest.approx(values[large], rel=2**-12)
+    halves = np.arange(0x7C00, dtype=np.uint16).view(np.float16)
+    both = np.concatenate([-halves[:0:-1], halves])
+    assert (np.diff(rank_keys(both, signed=True)) > 0).all()
+    positive = values[values > 1e-37]
+    assert key_values(rank_keys(positive)) == pytest.approx(positive, rel=2**-13)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_track_mapped_to_the_distribution_of_another(signed):
+    rng = np.random.default_rng(0)
+    drawn = rng.standard_exponential(5000) - 2 * signed
+    wanted = key_values(rank_keys(drawn, signed=signed), signed=signed)
+    track = rng.standard_normal(5000) + 9 * (not signed)
+    own, other = (rank_keys(values, signed=signed) for values in (track, wanted))
+    counts = KeyCounts(), KeyCounts()
+    counts[0].add(own)
+    counts[1].add(other)
+    mapped = distribution_map(*counts, signed=signed)[own]
+    # Bins of one key have the mean of what their ranks have.
+    expected = np.sort(wanted)[stats.rankdata(own, method="ordinal") - 1]
+    for key in np.unique(own)[::10]:
+        tied = own == key
+        assert mapped[tied] == pytest.approx(np.full(tied.sum(), expected[tied].mean()), rel=1e-5, abs=1e-6)
+    assert mapped.mean() == pytest.approx(wanted.mean(), rel=1e-5)
+    assert stats.ks_2samp(mapped, wanted, method="asymp").statistic < 0.01

@@ -16,7 +16,8 @@ from predictd.engine import Engine
 from predictd.io.tables import Interval
 from predictd.pairs import Experiment
 from predictd.workflows.evaluation import score as _score
-from predictd.workflows.evaluation.score import Baseline, Case, Scoring, group_cases, score
+from predictd.workflows.evaluation.cases import Baseline, Case, Scoring
+from predictd.workflows.evaluation.score import group_cases, score
 from predictd.workflows.training.train import train
 
 PAIRS = [Experiment(f"C{i // 2}", f"A{i % 2}") for i in range(6)]
@@ -36,7 +37,7 @@ def scoring(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> dict[in
         tensor = small_tensor(
             folder / f"t{n_shards}", np.tile(signal, (n_shards, 1)), experiments=PAIRS, n_shards=n_shards
         )
-        found[n_shards] = Scoring(tensor, folder / "model.h5", regions, "model")
+        found[n_shards] = Scoring(tensor, folder / "model.h5", regions)
     train(found[3].tensor.path, folder / "model.h5", TrainSettings(solver="em", rank=1), engine)
     return found
 
@@ -44,7 +45,7 @@ def scoring(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> dict[in
 def some_cases(peaks: Path | None = None) -> tuple[Case, ...]:
     """Each of two pairs, with the mean of the other cell types beside it."""
     return tuple(
-        Case(PAIRS[i], "0", None, None, str(peaks) if peaks else None, Baseline((i + 2, i + 4), 0.7))
+        Case(PAIRS[i], ("0",), None, (None,), str(peaks) if peaks else None, Baseline((i + 2, i + 4), 0.7))
         for i in (0, 1)
     )
 
@@ -73,9 +74,9 @@ def test_whether_signal_is_kept_or_read_again_does_not_show(scoring, monkeypatch
     peaks.write_text("chr1\t100\t9000\nchr2\t0\t50\nchr1\t900000\t901000\n")
     cases = some_cases(peaks)
     kept = score(cases, scoring[3])
-    assert [row["method"] for row in kept] == ["model", "assay_mean", "assay_mean_scaled"] * 2
-    for row in kept:
-        undefined = {name for name in MEASURES if math.isnan(float(row[name]))}
+    assert [one.row["method"] for one in kept] == ["model", "assay_mean", "assay_mean_scaled"] * 2
+    for one in kept:
+        undefined = {name for name in MEASURES if math.isnan(float(one.row[name]))}
         assert undefined == {"MSEprom", "MSEenh"}
     monkeypatch.setattr(_score, "KEPT_BYTES", 0)
     # repr, since NaN is not equal to itself.
@@ -83,7 +84,7 @@ def test_whether_signal_is_kept_or_read_again_does_not_show(scoring, monkeypatch
 
 
 def test_a_scaled_track_is_ranked_by_itself(scoring):
-    (plain, scaled) = score(some_cases()[:1], scoring[3])[1:]
+    plain, scaled = (one.row for one in score(some_cases()[:1], scoring[3])[1:])
     assert scaled["MSEglobal"] != plain["MSEglobal"]
     # Scaled values round to other keys.
     for name in ("GWspear", "AucObs1", "Match1"):
@@ -100,6 +101,7 @@ def test_groups_fit_into_memory_and_serve_all_workers():
 
     most = _score.TASK_BYTES // _score.CASE_BYTES
     assert 15 < most < 40
+    assert len(group_cases(list(some_cases()) * most, 1, n_methods=4, quantiles=True)) > 4
     assert sizes(0, 1) == []
     assert sizes(7, 1) == [7]
     assert sizes(7, 3) == [2, 2, 3]

@@ -75,10 +75,10 @@ def test_imputed_tracks_are_the_models(trained, tensor, engine, tmp_path):
     header, *rows = (
         line.split("\t") for line in (tmp_path / "imputed" / "tracks.tsv").read_text().splitlines()
     )
-    assert header == ["cell_type", "assay", "path", "expected_error"]
+    assert header == ["cell_type", "assay", "path", "status", "fold", "expected_error"]
     told = load_model(trained)[0].expected_errors([Experiment(*row[:2]) for row in rows])
-    assert [float(row[3]) for row in rows] == pytest.approx(told.tolist(), rel=1e-2)
-    assert all(0 < float(row[3]) <= 1 for row in rows)
+    assert [float(row[5]) for row in rows] == pytest.approx(told.tolist(), rel=1e-2)
+    assert all(0 < float(row[5]) <= 1 for row in rows)
     assert load_estimator(trained).estimator.everyone.train == tuple(tensor.experiments)
 
 

@@ -75,7 +75,7 @@ def trained(tensor: Path, output: Path, engine: Engine, settings: TrainSettings 
 
 def test_sgd_imputes_the_missing_far_better_than_the_mean(model_path, tensor_path, data, engine, tmp_path):
     impute(model_path, tensor_path, tmp_path / "imputed", engine)
-    rows = evaluate(tmp_path / "imputed", data / "truth.tsv", tmp_path / "metrics.tsv", engine)
+    rows = evaluate(tmp_path / "imputed", data / "truth.tsv", tmp_path / "metrics.tsv", engine).rows
     assert len(rows) == 3 * 6
     means = mean_measures(rows, ("MSEglobal", "GWcorrasinh"))
     for baseline in ("assay_mean", "assay_mean_scaled"):

@@ -306,7 +306,7 @@ def test_missing_pairs_are_imputed_better_than_by_the_assay_mean(chosen, tensor_
         tmp_path / "metrics.tsv",
         engine,
         tensor=tensor_path,
-    )
+    ).rows
     means = mean_measures(rows, MEASURES[:4])
     assert len([row for row in rows if row["method"] == "model"]) == 6
     assert means["model"]["MSEglobal"] < 0.35 * means["assay_mean"]["MSEglobal"]

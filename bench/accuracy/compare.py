@@ -29,7 +29,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
 
 from predictd.config import TrainSettings
 from predictd.constants import MANIFEST
@@ -39,6 +38,7 @@ from predictd.io.tensor.store import Tensor
 from predictd.model.cp.factors import CPModel
 from predictd.model.ensemble import Committee
 from predictd.model.folds import Fold
+from predictd.model.measures.comparison import clustered_half_width
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
 from predictd.model.stack.stack import StackModel
@@ -186,25 +186,6 @@ def real(name: str, work: Path, engine: Engine, repeats: Sequence[int], every: i
     return scores
 
 
-def half_width(differences: Float64, pairs: Sequence[Experiment]) -> float:
-    """Half of the 95 % interval of a mean, robust to clusters of cell types and of assays."""
-    n = len(differences)
-    residuals = differences - differences.mean()
-
-    def variance(labels: Sequence[object]) -> float:
-        sums: dict[object, float] = defaultdict(float)
-        for label, value in zip(labels, residuals.tolist(), strict=True):
-            sums[label] += value
-        g = len(sums)
-        return g / max(g - 1, 1) * sum(value**2 for value in sums.values()) / n**2
-
-    cells, assays = [p.cell_type for p in pairs], [p.assay for p in pairs]
-    found = variance(cells) + variance(assays) - variance(pairs)
-    found = max(found, variance(cells), variance(assays))
-    degrees = max(1, min(len(set(cells)), len(set(assays))) - 1)
-    return float(student.ppf(0.975, degrees) * np.sqrt(found))
-
-
 def print_scores(name: str, scores: Sequence[Score]) -> None:
     """A row a method."""
     by_method: dict[str, list[Score]] = defaultdict(list)
@@ -223,7 +204,11 @@ def print_scores(name: str, scores: Sequence[Score]) -> None:
         fair = np.array([score.error < 1 for score in means])
         of_mean = sum(s.mse for s in own) / sum(s.mse for s in means)
         difference = stack - errors
-        told = "" if method == STACK else f"{difference.mean():+.3f} ± {half_width(difference, pairs):.3f}"
+        told = (
+            ""
+            if method == STACK
+            else f"{difference.mean():+.3f} ± {clustered_half_width(difference, pairs):.3f}"
+        )
         print(
             f"| {method} | {errors.mean():.3f} | {np.median(errors):.3f} | {np.mean([s.r for s in own]):.3f} | "
             f"{of_mean:.3f} | {np.mean(ratios < 1):.0%} | {ratios[fair].max():.2f} | {told} |",

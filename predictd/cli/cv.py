@@ -51,7 +51,7 @@ def command(
     The models of a test fold are averaged. 'predictd impute OUTPUT TENSOR' then imputes observed pairs by the models of
     their test fold, and all others by all models.
     """
-    from predictd.workflows.evaluation.score import Regions
+    from predictd.workflows.evaluation.regions import Regions
     from predictd.workflows.training.crossval import Crossval
 
     with make_engine(engine_name, workers) as engine:

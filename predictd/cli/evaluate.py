@@ -3,57 +3,75 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from predictd.cli.options import LOCAL, OUTPUT_FILE, PATH, make_engine, on_engine
-from predictd.cli.tables import measures_table
+from predictd.cli.tables import comparison_table, measures_table
 
 
 @click.command()
-@click.argument("directory", type=PATH)
+@click.argument("directories", type=PATH, nargs=-1, required=True, metavar="DIRECTORY...")
 @click.argument("tracks", type=PATH)
 @OUTPUT_FILE
 @click.option(
     "--tensor", type=PATH, help="Bins and baselines.  [default: the tensor that DIRECTORY's run.json names]"
 )
 @click.option(
-    "--name", default="model", show_default=True, help="What the imputed tracks are called in the output."
+    "--name",
+    "names",
+    multiple=True,
+    help="What the tracks of a directory are called in the output; once for each, in their order.  "
+    "[default: model, or the names of several directories]",
 )
 @click.option("--promoters", type=PATH, help="BED file for MSEprom.")
 @click.option("--genes", type=PATH, help="BED file for MSEgene.")
 @click.option("--enhancers", type=PATH, help="BED file for MSEenh.")
+@click.option(
+    "--absent",
+    type=click.Choice(["zero", "skip"]),
+    default="zero",
+    show_default=True,
+    help="Bins in which imputed tracks have no value: they say 0 there, or no method is scored there.",
+)
+@click.option(
+    "--measures",
+    type=click.Choice(["predictd", "challenge"]),
+    default="predictd",
+    show_default=True,
+    help="challenge: the nine measures of the ENCODE Imputation Challenge, of untransformed signal.",
+)
+@click.option(
+    "--quantiles", is_flag=True, help="Score all tracks also after mapping them to the observed distribution."
+)
 @click.option("--scratch", type=LOCAL, help="Directory for temporary files.")
 @on_engine
 def command(
-    directory: Path,
+    directories: tuple[Path, ...],
     tracks: Path,
     output: Path,
     tensor: Path | None,
-    name: str,
-    promoters: Path | None,
-    genes: Path | None,
-    enhancers: Path | None,
-    scratch: Path | None,
     engine_name: str | None,
     workers: int | None,
+    **given: Any,
 ) -> None:
-    """Score the imputed tracks in DIRECTORY (it has a tracks.tsv) against the observed ones listed in TRACKS.
+    """Score the imputed tracks in each DIRECTORY (it has a tracks.tsv) against the observed ones listed in TRACKS.
 
-    The same-assay mean, as it is and rescaled to the cell type's amplitude, is scored, too.
+    The same-assay mean, as it is and rescaled to the cell type's amplitude, is scored, too. Several directories are
+    compared on the same pairs and bins: comparison.tsv, next to OUTPUT, has differences with intervals, wins and
+    losses.
     """
-    from predictd.workflows.evaluation.evaluate import Regions, evaluate
+    from predictd.workflows.evaluation.evaluate import EvaluateOptions, evaluate
+    from predictd.workflows.evaluation.regions import Regions
 
+    regions = Regions(*(given.pop(kind) for kind in ("promoters", "genes", "enhancers")))
+    options = EvaluateOptions(regions=regions, challenge=given.pop("measures") == "challenge", **given)
     with make_engine(engine_name, workers) as engine:
-        rows = evaluate(
-            directory,
-            tracks,
-            output,
-            engine,
-            tensor=tensor,
-            name=name,
-            regions=Regions(promoters, genes, enhancers),
-            scratch=scratch,
-        )
-    click.echo(measures_table(rows))
-    click.echo(f"{output}: all measures of {len({(r['cell_type'], r['assay']) for r in rows})} experiments")
+        report = evaluate(directories, tracks, output, engine, options, tensor=tensor)
+    click.echo(measures_table(report.rows))
+    if report.comparison is not None:
+        click.echo(f"\n{comparison_table(report.comparison)}\n")
+    click.echo(
+        f"{output}: all measures of {len({(r['cell_type'], r['assay']) for r in report.rows})} experiments"
+    )

@@ -2,18 +2,66 @@
 
 from __future__ import annotations
 
-from predictd.workflows.evaluation.evaluate import mean_measures
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from predictd.workflows.evaluation.evaluate import known_measures, mean_measures
 from predictd.workflows.evaluation.score import Row
 
+if TYPE_CHECKING:
+    from predictd.model.measures.comparison import Comparison
+
+# Main measures, those of the challenge where a table has these: which of them it has are shown.
 _SHOWN = ("MSEglobal", "MSE1obs", "GWcorrasinh", "GWspear", "AucObs1")
+_SHOWN_CHALLENGE = ("mse", "mse1obs", "msevar", "gwcorr", "gwspear")
 
 
-def measures_table(rows: list[Row]) -> str:
+def measures_table(rows: Sequence[Row]) -> str:
     """Means over experiments of the main measures, a line a method."""
-    means = mean_measures(rows, _SHOWN)
-    width = max(map(len, means))
-    header = f"{'method':{width}}  " + "  ".join(f"{measure:>11}" for measure in _SHOWN)
-    lines = [
-        f"{method:{width}}  " + "  ".join(f"{own[m]:11.4f}" for m in _SHOWN) for method, own in means.items()
+    shown = _SHOWN if _SHOWN[0] in rows[0] else _SHOWN_CHALLENGE
+    means = mean_measures(rows, shown)
+    tracks = {method: sum(row["method"] == method for row in rows) for method in means}
+    lines = [["method", "tracks", *shown]]
+    lines += [
+        [method, str(tracks[method]), *(f"{own[m]:.4f}" for m in shown)] for method, own in means.items()
     ]
-    return "\n".join([header, *lines])
+    fewer = [
+        f"{measure} of {method}: {number} of {tracks[method]}"
+        for method, own in known_measures(rows, shown).items()
+        for measure, number in own.items()
+        if number < tracks[method]
+    ]
+    note = f"\nMeans over the tracks that have a value ({'; '.join(fewer)})." if fewer else ""
+    return _aligned(lines) + note
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """Mean ranks, and by how much the first measure differs from that of the method with the best mean rank."""
+    measure = comparison.differences[0].measure
+    best = comparison.methods[int(comparison.ranks[:, 0].argmin())]
+    lines = [["method", "mean rank", "(95 %)", f"{measure} less {best}'s", "(95 %)", "better", "worse"]]
+    for method, (rank, low, high) in zip(comparison.methods, comparison.ranks.tolist(), strict=True):
+        cells = ["", "", "", ""]
+        for d in comparison.differences:
+            if d.measure == measure and {d.method, d.other} == {method, best}:
+                sign = 1 if d.method == method else -1
+                ends = sorted(sign * end for end in d.clusters)
+                won = (d.wins, d.losses)[::sign]
+                cells = [f"{sign * d.difference:+.4f}", f"{ends[0]:+.4f} to {ends[1]:+.4f}", *map(str, won)]
+        lines.append([method, f"{rank:.2f}", f"{low:.2f} to {high:.2f}", *cells])
+    note = (
+        "\nRanks are over the measures of the ENCODE Imputation Challenge; intervals of ranks are over stretches of "
+        f"the genome, those of {measure} over tracks, robust to clusters of cell types and assays."
+    )
+    return _aligned(lines) + note
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Columns of equal width: the first to the left, numbers to the right."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
+        )
+        for line in lines
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from predictd.constants import MEASURES, METRIC_KEYS, RUN_JSON
+from predictd.constants import MEASURES, METRIC_COUNTS, METRIC_KEYS, RUN_JSON
 from predictd.errors import DataError
 from predictd.io.files import replacing, write_json
 from predictd.provenance import RunRecord
@@ -20,7 +20,9 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str |
             file.write("\t".join(map(told, row)) + "\n")
 
 
-def write_metrics(path: Path, rows: Iterable[Mapping[str, str | float]]) -> None:
+def write_metrics(
+    path: Path, rows: Iterable[Mapping[str, str | float]], *, measures: Sequence[str] = MEASURES
+) -> None:
     """Replace `path`, a `metrics.tsv`, by rows sorted by their keys.
 
     Parameters
@@ -28,15 +30,17 @@ def write_metrics(path: Path, rows: Iterable[Mapping[str, str | float]]) -> None
     path
         The file.
     rows
-        Each with exactly `constants.METRIC_KEYS` (text) and `constants.MEASURES` (numbers).
+        Each with exactly `constants.METRIC_KEYS` (text), `constants.METRIC_COUNTS` (whole numbers) and the measures.
+    measures
+        Names of measures.
 
     Raises
     ------
     DataError
         If a row has other columns, or two rows have the same keys.
     """
-    columns = (*METRIC_KEYS, *MEASURES)
-    by_key: dict[tuple[str, ...], list[float]] = {}
+    columns = (*METRIC_KEYS, *METRIC_COUNTS, *measures)
+    by_key: dict[tuple[str, ...], list[int | float]] = {}
     for row in rows:
         if set(row) != set(columns):
             wrong = ", ".join(sorted(set(row).symmetric_difference(columns)))
@@ -45,7 +49,8 @@ def write_metrics(path: Path, rows: Iterable[Mapping[str, str | float]]) -> None
         if key in by_key:
             raise DataError(f"two rows of metrics for {' '.join(key)}")
         # Adding 0 turns -0 into 0.
-        by_key[key] = [float(row[name]) + 0.0 for name in MEASURES]
+        values = [float(row[name]) + 0.0 for name in measures]
+        by_key[key] = [*(int(row[name]) for name in METRIC_COUNTS), *values]
     write_rows(path, columns, ((*key, *by_key[key]) for key in sorted(by_key)))
 
 

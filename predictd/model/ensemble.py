@@ -144,6 +144,14 @@ class Committee:
             errors[places] = np.mean(known, axis=0)
         return errors
 
+    def trained_on(self, pairs: Sequence[Experiment]) -> set[Experiment]:
+        """Pairs among these of which a member that imputes them was trained on them."""
+        found = set()
+        for chosen, places in self._groups(pairs):
+            seen = set().union(*(self.members[index].train for index in chosen))
+            found |= seen & {pairs[place] for place in places}
+        return found
+
     def imputers(self, targets: Sequence[Experiment]) -> list[tuple[Imputer, npt.NDArray[np.intp]]]:
         """Imputers that share the targets among them, each with the positions of its own in `targets`."""
         return [

@@ -70,5 +70,5 @@ def demo(directory: Path, engine: Engine, say: Callable[[str, str], None], *, se
     impute(model, tensor, directory / "imputed", engine, pairs="missing")
 
     say("evaluate", "score them against the truth, which the simulation kept")
-    rows = evaluate(directory / "imputed", data / "truth.tsv", directory / "metrics.tsv", engine)
-    return DemoReport(directory, rows)
+    report = evaluate(directory / "imputed", data / "truth.tsv", directory / "metrics.tsv", engine)
+    return DemoReport(directory, report.rows)

@@ -118,6 +118,12 @@ class Coverage:
         self._runs = {
             chrom: _as_runs(own, chrom, bin_size, joined=True) for chrom, own in by_chromosome.items()
         }
+        self._starts = {
+            chrom: np.sort([i.start // bin_size for i in own]) for chrom, own in by_chromosome.items()
+        }
+        self._ends = {
+            chrom: np.sort([-(-i.end // bin_size) for i in own]) for chrom, own in by_chromosome.items()
+        }
 
     def mask(self, chrom: str, bins: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which of a chromosome's bins (int64, ascending) overlap an interval: bool (len(bins),)."""
@@ -126,6 +132,15 @@ class Coverage:
             return np.zeros(bins.size, dtype=bool)
         index = np.searchsorted(runs[:, 0], bins, side="right") - 1
         return (index >= 0) & (bins < runs.sum(axis=1)[index])
+
+    def counts(self, chrom: str, bins: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """How many intervals each of a chromosome's bins (int64) overlaps: int64 (len(bins),)."""
+        if chrom not in self._starts:
+            return np.zeros(bins.size, dtype=np.int64)
+        begun, over = (
+            np.searchsorted(places[chrom], bins, side="right") for places in (self._starts, self._ends)
+        )
+        return begun - over
 
 
 def _as_runs(intervals: list[Interval], chrom: str, bin_size: int, *, joined: bool) -> Runs:

@@ -1,185 +1,270 @@
 """How well imputed tracks match observed ones.
 
-The measures are those of Ernst & Kellis 2015 (ChromImpute, Nature Biotechnology 33:364) as extended by
-Durham et al. 2018 (PREDICTD, Nature Communications 9:1402, Methods).
+The measures are those of Ernst & Kellis 2015 (ChromImpute, Nature Biotechnology 33:364) as extended by Durham et al.
+2018 (PREDICTD, Nature Communications 9:1402, Methods), with areas under precision-recall curves, and the error weighted
+by variance of the ENCODE Imputation Challenge (Schreiber et al. 2023, Genome Biology 24:79).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from predictd.constants import MEASURES
+from predictd.constants import CHALLENGE_MEASURES, MEASURES
 from predictd.errors import DataError
-from predictd.model.measures.ranks import KeyCounts, Ranking, rank_keys
+from predictd.model.measures.ranks import KeyCounts, Ranking, TopSet, rank_keys
+from predictd.model.measures.sums import (
+    REGIONS,
+    Array,
+    BlockSums,
+    Products,
+    dot,
+    measures_of,
+    no_measures,
+)
+from predictd.model.transforms import SignalTransform
 
 Inverse = Callable[[NDArray], NDArray]
+Weights = Mapping[str, NDArray]
 
 # Bins that are compared at once: temporaries of a few MB.
 _BLOCK = 2**18
-_REGIONS = ("promoters", "genes", "enhancers")
-_NO_MASKS: Mapping[str, NDArray[np.bool_]] = MappingProxyType({})
+_NO_WEIGHTS: Weights = MappingProxyType({})
+# Each of the challenge's measures is one of ours, of signal in the unit of the track.
+_CHALLENGE = dict(
+    zip(
+        CHALLENGE_MEASURES,
+        (
+            "MSEglobal",
+            "GWcorrasinh",
+            "GWspear",
+            "MSEprom",
+            "MSEgene",
+            "MSEenh",
+            "MSEvar",
+            "MSE1obs",
+            "MSE1imp",
+        ),
+        strict=True,
+    )
+)
 
 
 class TrackComparison:
-    """Compares an imputed track with the observed one in two sweeps over the same blocks of bins.
+    """Compares an imputed track with the observed one in two sweeps over the same pieces of the genome.
 
-    `survey` takes every block in genome order, then `compare` takes them again, then `measures` returns the result.
-    Memory (8 MB of counts of rank keys, and temporaries of a block) does not depend on the number of bins, and
-    results depend on the blocks only through the rounding of float64 sums.
+    `survey` takes every piece in genome order, then `compare` takes them again, then `measures` returns the result.
+    Memory (8 MB of counts of rank keys, and temporaries of a piece) does not depend on the number of bins, and
+    results depend on the pieces only through the rounding of float64 sums.
 
-    Only bins in which both tracks are finite count; negative values are set to 0 first. What ranks values, that is
-    the top sets, GWspear and the areas under ROC curves (AUC), compares their rank keys: values rounded to 12 binary
-    digits after the leading one (`predictd.model.measures.ranks`), of which equal ones are ties. The top 1 % are
-    max(1, n // 100) of the n bins, the top 5 % max(1, n // 20); of tied bins those nearest to the start rank highest.
-    In GWspear and AUCs ranks are averaged over ties. MSEs and the Pearson correlations take values as they are.
+    What ranks values, that is the top sets, GWspear and the areas under curves, compares their rank keys: values
+    rounded to 12 binary digits after the leading one, or to 11 where signal can be negative
+    (`predictd.model.measures.ranks`), of which equal ones are ties. The top 1 % are max(1, n // 100) of the n bins, the
+    top 5 % max(1, n // 20); of tied bins those nearest to the start rank highest. In GWspear and areas under ROC curves
+    ranks are averaged over ties. MSEs and the Pearson correlations take values as they are.
 
     Parameters
     ----------
     inverse
-        Maps transformed values to the unit of the input track: `np.sinh` for arcsinh.
+        Maps values to the unit of the input track for GWcorr: `np.sinh` for arcsinh. None: the tracks are in that unit,
+        and the measures are those of the ENCODE Imputation Challenge, whose top 1 % hold all bins that tie with the
+        last.
+    signed
+        Whether signal may be negative.
+    n_blocks
+        Blocks of the genome whose sums are kept apart.
     """
 
-    def __init__(self, inverse: Inverse) -> None:
+    def __init__(self, inverse: Inverse | None, *, signed: bool = False, n_blocks: int = 1) -> None:
         self._inverse = inverse
+        self._signed = signed
+        self._n_bins = 0
         self._counts = KeyCounts(), KeyCounts()
         self._rankings: tuple[Ranking, Ranking] | None = None
-        self._transformed, self._raw = _Products(), _Products()
-        self._errors = {name: _Mean() for name in ("all", "observed top", "imputed top", *_REGIONS)}
-        # Of centred ranks: of the imputed track in the top observed bins and in peaks, and the reverse.
-        self._ranks = {name: _Mean() for name in ("observed top", "imputed top", "peaks")}
-        self._rank_product = 0.0
-        self._overlaps = dict.fromkeys(("Match1", "Catch1obs", "Catch1imp"), 0)
+        self._tops: dict[str, TopSet] = {}
+        # By key: how many bins are in the top of the observed track, of the imputed track, and in peaks.
+        self._positive: dict[str, NDArray[np.int64]] = {}
+        self._sums = BlockSums(n_blocks)
+        self._plain = [Products() for _ in range(n_blocks)]
+        self._raw = [Products() for _ in range(n_blocks)]
 
     def survey(
         self,
         observed: NDArray[np.floating],
         imputed: NDArray[np.floating],
-        masks: Mapping[str, NDArray[np.bool_]] = _NO_MASKS,
+        weights: Weights = _NO_WEIGHTS,
+        block: int = 0,
     ) -> None:
-        """First sweep: take the next block.
+        """First sweep: take the next piece.
 
         Parameters
         ----------
         observed, imputed
-            (bins,) float arrays in transformed (usually arcsinh) space.
-        masks
-            (bins,) bool arrays by any of the names `promoters`, `genes`, `enhancers` (and `peaks`, not used yet).
+            (bins,) float arrays in transformed (usually arcsinh) space, or in the unit of the track; finite.
+        weights
+            By any of the names `promoters`, `genes`, `enhancers`: (bins,) bool, or how often a bin counts; `variance`:
+            (bins,) floats, by which squared errors are weighted in MSEvar. (`peaks` is not used yet.)
+        block
+            Of the genome, that the piece belongs to.
         """
-        y, x, where = _comparable(observed, imputed, masks)
-        if not y.size:
+        if not observed.size:
             return
-        for counts, values in zip(self._counts, (y, x), strict=True):
-            counts.add(rank_keys(values))
-        y, x = y.astype(np.float64), x.astype(np.float64)
-        self._transformed.add(y, x)
-        self._raw.add(self._inverse(y), self._inverse(x))
+        self._n_bins += observed.size
+        for counts, values in zip(self._counts, (observed, imputed), strict=True):
+            counts.add(rank_keys(values, signed=self._signed))
+        y, x = observed.astype(np.float64), imputed.astype(np.float64)
+        self._plain[block].add(y, x)
+        if self._inverse is not None:
+            self._raw[block].add(self._inverse(y), self._inverse(x))
         errors = np.square(y - x)
-        self._errors["all"].add(errors)
-        for name in _REGIONS:
-            if name in where:
-                self._errors[name].add(errors[where[name]])
+        self._sums.add(block, "bins", y.size)
+        self._sums.add(block, "errors", float(errors.sum()))
+        for name in (*REGIONS, "variance"):
+            if name in weights:
+                self._sums.add_part(block, name, errors, weights[name])
 
     def compare(
         self,
         observed: NDArray[np.floating],
         imputed: NDArray[np.floating],
-        masks: Mapping[str, NDArray[np.bool_]] = _NO_MASKS,
+        weights: Weights = _NO_WEIGHTS,
+        block: int = 0,
     ) -> None:
-        """Second sweep: take the next block, with the arguments of `survey`; of the masks `peaks` is used.
-
-        Raises
-        ------
-        DataError
-            If the first sweep found no bin with a finite value in both tracks.
-        """
+        """Second sweep: take the next piece, with the arguments of `survey`; of the weights `peaks` (bool) is used."""
+        if not observed.size:
+            return
         y_ranking, x_ranking = self._ranked()
-        y, x, where = _comparable(observed, imputed, masks)
-        y_keys, x_keys = rank_keys(y), rank_keys(x)
-        y1, y5 = (top.take(y_keys) for top in y_ranking.tops)
-        x1, x5 = (top.take(x_keys) for top in x_ranking.tops)
-        for name, mask in (("observed top", y1), ("imputed top", x1)):
-            self._errors[name].add(np.square(y[mask].astype(np.float64) - x[mask]))
-        for name, both in (("Match1", y1 & x1), ("Catch1obs", y1 & x5), ("Catch1imp", x1 & y5)):
-            self._overlaps[name] += np.count_nonzero(both)
+        y, x = observed, imputed
+        y_keys, x_keys = (rank_keys(values, signed=self._signed) for values in (y, x))
+        keys = {"y": y_keys, "x": x_keys}
+        top = {name: found.take(keys[name[0]]) for name, found in self._tops.items()}
+        add = self._sums.add
+        for name, mask in (("observed top", top["y1"]), ("imputed top", top["x1"])):
+            errors = np.square(y[mask].astype(np.float64) - x[mask])
+            add(block, name, errors.size)
+            add(block, f"errors in {name}", float(errors.sum()))
+        for name, both in (
+            ("match", top["y1"] & top["x1"]),
+            ("catch observed", top["y1"] & top["x5"]),
+            ("catch imputed", top["x1"] & top["y5"]),
+        ):
+            add(block, name, float(np.count_nonzero(both)))
         y_ranks = y_ranking.centred[y_keys].astype(np.float64)
         x_ranks = x_ranking.centred[x_keys].astype(np.float64)
-        self._rank_product += _dot(y_ranks, x_ranks)
-        self._ranks["observed top"].add(x_ranks[y1])
-        self._ranks["imputed top"].add(y_ranks[x1])
-        if "peaks" in where:
-            self._ranks["peaks"].add(x_ranks[where["peaks"]])
+        add(block, "rank yx", dot(y_ranks, x_ranks))
+        if len(self._plain) > 1:
+            add(block, "rank y", float(y_ranks.sum()))
+            add(block, "rank x", float(x_ranks.sum()))
+            add(block, "rank yy", dot(y_ranks, y_ranks))
+            add(block, "rank xx", dot(x_ranks, x_ranks))
+        self._rank("observed top", x_ranking, x_keys, x_ranks, top["y1"], block)
+        self._rank("imputed top", y_ranking, y_keys, y_ranks, top["x1"], block)
+        if "peaks" in weights:
+            add(block, "peaks", float(np.count_nonzero(weights["peaks"])))
+            self._rank("peaks", x_ranking, x_keys, x_ranks, weights["peaks"], block)
+
+    def _rank(
+        self, name: str, ranking: Ranking, keys: NDArray[np.intp], ranks: Array, positive: NDArray, block: int
+    ) -> None:
+        self._sums.add(block, f"ranks in {name}", float(ranks[positive].sum()))
+        self._positive[name] = ranking.counts(keys[positive]) + self._positive.get(name, 0)
 
     def measures(self) -> dict[str, float]:
-        """Return the measures by the names of `constants.MEASURES`, in that order.
+        """Return the measures by the names of `constants.MEASURES`, or of `CHALLENGE_MEASURES`, in that order.
 
-        NaN is what is not defined: measures without their mask or whose mask selects nothing, AUCs of all or no
-        bins, correlations with a constant (for GWspear: of which all bins are tied).
-
-        Raises
-        ------
-        DataError
-            If no bin has a finite value in both tracks.
+        NaN is what is not defined: measures without their regions or whose regions select nothing, areas under curves
+        of all or no bins, correlations with a constant (for GWspear: of which all bins are tied), and all of no bin.
         """
-        y_ranking, x_ranking = self._ranked()
-        n = self._errors["all"].count
-        size = y_ranking.tops[0].size
-        values = {
-            "MSEglobal": self._errors["all"].value,
-            "MSE1obs": self._errors["observed top"].value,
-            "MSE1imp": self._errors["imputed top"].value,
-            "GWcorrasinh": self._transformed.correlation(),
-            # A constant stays one, but sums may not show it after `inverse`.
-            "GWcorr": math.nan if self._transformed.constant else self._raw.correlation(),
-            "GWspear": _correlation(self._rank_product, y_ranking.squares, x_ranking.squares),
-            **{name: count / size for name, count in self._overlaps.items()},
-            "AucObs1": _auc(self._ranks["observed top"], n),
-            "AucImp1": _auc(self._ranks["imputed top"], n),
-            "CatchPeakObs": _auc(self._ranks["peaks"], n),
-            "MSEprom": self._errors["promoters"].value,
-            "MSEgene": self._errors["genes"].value,
-            "MSEenh": self._errors["enhancers"].value,
+        names = MEASURES if self._inverse is not None else CHALLENGE_MEASURES
+        if not self._n_bins:
+            return no_measures(names)
+        found = {
+            name: float(value)
+            for name, value in measures_of(self.block_sums().sum(axis=0), self.n_bins).items()
         }
-        return {name: float(values[name]) for name in MEASURES}
+        if self._inverse is None:
+            return {name: found[own] for name, own in _CHALLENGE.items()}
+        y_ranking, x_ranking = self._ranked()
+        for name, part, ranking in (
+            ("AuprObs1", "observed top", x_ranking),
+            ("AuprImp1", "imputed top", y_ranking),
+            ("AuprPeakObs", "peaks", x_ranking),
+        ):
+            positive = self._positive.get(part, np.zeros(1, dtype=np.int64))
+            found[name] = ranking.average_precision(positive)
+        return {name: found[name] for name in names}
+
+    @property
+    def n_bins(self) -> int:
+        """Bins that were compared."""
+        return self._n_bins
+
+    def block_sums(self) -> Array:
+        """Sums over the bins of each block, as of `measures_of`: float64 (blocks × COLUMNS)."""
+        self._sums.set_products("plain", Products.by_block(self._plain))
+        self._sums.set_products("raw", Products.by_block(self._raw))
+        return self._sums.table
 
     def _ranked(self) -> tuple[Ranking, Ranking]:
         """Rankings of both tracks, made when the first sweep is over."""
         if self._rankings is None:
-            n = self._errors["all"].count
-            if not n:
-                raise DataError("no bin has a value in both the observed and the imputed track")
-            sizes = max(1, n // 100), max(1, n // 20)
             y_counts, x_counts = self._counts
-            self._rankings = y_counts.rank(sizes), x_counts.rank(sizes)
+            self._rankings = y_counts.rank(), x_counts.rank()
             del self._counts
+            if len(self._plain) == 1:
+                # Over all bins centred ranks sum to 0.
+                for name, ranking in zip(("rank yy", "rank xx"), self._rankings, strict=True):
+                    self._sums.add(0, name, ranking.squares)
+            ties = self._inverse is None
+            for track, ranking in zip("yx", self._rankings, strict=True):
+                for percent in (1, 5):
+                    size = max(1, self._n_bins * percent // 100)
+                    self._tops[f"{track}{percent}"] = ranking.top(size, all_ties=ties)
         return self._rankings
+
+
+def resampled_measures(sums: Array, n_bins: int, measures: Sequence[str]) -> dict[str, Array]:
+    """Return measures of drawn blocks of the genome: those of `measures` that sums over bins give.
+
+    Parameters
+    ----------
+    sums
+        float64 (…, COLUMNS): sums of `TrackComparison.block_sums` over the blocks of each draw.
+    n_bins
+        Of the whole genome.
+    measures
+        `constants.MEASURES`, or `CHALLENGE_MEASURES`.
+    """
+    found = measures_of(sums, n_bins)
+    named = {name: _CHALLENGE.get(name, name) for name in measures}
+    return {name: found[own] for name, own in named.items() if own in found}
 
 
 def evaluate_track(
     observed: ArrayLike,
     imputed: ArrayLike,
     *,
-    inverse: Inverse,
-    peaks: ArrayLike | None = None,
-    promoters: ArrayLike | None = None,
-    genes: ArrayLike | None = None,
-    enhancers: ArrayLike | None = None,
+    transform: SignalTransform,
+    challenge: bool = False,
+    weights: Mapping[str, ArrayLike] = _NO_WEIGHTS,
 ) -> dict[str, float]:
     """Compare an imputed track with the observed one, both held in memory; see `TrackComparison`.
 
     Parameters
     ----------
     observed, imputed
-        (n_bins,) float arrays over the same bins, in transformed (usually arcsinh) space.
-    inverse
-        Maps transformed values to the unit of the input track: `np.sinh` for arcsinh.
-    peaks, promoters, genes, enhancers
-        (n_bins,) bool arrays: the bins that overlap peaks of the observed experiment, or the regions.
+        (n_bins,) float arrays over the same bins, in transformed (usually arcsinh) space. Bins in which either is not
+        finite do not count. Negative values are set to 0 first where the transform's signal cannot be negative.
+    transform
+        Of the tracks: one of `model.transforms.TRANSFORMS`.
+    challenge
+        Give the measures of the ENCODE Imputation Challenge, of signal in the unit of the track.
+    weights
+        (n_bins,) arrays: bool by any of the names `peaks`, `promoters`, `genes` and `enhancers`, or how often bins of
+        the last three count; floats as `variance`, by which squared errors are weighted in MSEvar.
 
     Returns
     -------
@@ -189,104 +274,27 @@ def evaluate_track(
     Raises
     ------
     DataError
-        If shapes differ, or no bin has a finite value in both tracks.
+        If shapes differ.
     """
     y, x = (np.asarray(values) for values in (observed, imputed))
     if y.ndim != 1 or y.shape != x.shape:
         raise DataError(f"observed {y.shape} and imputed {x.shape} are not single tracks of one length")
-    given = {"peaks": peaks, "promoters": promoters, "genes": genes, "enhancers": enhancers}
-    masks = {name: np.asarray(mask) for name, mask in given.items() if mask is not None}
-    for name, mask in masks.items():
-        if mask.shape != y.shape or mask.dtype != bool:
-            raise DataError(f"{name}: one bool for each of the {y.size} bins is expected, not {mask.shape}")
-    comparison = TrackComparison(inverse)
+    given = {name: np.asarray(values) for name, values in weights.items()}
+    for name, values in given.items():
+        kinds = {"variance": "f", "peaks": "b"}.get(name, "biu")
+        if values.shape != y.shape or values.dtype.kind not in kinds:
+            raise DataError(
+                f"{name}: one value for each of the {y.size} bins is expected (a float for variance, bool for peaks, "
+                f"bool or a whole number for regions), not {values.dtype} {values.shape}"
+            )
+    finite = np.isfinite(y) & np.isfinite(x)
+    y, x = (transform.clip(values[finite]) for values in (y, x))
+    if challenge:
+        y, x = transform.inverse(y), transform.inverse(x)
+    given = {name: values[finite] for name, values in given.items()}
+    comparison = TrackComparison(None if challenge else transform.inverse, signed=not transform.clipped)
     for sweep in (comparison.survey, comparison.compare):
         for start in range(0, y.size, _BLOCK):
-            block = slice(start, start + _BLOCK)
-            sweep(y[block], x[block], {name: mask[block] for name, mask in masks.items()})
+            piece = slice(start, start + _BLOCK)
+            sweep(y[piece], x[piece], {name: values[piece] for name, values in given.items()})
     return comparison.measures()
-
-
-def _comparable(
-    observed: NDArray[np.floating], imputed: NDArray[np.floating], masks: Mapping[str, NDArray[np.bool_]]
-) -> tuple[NDArray, NDArray, Mapping[str, NDArray[np.bool_]]]:
-    """Reduce a block to the bins with finite values in both tracks, and bring these to non-negative values."""
-    finite = np.isfinite(observed)
-    finite &= np.isfinite(imputed)
-    if not finite.all():
-        observed, imputed = observed[finite], imputed[finite]
-        masks = {name: mask[finite] for name, mask in masks.items()}
-    return np.maximum(observed, 0), np.maximum(imputed, 0), masks
-
-
-@dataclass
-class _Mean:
-    """A mean of what comes in blocks; NaN of nothing."""
-
-    total: float = 0.0
-    count: int = 0
-
-    def add(self, values: NDArray[np.float64]) -> None:
-        self.total += float(values.sum())
-        self.count += values.size
-
-    @property
-    def value(self) -> float:
-        return self.total / self.count if self.count else math.nan
-
-
-class _Products:
-    """Centred products of two tracks that come in blocks.
-
-    Each block's are about its own means and then moved (Chan, Golub & LeVeque 1983, The American Statistician 37:242),
-    so that one sweep is as precise as two.
-    """
-
-    def __init__(self) -> None:
-        self._n = 0
-        self._means = np.zeros(2)
-        self._products = np.zeros(3)
-        self._lowest, self._highest = np.full(2, np.inf), np.full(2, -np.inf)
-
-    def add(self, y: NDArray[np.float64], x: NDArray[np.float64]) -> None:
-        """Take a block of at least one bin."""
-        means = np.array([y.mean(), x.mean()])
-        dy, dx = y - means[0], x - means[1]
-        gap = means - self._means
-        total = self._n + y.size
-        self._products += [_dot(dy, dx), _dot(dy, dy), _dot(dx, dx)]
-        self._products += self._n * (y.size / total) * gap[[0, 0, 1]] * gap[[1, 0, 1]]
-        self._means += gap * (y.size / total)
-        self._n = total
-        self._lowest = np.minimum(self._lowest, [y.min(), x.min()])
-        self._highest = np.maximum(self._highest, [y.max(), x.max()])
-
-    @property
-    def constant(self) -> bool:
-        """Whether either track has one value throughout."""
-        return bool((self._lowest == self._highest).any())
-
-    def correlation(self) -> float:
-        """Return Pearson's r; NaN with a constant."""
-        cross, y, x = self._products.tolist()
-        return math.nan if self.constant else _correlation(cross, y, x)
-
-
-def _dot(y: NDArray[np.float64], x: NDArray[np.float64]) -> float:
-    """Return the sum of products, without BLAS, whose bits depend on its number of threads."""
-    return float(np.einsum("i,i->", y, x))
-
-
-def _correlation(cross: float, y_squares: float, x_squares: float) -> float:
-    """Return a correlation from centred products; NaN where one track does not vary."""
-    scale = math.sqrt(y_squares) * math.sqrt(x_squares)
-    return min(1.0, max(-1.0, cross / scale)) if scale > 0 else math.nan
-
-
-def _auc(positive: _Mean, n: int) -> float:
-    """Return the area under the ROC curve from centred ranks of the positive among n bins; NaN without two classes.
-
-    From Mann–Whitney's U = Σr − P(P + 1)/2 over the P positive and N negative bins: U/PN = 1/2 + mean(2r − n − 1)/2N.
-    """
-    n_negative = n - positive.count
-    return 0.5 + positive.value / (2 * n_negative) if n_negative else math.nan

@@ -2,188 +2,287 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
-from predictd.constants import RUN_JSON, TRACKS_TSV
+from predictd.constants import CHALLENGE_MEASURES, MEASURES
 from predictd.engine import Engine
-from predictd.errors import DataError, TableError, TensorFormatError
+from predictd.errors import ConfigError, DataError
 from predictd.io.files import make_directory, sha256_of
-from predictd.io.remote import as_path
 from predictd.io.results import write_metrics, write_run_json
-from predictd.io.tables import Track, read_tracks, unique_pairs
+from predictd.io.tables import Track, unique_pairs
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.metadata import read_track_table
+from predictd.model.measures.comparison import Comparison
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.wording import some
-from predictd.workflows.evaluation.score import Case, Regions, Row, Scoring, group_cases, make_baseline, score
+from predictd.workflows.evaluation.cases import BASELINES, Absent, Case, Scoring, make_baseline
+from predictd.workflows.evaluation.compare import BLOCKS, COMPARISON_TSV, compare, write_comparison
+from predictd.workflows.evaluation.imputed import ImputedTracks, tensor_of, warn_of_trained_pairs
+from predictd.workflows.evaluation.regions import Regions
+from predictd.workflows.evaluation.score import QUANTILES, Row, group_cases, score
 from predictd.workflows.tensor.moments import TensorMoments, compute_moments
 from predictd.workflows.tensor.sources import SignalSource, probe_tracks
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """How imputed tracks are scored.
+
+    Attributes
+    ----------
+    names
+        Method of each directory in metrics.tsv; empty: `model` for one, the names of the directories for several.
+    regions
+        BED files for MSEprom, MSEgene, MSEenh. CatchPeakObs needs a column `peaks` in the table.
+    absent
+        What becomes of bins with an observed value in which a method has none: `zero`, it says 0 there; `skip`, they do
+        not count for any method of the pair.
+    challenge
+        Give the nine measures of the ENCODE Imputation Challenge, of signal in the unit of the tracks.
+    quantiles
+        Score each method once more after its values were mapped to the distribution of the observed track.
+    scratch
+        Where converted bedGraphs are kept meanwhile; None: the system's temporary directory.
+    """
+
+    names: tuple[str, ...] = ()
+    regions: Regions = field(default_factory=Regions)
+    absent: Absent = "zero"
+    challenge: bool = False
+    quantiles: bool = False
+    scratch: Path | None = None
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Columns of metrics.tsv."""
+        return CHALLENGE_MEASURES if self.challenge else MEASURES
+
+
+@dataclass(frozen=True)
+class EvaluateReport:
+    """What an evaluation found.
+
+    Attributes
+    ----------
+    rows
+        Of metrics.tsv.
+    comparison
+        Of several directories, and of the baselines; None of one.
+    """
+
+    rows: list[Row]
+    comparison: Comparison | None
+
+
 def evaluate(
-    directory: Path,
+    directories: Path | Sequence[Path],
     table: Path,
     output: Path,
     engine: Engine,
+    options: EvaluateOptions | None = None,
     *,
     tensor: Path | None = None,
-    name: str = "model",
-    regions: Regions | None = None,
-    scratch: Path | None = None,
-) -> list[Row]:
-    """Score imputed tracks and the two baselines, write metrics.tsv, and return its rows.
+) -> EvaluateReport:
+    """Score imputed tracks and the two baselines and write metrics.tsv; of several directories comparison.tsv, too.
 
     Parameters
     ----------
-    directory
-        Imputed tracks with their tracks.tsv: predictd's own, or any other tool's.
+    directories
+        Imputed tracks with their tracks.tsv: predictd's own, or any other tool's. Of several, pairs that all have are
+        scored.
     table
         Track table of observed signal. Pairs that are in both are scored.
     output, engine
-        metrics.tsv to write, and what runs it.
+        metrics.tsv to write, and what runs it. comparison.tsv goes into the same directory.
+    options
+        How tracks are scored.
     tensor
-        Whose bins are compared, and whose experiments the baselines average; None: the one that the directory's
+        Whose bins are compared, and whose experiments the baselines average; None: the one that the first directory's
         run.json names.
-    name
-        Method of the imputed tracks in metrics.tsv.
-    regions
-        BED files for MSEprom, MSEgene, MSEenh. CatchPeakObs needs a column `peaks` in the table.
-    scratch
-        Where converted bedGraphs are kept meanwhile; None: the system's temporary directory.
 
     Raises
     ------
     PredictdError
         If tracks, table and tensor do not fit together.
     """
-    record = RunRecord.of("evaluate", engine, settings={"name": name})
-    run = _run_json(directory)
-    opened = _tensor(directory, tensor, run)
-    tracks = _common_tracks(directory, table, opened)
-    intervals = (regions or Regions()).read(opened.manifest.load_genome())
-    train = _training(run, opened, [pair for pair, _, _ in tracks])
+    options = options or EvaluateOptions()
+    methods = _methods([directories] if isinstance(directories, Path) else directories, options.names)
+    names = tuple(method.name for method in methods)
+    settings = {"names": list(names), "absent": options.absent, "measures": list(options.measures)}
+    record = RunRecord.of("evaluate", engine, settings=settings)
+    opened = tensor_of(methods, tensor)
+    observed = _observed(methods, table, opened)
+    scoring = _scoring(opened, names, options)
+    warn_of_trained_pairs(methods, list(observed))
     make_directory(output.parent)
-    if scratch is not None:
-        make_directory(scratch)
+    if options.scratch is not None:
+        make_directory(options.scratch)
     with record.stage("moments"):
         data = TensorMoments(compute_moments(opened, engine), tuple(opened.experiments))
-    with TemporaryDirectory(prefix="predictd-", dir=scratch) as temporary:
+    with TemporaryDirectory(prefix="predictd-", dir=options.scratch) as temporary:
         with record.stage("read headers"):
-            cases = _cases(tracks, run, opened, Path(temporary), engine)
-        cases = [replace(case, baseline=make_baseline(data, train, case.pair)) for case in cases]
+            bigwigs = _bigwigs(methods, observed, Path(temporary), opened, engine)
+        cases = _cases(methods, observed, data, opened, bigwigs)
         with record.stage("evaluate"):
-            shared = Scoring(opened, None, intervals, name)
-            parts = engine.map(score, group_cases(cases, engine.workers), shared, label="pairs")
-    rows = [row for part in parts for row in part]
-    write_metrics(output, rows)
+            groups = group_cases(cases, engine.workers, n_methods=len(names), quantiles=options.quantiles)
+            scored = [one for part in engine.map(score, groups, scoring, label="pairs") for one in part]
+    rows = [one.row for one in scored]
+    _warn_of_absent(rows, options.absent)
+    comparison = compare(scored, options.measures) if len(methods) > 1 else None
+    if comparison is not None:
+        write_comparison(output.with_name(COMPARISON_TSV), comparison)
+    write_metrics(output, rows, measures=options.measures)
     record.inputs = {str(table): sha256_of(table), str(opened.path): opened.manifest.checksum}
-    record.train = [str(e) for e in train]
+    record.train = [
+        str(e) for e in sorted(set().union(*(_training(methods, opened, pair) for pair in observed)))
+    ]
     write_run_json(record, output, sidecar=True)
-    return rows
+    return EvaluateReport(rows, comparison)
 
 
-def _common_tracks(directory: Path, table: Path, tensor: Tensor) -> list[tuple[Experiment, Track, Track]]:
-    """Pairs of which there are both an imputed and an observed track, with these."""
-    imputed = unique_pairs(read_tracks(directory / TRACKS_TSV), directory / TRACKS_TSV)
-    observed = unique_pairs(read_track_table(table, genome=tensor.manifest.genome.name), table)
-    tracks = [(pair, imputed[pair], observed[pair]) for pair in sorted(imputed.keys() & observed.keys())]
-    if not tracks:
-        raise DataError(f"{directory} and {table} have no pair in common: nothing can be scored")
-    return tracks
-
-
-def _cases(
-    tracks: list[tuple[Experiment, Track, Track]],
-    run: dict[str, Any],
-    tensor: Tensor,
-    temporary: Path,
-    engine: Engine,
-) -> list[Case]:
-    """What is compared of each pair, still without baseline; bedGraphs become bigWigs in a directory."""
-    fold = str(run.get("results", {}).get("fold", "."))
-    files = [imputed for _, imputed, _ in tracks] + [observed for _, _, observed in tracks]
-    paths = [probe.path for probe in probe_tracks(files, temporary, tensor.manifest.load_genome(), engine)]
-    transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
-    cases = []
-    for index, (pair, _, observed) in enumerate(tracks):
-        transform = transforms.get(pair.assay, observed.transform)
-        sources = [
-            SignalSource(str(pair), (path,), transform) for path in (paths[len(tracks) + index], paths[index])
-        ]
-        cases.append(Case(pair, fold, sources[0], sources[1], observed.peaks, None))
-    return cases
-
-
-def mean_measures(rows: list[Row], measures: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """Mean over experiments of some measures, by method."""
-    by_method: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_method[str(row["method"])].append(row)
+def mean_measures(rows: Sequence[Row], measures: Sequence[str]) -> dict[str, dict[str, float]]:
+    """By method: the mean of each measure over the experiments that have a value; NaN where none has."""
     return {
-        method: {measure: float(np.mean([float(row[measure]) for row in own])) for measure in measures}
-        for method, own in by_method.items()
+        method: {name: float(np.mean(known)) if known else np.nan for name, known in values.items()}
+        for method, values in _known_values(rows, measures).items()
     }
 
 
-def _run_json(directory: Path) -> dict[str, Any]:
-    """What our own output says of itself; empty for another tool's."""
-    if not (directory / TRACKS_TSV).is_file():
-        raise TableError(f"{directory} has no {TRACKS_TSV}: list its tracks there (cell_type, assay, path)")
-    try:
-        value = json.loads((directory / RUN_JSON).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as err:
-        raise TableError(
-            f"{directory / RUN_JSON} cannot be read: {err}; remove it if the tracks are not predictd's"
-        ) from err
-    ours = isinstance(value, dict) and isinstance(value.get("results"), dict)
-    return value if ours and isinstance(value.get("train"), list) else {}
+def known_measures(rows: Sequence[Row], measures: Sequence[str]) -> dict[str, dict[str, int]]:
+    """By method: how many experiments have a value of each measure."""
+    values = _known_values(rows, measures)
+    return {method: {name: len(known) for name, known in own.items()} for method, own in values.items()}
 
 
-def _tensor(directory: Path, given: Path | None, run: dict[str, Any]) -> Tensor:
-    if given is not None:
-        return Tensor(given)
-    named = run.get("results", {}).get("tensor")
-    if named is None:
-        raise TensorFormatError(
-            f"{directory} does not say which bins to compare: name one as `tensor` ('predictd ingest' makes one from "
-            "observed tracks)"
+def _known_values(rows: Sequence[Row], measures: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+    by_method: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        own = by_method.setdefault(str(row["method"]), {name: [] for name in measures})
+        for name in measures:
+            if not np.isnan(float(row[name])):
+                own[name].append(float(row[name]))
+    return by_method
+
+
+def _methods(folders: Sequence[Path], given: tuple[str, ...]) -> list[ImputedTracks]:
+    """The directories of imputed tracks, and what they are called."""
+    if given and len(given) != len(folders):
+        raise ConfigError(
+            f"`names`: {len(given)} for {len(folders)} directories; give one for each, in their order"
         )
-    place = as_path(named)
-    if not place.is_dir():
-        raise TensorFormatError(
-            f"{directory} was made from the tensor {named}, which does not exist any more: name it as `tensor`"
+    names = given or (("model",) if len(folders) == 1 else tuple(folder.resolve().name for folder in folders))
+    twice = sorted({name for name in names if names.count(name) > 1 or name in BASELINES})
+    if twice:
+        raise ConfigError(f"two methods would be called {twice[0]}: give each another name (`names`)")
+    return [ImputedTracks.read(folder, name) for folder, name in zip(folders, names, strict=True)]
+
+
+def _observed(methods: Sequence[ImputedTracks], table: Path, tensor: Tensor) -> dict[Experiment, Track]:
+    """Observed tracks of the pairs that every method imputed, sorted."""
+    observed = unique_pairs(read_track_table(table, genome=tensor.manifest.genome.name), table)
+    common = set(observed).intersection(*(method.tracks for method in methods))
+    if not common:
+        folders = " and ".join(str(method.directory) for method in methods)
+        raise DataError(
+            f"{folders} and {table} have no pair in common: nothing can be scored; imputed were "
+            f"{some(sorted(methods[0].tracks))}, observed {some(sorted(observed))}: impute pairs that the table lists, "
+            "or correct the names"
         )
-    return Tensor(place)
+    some_have = sorted(
+        set(observed).intersection(set().union(*(method.tracks for method in methods))) - common
+    )
+    if some_have:
+        log.warning(
+            "%d pairs are left out, which not every directory has (%s)", len(some_have), some(some_have)
+        )
+    return {pair: observed[pair] for pair in sorted(common)}
 
 
-def _training(run: dict[str, Any], tensor: Tensor, pairs: list[Experiment]) -> list[Experiment]:
-    """Experiments that the imputed tracks were learned from; all of the tensor's where nothing says so."""
-    if not run.get("train"):
+def _scoring(tensor: Tensor, names: tuple[str, ...], options: EvaluateOptions) -> Scoring:
+    genome, bin_size = tensor.manifest.load_genome(), tensor.manifest.bin_size
+    regions = options.regions
+    return Scoring(
+        tensor,
+        None,
+        regions.read_as_challenge(genome, bin_size) if options.challenge else regions.read(genome),
+        names,
+        options.absent,
+        options.challenge,
+        options.quantiles,
+        BLOCKS if len(names) > 1 else 1,
+    )
+
+
+def _bigwigs(
+    methods: Sequence[ImputedTracks],
+    observed: dict[Experiment, Track],
+    temporary: Path,
+    tensor: Tensor,
+    engine: Engine,
+) -> list[list[str]]:
+    """Of the observed tracks and then of each method's, the bigWigs by pair; bedGraphs become ones in a directory."""
+    lists = [list(observed.values()), *([method.tracks[pair] for pair in observed] for method in methods)]
+    flat = [track for tracks in lists for track in tracks]
+    paths = iter(probe.path for probe in probe_tracks(flat, temporary, tensor.manifest.load_genome(), engine))
+    return [[next(paths) for _ in tracks] for tracks in lists]
+
+
+def _cases(
+    methods: Sequence[ImputedTracks],
+    observed: dict[Experiment, Track],
+    data: TensorMoments,
+    tensor: Tensor,
+    bigwigs: Sequence[Sequence[str]],
+) -> list[Case]:
+    """What is compared of each pair."""
+    transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
+    if not any(method.run.get("train") for method in methods):
         log.info(
             "no training experiments are known: the baselines average all other experiments of the tensor"
         )
-        return tensor.experiments
-    train = [Experiment.parse(text) for text in run["train"]]
-    tensor.columns(train)
-    seen = sorted(set(train) & set(pairs))
-    if seen:
+    cases = []
+    for index, (pair, track) in enumerate(observed.items()):
+        transform = transforms.get(pair.assay, track.transform)
+        own, *imputed = (SignalSource(str(pair), (paths[index],), transform) for paths in bigwigs)
+        folds = tuple(method.fold_of(pair) for method in methods)
+        baseline = make_baseline(data, _training(methods, tensor, pair), pair)
+        cases.append(Case(pair, folds, own, tuple(imputed), track.peaks, baseline))
+    return cases
+
+
+def _training(methods: Sequence[ImputedTracks], tensor: Tensor, pair: Experiment) -> list[Experiment]:
+    """Experiments that the first method that says so learned from; all of the tensor's where none does."""
+    known = (method.training(tensor, pair) for method in methods)
+    return next((train for train in known if train is not None), tensor.experiments)
+
+
+def _warn_of_absent(rows: Sequence[Row], absent: Absent) -> None:
+    """Say which methods left out bins, and what that meant."""
+    counts = "they count as 0" if absent == "zero" else "no method of these pairs is scored there"
+    by_method: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["absent"] and not str(row["method"]).endswith(QUANTILES.format("")):
+            by_method[str(row["method"])].append(row)
+    for method, own in by_method.items():
+        worst = max(own, key=lambda row: (row["absent"], row["cell_type"], row["assay"]))
+        total = int(worst["bins"]) + (int(worst["absent"]) if absent == "skip" else 0)
         log.warning(
-            "%d of the %d pairs were trained on (%s): their scores say how well the model fits, not predicts",
-            len(seen),
-            len(pairs),
-            some(seen),
+            "%s has no value in some bins of %d pairs, most of %s:%s (%s of %s bins): %s",
+            method,
+            len(own),
+            worst["cell_type"],
+            worst["assay"],
+            f"{worst['absent']:,}",
+            f"{total:,}",
+            counts,
         )
-    return train

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from predictd.constants import FOLDS_JSON, MODELS
@@ -33,11 +33,14 @@ class Loaded:
         Identity of the file, or of all files of a cross-validation.
     fold
         Name of the fold that was trained; `.` for several.
+    held_out
+        Of a cross-validation: the experiments that the models of each test fold never saw.
     """
 
     estimator: Committee
     checksum: str
     fold: str
+    held_out: dict[str, tuple[Experiment, ...]] = field(default_factory=dict)
 
 
 def load_estimator(path: Path) -> Loaded:
@@ -150,4 +153,5 @@ def _cross_validation(path: Path) -> Loaded:
     files = [fold_model_path(path, fold) for fold in folds]
     files += [everything_path(path)] if everything_path(path).exists() else []
     checksums = [sha256_of(file) for file in files]
-    return Loaded(fold_committee(path, folds), sha256_of_json(checksums), ".")
+    held_out = {fold.owner: fold.test for fold in folds}
+    return Loaded(fold_committee(path, folds), sha256_of_json(checksums), ".", held_out)

@@ -27,10 +27,11 @@ from predictd.model.intervals.uncertainty import Calibration
 from predictd.model.transforms import TRANSFORMS, SignalTransform
 from predictd.pairs import Experiment
 from predictd.provenance import EngineInfo, RunRecord
-from predictd.wording import even_parts_of_at_most
+from predictd.wording import even_parts_of_at_most, some
 from predictd.workflows.imputing.apply import Application, SpreadApplication
 from predictd.workflows.imputing.calibration import read_calibration
 from predictd.workflows.imputing.estimators import load_estimator, load_held_out
+from predictd.workflows.imputing.status import TRAINED, TRAINED_FOLD, statuses
 from predictd.workflows.parts import InParts
 
 log = logging.getLogger(__name__)
@@ -157,12 +158,20 @@ class Imputation(InParts[ImputeReport]):
             "fold": self._loaded.fold,
             "pairs": len(self._pairs),
             "empty_bins": empty,
+            "held_out": {name: [str(e) for e in own] for name, own in self._loaded.held_out.items()},
         }
         if empty:
             log.warning(
                 "%d bins were left empty: under half of the model's experiments have signal there", empty
             )
-        more: dict[str, dict[Experiment, str]] = {}
+        status = statuses(self._loaded.estimator, self._pairs, tensor.experiments)
+        _warn_of_fits([pair for pair in self._pairs if status[pair] == TRAINED], len(self._pairs))
+        folds = {pair: name for name, own in self._loaded.held_out.items() for pair in own}
+        more: dict[str, dict[Experiment, str]] = {
+            "status": status,
+            "fold": {pair: folds.get(pair, self._loaded.fold) for pair in self._pairs},
+        }
+        more["fold"] |= {pair: TRAINED_FOLD for pair, own in status.items() if own == TRAINED}
         expected = self._loaded.estimator.expected_errors(self._pairs)
         if expected is not None:
             told = (f"{error:.3g}" for error in expected.tolist())
@@ -189,6 +198,18 @@ def impute(
     """Impute all parts and finish; see `Imputation` and `InParts.make_all`."""
     plan = Imputation(model_path, tensor_path, output, pairs=pairs, sd=sd, scratch=scratch)
     return plan.make_all(engine)
+
+
+def _warn_of_fits(pairs: Sequence[Experiment], n_pairs: int) -> None:
+    """Say that tracks of pairs that the model was trained on are fits."""
+    if pairs:
+        log.warning(
+            "%d of the %d pairs were trained on (%s): their tracks show how well the model fits, not how well it "
+            "predicts; impute them with the directory of 'predictd cv', whose models never saw them",
+            len(pairs),
+            n_pairs,
+            some(pairs),
+        )
 
 
 def track_name(pair: Experiment) -> str:

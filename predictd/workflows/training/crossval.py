@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from predictd.config import TrainSettings
-from predictd.constants import FOLDS_JSON, METRIC_KEYS, METRICS_TSV, MODELS
+from predictd.constants import FOLDS_JSON, METRIC_COUNTS, METRIC_KEYS, METRICS_TSV, MODELS
 from predictd.engine import Engine
 from predictd.errors import DataError, OutputError
 from predictd.io.files import sha256_of_json, write_json
@@ -22,7 +22,9 @@ from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json, make_folds
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
-from predictd.workflows.evaluation.score import Case, Regions, Row, Scoring, group_cases, make_baseline, score
+from predictd.workflows.evaluation.cases import Case, Scoring, make_baseline
+from predictd.workflows.evaluation.regions import Regions
+from predictd.workflows.evaluation.score import Row, group_cases, score
 from predictd.workflows.imputing.calibration import (
     Counting,
     HeldOut,
@@ -212,7 +214,7 @@ class Crossval(InParts[CrossvalReport]):
                 owners += [index] * len(tasks)
                 groups += tasks
             sizes = [len(group) for group in groups]
-            scoring = Scoring(tensor, output, self._intervals, "model")
+            scoring = Scoring(tensor, output, self._intervals)
             scored = engine.map(score, groups, scoring, label="experiments", sizes=sizes)
         with record.stage("uncertainty"):
             counting = [
@@ -224,7 +226,9 @@ class Crossval(InParts[CrossvalReport]):
         for index in parts:
             test = self._groups[index][0]
             counted = [key.path for key, owner in zip(counting, owners, strict=True) if owner == index]
-            rows = [row for owner, some in zip(owners, scored, strict=True) if owner == index for row in some]
+            rows = [
+                one.row for owner, some in zip(owners, scored, strict=True) if owner == index for one in some
+            ]
             models = [task.path for task in fits if task.owner == test]
             content = {
                 "test": test,
@@ -346,13 +350,16 @@ def _train_fold(task: FoldFit, shared: FoldFits) -> None:
 def _cases(test: str, group: Sequence[Fold], data: TensorMoments) -> list[Case]:
     """The test experiments of a test fold, with baselines from all experiments that it does not hold out."""
     train = sorted(set(group[0].train) | set(group[0].valid))
-    return [Case(pair, test, None, None, None, make_baseline(data, train, pair)) for pair in group[0].test]
+    return [
+        Case(pair, (test,), None, (None,), None, make_baseline(data, train, pair)) for pair in group[0].test
+    ]
 
 
 def _rows_to_json(rows: Sequence[Row]) -> list[dict[str, str]]:
     """Rows of metrics.tsv with numbers as text, exactly: JSON has no nan."""
-    return [{key: v if isinstance(v, str) else repr(float(v)) for key, v in row.items()} for row in rows]
+    return [{key: v if isinstance(v, str) else repr(v) for key, v in row.items()} for row in rows]
 
 
 def _rows_from_json(rows: Sequence[dict[str, str]]) -> list[Row]:
-    return [{key: v if key in METRIC_KEYS else float(v) for key, v in row.items()} for row in rows]
+    whole = dict.fromkeys(METRIC_COUNTS, int)
+    return [{k: v if k in METRIC_KEYS else whole.get(k, float)(v) for k, v in row.items()} for row in rows]

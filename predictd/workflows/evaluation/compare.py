@@ -1,0 +1,60 @@
+"""Several methods side by side: what comparison.tsv says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from predictd.io.results import write_rows
+from predictd.model.measures.comparison import DRAWS, Array, Comparison, block_weights, compare_methods
+from predictd.model.measures.metrics import resampled_measures
+from predictd.pairs import Experiment
+from predictd.workflows.evaluation.score import Scored
+
+COMPARISON_TSV = "comparison.tsv"
+# Blocks of the genome that the bootstrap draws from.
+BLOCKS = 100
+_COLUMNS = (
+    *("measure", "method", "other", "tracks", "mean", "other_mean", "difference"),
+    *("clusters_low", "clusters_high", "blocks_low", "blocks_high", "wins", "losses"),
+)
+
+
+def compare(scored: Sequence[Scored], measures: Sequence[str]) -> Comparison:
+    """Compare the methods of scored pairs."""
+    by_pair: dict[Experiment, dict[str, Scored]] = {}
+    for one in scored:
+        pair = Experiment(str(one.row["cell_type"]), str(one.row["assay"]))
+        by_pair.setdefault(pair, {})[str(one.row["method"])] = one
+    methods = list(dict.fromkeys(str(one.row["method"]) for one in scored))
+    pairs = sorted(by_pair)
+    shape = len(pairs), len(methods)
+    scores = {measure: np.full(shape, np.nan) for measure in measures}
+    draws: dict[str, Array] = {}
+    weights = block_weights(BLOCKS).astype(np.float64)
+    for i, pair in enumerate(pairs):
+        for j, method in enumerate(methods):
+            found = by_pair[pair].get(method)
+            if found is None or found.sums is None or not found.row["bins"]:
+                continue
+            for measure in measures:
+                scores[measure][i, j] = float(found.row[measure])
+            # Without BLAS, whose bits depend on its number of threads.
+            sums = np.einsum("db,bc->dc", weights, found.sums)
+            for measure, values in resampled_measures(sums, int(found.row["bins"]), measures).items():
+                draws.setdefault(measure, np.full((DRAWS, *shape), np.nan))[:, i, j] = values
+    return compare_methods(pairs, methods, scores, draws)
+
+
+def write_comparison(path: Path, comparison: Comparison) -> None:
+    """Write comparison.tsv: a line for each measure and pair of methods."""
+    rows = (
+        (
+            *(d.measure, d.method, d.other, d.tracks, d.mean, d.other_mean, d.difference),
+            *(*d.clusters, *d.blocks, d.wins, d.losses),
+        )
+        for d in comparison.differences
+    )
+    write_rows(path, _COLUMNS, rows)

@@ -1,0 +1,68 @@
+"""Regions of the genome with measures of their own, from BED files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from predictd.io.tables import Interval, read_bed, read_stranded_bed
+from predictd.io.tracks.genomes import Genome
+
+# What the ENCODE Imputation Challenge takes for the promoter of a gene: so many bp before its start.
+_UPSTREAM = 2000
+
+
+@dataclass(frozen=True)
+class Regions:
+    """BED files whose bins have measures of their own."""
+
+    promoters: Path | None = None
+    genes: Path | None = None
+    enhancers: Path | None = None
+
+    def read(self, genome: Genome) -> dict[str, list[Interval]]:
+        """Intervals of the files that are given, by the name of the weights in `TrackComparison`.
+
+        Raises
+        ------
+        TableError
+            If a file is no BED file, or of another genome.
+        """
+        files = {"promoters": self.promoters, "genes": self.genes, "enhancers": self.enhancers}
+        intervals = {name: read_bed(path) for name, path in files.items() if path is not None}
+        for name, found in intervals.items():
+            genome.check_intervals(found, f"`{name}`")
+        return intervals
+
+    def read_as_challenge(self, genome: Genome, bin_size: int) -> dict[str, list[Interval]]:
+        """Intervals whose bins the ENCODE Imputation Challenge takes, once for each; see `read`.
+
+        Genes and enhancers go from the bin of their start to that of their end, as BED files number it. Without a file
+        of promoters they are the 2,000 bp before the start of each gene, if the file of genes says on which strand.
+        """
+        intervals = self.read(genome)
+        for name in ("genes", "enhancers"):
+            if name in intervals:
+                intervals[name] = [
+                    Interval(i.chrom, i.start // bin_size * bin_size, (i.end // bin_size + 1) * bin_size)
+                    for i in intervals[name]
+                ]
+        if self.genes is not None and self.promoters is None:
+            found = [
+                promoter
+                for gene, strand in read_stranded_bed(self.genes)
+                if strand in ("+", "-")
+                and (promoter := _promoter(gene, strand, bin_size)).end > promoter.start
+            ]
+            if found:
+                intervals["promoters"] = found
+        return intervals
+
+
+def _promoter(gene: Interval, strand: str, bin_size: int) -> Interval:
+    length = _UPSTREAM // bin_size * bin_size
+    if strand == "+":
+        end = gene.start // bin_size * bin_size
+        return Interval(gene.chrom, max(end - length, 0), end)
+    start = (gene.end // bin_size + 1) * bin_size
+    return Interval(gene.chrom, start, start + length)

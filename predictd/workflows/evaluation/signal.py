@@ -1,0 +1,184 @@
+"""Observed and imputed signal of pairs, brought to the bins on which all methods of a pair are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.io.remote import as_path
+from predictd.io.tables import read_bed
+from predictd.io.tensor.layout import Coverage
+from predictd.io.tensor.store import Shard
+from predictd.model.transforms import TRANSFORMS, SignalTransform
+from predictd.workflows.evaluation.cases import Case, Scoring
+from predictd.workflows.imputing.apply import Application
+from predictd.workflows.imputing.estimators import load_held_out
+from predictd.workflows.tensor.sources import observed_mean
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CaseBlock:
+    """A pair's signal in the bins of a shard that are compared.
+
+    Attributes
+    ----------
+    signal
+        float32 (1 + methods × bins): observed, imputed by each method, and both baselines where there are any.
+    weights
+        See `TrackComparison.survey`.
+    pieces
+        Blocks of the genome, and the part of the bins that belongs to each.
+    absent
+        int64 (methods,): bins with an observed value in which a method has none.
+    """
+
+    signal: Float32
+    weights: dict[str, npt.NDArray[np.generic]]
+    pieces: list[tuple[int, slice]]
+    absent: npt.NDArray[np.int64]
+
+
+class ComparedSignal:
+    """What is compared, shard by shard in genome order; read and predicted anew whenever it is iterated over."""
+
+    def __init__(self, cases: Sequence[Case], shared: Scoring) -> None:
+        self._cases, self._shared, self._tensor = cases, shared, shared.tensor
+        self._transforms = transforms_of(cases, shared)
+        self._predicted = [index for index, case in enumerate(cases) if None in case.imputed]
+        self._application = None
+        if self._predicted and shared.estimator is not None:
+            pairs = [cases[index].pair for index in self._predicted]
+            self._application = Application(load_held_out(shared.estimator, pairs), pairs, self._tensor)
+        bin_size = self._tensor.manifest.bin_size
+        self._regions = {kind: Coverage(found, bin_size) for kind, found in shared.intervals.items()}
+        self._peaks = [
+            Coverage(read_bed(as_path(case.peaks)), bin_size) if case.peaks else None for case in cases
+        ]
+
+    @property
+    def n_bytes(self) -> int:
+        """Of all blocks together."""
+        width = 8 if self._shared.challenge else 1
+        regions = width * len(self._regions) * len(self._cases) + len(self._cases) - self._peaks.count(None)
+        return self._tensor.n_bins * (4 * len(self._cases) * (len(self._shared.names) + 4) + regions)
+
+    def __iter__(self) -> Iterator[list[CaseBlock]]:
+        first = 0
+        for name in self._tensor.shard_names:
+            with self._tensor.open_shard(name) as shard:
+                # Observed, imputed by each method, mean of the assay and its rescaled one, variance over the assay.
+                signal = np.full(
+                    (len(self._cases), len(self._shared.names) + 4, shard.n_bins), np.nan, np.float32
+                )
+                self._read_files(shard, signal)
+                self._read_tensor(shard, signal)
+                weights = self._weights(shard)
+                yield [
+                    self._compared(index, signal[index], weights[index], first)
+                    for index in range(len(signal))
+                ]
+                first += shard.n_bins
+
+    def _compared(
+        self, index: int, signal: Float32, weights: dict[str, npt.NDArray[np.generic]], first: int
+    ) -> CaseBlock:
+        """A case's signal in the bins that are compared, of a shard whose first bin is the tensor's `first`."""
+        case, transform = self._cases[index], self._transforms[index]
+        n_rows = 1 + len(self._shared.names) + (2 if case.baseline is not None else 0)
+        signal, variance = signal[:n_rows], signal[-1]
+        known = np.isfinite(signal[0])
+        there = np.isfinite(signal[1:])
+        absent = np.count_nonzero(known & ~there, axis=1)
+        keep = known & there.all(axis=0) if self._shared.absent == "skip" else known
+        every = bool(keep.all())
+        compared = signal if every else signal[:, keep]
+        if self._shared.absent == "zero" and absent.any():
+            compared[~np.isfinite(compared)] = transform.forward(np.zeros(1, dtype=np.float32))[0]
+        compared = transform.clip(compared)
+        if self._shared.challenge:
+            compared = transform.inverse(compared)
+        if case.baseline is not None and len(case.baseline.columns) > 1:
+            weights = {**weights, "variance": variance}
+        chosen = {name: values if every else values[keep] for name, values in weights.items()}
+        return CaseBlock(compared, chosen, self._pieces(first, keep), absent)
+
+    def _pieces(self, first: int, keep: npt.NDArray[np.bool_]) -> list[tuple[int, slice]]:
+        n_blocks, n_bins = self._shared.n_blocks, self._tensor.n_bins
+        if n_blocks == 1:
+            return [(0, slice(None))]
+        edges = np.linspace(0, n_bins, n_blocks + 1).astype(np.int64) - first
+        places = np.concatenate([[0], np.cumsum(keep)])[np.clip(edges, 0, keep.size)].tolist()
+        return [
+            (block, slice(places[block], places[block + 1]))
+            for block in range(n_blocks)
+            if places[block] < places[block + 1]
+        ]
+
+    def _weights(self, shard: Shard) -> list[dict[str, npt.NDArray[np.generic]]]:
+        bins = shard.bins()
+        regions: dict[str, npt.NDArray[np.generic]] = {
+            kind: (coverage.counts if self._shared.challenge else coverage.mask)(shard.chrom, bins)
+            for kind, coverage in self._regions.items()
+        }
+        return [
+            regions if peaks is None else regions | {"peaks": peaks.mask(shard.chrom, bins)}
+            for peaks in self._peaks
+        ]
+
+    def _read_files(self, shard: Shard, out: Float32) -> None:
+        """Fill in what comes from signal files: (cases × rows × bins of the shard)."""
+        manifest = self._tensor.manifest
+        for index, case in enumerate(self._cases):
+            for row, source in enumerate((case.observed, *case.imputed)):
+                if source is not None:
+                    out[index, row] = source.read(
+                        shard.chrom, shard.runs, bin_size=manifest.bin_size, uncovered=manifest.uncovered
+                    )
+
+    def _read_tensor(self, shard: Shard, out: Float32) -> None:
+        """Fill in what comes from the tensor: observed columns, predictions, means and variances of the same assay."""
+        observed = [index for index, case in enumerate(self._cases) if case.observed is None]
+        columns = self._tensor.columns([self._cases[index].pair for index in observed])
+        nothing = np.empty((0, 0), dtype=np.float32)
+        blocks = (
+            self._application.blocks(shard)
+            if self._application is not None
+            else ((start, block, nothing) for start, block in shard.blocks())
+        )
+        for first, block, imputed in blocks:
+            part = slice(first, first + len(block))
+            for position, index in enumerate(self._predicted):
+                out[index, 1 + self._cases[index].imputed.index(None), part] = imputed[:, position]
+            out[observed, 0, part] = block[:, columns].T
+            for index, case in enumerate(self._cases):
+                if case.baseline is not None:
+                    same = block[:, list(case.baseline.columns)]
+                    mean = observed_mean(same, axis=1)
+                    out[index, -3, part] = mean
+                    out[index, -2, part] = mean * np.float32(case.baseline.factor)
+                    out[index, -1, part] = self._variance(same, self._transforms[index])
+
+    def _variance(self, signal: Float32, transform: SignalTransform) -> Float32:
+        """Variance over experiments of each bin, (bins × k) → (bins,); 0 where fewer than two have a value."""
+        if signal.shape[1] < 2:
+            return np.zeros(len(signal), dtype=np.float32)
+        if self._shared.challenge:
+            signal = transform.inverse(signal)
+        observed = np.isfinite(signal)
+        counts = np.maximum(observed.sum(axis=1), 1)
+        means = np.where(observed, signal, 0).sum(axis=1) / counts
+        squares = np.square(np.where(observed, signal - means[:, np.newaxis], 0)).sum(axis=1)
+        return np.asarray(squares / counts, dtype=np.float32)
+
+
+def transforms_of(cases: Sequence[Case], shared: Scoring) -> list[SignalTransform]:
+    """Transform of each case's signal."""
+    by_assay = {entry.assay: entry.transform for entry in shared.tensor.manifest.experiments}
+    return [
+        TRANSFORMS[case.observed.transform if case.observed else by_assay[case.pair.assay]] for case in cases
+    ]
