@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any, Protocol
@@ -164,11 +165,15 @@ class RunRecord:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values for JSON; `command` is None where Python called the workflow."""
+        """Everything as plain values for JSON; `command` is None where Python called the workflow.
+
+        `finished` is the time of the call.
+        """
         command = _command_line.get()
         return {
             "command": None if command is None else shlex.join(command),
             "workflow": self.workflow,
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **_flat(self.engine),
             "seed": self.seed,
             "inputs": self.inputs,
