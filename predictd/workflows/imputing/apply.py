@@ -11,7 +11,7 @@ from predictd.io.tensor.store import Shard, Tensor
 from predictd.model.ensemble import Committee
 from predictd.model.intervals.spread import Spread
 from predictd.pairs import Experiment
-from predictd.workflows.tensor.windows import wide_blocks
+from predictd.workflows.tensor.windows import WideBlock, wide_blocks
 
 Float32 = npt.NDArray[np.float32]
 
@@ -47,14 +47,25 @@ class Application:
         NaN where a bin cannot be imputed.
         """
         for block in wide_blocks(shard, self._halo):
-            predicted = np.empty((len(block.signal), self._n_targets), dtype=np.float32)
-            for imputer, columns, positions in self._parts:
-                own = imputer(_some(block.wide, columns), block.run_lengths, block.inner)
-                if len(self._parts) == 1:
-                    predicted = own
-                else:
-                    predicted[:, positions] = own
-            yield block.start, block.signal, predicted
+            yield block.start, block.signal, self._predicted(block)
+
+    def rows(self, shard: Shard, start: int, stop: int) -> tuple[Float32, Float32]:
+        """Signal (bins × n) and predictions (bins × m) of the rows [start, stop) of a shard, as `blocks` has them."""
+        low, high = max(start - self._halo, 0), min(stop + self._halo, shard.n_bins)
+        wide = shard.read(low, high)
+        inner = slice(start - low, stop - low)
+        lengths = [rows.stop - rows.start for _, rows in shard.stretches(low, high)]
+        block = WideBlock(start, wide[inner], wide, lengths, inner)
+        return block.signal, self._predicted(block)
+
+    def _predicted(self, block: WideBlock) -> Float32:
+        predicted = np.empty((len(block.signal), self._n_targets), dtype=np.float32)
+        for imputer, columns, positions in self._parts:
+            own = imputer(_some(block.wide, columns), block.run_lengths, block.inner)
+            if len(self._parts) == 1:
+                return own
+            predicted[:, positions] = own
+        return predicted
 
 
 class SpreadApplication(Application):
