@@ -17,15 +17,42 @@ from predictd.cli.options import LOCAL, PATH, verbosity
 @click.option(
     "--metrics", type=PATH, help="Scores of 'predictd evaluate'.  [default: metrics.tsv in DIRECTORY]"
 )
+@click.option(
+    "--method",
+    metavar="NAME",
+    help="Method of the scores to report on.  [default: the only one that is no baseline]",
+)
+@click.option(
+    "--tensor",
+    type=PATH,
+    help="Data set to draw examples from.  [default: the one that DIRECTORY's run.json names]",
+)
+@click.option(
+    "--qc", type=PATH, help="Table of 'predictd qc' to show.  [default: qc.tsv in DIRECTORY, if it is there]"
+)
+@click.option(
+    "--recommended",
+    type=PATH,
+    help="Table of 'predictd recommend' to show.  [default: rec.tsv in DIRECTORY, if it is there]",
+)
 @verbosity
-def command(directory: Path, output: Path, metrics: Path | None) -> None:
+def command(
+    directory: Path,
+    output: Path,
+    metrics: Path | None,
+    method: str | None,
+    tensor: Path | None,
+    qc: Path | None,
+    recommended: Path | None,
+) -> None:
     """Make a page of how far the imputed tracks of DIRECTORY can be trusted.
 
     DIRECTORY is that of 'predictd cv', or imputed tracks that 'predictd evaluate' has scored. The figures are SVG
-    and PNG, the tables TSV, in the directory OUTPUT_files (of report.html: report_files). Needs matplotlib: pip
-    install 'predictd[report]'.
+    and PNG, the tables TSV, in the directory OUTPUT_files (of report.html: report_files), with *_mqc.json for MultiQC.
+    Needs matplotlib: pip install 'predictd[report]'.
     """
-    from predictd.workflows.evaluation.report import report
+    from predictd.workflows.evaluation.report import Beside, report
 
-    files = report(directory, output, metrics=metrics)
+    beside = Beside(tensor, qc, recommended)
+    files = report(directory, output, metrics=metrics, method=method, beside=beside)
     click.echo(f"{output}: open it in a browser; figures and tables are in {files}")

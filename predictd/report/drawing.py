@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from predictd.errors import ConfigError
+from predictd.report.svg import tip, with_titles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,6 +60,7 @@ def rendered(draw: Callable[[], Figure]) -> dict[str, bytes]:
             buffer = io.BytesIO()
             figure.savefig(buffer, format=suffix, dpi=_DPI, metadata=metadata)
             files[suffix] = buffer.getvalue()
+    files["svg"] = with_titles(files["svg"])
     return files
 
 
@@ -64,3 +69,23 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height))
+
+
+def points(
+    ax: Any, x: npt.ArrayLike, y: npt.ArrayLike, tips: Sequence[str], *, colour: str, **style: Any
+) -> None:
+    """Draw points that say what they are where the pointer rests on them; those without finite places are left out."""
+    places = np.array([x, y], dtype=np.float64).reshape(2, -1)
+    for values, scale in zip(places, (ax.get_xscale(), ax.get_yscale()), strict=True):
+        if scale == "log":
+            values[values <= 0] = np.nan
+    drawn = np.isfinite(places.sum(axis=0))
+    marks = {"s": 22, "linewidths": 0 if style.get("marker", "o") == "o" else 1, **style}
+    found = ax.scatter(*places[:, drawn], c=colour, **marks)
+    found.set_urls([tip(text) for text, own in zip(tips, drawn.tolist(), strict=True) if own])
+
+
+def short(name: str, most: int = 28) -> str:
+    """A name that fits beside an axis: the middle of a long one is left out."""
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"

@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from predictd.report.drawing import BASELINE, GREY, MODEL, SECOND, new_figure
-from predictd.report.scores import BASELINES, Row, Score, by_group
+from predictd.report.drawing import BASELINE, GREY, MODEL, SECOND, new_figure, points, short
+from predictd.report.scores import BASELINES, Row, Score, by_group, finite
+from predictd.report.svg import tip
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Assays whose signal is drawn; a page has room for so many.
 MOST_DENSITIES = 24
+# Assays or cell types that one figure has lines for.
+MOST_GROUPS = 60
+# Titles of the panels by assay and by cell type.
+CORRELATION = "correlation with what was observed"
+WIDTH = "predicted sd / sd of the assay"
+GAIN = "MSEglobal / that of the better baseline"
 _NAMES = {"assay_mean": "assay mean", "assay_mean_scaled": "assay mean, scaled"}
 
 
@@ -38,7 +45,7 @@ class Density:
 
 
 def groups_figure(scores: Sequence[Score], what: str) -> Figure:
-    """Errors and correlations of experiments by assay or cell type, the most trustworthy at the top."""
+    """Correlations, widths of intervals and errors by assay or cell type, the most trustworthy at the top."""
     names = [str(row[0]) for row in by_group(scores, what).rows]
     place = {name: -index for index, name in enumerate(names)}
     y = np.array([place[getattr(score.pair, what)] for score in scores], dtype=float)
@@ -47,26 +54,66 @@ def groups_figure(scores: Sequence[Score], what: str) -> Figure:
     for row in place.values():
         own = np.flatnonzero(y == row)
         order[own] = np.linspace(-0.25, 0.25, own.size) if own.size > 1 else 0
-    figure = new_figure(10, 1.3 + 0.24 * len(names))
-    axes: Any = figure.subplots(1, 3, sharey=True)
-    for name, colour, marker in zip(BASELINES, (GREY, BASELINE), ("|", "x"), strict=True):
-        values = [score.baselines.get(name, {}).get("MSEglobal", np.nan) for score in scores]
-        axes[0].plot(values, y + order, marker, color=colour, ms=4, label=_NAMES[name])
-    axes[0].plot([score.mse for score in scores], y + order, ".", color=MODEL, ms=5, label="model")
-    axes[0].set(xscale="log", title="MSEglobal")
-    axes[1].plot([score.ratio for score in scores], y + order, ".", color=MODEL, ms=5)
-    axes[1].axvline(1, color=BASELINE, lw=1)
-    axes[1].set(xscale="log", title="MSEglobal / that of the better baseline")
-    axes[2].plot([score.model["GWcorrasinh"] for score in scores], y + order, ".", color=MODEL, ms=5)
-    axes[2].set(title="GWcorrasinh")
-    axes[0].set_yticks(list(place.values()), names)
-    axes[0].set_ylim(-len(names) + 0.4, 0.6)
-    for ax in axes:
+    panels = group_panels(scores)
+    figure = new_figure(3 + 2.5 * len(panels), 1.1 + 0.24 * len(names))
+    axes: Any = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    tips = [_told(score) for score in scores]
+    for ax, (title, values) in zip(axes, panels, strict=True):
+        if title == GAIN:
+            ax.set_xscale("log")
+            ax.axvline(1, color=BASELINE, lw=1)
+        points(ax, values, y + order, tips, colour=MODEL)
+        ax.set_xlabel(title)
         ax.grid(axis="y", color="#eeeeee")
         ax.tick_params(axis="y", length=0)
-    _plain_numbers(axes[:2], "x")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
+        if title == GAIN:
+            _plain_numbers([ax], "x")
+        else:
+            # From no trust to full trust, so that small differences look small.
+            low, high = ax.get_xlim()
+            ax.set_xlim(min(low, 0), max(high, 1))
+    axes[0].set_yticks(list(place.values()), [short(name) for name in names])
+    for label, name in zip(axes[0].get_yticklabels(), names, strict=True):
+        label.set_url(tip(name))
+    axes[0].set_ylim(-len(names) + 0.4, 0.6)
     return figure
+
+
+def group_panels(scores: Sequence[Score]) -> list[tuple[str, list[float]]]:
+    """Titles and values of what `groups_figure` can show of more than one experiment."""
+    panels = [
+        (CORRELATION, [score.correlation for score in scores]),
+        (WIDTH, [score.width for score in scores]),
+        (GAIN, [score.ratio for score in scores]),
+    ]
+    return [(title, values) for title, values in panels if finite(values).size > 1]
+
+
+def shown_scores(scores: Sequence[Score], what: str) -> Sequence[Score]:
+    """Scores of the assays or cell types that are drawn: of very many the best and the worst."""
+    names = [str(row[0]) for row in by_group(scores, what).rows]
+    if len(names) <= MOST_GROUPS:
+        return scores
+    shown = {*names[: MOST_GROUPS // 2], *names[-MOST_GROUPS // 2 :]}
+    return [score for score in scores if getattr(score.pair, what) in shown]
+
+
+def _told(score: Score) -> str:
+    """What a point says where the pointer rests on it."""
+    lines = [
+        f"{score.pair.cell_type}  {score.pair.assay}"
+        + (f"  (fold {score.fold})" if score.fold != "." else ""),
+        f"correlation {score.correlation:.3g}, MSEglobal {score.mse:.3g}",
+    ]
+    if np.isfinite(score.ratio):
+        lines.append(f"better baseline: MSEglobal {score.best_baseline:.3g}, ratio {score.ratio:.3g}")
+    if np.isfinite(score.width):
+        lines.append(f"predicted sd {score.width:.3g} of the assay's sd")
+    if score.training is not None:
+        lines.append(f"trained on {score.training[0]} of its cell type, {score.training[1]} of its assay")
+    if score.flags:
+        lines.append(f"quality control: {score.flags}")
+    return "\n".join(lines)
 
 
 def baseline_figure(scores: Sequence[Score]) -> Figure:
@@ -74,15 +121,16 @@ def baseline_figure(scores: Sequence[Score]) -> Figure:
     figure = new_figure(8, 4)
     axes: Any = figure.subplots(1, 2, sharex=True, sharey=True)
     mse = np.array([score.mse for score in scores])
+    tips = [_told(score) for score in scores]
     for ax, name in zip(axes, BASELINES, strict=True):
         other = np.array([score.baselines.get(name, {}).get("MSEglobal", np.nan) for score in scores])
         known = np.isfinite(other) & (other > 0) & (mse > 0)
-        ax.plot(other[known], mse[known], ".", color=MODEL, ms=5, alpha=0.7, mew=0)
+        ax.set(xscale="log", yscale="log", xlabel=f"MSEglobal of the {_NAMES[name]}", aspect="equal")
+        points(ax, np.where(known, other, np.nan), mse, tips, colour=MODEL, alpha=0.7)
         if known.any():
             ends = [min(mse[known].min(), other[known].min()), max(mse[known].max(), other[known].max())]
             ax.plot(ends, ends, color=GREY, lw=1)
         share = f"{np.mean(mse[known] < other[known]):.0%}" if known.any() else "none"
-        ax.set(xscale="log", yscale="log", xlabel=f"MSEglobal of the {_NAMES[name]}", aspect="equal")
         ax.set_title(f"better in {share} of {known.sum()}")
     axes[0].set_ylabel("MSEglobal of the model")
     _plain_numbers(axes, "x")
@@ -90,26 +138,35 @@ def baseline_figure(scores: Sequence[Score]) -> Figure:
     return figure
 
 
+def training_counts(scores: Sequence[Score]) -> list[tuple[int, str]]:
+    """Places in `Score.training`, and their names, of the numbers of training experiments that are not all the same."""
+    counts = np.array([score.training for score in scores if score.training is not None]).reshape(-1, 2)
+    named = enumerate(("cell type", "assay"))
+    return [(index, what) for index, what in named if np.unique(counts[:, index]).size > 1]
+
+
 def training_figure(scores: Sequence[Score]) -> Figure:
-    """Error against how many experiments of the cell type, and of the assay, were trained on."""
+    """Correlation against how many experiments of the cell type, and of the assay, were trained on."""
     from matplotlib.ticker import MaxNLocator
 
     known = [score for score in scores if score.training is not None]
-    figure = new_figure(8, 3.4)
-    axes: Any = figure.subplots(1, 2, sharey=True)
-    mse = np.array([score.mse for score in known])
-    for index, (ax, what) in enumerate(zip(axes, ("cell type", "assay"), strict=True)):
+    panels = training_counts(scores)
+    figure = new_figure(4 * len(panels), 3.4)
+    axes: Any = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    correlation = np.array([score.correlation for score in known])
+    tips = [_told(score) for score in known]
+    for ax, (index, what) in zip(axes, panels, strict=True):
         counts = np.array([score.training[index] for score in known if score.training is not None])
-        ax.plot(counts, mse, ".", color=MODEL, ms=5, alpha=0.6, mew=0, label="an experiment")
+        points(ax, counts, correlation, tips, colour=MODEL, alpha=0.6, label="an experiment")
         places = np.unique(counts)
-        medians = [float(np.median(mse[counts == place])) for place in places]
+        known_at = [finite(correlation[counts == place]) for place in places]
+        medians = [float(np.median(own)) if own.size else np.nan for own in known_at]
         ax.plot(places, medians, "-", color=BASELINE, lw=1.2, label="median")
-        ax.set(yscale="log", xlabel=f"training experiments of the same {what}")
+        ax.set_xlabel(f"training experiments of the same {what}")
         ax.set_xlim(counts.min() - 0.5, counts.max() + 0.5)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0].set_ylabel("MSEglobal")
-    axes[1].legend()
-    _plain_numbers(axes[:1], "y")
+    axes[0].set_ylabel(CORRELATION)
+    axes[-1].legend()
     return figure
 
 
@@ -145,7 +202,7 @@ def density_figure(densities: Mapping[str, Density]) -> Figure:
             rasterized=True,
         )
         ax.axline((own.low, own.low), slope=1, color=BASELINE, lw=0.8)
-        ax.set_title(assay, fontweight="normal")
+        ax.set_title(short(assay, 22), fontweight="normal", url=tip(assay))
         ax.set_aspect("equal")
     for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()
@@ -190,7 +247,7 @@ def reliability_figure(covered: Sequence[Mapping[str, float]], by_signal: Sequen
     axes[2].plot(middles, [float(row["sd"]) for row in steps], ".-", color=MODEL, label="predicted sd")
     axes[2].set(ylabel="in units of the assay's sd", title="Error and predicted sd")
     axes[2].set_ylim(bottom=0)
-    axes[2].legend(loc="upper left")
+    axes[2].legend(loc="best")
     for ax in axes[1:]:
         ax.set_xlabel("imputed signal (sd above the assay's mean)")
         ticks = [
@@ -223,7 +280,7 @@ def _plain_numbers(axes: Any, which: str) -> None:
         axis = getattr(ax, f"{which}axis")
         low, high = axis.get_view_interval()
         narrow = 0 < high < 5 * low
-        subs = (1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0) if narrow else (1.0, 2.0, 5.0)
+        subs = (1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0) if narrow else (1.0, 2.0, 5.0)
         axis.set_major_locator(LogLocator(subs=subs, numticks=8))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())

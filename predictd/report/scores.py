@@ -14,6 +14,8 @@ from predictd.errors import DataError
 from predictd.pairs import Experiment
 
 BASELINES = ("assay_mean", "assay_mean_scaled")
+# Whole numbers of metrics.tsv, which older files lack.
+COUNTS = ("bins", "absent")
 Row = Mapping[str, str | float]
 Cells = list[str | float]
 
@@ -27,6 +29,28 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What is known of experiments besides their scores; each is empty where nothing is.
+
+    Attributes
+    ----------
+    training
+        Numbers of training experiments of the same cell type and of the same assay, by experiment and fold.
+    covered
+        Numbers of coverage.tsv.
+    widths
+        Predicted standard deviations relative to those of the assays' signal.
+    flags
+        What quality control says of observed tracks.
+    """
+
+    training: Mapping[tuple[Experiment, str], tuple[int, int]] = field(default_factory=dict)
+    covered: Mapping[Experiment, Mapping[str, float]] = field(default_factory=dict)
+    widths: Mapping[Experiment, float] = field(default_factory=dict)
+    flags: Mapping[Experiment, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Score:
     """How well one experiment was imputed.
 
@@ -35,13 +59,11 @@ class Score:
     pair, fold
         Which it is.
     model
-        Measures of the imputed track.
+        Numbers of metrics.tsv of the imputed track; NaN is what is not known.
     baselines
-        Measures by baseline, of those that there are.
-    training
-        Numbers of training experiments of its cell type and of its assay; None where they are not known.
-    covered
-        Shares of bins within the intervals, by column of coverage.tsv; empty where they are not known.
+        The same by baseline, of those that there are.
+    training, covered, width, flags
+        See `Known`; None, empty or NaN where nothing is known.
     """
 
     pair: Experiment
@@ -50,10 +72,16 @@ class Score:
     baselines: Mapping[str, Mapping[str, float]]
     training: tuple[int, int] | None = None
     covered: Mapping[str, float] = field(default_factory=dict)
+    width: float = np.nan
+    flags: str = ""
 
     @property
     def mse(self) -> float:
         return self.model["MSEglobal"]
+
+    @property
+    def correlation(self) -> float:
+        return self.model["GWcorrasinh"]
 
     @property
     def best_baseline(self) -> float:
@@ -67,51 +95,56 @@ class Score:
         return self.mse / self.best_baseline if self.best_baseline > 0 else np.nan
 
 
-def scores_of(
-    rows: Sequence[Row],
-    training: Mapping[tuple[Experiment, str], tuple[int, int]],
-    covered: Mapping[Experiment, Mapping[str, float]],
-) -> tuple[str, list[Score]]:
-    """The name of the method that is reported on, and the scores by experiment, sorted.
-
-    Parameters
-    ----------
-    rows
-        Of metrics.tsv.
-    training
-        Numbers of training experiments by experiment and fold.
-    covered
-        By experiment: numbers of coverage.tsv.
+def chosen_method(rows: Sequence[Row], name: str | None = None) -> str:
+    """The method that is reported on: the one of that name, or the only one besides the baselines.
 
     Raises
     ------
     DataError
-        If there is no method besides the baselines, or more than one.
+        If there is no such method, or several to choose from.
     """
     methods = sorted({str(row["method"]) for row in rows} - set(BASELINES))
-    if len(methods) != 1:
-        found = ", ".join(methods) or "none"
+    listed = ", ".join(f"'{method}'" for method in methods)
+    if not methods:
+        raise DataError("the scores are those of the baselines alone; a report needs those of a method")
+    if name is None and len(methods) > 1:
+        raise DataError(f"the scores are of several methods; name one as `method`: {listed}")
+    if name is not None and name not in methods:
         raise DataError(
-            f"metrics of one method besides the baselines are reported, but there are {len(methods)} ({found}); keep "
-            "the rows of one"
+            f"`method` '{name}': the scores have no such method besides the baselines; they have {listed}"
         )
+    return name or methods[0]
+
+
+def scores_of(rows: Sequence[Row], method: str, known: Known) -> list[Score]:
+    """The scores of a method by experiment, sorted; `rows` are those of metrics.tsv."""
     by_key: dict[tuple[Experiment, str], dict[str, dict[str, float]]] = defaultdict(dict)
     for row in rows:
         key = Experiment(str(row["cell_type"]), str(row["assay"])), str(row["fold"])
-        by_key[key][str(row["method"])] = {name: float(row[name]) for name in MEASURES}
-    scores = [
+        by_key[key][str(row["method"])] = {
+            name: float(row.get(name, np.nan)) for name in (*MEASURES, *COUNTS)
+        }
+    return [
         Score(
             pair,
             fold,
-            own[methods[0]],
+            own[method],
             {name: own[name] for name in BASELINES if name in own},
-            training.get((pair, fold)),
-            covered.get(pair, {}),
+            known.training.get((pair, fold)),
+            known.covered.get(pair, {}),
+            known.widths.get(pair, np.nan),
+            known.flags.get(pair, ""),
         )
         for (pair, fold), own in sorted(by_key.items())
-        if methods[0] in own
+        if method in own
     ]
-    return methods[0], scores
+
+
+def by_correlation(scores: Sequence[Score]) -> list[Score]:
+    """Scores from the worst correlation to the best; those without come first."""
+    return sorted(
+        scores, key=lambda score: (np.nan_to_num(score.correlation, nan=-2.0), score.pair, score.fold)
+    )
 
 
 def summary(method: str, scores: Sequence[Score]) -> Table:
@@ -134,7 +167,7 @@ def summary(method: str, scores: Sequence[Score]) -> Table:
 
 
 def by_group(scores: Sequence[Score], what: str) -> Table:
-    """A line for each assay or cell type, the most trustworthy first: smallest error relative to the better baseline.
+    """A line for each assay or cell type, the most trustworthy first: by mean correlation with what was observed.
 
     Parameters
     ----------
@@ -146,59 +179,96 @@ def by_group(scores: Sequence[Score], what: str) -> Table:
     groups: dict[str, list[Score]] = defaultdict(list)
     for score in scores:
         groups[getattr(score.pair, what)].append(score)
-    regions = [name for name in ("MSEprom", "MSEgene", "MSEenh") if _any(scores, name)]
-    intervals = ["within_95"] if any(score.covered for score in scores) else []
     rows: list[Cells] = []
     for name, own in groups.items():
-        ratios = _finite([score.ratio for score in own])
+        correlations = finite([score.correlation for score in own])
+        ratios = finite([score.ratio for score in own])
         rows.append(
             [
                 name,
                 len(own),
-                _mean([score.mse for score in own]),
-                _mean([score.best_baseline for score in own]),
+                mean(correlations),
+                float(correlations.min()) if correlations.size else np.nan,
+                mean([score.width for score in own]),
+                mean([score.covered.get("within_95", np.nan) for score in own]),
+                mean([score.mse for score in own]),
+                mean([score.best_baseline for score in own]),
                 float(np.exp(np.log(ratios).mean())) if ratios.size and (ratios > 0).all() else np.nan,
                 float((ratios < 1).mean()) if ratios.size else np.nan,
-                *(_mean([score.model[m] for score in own]) for m in ("GWcorrasinh", "AucObs1", *regions)),
-                *(_mean([score.covered.get(column, np.nan) for score in own]) for column in intervals),
+                *(mean([score.model[m] for score in own]) for m in _GROUP_MEASURES),
             ]
         )
-    rows.sort(key=lambda row: (np.nan_to_num(float(row[4]), nan=np.inf), row[0]))
-    columns = (what, "experiments", "MSEglobal", "best_baseline", "ratio", "better", "GWcorrasinh", "AucObs1")
-    return Table((*columns, *regions, *intervals), rows)
+    rows.sort(key=lambda row: (-np.nan_to_num(float(row[2]), nan=-2.0), row[0]))
+    trust = ("GWcorrasinh", "lowest", "relative_sd", "within_95")
+    columns = (what, "experiments", *trust, "MSEglobal", "best_baseline", "ratio", "better", *_GROUP_MEASURES)
+    return _without_empty(Table(columns, rows))
+
+
+_GROUP_MEASURES = ("AucObs1", "MSEprom", "MSEgene", "MSEenh")
 
 
 def experiments_table(scores: Sequence[Score]) -> Table:
-    """A line for each experiment, the worst relative to its better baseline first."""
-    measures = [name for name in MEASURES if _any(scores, name)]
-    intervals = ["within_1sd", "within_95"] if any(score.covered for score in scores) else []
-    trained = ["training_cell_type", "training_assay"] if any(score.training for score in scores) else []
+    """A line for each experiment, the worst correlation first."""
+    others = [name for name in MEASURES if name != "GWcorrasinh"]
+    intervals = ("within_1sd", "within_95")
     rows: list[Cells] = [
         [
             *score.pair,
             score.fold,
+            score.flags,
+            score.correlation,
+            score.width,
+            *(score.covered.get(column, np.nan) for column in intervals),
             score.ratio,
             score.best_baseline,
-            *(score.model[name] for name in measures),
-            *(score.covered.get(column, np.nan) for column in intervals),
-            *((score.training or (np.nan, np.nan)) if trained else ()),
+            *(score.model[name] for name in others),
+            *(_whole(score.model[name]) for name in COUNTS),
+            *(score.training or (np.nan, np.nan)),
         ]
-        for score in scores
+        for score in by_correlation(scores)
     ]
-    rows.sort(key=lambda row: (-np.nan_to_num(float(row[3]), nan=-np.inf), str(row[0]), str(row[1])))
-    fixed = ("cell_type", "assay", "fold", "ratio", "best_baseline")
-    return Table((*fixed, *measures, *intervals, *trained), rows)
+    first = (
+        "cell_type",
+        "assay",
+        "fold",
+        "qc",
+        "GWcorrasinh",
+        "relative_sd",
+        *intervals,
+        "ratio",
+        "best_baseline",
+    )
+    return _without_empty(Table((*first, *others, *COUNTS, "training_cell_type", "training_assay"), rows))
 
 
-def _any(scores: Sequence[Score], measure: str) -> bool:
-    return any(np.isfinite(score.model[measure]) for score in scores)
+def _without_empty(table: Table) -> Table:
+    """The table without columns in which nothing is known of any row."""
+    kept = [
+        place
+        for place in range(len(table.columns))
+        if any(row[place] != "" and not _is_nan(row[place]) for row in table.rows)
+    ]
+    return Table(
+        tuple(table.columns[place] for place in kept), [[row[place] for place in kept] for row in table.rows]
+    )
 
 
-def _finite(values: Sequence[float]) -> npt.NDArray[np.float64]:
+def _is_nan(cell: str | float) -> bool:
+    return isinstance(cell, float) and bool(np.isnan(cell))
+
+
+def _whole(value: float) -> float:
+    """A count as a whole number, where it is known."""
+    return int(value) if np.isfinite(value) else value
+
+
+def finite(values: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Those of some numbers that are known."""
     array = np.array(values, dtype=np.float64)
     return array[np.isfinite(array)]
 
 
-def _mean(values: Sequence[float]) -> float:
-    finite = _finite(values)
-    return float(finite.mean()) if finite.size else np.nan
+def mean(values: Sequence[float] | npt.NDArray[np.float64]) -> float:
+    """Mean of those that are known; NaN where none is."""
+    known = finite(values)
+    return float(known.mean()) if known.size else np.nan

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,32 +23,70 @@ from predictd.constants import (
     RESIDUALS_FORMAT,
     RESIDUALS_VERSION,
     RUN_JSON,
+    TRACKS_TSV,
+    UNCERTAINTY_JSON,
 )
-from predictd.errors import TableError
-from predictd.io.files import exists, make_directory, replacing, sha256_of, write_text
+from predictd.errors import PredictdError, TableError
+from predictd.io.files import exists, make_directory, replacing, sha256_of, write_json, write_text
 from predictd.io.hdf5 import ForeignFileError, read_arrays
 from predictd.io.results import write_rows, write_run_json
-from predictd.io.tables import read_scores
+from predictd.io.tables import read_scores, table_header, table_rows
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.report.drawing import require_matplotlib
 from predictd.report.evaluation import Evaluation, Report, build
+from predictd.report.region_figures import Example
 from predictd.report.score_figures import Density
+from predictd.report.scores import COUNTS, Known, Row, Table, chosen_method, scores_of
+from predictd.workflows.evaluation.about import choices_of, described, read_run, sidecar_run
+from predictd.workflows.evaluation.examples import Source, find_examples, observed_tables, open_tensor
 from predictd.workflows.imputing.calibration import COVERAGE
 from predictd.workflows.tensor.folds import load_folds
 
+QC_TSV, RECOMMENDED_TSV = "qc.tsv", "rec.tsv"
+# Without these there is nothing to report; files of earlier versions lack some of the others.
+_NEEDED = ("MSEglobal", "GWcorrasinh")
 
-def report(directory: Path, output: Path, *, metrics: Path | None = None) -> Path:
-    """Write a report, its figures and its tables.
+
+@dataclass(frozen=True)
+class Beside:
+    """What goes into a report besides the scores.
+
+    Attributes
+    ----------
+    tensor
+        The data set, where it is not where the run.json of the output says.
+    quality, recommended
+        Tables of 'predictd qc' and 'predictd recommend'; None: qc.tsv and rec.tsv in the directory, if they are there.
+    """
+
+    tensor: Path | None = None
+    quality: Path | None = None
+    recommended: Path | None = None
+
+
+def report(
+    directory: Path,
+    output: Path,
+    *,
+    metrics: Path | None = None,
+    method: str | None = None,
+    beside: Beside | None = None,
+) -> Path:
+    """Write a report, its figures and its tables, and files for MultiQC.
 
     Parameters
     ----------
     directory
         Of a cross-validation, or of imputed tracks.
     output
-        The page. Figures and tables go to the directory STEM_files next to it, which is returned.
+        The page. Figures, tables and `*_mqc.json` go to the directory STEM_files next to it, which is returned.
     metrics
         metrics.tsv; None: the one in the directory.
+    method
+        Of metrics.tsv; None: the only one that is no baseline.
+    beside
+        What else goes into it.
 
     Raises
     ------
@@ -53,23 +94,25 @@ def report(directory: Path, output: Path, *, metrics: Path | None = None) -> Pat
         If there are no scores to report, they cannot be read, matplotlib is missing or nothing can be written.
     """
     require_matplotlib()
+    beside = beside or Beside()
     path = metrics or directory / METRICS_TSV
     if not exists(path):
         raise TableError(
             f"{path} does not exist: a report shows scores; finish 'predictd cv', or score imputed tracks with "
             "'predictd evaluate' and name its file as `metrics`"
         )
-    record = RunRecord("report")
+    record = RunRecord("report", settings={"method": method})
     with record.stage("read"):
-        evaluation = _read(directory, path)
+        evaluation = _read(directory, path, method, beside)
     with record.stage("draw"):
         made = build(evaluation)
     files = output.with_name(f"{output.stem}_files")
     with record.stage("write"):
         make_directory(files)
         _write(made, output, files)
-    record.inputs = {str(path): sha256_of(path)}
-    record.results = {"experiments": len(evaluation.scored), "files": str(files)}
+    read = (path, beside.quality, beside.recommended)
+    record.inputs = {str(file): sha256_of(file) for file in read if file is not None}
+    record.results = {"experiments": len(made.tables["experiments.tsv"].rows), "files": str(files)}
     write_run_json(record, output, sidecar=True)
     return files
 
@@ -80,11 +123,74 @@ def _write(made: Report, output: Path, files: Path) -> None:
             partial.write_bytes(content)
     for name, table in made.tables.items():
         write_rows(files / name, table.columns, table.rows)
+    for name, value in made.multiqc.items():
+        write_json(files / name, value)
     write_text(output, made.page)
 
 
-def _read(directory: Path, metrics: Path) -> Evaluation:
-    rows = read_scores(metrics, text=METRIC_KEYS, numbers=MEASURES)
+def _read(directory: Path, metrics: Path, wanted: str | None, beside: Beside) -> Evaluation:
+    rows = _scores(metrics)
+    method = chosen_method(rows, wanted)
+    run, scores_run = read_run(directory / RUN_JSON), sidecar_run(metrics)
+    quality = _table(
+        beside.quality or directory / QC_TSV, beside.quality is not None, ("cell_type", "assay", "flags")
+    )
+    recommended = _table(
+        beside.recommended or directory / RECOMMENDED_TSV,
+        beside.recommended is not None,
+        ("rank", "cell_type", "assay", "gain"),
+    )
+    known, by_signal = _known(directory, rows, run, quality)
+    tensor, reason = open_tensor(run, scores_run, beside.tensor)
+    examples: list[Example] = []
+    rule = f"Nothing is drawn here: {reason}."
+    if tensor is not None:
+        source = Source(directory, tensor, observed_tables(directory, scores_run))
+        examples, rule = find_examples(scores_of(rows, method, known), source)
+    return Evaluation(
+        directory.resolve().name,
+        method,
+        rows,
+        known,
+        about=described(directory, metrics, method, run, tensor),
+        choices=choices_of(directory, run),
+        by_signal=by_signal,
+        densities=_densities(directory),
+        examples=examples,
+        about_examples=rule,
+        quality=quality,
+        recommended=recommended,
+    )
+
+
+def _scores(path: Path) -> list[dict[str, str | float]]:
+    """Rows of metrics.tsv with the measures that it has."""
+    header = table_header(path)
+    there = [name for name in (*MEASURES, *COUNTS) if name in header or name in _NEEDED]
+    return read_scores(path, text=METRIC_KEYS, numbers=there)
+
+
+def _table(path: Path, required: bool, columns: tuple[str, ...]) -> Table | None:
+    """A table that another command wrote, with numbers as such; None where it is not there and need not be."""
+    if not required and not exists(path):
+        return None
+    rows = [row for _, row in table_rows(path, required=columns)]
+    header = [name for name in table_header(path) if any(row[name] != "." for row in rows) or name in columns]
+    return Table(tuple(header), [[_number(row[name]) for name in header] for row in rows])
+
+
+def _number(text: str) -> str | float:
+    with suppress(ValueError):
+        return int(text)
+    with suppress(ValueError):
+        return float(text)
+    return text
+
+
+def _known(
+    directory: Path, rows: Sequence[Row], run: Mapping[str, Any], quality: Table | None
+) -> tuple[Known, list[dict[str, str | float]]]:
+    """What is known of the experiments besides their scores, and coverage along the signal."""
     scored = {(Experiment(str(row["cell_type"]), str(row["assay"])), str(row["fold"])) for row in rows}
     covered: dict[Experiment, Mapping[str, float]] = {}
     by_signal: list[dict[str, str | float]] = []
@@ -97,19 +203,41 @@ def _read(directory: Path, metrics: Path) -> Evaluation:
             text=(),
             numbers=("predicted_from", "predicted_to", *COVERAGE),
         )
-    return Evaluation(
-        directory.resolve().name,
-        rows,
-        scored,
-        _training(directory, scored),
-        covered,
-        by_signal,
-        _densities(directory),
-    )
+    flags = {}
+    if quality is not None:
+        for cells in quality.rows:
+            found = dict(zip(quality.columns, map(str, cells), strict=True))
+            if found["flags"] != ".":
+                flags[Experiment(found["cell_type"], found["assay"])] = found["flags"]
+    known = Known(_training(directory, run, scored), covered, _widths(directory, covered), flags)
+    return known, by_signal
+
+
+def _widths(directory: Path, covered: Mapping[Experiment, Mapping[str, float]]) -> dict[Experiment, float]:
+    """Predicted standard deviations relative to those of the assays' signal, or those that are expected of a track."""
+    if not covered:
+        return _expected_widths(directory / TRACKS_TSV)
+    try:
+        assays = json.loads((directory / UNCERTAINTY_JSON).read_text(encoding="utf-8"))["assays"]
+        sds = {str(assay): float(own["sd"]) for assay, own in assays.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+        raise TableError(
+            f"{directory / UNCERTAINTY_JSON} cannot be read: {err}; run 'predictd cv' again"
+        ) from err
+    return {pair: own["sd"] / sds[pair.assay] for pair, own in covered.items() if sds.get(pair.assay, 0) > 0}
+
+
+def _expected_widths(path: Path) -> dict[Experiment, float]:
+    """Square roots of the column `expected_error` of tracks.tsv, which is relative to the variance of the track."""
+    found = {}
+    if exists(path) and "expected_error" in table_header(path):
+        for row in read_scores(path, text=("cell_type", "assay"), numbers=("expected_error",)):
+            found[Experiment(str(row["cell_type"]), str(row["assay"]))] = float(row["expected_error"]) ** 0.5
+    return found
 
 
 def _training(
-    directory: Path, scored: Iterable[tuple[Experiment, str]]
+    directory: Path, run: Mapping[str, Any], scored: Iterable[tuple[Experiment, str]]
 ) -> dict[tuple[Experiment, str], tuple[int, int]]:
     """How many experiments of the same cell type and of the same assay each scored experiment's models trained on."""
     trained: dict[str, list[Experiment]] = {}
@@ -118,14 +246,11 @@ def _training(
             # All that the test fold does not hold out: what one of its models only validates on, others train on.
             trained.setdefault(fold.name.partition(".")[0], sorted({*fold.train, *fold.valid}))
     else:
-        try:
-            run = json.loads((directory / RUN_JSON).read_text(encoding="utf-8"))
-            pairs = [Experiment.parse(text) for text in run["train"]]
+        # Another tool's tracks have none.
+        with suppress(PredictdError, TypeError, AttributeError):
+            pairs = [Experiment.parse(text) for text in run.get("train", [])]
             if pairs:
                 trained[str(run["results"].get("fold", "."))] = pairs
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            # Another tool's tracks.
-            pass
     counts = {
         fold: tuple(Counter(pair[axis] for pair in pairs) for axis in (0, 1))
         for fold, pairs in trained.items()
