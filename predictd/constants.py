@@ -23,7 +23,7 @@ CHOICE_VERSION: Final = 1
 RESIDUALS_FORMAT: Final = "predictd-residuals"
 RESIDUALS_VERSION: Final = 1
 UNCERTAINTY_FORMAT: Final = "predictd-uncertainty"
-UNCERTAINTY_VERSION: Final = 1
+UNCERTAINTY_VERSION: Final = 2
 
 NETWORK_FORMAT: Final = "predictd-network"
 NETWORK_VERSION: Final = 1

@@ -24,21 +24,25 @@ from predictd.io.files import write_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.ensemble import Ensemble
 from predictd.model.folds import folds_to_json, make_folds
-from predictd.model.intervals.residuals import SHAPE, ResidualCounts, Scale, bins_below
+from predictd.model.intervals.residuals import SHAPE, ResidualCounts, Scale, Span, bins_below
 from predictd.model.intervals.spread import Spread
 from predictd.model.intervals.uncertainty import LEVELS, Calibration, Pool, calibrate, coverage_sums
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
+from predictd.workflows.imputing.apply import SpreadApplication
 from predictd.workflows.imputing.estimators import load_held_out, load_model
 from predictd.workflows.imputing.impute import impute, sd_name, track_name
 from predictd.workflows.training.crossval import crossval
 
 # Bounds of some percent are of sampling: seeds fix what is drawn, and no BLAS moves it by a thousandth.
-SCALE = Scale(mean=0.5, sd=0.8, low=0.0, high=6.0)
+SCALE, SPAN = Scale(mean=0.5, sd=0.8), Span(low=0.0, high=6.0)
+# Tracks of these assays, all expected alike.
+A, B = Experiment("c", "A"), Experiment("c", "B")
+SCALES = {A: SCALE, B: SCALE}
 
 
 def counted(y: np.ndarray, x: np.ndarray, s: np.ndarray, scale: Scale = SCALE) -> ResidualCounts:
-    counts = ResidualCounts(scale, clipped=False)
+    counts = ResidualCounts(scale, SPAN, clipped=False)
     half = len(y) // 2
     for part in (slice(None, half), slice(half, None)):
         counts.add(*(values[part].astype(np.float32) for values in (y, x, s)))
@@ -99,7 +103,7 @@ def test_counts_tell_how_many_residuals_are_below_a_limit():
 
 
 def test_bins_without_a_value_and_beyond_the_range_are_in_their_place():
-    counts = ResidualCounts(SCALE, clipped=True)
+    counts = ResidualCounts(SCALE, SPAN, clipped=True)
     y, x, s = np.array([[1.0, np.nan, 99.0], [-3.0, 1.0, 0.1], [0.0, 0.1, 0.1]], dtype=np.float32)
     counts.add(y, x, s)
     assert counts.counts.sum() == counts.density.sum() == 2
@@ -114,10 +118,10 @@ def test_calibration_finds_what_the_residuals_were_made_with():
     true = np.sqrt(np.square(0.2 + 0.3 * x) + 1.5 * s**2)
     y = x + true * rng.normal(size=n)
     pools = {"A": Pool(counted(y, x, s).counts, 3)}
-    found = calibrate(pools, {"A": SCALE, "B": SCALE})
+    found = calibrate(pools, SCALES)
     assert found.weight == pytest.approx(1.5, rel=0.25)
     some = (x > 0.05) & (x < 3)
-    ratio = found.sd("A", x.astype(np.float32), s.astype(np.float32)) / true
+    ratio = found.sd(A, x.astype(np.float32), s.astype(np.float32)) / true
     assert np.abs(np.median(ratio[some]) - 1) < 0.03 and np.percentile(np.abs(ratio[some] - 1), 90) < 0.15
     for level in LEVELS:
         assert found.factors[level] == pytest.approx(norm.ppf(0.5 + level / 2), rel=0.05, abs=0.02)
@@ -128,7 +132,7 @@ def test_calibration_finds_what_the_residuals_were_made_with():
     np.testing.assert_allclose(sums[2], sums[1], rtol=0.02)
     # An assay that nothing was held out of has the common level.
     np.testing.assert_allclose(
-        found.sd("B", x.astype(np.float32), s.astype(np.float32)) / true, ratio, rtol=0.1
+        found.sd(B, x.astype(np.float32), s.astype(np.float32)) / true, ratio, rtol=0.1
     )
     again = Calibration.from_json(json.loads(json.dumps(found.to_json())))
     assert again.to_json() == found.to_json()
@@ -138,9 +142,9 @@ def test_an_assay_is_drawn_towards_all():
     rng = np.random.default_rng(2)
     x, s = rng.gamma(1, 0.8, 50_000), np.zeros(50_000)
     small, large = (counted(x + f * rng.normal(size=x.size), x, s).counts for f in (0.1, 1.0))
-    found = calibrate({"A": Pool(small, 1), "B": Pool(20 * large, 20)}, {"A": SCALE, "B": SCALE})
+    found = calibrate({"A": Pool(small, 1), "B": Pool(20 * large, 20)}, SCALES)
     one = np.ones(1, dtype=np.float32)
-    a, b = (float(found.sd(assay, one, 0 * one)[0]) for assay in ("A", "B"))
+    a, b = (float(found.sd(pair, one, 0 * one)[0]) for pair in (A, B))
     # One experiment against the weight of two of all: (0.1² + 2·(0.1² + 20·1²)/21) / 3.
     assert a == pytest.approx(np.sqrt((0.01 + 2 * (0.01 + 20) / 21) / 3), rel=0.05)
     assert b == pytest.approx(1.0, rel=0.05)
@@ -148,9 +152,9 @@ def test_an_assay_is_drawn_towards_all():
 
 def test_nothing_to_calibrate_on():
     with pytest.raises(DataError, match="no held-out experiments"):
-        calibrate({}, {"A": SCALE})
+        calibrate({}, {A: SCALE})
     with pytest.raises(DataError, match="hardly any bins"):
-        calibrate({"A": Pool(np.zeros(SHAPE, dtype=np.int64), 1)}, {"A": SCALE})
+        calibrate({"A": Pool(np.zeros(SHAPE, dtype=np.int64), 1)}, {A: SCALE})
 
 
 @pytest.mark.parametrize("name", sorted(TRANSFORMS))
@@ -196,16 +200,16 @@ def test_sd_tracks_hold_spread_and_level(cv, imputed, tensor):
         committee = load_held_out(cv, [pair])
         members = [committee.members[i] for i in committee.held_out.get(pair, range(len(committee.members)))]
         assert len(members) == n_models
-        each = []
-        for model in members:
-            signal = stored_signal(tensor)[:, tensor.columns(list(model.train))]
-            each.append(model.imputer([pair])(signal)[:, 0])
-        mean, spread = np.mean(each, axis=0), np.std(each, axis=0, ddof=1)
+        blocks = []
+        for name in tensor.shard_names:
+            with tensor.open_shard(name) as shard:
+                each = SpreadApplication(committee, [pair], tensor).blocks_with_spread(shard)
+                blocks += [(predicted[:, 0], spread[:, 0]) for _, _, predicted, spread in each]
+        mean, spread = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         x = np.maximum(mean, 0).astype(np.float32)
-        expected = np.cosh(x) * calibration.sd(pair.assay, x, spread.astype(np.float32))
+        expected = np.cosh(x) * calibration.sd(pair, x, spread)
         found = read_track(imputed / sd_name(pair), tensor)
-        assert np.median(np.abs(found / expected - 1)) < 0.03
-        assert np.corrcoef(found, expected)[0, 1] > 0.99
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_intervals_hold(cv, imputed, tensor):
@@ -278,7 +282,11 @@ def test_a_single_model_is_refused(model_path, tensor, engine, tmp_path):
     [
         (None, "uncertainty.json does not exist"),
         ("{", "uncertainty.json is damaged or foreign"),
-        ('{"format": "x", "version": 1}', "it is no predictd-uncertainty of version 1"),
+        ('{"format": "x", "version": 1}', "it is no predictd-uncertainty"),
+        (
+            '{"format": "predictd-uncertainty", "version": 1}',
+            r"another version of predictd \(format 1, this one reads 2\); run 'predictd cv' into another directory",
+        ),
     ],
 )
 def test_a_calibration_that_cannot_be_read(cv, tensor, engine, tmp_path, content, told):

@@ -1,13 +1,14 @@
 """Counts of how far imputed signal is off, by what was predicted and by how much the models disagree.
 
 All that calibration and coverage need of any number of bins is one small table of counts for each experiment.
-Everything is in units of the assay's own standard deviation, so that assays of different scale can share a table.
+Everything is in units of the standard deviation that is expected of the track, so that tracks of different scale can
+share a table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
-# Borders of predicted signal (assay means at 0), of the spread of the models, and of absolute residuals.
+# Borders of predicted signal (the expected mean at 0), of the spread of the models, and of absolute residuals.
 PREDICTED_EDGES: Array = np.sinh(np.linspace(-3, 4, 29))
 SPREAD_EDGES: Array = 2.0 ** np.arange(-7, 2.5, 0.5)
 RESIDUAL_EDGES: Array = 2.0 ** (np.arange(-27, 16) / 3)
@@ -28,20 +29,16 @@ _FINE = 8
 RATIO_EDGES: Array = 2.0 ** (np.arange(-20 * 3 * _FINE, 20 * 3 * _FINE + 1) / (3 * _FINE))
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Where the transformed signal of an assay lies.
-
-    Attributes
-    ----------
-    mean, sd
-        Over bins and experiments; sd is positive.
-    low, high
-        Range in which observed and imputed signal is counted against each other.
-    """
+class Scale(NamedTuple):
+    """Mean and standard deviation, positive, that are expected of a track's transformed signal."""
 
     mean: float
     sd: float
+
+
+class Span(NamedTuple):
+    """Range of transformed signal in which observed and imputed signal is counted against each other."""
+
     low: float
     high: float
 
@@ -54,19 +51,20 @@ class ResidualCounts:
     counts
         int64 `SHAPE`: bins by predicted signal, spread and absolute residual.
     density
-        int64 (DENSITY_STEPS × DENSITY_STEPS): bins by observed and by imputed signal, in even steps over the
-        scale's range.
+        int64 (DENSITY_STEPS × DENSITY_STEPS): bins by observed and by imputed signal, in even steps over the span.
 
     Parameters
     ----------
     scale
-        Of the assay.
+        Expected of the track.
+    span
+        Of the density.
     clipped
         Whether imputed signal is clipped at 0, as it is in tracks.
     """
 
-    def __init__(self, scale: Scale, *, clipped: bool) -> None:
-        self._scale, self._clipped = scale, clipped
+    def __init__(self, scale: Scale, span: Span, *, clipped: bool) -> None:
+        self._scale, self._span, self._clipped = scale, span, clipped
         self.counts: Counts = np.zeros(SHAPE, dtype=np.int64)
         self.density: Counts = np.zeros((DENSITY_STEPS, DENSITY_STEPS), dtype=np.int64)
 
@@ -101,8 +99,8 @@ class ResidualCounts:
         self.density += np.bincount(pair, minlength=self.density.size).reshape(self.density.shape)
 
     def _step(self, values: Array) -> npt.NDArray[np.intp]:
-        scale = self._scale
-        step = (values - scale.low) * (DENSITY_STEPS / (scale.high - scale.low))
+        low, high = self._span
+        step = (values - low) * (DENSITY_STEPS / (high - low))
         return np.clip(step, 0, DENSITY_STEPS - 1).astype(np.intp)
 
 
@@ -119,7 +117,7 @@ def bins_below(counts: Counts, limits: Sequence[Array]) -> list[Array]:
     counts
         As of `ResidualCounts`.
     limits
-        float64 (predicted × spread) each, in units of the assay's standard deviation.
+        float64 (predicted × spread) each, in units of the track's expected standard deviation.
     """
     cumulated = np.concatenate([np.zeros((*SHAPE[:2], 1)), np.cumsum(counts, axis=2)], axis=2)
     rows, columns = np.indices(SHAPE[:2])
@@ -142,7 +140,7 @@ def ratio_counts(counts: Counts, sd: Array) -> Array:
     counts
         As of `ResidualCounts`.
     sd
-        float64 (predicted × spread), in units of the assay's standard deviation.
+        float64 (predicted × spread), in units of the track's expected standard deviation.
     """
     fine = np.repeat(counts.reshape(-1, SHAPE[2]) / _FINE, _FINE, axis=1)
     first = np.log2(RESIDUAL_EDGES[0]) - _RESIDUAL_STEP - np.log2(sd).ravel()

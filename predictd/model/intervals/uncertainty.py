@@ -19,6 +19,7 @@ from predictd.model.intervals.residuals import (
     mean_squares,
     ratio_counts,
 )
+from predictd.pairs import Experiment, axes
 
 Array = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -53,15 +54,16 @@ class Pool:
 class Calibration:
     """What turns predicted signal and spread into a standard deviation, and that into intervals.
 
-    sd² = level(assay, predicted signal)² + weight · spread². The interval of a nominal share is imputed ± factor · sd,
-    in transformed space.
+    sd² = level(assay, predicted signal)² + weight · spread². Levels, and the predicted signal at which they are read,
+    are in standard deviations of the track, as other tracks let expect it. The interval of a nominal share is imputed
+    ± factor · sd, in transformed space.
 
     Attributes
     ----------
     scales
-        By assay.
+        Expected of the tracks.
     levels
-        By assay: float64 (steps of predicted signal,), in units of the assay's standard deviation.
+        By assay: float64 (steps of predicted signal,), in units of the track's expected standard deviation.
     common
         For assays without experiments among those that calibrate: as one of `levels`.
     weight
@@ -72,20 +74,20 @@ class Calibration:
         Held-out experiments that it was learned from.
     """
 
-    scales: Mapping[str, Scale]
+    scales: Mapping[Experiment, Scale]
     levels: Mapping[str, Array]
     common: Array
     weight: float
     factors: Mapping[float, float]
     n_experiments: int
 
-    def sd(self, assay: str, imputed: Float32, spread: Float32) -> Float32:
+    def sd(self, pair: Experiment, imputed: Float32, spread: Float32) -> Float32:
         """Standard deviation of imputed signal.
 
         Parameters
         ----------
-        assay
-            Of the track.
+        pair
+            The track.
         imputed, spread
             float32 (bins,) in transformed space: signal as the track has it (clipped, where it is), and the spread of
             the models.
@@ -98,39 +100,39 @@ class Calibration:
         Raises
         ------
         DataError
-            If the assay's scale is not known.
+            If the track's scale is not known.
         """
-        if assay not in self.scales:
+        if pair not in self.scales:
             raise DataError(
-                f"the intervals were calibrated without the assay {assay}; run 'predictd cv' again"
+                f"the intervals were calibrated without the cell type or the assay of {pair}; run 'predictd cv' again"
             )
-        scale = self.scales[assay]
+        scale = self.scales[pair]
         place = np.arcsinh((imputed.astype(np.float64) - scale.mean) / scale.sd)
-        level = np.exp(np.interp(place, _KNOTS, np.log(self.levels.get(assay, self.common))))
+        level = np.exp(np.interp(place, _KNOTS, np.log(self.levels.get(pair.assay, self.common))))
         variance = np.square(level * scale.sd) + self.weight * np.square(spread, dtype=np.float64)
         return np.sqrt(variance).astype(np.float32)
 
     def cells(self, assay: str) -> Array:
-        """sd of each step of predicted signal and of spread, in units of the assay's standard deviation."""
+        """sd of each step of predicted signal and of spread, in units of the track's expected standard deviation."""
         return _cells(self.levels.get(assay, self.common), self.weight)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """As plain values; scales of all pairs of a cell type and an assay have to be known."""
+        cell_types, assays = axes(self.scales)
         return {
             "experiments": self.n_experiments,
             "spread_weight": self.weight,
             "factors": {str(level): factor for level, factor in self.factors.items()},
             "predicted_edges": PREDICTED_EDGES.tolist(),
             "common_level": self.common.tolist(),
+            "cell_types": cell_types,
             "assays": {
                 assay: {
-                    "mean": scale.mean,
-                    "sd": scale.sd,
-                    "low": scale.low,
-                    "high": scale.high,
+                    "means": [self.scales[Experiment(cell, assay)].mean for cell in cell_types],
+                    "sds": [self.scales[Experiment(cell, assay)].sd for cell in cell_types],
                     "level": self.levels[assay].tolist() if assay in self.levels else None,
                 }
-                for assay, scale in self.scales.items()
+                for assay in assays
             },
         }
 
@@ -147,8 +149,13 @@ class Calibration:
         common = _level(value["common_level"])
         if not np.allclose(value["predicted_edges"], PREDICTED_EDGES):
             raise ValueError("its steps of predicted signal are others")
+        scales = {
+            Experiment(cell, assay): Scale(float(mean), float(sd))
+            for assay, own in assays.items()
+            for cell, mean, sd in zip(value["cell_types"], own["means"], own["sds"], strict=True)
+        }
         return cls(
-            {a: Scale(*(float(own[k]) for k in ("mean", "sd", "low", "high"))) for a, own in assays.items()},
+            scales,
             {a: _level(own["level"]) for a, own in assays.items() if own["level"] is not None},
             common,
             float(value["spread_weight"]),
@@ -157,7 +164,7 @@ class Calibration:
         )
 
 
-def calibrate(pools: Mapping[str, Pool], scales: Mapping[str, Scale]) -> Calibration:
+def calibrate(pools: Mapping[str, Pool], scales: Mapping[Experiment, Scale]) -> Calibration:
     """Learn a calibration from held-out experiments.
 
     The level of an assay is its mean squared residual at each predicted signal, less what the spread explains, drawn
@@ -170,7 +177,7 @@ def calibrate(pools: Mapping[str, Pool], scales: Mapping[str, Scale]) -> Calibra
     pools
         By assay, of those that have held-out experiments.
     scales
-        Of all assays.
+        Expected of the tracks that shall have a standard deviation.
 
     Raises
     ------
@@ -209,8 +216,8 @@ def coverage_sums(counts: Counts, calibration: Calibration, assay: str) -> Array
     Returns
     -------
     float64 (steps of predicted signal × 4 + len(LEVELS))
-        Bins; sums of squared residuals and of squared sd, in units of the assay's standard deviation; bins within
-        ±1 sd, and within the interval of each nominal share.
+        Bins; sums of squared residuals and of squared sd, in units of the track's expected standard deviation; bins
+        within ±1 sd, and within the interval of each nominal share.
     """
     cells = calibration.cells(assay)
     spreads_of = counts.sum(axis=2)

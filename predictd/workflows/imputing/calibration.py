@@ -22,17 +22,21 @@ from predictd.constants import (
     UNCERTAINTY_JSON,
     UNCERTAINTY_VERSION,
 )
+from predictd.engine.base import one_blas_thread
 from predictd.errors import DataError, ModelFormatError, OutputError
 from predictd.io.files import write_json
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
 from predictd.io.results import write_rows
 from predictd.io.tensor.store import Tensor
-from predictd.model.intervals.residuals import PREDICTED_EDGES, SHAPE, Counts, ResidualCounts, Scale
+from predictd.model.intervals.residuals import PREDICTED_EDGES, SHAPE, Counts, ResidualCounts, Scale, Span
 from predictd.model.intervals.uncertainty import LEVELS, Calibration, Pool, calibrate, coverage_sums
+from predictd.model.stack.scales import Scales
+from predictd.model.stack.tracks import Tracks
 from predictd.model.transforms import TRANSFORMS
-from predictd.pairs import Experiment
+from predictd.pairs import Experiment, axes, rows_of
 from predictd.workflows.imputing.apply import SpreadApplication
 from predictd.workflows.imputing.estimators import load_held_out
+from predictd.workflows.tensor.moments import TensorMoments
 
 # Residuals are counted in as many shards, spread over the genome, as hold about so many bins; and neighbours are much
 # alike, so that of many bins every fourth is counted.
@@ -43,20 +47,52 @@ _STRIDE = 4
 
 @dataclass(frozen=True)
 class Counting:
-    """What the tasks have in common: the tensor, the cross-validation, and where each assay's signal lies."""
+    """What the tasks have in common.
+
+    Attributes
+    ----------
+    tensor, estimator
+        Signal, and the cross-validation.
+    spans
+        See `assay_spans`.
+    scales
+        Of the held-out pairs; see `expected_scales`.
+    """
 
     tensor: Tensor
     estimator: Path
-    scales: dict[str, Scale]
+    spans: dict[str, Span]
+    scales: dict[Experiment, Scale]
 
 
-def assay_scales(tensor: Tensor) -> dict[str, Scale]:
-    """Where the signal of each assay of a tensor lies."""
+def expected_scales(
+    moments: TensorMoments, known: Sequence[Experiment], pairs: Iterable[Experiment]
+) -> dict[Experiment, Scale]:
+    """Mean and standard deviation of pairs that known tracks let expect; see `predictd.model.stack.scales`.
+
+    A pair that is none of `known` is judged by other tracks alone: those of its assay, and of its cell type.
+
+    Raises
+    ------
+    DataError
+        If every known track is constant.
+    """
+    pairs = list(pairs)
+    cell_types, assays = axes(moments.experiments)
+    with one_blas_thread():
+        scales = Scales.of(Tracks.of(moments.s, moments.experiments, known, cell_types, assays))
+    places = rows_of(pairs, cell_types, assays)
+    found = zip(pairs, scales.means[places].tolist(), scales.sds[places].tolist(), strict=True)
+    return {pair: Scale(mean, sd) for pair, mean, sd in found}
+
+
+def assay_spans(tensor: Tensor) -> dict[str, Span]:
+    """Range in which figures show the observed and imputed signal of each assay."""
     summary = tensor.summary()
     columns = defaultdict(list)
     for column, entry in enumerate(tensor.manifest.experiments):
         columns[entry.assay, entry.transform].append(column)
-    scales = {}
+    spans = {}
     for (assay, transform), own in sorted(columns.items()):
         bins, total, squares, _ = np.nansum(summary[own], axis=0).tolist()
         mean = total / max(bins, 1)
@@ -65,8 +101,8 @@ def assay_scales(tensor: Tensor) -> dict[str, Scale]:
         highest = float(np.fmax.reduce(summary[own, 3], initial=-np.inf))
         high = highest if np.isfinite(highest) and highest > mean else mean + sd
         low = 0.0 if TRANSFORMS[transform].clipped else min(mean - 6 * sd, 2 * mean - high)
-        scales[assay] = Scale(mean, sd, low, high if high > low else low + sd)
-    return scales
+        spans[assay] = Span(low, high if high > low else low + sd)
+    return spans
 
 
 @dataclass(frozen=True)
@@ -84,7 +120,8 @@ def count_residuals(task: HeldOut, shared: Counting) -> None:
     application = SpreadApplication(load_held_out(shared.estimator, pairs), pairs, tensor)
     columns = tensor.columns(pairs)
     found = [
-        ResidualCounts(shared.scales[pair.assay], clipped=transforms[pair.assay].clipped) for pair in pairs
+        ResidualCounts(shared.scales[pair], shared.spans[pair.assay], clipped=transforms[pair.assay].clipped)
+        for pair in pairs
     ]
     stride = _STRIDE if tensor.n_bins > _MANY_BINS else 1
     for name in _some_shards(tensor):
@@ -92,7 +129,10 @@ def count_residuals(task: HeldOut, shared: Counting) -> None:
             for _, signal, predicted, spread in application.blocks_with_spread(shard, every=stride):
                 for index, counts in enumerate(found):
                     counts.add(signal[:, columns[index]], predicted[:, index], spread[:, index])
-    arrays: Arrays = {"pairs": np.array([str(pair) for pair in pairs])}
+    arrays: Arrays = {
+        "pairs": np.array([str(pair) for pair in pairs]),
+        "scales": np.array([shared.scales[pair] for pair in pairs]),
+    }
     for name in ("counts", "density"):
         arrays |= _sparse(name, [getattr(counts, name) for counts in found])
     write_arrays(
@@ -113,6 +153,8 @@ class Residuals:
     ----------
     fold
         Test fold of each experiment.
+    scales
+        Expected of each experiment, and the units of its counts.
     counts
         See `predictd.model.intervals.residuals.ResidualCounts`.
     density
@@ -120,6 +162,7 @@ class Residuals:
     """
 
     fold: dict[Experiment, str]
+    scales: dict[Experiment, Scale]
     counts: dict[Experiment, Counts]
     density: dict[str, Counts]
 
@@ -132,38 +175,55 @@ def read_residuals(files: Sequence[tuple[str, Path]]) -> Residuals:
     OutputError
         If a file is missing or damaged.
     """
-    found = Residuals({}, {}, {})
+    found = Residuals({}, {}, {}, {})
     for fold, path in files:
         try:
             _, arrays = read_arrays(path, format=RESIDUALS_FORMAT, version=RESIDUALS_VERSION)
             pairs = [Experiment.parse(str(text)) for text in arrays["pairs"]]
+            scales = [Scale(*own) for own in np.asarray(arrays["scales"], dtype=np.float64).tolist()]
             counts, density = (_dense(name, arrays, len(pairs)) for name in ("counts", "density"))
         except (FileNotFoundError, ForeignFileError, KeyError, ValueError) as err:
             raise OutputError(f"{path} is missing or damaged; remove it and run the command again") from err
         for index, pair in enumerate(pairs):
-            found.fold[pair] = fold
+            found.fold[pair], found.scales[pair] = fold, scales[index]
             found.counts[pair] = counts[index].reshape(SHAPE)
             square = density[index].reshape(int(np.sqrt(density[index].size)), -1)
             found.density[pair.assay] = found.density.get(pair.assay, 0) + square
     return found
 
 
-def write_calibration(output: Path, residuals: Residuals, scales: dict[str, Scale]) -> Calibration | None:
+def write_calibration(
+    output: Path, residuals: Residuals, scales: dict[Experiment, Scale], spans: dict[str, Span]
+) -> Calibration | None:
     """Calibrate intervals on all held-out experiments, measure how often those of each test fold hold, and write both.
 
-    Returns None, and writes nothing, where there is no bin to learn from.
+    Parameters
+    ----------
+    output
+        Directory of the cross-validation.
+    residuals
+        Of the held-out experiments, which keep the scales that their test folds let expect.
+    scales
+        Of all pairs, for those that nothing was held out of.
+    spans
+        Of the densities.
+
+    Returns
+    -------
+    Calibration or None
+        None, and nothing is written, where there is no bin to learn from.
     """
     pools = _pools(residuals, residuals.counts)
     try:
-        everything = calibrate(pools, scales)
+        everything = calibrate(pools, scales | residuals.scales)
     except DataError:
         return None
     coverage, by_signal = {}, np.zeros((SHAPE[0], len(COVERAGE)))
-    for own, calibration in _leave_folds_out(residuals, scales):
+    for own, calibration in _leave_folds_out(residuals):
         for pair in own:
             sums = coverage_sums(residuals.counts[pair], calibration, pair.assay)
             by_signal += sums
-            coverage[pair] = _means(sums.sum(axis=0), scales[pair.assay].sd)
+            coverage[pair] = _means(sums.sum(axis=0), residuals.scales[pair].sd)
     write_json(
         output / UNCERTAINTY_JSON,
         {"format": UNCERTAINTY_FORMAT, "version": UNCERTAINTY_VERSION, **everything.to_json()},
@@ -175,7 +235,7 @@ def write_calibration(output: Path, residuals: Residuals, scales: dict[str, Scal
         output / DENSITY_H5,
         format=RESIDUALS_FORMAT,
         version=RESIDUALS_VERSION,
-        header={"ranges": [[scales[assay].low, scales[assay].high] for assay in assays]},
+        header={"ranges": [list(spans[assay]) for assay in assays]},
         arrays={
             "assays": np.array(assays),
             "density": np.stack([residuals.density[assay] for assay in assays]),
@@ -200,8 +260,13 @@ def read_calibration(directory: Path) -> Calibration:
         )
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        if value["format"] != UNCERTAINTY_FORMAT or value["version"] != UNCERTAINTY_VERSION:
-            raise ValueError(f"it is no {UNCERTAINTY_FORMAT} of version {UNCERTAINTY_VERSION}")
+        if value["format"] != UNCERTAINTY_FORMAT:
+            raise ValueError(f"it is no {UNCERTAINTY_FORMAT}")
+        if value["version"] != UNCERTAINTY_VERSION:
+            raise ModelFormatError(
+                f"`sd`: {path} was written by another version of predictd (format {value['version']}, this one reads "
+                f"{UNCERTAINTY_VERSION}); run 'predictd cv' into another directory"
+            )
         return Calibration.from_json(value)
     except FileNotFoundError as err:
         raise ModelFormatError(
@@ -227,9 +292,7 @@ def _pools(residuals: Residuals, pairs: Iterable[Experiment]) -> dict[str, Pool]
     return pools
 
 
-def _leave_folds_out(
-    residuals: Residuals, scales: dict[str, Scale]
-) -> Iterator[tuple[list[Experiment], Calibration]]:
+def _leave_folds_out(residuals: Residuals) -> Iterator[tuple[list[Experiment], Calibration]]:
     """Experiments of each test fold with a calibration on those of the others.
 
     Of a single test fold, each experiment with a calibration on the others; of a single experiment nothing.
@@ -245,7 +308,7 @@ def _leave_folds_out(
         for assay, pool in _pools(residuals, own).items():
             rest[assay] = rest[assay] - pool
         with suppress(DataError):
-            yield own, calibrate(rest, scales)
+            yield own, calibrate(rest, residuals.scales)
 
 
 # Columns of the tables.
@@ -270,7 +333,7 @@ def _write_coverage(
 
 
 def _write_by_signal(path: Path, sums: npt.NDArray[np.float64]) -> None:
-    """How intervals hold at each predicted signal, over all experiments, in units of their assays' sd."""
+    """How intervals hold at each predicted signal, over all experiments, in units of the tracks' expected sd."""
     edges = [-np.inf, *PREDICTED_EDGES.tolist(), np.inf]
     rows = ((edges[i], edges[i + 1], *_means(row, 1.0)) for i, row in enumerate(sums) if row[0])
     write_rows(path, ("predicted_from", "predicted_to", *COVERAGE), rows)

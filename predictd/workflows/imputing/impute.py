@@ -261,7 +261,7 @@ class _Deviation(_Track):
 
     def values(self, predicted: Float32, spread: Float32) -> Float32:
         signal = np.ascontiguousarray(predicted[:, self.column])
-        sd = self.calibration.sd(self.pair.assay, self.transform.clip(signal), spread[:, self.column])
+        sd = self.calibration.sd(self.pair, self.transform.clip(signal), spread[:, self.column])
         return self.transform.sd_to_track(signal, sd)
 
 

@@ -7,11 +7,12 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from predictd.config import TrainSettings
-from predictd.constants import FOLDS_JSON, METRIC_COUNTS, METRIC_KEYS, METRICS_TSV, MODELS
+from predictd.constants import FOLDS_JSON, METRIC_COUNTS, METRIC_KEYS, METRICS_TSV, MODELS, MOMENTS
 from predictd.engine import Engine
 from predictd.errors import DataError, OutputError
 from predictd.io.files import sha256_of_json, write_json
@@ -20,7 +21,8 @@ from predictd.io.partition import Job, read_job
 from predictd.io.results import write_metrics, write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json, make_folds
-from predictd.pairs import Experiment
+from predictd.model.intervals.residuals import Scale
+from predictd.pairs import Experiment, axes
 from predictd.provenance import RunRecord
 from predictd.workflows.evaluation.cases import Case, Scoring, make_baseline
 from predictd.workflows.evaluation.regions import Regions
@@ -28,8 +30,9 @@ from predictd.workflows.evaluation.score import Row, group_cases, score
 from predictd.workflows.imputing.calibration import (
     Counting,
     HeldOut,
-    assay_scales,
+    assay_spans,
     count_residuals,
+    expected_scales,
     read_residuals,
     write_calibration,
 )
@@ -221,7 +224,10 @@ class Crossval(InParts[CrossvalReport]):
                 HeldOut(self._residuals_path(owner, number), tuple(case.pair for case in group))
                 for number, (owner, group) in enumerate(zip(owners, groups, strict=True))
             ]
-            judging = Counting(tensor, output, assay_scales(tensor))
+            scales: dict[Experiment, Scale] = {}
+            for fold in (self._groups[index][1][0].whole() for index in parts):
+                scales |= expected_scales(s, fold.train, fold.test)
+            judging = Counting(tensor, output, assay_spans(tensor), scales)
             engine.map(count_residuals, counting, judging, label="experiments", sizes=sizes)
         for index in parts:
             test = self._groups[index][0]
@@ -275,7 +281,10 @@ class Crossval(InParts[CrossvalReport]):
         record.train = [str(e) for e in tensor.experiments]
         record.results = {"models": n_models, "choices": choices, "tensor": str(tensor.path.resolve())}
         files = [(part["test"], output / name) for part in parts for name in part["residuals"]]
-        if write_calibration(output, read_residuals(files), assay_scales(tensor)) is None:
+        moments = read_moments(self._moments or tensor.path / MOMENTS)
+        every = map(Experiment._make, product(*axes(tensor.experiments)))
+        scales = expected_scales(moments, tensor.experiments, every)
+        if write_calibration(output, read_residuals(files), scales, assay_spans(tensor)) is None:
             log.warning(
                 "there are too few bins to calibrate intervals on: imputed tracks cannot get standard deviations"
             )
