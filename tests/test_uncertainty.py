@@ -15,7 +15,7 @@ from commands import call_predictd
 from folders import same_files
 from made_folds import FEW_SWEEPS
 from made_models import trained_for
-from made_tensors import stored_signal
+from made_tensors import small_tensor, stored_signal
 from made_tracks import read_track
 from predictd.config import TrainSettings
 from predictd.engine import Engine
@@ -30,8 +30,10 @@ from predictd.model.intervals.uncertainty import LEVELS, Calibration, Pool, cali
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 from predictd.workflows.imputing.apply import SpreadApplication
+from predictd.workflows.imputing.calibration import expected_scales
 from predictd.workflows.imputing.estimators import load_held_out, load_model
 from predictd.workflows.imputing.impute import impute, sd_name, track_name
+from predictd.workflows.tensor.moments import TensorMoments
 from predictd.workflows.training.crossval import crossval
 
 # Bounds of some percent are of sampling: seeds fix what is drawn, and no BLAS moves it by a thousandth.
@@ -163,6 +165,32 @@ def test_slopes_are_derivatives(name):
     x = np.linspace(0.1, 4, 20)
     numeric = (transform.inverse(x + 1e-5) - transform.inverse(x - 1e-5)) / 2e-5
     np.testing.assert_allclose(transform.slope(x), numeric, rtol=1e-6)
+
+
+# -- in units that other tracks tell ----------------------------------------------------------------------------------
+
+
+def test_a_track_is_no_part_of_what_is_expected_of_it(tensor):
+    signal = np.column_stack([stored_signal(tensor), np.ones(tensor.n_bins)]).astype(np.float64)
+    experiments = tensor.experiments
+    judged, known = experiments[:3], experiments[3:]
+    expected = expected_scales(TensorMoments(signal.T @ signal, experiments), known, experiments)
+    sds = signal[:, :-1].std(axis=0)
+    for pair, sd in zip(experiments, sds, strict=True):
+        assert expected[pair].sd == pytest.approx(sd, rel=0.6 if pair in judged else 0.15)
+    signal[:, :3] = 7 * signal[:, 2::-1] - 2
+    moments = TensorMoments(signal.T @ signal, experiments)
+    assert expected_scales(moments, known, experiments) == expected
+    assert expected_scales(moments, experiments, judged) != {pair: expected[pair] for pair in judged}
+
+
+def test_an_assay_without_another_track_has_a_scale(tensor):
+    signal = np.column_stack([stored_signal(tensor), np.ones(tensor.n_bins)]).astype(np.float64)
+    known = [pair for pair in tensor.experiments if pair.assay != tensor.experiments[0].assay]
+    moments = TensorMoments(signal.T @ signal, tensor.experiments)
+    (found,) = expected_scales(moments, known, tensor.experiments[:1]).values()
+    sds = signal[:, [e in known for e in (*tensor.experiments, None)]].std(axis=0)
+    assert sds.min() <= found.sd <= sds.max() and np.isfinite(found.mean)
 
 
 # -- by cross-validation ----------------------------------------------------------------------------------------------
@@ -308,3 +336,50 @@ def test_a_single_test_fold_is_judged_experiment_by_experiment(engine, tensor, t
     rows = table(tmp_path / "cv" / "coverage.tsv")
     assert len(rows) == len(folds[0].test) > 1
     assert all(0.5 < float(row["within_95"]) <= 1 for row in rows)
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory: pytest.TempPathFactory, single: Engine) -> dict[tuple[str, float], Path]:
+    """Cross-validations of tracks with means of 0 and of -4, by transform and mean. Read only."""
+    rng = np.random.default_rng(5)
+    pairs = [Experiment(f"C{i}", f"A{j}") for i in range(4) for j in range(3)]
+    base = rng.normal(0, 1, (1000, 1)) * rng.uniform(0.7, 1.3, 12) + rng.normal(0, 0.3, (1000, 12))
+    made = {}
+    for transform, mean in (("none", 0.0), ("none", -4.0), ("logit", -4.0)):
+        folder = tmp_path_factory.mktemp("far")
+        tensor = small_tensor(folder / "tensor", base + mean, experiments=pairs)
+        entries = tuple(e.model_copy(update={"transform": transform}) for e in tensor.manifest.experiments)
+        tensor.manifest.model_copy(update={"experiments": entries}).write(tensor.path)
+        write_json(folder / "folds.json", folds_to_json(make_folds(pairs, tests=2, valids=2)))
+        settings = TrainSettings(rank=1, regularisation=0.1, als=FEW_SWEEPS)
+        crossval(tensor.path, folder / "cv", settings, single, folds=folder / "folds.json")
+        impute(folder / "cv", tensor.path, folder / "imputed", single, pairs="observed", sd=True)
+        made[transform, mean] = folder
+    return made
+
+
+def test_signal_below_zero_is_judged_as_any_other(far):
+    of = {key: table(folder / "cv" / "coverage.tsv") for key, folder in far.items()}
+    assert of["logit", -4.0] == of["none", -4.0]
+    columns = ("rmse", "sd", "within_95")
+    higher, lower = (
+        np.array([[float(row[name]) for name in columns] for row in of["none", mean]]) for mean in (0.0, -4.0)
+    )
+    np.testing.assert_allclose(lower, higher, rtol=0.05)
+    assert (lower[:, 0] < 1).all() and lower[:, 2].mean() > 0.9
+
+
+@pytest.mark.parametrize("transform", ["none", "logit"])
+def test_deviations_of_signal_below_zero(far, transform):
+    sds = []
+    for key in (("none", 0.0), (transform, -4.0)):
+        tensor, own = Tensor(far[key] / "tensor"), TRANSFORMS[key[0]]
+        for pair in tensor.experiments:
+            track, sd = (
+                read_track(far[key] / "imputed" / name(pair), tensor) for name in (track_name, sd_name)
+            )
+            x = own.forward(track.astype(np.float64))
+            assert np.median(x) == pytest.approx(key[1], abs=0.3)
+            sds.append(sd / own.slope(x))
+    half = len(sds) // 2
+    np.testing.assert_allclose(np.median(sds[half:], axis=1), np.median(sds[:half], axis=1), rtol=0.1)
