@@ -24,7 +24,7 @@ from predictd.io.files import write_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.ensemble import Ensemble
 from predictd.model.folds import folds_to_json, make_folds
-from predictd.model.intervals.residuals import SHAPE, ResidualCounts, Scale, Span, bins_below
+from predictd.model.intervals.residuals import PREDICTED_EDGES, SHAPE, ResidualCounts, Scale, Span, bins_below
 from predictd.model.intervals.spread import Spread
 from predictd.model.intervals.uncertainty import LEVELS, Calibration, Pool, calibrate, coverage_sums
 from predictd.model.transforms import TRANSFORMS
@@ -125,8 +125,10 @@ def test_calibration_finds_what_the_residuals_were_made_with():
     some = (x > 0.05) & (x < 3)
     ratio = found.sd(A, x.astype(np.float32), s.astype(np.float32)) / true
     assert np.abs(np.median(ratio[some]) - 1) < 0.03 and np.percentile(np.abs(ratio[some] - 1), 90) < 0.15
+    steps = np.unique(np.searchsorted(PREDICTED_EDGES, (x[some] - SCALE.mean) / SCALE.sd, side="right"))
     for level in LEVELS:
-        assert found.factors[level] == pytest.approx(norm.ppf(0.5 + level / 2), rel=0.05, abs=0.02)
+        normal = norm.ppf(0.5 + level / 2)
+        np.testing.assert_allclose(found.factors[level][steps], normal, rtol=0.08, atol=0.02)
     sums = coverage_sums(pools["A"].counts, found, "A").sum(axis=0)
     np.testing.assert_allclose(sums[4:] / sums[0], LEVELS, atol=0.01)
     assert sums[3] / sums[0] == pytest.approx(0.6827, abs=0.01)
@@ -150,6 +152,31 @@ def test_an_assay_is_drawn_towards_all():
     # One experiment against the weight of two of all: (0.1² + 2·(0.1² + 20·1²)/21) / 3.
     assert a == pytest.approx(np.sqrt((0.01 + 2 * (0.01 + 20) / 21) / 3), rel=0.05)
     assert b == pytest.approx(1.0, rel=0.05)
+
+
+def test_factors_follow_the_shape_of_errors_and_hold_far_in_the_tail():
+    # In the background errors are nearly 0 but for rare peaks; at strong signal they are even; few bins are stronger.
+    rng = np.random.default_rng(3)
+    n = 200_000
+    x = np.concatenate([np.full(n, 0.1), rng.uniform(4, 12, 20_000), np.full(20, 40.0)])
+    rare = rng.uniform(size=n) < 0.01
+    errors = np.concatenate([np.where(rare, 5, 0.01 * rng.normal(size=n)), rng.uniform(-4, 4, 20_020)])
+    counts = counted(x + errors, x, 0 * x).counts
+    found = calibrate({"A": Pool(counts, 1)}, SCALES)
+    sums = coverage_sums(counts, found, "A")
+    many = sums[:, 0] > 1000
+    held = sums[many, 4:] / sums[many, :1]
+    assert len(held) > 4
+    np.testing.assert_allclose(held, [LEVELS] * len(held), atol=0.03)
+    (few,) = sums[sums[:, 0] == 20]
+    assert few[4 + LEVELS.index(0.95)] > 16
+    quiet, strong, strongest = (
+        found.factors[0.95][np.searchsorted(PREDICTED_EDGES, (at - SCALE.mean) / SCALE.sd)]
+        for at in (0.1, 8, 40)
+    )
+    # Of a uniform error 95 % lie within 0.95 √3 of its standard deviation.
+    assert quiet < 0.1 and strong == pytest.approx(0.95 * np.sqrt(3), rel=0.05)
+    assert strongest == pytest.approx(strong, rel=0.15)
 
 
 def test_nothing_to_calibrate_on():
@@ -248,7 +275,11 @@ def test_intervals_hold(cv, imputed, tensor):
         track, sd = (read_track(imputed / name(pair), tensor) for name in (track_name, sd_name))
         # Back in the transformed space, as the documentation says.
         x, s = np.arcsinh(track), sd / np.sqrt(1 + track**2)
-        held.append([np.mean(np.abs(signal[:, column] - x) <= z * s) for z in calibration.factors.values()])
+        scale = calibration.scales[pair]
+        step = np.searchsorted(PREDICTED_EDGES, (x - scale.mean) / scale.sd, side="right")
+        held.append(
+            [np.mean(np.abs(signal[:, column] - x) <= own[step] * s) for own in calibration.factors.values()]
+        )
     np.testing.assert_allclose(np.mean(held, axis=0), LEVELS, atol=0.03)
     rows = table(cv / "coverage.tsv")
     assert [(row["cell_type"], row["assay"]) for row in rows] == sorted(tensor.experiments)
@@ -263,13 +294,18 @@ def test_intervals_hold(cv, imputed, tensor):
             assert mse == pytest.approx(float(row["MSEglobal"]), rel=0.05)
 
 
-def test_tracks_are_listed_with_their_sd(imputed):
+def test_tracks_are_listed_with_their_sd(cv, imputed):
     rows = table(imputed / "tracks.tsv")
     assert len(rows) == 24
     assert all(row["sd_path"] == row["path"].removesuffix(".bw") + ".sd.bw" for row in rows)
     assert all((imputed / row["sd_path"]).is_file() for row in rows)
-    factors = json.loads((imputed / "run.json").read_text())["results"]["interval_factors"]
-    assert list(factors) == [f"{level:g}" for level in LEVELS]
+    calibration = Calibration.from_json(json.loads((cv / "uncertainty.json").read_text()))
+    intervals = json.loads((imputed / "run.json").read_text())["results"]["intervals"]
+    assert list(intervals["factors"]) == [f"{level:g}" for level in LEVELS]
+    assert {len(own) for own in intervals["factors"].values()} == {len(intervals["predicted_edges"]) + 1}
+    for row in rows:
+        scale = calibration.scales[Experiment(row["cell_type"], row["assay"])]
+        assert (float(row["signal_mean"]), float(row["signal_sd"])) == pytest.approx(scale, rel=1e-5)
 
 
 def test_tracks_are_those_without_sd(cv, imputed, tensor, engine, tmp_path):

@@ -17,7 +17,7 @@ Array = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
 # Borders of predicted signal (the expected mean at 0), of the spread of the models, and of absolute residuals.
-PREDICTED_EDGES: Array = np.sinh(np.linspace(-3, 4, 29))
+PREDICTED_EDGES: Array = np.sinh(np.linspace(-3, 5, 33))
 SPREAD_EDGES: Array = 2.0 ** np.arange(-7, 2.5, 0.5)
 RESIDUAL_EDGES: Array = 2.0 ** (np.arange(-27, 16) / 3)
 SHAPE = (PREDICTED_EDGES.size + 1, SPREAD_EDGES.size + 1, RESIDUAL_EDGES.size + 1)
@@ -133,7 +133,7 @@ def bins_below(counts: Counts, limits: Sequence[Array]) -> list[Array]:
 
 
 def ratio_counts(counts: Counts, sd: Array) -> Array:
-    """Bins by |residual| / sd between the `RATIO_EDGES`, which are even in the logarithm: float64 (len − 1,).
+    """For each predicted signal, bins by |residual| / sd between the `RATIO_EDGES`.
 
     Parameters
     ----------
@@ -141,13 +141,19 @@ def ratio_counts(counts: Counts, sd: Array) -> Array:
         As of `ResidualCounts`.
     sd
         float64 (predicted × spread), in units of the track's expected standard deviation.
+
+    Returns
+    -------
+    float64 (predicted × len(RATIO_EDGES) − 1)
     """
     fine = np.repeat(counts.reshape(-1, SHAPE[2]) / _FINE, _FINE, axis=1)
     first = np.log2(RESIDUAL_EDGES[0]) - _RESIDUAL_STEP - np.log2(sd).ravel()
     place = np.rint((first - np.log2(RATIO_EDGES[0])) * _FINE / _RESIDUAL_STEP).astype(np.intp)
-    places = np.clip(place[:, np.newaxis] + np.arange(fine.shape[1]), 0, RATIO_EDGES.size - 2)
-    found = np.bincount(places.ravel(), weights=fine.ravel(), minlength=RATIO_EDGES.size - 1)
-    return found.astype(np.float64)
+    size = RATIO_EDGES.size - 1
+    places = np.clip(place[:, np.newaxis] + np.arange(fine.shape[1]), 0, size - 1)
+    places += size * np.repeat(np.arange(SHAPE[0]), SHAPE[1])[:, np.newaxis]
+    found = np.bincount(places.ravel(), weights=fine.ravel(), minlength=SHAPE[0] * size)
+    return found.reshape(SHAPE[0], size).astype(np.float64)
 
 
 def _squares(edges: Array, *, of_zero: bool) -> Array:

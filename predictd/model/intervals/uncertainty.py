@@ -24,16 +24,17 @@ from predictd.pairs import Experiment, axes
 Array = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 
-# Nominal shares of the intervals that are calibrated; 0.6827 is what ±1 sd of a normal distribution holds.
+# Nominal shares of the intervals that are calibrated.
 LEVELS = (0.25, 0.5, 0.6827, 0.8, 0.9, 0.95, 0.99)
 # The assays' common level weighs as much as so many experiments of an assay.
 _COMMON = 2.0
-# Fewer bins than this say nothing of a predicted signal.
+# Fewer bins than this say nothing of a predicted signal's level; its factors have so many of the step beside it.
 _FEW_BINS = 50
 # The residual level stays above this share of the squared error, however far the models spread.
 _LEAST_SHARE = 0.1
 # Where a step of predicted signal has its level, on the axis on which the steps are even.
-_KNOTS: Array = np.concatenate([[-3.125], np.linspace(-2.875, 3.875, 28), [4.125]])
+_STEP = float(np.diff(np.arcsinh(PREDICTED_EDGES[:2]))[0])
+_KNOTS: Array = np.arcsinh(PREDICTED_EDGES[0]) + _STEP * (np.arange(PREDICTED_EDGES.size + 1) - 0.5)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Calibration:
     weight
         How much the spread counts, at least 0.
     factors
-        By nominal share.
+        By nominal share: float64 (steps of predicted signal,).
     n_experiments
         Held-out experiments that it was learned from.
     """
@@ -78,7 +79,7 @@ class Calibration:
     levels: Mapping[str, Array]
     common: Array
     weight: float
-    factors: Mapping[float, float]
+    factors: Mapping[float, Array]
     n_experiments: int
 
     def sd(self, pair: Experiment, imputed: Float32, spread: Float32) -> Float32:
@@ -116,14 +117,18 @@ class Calibration:
         """sd of each step of predicted signal and of spread, in units of the track's expected standard deviation."""
         return _cells(self.levels.get(assay, self.common), self.weight)
 
+    def intervals_to_json(self) -> dict[str, Any]:
+        """The factors by nominal share, and the borders of the steps of predicted signal that they belong to."""
+        factors = {f"{level:g}": own.tolist() for level, own in self.factors.items()}
+        return {"factors": factors, "predicted_edges": PREDICTED_EDGES.tolist()}
+
     def to_json(self) -> dict[str, Any]:
         """As plain values; scales of all pairs of a cell type and an assay have to be known."""
         cell_types, assays = axes(self.scales)
         return {
             "experiments": self.n_experiments,
             "spread_weight": self.weight,
-            "factors": {str(level): factor for level, factor in self.factors.items()},
-            "predicted_edges": PREDICTED_EDGES.tolist(),
+            **self.intervals_to_json(),
             "common_level": self.common.tolist(),
             "cell_types": cell_types,
             "assays": {
@@ -146,7 +151,7 @@ class Calibration:
             If it is not such a value.
         """
         assays = value["assays"]
-        common = _level(value["common_level"])
+        common = _by_step(value["common_level"])
         if not np.allclose(value["predicted_edges"], PREDICTED_EDGES):
             raise ValueError("its steps of predicted signal are others")
         scales = {
@@ -156,10 +161,10 @@ class Calibration:
         }
         return cls(
             scales,
-            {a: _level(own["level"]) for a, own in assays.items() if own["level"] is not None},
+            {a: _by_step(own["level"]) for a, own in assays.items() if own["level"] is not None},
             common,
             float(value["spread_weight"]),
-            {float(level): float(factor) for level, factor in value["factors"].items()},
+            {float(level): _by_step(factors) for level, factors in value["factors"].items()},
             int(value["experiments"]),
         )
 
@@ -170,7 +175,8 @@ def calibrate(pools: Mapping[str, Pool], scales: Mapping[Experiment, Scale]) -> 
     The level of an assay is its mean squared residual at each predicted signal, less what the spread explains, drawn
     towards that of all assays as if two further experiments had that one. The weight of the spread is the slope of
     squared residuals on squared spreads among bins of like predicted signal, at least 0. Factors are quantiles of
-    |residual| / sd over all bins.
+    |residual| / sd over all bins of a step of predicted signal: where signal is sparse, most errors of the background
+    are nearly 0 and a few very large, and those of peaks are not.
 
     Parameters
     ----------
@@ -205,8 +211,7 @@ def calibrate(pools: Mapping[str, Pool], scales: Mapping[Experiment, Scale]) -> 
             weight,
         )
     ratios = sum(ratio_counts(pool.counts, _cells(levels[assay], weight)) for assay, pool in known.items())
-    shares = np.concatenate([[0], np.cumsum(ratios)]) / every.counts.sum()
-    factors = {level: float(np.exp(np.interp(level, shares, np.log(RATIO_EDGES)))) for level in LEVELS}
+    factors = _factors(np.asarray(ratios))
     return Calibration(dict(scales), levels, common, weight, factors, every.n_experiments)
 
 
@@ -221,7 +226,7 @@ def coverage_sums(counts: Counts, calibration: Calibration, assay: str) -> Array
     """
     cells = calibration.cells(assay)
     spreads_of = counts.sum(axis=2)
-    limits = [cells, *(calibration.factors[level] * cells for level in LEVELS)]
+    limits = [cells, *(calibration.factors[level][:, np.newaxis] * cells for level in LEVELS)]
     return np.stack(
         [
             counts.sum(axis=(1, 2)),
@@ -254,6 +259,26 @@ def _levels(errors: Array, spreads: Array, weight: float) -> Array:
     return np.sqrt(np.maximum(errors - weight * spreads, least))
 
 
+def _factors(ratios: Array) -> dict[float, Array]:
+    """Quantiles of |residual| / sd in each step of predicted signal.
+
+    From the step with the most bins outwards, each has some of its neighbour's besides its own.
+    """
+    ratios = ratios.copy()
+    most = int(ratios.sum(axis=1).argmax())
+    for steps in (range(most + 1, len(ratios)), range(most - 1, -1, -1)):
+        before = most
+        for step in steps:
+            ratios[step] += _FEW_BINS * ratios[before] / ratios[before].sum()
+            before = step
+    shares = np.cumsum(ratios, axis=1) / ratios.sum(axis=1, keepdims=True)
+    borders = np.log(RATIO_EDGES)
+    return {
+        level: np.exp([np.interp(level, np.concatenate([[0], own]), borders) for own in shares])
+        for level in LEVELS
+    }
+
+
 def _cells(level: Array, weight: float) -> Array:
     return np.sqrt(np.square(level)[:, np.newaxis] + weight * mean_squares()[0])
 
@@ -279,8 +304,8 @@ def _weight(counts: Counts) -> float:
     return slope
 
 
-def _level(values: Any) -> Array:
+def _by_step(values: Any) -> Array:
     level = np.array(values, dtype=np.float64)
     if level.shape != _KNOTS.shape or not (level > 0).all() or not np.isfinite(level).all():
-        raise ValueError("a residual level is not one positive number a step")
+        raise ValueError("a level or a factor is not one positive number a step of predicted signal")
     return level

@@ -178,8 +178,10 @@ class Imputation(InParts[ImputeReport]):
             more["expected_error"] = dict(zip(self._pairs, told, strict=True))
         if self._calibration is not None:
             more["sd_path"] = {pair: sd_name(pair) for pair in self._pairs}
-            factors = self._calibration.factors.items()
-            record.results["interval_factors"] = {f"{level:g}": factor for level, factor in factors}
+            scales = {pair: self._calibration.scales[pair] for pair in self._pairs}
+            more["signal_mean"] = {pair: f"{scale.mean:.6g}" for pair, scale in scales.items()}
+            more["signal_sd"] = {pair: f"{scale.sd:.6g}" for pair, scale in scales.items()}
+            record.results["intervals"] = self._calibration.intervals_to_json()
         write_run_json(record, output)
         write_tracks(output / TRACKS_TSV, {pair: track_name(pair) for pair in self._pairs}, more)
         return ImputeReport(tuple(self._pairs), empty)
