@@ -128,7 +128,7 @@ def test_calibration_finds_what_the_residuals_were_made_with():
     steps = np.unique(np.searchsorted(PREDICTED_EDGES, (x[some] - SCALE.mean) / SCALE.sd, side="right"))
     for level in LEVELS:
         normal = norm.ppf(0.5 + level / 2)
-        np.testing.assert_allclose(found.factors[level][steps], normal, rtol=0.08, atol=0.02)
+        np.testing.assert_allclose(found.of("A").factors[level][steps], normal, rtol=0.08, atol=0.02)
     sums = coverage_sums(pools["A"].counts, found, "A").sum(axis=0)
     np.testing.assert_allclose(sums[4:] / sums[0], LEVELS, atol=0.01)
     assert sums[3] / sums[0] == pytest.approx(0.6827, abs=0.01)
@@ -171,12 +171,27 @@ def test_factors_follow_the_shape_of_errors_and_hold_far_in_the_tail():
     (few,) = sums[sums[:, 0] == 20]
     assert few[4 + LEVELS.index(0.95)] > 16
     quiet, strong, strongest = (
-        found.factors[0.95][np.searchsorted(PREDICTED_EDGES, (at - SCALE.mean) / SCALE.sd)]
+        found.of("A").factors[0.95][np.searchsorted(PREDICTED_EDGES, (at - SCALE.mean) / SCALE.sd)]
         for at in (0.1, 8, 40)
     )
     # Of a uniform error 95 % lie within 0.95 √3 of its standard deviation.
     assert quiet < 0.1 and strong == pytest.approx(0.95 * np.sqrt(3), rel=0.05)
     assert strongest == pytest.approx(strong, rel=0.15)
+
+
+def test_factors_are_those_of_the_assay_where_it_has_many_experiments():
+    # Uniform and normal errors of one size: 95 % lie within 0.95 √3 and within 1.96 of their standard deviation.
+    rng = np.random.default_rng(4)
+    x = rng.uniform(1, 3, 100_000)
+    even, normal = (
+        counted(x + e, x, 0 * x).counts for e in (rng.uniform(-1, 1, x.size), rng.normal(0, 0.58, x.size))
+    )
+    found = calibrate({"A": Pool(60 * even, 60), "B": Pool(60 * normal, 60), "C": Pool(normal, 1)}, SCALES)
+    step = np.searchsorted(PREDICTED_EDGES, (2 - SCALE.mean) / SCALE.sd)
+    a, b, c, d = (found.of(assay).factors[0.95][step] for assay in "ABCD")
+    assert a == pytest.approx(0.95 * np.sqrt(3), rel=0.03) and b == pytest.approx(1.96, rel=0.03)
+    # One experiment is drawn to all; an assay without one is as all are.
+    assert a < d < c < b
 
 
 def test_nothing_to_calibrate_on():
@@ -277,9 +292,8 @@ def test_intervals_hold(cv, imputed, tensor):
         x, s = np.arcsinh(track), sd / np.sqrt(1 + track**2)
         scale = calibration.scales[pair]
         step = np.searchsorted(PREDICTED_EDGES, (x - scale.mean) / scale.sd, side="right")
-        held.append(
-            [np.mean(np.abs(signal[:, column] - x) <= own[step] * s) for own in calibration.factors.values()]
-        )
+        factors = calibration.of(pair.assay).factors.values()
+        held.append([np.mean(np.abs(signal[:, column] - x) <= own[step] * s) for own in factors])
     np.testing.assert_allclose(np.mean(held, axis=0), LEVELS, atol=0.03)
     rows = table(cv / "coverage.tsv")
     assert [(row["cell_type"], row["assay"]) for row in rows] == sorted(tensor.experiments)
@@ -294,15 +308,19 @@ def test_intervals_hold(cv, imputed, tensor):
             assert mse == pytest.approx(float(row["MSEglobal"]), rel=0.05)
 
 
-def test_tracks_are_listed_with_their_sd(cv, imputed):
+def test_tracks_are_listed_with_their_sd_and_intervals(cv, imputed, tensor):
     rows = table(imputed / "tracks.tsv")
     assert len(rows) == 24
     assert all(row["sd_path"] == row["path"].removesuffix(".bw") + ".sd.bw" for row in rows)
     assert all((imputed / row["sd_path"]).is_file() for row in rows)
     calibration = Calibration.from_json(json.loads((cv / "uncertainty.json").read_text()))
-    intervals = json.loads((imputed / "run.json").read_text())["results"]["intervals"]
-    assert list(intervals["factors"]) == [f"{level:g}" for level in LEVELS]
-    assert {len(own) for own in intervals["factors"].values()} == {len(intervals["predicted_edges"]) + 1}
+    intervals = table(imputed / "intervals.tsv")
+    steps = len(PREDICTED_EDGES) + 1
+    assert [row["assay"] for row in intervals[::steps]] == sorted({e.assay for e in tensor.experiments})
+    for row, step in zip(intervals, [*range(steps)] * (len(intervals) // steps), strict=True):
+        factors = [own[step] for own in calibration.of(row["assay"]).factors.values()]
+        assert [float(row[f"factor_{100 * level:g}"]) for level in LEVELS] == pytest.approx(factors, rel=1e-5)
+        assert float(row["predicted_to"]) == pytest.approx([*PREDICTED_EDGES, np.inf][step], rel=1e-5)
     for row in rows:
         scale = calibration.scales[Experiment(row["cell_type"], row["assay"])]
         assert (float(row["signal_mean"]), float(row["signal_sd"])) == pytest.approx(scale, rel=1e-5)
@@ -332,7 +350,7 @@ def test_other_workers_give_the_same_bytes(cv, imputed, tensor, tmp_path):
     ]
     done = call_predictd(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert len(same_files(imputed, tmp_path / "out")) == 2 * 24 + 2
+    assert len(same_files(imputed, tmp_path / "out")) == 2 * 24 + 3
 
 
 def test_a_single_model_is_refused(model_path, tensor, engine, tmp_path):

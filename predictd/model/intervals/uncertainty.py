@@ -26,9 +26,9 @@ Float32 = npt.NDArray[np.float32]
 
 # Nominal shares of the intervals that are calibrated.
 LEVELS = (0.25, 0.5, 0.6827, 0.8, 0.9, 0.95, 0.99)
-# The assays' common level weighs as much as so many experiments of an assay.
+# What the assays have in common weighs as much as so many experiments of an assay.
 _COMMON = 2.0
-# Fewer bins than this say nothing of a predicted signal's level; its factors have so many of the step beside it.
+# Fewer bins than this say nothing of a predicted signal's level; factors have so many bins of what is near.
 _FEW_BINS = 50
 # The residual level stays above this share of the squared error, however far the models spread.
 _LEAST_SHARE = 0.1
@@ -52,6 +52,35 @@ class Pool:
 
 
 @dataclass(frozen=True)
+class Errors:
+    """How large errors are along the predicted signal.
+
+    Attributes
+    ----------
+    level
+        float64 (steps of predicted signal,), in units of the track's expected standard deviation.
+    factors
+        By nominal share: float64 (steps of predicted signal,).
+    """
+
+    level: Array
+    factors: Mapping[float, Array]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        factors = {f"{level:g}": _rounded(own) for level, own in self.factors.items()}
+        return {"level": _rounded(self.level), "factors": factors}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Errors:
+        """Inverse of `to_json`; see `Calibration.from_json`."""
+        factors = {float(level): _by_step(own) for level, own in value["factors"].items()}
+        if tuple(factors) != LEVELS:
+            raise ValueError("its nominal shares are others")
+        return cls(_by_step(value["level"]), factors)
+
+
+@dataclass(frozen=True)
 class Calibration:
     """What turns predicted signal and spread into a standard deviation, and that into intervals.
 
@@ -63,24 +92,25 @@ class Calibration:
     ----------
     scales
         Expected of the tracks.
-    levels
-        By assay: float64 (steps of predicted signal,), in units of the track's expected standard deviation.
+    errors
+        By assay.
     common
-        For assays without experiments among those that calibrate: as one of `levels`.
+        For assays without experiments among those that calibrate.
     weight
         How much the spread counts, at least 0.
-    factors
-        By nominal share: float64 (steps of predicted signal,).
     n_experiments
         Held-out experiments that it was learned from.
     """
 
     scales: Mapping[Experiment, Scale]
-    levels: Mapping[str, Array]
-    common: Array
+    errors: Mapping[str, Errors]
+    common: Errors
     weight: float
-    factors: Mapping[float, Array]
     n_experiments: int
+
+    def of(self, assay: str) -> Errors:
+        """Those of an assay."""
+        return self.errors.get(assay, self.common)
 
     def sd(self, pair: Experiment, imputed: Float32, spread: Float32) -> Float32:
         """Standard deviation of imputed signal.
@@ -109,18 +139,13 @@ class Calibration:
             )
         scale = self.scales[pair]
         place = np.arcsinh((imputed.astype(np.float64) - scale.mean) / scale.sd)
-        level = np.exp(np.interp(place, _KNOTS, np.log(self.levels.get(pair.assay, self.common))))
+        level = np.exp(np.interp(place, _KNOTS, np.log(self.of(pair.assay).level)))
         variance = np.square(level * scale.sd) + self.weight * np.square(spread, dtype=np.float64)
         return np.sqrt(variance).astype(np.float32)
 
     def cells(self, assay: str) -> Array:
         """sd of each step of predicted signal and of spread, in units of the track's expected standard deviation."""
-        return _cells(self.levels.get(assay, self.common), self.weight)
-
-    def intervals_to_json(self) -> dict[str, Any]:
-        """The factors by nominal share, and the borders of the steps of predicted signal that they belong to."""
-        factors = {f"{level:g}": own.tolist() for level, own in self.factors.items()}
-        return {"factors": factors, "predicted_edges": PREDICTED_EDGES.tolist()}
+        return _cells(self.of(assay).level, self.weight)
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; scales of all pairs of a cell type and an assay have to be known."""
@@ -128,14 +153,14 @@ class Calibration:
         return {
             "experiments": self.n_experiments,
             "spread_weight": self.weight,
-            **self.intervals_to_json(),
-            "common_level": self.common.tolist(),
+            "predicted_edges": PREDICTED_EDGES.tolist(),
+            "common": self.common.to_json(),
             "cell_types": cell_types,
             "assays": {
                 assay: {
                     "means": [self.scales[Experiment(cell, assay)].mean for cell in cell_types],
                     "sds": [self.scales[Experiment(cell, assay)].sd for cell in cell_types],
-                    "level": self.levels[assay].tolist() if assay in self.levels else None,
+                    "errors": self.errors[assay].to_json() if assay in self.errors else None,
                 }
                 for assay in assays
             },
@@ -151,7 +176,6 @@ class Calibration:
             If it is not such a value.
         """
         assays = value["assays"]
-        common = _by_step(value["common_level"])
         if not np.allclose(value["predicted_edges"], PREDICTED_EDGES):
             raise ValueError("its steps of predicted signal are others")
         scales = {
@@ -161,10 +185,9 @@ class Calibration:
         }
         return cls(
             scales,
-            {a: _by_step(own["level"]) for a, own in assays.items() if own["level"] is not None},
-            common,
+            {a: Errors.from_json(own["errors"]) for a, own in assays.items() if own["errors"] is not None},
+            Errors.from_json(value["common"]),
             float(value["spread_weight"]),
-            {float(level): _by_step(factors) for level, factors in value["factors"].items()},
             int(value["experiments"]),
         )
 
@@ -172,11 +195,11 @@ class Calibration:
 def calibrate(pools: Mapping[str, Pool], scales: Mapping[Experiment, Scale]) -> Calibration:
     """Learn a calibration from held-out experiments.
 
-    The level of an assay is its mean squared residual at each predicted signal, less what the spread explains, drawn
-    towards that of all assays as if two further experiments had that one. The weight of the spread is the slope of
-    squared residuals on squared spreads among bins of like predicted signal, at least 0. Factors are quantiles of
-    |residual| / sd over all bins of a step of predicted signal: where signal is sparse, most errors of the background
-    are nearly 0 and a few very large, and those of peaks are not.
+    The level of an assay is its mean squared residual at each predicted signal, less what the spread explains. The
+    weight of the spread is the slope of squared residuals on squared spreads among bins of like predicted signal, at
+    least 0. Factors are quantiles of |residual| / sd at each predicted signal: where signal is sparse, most errors of
+    the background are nearly 0 and a few very large, and those of peaks are not. Levels and factors of an assay are
+    drawn towards those of all as if two further experiments had these.
 
     Parameters
     ----------
@@ -210,9 +233,16 @@ def calibrate(pools: Mapping[str, Pool], scales: Mapping[Experiment, Scale]) -> 
             (spreads + extra * common_spread) / (bins + extra),
             weight,
         )
-    ratios = sum(ratio_counts(pool.counts, _cells(levels[assay], weight)) for assay, pool in known.items())
-    factors = _factors(np.asarray(ratios))
-    return Calibration(dict(scales), levels, common, weight, factors, every.n_experiments)
+    ratios = {
+        assay: ratio_counts(pool.counts, _cells(levels[assay], weight)) for assay, pool in known.items()
+    }
+    common_ratios = _continued(np.sum(list(ratios.values()), axis=0))
+    bins = common_ratios.sum(axis=1, keepdims=True)
+    extra = common_ratios / bins * np.maximum(_COMMON * bins / every.n_experiments, _FEW_BINS)
+    errors = {assay: Errors(levels[assay], _factors(own + extra)) for assay, own in ratios.items()}
+    return Calibration(
+        dict(scales), errors, Errors(common, _factors(common_ratios)), weight, every.n_experiments
+    )
 
 
 def coverage_sums(counts: Counts, calibration: Calibration, assay: str) -> Array:
@@ -224,9 +254,9 @@ def coverage_sums(counts: Counts, calibration: Calibration, assay: str) -> Array
         Bins; sums of squared residuals and of squared sd, in units of the track's expected standard deviation; bins
         within ±1 sd, and within the interval of each nominal share.
     """
-    cells = calibration.cells(assay)
+    cells, factors = calibration.cells(assay), calibration.of(assay).factors
     spreads_of = counts.sum(axis=2)
-    limits = [cells, *(calibration.factors[level][:, np.newaxis] * cells for level in LEVELS)]
+    limits = [cells, *(factors[level][:, np.newaxis] * cells for level in LEVELS)]
     return np.stack(
         [
             counts.sum(axis=(1, 2)),
@@ -259,10 +289,10 @@ def _levels(errors: Array, spreads: Array, weight: float) -> Array:
     return np.sqrt(np.maximum(errors - weight * spreads, least))
 
 
-def _factors(ratios: Array) -> dict[float, Array]:
-    """Quantiles of |residual| / sd in each step of predicted signal.
+def _continued(ratios: Array) -> Array:
+    """Bins by |residual| / sd in each step of predicted signal, with some of its neighbour's besides its own.
 
-    From the step with the most bins outwards, each has some of its neighbour's besides its own.
+    From the step with the most bins outwards, so that steps with few bins or none follow those with more.
     """
     ratios = ratios.copy()
     most = int(ratios.sum(axis=1).argmax())
@@ -271,12 +301,15 @@ def _factors(ratios: Array) -> dict[float, Array]:
         for step in steps:
             ratios[step] += _FEW_BINS * ratios[before] / ratios[before].sum()
             before = step
-    shares = np.cumsum(ratios, axis=1) / ratios.sum(axis=1, keepdims=True)
+    return ratios
+
+
+def _factors(ratios: Array) -> dict[float, Array]:
+    """Quantiles of |residual| / sd in each step of predicted signal."""
+    shares = np.pad(np.cumsum(ratios, axis=1) / ratios.sum(axis=1, keepdims=True), ((0, 0), (1, 0)))
     borders = np.log(RATIO_EDGES)
-    return {
-        level: np.exp([np.interp(level, np.concatenate([[0], own]), borders) for own in shares])
-        for level in LEVELS
-    }
+    quantiles = np.exp([np.interp(LEVELS, own, borders) for own in shares])
+    return dict(zip(LEVELS, quantiles.T, strict=True))
 
 
 def _cells(level: Array, weight: float) -> Array:
@@ -302,6 +335,11 @@ def _weight(counts: Counts) -> float:
         level = np.square(_levels(*_filled(*_means(counts)), slope))
         variance = level[:, np.newaxis] + slope * spreads
     return slope
+
+
+def _rounded(values: Array) -> list[float]:
+    """For files."""
+    return [float(f"{value:.6g}") for value in values.tolist()]
 
 
 def _by_step(values: Any) -> Array:

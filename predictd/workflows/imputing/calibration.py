@@ -277,6 +277,20 @@ def read_calibration(directory: Path) -> Calibration:
         raise ModelFormatError(f"{path} is damaged or foreign ({err}); run 'predictd cv' again") from err
 
 
+def write_intervals(path: Path, calibration: Calibration, assays: Iterable[str]) -> None:
+    """Write by what factors of its sd an imputed value lies in intervals: a row for each assay and step of signal."""
+    edges = [-np.inf, *PREDICTED_EDGES.tolist(), np.inf]
+    rows = (
+        (assay, low, high, *factors)
+        for assay in sorted(assays)
+        for low, high, *factors in zip(
+            edges[:-1], edges[1:], *calibration.of(assay).factors.values(), strict=True
+        )
+    )
+    header = ("assay", "predicted_from", "predicted_to", *(f"factor_{100 * level:g}" for level in LEVELS))
+    write_rows(path, header, rows)
+
+
 def _some_shards(tensor: Tensor) -> list[str]:
     """All shards, or evenly spaced ones that hold about 4 million bins."""
     names = tensor.shard_names

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from predictd.constants import MAX_OPEN_TRACKS, TRACKS_TSV, UNCERTAINTY_JSON
+from predictd.constants import INTERVALS_TSV, MAX_OPEN_TRACKS, TRACKS_TSV, UNCERTAINTY_JSON
 from predictd.engine import Engine
 from predictd.errors import DataError
 from predictd.io.files import sha256_of, standing
@@ -29,7 +29,7 @@ from predictd.pairs import Experiment
 from predictd.provenance import EngineInfo, RunRecord
 from predictd.wording import even_parts_of_at_most, some
 from predictd.workflows.imputing.apply import Application, SpreadApplication
-from predictd.workflows.imputing.calibration import read_calibration
+from predictd.workflows.imputing.calibration import read_calibration, write_intervals
 from predictd.workflows.imputing.estimators import load_estimator, load_held_out
 from predictd.workflows.imputing.status import TRAINED, TRAINED_FOLD, statuses
 from predictd.workflows.parts import InParts
@@ -181,7 +181,7 @@ class Imputation(InParts[ImputeReport]):
             scales = {pair: self._calibration.scales[pair] for pair in self._pairs}
             more["signal_mean"] = {pair: f"{scale.mean:.6g}" for pair, scale in scales.items()}
             more["signal_sd"] = {pair: f"{scale.sd:.6g}" for pair, scale in scales.items()}
-            record.results["intervals"] = self._calibration.intervals_to_json()
+            write_intervals(output / INTERVALS_TSV, self._calibration, {pair.assay for pair in self._pairs})
         write_run_json(record, output)
         write_tracks(output / TRACKS_TSV, {pair: track_name(pair) for pair in self._pairs}, more)
         return ImputeReport(tuple(self._pairs), empty)
