@@ -149,8 +149,8 @@ def test_an_assay_is_drawn_towards_all():
     found = calibrate({"A": Pool(small, 1), "B": Pool(20 * large, 20)}, SCALES)
     one = np.ones(1, dtype=np.float32)
     a, b = (float(found.sd(pair, one, 0 * one)[0]) for pair in (A, B))
-    # One experiment against the weight of two of all: (0.1² + 2·(0.1² + 20·1²)/21) / 3.
-    assert a == pytest.approx(np.sqrt((0.01 + 2 * (0.01 + 20) / 21) / 3), rel=0.05)
+    # One experiment against the weight of four of all: (0.1² + 4·(0.1² + 20·1²)/21) / 5.
+    assert a == pytest.approx(np.sqrt((0.01 + 4 * (0.01 + 20) / 21) / 5), rel=0.05)
     assert b == pytest.approx(1.0, rel=0.05)
 
 

@@ -27,7 +27,7 @@ Float32 = npt.NDArray[np.float32]
 # Nominal shares of the intervals that are calibrated.
 LEVELS = (0.25, 0.5, 0.6827, 0.8, 0.9, 0.95, 0.99)
 # What the assays have in common weighs as much as so many experiments of an assay.
-_COMMON = 2.0
+_COMMON = 4.0
 # Fewer bins than this say nothing of a predicted signal's level; factors have so many bins of what is near.
 _FEW_BINS = 50
 # The residual level stays above this share of the squared error, however far the models spread.
@@ -199,7 +199,7 @@ def calibrate(pools: Mapping[str, Pool], scales: Mapping[Experiment, Scale]) -> 
     weight of the spread is the slope of squared residuals on squared spreads among bins of like predicted signal, at
     least 0. Factors are quantiles of |residual| / sd at each predicted signal: where signal is sparse, most errors of
     the background are nearly 0 and a few very large, and those of peaks are not. Levels and factors of an assay are
-    drawn towards those of all as if two further experiments had these.
+    drawn towards those of all as if four further experiments had these.
 
     Parameters
     ----------
