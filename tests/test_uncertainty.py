@@ -33,7 +33,8 @@ from predictd.workflows.imputing.apply import SpreadApplication
 from predictd.workflows.imputing.calibration import expected_scales
 from predictd.workflows.imputing.estimators import load_held_out, load_model
 from predictd.workflows.imputing.impute import impute, sd_name, track_name
-from predictd.workflows.tensor.moments import TensorMoments
+from predictd.workflows.tensor.folds import read_folds
+from predictd.workflows.tensor.moments import TensorMoments, read_moments
 from predictd.workflows.training.crossval import crossval
 
 # Bounds of some percent are of sampling: seeds fix what is drawn, and no BLAS moves it by a thousandth.
@@ -280,6 +281,20 @@ def test_sd_tracks_hold_spread_and_level(cv, imputed, tensor):
         expected = np.cosh(x) * calibration.sd(pair, x, spread)
         found = read_track(imputed / sd_name(pair), tensor)
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_held_out_tracks_have_scales_that_the_other_folds_tell(cv, tensor):
+    scales = Calibration.from_json(json.loads((cv / "uncertainty.json").read_text())).scales
+    moments = read_moments(tensor.path / "moments.h5")
+    folds = {fold.owner: fold.whole() for fold in read_folds(cv / "folds.json", tensor).values()}
+    assert len(folds) == 3
+    for fold in folds.values():
+        for pair, scale in expected_scales(moments, fold.train, fold.test).items():
+            assert scales[pair] == pytest.approx(scale, rel=1e-9)
+    never = set(scales) - set(tensor.experiments)
+    assert never
+    for pair, scale in expected_scales(moments, tensor.experiments, never).items():
+        assert scales[pair] == pytest.approx(scale, rel=1e-9)
 
 
 def test_intervals_hold(cv, imputed, tensor):
