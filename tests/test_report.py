@@ -253,10 +253,11 @@ def test_tables_of_a_cross_validation(cv, made):
     correlations = [float(one["GWcorrasinh"]) for one in rows]
     assert correlations == sorted(correlations)
     assert {name for name in rows[0] if name.startswith("within")} == {"within_1sd", "within_95"}
-    assays = json.loads((cv / "uncertainty.json").read_text())["assays"]
+    kept = json.loads((cv / "uncertainty.json").read_text())
     for one in table(cv / "coverage.tsv"):
         (own,) = (r for r in rows if (r["cell_type"], r["assay"]) == (one["cell_type"], one["assay"]))
-        expected = float(one["sd"]) / assays[one["assay"]]["sd"]
+        own_sd = kept["assays"][one["assay"]]["sds"][kept["cell_types"].index(one["cell_type"])]
+        expected = float(one["sd"]) / own_sd
         assert float(own["relative_sd"]) == pytest.approx(expected, rel=1e-4)
 
 

@@ -109,7 +109,7 @@ _OTHER = {
     "experiments": Meaning("Number of experiments that were scored.", ""),
     "lowest": Meaning("GWcorrasinh of the worst experiment.", "1"),
     "relative_sd": Meaning(
-        "How sure the model is: the standard deviation that it predicts for its error, relative to that of the assay's "
+        "How sure the model is: the standard deviation that it predicts for its error, relative to that of the track's "
         "signal along the genome. Intervals are the wider, the larger it is.",
         "0; 1: no surer than the mean of the assay",
     ),

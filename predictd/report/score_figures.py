@@ -22,7 +22,7 @@ MOST_DENSITIES = 24
 MOST_GROUPS = 60
 # Titles of the panels by assay and by cell type.
 CORRELATION = "correlation with what was observed"
-WIDTH = "predicted sd / sd of the assay"
+WIDTH = "predicted sd / sd of the track"
 GAIN = "MSEglobal / that of the better baseline"
 _NAMES = {"assay_mean": "assay mean", "assay_mean_scaled": "assay mean, scaled"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -24,7 +23,6 @@ from predictd.constants import (
     RESIDUALS_VERSION,
     RUN_JSON,
     TRACKS_TSV,
-    UNCERTAINTY_JSON,
 )
 from predictd.errors import PredictdError, TableError
 from predictd.io.files import exists, make_directory, replacing, sha256_of, write_json, write_text
@@ -40,7 +38,7 @@ from predictd.report.score_figures import Density
 from predictd.report.scores import COUNTS, Known, Row, Table, chosen_method, scores_of
 from predictd.workflows.evaluation.about import choices_of, described, read_run, sidecar_run
 from predictd.workflows.evaluation.examples import Source, find_examples, observed_tables, open_tensor
-from predictd.workflows.imputing.calibration import COVERAGE
+from predictd.workflows.imputing.calibration import COVERAGE, read_calibration
 from predictd.workflows.tensor.folds import load_folds
 
 QC_TSV, RECOMMENDED_TSV = "qc.tsv", "rec.tsv"
@@ -214,17 +212,11 @@ def _known(
 
 
 def _widths(directory: Path, covered: Mapping[Experiment, Mapping[str, float]]) -> dict[Experiment, float]:
-    """Predicted standard deviations relative to those of the assays' signal, or those that are expected of a track."""
+    """Predicted standard deviations relative to those that other tracks let expect of the track's signal."""
     if not covered:
         return _expected_widths(directory / TRACKS_TSV)
-    try:
-        assays = json.loads((directory / UNCERTAINTY_JSON).read_text(encoding="utf-8"))["assays"]
-        sds = {str(assay): float(own["sd"]) for assay, own in assays.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-        raise TableError(
-            f"{directory / UNCERTAINTY_JSON} cannot be read: {err}; run 'predictd cv' again"
-        ) from err
-    return {pair: own["sd"] / sds[pair.assay] for pair, own in covered.items() if sds.get(pair.assay, 0) > 0}
+    scales = read_calibration(directory).scales
+    return {pair: own["sd"] / scales[pair].sd for pair, own in covered.items() if pair in scales}
 
 
 def _expected_widths(path: Path) -> dict[Experiment, float]:
