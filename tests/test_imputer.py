@@ -9,7 +9,8 @@ import pytest
 
 from predictd.model.cp.factors import CPModel
 from predictd.model.cp.reference import closed_form_genome
-from predictd.model.imputer import AffineMap, Completion, Imputer, OutputMap
+from predictd.model.imputer import AffineMap, Completion, Imputer
+from predictd.model.ranges import Bounds, Ranges
 from predictd.model.windows import window_means
 from predictd.pairs import Experiment
 
@@ -117,37 +118,82 @@ def test_low_rank_and_dense_maps_agree(m, k, r):
         np.testing.assert_array_equal(x, before)
 
 
-def test_output_maps_are_piecewise_linear_and_go_on_with_slope_1_beyond_their_ends():
-    output = OutputMap(np.array([[0.0, 1, 3], [-1, 0, 1]]), np.array([[0.0, 2, 2.5], [5, 5, 6]]))
-    x = np.array([[-1, -2], [0.5, 0], [2, 0.25], [9, 9], [np.nan, 0]], np.float32)
-    expected = np.array([[-1, 4], [1, 5], [2.25, 5.25], [8.5, 14], [np.nan, 5]])
-    np.testing.assert_array_equal(output(x), expected)
-    assert output(x).dtype == np.float32
+def test_predictions_and_inputs_stay_within_bounds():
     pairs = (Experiment("x", "a"), Experiment("x", "b"))
-    imputer = Imputer(pairs, pairs, AffineMap(np.eye(2), None, np.zeros(2)), output)
-    np.testing.assert_array_equal(imputer(x[:4]), expected[:4])
+    bounds = Bounds(np.array([-np.inf, -1], np.float32), np.array([2, 3], np.float32))
+    limits = Bounds(np.array([-np.inf, 0], np.float32), np.array([60, 4], np.float32))
+    imputer = Imputer(pairs, pairs, AffineMap(np.eye(2), None, np.zeros(2)), bounds, limits)
+    x = np.array([[-50, -50], [0.5, 0.25], [90, 9], [np.nan, np.nan]], np.float32)
+    before = x.copy()
+    np.testing.assert_array_equal(imputer(x), [[-50, 0], [0.5, 0.25], [2, 3], [np.nan, np.nan]])
+    limited = [[-50, 0], [0.5, 0.25], [60, 4], [np.nan, np.nan]]
+    np.testing.assert_array_equal(imputer.unbounded(x), limited)
+    np.testing.assert_array_equal(imputer.limited(x), limited)
+    np.testing.assert_array_equal(x, before)
 
 
-def test_the_mean_of_output_maps_adds_what_they_add_on_average():
-    inputs = np.array([[0.0, 1, 3], [-1, 0, 1]])
-    one = OutputMap(inputs, inputs + np.array([[0.0, 1, 1], [0, 0, 2]]))
-    other = OutputMap(inputs, inputs + np.array([[0.0, 0.5, 0.5], [0, 2, 2]]))
-    x = np.random.default_rng(1).normal(size=(50, 2)).astype(np.float32)
-    together = OutputMap.mean([one, None, other, None])
-    np.testing.assert_allclose(together(x), (one(x) + other(x) + 2 * x) / 4, rtol=1e-6, atol=1e-6)
-    shifted = OutputMap.mean([one, OutputMap(one.inputs + 2, one.outputs + 2)])
-    np.testing.assert_allclose(shifted.inputs, one.inputs + 1)
-    np.testing.assert_allclose(shifted.outputs, one.outputs + 1)
-    assert OutputMap.mean([None, None]) is None
+def test_an_average_stays_within_the_widest_bounds_of_its_members():
+    one = Bounds(np.array([0, -2], np.float32), np.array([3, 1], np.float32))
+    other = Bounds(np.array([-1, -1], np.float32), np.array([2, 2], np.float32))
+    widest = Bounds.widest([one, other], [np.array([0, 2]), np.array([2, 1])], 3)
+    np.testing.assert_array_equal([widest.low, widest.high], [[0, -1, -2], [3, 2, 2]])
+    assert Bounds.widest([one, None], [np.arange(2)] * 2, 2) is None
 
 
-@pytest.mark.parametrize(
-    ("inputs", "outputs"),
-    [([[0, 0, 1]], [[0, 1, 2]]), ([[0, 1, 2]], [[0, 1, 0.5]]), ([[0, 1]], [[0, 1, 2]]), ([0, 1], [0, 1])],
-)
-def test_output_maps_must_be_monotone(inputs, outputs):
-    with pytest.raises(ValueError, match="knots must"):
-        OutputMap(np.array(inputs, float), np.array(outputs, float))
+# -- ranges of assays -------------------------------------------------------------------------------------------------
+
+
+def summary_of(*tracks: np.ndarray) -> np.ndarray:
+    return np.array([[np.isfinite(t).sum(), np.nansum(t), np.nansum(t**2), np.nanmax(t)] for t in tracks])
+
+
+def test_the_range_of_an_assay_is_that_of_its_sound_tracks():
+    rng = np.random.default_rng(0)
+    tracks = [scale * rng.gamma(0.5, 1.0, 5000) for scale in (1.0, 1.0, 9.0, 1.0)]
+    with_artefact = tracks[1].copy()
+    with_artefact[7] = 1e6
+    train = [Experiment(*names) for names in ("xa", "ya", "za", "xb", "xc", "xd")]
+    given = [tracks[0], with_artefact, np.full(5000, 4.0), tracks[2], with_artefact, tracks[3]]
+    transforms = ["arcsinh", "arcsinh", "none", "none", "arcsinh"]
+    ranges = Ranges.of([*"abcde"], transforms, train, summary_of(*given))
+    means = [track.mean() for track in tracks]
+    reach = [track.max() - track.mean() for track in tracks]
+    # b is the strongest of its transform; a is so weak that its own tracks decide.
+    assert 1.5 * reach[2] > 5 * max(reach[0], reach[3])
+    assert ranges.high[0] == pytest.approx(means[0] + 5 * reach[0])
+    assert ranges.high[1] == pytest.approx(means[2] + 1.5 * reach[2])
+    # Of the only track of an assay the other bins tell; of an assay without tracks, all others of its transform.
+    rest = np.delete(with_artefact, 7)
+    assert ranges.high[2] == pytest.approx(rest.mean() + 1.5 * 30 * rest.std())
+    assert ranges.high[3] == pytest.approx(means[3] + min(5 * reach[3], 1.5 * 30 * rest.std()))
+    below = max(reach[3], 6 * tracks[3].std())
+    assert ranges.low[3] == pytest.approx(means[3] - min(5 * below, 1.5 * 30 * rest.std()))
+    assert ranges.high[4] == ranges.high[1]
+    assert (ranges.low[[0, 1, 4]] == -np.inf).all()
+    # Artefacts count as the highest value of their assay's other tracks, or bins.
+    ends = [ranges.high[0], tracks[0].max(), *ranges.high[:2], rest.mean() + 30 * rest.std(), ranges.high[3]]
+    assert ranges.ends == pytest.approx(ends)
+    arrays = ranges.to_arrays()
+    again = Ranges.from_arrays(arrays, 5, 6)
+    assert all(np.array_equal(array, again.to_arrays()[name]) for name, array in arrays.items())
+    assert Ranges.from_arrays({}, 5, 6) is None
+    for wrong in (arrays["ranges"][::-1], np.full((2, 5), np.nan), np.zeros((2, 3))):
+        with pytest.raises(ValueError, match=r"do not begin below|cannot reshape"):
+            Ranges.from_arrays(arrays | {"ranges": wrong}, 5, 6)
+
+
+def test_constant_tracks_lie_within_the_range_of_their_assay():
+    track = np.random.default_rng(0).gamma(0.5, 1.0, 500)
+    pairs = [Experiment(*names) for names in ("xa", "ya", "xb")]
+    summary = summary_of(track, np.full(500, 90.0), np.full(500, -700.0))
+    ranges = Ranges.of([*"ab"], ["none", "none"], pairs, summary)
+    assert ranges.high[0] > 90 and ranges.low[1] == -700 and ranges.high[1] == ranges.high[0]
+    assert ranges.ends.tolist() == ranges.high[[0, 0, 1]].tolist()
+    # Of a transform of which no track varies, the others tell.
+    other = Ranges.of([*"ab"], ["log1p", "none"], [Experiment("x", "b")], summary_of(track))
+    assert other.high[0] == other.high[1] < 5 * track.max() and other.low[0] == -np.inf < other.low[1]
+    nothing = Ranges.of([*"a"], ["none"], pairs[:1], summary_of(np.zeros(9)))
+    assert nothing.low[0] == -np.inf and nothing.high[0] == np.inf
 
 
 # -- windows ----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 
 from made_folds import FEW_SWEEPS
 from made_moments import assert_moments, exact
-from made_tensors import read_signal, rewritten, with_gaps
+from made_tensors import read_signal, rewritten, small_tensor, with_gaps
 from predictd.config import TrainSettings
 from predictd.constants import MOMENTS, MOMENTS_FORMAT, MOMENTS_VERSION
 from predictd.engine import Engine
@@ -203,3 +203,14 @@ def test_little_coverage_is_warned_of_and_very_little_refused(run, tensor_path, 
     with refused(DataError, f"{worst} (40.0%)", "at least 50% are needed", "`uncovered` zero"):
         run(most, tmp_path / "none", settings, engine)
     assert not (tmp_path / "none").exists()
+
+
+def test_an_artefact_counts_as_the_highest_value_of_its_assay(engine, tmp_path):
+    """A single bin would decide all moments of its track."""
+    y = np.random.default_rng(0).gamma(0.5, 0.5, (3000, 4)).astype(np.float16).astype(np.float32)
+    cut = y.copy()
+    y[2000, 1] = 6e4
+    tensor = small_tensor(tmp_path / "t", y)
+    # The other track of the assay is in column 3.
+    cut[2000, 1] = cut[:, 3].max()
+    assert_moments(compute_moments(tensor, engine), exact(cut))

@@ -10,7 +10,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from predictd.model.imputer import AffineMap, Imputer, OutputMap
+from predictd.model.imputer import AffineMap, Imputer
+from predictd.model.ranges import Bounds, Ranges
 from predictd.pairs import Experiment, positions
 
 
@@ -46,6 +47,10 @@ class Model(Protocol):
         """How it imputes pairs."""
         ...
 
+    def within(self, ranges: Ranges) -> Model:
+        """The same with ranges of its assays, which its predictions do not leave."""
+        ...
+
     def expected_errors(self, pairs: Sequence[Experiment]) -> npt.NDArray[np.float64] | None:
         """Squared errors to be expected of pairs over the variance of their tracks, (m,); None: it cannot tell."""
         ...
@@ -57,7 +62,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The mean of several models' predictions, before their output maps and clipping.
+    """The mean of several models' predictions, before bounds and clipping.
 
     Attributes
     ----------
@@ -88,7 +93,7 @@ class Ensemble:
         """One affine map, n·m operations a bin whatever the number of members.
 
         Weights are padded to the union of the members' inputs and averaged. Incomplete bins are imputed by each member
-        for itself, and then averaged. Output maps are averaged, too.
+        for itself, and then averaged. Bounds are the widest of the members'.
         """
         imputers = [member.imputer(targets) for member in self.members]
         if len(imputers) == 1:
@@ -104,7 +109,12 @@ class Ensemble:
             inputs=inputs,
             targets=tuple(targets),
             affine=AffineMap(weights, None, intercept),
-            output=OutputMap.mean([imputer.output for imputer in imputers]),
+            bounds=Bounds.widest(
+                [imputer.bounds for imputer in imputers],
+                [np.arange(len(targets))] * len(imputers),
+                len(targets),
+            ),
+            limits=Bounds.widest([imputer.limits for imputer in imputers], places, len(inputs)),
             members=tuple(zip(imputers, places, strict=True)),
         )
 

@@ -1,4 +1,4 @@
-"""Imputers: signal → affine map → what networks add, if any → optional monotone output map.
+"""Imputers: signal → affine map → what networks add, if any → the range of the assay.
 
 Every estimator that predictd has, alone or averaged, ends as one of these, so that there is one way to apply them.
 """
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictd.constants import MIN_OBSERVED
+from predictd.model.ranges import Bounds
 from predictd.pairs import Experiment
 
 Float32 = npt.NDArray[np.float32]
@@ -35,55 +36,6 @@ class Refiner(Protocol):
     def __call__(self, signal: Float32, run_lengths: Sequence[int], inner: slice) -> Float32:
         """What to add, (bins asked for × m), from the signal of the tracks (bins × k); see `Imputer.__call__`."""
         ...
-
-
-@dataclass(frozen=True)
-class OutputMap:
-    """A monotone piecewise linear map a target; beyond its ends it goes on with slope 1.
-
-    Attributes
-    ----------
-    inputs, outputs
-        float64 (targets × knots), ascending along each row.
-    """
-
-    inputs: Float64
-    outputs: Float64
-
-    def __post_init__(self) -> None:
-        if self.inputs.shape != self.outputs.shape or self.inputs.ndim != 2:
-            raise ValueError(
-                f"knots must be two equal (targets × knots) arrays, not {self.inputs.shape}, {self.outputs.shape}"
-            )
-        if (np.diff(self.inputs) <= 0).any() or (np.diff(self.outputs) < 0).any():
-            raise ValueError("knots must ascend: an output map is monotone")
-
-    def __call__(self, predicted: Float32) -> Float32:
-        """Map predictions (bins × targets)."""
-        lifts = self.outputs - self.inputs
-        widths = np.diff(self.inputs)
-        starts, widths32, slopes, first = (
-            values.T.astype(np.float32)
-            for values in (self.inputs[:, :-1], widths, np.diff(lifts) / widths, lifts[:, :1])
-        )
-        mapped: Float32 = predicted + first
-        for start, width, slope in zip(starts, widths32, slopes, strict=True):
-            # What a stretch between knots adds is constant beyond its ends.
-            mapped += slope * np.clip(predicted - start, np.float32(0.0), width)
-        return mapped
-
-    @staticmethod
-    def mean(maps: Sequence[OutputMap | None]) -> OutputMap | None:
-        """What the average of predictions is mapped by: knots are averaged, and so is what maps add to predictions.
-
-        None adds nothing. Exactly the mean of the maps only where their knots are the same; all have equally many.
-        """
-        some = [map_ for map_ in maps if map_ is not None]
-        if not some:
-            return None
-        inputs = np.mean([map_.inputs for map_ in some], axis=0)
-        lifts = np.sum([map_.outputs - map_.inputs for map_ in some], axis=0) / len(maps)
-        return OutputMap(inputs, inputs + lifts)
 
 
 @dataclass(frozen=True)
@@ -155,7 +107,7 @@ class AffineMap:
 
 @dataclass(frozen=True)
 class Imputer:
-    """Signal of tracks → affine map → what a refiner adds, if any → optional output map.
+    """Signal of tracks → affine map → what a refiner adds, if any → the range of each target's assay.
 
     Attributes
     ----------
@@ -165,13 +117,15 @@ class Imputer:
         The m pairs that are predicted.
     affine
         (bins × k) → (bins × m).
-    output
-        Monotone map of the predictions, or None.
+    bounds
+        Between which predictions stay, or None.
+    limits
+        Between which inputs are read, or None: what lies beyond is an artefact, and is cut off.
     completion
         Fills missing inputs; None: bins with missing inputs stay empty, unless there are members.
     members
         For an average of imputers: these, each with the columns of its inputs. In incomplete bins each imputes for
-        itself; the output map is that of the average.
+        itself; the bounds are those of the average.
     refiner
         What is added to the affine map's predictions, or None.
     """
@@ -179,7 +133,8 @@ class Imputer:
     inputs: tuple[Experiment, ...]
     targets: tuple[Experiment, ...]
     affine: AffineMap
-    output: OutputMap | None = None
+    bounds: Bounds | None = None
+    limits: Bounds | None = None
     completion: Completion | None = None
     members: tuple[tuple[Imputer, npt.NDArray[np.intp]], ...] = ()
     refiner: Refiner | None = None
@@ -203,13 +158,20 @@ class Imputer:
         float32 (bins asked for × m)
             Bins that cannot be predicted are NaN.
         """
-        predicted = self.before_output(signal, run_lengths, inner)
-        return predicted if self.output is None else self.output(predicted)
+        predicted = self.unbounded(signal, run_lengths, inner)
+        if self.bounds is None:
+            return predicted
+        return np.clip(predicted, self.bounds.low, self.bounds.high, out=predicted)
 
-    def before_output(
+    def limited(self, signal: Float32) -> Float32:
+        """Signal of the inputs (bins × k) without artefacts."""
+        return signal if self.limits is None else np.clip(signal, self.limits.low, self.limits.high)
+
+    def unbounded(
         self, signal: Float32, run_lengths: Sequence[int] | None = None, inner: slice = _ALL
     ) -> Float32:
-        """Predictions before the output map; see `__call__`."""
+        """Predictions wherever they lie; see `__call__`."""
+        signal = self.limited(signal)
         if self.completion is not None and np.isnan(signal).any():
             signal = self.completion.fill(signal)
         predicted = self.affine(signal[inner])
@@ -220,8 +182,8 @@ class Imputer:
         return predicted
 
     def each(self, signal: Float32) -> Float32:
-        """What every member predicts for itself before the output map: (members × bins × m)."""
-        return np.stack([member.before_output(signal[:, columns]) for member, columns in self.members])
+        """What every member predicts for itself, wherever it lies: (members × bins × m)."""
+        return np.stack([member.unbounded(signal[:, columns]) for member, columns in self.members])
 
     @property
     def halo(self) -> int:

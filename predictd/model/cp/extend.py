@@ -139,6 +139,7 @@ def extended(
         a=a[:, :-1],
         q=a[:, -1],
         train=tuple(sorted({*model.train, *new})) if regressors else model.train,
+        ranges=None,
     )
 
 

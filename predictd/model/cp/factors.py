@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
 from predictd.model.imputer import AffineMap, Completion, Imputer
+from predictd.model.ranges import Ranges
 from predictd.pairs import Experiment, rows_of
 
 Array = npt.NDArray[np.float64]
@@ -40,6 +41,8 @@ class CPModel:
         Penalty of the genome's factors in the closed form. It belongs to C and A: they are never rescaled without it.
     train
         Training experiments, whose signal the model reads when it imputes.
+    ranges
+        Of the assays, which predictions do not leave; None: they go anywhere.
     """
 
     kind: ClassVar[str] = "cp"
@@ -53,6 +56,7 @@ class CPModel:
     mu: float
     lambda_g: float
     train: tuple[Experiment, ...]
+    ranges: Ranges | None = None
 
     @property
     def rank(self) -> int:
@@ -82,8 +86,16 @@ class CPModel:
             inputs=self.train,
             targets=tuple(targets),
             affine=AffineMap(left, solution, intercept),
+            bounds=None if self.ranges is None else self.ranges.of_targets(self.indices(targets)[1]),
+            limits=None
+            if self.ranges is None
+            else self.ranges.of_inputs(self.indices(self.train)[1], np.arange(len(self.train))),
             completion=Completion(own @ solution, own_intercept),
         )
+
+    def within(self, ranges: Ranges) -> CPModel:
+        """See `predictd.model.ensemble.Model`."""
+        return replace(self, ranges=ranges)
 
     def affine(
         self, targets: Sequence[Experiment], solution: Array | None = None
@@ -126,6 +138,7 @@ class CPModel:
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Parameters by their names in the model file."""
+        known = {} if self.ranges is None else self.ranges.to_arrays()
         return {
             "C": self.c,
             "A": self.a,
@@ -136,6 +149,7 @@ class CPModel:
             "cell_types": np.array(self.cell_types),
             "assays": np.array(self.assays),
             "train": np.array([str(experiment) for experiment in self.train]),
+            **known,
         }
 
     @classmethod
@@ -166,7 +180,8 @@ class CPModel:
         pairs = tuple(Experiment(*text.partition(":")[::2]) for text in train)
         if not pairs or not known.issuperset(pairs):
             raise ValueError("training experiments do not belong to the names")
-        return cls(tuple(cell_types), tuple(assays), c, a, p, q, mu, lambda_g, pairs)
+        ranges = Ranges.from_arrays(arrays, len(assays), len(pairs))
+        return cls(tuple(cell_types), tuple(assays), c, a, p, q, mu, lambda_g, pairs, ranges)
 
 
 def solve_genome(z: Array, lambda_g: float) -> Array:

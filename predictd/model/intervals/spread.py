@@ -21,7 +21,7 @@ _MOST = 8
 
 
 class Spread:
-    """Standard deviation over an ensemble's members of what they predict, before their output maps.
+    """Standard deviation over an ensemble's members of what they predict, wherever it lies.
 
     Parameters
     ----------

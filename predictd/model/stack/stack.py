@@ -9,7 +9,7 @@ from a sample of bins.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from predictd.model.cp.factors import CPModel
 from predictd.model.imputer import AffineMap, Completion, Imputer
+from predictd.model.ranges import Ranges
 from predictd.model.stack import members
 from predictd.model.stack.inputs import CURVES, CurveScales, Guide
 from predictd.model.stack.networks import Networks, Refiner
@@ -25,7 +26,7 @@ from predictd.model.stack.pooling import Pooled
 from predictd.model.stack.scales import Scales
 from predictd.model.stack.tracks import Array, Index, Places, Tracks
 from predictd.model.stack.weights import Weights
-from predictd.pairs import Experiment, rows_of
+from predictd.pairs import Experiment, positions, rows_of
 
 # The members there are.
 MEMBERS = ("assay_mean", "donors", "kriging", "em", "em_raw")
@@ -57,6 +58,8 @@ class StackModel:
         What they add; None: nothing.
     related, curve_scales
         What networks need to be led: `inputs.related_assays`, and the curves of the tracks.
+    ranges
+        Of the assays, which predictions do not leave; None: they go anywhere.
     """
 
     kind: ClassVar[str] = "stack"
@@ -73,6 +76,7 @@ class StackModel:
     networks: Networks | None = None
     related: Index | None = None
     curve_scales: CurveScales | None = None
+    ranges: Ranges | None = None
 
     def indices(self, pairs: Sequence[Experiment]) -> Places:
         """Rows of the cell types and of the assays of pairs.
@@ -138,9 +142,17 @@ class StackModel:
             inputs=tracks.names,
             targets=tuple(targets),
             affine=AffineMap(weights, None, means + sds * offset - weights @ tracks.means),
+            bounds=None if self.ranges is None else self.ranges.of_targets(places[1]),
+            limits=None
+            if self.ranges is None
+            else self.ranges.of_inputs(tracks.places[1], positions(tracks.names, self.train)),
             completion=Completion(np.eye(len(back)) - back, back @ tracks.means),
             refiner=self._refiner(places, stacked, maps),
         )
+
+    def within(self, ranges: Ranges) -> StackModel:
+        """See `predictd.model.ensemble.Model`."""
+        return replace(self, ranges=ranges)
 
     def _refiner(self, places: Places, stacked: Array, maps: Array) -> Refiner | None:
         if self.networks is None:
@@ -202,6 +214,8 @@ class StackModel:
         if self.related is not None and self.curve_scales is not None:
             curves = {"curve_means": self.curve_scales.means, "curve_sds": self.curve_scales.sds}
             arrays |= {"related": self.related.astype(np.int64), **curves}
+        if self.ranges is not None:
+            arrays |= self.ranges.to_arrays()
         return arrays
 
     @classmethod
@@ -261,6 +275,7 @@ class StackModel:
             networks,
             related,
             curve_scales,
+            Ranges.from_arrays(arrays, len(assays), len(train)),
         )
 
 

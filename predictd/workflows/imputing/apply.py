@@ -93,7 +93,7 @@ class SpreadApplication(Application):
             spread = np.empty_like(predicted)
             for (imputer, columns, positions), own in zip(self._parts, self._spreads, strict=True):
                 predicted[:, positions] = imputer(_some(block.wide, columns), block.run_lengths, inner)
-                spread[:, positions] = own(_some(signal, columns))
+                spread[:, positions] = own(imputer.limited(_some(signal, columns)))
             yield block.start, signal, predicted, spread
 
 

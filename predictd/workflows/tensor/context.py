@@ -82,6 +82,7 @@ def _shard_sample(index: int, plan: SamplePlan) -> npt.NDArray[np.float32]:
         for block in wide_blocks(shard, max(HALF_WIDTHS)):
             rows, seen = rows_of(chosen, block.signal, seen)
             if rows.size:
-                means = (window_means(block.wide, block.run_lengths, half) for half in HALF_WIDTHS)
+                wide = plan.cut(block.wide)
+                means = (window_means(wide, block.run_lengths, half) for half in HALF_WIDTHS)
                 pieces.append(np.stack([values[block.inner][rows] for values in means]))
     return np.concatenate(pieces, axis=1)

@@ -14,6 +14,7 @@ from predictd.errors import DataError
 from predictd.io.tensor.store import Tensor
 from predictd.model.moments import MomentSums, shift_of
 from predictd.pairs import Experiment, positions
+from predictd.workflows.tensor.ranges import ends_of
 from predictd.workflows.tensor.sidecar import Kind, ensure_beside, header_of, read_beside
 
 _KIND = Kind(MOMENTS_FORMAT, MOMENTS_VERSION, "moments")
@@ -40,7 +41,7 @@ class TensorMoments:
 
 
 def compute_moments(tensor: Tensor, engine: Engine) -> npt.NDArray[np.float64]:
-    """S = [Y 1]ᵀ[Y 1] over the complete bins of a tensor: float64 (n+1 × n+1).
+    """S = [Y 1]ᵀ[Y 1] over the complete bins of a tensor, artefacts cut off (`ends_of`): float64 (n+1 × n+1).
 
     Raises
     ------
@@ -53,7 +54,8 @@ def compute_moments(tensor: Tensor, engine: Engine) -> npt.NDArray[np.float64]:
             f"('predictd info {tensor.path}' lists their coverage)"
         )
     sizes = [entry.n_bins for entry in tensor.manifest.shards]
-    return engine.reduce(_shard_moments, tensor.shard_names, tensor, label="moments", sizes=sizes)
+    shared = _Summing(tensor, ends_of(tensor))
+    return engine.reduce(_shard_moments, tensor.shard_names, shared, label="moments", sizes=sizes)
 
 
 def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> Path:
@@ -94,9 +96,17 @@ def read_moments(path: Path) -> TensorMoments:
     return TensorMoments(arrays["S"], tuple(experiments))
 
 
-def _shard_moments(name: str, tensor: Tensor) -> npt.NDArray[np.float64]:
-    with tensor.open_shard(name) as shard:
+@dataclass(frozen=True)
+class _Summing:
+    """The tensor, and the highest value that counts of each track, float32 (n,)."""
+
+    tensor: Tensor
+    ends: npt.NDArray[np.float32] | None
+
+
+def _shard_moments(name: str, shared: _Summing) -> npt.NDArray[np.float64]:
+    with shared.tensor.open_shard(name) as shard:
         sums = MomentSums(shift_of(*shard.summary[:, :3].T))
         for _, block in shard.blocks(reuse=True):
-            sums.add(block)
+            sums.add(block if shared.ends is None else np.minimum(block, shared.ends, out=block))
     return sums.total()

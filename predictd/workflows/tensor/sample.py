@@ -10,6 +10,7 @@ import numpy.typing as npt
 from predictd.io.tensor.store import Tensor
 from predictd.pairs import Experiment
 from predictd.wording import even_parts
+from predictd.workflows.tensor.ranges import ends_of
 
 Index = npt.NDArray[np.intp]
 
@@ -26,15 +27,22 @@ class SamplePlan:
         Of the draw.
     per_shard
         Number of bins from each shard, in shard order.
+    ends
+        The highest value that counts of each track, as `ends_of` gives it.
     """
 
     tensor: Tensor
     seed: int
     per_shard: tuple[int, ...]
+    ends: npt.NDArray[np.float32] | None = None
 
     @property
     def n_bins(self) -> int:
         return sum(self.per_shard)
+
+    def cut(self, signal: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Signal (bins × n) without artefacts."""
+        return signal if self.ends is None else np.minimum(signal, self.ends)
 
 
 def plan_sample(tensor: Tensor, n_bins: int, seed: int) -> SamplePlan:
@@ -45,7 +53,7 @@ def plan_sample(tensor: Tensor, n_bins: int, seed: int) -> SamplePlan:
     counts = np.floor(shares).astype(int)
     rest = np.argsort(-(shares - counts), kind="stable")[: n_bins - int(counts.sum())]
     counts[rest] += 1
-    return SamplePlan(tensor, seed, tuple(counts.tolist()))
+    return SamplePlan(tensor, seed, tuple(counts.tolist()), ends_of(tensor))
 
 
 def read_sample(
@@ -70,7 +78,7 @@ def read_sample(
             seen = 0
             for _, block in shard.blocks():
                 rows, seen = rows_of(chosen, block, seen)
-                pieces.append(block[np.ix_(rows, columns)])
+                pieces.append(plan.cut(block[rows])[:, columns])
     return np.ascontiguousarray(np.concatenate(pieces))
 
 

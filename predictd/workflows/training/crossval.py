@@ -41,6 +41,7 @@ from predictd.workflows.parts import InParts
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.folds import read_folds
 from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
+from predictd.workflows.tensor.ranges import ranges_of
 from predictd.workflows.training.choices import read_choice, write_choice
 from predictd.workflows.training.folds import by_test_fold, check_validation, selection_folds
 from predictd.workflows.training.settings import model_info
@@ -353,7 +354,8 @@ def _train_fold(task: FoldFit, shared: FoldFits) -> None:
         "validation_mse": fit.validation_mse,
         "history": fit.history_json(),
     }
-    write_model(path, ModelFile(fit.model.kind, fit.model.to_arrays(), info))
+    model = fit.model.within(ranges_of(shared.data.tensor, fit.model.assays, fit.model.train))
+    write_model(path, ModelFile(model.kind, model.to_arrays(), info))
 
 
 def _cases(test: str, group: Sequence[Fold], data: TensorMoments) -> list[Case]:

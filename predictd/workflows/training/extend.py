@@ -29,6 +29,7 @@ from predictd.provenance import RunRecord, software
 from predictd.workflows.imputing.estimators import load_cp_model
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
+from predictd.workflows.tensor.ranges import ranges_of
 from predictd.workflows.tensor.sources import SignalSource, probe_tracks
 from predictd.workflows.training.solvers import SOLVERS
 
@@ -132,6 +133,7 @@ def extend(
             "software": software(),
         }
     }
+    larger = larger.within(ranges_of(tensor, larger.assays, larger.train))
     write_model(output, ModelFile("cp", larger.to_arrays(), info))
     record.train = [str(e) for e in larger.train]
     record.results = {

@@ -19,6 +19,7 @@ from predictd.provenance import RunRecord
 from predictd.wording import some
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.moments import ensure_moments
+from predictd.workflows.tensor.ranges import ranges_of
 from predictd.workflows.training.folds import check_validation, choose_fold, selection_folds
 from predictd.workflows.training.settings import model_info
 from predictd.workflows.training.solvers import SOLVERS
@@ -164,4 +165,6 @@ def _write(output: Path, tensor: Tensor, job: TrainJob, objective: str, trained:
         "genome": tensor.manifest.genome.name,
         "bin_size": tensor.manifest.bin_size,
     }
-    write_model(output, ModelFile(trained.fit.model.kind, trained.fit.model.to_arrays(), info))
+    model = trained.fit.model
+    model = model.within(ranges_of(tensor, model.assays, model.train))
+    write_model(output, ModelFile(model.kind, model.to_arrays(), info))

@@ -1,0 +1,196 @@
+"""The range of an assay: between which values predictions of its signal stay, in transformed space.
+
+An affine map or a network may go anywhere where its inputs are unlike all that it learned from: one bin of 1e6 in one
+track can lift the predictions of all others there. Predictions of an assay lie at most five times as far above its
+mean as its training tracks do (cell types differ much in strength), and at most one and a half times as far as any
+track of the same transform does. And an artefact counts as the highest value of its assay's other tracks where it is
+learned or predicted from: it would decide all second moments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.model.moments import CONSTANT
+from predictd.model.transforms import TRANSFORMS
+from predictd.pairs import Experiment
+
+Array = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
+Index = npt.NDArray[np.intp]
+# How far predictions go: in distances from the assay's mean to its tracks' highest value, and in the longest distance
+# of an assay of the same transform.
+_BEYOND_OWN, _BEYOND_ALL = 5.0, 1.5
+# The least of a signal that may be negative lies at least so many standard deviations below its mean.
+_BELOW = 6.0
+# A single bin is an artefact where it is so many standard deviations above the mean, and such a share of the variance.
+_OUTLYING, _SHARE = 30.0, 0.1
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Where the signal of n tracks lies: float64 (n,) each; NaN for a track without a value.
+
+    Attributes
+    ----------
+    means, sds
+        Of what was observed; the standard deviation of a constant track is 0.
+    highest
+        Their highest values.
+    artefact
+        (n,) whether the highest value is that of a single bin far beyond all others.
+    rest_means, rest_sds
+        Means and standard deviations without the bin of the highest value.
+    """
+
+    means: Array
+    sds: Array
+    highest: Array
+    artefact: npt.NDArray[np.bool_]
+    rest_means: Array
+    rest_sds: Array
+
+    @property
+    def above(self) -> Array:
+        """How many standard deviations the highest values lie above the means, (n,); 0 for constant tracks."""
+        return np.divide(self.highest - self.means, self.sds, out=np.zeros_like(self.sds), where=self.sds > 0)
+
+    def without_artefacts(self) -> tuple[Array, Array, Array]:
+        """Means, standard deviations and highest values; a highest one that is an artefact is replaced.
+
+        It becomes what lies thirty standard deviations of the other bins above their mean, unless these are constant.
+        """
+        means, sds = np.where(self.artefact, [self.rest_means, self.rest_sds], [self.means, self.sds])
+        replaced = self.artefact & (self.rest_sds > 0)
+        return means, sds, np.where(replaced, means + _OUTLYING * sds, self.highest)
+
+    @classmethod
+    def of(cls, summary: Array) -> Spans:
+        """From observed bins, sum, sum of squares and maximum of each track, (n × 4)."""
+        counts = np.where(summary[:, 0] > 0, summary[:, 0], np.nan)
+        means, squares = summary[:, 1] / counts, summary[:, 2] / counts
+        variances = squares - means**2
+        variances[variances <= CONSTANT * squares] = 0.0
+        above = np.square(summary[:, 3] - means)
+        rest = np.where(counts > 1, counts - 1, np.nan)
+        rest_means = (summary[:, 1] - summary[:, 3]) / rest
+        rest_variances = (summary[:, 2] - np.square(summary[:, 3])) / rest - rest_means**2
+        artefact = (variances > 0) & (above > np.maximum(_OUTLYING**2, _SHARE * counts) * variances)
+        rest_sds = np.sqrt(np.maximum(rest_variances, 0.0))
+        return cls(means, np.sqrt(variances), summary[:, 3], artefact, rest_means, rest_sds)
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Between which values predictions stay, and what counts of training tracks.
+
+    Attributes
+    ----------
+    low, high
+        Lowest and highest predictions of each assay: float64 (n_assays,); -inf where clipping at 0 is enough.
+    ends
+        Of each training track the highest value that counts: float64 (n,).
+    """
+
+    low: Array
+    high: Array
+    ends: Array
+
+    @classmethod
+    def of(
+        cls, assays: Sequence[str], transforms: Sequence[str], train: Sequence[Experiment], summary: Array
+    ) -> Ranges:
+        """Of training tracks.
+
+        Tracks with an artefact are left out if the assay has others. An assay without a track that varies has the
+        range of all of its transform.
+
+        Parameters
+        ----------
+        assays, transforms
+            Their names, and those of their transforms.
+        train
+            The n training tracks.
+        summary
+            Observed bins, sum, sum of squares and maximum of each track over all bins, (n × 4).
+        """
+        spans = Spans.of(summary)
+        means, sds, highest = spans.without_artefacts()
+        varies = spans.sds > 0
+        # Of each assay the mean, and how far its tracks go above and below.
+        centre, above, below = np.full((3, len(assays)), np.nan)
+        low, high = np.full(len(assays), np.inf), np.full(len(assays), -np.inf)
+        ends = np.full(len(train), np.nan)
+        for row, assay in enumerate(assays):
+            own = np.array([e.assay == assay for e in train]) & np.isfinite(means)
+            sound = own & ~spans.artefact
+            used = sound if (sound & varies).any() else own
+            if (used & varies).any():
+                centre[row] = np.median(means[used & varies])
+                above[row] = highest[used].max() - centre[row]
+                lowest = min(means[used].min(), centre[row] - _BELOW * np.median(sds[used & varies]))
+                below[row] = max(above[row], centre[row] - lowest)
+                ends[own & spans.artefact] = centre[row] + above[row]
+            else:
+                low[row], high[row] = means[own].min(initial=np.inf), means[own].max(initial=-np.inf)
+        known, kinds = np.isfinite(centre), np.array(transforms)
+        for kind in transforms:
+            mine = known & (kinds == kind)
+            for end, distance, sign in ((high, above, 1.0), (low, below, -1.0)):
+                most = _BEYOND_ALL * distance[mine].max(initial=0.0)
+                end[mine] = centre[mine] + sign * np.minimum(_BEYOND_OWN * distance[mine], most)
+        for row in np.flatnonzero(~known).tolist():
+            alike = known & (kinds == kinds[row])
+            alike = alike if alike.any() else known
+            low[row] = min(low[row], low[alike].min()) if alike.any() else -np.inf
+            high[row] = max(high[row], high[alike].max()) if alike.any() else np.inf
+        clipped = np.array([TRANSFORMS[kind].clipped for kind in transforms], dtype=bool)
+        own_ends = high[[assays.index(e.assay) for e in train]]
+        return cls(np.where(clipped, -np.inf, low), high, np.where(np.isfinite(ends), ends, own_ends))
+
+    def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """As model files keep it."""
+        return {"ranges": np.stack([self.low, self.high]), "ends": self.ends}
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, npt.NDArray[np.generic]], n_assays: int, n_train: int
+    ) -> Ranges | None:
+        """Inverse of `to_arrays`; None where there are none, and ValueError for what is none."""
+        if "ranges" not in arrays:
+            return None
+        low, high = np.asarray(arrays["ranges"], dtype=np.float64).reshape(2, n_assays)
+        ends = np.asarray(arrays["ends"], dtype=np.float64).reshape(n_train)
+        if not (low <= high).all() or np.isnan(ends).any():
+            raise ValueError("ranges of the assays do not begin below their ends")
+        return cls(low, high, ends)
+
+    def of_targets(self, assays: Index) -> Bounds:
+        """The bounds of predictions of some assays."""
+        return Bounds(self.low[assays].astype(np.float32), self.high[assays].astype(np.float32))
+
+    def of_inputs(self, assays: Index, train: Index) -> Bounds:
+        """The bounds of training tracks, given by their assays and their places."""
+        return Bounds(self.low[assays].astype(np.float32), self.ends[train].astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Lowest and highest values of m tracks: float32 (m,) each."""
+
+    low: Float32
+    high: Float32
+
+    @staticmethod
+    def widest(some: Sequence[Bounds | None], places: Sequence[Index], m: int) -> Bounds | None:
+        """Those of m tracks that hold all of some, each with the places of its own; None where one is not known."""
+        low, high = np.full(m, np.inf, np.float32), np.full(m, -np.inf, np.float32)
+        for bounds, place in zip(some, places, strict=True):
+            if bounds is None:
+                return None
+            low[place], high[place] = np.minimum(low[place], bounds.low), np.maximum(high[place], bounds.high)
+        return Bounds(low, high)
