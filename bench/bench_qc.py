@@ -14,7 +14,7 @@ import pytest
 from bench.roadmap import roadmap_pairs
 from made_moments import corrupted_pilot, of_columns, simulated_moments
 from predictd.engine.base import one_blas_thread
-from predictd.model.labels.quality import FLAGS, Tracks, Verdicts, examine
+from predictd.model.labels.quality import FLAGS, Findings, Tracks, examine
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment, axes
 
@@ -31,6 +31,7 @@ def tracks_of(experiments: list[Experiment], s: np.ndarray, at_highest: np.ndarr
         len(assays),
         np.zeros(len(experiments)) if at_highest is None else at_highest,
         np.ones(len(experiments), dtype=bool),
+        np.zeros(len(experiments), dtype=bool),
     )
 
 
@@ -45,8 +46,8 @@ def test_roadmap_shape(benchmark, swaps: int) -> None:
     for one, two in chosen:
         order[[one, two]] = two, one
     with one_blas_thread():
-        verdicts = benchmark.pedantic(examine, args=(tracks_of(experiments, of_columns(s, order)),), rounds=1)
-    flagged = {i for i, flags in enumerate(verdicts.flags) if flags}
+        findings = benchmark.pedantic(examine, args=(tracks_of(experiments, of_columns(s, order)),), rounds=1)
+    flagged = {i for i, flags in enumerate(findings.flags) if flags}
     benchmark.extra_info["swapped tracks flagged"] = len(flagged & set(chosen.ravel().tolist()))
     benchmark.extra_info["others flagged"] = len(flagged - set(chosen.ravel().tolist()))
 
@@ -82,10 +83,10 @@ def test_pilot(benchmark) -> None:
     experiments, kinds, s = corrupted_pilot(SHARED)
     every = np.arange(20)
 
-    def look(order: np.ndarray, at_highest: np.ndarray | None = None) -> Verdicts:
+    def look(order: np.ndarray, at_highest: np.ndarray | None = None) -> Findings:
         return examine(tracks_of(experiments, of_columns(s, order), at_highest))
 
-    def row(name: str, cases: list[tuple[Verdicts, set[int], str]]) -> None:
+    def row(name: str, cases: list[tuple[Findings, set[int], str]]) -> None:
         caught = np.mean([sum(flag in v.flags[i] for i in bad) / len(bad) for v, bad, flag in cases])
         others = [sum(bool(f) for i, f in enumerate(v.flags) if i not in bad) for v, bad, _ in cases]
         place = [v.order().index(i) < len(bad) for v, bad, _ in cases for i in bad]
@@ -97,7 +98,7 @@ def test_pilot(benchmark) -> None:
 
     def count() -> None:
         print("\nsound:", sum(map(bool, look(every).flags)), "of 20 flagged")
-        swaps: dict[str, list[tuple[Verdicts, set[int], str]]] = {}
+        swaps: dict[str, list[tuple[Findings, set[int], str]]] = {}
         for one, two in combinations(range(20), 2):
             order = every.copy()
             order[[one, two]] = two, one

@@ -9,7 +9,8 @@ import pytest
 
 from made_tensors import small_tensor
 from predictd.errors import DataError
-from predictd.workflows.tensor.coverage import require_complete
+from predictd.workflows.tensor.coverage import require_complete, warn_same_signal
+from predictd.workflows.tensor.moments import ensure_moments, read_moments
 
 
 def signal(n_bins: int = 300) -> np.ndarray:
@@ -28,6 +29,28 @@ def test_a_constant_track_is_named(tmp_path, caplog):
         require_complete(small_tensor(tmp_path, values))
     (record,) = caplog.records
     assert "every bin of C1:A0:" in record.getMessage()
+
+
+def test_an_artefact_in_a_single_bin_is_named(tmp_path, caplog):
+    values = signal(2000)
+    values[99, 1] = 1000.0
+    with caplog.at_level(logging.WARNING):
+        require_complete(small_tensor(tmp_path, values))
+    (record,) = caplog.records
+    assert "a single bin far beyond all others in C0:A1 (1000, 4" in record.getMessage()
+
+
+def test_one_signal_under_two_labels_is_named(tmp_path, caplog, engine):
+    """Also where it is scaled, and not where two tracks have an artefact in the same bin."""
+    values = signal(2000)
+    values[:, 3] = 0.5 * values[:, 0]
+    values[99, 1:3] = 1000.0
+    tensor = small_tensor(tmp_path, values)
+    data = read_moments(ensure_moments(tensor, engine))
+    with caplog.at_level(logging.WARNING):
+        warn_same_signal(tensor, data)
+    (record,) = caplog.records
+    assert "under two labels: C0:A0 and C1:A1 (r 1.0000); one label is wrong" in record.getMessage()
 
 
 @pytest.mark.parametrize("empty", [10, 100])

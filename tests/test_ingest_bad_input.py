@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -178,6 +179,24 @@ class TestTracks:
         told = f"{path}: signal of C3:A7 on chr2 is too large for float16"
         self.assert_refused(bench, told, "`dtype` float32, or give the assay a transform", dtype="float16")
         assert bench.ingest("single", dtype="float32").summary()[3, 3] == 65_504
+
+    def test_one_file_under_two_labels(self, bench, caplog):
+        """By a link, and as a copy."""
+        path = bench.add(self.BAD, random_bases(9, LENGTHS), "same.bw")
+        bench.add(("C3", "A2"), None, "link.bw").symlink_to(path)
+        copy = bench.add(("C4", "A2"), None, "copy.bw")
+        copy.write_bytes(path.read_bytes())
+        with caplog.at_level(logging.WARNING):
+            bench.ingest()
+        (told,) = [message for message in caplog.messages if "the same file" in message]
+        assert f": C3:A1 and C3:A2 and C4:A2 ({path}, {copy}); correct the table" in told
+
+    def test_one_that_is_constant(self, bench, caplog):
+        bench.add(self.BAD, {chrom: np.full(n, 3.0, np.float32) for chrom, n in LENGTHS.items()})
+        with caplog.at_level(logging.WARNING):
+            bench.ingest(uncovered="zero")
+        (told,) = caplog.messages
+        assert told.startswith("the same signal in every bin of C3:A1: ")
 
     def test_one_that_may_not_be_read(self, tmp_path, monkeypatch):
         def forbidden(path: Path) -> str:

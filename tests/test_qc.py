@@ -32,6 +32,7 @@ def tracks_of(experiments: list[Experiment], s: np.ndarray, at_highest: np.ndarr
         len(assays),
         np.zeros(len(experiments)) if at_highest is None else at_highest,
         np.ones(len(experiments), dtype=bool),
+        np.zeros(len(experiments), dtype=bool),
     )
 
 
@@ -154,6 +155,23 @@ def test_a_tensor_with_one_of_each(sound, engine, tmp_path):
     # The same bytes again, by the moments that stand.
     qc(damaged.path, tmp_path / "again.tsv", engine)
     assert (tmp_path / "again.tsv").read_bytes() == (tmp_path / "qc.tsv").read_bytes()
+
+
+def test_one_track_under_two_labels_and_an_artefact(sound, engine, tmp_path):
+    """The two are flagged and name each other; nothing else is flagged that was not before."""
+    before = {row.experiment for row in qc(sound.path, tmp_path / "a.tsv", engine) if row.flags}
+    pairs, signal = sound.experiments, stored_signal(sound)
+    one, two = 2, next(i for i, e in enumerate(pairs) if not {*e} & {*pairs[2]})
+    signal[:, two] = signal[:, one]
+    signal[5, 7] = 6e4
+    found = {
+        row.experiment: row
+        for row in qc(with_signal(sound, tmp_path / "T", signal).path, tmp_path / "b.tsv", engine)
+    }
+    assert {e for e, row in found.items() if "duplicate" in row.flags} == {pairs[one], pairs[two]}
+    assert found[pairs[one]].best_match == pairs[two] and found[pairs[two]].best_match == pairs[one]
+    assert "artefact" in found[pairs[7]].flags
+    assert {e for e, row in found.items() if row.flags} <= before | {pairs[i] for i in (one, two, 7)}
 
 
 def test_tracks_of_which_nothing_can_be_said(sound, engine, tmp_path):

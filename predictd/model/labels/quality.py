@@ -24,7 +24,9 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 
-FLAGS = ("swapped", "dead", "saturated", "amplitude")
+FLAGS = ("swapped", "duplicate", "dead", "saturated", "amplitude", "artefact")
+# Correlation from which two tracks are one: different tracks of three real data sets have 0.95 at most.
+SAME = 0.999
 # Share of the expected standard deviation under which a track is dead.
 _DEAD = 0.05
 # Share of bins at a track's highest value from which it is saturated, and how many times that of its assay's others.
@@ -49,6 +51,8 @@ class Tracks:
         (n,) share of bins at the track's highest value.
     positive
         (n,) whether the signal is never negative, so that its mean is a measure of its amplitude.
+    artefact
+        (n,) whether a single bin lies far beyond all others.
     """
 
     s: Array
@@ -58,6 +62,7 @@ class Tracks:
     n_assays: int
     at_highest: Array
     positive: Mask
+    artefact: Mask
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ class Findings:
     flags
         Names out of FLAGS.
     best
-        Row of a pair, cell · n_assays + assay, whose prediction the track matches best; -1 where it has no signal.
+        Row of a pair, cell · n_assays + assay, whose prediction the track matches best, or of the track that it is the
+        same as; -1 where it has no signal.
     """
 
     mse: Array
@@ -116,18 +122,25 @@ def examine(tracks: Tracks) -> Findings:
     )
     for one, two in labels.partners.items():
         best[one] = cells[two] * tracks.n_assays + assays[two]
+    duplicate = np.zeros(len(dead), dtype=bool)
+    for one, two in same_signal(standard.correlations, ~tracks.artefact):
+        duplicate[[one, two]] = True
+        best[[one, two]] = (cells * tracks.n_assays + assays)[[two, one]]
     best[standard.constant] = -1
     off = _amplitude_off(tracks, standard.means, logs, sound)
     saturated = _saturated(tracks) & ~dead
-    flags = tuple(
-        tuple(
-            name
-            for name, applies in zip(FLAGS, (wrong[i], dead[i], saturated[i], off[i]), strict=True)
-            if applies
-        )
-        for i in range(len(r))
-    )
+    found = np.stack([wrong, duplicate, dead, saturated, off, tracks.artefact], axis=1)
+    flags = tuple(tuple(np.array(FLAGS)[own].tolist()) for own in found)
     return Findings(np.maximum(mse, 0.0), r, expected_r, flags, best)
+
+
+def same_signal(correlations: Array, used: Mask) -> list[tuple[int, int]]:
+    """Pairs of tracks that are one track under two labels, by correlations (n × n) among the tracks that are used.
+
+    Tracks with an artefact should not be: where two have it in the same bin, nothing else counts.
+    """
+    same = np.triu((correlations >= SAME) & np.outer(used, used), 1)
+    return [(int(i), int(j)) for i, j in np.argwhere(same)]
 
 
 def _predictions(

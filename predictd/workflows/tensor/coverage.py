@@ -1,18 +1,27 @@
-"""How much of a tensor is complete, and what to say when it is too little."""
+"""What is said of a tensor before it is used: how much is complete, and which tracks are no signal of their own."""
 
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 
 import numpy as np
 
 from predictd.constants import REFUSE_COMPLETE, WARN_COMPLETE
 from predictd.errors import DataError
+from predictd.io.tensor.manifest import Manifest
 from predictd.io.tensor.store import Tensor
-from predictd.model.moments import CONSTANT
+from predictd.model.labels.labels import standardise
+from predictd.model.labels.quality import same_signal
+from predictd.model.ranges import Spans
+from predictd.pairs import Experiment
 from predictd.wording import some
+from predictd.workflows.tensor.moments import TensorMoments
 
 log = logging.getLogger(__name__)
+
+# Tracks that a message names before it counts the rest.
+_NAMED = 3
 
 
 def warn_incomplete(tensor: Tensor) -> None:
@@ -21,21 +30,62 @@ def warn_incomplete(tensor: Tensor) -> None:
         log.warning("%s", _incomplete(tensor))
 
 
-def _warn_constant(tensor: Tensor) -> None:
-    """Log a warning that names tracks with the same signal everywhere."""
-    summary = tensor.summary()
-    observed = np.maximum(summary[:, 0], 1)
-    squares = summary[:, 2] / observed
-    constant = np.flatnonzero(squares - (summary[:, 1] / observed) ** 2 <= CONSTANT * squares)
+def warn_odd(tensor: Tensor) -> None:
+    """Log a warning of tracks with the same signal everywhere, and one of those with an artefact in a single bin."""
+    spans = Spans.of(tensor.summary())
+    constant = np.flatnonzero(spans.sds == 0)
     if constant.size:
         log.warning(
             "the same signal in every bin of %s: such a track says nothing; look at the file, or leave it out",
-            some((tensor.experiments[i] for i in constant), 3),
+            some((tensor.experiments[i] for i in constant), _NAMED),
+        )
+    artefacts = [
+        f"{tensor.experiments[i]} ({spans.highest[i]:g}, {spans.above[i]:.0f} standard deviations above its mean)"
+        for i in np.flatnonzero(spans.artefact)
+    ]
+    if artefacts:
+        log.warning(
+            "a single bin far beyond all others in %s: it is taken for an artefact, and cut off where models read it; "
+            "leave the region out when you ingest (`exclude`), or the track",
+            some(artefacts, _NAMED),
+        )
+
+
+def warn_same_files(manifest: Manifest) -> None:
+    """Log a warning of files that are the tracks of several experiments, by their checksums, or their paths."""
+    files: dict[str, list[tuple[Experiment, str]]] = defaultdict(list)
+    for entry in manifest.experiments:
+        for source in entry.sources:
+            files[source.sha256 or source.path].append((entry.experiment, source.path))
+    same = []
+    for users in files.values():
+        pairs, paths = ({user[part]: None for user in users} for part in (0, 1))
+        if len(pairs) > 1:
+            same.append(f"{' and '.join(map(str, pairs))} ({some(paths, _NAMED)})")
+    if same:
+        log.warning(
+            "the same file under several labels: %s; correct the table, and ingest again", some(same, _NAMED)
+        )
+
+
+def warn_same_signal(tensor: Tensor, data: TensorMoments) -> None:
+    """Log a warning of tracks that are one track under several labels, by their correlation."""
+    correlations = standardise(data.s).correlations
+    artefact = Spans.of(tensor.summary()).artefact[tensor.columns(data.experiments)]
+    same = [
+        f"{data.experiments[i]} and {data.experiments[j]} (r {correlations[i, j]:.4f})"
+        for i, j in same_signal(correlations, ~artefact)
+    ]
+    if same:
+        log.warning(
+            "the same signal under two labels: %s; one label is wrong, and spoils what is predicted by it: find out "
+            "which ('predictd qc'), and leave that track out",
+            some(same, _NAMED),
         )
 
 
 def require_complete(tensor: Tensor) -> None:
-    """Warn under 95 % complete bins, and of constant tracks.
+    """Warn under 95 % complete bins, and of odd tracks; see `warn_odd`.
 
     Raises
     ------
@@ -45,7 +95,7 @@ def require_complete(tensor: Tensor) -> None:
     if tensor.n_complete < REFUSE_COMPLETE * tensor.n_bins:
         raise DataError(f"{_incomplete(tensor)}; at least {REFUSE_COMPLETE:.0%} are needed")
     warn_incomplete(tensor)
-    _warn_constant(tensor)
+    warn_odd(tensor)
 
 
 def _incomplete(tensor: Tensor) -> str:

@@ -27,7 +27,7 @@ from predictd.io.tracks.metadata import OUTPUT_TYPE, read_track_table
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord, software
 from predictd.wording import some
-from predictd.workflows.tensor.coverage import warn_incomplete
+from predictd.workflows.tensor.coverage import warn_incomplete, warn_odd, warn_same_files
 from predictd.workflows.tensor.sources import Probe, SignalSource, check_there, probe_tracks
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,8 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine) ->
     job.finish()
     tensor = Tensor(output)
     warn_incomplete(tensor)
+    warn_odd(tensor)
+    warn_same_files(manifest)
     return tensor
 
 

@@ -15,6 +15,7 @@ from predictd.io.files import make_directory
 from predictd.io.results import write_rows, write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.labels.quality import Tracks, examine
+from predictd.model.ranges import Spans
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment, axes, rows_of
 from predictd.provenance import RunRecord
@@ -40,7 +41,7 @@ class QcRow:
     mse, r, expected_r, flags
         See `predictd.model.labels.quality.Findings`.
     best_match
-        The pair that the track looks like; None for a constant track.
+        The pair that the track looks like, or is the same as; None for a constant track.
     """
 
     experiment: Experiment
@@ -122,6 +123,7 @@ def _examined(data: TensorMoments, tensor: Tensor, at_highest: Float64) -> list[
             len(assays),
             at_highest[tensor.columns(data.experiments)],
             np.array([TRANSFORMS[transforms[e]].clipped for e in data.experiments]),
+            Spans.of(tensor.summary()).artefact[tensor.columns(data.experiments)],
         )
     )
     rows = []

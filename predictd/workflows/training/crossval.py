@@ -38,7 +38,7 @@ from predictd.workflows.imputing.calibration import (
 )
 from predictd.workflows.imputing.estimators import everything_path, fold_model_path
 from predictd.workflows.parts import InParts
-from predictd.workflows.tensor.coverage import require_complete
+from predictd.workflows.tensor.coverage import require_complete, warn_same_signal
 from predictd.workflows.tensor.folds import read_folds
 from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
 from predictd.workflows.tensor.ranges import ranges_of
@@ -198,6 +198,7 @@ class Crossval(InParts[CrossvalReport]):
         with record.stage("moments"):
             # Baselines are made of moments, whatever the solver reads.
             moments = ensure_moments(tensor, engine, self._moments)
+        warn_same_signal(tensor, read_moments(moments))
         wanted = [self._groups[index] for index in parts]
         if self._everything is not None and 0 in parts:
             wanted.append(self._everything)

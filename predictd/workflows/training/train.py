@@ -17,8 +17,8 @@ from predictd.model.cp.factors import CPModel
 from predictd.model.folds import Fold
 from predictd.provenance import RunRecord
 from predictd.wording import some
-from predictd.workflows.tensor.coverage import require_complete
-from predictd.workflows.tensor.moments import ensure_moments
+from predictd.workflows.tensor.coverage import require_complete, warn_same_signal
+from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.tensor.ranges import ranges_of
 from predictd.workflows.training.folds import check_validation, choose_fold, selection_folds
 from predictd.workflows.training.settings import model_info
@@ -147,7 +147,9 @@ def _choose(
     data = FitData(tensor, named=moments is not None)
     if solver.reads_moments:
         with record.stage("moments"):
-            data = replace(data, moments=ensure_moments(tensor, engine, moments))
+            path = ensure_moments(tensor, engine, moments)
+        warn_same_signal(tensor, read_moments(path))
+        data = replace(data, moments=path)
     with record.stage("choose") if solver.searches else nullcontext():
         deciding = selection_folds(tensor.experiments, seed) if refit and solver.searches else [fold]
         return data, solver.choose(data, deciding, settings, engine, seed=seed)
