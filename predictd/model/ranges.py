@@ -27,7 +27,7 @@ Index = npt.NDArray[np.intp]
 _BEYOND_OWN, _BEYOND_ALL = 5.0, 1.5
 # The least of a signal that may be negative lies at least so many standard deviations below its mean.
 _BELOW = 6.0
-# A single bin is an artefact where it is so many standard deviations above the mean, and such a share of the variance.
+# A single bin outlies where it is so many standard deviations above the mean, and such a share of the variance.
 _OUTLYING, _SHARE = 30.0, 0.1
 
 
@@ -41,8 +41,8 @@ class Spans:
         Of what was observed; the standard deviation of a constant track is 0.
     highest
         Their highest values.
-    artefact
-        (n,) whether the highest value is that of a single bin far beyond all others.
+    outlying
+        (n,) whether the highest value is that of a single bin far beyond all others of the track.
     rest_means, rest_sds
         Means and standard deviations without the bin of the highest value.
     """
@@ -50,7 +50,7 @@ class Spans:
     means: Array
     sds: Array
     highest: Array
-    artefact: npt.NDArray[np.bool_]
+    outlying: npt.NDArray[np.bool_]
     rest_means: Array
     rest_sds: Array
 
@@ -58,15 +58,6 @@ class Spans:
     def above(self) -> Array:
         """How many standard deviations the highest values lie above the means, (n,); 0 for constant tracks."""
         return np.divide(self.highest - self.means, self.sds, out=np.zeros_like(self.sds), where=self.sds > 0)
-
-    def without_artefacts(self) -> tuple[Array, Array, Array]:
-        """Means, standard deviations and highest values; a highest one that is an artefact is replaced.
-
-        It becomes what lies thirty standard deviations of the other bins above their mean, unless these are constant.
-        """
-        means, sds = np.where(self.artefact, [self.rest_means, self.rest_sds], [self.means, self.sds])
-        replaced = self.artefact & (self.rest_sds > 0)
-        return means, sds, np.where(replaced, means + _OUTLYING * sds, self.highest)
 
     @classmethod
     def of(cls, summary: Array) -> Spans:
@@ -79,9 +70,9 @@ class Spans:
         rest = np.where(counts > 1, counts - 1, np.nan)
         rest_means = (summary[:, 1] - summary[:, 3]) / rest
         rest_variances = (summary[:, 2] - np.square(summary[:, 3])) / rest - rest_means**2
-        artefact = (variances > 0) & (above > np.maximum(_OUTLYING**2, _SHARE * counts) * variances)
+        outlying = (variances > 0) & (above > np.maximum(_OUTLYING**2, _SHARE * counts) * variances)
         rest_sds = np.sqrt(np.maximum(rest_variances, 0.0))
-        return cls(means, np.sqrt(variances), summary[:, 3], artefact, rest_means, rest_sds)
+        return cls(means, np.sqrt(variances), summary[:, 3], outlying, rest_means, rest_sds)
 
 
 @dataclass(frozen=True)
@@ -106,8 +97,9 @@ class Ranges:
     ) -> Ranges:
         """Of training tracks.
 
-        Tracks with an artefact are left out if the assay has others. An assay without a track that varies has the
-        range of all of its transform.
+        Tracks of which a single bin outlies do not count; of an assay of only such, the others of its transform tell.
+        Where that bin is beyond the range it is an artefact, and counts as the highest value of the others. An assay
+        without a track that varies has the range of all of its transform.
 
         Parameters
         ----------
@@ -119,38 +111,41 @@ class Ranges:
             Observed bins, sum, sum of squares and maximum of each track over all bins, (n × 4).
         """
         spans = Spans.of(summary)
-        means, sds, highest = spans.without_artefacts()
-        varies = spans.sds > 0
+        varies, sound = spans.sds > 0, np.isfinite(spans.means) & ~spans.outlying
+        means = np.where(spans.outlying, spans.rest_means, spans.means)
+        rows = np.array([assays.index(e.assay) for e in train], dtype=np.intp)
         # Of each assay the mean, and how far its tracks go above and below.
         centre, above, below = np.full((3, len(assays)), np.nan)
-        low, high = np.full(len(assays), np.inf), np.full(len(assays), -np.inf)
-        ends = np.full(len(train), np.nan)
-        for row, assay in enumerate(assays):
-            own = np.array([e.assay == assay for e in train]) & np.isfinite(means)
-            sound = own & ~spans.artefact
-            used = sound if (sound & varies).any() else own
-            if (used & varies).any():
-                centre[row] = np.median(means[used & varies])
-                above[row] = highest[used].max() - centre[row]
-                lowest = min(means[used].min(), centre[row] - _BELOW * np.median(sds[used & varies]))
+        for row in range(len(assays)):
+            own = rows == row
+            if (own & varies).any():
+                centre[row] = np.median(means[own & varies])
+            if (used := own & sound & varies).any():
+                centre[row] = np.median(means[used])
+                above[row] = spans.highest[own & sound].max() - centre[row]
+                lowest = min(means[own & sound].min(), centre[row] - _BELOW * np.median(spans.sds[used]))
                 below[row] = max(above[row], centre[row] - lowest)
-                ends[own & spans.artefact] = centre[row] + above[row]
+        low, high, longest = np.full((3, len(assays)), np.nan)
+        kinds, known = np.array(transforms), np.isfinite(centre)
+        # Those of which nothing varies come last, and take the widest.
+        for row in sorted(range(len(assays)), key=lambda row: not known[row]):
+            alike = np.isfinite(above if known[row] else centre) & (kinds == kinds[row])
+            alike = alike if alike.any() else np.isfinite(above)
+            if not alike.any():
+                low[row], high[row], longest[row] = -np.inf, np.inf, np.inf
+            elif known[row]:
+                longest[row] = above[alike].max()
+                high[row] = centre[row] + np.fmin(_BEYOND_OWN * above[row], _BEYOND_ALL * longest[row])
+                low[row] = centre[row] - np.fmin(_BEYOND_OWN * below[row], _BEYOND_ALL * below[alike].max())
             else:
-                low[row], high[row] = means[own].min(initial=np.inf), means[own].max(initial=-np.inf)
-        known, kinds = np.isfinite(centre), np.array(transforms)
-        for kind in transforms:
-            mine = known & (kinds == kind)
-            for end, distance, sign in ((high, above, 1.0), (low, below, -1.0)):
-                most = _BEYOND_ALL * distance[mine].max(initial=0.0)
-                end[mine] = centre[mine] + sign * np.minimum(_BEYOND_OWN * distance[mine], most)
-        for row in np.flatnonzero(~known).tolist():
-            alike = known & (kinds == kinds[row])
-            alike = alike if alike.any() else known
-            low[row] = min(low[row], low[alike].min()) if alike.any() else -np.inf
-            high[row] = max(high[row], high[alike].max()) if alike.any() else np.inf
+                low[row], high[row] = low[alike].min(), high[alike].max()
+            constant = means[(rows == row) & sound & ~varies]
+            low[row], high[row] = min([low[row], *constant]), max([high[row], *constant])
+        # A track's own highest value counts unless it outlies and is beyond the range.
+        artefact = spans.outlying & (spans.highest > high[rows])
+        ends = np.where(artefact, centre[rows] + np.fmin(above, longest)[rows], high[rows])
         clipped = np.array([TRANSFORMS[kind].clipped for kind in transforms], dtype=bool)
-        own_ends = high[[assays.index(e.assay) for e in train]]
-        return cls(np.where(clipped, -np.inf, low), high, np.where(np.isfinite(ends), ends, own_ends))
+        return cls(np.where(clipped, -np.inf, low), high, ends)
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """As model files keep it."""

@@ -17,6 +17,7 @@ from predictd.model.ranges import Spans
 from predictd.pairs import Experiment
 from predictd.wording import some
 from predictd.workflows.tensor.moments import TensorMoments
+from predictd.workflows.tensor.ranges import artefacts_of
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def warn_odd(tensor: Tensor) -> None:
         )
     artefacts = [
         f"{tensor.experiments[i]} ({spans.highest[i]:g}, {spans.above[i]:.0f} standard deviations above its mean)"
-        for i in np.flatnonzero(spans.artefact)
+        for i in np.flatnonzero(artefacts_of(tensor))
     ]
     if artefacts:
         log.warning(
@@ -71,7 +72,7 @@ def warn_same_files(manifest: Manifest) -> None:
 def warn_same_signal(tensor: Tensor, data: TensorMoments) -> None:
     """Log a warning of tracks that are one track under several labels, by their correlation."""
     correlations = standardise(data.s).correlations
-    artefact = Spans.of(tensor.summary()).artefact[tensor.columns(data.experiments)]
+    artefact = artefacts_of(tensor)[tensor.columns(data.experiments)]
     same = [
         f"{data.experiments[i]} and {data.experiments[j]} (r {correlations[i, j]:.4f})"
         for i, j in same_signal(correlations, ~artefact)

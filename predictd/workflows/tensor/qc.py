@@ -15,12 +15,12 @@ from predictd.io.files import make_directory
 from predictd.io.results import write_rows, write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.labels.quality import Tracks, examine
-from predictd.model.ranges import Spans
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment, axes, rows_of
 from predictd.provenance import RunRecord
 from predictd.workflows.tensor.coverage import warn_incomplete
 from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
+from predictd.workflows.tensor.ranges import artefacts_of
 
 COLUMNS = ("cell_type", "assay", "mse", "r", "expected_r", "flags", "best_match")
 # Bins that are read, about, to count those at a track's highest value; they lie all over the tensor.
@@ -123,7 +123,7 @@ def _examined(data: TensorMoments, tensor: Tensor, at_highest: Float64) -> list[
             len(assays),
             at_highest[tensor.columns(data.experiments)],
             np.array([TRANSFORMS[transforms[e]].clipped for e in data.experiments]),
-            Spans.of(tensor.summary()).artefact[tensor.columns(data.experiments)],
+            artefacts_of(tensor)[tensor.columns(data.experiments)],
         )
     )
     rows = []

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictd.io.tensor.store import Tensor
-from predictd.model.ranges import Ranges, Spans
+from predictd.model.ranges import Ranges
 from predictd.pairs import Experiment
 
 Float32 = npt.NDArray[np.float32]
@@ -21,12 +21,18 @@ def ranges_of(tensor: Tensor, assays: Sequence[str], train: Sequence[Experiment]
     return Ranges.of(assays, [transforms[assay] for assay in assays], train, summary)
 
 
+def artefacts_of(tensor: Tensor) -> npt.NDArray[np.bool_]:
+    """Which tracks of a tensor have an artefact in a single bin, (n,)."""
+    return np.asarray(tensor.summary()[:, 3] > _of_all(tensor).ends)
+
+
 def ends_of(tensor: Tensor) -> Float32 | None:
     """The highest value that counts as such in each track of a tensor, (n,); None where no track has an artefact.
 
     What is learned from a tensor is learned from `np.minimum` of its signal and these.
     """
-    if not Spans.of(tensor.summary()).artefact.any():
-        return None
-    assays = sorted({e.assay for e in tensor.experiments})
-    return ranges_of(tensor, assays, tensor.experiments).ends.astype(np.float32)
+    return _of_all(tensor).ends.astype(np.float32) if artefacts_of(tensor).any() else None
+
+
+def _of_all(tensor: Tensor) -> Ranges:
+    return ranges_of(tensor, sorted({e.assay for e in tensor.experiments}), tensor.experiments)
