@@ -52,25 +52,26 @@ def by_test(made: list[folds.Fold]) -> dict[str, list[folds.Fold]]:
     return groups
 
 
-def holdable(pairs: set[Experiment]) -> set[Experiment]:
+def holdable(pairs: set[Experiment], *, by_assay: bool = False) -> set[Experiment]:
     return {
         e
         for e in pairs
-        if any(o != e and o.cell_type == e.cell_type for o in pairs)
+        if (by_assay or any(o != e and o.cell_type == e.cell_type for o in pairs))
         and any(o != e and o.assay == e.assay for o in pairs)
     }
 
 
 def assert_valid(made: list[folds.Fold], pairs: list[Experiment]) -> None:
     everything = set(pairs)
+    alone = not holdable(everything)
     groups = by_test(made)
     tests = [group[0].test for group in groups.values()]
-    assert Counter(itertools.chain(*tests)) == Counter(holdable(everything))
+    assert Counter(itertools.chain(*tests)) == Counter(holdable(everything, by_assay=alone))
     assert spread(tests) <= 1
     for group in groups.values():
         test = set(group[0].test)
         valids = [fold.valid for fold in group]
-        assert Counter(itertools.chain(*valids)) == Counter(holdable(everything - test))
+        assert Counter(itertools.chain(*valids)) == Counter(holdable(everything - test, by_assay=alone))
         assert spread(valids) <= 1
         for fold in group:
             assert set(fold.test) == test and test and fold.valid
@@ -98,7 +99,8 @@ def test_roadmap_shape():
 )
 def test_any_shape_is_valid_or_refused(cells_assays, tests, valids, seed):
     pairs = [Experiment(f"C{c}", f"A{a}") for c, a in sorted(cells_assays)]
-    can_hold = holdable(set(pairs))
+    alone = not holdable(set(pairs))
+    can_hold = holdable(set(pairs), by_assay=alone)
     try:
         made = folds.make_folds(pairs, tests=tests, valids=valids, seed=seed)
     except DataError as err:
@@ -108,7 +110,7 @@ def test_any_shape_is_valid_or_refused(cells_assays, tests, valids, seed):
     groups = by_test(made)
     assert len(groups) == min(tests, len(can_hold))
     for group in groups.values():
-        left = holdable(set(pairs) - set(group[0].test))
+        left = holdable(set(pairs) - set(group[0].test), by_assay=alone)
         assert len(group) == min(valids, len(left))
 
 
@@ -149,6 +151,18 @@ def test_fewer_folds_where_experiments_are_few(caplog):
     assert {str(f.test[0]): str(f.valid[0]) for f in made} == opposite
     assert "only 4 test folds instead of 5" in caplog.text
     assert "only 1 validation folds of test fold 0 instead of 8" in caplog.text
+
+
+def test_assays_alone_are_held_out_where_cell_types_have_one_experiment_each():
+    pairs = [*(Experiment(f"C{i}", "A0") for i in range(5)), Experiment("C5", "A1"), Experiment("C6", "A1")]
+    made = folds.make_folds(pairs, tests=3, valids=2)
+    assert sorted(e for name in "012" for e in next(f for f in made if f.owner == name).test) == pairs
+    for fold in made:
+        assert {e.assay for e in fold.train} == {"A0", "A1"}
+        folds.check_fold(fold, pairs)
+    assert folds.by_assay_alone(pairs) and not folds.by_assay_alone([*pairs, Experiment("C0", "A1")])
+    split = folds.validation_split(pairs)
+    assert split.valid and {e.assay for e in split.train} == {"A0", "A1"}
 
 
 def test_nothing_to_hold_out():

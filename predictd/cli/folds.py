@@ -21,7 +21,8 @@ from predictd.cli.options import OUTPUT_FILE, SEED, TENSOR, verbosity
 def command(tensor: Path, output: Path, tests: int, valids: int, seed: int | None) -> None:
     """Divide the experiments of TENSOR for cross-validation.
 
-    Every cell type and every assay keeps training experiments in every fold.
+    Every cell type and every assay keeps training experiments in every fold; where all experiments are of one assay,
+    only assays do.
     """
     from predictd.io.tensor.store import Tensor
     from predictd.workflows.tensor.folds import write_folds

@@ -72,8 +72,9 @@ def make_folds(
     An experiment that is the only one of its cell type or of its assay trains in all splits; every other
     one is in exactly one test fold. Of what a test fold leaves, the experiments whose cell type and assay
     both keep another one are each in exactly one validation fold; the rest train in all splits of that
-    test fold. Sizes of test folds, sizes of the validation folds of one test fold, and the shares of each
-    cell type and assay in them all differ by at most one. The order of `experiments` does not matter.
+    test fold. Where `by_assay_alone` holds, only assays have to keep another one. Sizes of test folds,
+    sizes of the validation folds of one test fold, and the shares of each cell type and assay in them all
+    differ by at most one. The order of `experiments` does not matter.
 
     Parameters
     ----------
@@ -88,8 +89,8 @@ def make_folds(
     Returns
     -------
     list of Fold
-        By test fold, then validation fold; in each, every cell type and every assay that occurs in
-        `experiments` has at least one training experiment.
+        By test fold, then validation fold; in each, every cell type (unless `by_assay_alone`) and every
+        assay that occurs in `experiments` has at least one training experiment.
 
     Raises
     ------
@@ -102,14 +103,15 @@ def make_folds(
     _check_count(valids, "validation folds")
     pairs = sorted(set(experiments))
     rng = random.Random(seed)
-    holdable = _holdable(pairs)
+    alone = by_assay_alone(pairs)
+    holdable = _holdable(pairs, alone)
     _report_never_held(pairs, holdable)
     n_tests = _lower(tests, len(holdable), "test folds")
     folds = []
     for t, test in enumerate(_balanced_classes(holdable, n_tests, rng)):
         held = set(test)
         rest = [e for e in pairs if e not in held]
-        candidates = _holdable(rest)
+        candidates = _holdable(rest, alone)
         if not candidates:
             raise DataError(
                 f"test fold {t} ({some(test, _NAMED)}) leaves no experiment that could validate: the "
@@ -143,17 +145,25 @@ def validation_split(experiments: Iterable[Experiment], *, share: int = VALIDS, 
     """
     _check_count(share, "the share")
     pairs = sorted(set(experiments))
-    holdable = _holdable(pairs)
+    holdable = _holdable(pairs, by_assay_alone(pairs))
     _report_never_held(pairs, holdable)
     valid = _balanced_classes(holdable, min(share, len(holdable)), random.Random(seed))[0]
     return Fold("holdout", (), tuple(valid), tuple(set(pairs).difference(valid)))
+
+
+def by_assay_alone(experiments: Iterable[Experiment]) -> bool:
+    """Whether no experiment shares its cell type and its assay with others: assays alone can predict one.
+
+    So it is where all experiments are of one assay.
+    """
+    return not _holdable(sorted(set(experiments)), False)
 
 
 def check_fold(fold: Fold, experiments: Iterable[Experiment]) -> None:
     """Raise DataError unless `fold` can be trained on a tensor that holds `experiments`.
 
     The fold may leave experiments of the tensor out; it may not name others, name one twice, or leave a
-    cell type or assay of the tensor without training experiments.
+    cell type (unless `by_assay_alone`) or assay of the tensor without training experiments.
     """
     known = sorted(set(experiments))
     named = [*fold.test, *fold.valid, *fold.train]
@@ -168,7 +178,7 @@ def check_fold(fold: Fold, experiments: Iterable[Experiment]) -> None:
             f"fold {fold.name}: named more than once: {some(twice, _NAMED)}; an experiment is in one of "
             "test, valid and train"
         )
-    for axis, what in ((0, "cell type"), (1, "assay")):
+    for axis, what in ((0, "cell type"), (1, "assay"))[by_assay_alone(known) :]:
         trained = {e[axis] for e in fold.train}
         for name in sorted({e[axis] for e in known}.difference(trained)):
             raise DataError(
@@ -240,8 +250,8 @@ def _lower(wanted: int, possible: int, what: str) -> int:
 def _report_never_held(pairs: Sequence[Experiment], holdable: Sequence[Experiment]) -> None:
     if not holdable:
         raise DataError(
-            f"none of the {len(pairs)} experiments can be held out: each is the only one of its cell type "
-            "or of its assay; add experiments that share both"
+            f"none of the {len(pairs)} experiments can be held out: each is the only one of its assay, which is "
+            "predicted from other cell types; add experiments of the same assays in other cell types"
         )
     never = sorted(set(pairs).difference(holdable))
     if never:
@@ -253,11 +263,11 @@ def _report_never_held(pairs: Sequence[Experiment], holdable: Sequence[Experimen
         )
 
 
-def _holdable(pairs: Sequence[Experiment]) -> list[Experiment]:
-    """Return the pairs whose cell type and assay both occur in another pair as well."""
+def _holdable(pairs: Sequence[Experiment], by_assay: bool) -> list[Experiment]:
+    """Return the pairs whose cell type and assay, or assay alone, occur in another pair as well."""
     cells = Counter(e.cell_type for e in pairs)
     assays = Counter(e.assay for e in pairs)
-    return [e for e in pairs if cells[e.cell_type] > 1 and assays[e.assay] > 1]
+    return [e for e in pairs if (by_assay or cells[e.cell_type] > 1) and assays[e.assay] > 1]
 
 
 def _balanced_classes(

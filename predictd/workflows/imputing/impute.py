@@ -76,6 +76,11 @@ def choose_pairs(spec: str, model: Ensemble, tensor: Tensor) -> list[Experiment]
     else:
         chosen = sorted({Experiment.parse(text.strip()) for text in spec.split(",") if text.strip()})
         model.indices(chosen)
+    if not chosen and spec == "missing":
+        raise DataError(
+            f"`pairs` missing: {tensor.path} has every assay of every cell type, so that there is nothing to impute; "
+            "with `pairs` observed each track is predicted from the others"
+        )
     if not chosen:
         raise DataError(f"`pairs` {spec}: there is no such pair among those of {tensor.path}")
     return chosen

@@ -43,7 +43,7 @@ from predictd.workflows.tensor.folds import read_folds
 from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
 from predictd.workflows.tensor.ranges import ranges_of
 from predictd.workflows.training.choices import read_choice, write_choice
-from predictd.workflows.training.folds import by_test_fold, check_validation, selection_folds
+from predictd.workflows.training.folds import by_test_fold, check_folds, selection_folds
 from predictd.workflows.training.settings import model_info
 from predictd.workflows.training.solvers import SOLVERS
 from predictd.workflows.training.solvers.by_moments import everything
@@ -146,7 +146,8 @@ class Crossval(InParts[CrossvalReport]):
             if folds is None
             else list(read_folds(folds, tensor).values())
         )
-        _check_folds(every)
+        check_folds(every, SOLVERS[settings.solver])
+        _check_tests(every)
         SOLVERS[settings.solver].check(settings, min(len(fold.train) for fold in every))
         self._tensor, self._settings, self._seed, self._folds = tensor, settings, seed, every
         self._groups = list(by_test_fold(every).items())
@@ -321,9 +322,8 @@ def crossval(
     return plan.make_all(engine)
 
 
-def _check_folds(folds: Sequence[Fold]) -> None:
-    """Raise DataError for folds that cannot be trained, or of which a test fold's ensemble cannot be made."""
-    check_validation(folds)
+def _check_tests(folds: Sequence[Fold]) -> None:
+    """Raise DataError for folds of which a test fold's ensemble cannot be made."""
     tested: dict[Experiment, str] = {}
     for test, group in by_test_fold(folds).items():
         for fold in group:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from predictd.errors import ConfigError, DataError
 from predictd.io.tensor.store import Tensor
@@ -11,6 +12,9 @@ from predictd.model.folds import Fold, make_folds, validation_split
 from predictd.pairs import Experiment
 from predictd.wording import some
 from predictd.workflows.tensor.folds import read_folds
+
+if TYPE_CHECKING:
+    from predictd.workflows.training.solvers.solver import Solver
 
 # Many experiments make a validation fold precise and a fit slow: fewer folds then decide.
 MANY_EXPERIMENTS = 300
@@ -65,11 +69,18 @@ def n_deciding(n_folds: int, n_train: int) -> int:
     return min(n_folds, FOLDS_WITH_MANY) if n_train > MANY_EXPERIMENTS else n_folds
 
 
-def check_validation(folds: Sequence[Fold]) -> None:
-    """Raise DataError for a fold without validation experiments."""
+def check_folds(folds: Sequence[Fold], solver: Solver) -> None:
+    """Raise DataError for a fold without validation experiments, or with some that the solver cannot predict."""
     for fold in folds:
         if not fold.valid:
             raise DataError(f"fold {fold.name} has no validation experiments, which decide when to stop")
+        trained = {e.cell_type for e in fold.train}
+        alone = [e for e in (*fold.test, *fold.valid) if e.cell_type not in trained]
+        if alone and solver.needs_cell_types:
+            raise DataError(
+                f"solver {solver.name} cannot predict {some(alone)}, of whose cell type it would know no experiment; "
+                "add some, or take the `solver` auto, which can do with the assay alone"
+            )
 
 
 def by_test_fold(folds: Sequence[Fold]) -> dict[str, list[Fold]]:

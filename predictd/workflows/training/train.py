@@ -20,7 +20,7 @@ from predictd.wording import some
 from predictd.workflows.tensor.coverage import require_complete, warn_same_signal
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.tensor.ranges import ranges_of
-from predictd.workflows.training.folds import check_validation, choose_fold, selection_folds
+from predictd.workflows.training.folds import check_folds, choose_fold, selection_folds
 from predictd.workflows.training.settings import model_info
 from predictd.workflows.training.solvers import SOLVERS
 from predictd.workflows.training.solvers.solver import Choice, FitData, Training, TrainJob
@@ -107,7 +107,7 @@ def train(
     tensor = Tensor(tensor_path, scratch=scratch)
     require_complete(tensor)
     fold = choose_fold(tensor, folds, fold_name, seed)
-    check_validation([fold])
+    check_folds([fold], SOLVERS[settings.solver])
     SOLVERS[settings.solver].check(settings, len(fold.train))
     refit = folds is None
     make_directory(output.parent)

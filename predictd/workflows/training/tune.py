@@ -24,7 +24,7 @@ from predictd.provenance import RunRecord
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.folds import read_folds
 from predictd.workflows.tensor.moments import ensure_moments
-from predictd.workflows.training.folds import by_test_fold, check_validation, selection_folds
+from predictd.workflows.training.folds import by_test_fold, check_folds, selection_folds
 from predictd.workflows.training.solvers import SOLVERS
 from predictd.workflows.training.solvers.cp import ranks_for
 from predictd.workflows.training.solvers.solver import Comparison, FitData
@@ -130,6 +130,8 @@ def tune(
     tensor = Tensor(tensor_path)
     require_complete(tensor)
     folds = _folds(tensor, options, seed)
+    for name in solvers:
+        check_folds(folds, SOLVERS[name])
     make_directory(output.parent)
     with record.stage("moments"):
         file = ensure_moments(tensor, engine, moments)
@@ -187,7 +189,6 @@ def _folds(tensor: Tensor, options: TuneOptions, seed: int) -> list[Fold]:
         raise ConfigError(
             f"`folds` {path} needs `test_fold`, one of {', '.join(sorted(groups))}: only its validation folds decide"
         )
-    check_validation(groups[test_fold])
     return groups[test_fold]
 
 

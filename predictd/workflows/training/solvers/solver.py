@@ -151,6 +151,8 @@ class Solver(ABC):
     holds_out
         Whether a model is needed for each validation fold, to decide when to stop. If not, validation folds serve
         `choose` alone: a test fold has one model, of all that is not tested, and so has what was never observed.
+    needs_cell_types
+        Whether it predicts experiments only of cell types that others are known of.
     """
 
     name: str
@@ -162,6 +164,7 @@ class Solver(ABC):
     searches: ClassVar[bool] = True
     reads_moments: ClassVar[bool] = True
     holds_out: ClassVar[bool] = True
+    needs_cell_types: ClassVar[bool] = True
 
     @abstractmethod
     def check(self, settings: TrainSettings, n_train: int) -> None:

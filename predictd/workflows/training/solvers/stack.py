@@ -14,7 +14,7 @@ from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread
 from predictd.errors import ConfigError, DataError
 from predictd.model.cp.factors import CPModel
-from predictd.model.folds import Fold
+from predictd.model.folds import Fold, by_assay_alone
 from predictd.model.moments import CONSTANT, squared_errors
 from predictd.model.stack.inputs import CurveScales, Guide, related_assays
 from predictd.model.stack.networks import FEWEST, Lesson, Networks, fit_network
@@ -23,7 +23,7 @@ from predictd.model.stack.scales import Scales
 from predictd.model.stack.stack import StackModel
 from predictd.model.stack.tracks import Tracks
 from predictd.model.stack.weights import FARTHEST_SCALE, FARTHEST_SHIFT, Trials, Weights
-from predictd.pairs import axes
+from predictd.pairs import Experiment, axes
 from predictd.workflows.tensor.context import ensure_window_sample, read_window_sample
 from predictd.workflows.tensor.moments import TensorMoments
 from predictd.workflows.training.folds import deciding_folds, selection_folds
@@ -54,6 +54,7 @@ class StandardisedEm(Em):
 
 
 STANDARDISED_EM, _RAW_EM = StandardisedEm(), Em()
+_FACTORS = ("em", "em_raw")
 _RANKS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
 
 
@@ -62,6 +63,7 @@ class Stack(MomentsSolver):
 
     objective = "relative error"
     holds_out = False
+    needs_cell_types = False
 
     def __init__(self, name: str, members: tuple[str, ...]) -> None:
         self.name, self.members = name, members
@@ -74,14 +76,21 @@ class Stack(MomentsSolver):
                     f"a `{what}` belongs to the solvers em, als and sgd; name one as `solver`, or leave it out"
                 )
 
+    def members_for(self, experiments: Sequence[Experiment]) -> tuple[str, ...]:
+        """Its members; without factors where cell types are held out of which no other experiment is known."""
+        return tuple(name for name in self.members if not (name in _FACTORS and by_assay_alone(experiments)))
+
     def choose(
         self, data: FitData, folds: Sequence[Fold], settings: TrainSettings, engine: Engine, *, seed: int
     ) -> Choice:
         """Weights of the members, and networks, by validation experiments that fits did not see."""
+        experiments, members = data.tensor.experiments, self.members_for(data.tensor.experiments)
         if len(folds) == 1:
-            folds = _folds_within(folds[0], seed)
+            folds = _folds_within(folds[0], experiments, seed)
         settled, factors = settings.model_copy(update={"solver": self.name}), ""
-        if "em" in self.members:
+        if len(members) < len(self.members):
+            factors = "; no em, since no experiment shares its cell type and its assay with others"
+        if "em" in members:
             found = STANDARDISED_EM.search(data, folds, _of_em(settings), engine, seed=seed)
             settled = settled.model_copy(update={"rank": found.rank, "regularisation": found.regularisation})
             factors = f"; em of rank {found.rank}, {STANDARDISED_EM.penalty_name} {found.regularisation:g}"
@@ -94,7 +103,7 @@ class Stack(MomentsSolver):
             assert data.moments is not None
             sample = ensure_window_sample(data.tensor, engine, data.moments, named=data.named)
             learned |= self._networks(data, tried, weights, sample, settings.networks, engine, seed=seed)
-        return Choice(settled, _explain(self.members, trials, weights) + factors, learned)
+        return Choice(settled, _explain(members, trials, weights) + factors, learned)
 
     def _networks(
         self,
@@ -143,9 +152,10 @@ class Stack(MomentsSolver):
         """A fold's model whose members all count the same."""
         cell_types, assays = axes(data.experiments)
         tracks = Tracks.of(data.s, data.experiments, fold.train, cell_types, assays)
+        members = self.members_for(data.experiments)
         fits: dict[str, CPModel] = {}
         for name, em in (("em", STANDARDISED_EM), ("em_raw", _RAW_EM)):
-            if name in self.members:
+            if name in members:
                 fitted = em.fit_moments(data, fold, Choice(_of_em(settings), ""), seed=seed).model
                 assert isinstance(fitted, CPModel)
                 fits[name] = fitted
@@ -155,8 +165,8 @@ class Stack(MomentsSolver):
             fold.train,
             tracks,
             Scales.of(tracks),
-            self.members,
-            Weights.even(len(self.members)),
+            members,
+            Weights.even(len(members)),
             fits.get("em"),
             fits.get("em_raw"),
         )
@@ -251,8 +261,13 @@ def _of_em(settings: TrainSettings) -> TrainSettings:
     return settings.model_copy(update={"solver": "em", "als": als})
 
 
-def _folds_within(fold: Fold, seed: int) -> list[Fold]:
-    """Folds of a fold's training experiments; where none of these can be held out, the fold itself."""
+def _folds_within(fold: Fold, experiments: Sequence[Experiment], seed: int) -> list[Fold]:
+    """Folds of a fold's training experiments; where none of these can be held out, the fold itself.
+
+    Nor are they where the fold's alone would be held out by their assay, and the solver expects cell types.
+    """
+    if by_assay_alone(fold.train) > by_assay_alone(experiments):
+        return [fold]
     try:
         return selection_folds(fold.train, seed)
     except DataError:
