@@ -12,10 +12,10 @@ CHECKPOINT_FORMAT: Final = "predictd-checkpoint"
 CHECKPOINT_VERSION: Final = 1
 
 MOMENTS_FORMAT: Final = "predictd-moments"
-MOMENTS_VERSION: Final = 1
+MOMENTS_VERSION: Final = 2
 # Bins with their context, for networks to learn from.
 SAMPLE_FORMAT: Final = "predictd-sample"
-SAMPLE_VERSION: Final = 1
+SAMPLE_VERSION: Final = 2
 
 # Counts of residuals of held-out experiments, and what they are calibrated to.
 CHOICE_FORMAT: Final = "predictd-choice"

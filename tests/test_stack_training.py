@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +27,9 @@ from predictd.model.stack.stack import MEMBERS, StackModel
 from predictd.model.stack.weights import Weights
 from predictd.pairs import Experiment
 from predictd.workflows.evaluation.factors import explain_factors
-from predictd.workflows.imputing.estimators import load_estimator, load_held_out, load_model
+from predictd.workflows.imputing.estimators import fold_model_path, load_estimator, load_held_out, load_model
 from predictd.workflows.imputing.impute import impute
-from predictd.workflows.tensor.folds import write_folds
+from predictd.workflows.tensor.folds import load_folds, write_folds
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.training.crossval import Crossval, crossval
@@ -102,6 +103,32 @@ def test_members_are_judged_by_their_errors_on_validation_experiments(tensor, en
         y = signal[:, tensor.columns(fold.valid)]
         errors = np.mean((y - predicted) ** 2, axis=0) / y.var(axis=0)
         np.testing.assert_allclose(tried.trials.errors(np.eye(len(MEMBERS))[k]), errors, rtol=2e-3)
+
+
+def test_errors_of_each_member_on_held_out_experiments(validated, tensor):
+    with (validated / "members.tsv").open(newline="") as file:
+        rows = {(r["cell_type"], r["assay"], r["member"]): r for r in csv.DictReader(file, delimiter="\t")}
+    assert len(rows) == (len(MEMBERS) + 1) * len(tensor.experiments)
+    signal = stored_signal(tensor).astype(np.float64)
+    for fold in {fold.owner: fold.whole() for fold in load_folds(validated / "folds.json")}.values():
+        model = load_model(fold_model_path(validated, fold))[0]
+        for k, name in enumerate((*MEMBERS, "together")):
+            only = Weights(np.tile(np.eye(len(MEMBERS))[min(k, len(MEMBERS) - 1)], (4, 1)), np.ones(4))
+            part = (
+                replace(model, networks=None)
+                if name == "together"
+                else replace(model, networks=None, weights=only)
+            )
+            imputer = part.imputer(fold.test)
+            predicted = imputer(signal[:, tensor.columns(imputer.inputs)].astype(np.float32))
+            y = signal[:, tensor.columns(fold.test)]
+            for pair, errors, variance in zip(
+                fold.test, ((y - predicted) ** 2).T, y.var(axis=0), strict=True
+            ):
+                own = rows[(*pair, name)]
+                assert own["fold"] == fold.owner
+                assert float(own["mse"]) == pytest.approx(errors.mean(), rel=2e-3)
+                assert float(own["error"]) == pytest.approx(errors.mean() / variance, rel=2e-3)
 
 
 def test_test_experiments_remain_unseen(tensor_path, engine, tmp_path):

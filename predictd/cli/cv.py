@@ -17,7 +17,7 @@ from predictd.cli.options import (
     make_engine,
     on_engine,
 )
-from predictd.cli.tables import measures_table
+from predictd.cli.tables import measures_table, members_table
 from predictd.config import Config
 
 
@@ -70,5 +70,7 @@ def command(
         return
     for test, why in report.choices.items():
         click.echo(f"test fold {test}: {why}")
-    click.echo(f"\n{measures_table(report.rows)}")
+    click.echo(f"\n{measures_table(report.rows)}\n")
+    if report.members:
+        click.echo(f"{members_table(report.members)}\n")
     click.echo(f"{output}: {report.n_models} models; all measures in {output / 'metrics.tsv'}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from math import isfinite
+from statistics import mean, median
 from typing import TYPE_CHECKING
 
 from predictd.workflows.evaluation.evaluate import known_measures, mean_measures
@@ -54,6 +57,18 @@ def comparison_table(comparison: Comparison) -> str:
         f"the genome, those of {measure} over tracks, robust to clusters of cell types and assays."
     )
     return _aligned(lines) + note
+
+
+def members_table(rows: Sequence[Row]) -> str:
+    """Mean and median error of each member of a stack, and of all together."""
+    by_member: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        # Of a constant track no error is relative to its variance.
+        if isfinite(float(row["error"])):
+            by_member[str(row["member"])].append(float(row["error"]))
+    lines = [["before networks", "mean error", "median"]]
+    lines += [[name, f"{mean(own):.4f}", f"{median(own):.4f}"] for name, own in by_member.items()]
+    return f"{_aligned(lines)}\nErrors are squared errors over the variance of the track."
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

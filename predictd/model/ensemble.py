@@ -55,6 +55,10 @@ class Model(Protocol):
         """Squared errors to be expected of pairs over the variance of their tracks, (m,); None: it cannot tell."""
         ...
 
+    def alone(self, targets: Sequence[Experiment]) -> dict[str, AffineMap]:
+        """Maps of the tracks of `train` to pairs by each member alone, and by all together; none of a single piece."""
+        ...
+
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Its parameters."""
         ...

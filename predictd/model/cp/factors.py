@@ -97,6 +97,10 @@ class CPModel:
         """See `predictd.model.ensemble.Model`."""
         return replace(self, ranges=ranges)
 
+    def alone(self, targets: Sequence[Experiment]) -> dict[str, AffineMap]:
+        """See `predictd.model.ensemble.Model`: it is of one piece."""
+        return {}
+
     def affine(
         self, targets: Sequence[Experiment], solution: Array | None = None
     ) -> tuple[Array, Array, Array]:

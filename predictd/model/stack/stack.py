@@ -29,6 +29,7 @@ from predictd.model.stack.weights import Weights
 from predictd.pairs import Experiment, positions, rows_of
 
 # The members there are.
+TOGETHER = "together"
 MEMBERS = ("assay_mean", "donors", "kriging", "em", "em_raw")
 # Ridge of the correlations by which missing inputs are filled from the others.
 _FILLING = 0.1
@@ -134,14 +135,12 @@ class StackModel:
         tracks = self.tracks
         maps, offsets = self.maps(places)
         stacked, offset = self.stacked(places, maps, offsets)
-        means, sds = self.scales.means[places], self.scales.sds[places]
-        weights = stacked * sds[:, np.newaxis] / tracks.sds
         filling = self._filling()
         back = filling / tracks.sds
         return Imputer(
             inputs=tracks.names,
             targets=tuple(targets),
-            affine=AffineMap(weights, None, means + sds * offset - weights @ tracks.means),
+            affine=self._affine(places, stacked, offset),
             bounds=None if self.ranges is None else self.ranges.of_targets(places[1]),
             limits=None
             if self.ranges is None
@@ -149,6 +148,19 @@ class StackModel:
             completion=Completion(np.eye(len(back)) - back, back @ tracks.means),
             refiner=self._refiner(places, stacked, maps),
         )
+
+    def alone(self, targets: Sequence[Experiment]) -> dict[str, AffineMap]:
+        """See `predictd.model.ensemble.Model`."""
+        places = self.indices(targets)
+        maps, offsets = self.maps(places)
+        found = {name: self._affine(places, maps[k], offsets[k]) for k, name in enumerate(self.members)}
+        return found | {TOGETHER: self._affine(places, *self.stacked(places, maps, offsets))}
+
+    def _affine(self, places: Places, maps: Array, offsets: Array) -> AffineMap:
+        """What maps of standardised tracks (m × n) and what is added to them (m,) are of tracks as they are."""
+        means, sds = self.scales.means[places], self.scales.sds[places]
+        weights = maps * sds[:, np.newaxis] / self.tracks.sds
+        return AffineMap(weights, None, means + sds * offsets - weights @ self.tracks.means)
 
     def within(self, ranges: Ranges) -> StackModel:
         """See `predictd.model.ensemble.Model`."""

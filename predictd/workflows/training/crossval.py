@@ -18,7 +18,7 @@ from predictd.errors import DataError, OutputError
 from predictd.io.files import sha256_of_json, write_json
 from predictd.io.models import ModelFile, write_model
 from predictd.io.partition import Job, read_job
-from predictd.io.results import write_metrics, write_run_json
+from predictd.io.results import write_metrics, write_rows, write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json, make_folds
 from predictd.model.intervals.residuals import Scale
@@ -36,7 +36,7 @@ from predictd.workflows.imputing.calibration import (
     read_residuals,
     write_calibration,
 )
-from predictd.workflows.imputing.estimators import everything_path, fold_model_path
+from predictd.workflows.imputing.estimators import everything_path, fold_model_path, load_model
 from predictd.workflows.parts import InParts
 from predictd.workflows.tensor.coverage import require_complete, warn_same_signal
 from predictd.workflows.tensor.folds import read_folds
@@ -44,6 +44,7 @@ from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, rea
 from predictd.workflows.tensor.ranges import ranges_of
 from predictd.workflows.training.choices import read_choice, write_choice
 from predictd.workflows.training.folds import by_test_fold, check_folds, selection_folds
+from predictd.workflows.training.member_errors import COLUMNS, MEMBERS_TSV, member_errors
 from predictd.workflows.training.settings import model_info
 from predictd.workflows.training.solvers import SOLVERS
 from predictd.workflows.training.solvers.by_moments import everything
@@ -64,11 +65,14 @@ class CrossvalReport:
         Trained.
     choices
         For each test fold, what rank and penalty were chosen and why.
+    members
+        Rows of members.tsv: each member of a stack by itself; empty for other solvers.
     """
 
     rows: list[Row]
     n_models: int
     choices: dict[str, str]
+    members: list[Row]
 
 
 @dataclass(frozen=True)
@@ -244,11 +248,17 @@ class Crossval(InParts[CrossvalReport]):
                 "choice": choices[test].why,
                 "models": len(models),
                 "rows": _rows_to_json(rows),
+                "members": self._member_errors(test, self._groups[index][1][0].whole(), s),
                 "residuals": [str(path.relative_to(output)) for path in counted],
                 "run": record.run_of(parts),
             }
             others = [task.path for task in fits if task.owner == EVERYTHING and index == 0]
             self.job.keep_part(index, content, [*models, *others, *counted])
+
+    def _member_errors(self, test: str, whole: Fold, data: TensorMoments) -> list[Row]:
+        """Rows of members.tsv of a test fold, where one model holds it out."""
+        path = fold_model_path(self.job.output, whole)
+        return member_errors(load_model(path)[0], test, whole.test, data) if path.exists() else []
 
     def _residuals_path(self, index: int, number: int) -> Path:
         return self.job.scratch / "residuals" / f"{index}.{number}.h5"
@@ -291,9 +301,13 @@ class Crossval(InParts[CrossvalReport]):
             log.warning(
                 "there are too few bins to calibrate intervals on: imputed tracks cannot get standard deviations"
             )
+        members = [row for part in parts for row in part["members"]]
+        if members:
+            rows_of_members = sorted(tuple(row[name] for name in COLUMNS) for row in members)
+            write_rows(output / MEMBERS_TSV, COLUMNS, rows_of_members)
         write_run_json(record, output)
         write_metrics(output / METRICS_TSV, rows)
-        return CrossvalReport(rows, n_models, choices)
+        return CrossvalReport(rows, n_models, choices, members)
 
 
 def crossval(
