@@ -249,7 +249,7 @@ def reliability_figure(covered: Sequence[Mapping[str, float]], by_signal: Sequen
     axes[2].set_ylim(bottom=0)
     axes[2].legend(loc="best")
     for ax in axes[1:]:
-        ax.set_xlabel("imputed signal (sd above the assay's mean)")
+        ax.set_xlabel("imputed signal (sd above the track's mean)")
         ticks = [
             t
             for t in (-5, -1, 0, 1, 2, 5, 10, 20)
