@@ -113,4 +113,8 @@ MORE_IS_BETTER: Final = frozenset(
 )
 # Whole numbers of metrics.tsv: bins that were compared, and bins in which a method had no value.
 METRIC_COUNTS: Final = ("bins", "absent")
+# Methods that every other is compared with, and the end of the names of methods whose values were mapped to the
+# distribution of the observed track.
+BASELINES: Final = ("assay_mean", "assay_mean_scaled")
+MAPPED: Final = " (quantiles)"
 METRIC_KEYS: Final = ("cell_type", "assay", "fold", "method")

@@ -121,6 +121,22 @@ def test_differences_wins_and_ranks():
     assert (found.ranks[:, 1] <= found.ranks[:, 0]).all() and (found.ranks[:, 0] <= found.ranks[:, 2]).all()
 
 
+def test_methods_are_ranked_on_tracks_that_all_have():
+    scores, draws = some_scores()
+    # The second has no value of the first track at all.
+    for values in (*scores.values(), *draws.values()):
+        values[..., 0, 1] = np.nan
+    found = compare_methods(GRID, METHODS, scores, draws)
+    (rank,) = (d for d in found.differences if (d.measure, d.method, d.other) == ("rank", *METHODS[:2]))
+    assert rank.tracks == 19 and (rank.wins, rank.losses) == (19, 0)
+    assert found.ranks[:, 0].tolist() == [1, 2, 3]
+    # What a draw of the genome leaves undefined stays as it is.
+    draws["MSEglobal"][3, :, 0] = np.nan
+    assert compare_methods(GRID, METHODS, scores, draws).ranks[0].tolist() == [1, 1, 1]
+    nothing = {name: np.full_like(values, np.nan) for name, values in scores.items()}
+    assert np.isnan(compare_methods(GRID, METHODS, nothing, {}).ranks).all()
+
+
 def test_draws_of_blocks():
     weights = block_weights(100)
     assert weights.shape == (DRAWS, 100) and (weights.sum(axis=1) == 100).all()
@@ -165,7 +181,7 @@ def test_several_directories_at_once(folders, data, tensor_path, engine, single,
     for folder in folders:
         options = EvaluateOptions(names=(folder.name,))
         alone = evaluate(
-            folder, data / "truth.tsv", tmp_path / "one.tsv", engine, options, tensor=tensor_path
+            folder, data / "truth.tsv", tmp_path / "alone" / "m.tsv", engine, options, tensor=tensor_path
         )
         together = [row for row in report.rows if row["method"] == folder.name]
         for own, other in zip((r for r in alone.rows if r["method"] == folder.name), together, strict=True):
@@ -275,6 +291,19 @@ def test_the_challenges_regions(folders, data, engine, tmp_path):
         assert rows[0][name] == pytest.approx(values.mean(), rel=1e-4), name
 
 
+def test_genes_without_strands_have_no_promoters(folders, data, engine, tmp_path, caplog):
+    genes = [("chr1", 30_010, 52_000, "."), ("chr1", 40_000, 60_060, "-")]
+    options = EvaluateOptions(challenge=True, regions=Regions(genes=write_bed6(tmp_path / "g.bed", genes)))
+    rows = evaluate(folders[0], data / "truth.tsv", tmp_path / "m.tsv", engine, options).rows
+    assert (
+        "1 of the 2 genes in " in caplog.text and "have no strand (+ or - in the sixth column)" in caplog.text
+    )
+    assert float(rows[0]["mseprom"]) > 0
+    (tmp_path / "g.bed").write_text("chr1\t100\t900\n")
+    rows = evaluate(folders[0], data / "truth.tsv", tmp_path / "m.tsv", engine, options).rows
+    assert math.isnan(float(rows[0]["mseprom"])) and float(rows[0]["msegene"]) > 0
+
+
 def test_names_are_one_for_each(folders, data, engine, tmp_path):
     def run(*names: str) -> None:
         options = EvaluateOptions(names=names)
@@ -286,6 +315,12 @@ def test_names_are_one_for_each(folders, data, engine, tmp_path):
         run("a", "a")
     with pytest.raises(ConfigError, match="two methods would be called assay_mean"):
         run("a", "assay_mean")
+    with pytest.raises(ConfigError, match=r"'b .quantiles.' ends as methods do whose values were mapped"):
+        run("a", "b (quantiles)")
+    with pytest.raises(ConfigError, match=r"`output`: comparison.tsv is written beside it"):
+        evaluate(folders, data / "truth.tsv", tmp_path / "comparison.tsv", engine)
+    with pytest.raises(TableError, match=r"truth.tsv is a file: name directories of imputed tracks first"):
+        evaluate(data / "truth.tsv", folders[0], tmp_path / "m.tsv", engine)
     same = [folders[0], folders[0]]
     with pytest.raises(ConfigError, match="two methods would be called ours"):
         evaluate(same, data / "truth.tsv", tmp_path / "m.tsv", engine)

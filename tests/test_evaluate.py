@@ -441,6 +441,25 @@ def test_scores_of_training_experiments_are_warned_of(
     assert not caplog.text
 
 
+def test_tables_of_earlier_versions_do_not_say_what_was_trained_on(
+    model_path, tensor_path, data, engine, tmp_path, caplog
+):
+    impute(model_path, tensor_path, tmp_path / "i", engine, pairs="C1:A1,C1:A3")
+    lines = (tmp_path / "i" / "tracks.tsv").read_text().splitlines()
+    (tmp_path / "i" / "tracks.tsv").write_text(
+        "".join("\t".join(line.split("\t")[:3]) + "\n" for line in lines)
+    )
+    tracks, truth = table_of(data / "tracks.tsv"), table_of(data / "truth.tsv")
+    both = [
+        {**row, "path": data / row["path"]}
+        for row in (tracks[Experiment("C1", "A1")], truth[Experiment("C1", "A3")])
+    ]
+    caplog.clear()
+    rows = evaluate(tmp_path / "i", write_table(tmp_path / "t.tsv", both), tmp_path / "m.tsv", engine).rows
+    assert "were trained on (C1:A1): their scores" in caplog.text
+    assert {row["assay"]: row["fold"] for row in rows} == {"A1": "trained", "A3": "holdout"}
+
+
 def test_pairs_that_a_single_model_held_out(tensor, tensor_path, data, engine, tmp_path, caplog):
     pairs = tensor.experiments
     fold = make_folds(pairs, tests=3, valids=4)[3]
@@ -568,6 +587,37 @@ def test_peaks_that_cannot_be_read(imputed, data, engine, tmp_path):
         evaluate(imputed, table, tmp_path / "m.tsv", engine)
 
 
+def test_peaks_of_another_genome(imputed, data, engine, tmp_path):
+    truth = table_of(data / "truth.tsv")
+    pair = next(iter(truth))
+    write_bed(tmp_path / "p.narrowPeak", [("1", 100, 900), ("chr1", 250_000, 260_000)])
+    row = {**truth[pair], "path": data / truth[pair]["path"], "peaks": "p.narrowPeak"}
+    table = write_table(tmp_path / "t.tsv", [row])
+    with pytest.raises(
+        TableError, match=r"none of its 2 peaks lies on genome, the first is at 1:100-900; is it of"
+    ):
+        evaluate(imputed, table, tmp_path / "m.tsv", engine)
+    # Some on contigs that the genome does not have do no harm.
+    write_bed(tmp_path / "p.narrowPeak", [("chrUn_1", 100, 900), ("chr1", 2_000, 6_000)])
+    rows = evaluate(imputed, table, tmp_path / "m.tsv", engine).rows
+    assert 0 < float(rows[0]["AuprPeakObs"]) <= 1
+
+
+def test_no_bin_that_all_methods_have(gapped, engine, tmp_path):
+    tensor, _, x = gapped
+    shutil.copytree(tmp_path / "imputed", tmp_path / "other")
+    (tmp_path / "other" / "track.bw").unlink()
+    with pyBigWig.open(str(tmp_path / "other" / "track.bw"), "w") as file:
+        file.addHeader([("chr1", 10_000)])
+        file.addEntries("chr1", 375 * 25, values=x[375:].tolist(), span=25, step=25)
+    folders, table = [tmp_path / "imputed", tmp_path / "other"], tmp_path / "observed" / "tracks.tsv"
+    report = evaluate(
+        folders, table, tmp_path / "m.tsv", engine, EvaluateOptions(absent="skip"), tensor=tensor.path
+    )
+    assert all(row["bins"] == 0 and math.isnan(float(row["MSEglobal"])) for row in report.rows)
+    assert np.isnan(report.comparison.ranks).all()
+
+
 def test_an_output_that_cannot_be_written(imputed, data, engine, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"):
@@ -587,7 +637,9 @@ def test_the_command_line(imputed, data, tmp_path):
         "evaluate", imputed, data / "truth.tsv", "-o", "m.tsv", "--name", "sgd", cwd=tmp_path
     )
     assert done.returncode == 0 and not done.stderr
-    header, *lines, last = done.stdout.splitlines()
+    table, comparison, last = done.stdout.rstrip("\n").split("\n\n")
+    assert comparison.split()[:2] == ["method", "mean"]
+    header, *lines = table.splitlines()
     assert header.split() == ["method", "tracks", "MSEglobal", "MSE1obs", "GWcorrasinh", "GWspear", "AucObs1"]
     metrics = read_metrics(tmp_path / "m.tsv")
     for line in lines:

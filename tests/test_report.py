@@ -178,12 +178,14 @@ def test_groups_stand_by_their_correlation():
 
 
 def test_one_of_several_methods_is_reported(tmp_path):
-    rows = [*some_rows(), row("C1", "A1", "mine (quantiles)", 0.05, GWcorrasinh=0.9)]
-    assert chosen_method(some_rows()) == "mine"
+    mapped = row("C1", "A1", "mine (quantiles)", 0.05, GWcorrasinh=0.9)
+    rows = [*some_rows(), mapped, row("C1", "A1", "assay_mean (quantiles)", 0.1)]
+    # What was mapped is the same method once more.
+    assert chosen_method(some_rows()) == chosen_method(rows) == "mine"
     assert chosen_method(rows, "mine (quantiles)") == "mine (quantiles)"
-    with pytest.raises(
-        DataError, match=r"several methods; name one as `method`: 'mine', 'mine \(quantiles\)'"
-    ):
+    theirs = row("C1", "A1", "theirs", 0.3) | {"fold": "."}
+    rows.append(theirs)
+    with pytest.raises(DataError, match=r"name one as `method`: 'mine', 'mine \(quantiles\)', 'theirs'"):
         chosen_method(rows)
     with pytest.raises(DataError, match=r"`method` 'assay_mean': the scores have no such method besides"):
         chosen_method(rows, "assay_mean")
@@ -194,7 +196,22 @@ def test_one_of_several_methods_is_reported(tmp_path):
     assert done.returncode == 1 and "name one as --method" in done.stderr
     report(tmp_path, tmp_path / "r.html", method="mine (quantiles)")
     (own,) = table(tmp_path / "r_files" / "experiments.tsv")
-    assert float(own["MSEglobal"]) == 0.05 and float(own["ratio"]) == pytest.approx(0.25)
+    # Beside the baseline that was mapped as well.
+    assert float(own["MSEglobal"]) == 0.05 and float(own["ratio"]) == pytest.approx(0.5)
+    report(tmp_path, tmp_path / "r.html", method="theirs")
+    (own,) = table(tmp_path / "r_files" / "experiments.tsv")
+    # The baselines are those of the pair, whatever fold each method is of.
+    assert float(own["ratio"]) == pytest.approx(0.3 / 0.2)
+
+
+def test_scores_of_the_challenge_are_named_as_such(tmp_path):
+    (tmp_path / "metrics.tsv").write_text(
+        "cell_type\tassay\tfold\tmethod\tbins\tabsent\tmse\nC\tA\t.\tm\t9\t0\t1\n"
+    )
+    with pytest.raises(
+        TableError, match="has the measures of the ENCODE Imputation Challenge; a report needs"
+    ):
+        report(tmp_path, tmp_path / "r.html")
 
 
 def test_bins_that_a_method_left_out_are_told(tmp_path):

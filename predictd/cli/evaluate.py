@@ -58,9 +58,8 @@ def command(
 ) -> None:
     """Score the imputed tracks in each DIRECTORY (it has a tracks.tsv) against the observed ones listed in TRACKS.
 
-    The same-assay mean, as it is and rescaled to the cell type's amplitude, is scored, too. Several directories are
-    compared on the same pairs and bins: comparison.tsv, next to OUTPUT, has differences with intervals, wins and
-    losses.
+    The same-assay mean, as it is and rescaled to the cell type's amplitude, is scored, too. All methods are compared on
+    the same pairs and bins: comparison.tsv, next to OUTPUT, has differences with intervals, wins and losses.
     """
     from predictd.workflows.evaluation.evaluate import EvaluateOptions, evaluate
     from predictd.workflows.evaluation.regions import Regions
@@ -70,8 +69,7 @@ def command(
     with make_engine(engine_name, workers) as engine:
         report = evaluate(directories, tracks, output, engine, options, tensor=tensor)
     click.echo(measures_table(report.rows))
-    if report.comparison is not None:
-        click.echo(f"\n{comparison_table(report.comparison)}\n")
+    click.echo(f"\n{comparison_table(report.comparison)}\n")
     click.echo(
         f"{output}: all measures of {len({(r['cell_type'], r['assay']) for r in report.rows})} experiments"
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from math import isfinite
+from math import inf, isfinite
 from statistics import mean, median
 from typing import TYPE_CHECKING
 
+from predictd.wording import some
 from predictd.workflows.evaluation.evaluate import known_measures, mean_measures
 from predictd.workflows.evaluation.score import Row
 
@@ -29,19 +30,20 @@ def measures_table(rows: Sequence[Row]) -> str:
         [method, str(tracks[method]), *(f"{own[m]:.4f}" for m in shown)] for method, own in means.items()
     ]
     fewer = [
-        f"{measure} of {method}: {number} of {tracks[method]}"
+        f"{measure} of {method} over {number} of {tracks[method]}"
         for method, own in known_measures(rows, shown).items()
         for measure, number in own.items()
         if number < tracks[method]
     ]
-    note = f"\nMeans over the tracks that have a value ({'; '.join(fewer)})." if fewer else ""
+    note = f"\nMeans are over the tracks that have a value: {some(fewer, 3)}." if fewer else ""
     return _aligned(lines) + note
 
 
 def comparison_table(comparison: Comparison) -> str:
     """Mean ranks, and by how much the first measure differs from that of the method with the best mean rank."""
     measure = comparison.differences[0].measure
-    best = comparison.methods[int(comparison.ranks[:, 0].argmin())]
+    places = [rank if isfinite(rank) else inf for rank in comparison.ranks[:, 0].tolist()]
+    best = comparison.methods[places.index(min(places))]
     lines = [["method", "mean rank", "(95 %)", f"{measure} less {best}'s", "(95 %)", "better", "worse"]]
     for method, (rank, low, high) in zip(comparison.methods, comparison.ranks.tolist(), strict=True):
         cells = ["", "", "", ""]
@@ -50,13 +52,21 @@ def comparison_table(comparison: Comparison) -> str:
                 sign = 1 if d.method == method else -1
                 ends = sorted(sign * end for end in d.clusters)
                 won = (d.wins, d.losses)[::sign]
-                cells = [f"{sign * d.difference:+.4f}", f"{ends[0]:+.4f} to {ends[1]:+.4f}", *map(str, won)]
-        lines.append([method, f"{rank:.2f}", f"{low:.2f} to {high:.2f}", *cells])
+                interval = f"{_signed(ends[0])} to {_signed(ends[1])}" if isfinite(ends[0]) else "-"
+                cells = [_signed(sign * d.difference), interval, *map(str, won)]
+        shown = [f"{rank:.2f}", f"{low:.2f} to {high:.2f}"] if isfinite(rank) else ["-", "-"]
+        lines.append([method, *shown, *cells])
     note = (
         "\nRanks are over the measures of the ENCODE Imputation Challenge; intervals of ranks are over stretches of "
-        f"the genome, those of {measure} over tracks, robust to clusters of cell types and assays."
+        f"the genome, those of {measure} over tracks, robust to clusters of cell types and assays (- where all tracks "
+        "are of one cell type, or of one assay)."
     )
     return _aligned(lines) + note
+
+
+def _signed(value: float) -> str:
+    """Four decimals with their sign; what rounds to 0 is +0."""
+    return f"{round(value, 4) + 0.0:+.4f}"
 
 
 def members_table(rows: Sequence[Row]) -> str:

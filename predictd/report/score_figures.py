@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from predictd.constants import BASELINES
 from predictd.report.drawing import BASELINE, GREY, MODEL, SECOND, new_figure, points, short
-from predictd.report.scores import BASELINES, Row, Score, by_group, finite
+from predictd.report.scores import Row, Score, by_group, finite
 from predictd.report.svg import tip
 
 if TYPE_CHECKING:

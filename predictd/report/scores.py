@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from predictd.constants import MEASURES
+from predictd.constants import BASELINES, MAPPED, MEASURES
 from predictd.errors import DataError
 from predictd.pairs import Experiment
 
-BASELINES = ("assay_mean", "assay_mean_scaled")
 # Whole numbers of metrics.tsv, which older files lack.
 COUNTS = ("bins", "absent")
 Row = Mapping[str, str | float]
@@ -103,33 +102,45 @@ def chosen_method(rows: Sequence[Row], name: str | None = None) -> str:
     DataError
         If there is no such method, or several to choose from.
     """
-    methods = sorted({str(row["method"]) for row in rows} - set(BASELINES))
+    methods = sorted(
+        {str(row["method"]) for row in rows} - {n + end for n in BASELINES for end in ("", MAPPED)}
+    )
     listed = ", ".join(f"'{method}'" for method in methods)
     if not methods:
         raise DataError("the scores are those of the baselines alone; a report needs those of a method")
-    if name is None and len(methods) > 1:
+    plain = [method for method in methods if not method.endswith(MAPPED)]
+    if name is None and len(plain) != 1:
         raise DataError(f"the scores are of several methods; name one as `method`: {listed}")
     if name is not None and name not in methods:
         raise DataError(
             f"`method` '{name}': the scores have no such method besides the baselines; they have {listed}"
         )
-    return name or methods[0]
+    return name or plain[0]
 
 
 def scores_of(rows: Sequence[Row], method: str, known: Known) -> list[Score]:
-    """The scores of a method by experiment, sorted; `rows` are those of metrics.tsv."""
+    """The scores of a method by experiment, sorted; `rows` are those of metrics.tsv.
+
+    The baselines are those of the same fold, or of the method that was scored with it; mapped ones for a mapped method.
+    """
+    ending = MAPPED if method.endswith(MAPPED) else ""
     by_key: dict[tuple[Experiment, str], dict[str, dict[str, float]]] = defaultdict(dict)
+    baselines: dict[Experiment, dict[str, dict[str, float]]] = defaultdict(dict)
     for row in rows:
-        key = Experiment(str(row["cell_type"]), str(row["assay"])), str(row["fold"])
-        by_key[key][str(row["method"])] = {
-            name: float(row.get(name, np.nan)) for name in (*MEASURES, *COUNTS)
-        }
+        pair = Experiment(str(row["cell_type"]), str(row["assay"]))
+        values = {name: float(row.get(name, np.nan)) for name in (*MEASURES, *COUNTS)}
+        if row["method"] == method:
+            by_key[pair, str(row["fold"])][method] = values
+        for name in BASELINES:
+            if row["method"] == name + ending:
+                baselines[pair].setdefault(name, values)
+                by_key[pair, str(row["fold"])][name] = values
     return [
         Score(
             pair,
             fold,
             own[method],
-            {name: own[name] for name in BASELINES if name in own},
+            {name: own.get(name, found) for name, found in baselines[pair].items()},
             known.training.get((pair, fold)),
             known.covered.get(pair, {}),
             known.widths.get(pair, np.nan),

@@ -87,7 +87,8 @@ class Comparison:
     methods
         Names.
     ranks
-        Mean rank of each method with its 95 % interval over blocks of the genome, (methods × 3): mean, low, high.
+        Mean rank of each method over the tracks that all have, with its 95 % interval over blocks of the genome,
+        (methods × 3): mean, low, high; NaN without such a track.
     differences
         Of all pairs of methods by all measures.
     """
@@ -117,10 +118,24 @@ def compare_methods(
     ranked = [
         name for name in scores if name in _RANKED and name in draws and np.isfinite(scores[name]).any()
     ]
-    ranks = mean_ranks(np.stack([scores[name] for name in ranked]), ranked)
-    drawn = mean_ranks(np.stack([draws[name] for name in ranked]), ranked)
-    means = drawn.mean(axis=1)
-    summary = np.column_stack([ranks.mean(axis=0), *np.percentile(means, _ends(), axis=0)])
+    # Methods are ranked on the tracks that all of them have.
+    shared = np.isfinite(next(iter(scores.values()))).all(axis=1)
+    ranks, drawn = (
+        np.full((len(pairs), len(methods)), np.nan),
+        np.full((DRAWS, len(pairs), len(methods)), np.nan),
+    )
+    summary = np.full((len(methods), 3), np.nan)
+    if shared.any():
+        own = {name: scores[name][shared] for name in ranked}
+        # What blocks that were not drawn alone define, such as an error of the top 1 %, stays as it is.
+        again = {
+            name: np.where(np.isnan(draws[name][:, shared]), own[name], draws[name][:, shared])
+            for name in ranked
+        }
+        ranks[shared] = mean_ranks(np.stack(list(own.values())), ranked)
+        drawn[:, shared] = mean_ranks(np.stack(list(again.values())), ranked)
+        ends = np.percentile(drawn[:, shared].mean(axis=1), _ends(), axis=0)
+        summary = np.column_stack([ranks[shared].mean(axis=0), *ends])
     everything = {**scores, "rank": ranks}
     all_draws = {**draws, "rank": drawn}
     differences = [

@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 # What becomes of bins with an observed value in which a method has none: they do not count for any method of the pair,
 # or the method says 0 there.
 Absent = Literal["skip", "zero"]
-BASELINES = ("assay_mean", "assay_mean_scaled")
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Scoring:
     quantiles
         Whether each method is scored once more after its values were mapped to the distribution of the observed track.
     n_blocks
-        Blocks of the genome whose sums are given back with the measures; 1: none are.
+        Blocks of the genome whose sums are given back with the measures.
     """
 
     tensor: Tensor

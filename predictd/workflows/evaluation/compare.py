@@ -14,12 +14,17 @@ from predictd.pairs import Experiment
 from predictd.workflows.evaluation.score import Scored
 
 COMPARISON_TSV = "comparison.tsv"
-# Blocks of the genome that the bootstrap draws from.
-BLOCKS = 100
+# Blocks of the genome that the bootstrap draws from, and how many bins each has at least.
+_MOST_BLOCKS, _LEAST_BINS = 100, 200
 _COLUMNS = (
     *("measure", "method", "other", "tracks", "mean", "other_mean", "difference"),
     *("clusters_low", "clusters_high", "blocks_low", "blocks_high", "wins", "losses"),
 )
+
+
+def n_blocks(n_bins: int) -> int:
+    """How many blocks a genome of so many bins is cut into."""
+    return max(2, min(_MOST_BLOCKS, n_bins // _LEAST_BINS))
 
 
 def compare(scored: Sequence[Scored], measures: Sequence[str]) -> Comparison:
@@ -33,11 +38,11 @@ def compare(scored: Sequence[Scored], measures: Sequence[str]) -> Comparison:
     shape = len(pairs), len(methods)
     scores = {measure: np.full(shape, np.nan) for measure in measures}
     draws: dict[str, Array] = {}
-    weights = block_weights(BLOCKS).astype(np.float64)
+    weights = block_weights(len(scored[0].sums)).astype(np.float64)
     for i, pair in enumerate(pairs):
         for j, method in enumerate(methods):
             found = by_pair[pair].get(method)
-            if found is None or found.sums is None or not found.row["bins"]:
+            if found is None or not found.row["bins"]:
                 continue
             for measure in measures:
                 scores[measure][i, j] = float(found.row[measure])

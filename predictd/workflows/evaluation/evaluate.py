@@ -11,23 +11,24 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from predictd.constants import CHALLENGE_MEASURES, MEASURES
+from predictd.constants import BASELINES, CHALLENGE_MEASURES, MAPPED, MEASURES
 from predictd.engine import Engine
-from predictd.errors import ConfigError, DataError
+from predictd.errors import ConfigError, DataError, TableError
 from predictd.io.files import make_directory, sha256_of
+from predictd.io.remote import as_path
 from predictd.io.results import write_metrics, write_run_json
-from predictd.io.tables import Track, unique_pairs
+from predictd.io.tables import Track, read_bed, unique_pairs
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.metadata import read_track_table
 from predictd.model.measures.comparison import Comparison
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.wording import some
-from predictd.workflows.evaluation.cases import BASELINES, Absent, Case, Scoring, make_baseline
-from predictd.workflows.evaluation.compare import BLOCKS, COMPARISON_TSV, compare, write_comparison
+from predictd.workflows.evaluation.cases import Absent, Case, Scoring, make_baseline
+from predictd.workflows.evaluation.compare import COMPARISON_TSV, compare, n_blocks, write_comparison
 from predictd.workflows.evaluation.imputed import ImputedTracks, tensor_of, warn_of_trained_pairs
 from predictd.workflows.evaluation.regions import Regions
-from predictd.workflows.evaluation.score import QUANTILES, Row, group_cases, score
+from predictd.workflows.evaluation.score import Row, group_cases, score
 from predictd.workflows.tensor.moments import TensorMoments, compute_moments
 from predictd.workflows.tensor.sources import SignalSource, probe_tracks
 
@@ -77,11 +78,11 @@ class EvaluateReport:
     rows
         Of metrics.tsv.
     comparison
-        Of several directories, and of the baselines; None of one.
+        Of all methods, baselines among them.
     """
 
     rows: list[Row]
-    comparison: Comparison | None
+    comparison: Comparison
 
 
 def evaluate(
@@ -93,7 +94,7 @@ def evaluate(
     *,
     tensor: Path | None = None,
 ) -> EvaluateReport:
-    """Score imputed tracks and the two baselines and write metrics.tsv; of several directories comparison.tsv, too.
+    """Score imputed tracks and the two baselines; write metrics.tsv, and comparison.tsv, which compares all methods.
 
     Parameters
     ----------
@@ -116,12 +117,17 @@ def evaluate(
         If tracks, table and tensor do not fit together.
     """
     options = options or EvaluateOptions()
+    if output.name == COMPARISON_TSV:
+        raise ConfigError(
+            f"`output`: {COMPARISON_TSV} is written beside it; give the file of scores another name"
+        )
     methods = _methods([directories] if isinstance(directories, Path) else directories, options.names)
     names = tuple(method.name for method in methods)
     settings = {"names": list(names), "absent": options.absent, "measures": list(options.measures)}
     record = RunRecord.of("evaluate", engine, settings=settings)
     opened = tensor_of(methods, tensor)
     observed = _observed(methods, table, opened)
+    _check_peaks(observed, opened)
     scoring = _scoring(opened, names, options)
     warn_of_trained_pairs(methods, list(observed))
     make_directory(output.parent)
@@ -138,9 +144,8 @@ def evaluate(
             scored = [one for part in engine.map(score, groups, scoring, label="pairs") for one in part]
     rows = [one.row for one in scored]
     _warn_of_absent(rows, options.absent)
-    comparison = compare(scored, options.measures) if len(methods) > 1 else None
-    if comparison is not None:
-        write_comparison(output.with_name(COMPARISON_TSV), comparison)
+    comparison = compare(scored, options.measures)
+    write_comparison(output.with_name(COMPARISON_TSV), comparison)
     write_metrics(output, rows, measures=options.measures)
     record.inputs = {str(table): sha256_of(table), str(opened.path): opened.manifest.checksum}
     record.train = [
@@ -181,6 +186,12 @@ def _methods(folders: Sequence[Path], given: tuple[str, ...]) -> list[ImputedTra
             f"`names`: {len(given)} for {len(folders)} directories; give one for each, in their order"
         )
     names = given or (("model",) if len(folders) == 1 else tuple(folder.resolve().name for folder in folders))
+    mapped = next((name for name in names if name.endswith(MAPPED)), None)
+    if mapped is not None:
+        raise ConfigError(
+            f"`names`: '{mapped}' ends as methods do whose values were mapped to the observed distribution; name it "
+            "otherwise"
+        )
     twice = sorted({name for name in names if names.count(name) > 1 or name in BASELINES})
     if twice:
         raise ConfigError(f"two methods would be called {twice[0]}: give each another name (`names`)")
@@ -208,6 +219,18 @@ def _observed(methods: Sequence[ImputedTracks], table: Path, tensor: Tensor) -> 
     return {pair: observed[pair] for pair in sorted(common)}
 
 
+def _check_peaks(observed: dict[Experiment, Track], tensor: Tensor) -> None:
+    """Raise TableError for peaks of which none lies on the genome."""
+    lengths = tensor.manifest.load_genome().chromosomes
+    for path in sorted({track.peaks for track in observed.values() if track.peaks}):
+        peaks = read_bed(as_path(path))
+        if not any(peak.end <= lengths.get(peak.chrom, 0) for peak in peaks):
+            raise TableError(
+                f"{path}: none of its {len(peaks):,} peaks lies on {tensor.manifest.genome.name}, the first is at "
+                f"{peaks[0].chrom}:{peaks[0].start}-{peaks[0].end}; is it of another genome?"
+            )
+
+
 def _scoring(tensor: Tensor, names: tuple[str, ...], options: EvaluateOptions) -> Scoring:
     genome, bin_size = tensor.manifest.load_genome(), tensor.manifest.bin_size
     regions = options.regions
@@ -219,7 +242,7 @@ def _scoring(tensor: Tensor, names: tuple[str, ...], options: EvaluateOptions) -
         options.absent,
         options.challenge,
         options.quantiles,
-        BLOCKS if len(names) > 1 else 1,
+        n_blocks(tensor.n_bins),
     )
 
 
@@ -271,7 +294,7 @@ def _warn_of_absent(rows: Sequence[Row], absent: Absent) -> None:
     counts = "they count as 0" if absent == "zero" else "no method of these pairs is scored there"
     by_method: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        if row["absent"] and not str(row["method"]).endswith(QUANTILES.format("")):
+        if row["absent"] and not str(row["method"]).endswith(MAPPED):
             by_method[str(row["method"])].append(row)
     for method, own in by_method.items():
         worst = max(own, key=lambda row: (row["absent"], row["cell_type"], row["assay"]))

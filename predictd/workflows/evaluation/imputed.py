@@ -16,7 +16,7 @@ from predictd.io.tables import Track, read_tracks, table_rows, unique_pairs
 from predictd.io.tensor.store import Tensor
 from predictd.pairs import Experiment
 from predictd.wording import some
-from predictd.workflows.imputing.status import TRAINED
+from predictd.workflows.imputing.status import TRAINED, TRAINED_FOLD
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,10 @@ class ImputedTracks:
             If it has no tracks.tsv, or what it has cannot be read.
         """
         table = directory / TRACKS_TSV
+        if directory.is_file():
+            raise TableError(
+                f"{directory} is a file: name directories of imputed tracks first, the table of observed tracks last"
+            )
         if not table.is_file():
             raise TableError(
                 f"{directory} has no {TRACKS_TSV}: list its tracks there (cell_type, assay, path)"
@@ -70,7 +74,9 @@ class ImputedTracks:
 
     def fold_of(self, pair: Experiment) -> str:
         """What metrics.tsv says of the fold of a pair."""
-        return self.fold.get(pair) or str(self.run.get("results", {}).get("fold", "."))
+        if self.fold.get(pair):
+            return self.fold[pair]
+        return TRAINED_FOLD if self.trained_on([pair]) else str(self.run.get("results", {}).get("fold", "."))
 
     def training(self, tensor: Tensor, pair: Experiment) -> list[Experiment] | None:
         """Experiments that a pair's model learned from; None where nothing says so."""
@@ -82,8 +88,18 @@ class ImputedTracks:
         return sorted(set(train) - {Experiment.parse(text) for text in together})
 
     def trained_on(self, pairs: Sequence[Experiment]) -> list[Experiment]:
-        """Pairs among these that their model was trained on."""
-        return [pair for pair in pairs if self.status.get(pair) == TRAINED]
+        """Pairs among these that their model was trained on.
+
+        Tables of earlier versions do not say so. Of a single model the run does; of a cross-validation, whose models
+        differ, nothing is known then.
+        """
+        single = self.run.get("results", {}).get("fold", ".") != "."
+        train = set(self.run.get("train", ())) if single else set()
+        return [
+            pair
+            for pair in pairs
+            if (self.status.get(pair) or (TRAINED if str(pair) in train else "")) == TRAINED
+        ]
 
 
 def warn_of_trained_pairs(methods: Sequence[ImputedTracks], pairs: Sequence[Experiment]) -> None:

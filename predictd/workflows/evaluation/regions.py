@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from predictd.io.tables import Interval, read_bed, read_stranded_bed
 from predictd.io.tracks.genomes import Genome
+
+log = logging.getLogger(__name__)
 
 # What the ENCODE Imputation Challenge takes for the promoter of a gene: so many bp before its start.
 _UPSTREAM = 2000
@@ -48,14 +51,17 @@ class Regions:
                     for i in intervals[name]
                 ]
         if self.genes is not None and self.promoters is None:
-            found = [
-                promoter
-                for gene, strand in read_stranded_bed(self.genes)
-                if strand in ("+", "-")
-                and (promoter := _promoter(gene, strand, bin_size)).end > promoter.start
-            ]
-            if found:
-                intervals["promoters"] = found
+            genes = read_stranded_bed(self.genes)
+            stranded = [(gene, strand) for gene, strand in genes if strand in ("+", "-")]
+            if len(stranded) < len(genes):
+                log.warning(
+                    "%d of the %d genes in %s have no strand (+ or - in the sixth column), and no promoter for mseprom",
+                    len(genes) - len(stranded),
+                    len(genes),
+                    self.genes,
+                )
+            found = [_promoter(gene, strand, bin_size) for gene, strand in stranded]
+            intervals["promoters"] = [promoter for promoter in found if promoter.end > promoter.start]
         return intervals
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -24,7 +25,7 @@ from predictd.constants import (
     RUN_JSON,
     TRACKS_TSV,
 )
-from predictd.errors import PredictdError, TableError
+from predictd.errors import ModelFormatError, PredictdError, TableError
 from predictd.io.files import exists, make_directory, replacing, sha256_of, write_json, write_text
 from predictd.io.hdf5 import ForeignFileError, read_arrays
 from predictd.io.results import write_rows, write_run_json
@@ -40,6 +41,8 @@ from predictd.workflows.evaluation.about import choices_of, described, read_run,
 from predictd.workflows.evaluation.examples import Source, find_examples, observed_tables, open_tensor
 from predictd.workflows.imputing.calibration import COVERAGE, read_calibration
 from predictd.workflows.tensor.folds import load_folds
+
+log = logging.getLogger(__name__)
 
 QC_TSV, RECOMMENDED_TSV = "qc.tsv", "rec.tsv"
 # Without these there is nothing to report; files of earlier versions lack some of the others.
@@ -164,6 +167,11 @@ def _read(directory: Path, metrics: Path, wanted: str | None, beside: Beside) ->
 def _scores(path: Path) -> list[dict[str, str | float]]:
     """Rows of metrics.tsv with the measures that it has."""
     header = table_header(path)
+    if "mse" in header and "MSEglobal" not in header:
+        raise TableError(
+            f"{path} has the measures of the ENCODE Imputation Challenge; a report needs predictd's own: run 'predictd "
+            "evaluate' without them"
+        )
     there = [name for name in (*MEASURES, *COUNTS) if name in header or name in _NEEDED]
     return read_scores(path, text=METRIC_KEYS, numbers=there)
 
@@ -215,7 +223,11 @@ def _widths(directory: Path, covered: Mapping[Experiment, Mapping[str, float]]) 
     """Predicted standard deviations relative to those that other tracks let expect of the track's signal."""
     if not covered:
         return _expected_widths(directory / TRACKS_TSV)
-    scales = read_calibration(directory).scales
+    try:
+        scales = read_calibration(directory).scales
+    except ModelFormatError as err:
+        log.warning("the report has no widths of intervals: %s", err)
+        return {}
     return {pair: own["sd"] / scales[pair].sd for pair, own in covered.items() if pair in scales}
 
 

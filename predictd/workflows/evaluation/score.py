@@ -12,18 +12,16 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from predictd.constants import MAX_SHARD_BINS
+from predictd.constants import BASELINES, MAPPED, MAX_SHARD_BINS
 from predictd.model.measures.metrics import TrackComparison
 from predictd.model.measures.ranks import KeyCounts, distribution_map, rank_keys
 from predictd.wording import even_parts_of_at_most
-from predictd.workflows.evaluation.cases import BASELINES, Case, Scoring
+from predictd.workflows.evaluation.cases import Case, Scoring
 from predictd.workflows.evaluation.signal import CaseBlock, ComparedSignal, transforms_of
 
 Row = dict[str, str | float]
 Float64 = npt.NDArray[np.float64]
 _Item = TypeVar("_Item")
-# Method of a track whose values were mapped to the distribution of the observed track.
-QUANTILES = "{} (quantiles)"
 # A method's part of what a task holds, about: a comparison of 8 MiB and a shard's signal.
 _METHOD_BYTES = 2**23 + 4 * MAX_SHARD_BINS
 # A pair's part, besides: a shard's observed signal, variance and regions, and temporaries.
@@ -44,11 +42,11 @@ class Scored:
     row
         Of metrics.tsv.
     sums
-        See `TrackComparison.block_sums`; None where they were not asked for.
+        See `TrackComparison.block_sums`.
     """
 
     row: Row
-    sums: Float64 | None
+    sums: Float64
 
 
 def group_cases(
@@ -105,8 +103,7 @@ def _methods_of(index: int, case: Case, shared: Scoring) -> list[_Method]:
     methods = [_Method(index, name, folds[i], 1 + i, mapped=False) for i, name in enumerate(names)]
     if shared.quantiles:
         methods += [
-            _Method(index, QUANTILES.format(name), folds[i], 1 + i, mapped=True)
-            for i, name in enumerate(names)
+            _Method(index, name + MAPPED, folds[i], 1 + i, mapped=True) for i, name in enumerate(names)
         ]
     return methods
 
@@ -144,7 +141,7 @@ def _measure(
         pair = cases[method.index].pair
         keys = {"cell_type": pair.cell_type, "assay": pair.assay, "fold": method.fold, "method": method.name}
         row: Row = {**keys, "bins": comparison.n_bins, "absent": missing, **comparison.measures()}
-        found.append(Scored(row, comparison.block_sums() if shared.n_blocks > 1 else None))
+        found.append(Scored(row, comparison.block_sums()))
     return found
 
 
