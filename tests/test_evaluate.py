@@ -649,5 +649,8 @@ def test_the_command_line(imputed, data, tmp_path):
         for name, number in zip(header.split()[2:], numbers, strict=True):
             assert float(number) == pytest.approx(np.mean([row[name] for row in own]), abs=6e-5)
     assert {line.split()[0] for line in lines} == {"sgd", "assay_mean", "assay_mean_scaled"}
-    assert last == "m.tsv: all measures of 6 experiments"
+    assert last.splitlines() == [
+        "m.comparison.tsv: all differences between the methods",
+        "m.tsv: all measures of 6 experiments",
+    ]
     assert Tensor(Path(json.loads((imputed / "run.json").read_text())["results"]["tensor"]))

@@ -189,7 +189,10 @@ class TestTracks:
         with caplog.at_level(logging.WARNING):
             bench.ingest()
         (told,) = [message for message in caplog.messages if "the same file" in message]
-        assert f": C3:A1 and C3:A2 and C4:A2 ({path}, {copy}); correct the table" in told
+        assert (
+            f": C3:A1 and C3:A2 and C4:A2 ({path}, {copy}); find out which is right, correct the table"
+            in told
+        )
 
     def test_one_that_is_constant(self, bench, caplog):
         bench.add(self.BAD, {chrom: np.full(n, 3.0, np.float32) for chrom, n in LENGTHS.items()})

@@ -204,6 +204,20 @@ def test_one_of_several_methods_is_reported(tmp_path):
     assert float(own["ratio"]) == pytest.approx(0.3 / 0.2)
 
 
+def test_a_directory_is_reported_with_its_own_method(tmp_path):
+    rows = [*some_rows(), row("C1", "A1", "theirs", 0.3)]
+    write_scores(tmp_path / "m.tsv", rows)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    methods = {"mine": str(tmp_path / "a"), "theirs": str(tmp_path / "b")}
+    write_json(tmp_path / "m.tsv.run.json", {"results": {"methods": methods}})
+    report(tmp_path / "b", tmp_path / "r.html", metrics=tmp_path / "m.tsv")
+    (own,) = table(tmp_path / "r_files" / "experiments.tsv")
+    assert float(own["MSEglobal"]) == 0.3
+    with pytest.raises(DataError, match=r"`method` mine: its tracks are in .*a; report on that directory"):
+        report(tmp_path / "b", tmp_path / "r.html", metrics=tmp_path / "m.tsv", method="mine")
+
+
 def test_scores_of_the_challenge_are_named_as_such(tmp_path):
     (tmp_path / "metrics.tsv").write_text(
         "cell_type\tassay\tfold\tmethod\tbins\tabsent\tmse\nC\tA\t.\tm\t9\t0\t1\n"

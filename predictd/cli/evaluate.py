@@ -59,8 +59,9 @@ def command(
     """Score the imputed tracks in each DIRECTORY (it has a tracks.tsv) against the observed ones listed in TRACKS.
 
     The same-assay mean, as it is and rescaled to the cell type's amplitude, is scored, too. All methods are compared on
-    the same pairs and bins: comparison.tsv, next to OUTPUT, has differences with intervals, wins and losses.
+    the same pairs and bins: a second file next to OUTPUT has the differences with intervals, wins and losses.
     """
+    from predictd.workflows.evaluation.compare import comparison_path
     from predictd.workflows.evaluation.evaluate import EvaluateOptions, evaluate
     from predictd.workflows.evaluation.regions import Regions
 
@@ -70,6 +71,7 @@ def command(
         report = evaluate(directories, tracks, output, engine, options, tensor=tensor)
     click.echo(measures_table(report.rows))
     click.echo(f"\n{comparison_table(report.comparison)}\n")
+    click.echo(f"{comparison_path(output)}: all differences between the methods")
     click.echo(
         f"{output}: all measures of {len({(r['cell_type'], r['assay']) for r in report.rows})} experiments"
     )

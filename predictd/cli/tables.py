@@ -44,7 +44,7 @@ def comparison_table(comparison: Comparison) -> str:
     measure = comparison.differences[0].measure
     places = [rank if isfinite(rank) else inf for rank in comparison.ranks[:, 0].tolist()]
     best = comparison.methods[places.index(min(places))]
-    lines = [["method", "mean rank", "(95 %)", f"{measure} less {best}'s", "(95 %)", "better", "worse"]]
+    lines = [["method", "mean rank", "(genome)", f"{measure} minus {best}'s", "(tracks)", "better", "worse"]]
     for method, (rank, low, high) in zip(comparison.methods, comparison.ranks.tolist(), strict=True):
         cells = ["", "", "", ""]
         for d in comparison.differences:
@@ -57,9 +57,9 @@ def comparison_table(comparison: Comparison) -> str:
         shown = [f"{rank:.2f}", f"{low:.2f} to {high:.2f}"] if isfinite(rank) else ["-", "-"]
         lines.append([method, *shown, *cells])
     note = (
-        "\nRanks are over the measures of the ENCODE Imputation Challenge; intervals of ranks are over stretches of "
-        f"the genome, those of {measure} over tracks, robust to clusters of cell types and assays (- where all tracks "
-        "are of one cell type, or of one assay)."
+        "\nRanks are over the measures of the ENCODE Imputation Challenge. 95 % intervals of ranks are over stretches "
+        f"of the genome, those of {measure} over tracks, robust to clusters of cell types and assays (- where all "
+        f"tracks are of one cell type, or of one assay). better, worse: on how many tracks than {best}."
     )
     return _aligned(lines) + note
 

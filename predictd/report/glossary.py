@@ -106,12 +106,14 @@ MEASURE_MEANINGS = {
 
 # By the names of the report's tables.
 _OTHER = {
+    "fold": Meaning("The test fold that held the experiment out; trained: its model was trained on it.", ""),
     "experiments": Meaning("Number of experiments that were scored.", ""),
     "lowest": Meaning("GWcorrasinh of the worst experiment.", "1"),
     "relative_sd": Meaning(
-        "How sure the model is: the standard deviation that it predicts for its error, relative to that of the track's "
-        "signal along the genome. Intervals are the wider, the larger it is.",
-        "0; 1: no surer than the mean of the assay",
+        "How sure the model is: the standard deviation that it predicts for its error, relative to the standard "
+        "deviation that other tracks let expect of the track's signal along the genome. The larger it is, the wider "
+        "are intervals. Where the track varies more than was expected, it may be above 1.",
+        "0",
     ),
     "within_1sd": Meaning(
         "Share of bins where the observed signal lies within one predicted standard deviation of the imputed.",

@@ -109,7 +109,7 @@ def _told(score: Score) -> str:
     if np.isfinite(score.ratio):
         lines.append(f"better baseline: MSEglobal {score.best_baseline:.3g}, ratio {score.ratio:.3g}")
     if np.isfinite(score.width):
-        lines.append(f"predicted sd {score.width:.3g} of the assay's sd")
+        lines.append(f"predicted sd {score.width:.3g} of what is expected of the track")
     if score.training is not None:
         lines.append(f"trained on {score.training[0]} of its cell type, {score.training[1]} of its assay")
     if score.flags:
@@ -246,7 +246,7 @@ def reliability_figure(covered: Sequence[Mapping[str, float]], by_signal: Sequen
         middles, [float(row["rmse"]) for row in steps], ".-", color=BASELINE, label="error (root mean square)"
     )
     axes[2].plot(middles, [float(row["sd"]) for row in steps], ".-", color=MODEL, label="predicted sd")
-    axes[2].set(ylabel="in units of the assay's sd", title="Error and predicted sd")
+    axes[2].set(ylabel="in units of the track's expected sd", title="Error and predicted sd")
     axes[2].set_ylim(bottom=0)
     axes[2].legend(loc="best")
     for ax in axes[1:]:

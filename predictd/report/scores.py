@@ -38,7 +38,7 @@ class Known:
     covered
         Numbers of coverage.tsv.
     widths
-        Predicted standard deviations relative to those of the assays' signal.
+        Predicted standard deviations relative to those that other tracks let expect of the tracks' signal.
     flags
         What quality control says of observed tracks.
     """

@@ -82,7 +82,7 @@ def _about_groups(titles: Sequence[str]) -> list[str]:
     said = {
         CORRELATION: "correlation of imputed and observed signal (transformed).",
         WIDTH: "how sure the model is (the width of its intervals): the standard deviation that it predicts for its "
-        "error, relative to that of the track's signal; near 0 it is sure, at 1 it knows no more than the mean.",
+        "error, relative to that expected of the track's signal; near 0 it is sure, near 1 it knows little.",
         GAIN: "the gain over the baselines, which does not decide the order. Left of the line the error is smaller "
         "than that of the better baseline. An assay that is alike in all cell types gains little and can still be "
         "trusted.",

@@ -114,7 +114,6 @@ def compare_methods(
     draws
         By measure, of those that a bootstrap gives: float64 (DRAWS × n × m).
     """
-    scores, draws = ({name: _rounded(values) for name, values in own.items()} for own in (scores, draws))
     ranked = [
         name for name in scores if name in _RANKED and name in draws and np.isfinite(scores[name]).any()
     ]
@@ -172,7 +171,7 @@ def mean_ranks(values: Array, measures: Sequence[str]) -> Array:
 
     sign = np.array([-1.0 if name in MORE_IS_BETTER else 1.0 for name in measures])
     known = np.isfinite(values)
-    cost = np.where(known, values * sign.reshape(-1, *[1] * (values.ndim - 1)), np.inf)
+    cost = np.where(known, _rounded(values) * sign.reshape(-1, *[1] * (values.ndim - 1)), np.inf)
     logs = np.log(rankdata(cost, axis=-1) / (values.shape[-1] + 1))
     logs = np.where(known.any(axis=-1, keepdims=True), logs, 0.0)
     # Sums of the same terms in another order are equal.
@@ -234,7 +233,8 @@ def _difference(
     if both.any() and draws is not None:
         low, high = np.nanpercentile((draws[:, both, 0] - draws[:, both, 1]).mean(axis=1), _ends())
         blocks = (float(low), float(high))
-    better = own > other if names[0] in MORE_IS_BETTER else own < other
+    above, below = _rounded(own) > _rounded(other), _rounded(own) < _rounded(other)
+    better, worse = (above, below) if names[0] in MORE_IS_BETTER else (below, above)
     return Difference(
         *names,
         tracks=int(both.sum()),
@@ -243,14 +243,14 @@ def _difference(
         clusters=clusters,
         blocks=blocks,
         wins=int(better.sum()),
-        losses=int((own != other).sum() - better.sum()),
+        losses=int(worse.sum()),
     )
 
 
 def _rounded(values: Array) -> Array:
-    """To the six digits of metrics.tsv: what differs only by rounding is equal."""
+    """To four digits: what differs by less is equal, such as ranks of a track and of the same track times a factor."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        unit = 10.0 ** (np.floor(np.log10(np.abs(values))) - 5)
+        unit = 10.0 ** (np.floor(np.log10(np.abs(values))) - 3)
         return np.where(values == 0, 0.0, np.round(values / unit) * unit)
 
 

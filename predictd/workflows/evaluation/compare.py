@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from predictd.constants import MAPPED, METRICS_TSV
 from predictd.io.results import write_rows
 from predictd.model.measures.comparison import DRAWS, Array, Comparison, block_weights, compare_methods
 from predictd.model.measures.metrics import resampled_measures
 from predictd.pairs import Experiment
 from predictd.workflows.evaluation.score import Scored
 
-COMPARISON_TSV = "comparison.tsv"
+_COMPARISON_TSV = "comparison.tsv"
 # Blocks of the genome that the bootstrap draws from, and how many bins each has at least.
 _MOST_BLOCKS, _LEAST_BINS = 100, 200
 _COLUMNS = (
@@ -22,13 +23,31 @@ _COLUMNS = (
 )
 
 
+def comparison_path(metrics: Path) -> Path:
+    """Where the comparison goes that belongs to a file of scores: comparison.tsv beside metrics.tsv."""
+    name = _COMPARISON_TSV if metrics.name == METRICS_TSV else f"{metrics.stem}.{_COMPARISON_TSV}"
+    return metrics.with_name(name)
+
+
 def n_blocks(n_bins: int) -> int:
     """How many blocks a genome of so many bins is cut into."""
     return max(2, min(_MOST_BLOCKS, n_bins // _LEAST_BINS))
 
 
 def compare(scored: Sequence[Scored], measures: Sequence[str]) -> Comparison:
-    """Compare the methods of scored pairs."""
+    """Compare the methods of scored pairs; those whose values were mapped are compared with each other."""
+    own, mapped = (
+        [s for s in scored if str(s.row["method"]).endswith(MAPPED) == which] for which in (False, True)
+    )
+    found = [_compare(some, measures) for some in (own, mapped) if some]
+    return Comparison(
+        tuple(method for one in found for method in one.methods),
+        np.concatenate([one.ranks for one in found]),
+        [difference for one in found for difference in one.differences],
+    )
+
+
+def _compare(scored: Sequence[Scored], measures: Sequence[str]) -> Comparison:
     by_pair: dict[Experiment, dict[str, Scored]] = {}
     for one in scored:
         pair = Experiment(str(one.row["cell_type"]), str(one.row["assay"]))

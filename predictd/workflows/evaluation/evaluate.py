@@ -25,7 +25,7 @@ from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.wording import some
 from predictd.workflows.evaluation.cases import Absent, Case, Scoring, make_baseline
-from predictd.workflows.evaluation.compare import COMPARISON_TSV, compare, n_blocks, write_comparison
+from predictd.workflows.evaluation.compare import compare, comparison_path, n_blocks, write_comparison
 from predictd.workflows.evaluation.imputed import ImputedTracks, tensor_of, warn_of_trained_pairs
 from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.evaluation.score import Row, group_cases, score
@@ -117,10 +117,6 @@ def evaluate(
         If tracks, table and tensor do not fit together.
     """
     options = options or EvaluateOptions()
-    if output.name == COMPARISON_TSV:
-        raise ConfigError(
-            f"`output`: {COMPARISON_TSV} is written beside it; give the file of scores another name"
-        )
     methods = _methods([directories] if isinstance(directories, Path) else directories, options.names)
     names = tuple(method.name for method in methods)
     settings = {"names": list(names), "absent": options.absent, "measures": list(options.measures)}
@@ -145,8 +141,9 @@ def evaluate(
     rows = [one.row for one in scored]
     _warn_of_absent(rows, options.absent)
     comparison = compare(scored, options.measures)
-    write_comparison(output.with_name(COMPARISON_TSV), comparison)
+    write_comparison(comparison_path(output), comparison)
     write_metrics(output, rows, measures=options.measures)
+    record.results = {"methods": {method.name: str(method.directory.resolve()) for method in methods}}
     record.inputs = {str(table): sha256_of(table), str(opened.path): opened.manifest.checksum}
     record.train = [
         str(e) for e in sorted(set().union(*(_training(methods, opened, pair) for pair in observed)))
@@ -215,6 +212,11 @@ def _observed(methods: Sequence[ImputedTracks], table: Path, tensor: Tensor) -> 
     if some_have:
         log.warning(
             "%d pairs are left out, which not every directory has (%s)", len(some_have), some(some_have)
+        )
+    never = sorted(set(observed).difference(*(method.tracks for method in methods)))
+    if never:
+        log.warning(
+            "%d tracks of %s are not scored: no directory has them (%s)", len(never), table, some(never)
         )
     return {pair: observed[pair] for pair in sorted(common)}
 

@@ -178,9 +178,9 @@ class _Windows:
         """By which rule stretches were chosen."""
         bin_size = self._tensor.manifest.bin_size
         return (
-            f"The genome was cut into stretches of {self.size * bin_size / 1000:g} kb, of which {self._looked_at:,} "
-            "bins were looked at. Left: the stretch with the strongest mean observed signal. Right: the one in the "
-            "middle, whatever it looks like."
+            f"The genome was cut into stretches of {self.size * bin_size / 1000:g} kb, and "
+            f"{self._looked_at * bin_size / 1000:,.0f} kb of it were looked at. Left: the stretch with the strongest "
+            "mean observed signal. Right: the one in the middle, whatever it looks like."
         )
 
 

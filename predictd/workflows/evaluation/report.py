@@ -17,6 +17,7 @@ from predictd.constants import (
     COVERAGE_TSV,
     DENSITY_H5,
     FOLDS_JSON,
+    MAPPED,
     MEASURES,
     METRIC_KEYS,
     METRICS_TSV,
@@ -25,7 +26,7 @@ from predictd.constants import (
     RUN_JSON,
     TRACKS_TSV,
 )
-from predictd.errors import ModelFormatError, PredictdError, TableError
+from predictd.errors import DataError, ModelFormatError, PredictdError, TableError
 from predictd.io.files import exists, make_directory, replacing, sha256_of, write_json, write_text
 from predictd.io.hdf5 import ForeignFileError, read_arrays
 from predictd.io.results import write_rows, write_run_json
@@ -131,8 +132,8 @@ def _write(made: Report, output: Path, files: Path) -> None:
 
 def _read(directory: Path, metrics: Path, wanted: str | None, beside: Beside) -> Evaluation:
     rows = _scores(metrics)
-    method = chosen_method(rows, wanted)
     run, scores_run = read_run(directory / RUN_JSON), sidecar_run(metrics)
+    method = _method(directory, rows, scores_run, wanted)
     quality = _table(
         beside.quality or directory / QC_TSV, beside.quality is not None, ("cell_type", "assay", "flags")
     )
@@ -174,6 +175,27 @@ def _scores(path: Path) -> list[dict[str, str | float]]:
         )
     there = [name for name in (*MEASURES, *COUNTS) if name in header or name in _NEEDED]
     return read_scores(path, text=METRIC_KEYS, numbers=there)
+
+
+def _method(directory: Path, rows: Sequence[Row], scores_run: Mapping[str, Any], wanted: str | None) -> str:
+    """The method that is reported on: the wanted one, else that of the directory, else the only one.
+
+    Raises
+    ------
+    DataError
+        If there is no such method, or its tracks are in another directory that was scored together with this one.
+    """
+    results = scores_run.get("results")
+    places = results.get("methods") if isinstance(results, dict) else None
+    places = places if isinstance(places, dict) else {}
+    own = next((name for name, place in places.items() if place == str(directory.resolve())), None)
+    method = chosen_method(rows, wanted or own)
+    plain = method.removesuffix(MAPPED)
+    if own is not None and plain != own and plain in places:
+        raise DataError(
+            f"`method` {method}: its tracks are in {places[plain]}; report on that directory, with the same `metrics`"
+        )
+    return method
 
 
 def _table(path: Path, required: bool, columns: tuple[str, ...]) -> Table | None:

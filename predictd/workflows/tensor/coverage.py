@@ -65,7 +65,8 @@ def warn_same_files(manifest: Manifest) -> None:
             same.append(f"{' and '.join(map(str, pairs))} ({some(paths, _NAMED)})")
     if same:
         log.warning(
-            "the same file under several labels: %s; correct the table, and ingest again", some(same, _NAMED)
+            "the same file under several labels: %s; find out which is right, correct the table, and ingest again",
+            some(same, _NAMED),
         )
 
 
@@ -80,7 +81,7 @@ def warn_same_signal(tensor: Tensor, data: TensorMoments) -> None:
     if same:
         log.warning(
             "the same signal under two labels: %s; one label is wrong, and spoils what is predicted by it: find out "
-            "which ('predictd qc'), and leave that track out",
+            "which, correct the table of tracks, and ingest again",
             some(same, _NAMED),
         )
 
