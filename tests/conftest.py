@@ -70,6 +70,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
+        if "pilot" in getattr(item, "fixturenames", ()):
+            item.add_marker("data")
         for fixture in STARTS.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(STARTS[fixture])
     # Files whose tests start nothing come first: their failures show early. They are the short ones, and where files

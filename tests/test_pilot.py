@@ -10,7 +10,7 @@ import numpy as np
 import pyBigWig
 import pytest
 
-from made_tensors import stored_signal
+from made_tensors import small_tensor, stored_signal
 from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.io.tables import read_tracks
@@ -19,6 +19,7 @@ from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
+from predictd.workflows.training.crossval import crossval
 from predictd.workflows.training.train import train
 
 N_REGIONS = 6
@@ -140,3 +141,23 @@ def test_pairs_are_those_of_the_table(tracks, tensor):
         Experiment(*line.split("\t")[:2]) for line in (tracks / "tracks.tsv").read_text().splitlines()[1:]
     ]
     assert tensor.experiments == sorted(listed)
+
+
+def test_the_stack_is_better_than_the_assays_mean(pilot, tmp_path, engine):
+    """The first 100,000 bins of the 20 pilot tracks, as one chromosome."""
+    files = sorted((pilot / "data" / "roadmap-pilot").glob("*.npz"))
+    signal = np.stack([np.load(file)["signal"][:100_000] for file in files], axis=1)
+    pairs = [Experiment(*file.stem.split("-")) for file in files]
+    tensor = small_tensor(tmp_path / "t", signal, experiments=pairs, n_shards=2)
+    report = crossval(tensor.path, tmp_path / "cv", TrainSettings(networks=2), engine)
+    means = {
+        method: [
+            np.mean([row[name] for row in report.rows if row["method"] == method])
+            for name in ("MSEglobal", "GWcorrasinh", "GWspear")
+        ]
+        for method in ("model", "assay_mean", "assay_mean_scaled")
+    }
+    assert means["model"][0] < 0.85 * means["assay_mean"][0]
+    assert means["model"][0] < 0.9 * means["assay_mean_scaled"][0]
+    assert means["model"][1] > means["assay_mean"][1] + 0.03
+    assert means["model"][2] > means["assay_mean"][2] + 0.1

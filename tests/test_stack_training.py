@@ -12,13 +12,11 @@ import pytest
 
 from commands import call_predictd
 from folders import names
-from made_folds import write_fold
+from made_folds import FEW_SWEEPS, write_fold
 from made_tensors import rewritten, small_tensor, stored_signal
-from made_tracks import read_track, write_bases
-from places import SHARED
 from predictd.config import TrainSettings, load_config
 from predictd.engine import Engine
-from predictd.errors import ConfigError, DataError, TrackError
+from predictd.errors import ConfigError, DataError
 from predictd.io.models import read_model
 from predictd.io.tensor.store import Tensor
 from predictd.model.cp.factors import CPModel
@@ -30,7 +28,6 @@ from predictd.workflows.evaluation.factors import explain_factors
 from predictd.workflows.imputing.estimators import fold_model_path, load_estimator, load_held_out, load_model
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tensor.folds import load_folds, write_folds
-from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.training.crossval import Crossval, crossval
 from predictd.workflows.training.extend import extend
@@ -40,7 +37,7 @@ from predictd.workflows.training.solvers.solver import FitData
 from predictd.workflows.training.train import train
 from refusals import refused
 
-SETTINGS = TrainSettings(solver="stack", networks=1)
+SETTINGS = TrainSettings(solver="stack", networks=1, als=FEW_SWEEPS)
 
 
 @pytest.fixture(scope="module")
@@ -278,161 +275,3 @@ def test_units_of_tracks_do_not_matter(engine, tmp_path):
     # Of all members but the one in the tracks' own units.
     np.testing.assert_allclose(other.maps(places)[0][:-1], one.maps(places)[0][:-1], rtol=0, atol=1e-3)
     assert read_moments(tmp_path / "one" / "moments.h5").experiments == tuple(pairs)
-
-
-@pytest.mark.skipif(not (SHARED / "data" / "roadmap-pilot").is_dir(), reason="the pilot tracks are not here")
-def test_real_tracks_are_predicted_better_than_by_their_assays_mean(tmp_path, engine):
-    """The first 100,000 bins of the 20 pilot tracks, as one chromosome."""
-    files = sorted((SHARED / "data" / "roadmap-pilot").glob("*.npz"))
-    signal = np.stack([np.load(file)["signal"][:100_000] for file in files], axis=1)
-    pairs = [Experiment(*file.stem.split("-")) for file in files]
-    tensor = small_tensor(tmp_path / "t", signal, experiments=pairs, n_shards=2)
-    report = crossval(tensor.path, tmp_path / "cv", TrainSettings(networks=2), engine)
-    means = {
-        method: [
-            np.mean([row[name] for row in report.rows if row["method"] == method])
-            for name in ("MSEglobal", "GWcorrasinh", "GWspear")
-        ]
-        for method in ("model", "assay_mean", "assay_mean_scaled")
-    }
-    assert means["model"][0] < 0.85 * means["assay_mean"][0]
-    assert means["model"][0] < 0.9 * means["assay_mean_scaled"][0]
-    assert means["model"][1] > means["assay_mean"][1] + 0.03
-    assert means["model"][2] > means["assay_mean"][2] + 0.1
-
-
-# -- bad tracks -------------------------------------------------------------------------------------------------------
-
-BAD_PAIRS = [Experiment(f"C{c}", f"A{a}") for c in range(5) for a in range(4)]
-TARGET = Experiment("C4", "A3")
-
-
-def made_signal() -> np.ndarray:
-    """Tracks that share peaks of their assay and of their cell type: float32 (4000 × 20)."""
-    rng = np.random.default_rng(3)
-    shared = {
-        name: rng.gamma(0.3, 1.0, 4000)
-        for name in (*(f"C{c}" for c in range(5)), *(f"A{a}" for a in range(4)))
-    }
-    tracks = [0.6 * shared[a] + 0.4 * shared[c] + rng.gamma(0.5, 0.1, 4000) for c, a in BAD_PAIRS]
-    return np.stack(tracks, axis=1).astype(np.float32)
-
-
-def spoil(signal: np.ndarray, how: str) -> tuple[np.ndarray, list[Experiment]]:
-    """The signal of some pairs with something bad in it, which leaves the target's relatives as they are."""
-    odd = BAD_PAIRS.index(Experiment("C0", "A0"))
-    kept = [pair for pair in BAD_PAIRS if pair != TARGET]
-    changed = signal.copy()
-    if how == "constant":
-        changed[:, odd] = 1.5
-    elif how == "twice":
-        changed[:, odd] = changed[:, BAD_PAIRS.index(Experiment("C1", "A1"))]
-    elif how == "noise":
-        changed[:, odd] = np.random.default_rng(4).gamma(1.0, 1.0, len(signal))
-    elif how == "artefact":
-        changed[17, odd] = 60_000.0
-    elif how == "lone cell type":
-        kept = [pair for pair in kept if pair.cell_type != "C0" or pair.assay == "A0"]
-    elif how == "lone assay":
-        kept = [pair for pair in kept if pair.assay != "A0" or pair.cell_type == "C0"]
-    return changed[:, [BAD_PAIRS.index(pair) for pair in kept]], kept
-
-
-@pytest.mark.parametrize(
-    "how", ["nothing", "constant", "twice", "noise", "artefact", "lone cell type", "lone assay"]
-)
-def test_a_bad_track_does_not_ruin_other_pairs(how, engine, tmp_path):
-    signal = made_signal()
-    own, kept = spoil(signal, how)
-    tensor = small_tensor(tmp_path / "t", own, experiments=kept)
-    train(tensor.path, tmp_path / "m.h5", TrainSettings(networks=2), engine)
-    model = load_model(tmp_path / "m.h5")[0]
-    imputer = model.imputer([TARGET])
-    stored = stored_signal(tensor)[:, tensor.columns(imputer.inputs)]
-    predicted = imputer(stored)[:, 0]
-    y = signal[:, BAD_PAIRS.index(TARGET)]
-    rest = np.arange(len(y)) != 17
-    error = np.mean((predicted - y)[rest] ** 2) / y[rest].var()
-    assert error < 0.45, error
-    assert np.isfinite(predicted).all()
-    assert (predicted <= model.ranges.high[-1]).all() and model.ranges.high[-1] < 5 * y.max()
-
-
-def with_bigwigs(path: Path, signal: np.ndarray, transform: str) -> IngestOptions:
-    """bigWigs of all pairs but the target, their table and their genome; how to ingest them."""
-    (path / "made.chrom.sizes").write_text(f"chr1\t{25 * len(signal)}\n")
-    rows = ["cell_type\tassay\tpath\ttransform"]
-    for pair, values in zip(BAD_PAIRS, signal.T, strict=True):
-        if pair != TARGET:
-            write_bases(path / f"{pair.file_stem}.bw", {"chr1": np.repeat(values, 25)})
-            rows.append("\t".join([*pair, f"{pair.file_stem}.bw", transform]))
-    (path / "tracks.tsv").write_text("\n".join(rows) + "\n")
-    return IngestOptions(
-        str(path / "made.chrom.sizes"), dtype="float32" if transform == "none" else "float16"
-    )
-
-
-@pytest.mark.parametrize("transform", ["none", "arcsinh"])
-def test_an_artefact_of_a_million_from_bigwig_to_bigwig(transform, engine, tmp_path, caplog):
-    """In a track of the target's assay: told, and not written into the target."""
-    signal = made_signal()
-    clean = signal.copy()
-    signal[17, BAD_PAIRS.index(Experiment("C0", "A3"))] = 1e6
-    options = with_bigwigs(tmp_path, signal, transform)
-    if transform == "none":
-        with refused(
-            TrackError, "signal of C0:A3 on chr1 is too large for float16; ingest with `dtype` float32"
-        ):
-            ingest(tmp_path / "tracks.tsv", tmp_path / "half", replace(options, dtype="float16"), engine)
-    with caplog.at_level("WARNING"):
-        tensor = ingest(tmp_path / "tracks.tsv", tmp_path / "t", options, engine)
-    assert tensor.summary()[:, 3].max() == pytest.approx(
-        1e6 if transform == "none" else np.arcsinh(1e6), rel=1e-3
-    )
-    (message,) = [text for text in caplog.messages if "a single bin far beyond" in text]
-    assert ("in C0:A3 (1e+06, " if transform == "none" else "in C0:A3 (14.5") in message
-    train(tensor.path, tmp_path / "m.h5", TrainSettings(networks=2), engine)
-    impute(tmp_path / "m.h5", tensor.path, tmp_path / "imputed", engine)
-    written = read_track(tmp_path / "imputed" / "C4-A3.bw", tensor)
-    of_assay = clean[:, [pair.assay == "A3" for pair in BAD_PAIRS]]
-    y = clean[:, BAD_PAIRS.index(TARGET)]
-    rest = np.arange(len(y)) != 17
-    assert np.isfinite(written).all() and written[17] < 1.5 * of_assay.max()
-    assert np.mean((written - y)[rest] ** 2) / y[rest].var() < 0.1
-
-
-def test_all_tracks_of_one_assay(engine, tmp_path):
-    """No cell type has two: they are held out, weighed, imputed and scored by their assay alone."""
-    rng = np.random.default_rng(0)
-    shared = rng.gamma(0.3, 1.0, (3000, 1))
-    signal = (shared * rng.uniform(0.5, 1.5, 7) + rng.gamma(0.5, 0.4, (3000, 7))).astype(np.float32)
-    tensor = small_tensor(tmp_path / "t", signal, experiments=[Experiment(f"C{i}", "A") for i in range(7)])
-    report = train(tensor.path, tmp_path / "m.h5", SETTINGS, engine)
-    assert "; no em, since no experiment shares its cell type" in report.chosen
-    assert load_model(tmp_path / "m.h5")[0].members == ("assay_mean", "donors", "kriging")
-    with refused(DataError, "`pairs` missing: ", "has every assay of every cell type", "`pairs` observed"):
-        impute(tmp_path / "m.h5", tensor.path, tmp_path / "imputed", engine)
-    assert (
-        len(impute(tmp_path / "m.h5", tensor.path, tmp_path / "imputed", engine, pairs="observed").pairs) == 7
-    )
-    scores = {
-        method: np.mean([row["GWcorrasinh"] for row in crossval_rows if row["method"] == method])
-        for crossval_rows in [crossval(tensor.path, tmp_path / "cv", SETTINGS, engine).rows]
-        for method in ("model", "assay_mean")
-    }
-    assert scores["model"] > scores["assay_mean"] - 0.02 > 0.8
-    for solver in ("em", "als", "sgd"):
-        with refused(DataError, f"solver {solver} cannot predict C", "take the `solver` auto"):
-            train(tensor.path, tmp_path / "n.h5", TrainSettings(solver=solver), engine)
-        with refused(DataError, f"solver {solver} cannot predict C", "take the `solver` auto"):
-            Crossval(tensor.path, tmp_path / "other", TrainSettings(solver=solver))
-
-
-def test_all_tracks_of_one_cell_type_predict_nothing(engine, tmp_path):
-    signal = made_signal()[:, :4]
-    tensor = small_tensor(tmp_path / "t", signal, experiments=BAD_PAIRS[:4])
-    told = "none of the 4 experiments can be held out: each is the only one of its assay"
-    with refused(DataError, told, "add experiments of the same assays in other cell types"):
-        train(tensor.path, tmp_path / "m.h5", SETTINGS, engine)
-    with refused(DataError, told):
-        Crossval(tensor.path, tmp_path / "cv", SETTINGS)
