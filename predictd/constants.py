@@ -92,18 +92,20 @@ MEASURES: Final = (
     "MSEenh",
     "MSEvar",
 )
-# The nine measures of the ENCODE Imputation Challenge, as it calls them.
-CHALLENGE_MEASURES: Final = (
-    "mse",
-    "gwcorr",
-    "gwspear",
-    "mseprom",
-    "msegene",
-    "mseenh",
-    "msevar",
-    "mse1obs",
-    "mse1imp",
-)
+# The nine measures of the ENCODE Imputation Challenge, as it calls them, and which of ours each is, of signal in the
+# unit of the track.
+CHALLENGE: Final = {
+    "mse": "MSEglobal",
+    "gwcorr": "GWcorrasinh",
+    "gwspear": "GWspear",
+    "mseprom": "MSEprom",
+    "msegene": "MSEgene",
+    "mseenh": "MSEenh",
+    "msevar": "MSEvar",
+    "mse1obs": "MSE1obs",
+    "mse1imp": "MSE1imp",
+}
+CHALLENGE_MEASURES: Final = tuple(CHALLENGE)
 # Measures of which more is better; of the others less is.
 MORE_IS_BETTER: Final = frozenset(
     {

@@ -13,11 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 from predictd.cli import cli
-from predictd.cli.plan_tables import core_time, duration, size, table
+from predictd.cli.plan_tables import core_time, duration, size
 from predictd.config import SolverName, TrainSettings
 from predictd.constants import RUN_JSON, SHARDS
 from predictd.errors import ConfigError, PredictdError
 from predictd.io.tensor.store import Tensor
+from predictd.wording import aligned
 from predictd.workflows.planning import calibrate as calibration
 from predictd.workflows.planning.calibrate import rates_of
 from predictd.workflows.planning.places import Site, Wanted, offers
@@ -310,7 +311,7 @@ def test_units():
     ]  # fmt: skip
     assert core_time(3600 * 4321) == "4,321 h"
     assert [size(n) for n in (12, 1500, 9.96e9, 3e15)] == ["12 B", "1.5 kB", "10 GB", "3.0 PB"]
-    assert table([("a", "bb"), ("ccc", "d")]) == "a    bb\nccc   d"
+    assert aligned([("a", "bb"), ("ccc", "d")]) == "a    bb\nccc   d"
 
 
 def test_plan_as_text():

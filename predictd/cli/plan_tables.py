@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from predictd.wording import aligned
 from predictd.workflows.planning.plan import Plan
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -73,7 +72,7 @@ def _stages(plan: Plan) -> str:
         for stage in plan.stages
     ]
     rows.append(("total", "", core_time(plan.core_seconds), "", duration(plan.seconds), ""))
-    return f"Time {where}:\n{table(rows)}"
+    return f"Time {where}:\n{aligned(rows)}"
 
 
 def _needs(plan: Plan) -> str:
@@ -95,7 +94,7 @@ def _submissions(plan: Plan) -> str:
         for one in plan.submissions
     ]
     return (
-        f"Slurm (slurm/README.md); what to ask for is twice the time and 1.25 times the memory:\n{table(rows)}\n"
+        f"Slurm (slurm/README.md); what to ask for is twice the time and 1.25 times the memory:\n{aligned(rows)}\n"
         "A part of cv makes the moments itself where they do not exist yet. Waiting in the queue is not counted."
     )
 
@@ -127,7 +126,7 @@ def _comparison(plan: Plan) -> str:
         )
         for offer in plan.offers
     ]
-    return f"By price, a cluster of each kind of machine:\n{table(rows)}"
+    return f"By price, a cluster of each kind of machine:\n{aligned(rows)}"
 
 
 def _honesty(plan: Plan) -> str:
@@ -139,17 +138,6 @@ def _honesty(plan: Plan) -> str:
         prices = plan.prices
         lines.append(f"Prices: {prices.region}, {prices.date}; {prices.source} (--prices names your own).")
     return "\n".join(lines)
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns, the first to the left; the last, too, where it is text."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
-        ).rstrip()
-        for row in rows
-    )
 
 
 def _two_digits(value: float) -> str:

@@ -8,7 +8,7 @@ from math import inf, isfinite
 from statistics import mean, median
 from typing import TYPE_CHECKING
 
-from predictd.wording import some
+from predictd.wording import aligned, some
 from predictd.workflows.evaluation.evaluate import known_measures, mean_measures
 from predictd.workflows.evaluation.score import Row
 
@@ -36,7 +36,7 @@ def measures_table(rows: Sequence[Row]) -> str:
         if number < tracks[method]
     ]
     note = f"\nMeans are over the tracks that have a value: {some(fewer, 3)}." if fewer else ""
-    return _aligned(lines) + note
+    return aligned(lines) + note
 
 
 def comparison_table(comparison: Comparison) -> str:
@@ -61,7 +61,7 @@ def comparison_table(comparison: Comparison) -> str:
         f"of the genome, those of {measure} over tracks, robust to clusters of cell types and assays (- where all "
         f"tracks are of one cell type, or of one assay). better, worse: on how many tracks than {best}."
     )
-    return _aligned(lines) + note
+    return aligned(lines) + note
 
 
 def _signed(value: float) -> str:
@@ -78,15 +78,4 @@ def members_table(rows: Sequence[Row]) -> str:
             by_member[str(row["member"])].append(float(row["error"]))
     lines = [["before networks", "mean error", "median"]]
     lines += [[name, f"{mean(own):.4f}", f"{median(own):.4f}"] for name, own in by_member.items()]
-    return f"{_aligned(lines)}\nErrors are squared errors over the variance of the track."
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width: the first to the left, numbers to the right."""
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(
-            [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
-        )
-        for line in lines
-    )
+    return f"{aligned(lines)}\nErrors are squared errors over the variance of the track."

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from predictd.constants import CHALLENGE_MEASURES, MORE_IS_BETTER
+from predictd.constants import CHALLENGE, MORE_IS_BETTER
 from predictd.pairs import Experiment
 
 Array = NDArray[np.float64]
@@ -22,22 +22,7 @@ Array = NDArray[np.float64]
 DRAWS = 400
 _LEVEL = 0.95
 # Ours of the measures by which the ENCODE Imputation Challenge ranks; its own names stand for themselves.
-_RANKED = frozenset(
-    {
-        *(
-            "MSEglobal",
-            "GWcorrasinh",
-            "GWspear",
-            "MSEprom",
-            "MSEgene",
-            "MSEenh",
-            "MSEvar",
-            "MSE1obs",
-            "MSE1imp",
-        ),
-        *CHALLENGE_MEASURES,
-    }
-)
+_RANKED = frozenset({*CHALLENGE, *CHALLENGE.values()})
 
 
 @dataclass(frozen=True)

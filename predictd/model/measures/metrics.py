@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from predictd.constants import CHALLENGE_MEASURES, MEASURES
+from predictd.constants import CHALLENGE, CHALLENGE_MEASURES, MEASURES
 from predictd.errors import DataError
 from predictd.model.measures.ranks import KeyCounts, Ranking, TopSet, rank_keys
 from predictd.model.measures.sums import (
@@ -33,24 +33,6 @@ Weights = Mapping[str, NDArray]
 # Bins that are compared at once: temporaries of a few MB.
 _BLOCK = 2**18
 _NO_WEIGHTS: Weights = MappingProxyType({})
-# Each of the challenge's measures is one of ours, of signal in the unit of the track.
-_CHALLENGE = dict(
-    zip(
-        CHALLENGE_MEASURES,
-        (
-            "MSEglobal",
-            "GWcorrasinh",
-            "GWspear",
-            "MSEprom",
-            "MSEgene",
-            "MSEenh",
-            "MSEvar",
-            "MSE1obs",
-            "MSE1imp",
-        ),
-        strict=True,
-    )
-)
 
 
 class TrackComparison:
@@ -186,7 +168,7 @@ class TrackComparison:
             for name, value in measures_of(self.block_sums().sum(axis=0), self.n_bins).items()
         }
         if self._inverse is None:
-            return {name: found[own] for name, own in _CHALLENGE.items()}
+            return {name: found[own] for name, own in CHALLENGE.items()}
         y_ranking, x_ranking = self._ranked()
         for name, part, ranking in (
             ("AuprObs1", "observed top", x_ranking),
@@ -239,7 +221,7 @@ def resampled_measures(sums: Array, n_bins: int, measures: Sequence[str]) -> dic
         `constants.MEASURES`, or `CHALLENGE_MEASURES`.
     """
     found = measures_of(sums, n_bins)
-    named = {name: _CHALLENGE.get(name, name) for name in measures}
+    named = {name: CHALLENGE.get(name, name) for name in measures}
     return {name: found[own] for name, own in named.items() if own in found}
 
 

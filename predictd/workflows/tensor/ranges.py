@@ -16,14 +16,12 @@ Float32 = npt.NDArray[np.float32]
 
 def ranges_of(tensor: Tensor, assays: Sequence[str], train: Sequence[Experiment]) -> Ranges:
     """The ranges of assays by some tracks of a tensor."""
-    transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
-    summary = tensor.summary()[tensor.columns(train)]
-    return Ranges.of(assays, [transforms[assay] for assay in assays], train, summary)
+    return _ranges(tensor, assays, train, tensor.summary())
 
 
 def artefacts_of(tensor: Tensor) -> npt.NDArray[np.bool_]:
     """Which tracks of a tensor have an artefact in a single bin, (n,)."""
-    return np.asarray(tensor.summary()[:, 3] > _of_all(tensor).ends)
+    return _ends_and_artefacts(tensor)[1]
 
 
 def ends_of(tensor: Tensor) -> Float32 | None:
@@ -31,8 +29,20 @@ def ends_of(tensor: Tensor) -> Float32 | None:
 
     What is learned from a tensor is learned from `np.minimum` of its signal and these.
     """
-    return _of_all(tensor).ends.astype(np.float32) if artefacts_of(tensor).any() else None
+    ends, artefacts = _ends_and_artefacts(tensor)
+    return ends.astype(np.float32) if artefacts.any() else None
 
 
-def _of_all(tensor: Tensor) -> Ranges:
-    return ranges_of(tensor, sorted({e.assay for e in tensor.experiments}), tensor.experiments)
+def _ends_and_artefacts(tensor: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """The highest value that counts in each track, and whether the track has a higher one, (n,) each."""
+    # Of every shard something is read for it.
+    summary = tensor.summary()
+    ends = _ranges(tensor, sorted({e.assay for e in tensor.experiments}), tensor.experiments, summary).ends
+    return ends, np.asarray(summary[:, 3] > ends)
+
+
+def _ranges(
+    tensor: Tensor, assays: Sequence[str], train: Sequence[Experiment], summary: npt.NDArray[np.float64]
+) -> Ranges:
+    transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
+    return Ranges.of(assays, [transforms[assay] for assay in assays], train, summary[tensor.columns(train)])
