@@ -33,8 +33,8 @@ from sklearn.linear_model import RidgeCV
 from predictd.config import NetworkSettings
 from predictd.engine import LocalEngine
 from predictd.engine.base import one_blas_thread
-from predictd.network.linear import PENALTIES, standardised
-from predictd.network.methods import METHODS, Problem, clr_background, make_method
+from predictd.grn.linear import PENALTIES, standardised
+from predictd.grn.methods import METHODS, Problem, clr_background, make_method
 from predictd.workflows.network.evaluate import evaluate_network
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.links import load_links

@@ -1,4 +1,4 @@
-/* Forests of regression trees for one target: see predictd/network/reference.py, which is their specification. */
+/* Forests of regression trees for one target: see predictd/grn/reference.py, which is their specification. */
 
 #ifndef PREDICTD_TREES_CORE_H
 #define PREDICTD_TREES_CORE_H

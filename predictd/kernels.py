@@ -1,7 +1,7 @@
 """The compiled kernels behind checks: the only module that imports `predictd._ext`.
 
 The kernels themselves check nothing and release the GIL. What they compute is specified by
-`predictd.model.cp.reference`, and by `predictd.network.reference` for trees.
+`predictd.model.cp.reference`, and by `predictd.grn.reference` for trees.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ def forest_importances(
     Of uint8 features a random forest (Breiman 2001): the best cut of each candidate, on a bootstrap sample a tree. Of
     float32 features extremely randomised trees (Geurts, Ernst & Wehenkel 2006): one random cut of each candidate,
     uniform between its least and its greatest value in the node, on all samples. Both grow until nodes are pure or no
-    feature varies. Specified by `predictd.network.reference.forest_importances`. As y is whole numbers, sums are exact
+    feature varies. Specified by `predictd.grn.reference.forest_importances`. As y is whole numbers, sums are exact
     in any order, and the result has the same bits on every processor.
 
     Parameters

@@ -12,10 +12,10 @@ from commands import call_predictd
 from made_networks import simulate_expression, write_network_case
 from predictd.config import NetworkSettings
 from predictd.errors import ConfigError
+from predictd.grn.consensus import agreement, rank_average
+from predictd.grn.links import Links
+from predictd.grn.scores import score_links
 from predictd.io.network.link_lists import read_link_list
-from predictd.network.consensus import agreement, rank_average
-from predictd.network.links import Links
-from predictd.network.scores import score_links
 from predictd.workflows.network.evaluate import COLUMNS, evaluate_network
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.links import load_links

@@ -11,9 +11,9 @@ from scipy.stats import fisher_exact
 from commands import call_predictd
 from folders import same_files
 from predictd.errors import DataError, TableError
+from predictd.grn.classification import classify
+from predictd.grn.enrichment import enrich, false_discovery_rates
 from predictd.io.network.genesets import read_gmt, read_labels
-from predictd.network.classification import classify
-from predictd.network.enrichment import enrich, false_discovery_rates
 from predictd.workflows.network.classify import classify_genes
 from predictd.workflows.network.enrich import enrich_network
 
@@ -79,7 +79,7 @@ def test_groups_of_a_network_are_enriched_for_what_they_are(by, tmp_path):
 
 
 def test_classes_of_genes_are_learned(tmp_path, monkeypatch):
-    monkeypatch.setattr("predictd.network.classification.N_TREES", 40)
+    monkeypatch.setattr("predictd.grn.classification.N_TREES", 40)
     write_teams(tmp_path / "links.tsv")
     labels = "".join(f"{team}{i}\t{team}-like\n" for team in "ab" for i in range(15))
     (tmp_path / "labels.tsv").write_text(f"gene\tlabel\n{labels}absent\ta-like\n")

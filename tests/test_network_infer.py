@@ -17,10 +17,9 @@ from places import SHARED
 from predictd.cli.network.infer import command
 from predictd.config import NetworkSettings
 from predictd.errors import ConfigError, DataError, NetworkFormatError, OutputError, WorkerError
-from predictd.io.network.networks import read_network
-from predictd.network.linear import standardised
-from predictd.network.links import Links
-from predictd.network.methods import (
+from predictd.grn.linear import standardised
+from predictd.grn.links import Links
+from predictd.grn.methods import (
     DEFAULT_TREES,
     METHODS,
     Forest,
@@ -28,7 +27,8 @@ from predictd.network.methods import (
     clr_background,
     make_method,
 )
-from predictd.network.multi import group_targets
+from predictd.grn.multi import group_targets
+from predictd.io.network.networks import read_network
 from predictd.workflows.network import blocks
 from predictd.workflows.network import infer as network_infer
 from predictd.workflows.network.infer import Inference

@@ -12,9 +12,9 @@ from sklearn.linear_model import Ridge as OracleRidge
 from sklearn.linear_model import RidgeCV
 
 from made_networks import simulate_expression
-from predictd.network.boosting import boosting_importances
-from predictd.network.linear import PENALTIES, Ridge, standardised
-from predictd.network.methods import DEFAULT_TREES, METHODS, Problem, clr_background, make_method
+from predictd.grn.boosting import boosting_importances
+from predictd.grn.linear import PENALTIES, Ridge, standardised
+from predictd.grn.methods import DEFAULT_TREES, METHODS, Problem, clr_background, make_method
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from predictd.network.links import Links, top_links
-from predictd.network.scores import average_precision, candidates_of, early_precision, roc_area, score_links
+from predictd.grn.links import Links, top_links
+from predictd.grn.scores import average_precision, candidates_of, early_precision, roc_area, score_links
 
 hypothesis = pytest.importorskip("hypothesis")
 given = hypothesis.given

@@ -14,15 +14,15 @@ from folders import same_files
 from made_networks import N_REGULATORS, simulate_expression, write_matrix, write_network_case
 from predictd.config import NetworkSettings
 from predictd.errors import DataError, TableError
+from predictd.grn.linear import standardised
+from predictd.grn.links import Links
+from predictd.grn.methods import METHODS, Problem, clr_background, make_method
+from predictd.grn.multi import MOST, group_importances, group_targets
+from predictd.grn.quality import held_out_r2
 from predictd.io.network.expression import read_expression
 from predictd.io.network.h5ad import read_h5ad
 from predictd.io.network.networks import read_network
 from predictd.io.tensor.store import Tensor
-from predictd.network.linear import standardised
-from predictd.network.links import Links
-from predictd.network.methods import METHODS, Problem, clr_background, make_method
-from predictd.network.multi import MOST, group_importances, group_targets
-from predictd.network.quality import held_out_r2
 from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import Imputation
 from predictd.workflows.network.activity import Activity, region_activity

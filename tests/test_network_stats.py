@@ -11,9 +11,9 @@ from commands import call_predictd
 from folders import same_files
 from made_networks import write_link_case
 from predictd.errors import ConfigError, OutputError
-from predictd.network.clusters import cluster_targets, regulation_profiles
-from predictd.network.graph import Edges, centralities, communities, hubs, numbered
-from predictd.network.links import Links
+from predictd.grn.clusters import cluster_targets, regulation_profiles
+from predictd.grn.graph import Edges, centralities, communities, hubs, numbered
+from predictd.grn.links import Links
 from predictd.workflows.network.stats import describe_degrees, describe_network
 
 pytest.importorskip("igraph", reason="python-igraph is not installed")
@@ -65,8 +65,8 @@ def test_betweenness_from_some_sources_is_about_that_from_all(monkeypatch):
     pairs = {(f"g{i}", f"g{j}") for i, j in rng.integers(0, 300, (1500, 2)).tolist() if i != j}
     edges = Edges.of(links_of(*((a, b, 1.0) for a, b in sorted(pairs))))
     exact = centralities(edges, seed=0)
-    monkeypatch.setattr("predictd.network.graph.EXACT_GENES", 100)
-    monkeypatch.setattr("predictd.network.graph.SOURCES", 150)
+    monkeypatch.setattr("predictd.grn.graph.EXACT_GENES", 100)
+    monkeypatch.setattr("predictd.grn.graph.SOURCES", 150)
     some = centralities(edges, seed=0)
     assert exact.exact and not some.exact
     assert np.corrcoef(exact.betweenness, some.betweenness)[0, 1] > 0.9

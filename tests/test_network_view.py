@@ -13,7 +13,7 @@ from commands import call_predictd
 from folders import same_files
 from made_networks import write_link_case
 from predictd.errors import OutputError
-from predictd.network.graph import Edges
+from predictd.grn.graph import Edges
 from predictd.workflows.network.links import load_links
 from predictd.workflows.network.view import view_network
 

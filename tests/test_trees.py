@@ -9,9 +9,9 @@ import pytest
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from predictd import kernels
-from predictd.network import reference
-from predictd.network.features import code_features, float_features
-from predictd.network.genie3 import forest_importances, target_seed
+from predictd.grn import reference
+from predictd.grn.features import code_features, float_features
+from predictd.grn.genie3 import forest_importances, target_seed
 
 hypothesis = pytest.importorskip("hypothesis")
 example, given = hypothesis.example, hypothesis.given

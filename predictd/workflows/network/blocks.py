@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.network.linear import standardised
-from predictd.network.methods import Problem
-from predictd.network.multi import group_targets
+from predictd.grn.linear import standardised
+from predictd.grn.methods import Problem
+from predictd.grn.multi import group_targets
 from predictd.wording import even_parts_of_at_most
 
 MOST_TARGETS = 64

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictd.errors import DataError
+from predictd.grn.classification import Classified, ClassScores, classify, score_classes
+from predictd.grn.clusters import regulation_profiles
+from predictd.grn.graph import Edges, centralities
+from predictd.grn.links import Links
 from predictd.io.files import make_directory, sha256_of
 from predictd.io.network.genesets import read_labels
 from predictd.io.results import write_rows, write_run_json
-from predictd.network.classification import Classified, ClassScores, classify, score_classes
-from predictd.network.clusters import regulation_profiles
-from predictd.network.graph import Edges, centralities
-from predictd.network.links import Links
 from predictd.provenance import RunRecord
 from predictd.wording import some
 from predictd.workflows.network.links import links_checksum, load_links, refuse_finished

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from predictd.errors import DataError
+from predictd.grn.clusters import cluster_targets
+from predictd.grn.enrichment import Enrichment, enrich
+from predictd.grn.graph import Edges, communities, hubs
+from predictd.grn.links import Links
 from predictd.io.files import sha256_of
 from predictd.io.network.genesets import read_gmt
 from predictd.io.results import write_rows, write_run_json
-from predictd.network.clusters import cluster_targets
-from predictd.network.enrichment import Enrichment, enrich
-from predictd.network.graph import Edges, communities, hubs
-from predictd.network.links import Links
 from predictd.provenance import RunRecord
 from predictd.workflows.network.links import links_checksum, load_links
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from predictd.errors import ConfigError, DataError
+from predictd.grn.consensus import agreement, rank_average
+from predictd.grn.links import Links
+from predictd.grn.scores import Scores, score_links
 from predictd.io.files import sha256_of
 from predictd.io.network.networks import read_gold
 from predictd.io.results import write_rows, write_run_json
-from predictd.network.consensus import agreement, rank_average
-from predictd.network.links import Links
-from predictd.network.scores import Scores, score_links
 from predictd.provenance import RunRecord
 from predictd.wording import some
 from predictd.workflows.network.links import links_checksum, load_links, write_ranked

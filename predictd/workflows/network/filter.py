@@ -12,11 +12,11 @@ import numpy as np
 from predictd.constants import LINKS_TSV, MAX_LISTED_LINKS, NETWORK_H5, RUN_JSON
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError
+from predictd.grn.links import Links
 from predictd.io.files import make_directory
 from predictd.io.network.link_lists import Link, is_list, write_links
 from predictd.io.network.networks import find_network, write_link_list, write_network
 from predictd.io.results import write_run_json
-from predictd.network.links import Links
 from predictd.provenance import RunRecord, software
 from predictd.workflows.network.links import links_checksum, open_list, read_links, refuse_finished
 

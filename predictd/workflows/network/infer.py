@@ -23,14 +23,14 @@ from predictd.constants import (
 )
 from predictd.engine import Engine
 from predictd.errors import ConfigError, NetworkFormatError, OutputError
+from predictd.grn.links import Links
+from predictd.grn.methods import DEFAULT_TREES
 from predictd.io.files import sha256_of_json
 from predictd.io.hdf5 import write_arrays
 from predictd.io.network.expression import Orientation
 from predictd.io.network.networks import read_network, write_network
 from predictd.io.partition import Job
 from predictd.io.results import write_rows, write_run_json
-from predictd.network.links import Links
-from predictd.network.methods import DEFAULT_TREES
 from predictd.provenance import EngineInfo, RunRecord, software
 from predictd.workflows.network.activity import Activity
 from predictd.workflows.network.blocks import divide_targets

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from predictd.constants import EXPRESSION_TSV, TRACKS_TSV
 from predictd.errors import ConfigError, DataError
+from predictd.grn.methods import Problem
+from predictd.grn.quality import LEAST_SAMPLES as LEAST_FOR_QUALITY
 from predictd.io.files import sha256_of, sha256_of_json
 from predictd.io.network.expression import (
     Expression,
@@ -23,8 +25,6 @@ from predictd.io.network.expression import (
 from predictd.io.network.h5ad import SUFFIX, read_h5ad
 from predictd.io.tensor.store import Tensor
 from predictd.kernels import MAX_SAMPLES
-from predictd.network.methods import Problem
-from predictd.network.quality import LEAST_SAMPLES as LEAST_FOR_QUALITY
 from predictd.wording import some
 from predictd.workflows.network.activity import Activity, region_activity
 
@@ -63,7 +63,7 @@ class InferenceInputs:
 
     @property
     def problem(self) -> Problem:
-        """The same for `predictd.network.methods`."""
+        """The same for `predictd.grn.methods`."""
         return Problem(self.expression.values, self.expression.genes, self.regulators)
 
     def write(self, output: Path) -> dict[str, str]:

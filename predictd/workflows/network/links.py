@@ -11,10 +11,10 @@ import numpy as np
 from predictd.constants import RUN_JSON
 from predictd.engine import Engine
 from predictd.errors import DataError, NetworkFormatError, OutputError
+from predictd.grn.links import Links
 from predictd.io.files import sha256_of, standing
 from predictd.io.network.link_lists import StreamedLinks, header_of, read_link_list
 from predictd.io.network.networks import find_network, read_network, write_link_list
-from predictd.network.links import Links
 
 
 class LinkTable(Protocol):

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from predictd.engine import Engine
 from predictd.errors import ConfigError
+from predictd.grn.clusters import cluster_targets
+from predictd.grn.graph import SOURCES, Centralities, Edges, centralities, communities, hubs
+from predictd.grn.links import Links
 from predictd.io.files import make_directory
 from predictd.io.network.networks import find_network
 from predictd.io.results import told, write_rows, write_run_json
-from predictd.network.clusters import cluster_targets
-from predictd.network.graph import SOURCES, Centralities, Edges, centralities, communities, hubs
-from predictd.network.links import Links
 from predictd.provenance import RunRecord
 from predictd.workflows.network.links import links_checksum, load_links, open_list, refuse_finished
 

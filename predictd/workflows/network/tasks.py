@@ -14,12 +14,12 @@ from predictd.config import NetworkSettings
 from predictd.constants import EXPRESSION_FORMAT, EXPRESSION_VERSION
 from predictd.engine.base import one_line
 from predictd.errors import OutputError, PredictdError, WorkerError
+from predictd.grn.links import Links, Row, top_links
+from predictd.grn.methods import Method, Problem, clr_background, make_method
+from predictd.grn.quality import held_out_r2
 from predictd.io.hdf5 import ForeignFileError, read_arrays
 from predictd.io.network.networks import write_network
 from predictd.io.partition import Job
-from predictd.network.links import Links, Row, top_links
-from predictd.network.methods import Method, Problem, clr_background, make_method
-from predictd.network.quality import held_out_r2
 from predictd.provenance import EngineInfo, RunRecord
 from predictd.workflows.network.blocks import TargetBlock
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictd.errors import ConfigError
+from predictd.grn.graph import Edges, centralities, communities, hubs
 from predictd.io.files import make_directory, replacing, write_text
 from predictd.io.network.graphml import write_graphml
 from predictd.io.results import write_run_json
-from predictd.network.graph import Edges, centralities, communities, hubs
 from predictd.provenance import RunRecord
 from predictd.report.drawing import rendered
 from predictd.report.network_figures import degrees_figure

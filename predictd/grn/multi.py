@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.network.clusters import k_means
-from predictd.network.genie3 import target_seed
+from predictd.grn.clusters import k_means
+from predictd.grn.genie3 import target_seed
 
 # Targets of a group, on average and at most.
 GROUP = 16

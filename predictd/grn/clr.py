@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.network.linear import standardised
+from predictd.grn.linear import standardised
 
 _BLOCK = 1024
 # Of two genes with the same ranks the information would be infinite.

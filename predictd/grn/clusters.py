@@ -10,8 +10,8 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import svds
 from threadpoolctl import threadpool_limits
 
-from predictd.network.graph import numbered
-from predictd.network.links import Links
+from predictd.grn.graph import numbered
+from predictd.grn.links import Links
 
 COMPONENTS = 20
 MOST_CLUSTERS = 50

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.network.links import Links
+from predictd.grn.links import Links
 
 
 def rank_average(networks: Sequence[Links]) -> Links:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.network.linear import PENALTIES
-from predictd.network.methods import Method, Problem
+from predictd.grn.linear import PENALTIES
+from predictd.grn.methods import Method, Problem
 
 FOLDS = 5
 REGULATORS = 10

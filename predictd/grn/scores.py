@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.network.links import Links
+from predictd.grn.links import Links
 
 
 @dataclass(frozen=True)

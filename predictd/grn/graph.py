@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictd.errors import ConfigError
-from predictd.network.links import Links
+from predictd.grn.links import Links
 
 # Of more genes, betweenness is estimated from as many sources.
 EXACT_GENES = 5000

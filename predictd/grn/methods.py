@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.network.boosting import boosting_importances
-from predictd.network.clr import background, clr_importances, standard_ranks
-from predictd.network.features import code_features, float_features
-from predictd.network.genie3 import forest_importances, target_seed
-from predictd.network.linear import Ridge, pearson_importances, standardised
-from predictd.network.multi import group_importances
+from predictd.grn.boosting import boosting_importances
+from predictd.grn.clr import background, clr_importances, standard_ranks
+from predictd.grn.features import code_features, float_features
+from predictd.grn.genie3 import forest_importances, target_seed
+from predictd.grn.linear import Ridge, pearson_importances, standardised
+from predictd.grn.multi import group_importances
 
 METHODS = ("rf", "et", "multi", "grnboost", "ridge", "clr", "pearson")
 # Trees of the methods that grow some: those of GENIE3, and the most that GRNBoost2 grows.
@@ -33,9 +33,9 @@ class Problem:
     regulators
         (n_regulators,) int64: positions of the regulators among the genes, ascending.
     background
-        See `predictd.network.clr.background`; None for other methods than clr.
+        See `predictd.grn.clr.background`; None for other methods than clr.
     groups
-        (n_genes,) int64: group of each gene; None for other methods than multi. See `predictd.network.multi`.
+        (n_genes,) int64: group of each gene; None for other methods than multi. See `predictd.grn.multi`.
     """
 
     expression: NDArray[np.float64]
@@ -151,7 +151,7 @@ class _Clr(Method):
 
 
 def clr_background(problem: Problem) -> NDArray[np.float64]:
-    """What clr needs to know of all genes; see `predictd.network.clr.background`."""
+    """What clr needs to know of all genes; see `predictd.grn.clr.background`."""
     ranks = standard_ranks(problem.expression)
     return background(ranks[problem.regulators], ranks, problem.regulators)
 

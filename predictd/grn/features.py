@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.network.linear import standardised
+from predictd.grn.linear import standardised
 
 CODES = 256
 
