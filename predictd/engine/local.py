@@ -6,6 +6,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -13,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from predictd import interrupt
@@ -210,7 +212,9 @@ def _inherited() -> Iterator[None]:
     """What processes inherit that are started meanwhile.
 
     One BLAS thread, no folder before the installed package, no place in an MPI job, and stop signals held back: they
-    would end a process that has not got as far as ignoring them, multiprocessing's resource tracker among them.
+    would end a process that has not got as far as ignoring them, multiprocessing's resource tracker among them. Nor do
+    they run the program again that started them, as multiprocessing would: tasks are predictd's own, so that a script
+    needs no `if __name__ == "__main__"`.
     """
     wanted = {"PYTHONSAFEPATH": "1", **dict.fromkeys(_THREAD_VARIABLES, "1")}
     with _spawning:
@@ -219,11 +223,14 @@ def _inherited() -> Iterator[None]:
         os.environ.update(wanted)
         for name in unwanted:
             del os.environ[name]
+        program = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
         held_back = signal.pthread_sigmask(signal.SIG_BLOCK, interrupt.SIGNALS)
         try:
             yield
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
+            sys.modules["__main__"] = program
             for name, value in saved.items():
                 if value is None:
                     os.environ.pop(name, None)

@@ -226,6 +226,11 @@ class Tensor:
                 ) from err
             yield Shard(file, path, entry, len(self.experiments))
 
+    def runs(self, name: str) -> Runs:
+        """First bin and length of each run of a shard: int64 (k × 2). Little else of the shard is read."""
+        with self._open(name, scratch=None, header=True) as shard:
+            return shard.runs
+
     def summary(self) -> npt.NDArray[np.float64]:
         """Per experiment over all bins: observed bins, sum, sum of squares, maximum. float64 (n × 4).
 

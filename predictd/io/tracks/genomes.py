@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from predictd.errors import TableError, TrackError
+from predictd.errors import ConfigError, TableError, TrackError
 from predictd.io.files import exists
 from predictd.io.remote import as_path
 from predictd.io.tables import UNREADABLE_TEXT, Interval, open_text, read_bed, reason
 
+_INTERVAL = re.compile(r"(.+):([\d,]+)-([\d,]+)")
 _DATA = files("predictd") / "data"
 BUILT_IN = tuple(
     sorted(
@@ -78,6 +80,45 @@ def load_genome(name: str) -> Genome:
             "length on each line"
         )
     return Genome(path.name.split(".")[0], _read_sizes(path))
+
+
+def parse_interval(region: str | tuple[str, int, int], genome: Genome) -> Interval:
+    """A region of a genome.
+
+    Parameters
+    ----------
+    region
+        `chr1:1,000-2,000`, 0-based and half-open; the name of a chromosome alone, for all of it; or (chromosome, start,
+        end).
+    genome
+        On which it lies.
+
+    Raises
+    ------
+    ConfigError
+        If it is none of these.
+    TableError
+        If it does not lie on the genome.
+    """
+    found = _INTERVAL.fullmatch(region.strip()) if isinstance(region, str) else None
+    if found is not None:
+        chrom, start, end = found[1], *(int(text.replace(",", "") or -1) for text in found.groups()[1:])
+    elif isinstance(region, str):
+        chrom, start = region.strip(), 0
+        end = genome.chromosomes.get(chrom, 0)
+        if not end and ":" in chrom:
+            raise ConfigError(
+                f"`region` '{region}' is no interval: write chr1:1,000-2,000 (0-based, half-open)"
+            )
+    else:
+        chrom, start, end = region
+    interval = Interval(chrom, int(start), int(end))
+    if chrom in genome.chromosomes and not 0 <= interval.start < interval.end:
+        raise ConfigError(
+            f"`region` {chrom}:{start}-{end} encloses no base: its start has to be less than its end"
+        )
+    genome.check_intervals([interval], "`region`")
+    return interval
 
 
 def built_in_blacklist(genome: Genome) -> list[Interval]:

@@ -88,7 +88,7 @@ class EvaluateReport:
 def evaluate(
     directories: Path | Sequence[Path],
     table: Path,
-    output: Path,
+    output: Path | None,
     engine: Engine,
     options: EvaluateOptions | None = None,
     *,
@@ -104,7 +104,7 @@ def evaluate(
     table
         Track table of observed signal. Pairs that are in both are scored.
     output, engine
-        metrics.tsv to write, and what runs it. comparison.tsv goes into the same directory.
+        metrics.tsv to write, or None, and what runs it. comparison.tsv goes into the same directory.
     options
         How tracks are scored.
     tensor
@@ -126,7 +126,8 @@ def evaluate(
     _check_peaks(observed, opened)
     scoring = _scoring(opened, names, options)
     warn_of_trained_pairs(methods, list(observed))
-    make_directory(output.parent)
+    if output is not None:
+        make_directory(output.parent)
     if options.scratch is not None:
         make_directory(options.scratch)
     with record.stage("moments"):
@@ -141,14 +142,15 @@ def evaluate(
     rows = [one.row for one in scored]
     _warn_of_absent(rows, options.absent)
     comparison = compare(scored, options.measures)
-    write_comparison(comparison_path(output), comparison)
-    write_metrics(output, rows, measures=options.measures)
     record.results = {"methods": {method.name: str(method.directory.resolve()) for method in methods}}
     record.inputs = {str(table): sha256_of(table), str(opened.path): opened.manifest.checksum}
     record.train = [
         str(e) for e in sorted(set().union(*(_training(methods, opened, pair) for pair in observed)))
     ]
-    write_run_json(record, output, sidecar=True)
+    if output is not None:
+        write_comparison(comparison_path(output), comparison)
+        write_metrics(output, rows, measures=options.measures)
+        write_run_json(record, output, sidecar=True)
     return EvaluateReport(rows, comparison)
 
 

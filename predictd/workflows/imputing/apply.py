@@ -51,12 +51,15 @@ class Application:
 
     def rows(self, shard: Shard, start: int, stop: int) -> tuple[Float32, Float32]:
         """Signal (bins × n) and predictions (bins × m) of the rows [start, stop) of a shard, as `blocks` has them."""
+        block = self._wide_block(shard, start, stop)
+        return block.signal, self._predicted(block)
+
+    def _wide_block(self, shard: Shard, start: int, stop: int) -> WideBlock:
         low, high = max(start - self._halo, 0), min(stop + self._halo, shard.n_bins)
         wide = shard.read(low, high)
         inner = slice(start - low, stop - low)
         lengths = [rows.stop - rows.start for _, rows in shard.stretches(low, high)]
-        block = WideBlock(start, wide[inner], wide, lengths, inner)
-        return block.signal, self._predicted(block)
+        return WideBlock(start, wide[inner], wide, lengths, inner)
 
     def _predicted(self, block: WideBlock) -> Float32:
         predicted = np.empty((len(block.signal), self._n_targets), dtype=np.float32)
@@ -87,14 +90,22 @@ class SpreadApplication(Application):
         Of each block every bin is given, or the first and then each `every`th.
         """
         for block in wide_blocks(shard, self._halo):
-            signal = block.signal[::every]
-            inner = slice(block.inner.start, block.inner.stop, every)
-            predicted = np.empty((len(signal), self._n_targets), dtype=np.float32)
-            spread = np.empty_like(predicted)
-            for (imputer, columns, positions), own in zip(self._parts, self._spreads, strict=True):
-                predicted[:, positions] = imputer(_some(block.wide, columns), block.run_lengths, inner)
-                spread[:, positions] = own(imputer.limited(_some(signal, columns)))
-            yield block.start, signal, predicted, spread
+            yield block.start, *self._spread(block, every)
+
+    def rows_with_spread(self, shard: Shard, start: int, stop: int) -> tuple[Float32, Float32, Float32]:
+        """Signal, predictions, their spread of the rows [start, stop) of a shard, as `blocks_with_spread` has them."""
+        return self._spread(self._wide_block(shard, start, stop), 1)
+
+    def _spread(self, block: WideBlock, every: int) -> tuple[Float32, Float32, Float32]:
+        """Signal, predictions and their spread of every so many bins of a block."""
+        signal = block.signal[::every]
+        inner = slice(block.inner.start, block.inner.stop, every)
+        predicted = np.empty((len(signal), self._n_targets), dtype=np.float32)
+        spread = np.empty_like(predicted)
+        for (imputer, columns, positions), own in zip(self._parts, self._spreads, strict=True):
+            predicted[:, positions] = imputer(_some(block.wide, columns), block.run_lengths, inner)
+            spread[:, positions] = own(imputer.limited(_some(signal, columns)))
+        return signal, predicted, spread
 
 
 def _some(signal: Float32, columns: npt.NDArray[np.intp]) -> Float32:

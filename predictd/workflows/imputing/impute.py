@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from predictd.constants import INTERVALS_TSV, MAX_OPEN_TRACKS, TRACKS_TSV, UNCERTAINTY_JSON
 from predictd.engine import Engine
@@ -24,19 +23,18 @@ from predictd.io.tensor.store import Shard, Tensor
 from predictd.io.tracks.bigwig import BigWigWriter
 from predictd.model.ensemble import Ensemble
 from predictd.model.intervals.uncertainty import Calibration
-from predictd.model.transforms import TRANSFORMS, SignalTransform
 from predictd.pairs import Experiment
 from predictd.provenance import EngineInfo, RunRecord
 from predictd.wording import even_parts_of_at_most, some
 from predictd.workflows.imputing.apply import Application, SpreadApplication
 from predictd.workflows.imputing.calibration import read_calibration, write_intervals
 from predictd.workflows.imputing.estimators import load_estimator, load_held_out
+from predictd.workflows.imputing.outputs import Float32, OutputTrack, output_tracks, sd_name, track_name
 from predictd.workflows.imputing.status import TRAINED, TRAINED_FOLD, statuses
 from predictd.workflows.parts import InParts
 
 log = logging.getLogger(__name__)
 
-Float32 = npt.NDArray[np.float32]
 _Item = TypeVar("_Item")
 _LEAST_GROUPS = 16
 
@@ -57,8 +55,8 @@ class ImputeReport:
     empty_bins: int
 
 
-def choose_pairs(spec: str, model: Ensemble, tensor: Tensor) -> list[Experiment]:
-    """Pairs that a word or a list means: all, missing, observed, or `CELL:ASSAY,…`.
+def choose_pairs(spec: str | Sequence[Experiment], model: Ensemble, tensor: Tensor) -> list[Experiment]:
+    """Pairs that a word or a text means: all, missing, observed, or `CELL:ASSAY,…`; or these pairs themselves.
 
     Raises
     ------
@@ -67,7 +65,10 @@ def choose_pairs(spec: str, model: Ensemble, tensor: Tensor) -> list[Experiment]
     """
     every = [Experiment(cell, assay) for cell, assay in product(model.cell_types, model.assays)]
     observed = set(tensor.experiments)
-    if spec == "all":
+    if not isinstance(spec, str):
+        chosen = list(dict.fromkeys(spec))
+        model.indices(chosen)
+    elif spec == "all":
         chosen = every
     elif spec == "missing":
         chosen = [pair for pair in every if pair not in observed]
@@ -82,7 +83,7 @@ def choose_pairs(spec: str, model: Ensemble, tensor: Tensor) -> list[Experiment]
             "with `pairs` observed each track is predicted from the others"
         )
     if not chosen:
-        raise DataError(f"`pairs` {spec}: there is no such pair among those of {tensor.path}")
+        raise DataError(f"`pairs` {spec or 'is empty'}: there is no such pair among those of {tensor.path}")
     return chosen
 
 
@@ -96,7 +97,7 @@ class Imputation(InParts[ImputeReport]):
     output
         Directory for `CELL-ASSAY.bw` and `tracks.tsv`.
     pairs
-        all, missing, observed, or `CELL:ASSAY,…`.
+        all, missing, observed, or `CELL:ASSAY,…`; or a list of pairs.
     sd
         Write `CELL-ASSAY.sd.bw` as well: the standard deviation in the unit of the track, to first order. For a
         cross-validation only, which calibrated it.
@@ -115,7 +116,7 @@ class Imputation(InParts[ImputeReport]):
         tensor_path: Path,
         output: Path,
         *,
-        pairs: str = "missing",
+        pairs: str | Sequence[Experiment] = "missing",
         sd: bool = False,
         scratch: Path | None = None,
     ) -> None:
@@ -126,7 +127,7 @@ class Imputation(InParts[ImputeReport]):
         self._tensor.columns(self._train)
         self._pairs = choose_pairs(pairs, everyone, self._tensor)
         self._calibration = read_calibration(model_path) if sd else None
-        self._names = [track.name for track in _tracks(self._pairs, self._tensor, self._calibration)]
+        self._names = [track.name for track in output_tracks(self._pairs, self._tensor, self._calibration)]
         self._groups = track_groups(self._pairs, MAX_OPEN_TRACKS // 2 if sd else MAX_OPEN_TRACKS)
         description = {
             "command": "impute",
@@ -137,7 +138,10 @@ class Imputation(InParts[ImputeReport]):
         if sd:
             description["sd"] = sha256_of(model_path / UNCERTAINTY_JSON)
         super().__init__(
-            Job(output, description), len(self._groups), TRACKS_TSV, settings={"pairs": pairs, "sd": sd}
+            Job(output, description),
+            len(self._groups),
+            TRACKS_TSV,
+            settings={"pairs": pairs if isinstance(pairs, str) else description["pairs"], "sd": sd},
         )
 
     def _begin(self) -> None:
@@ -198,7 +202,7 @@ def impute(
     output: Path,
     engine: Engine,
     *,
-    pairs: str = "missing",
+    pairs: str | Sequence[Experiment] = "missing",
     sd: bool = False,
     scratch: Path | None = None,
 ) -> ImputeReport:
@@ -219,16 +223,6 @@ def _warn_of_fits(pairs: Sequence[Experiment], n_pairs: int) -> None:
         )
 
 
-def track_name(pair: Experiment) -> str:
-    """File name of a pair's imputed track."""
-    return f"{pair.file_stem}.bw"
-
-
-def sd_name(pair: Experiment) -> str:
-    """File name of the standard deviation of a pair's imputed track."""
-    return f"{pair.file_stem}.sd.bw"
-
-
 def track_groups(pairs: Sequence[_Item], most: int) -> list[tuple[_Item, ...]]:
     """Even groups of at most so many pairs, and 16 groups where there are as many pairs.
 
@@ -237,55 +231,6 @@ def track_groups(pairs: Sequence[_Item], most: int) -> list[tuple[_Item, ...]]:
     """
     parts = even_parts_of_at_most(len(pairs), most, at_least=_LEAST_GROUPS)
     return [tuple(pairs[low:high]) for low, high in parts]
-
-
-@dataclass(frozen=True)
-class _Track:
-    """A bigWig of what is predicted for a pair, which is a column of the predictions."""
-
-    pair: Experiment
-    column: int
-    transform: SignalTransform
-
-    @property
-    def name(self) -> str:
-        return track_name(self.pair)
-
-    def values(self, predicted: Float32, spread: Float32) -> Float32:
-        """What is written of a block of predictions and their spread, (bins × pairs) each: float32 (bins,)."""
-        return self.transform.to_track(np.ascontiguousarray(predicted[:, self.column]))
-
-
-@dataclass(frozen=True)
-class _Deviation(_Track):
-    """A bigWig of the standard deviation of a pair's track."""
-
-    calibration: Calibration
-
-    @property
-    def name(self) -> str:
-        return sd_name(self.pair)
-
-    def values(self, predicted: Float32, spread: Float32) -> Float32:
-        signal = np.ascontiguousarray(predicted[:, self.column])
-        sd = self.calibration.sd(self.pair, self.transform.clip(signal), spread[:, self.column])
-        return self.transform.sd_to_track(signal, sd)
-
-
-def _tracks(pairs: Sequence[Experiment], tensor: Tensor, calibration: Calibration | None) -> list[_Track]:
-    """The bigWigs of pairs; DataError for a pair of an assay that the tensor does not have."""
-    transforms = {entry.assay: TRANSFORMS[entry.transform] for entry in tensor.manifest.experiments}
-    unknown = sorted({pair.assay for pair in pairs} - transforms.keys())
-    if unknown:
-        raise DataError(
-            f"{tensor.path} has no experiment of assay {unknown[0]}, so that its unit is not known"
-        )
-    tracks: list[_Track] = []
-    for column, pair in enumerate(pairs):
-        tracks.append(_Track(pair, column, transforms[pair.assay]))
-        if calibration is not None:
-            tracks.append(_Deviation(pair, column, transforms[pair.assay], calibration))
-    return tracks
 
 
 @dataclass(frozen=True)
@@ -311,7 +256,7 @@ def _impute_part(part: _PairsPart, shared: _Imputing) -> None:
     """Impute a part's pairs over all shards into finished bigWigs; those that exist already are left."""
     tensor, output = shared.tensor, shared.job.output
     record = RunRecord("impute", shared.engine)
-    tracks = _tracks(part.pairs, tensor, shared.calibration)
+    tracks = output_tracks(part.pairs, tensor, shared.calibration)
     with record.stage("impute"):
         models = load_held_out(shared.model, part.pairs)
         kind = Application if shared.calibration is None else SpreadApplication
@@ -320,7 +265,9 @@ def _impute_part(part: _PairsPart, shared: _Imputing) -> None:
     shared.job.keep_part(part.index, {"empty_bins": empty, "run": record.run_of([part.index])}, files)
 
 
-def _write_missing(tracks: Sequence[_Track], application: Application, tensor: Tensor, output: Path) -> int:
+def _write_missing(
+    tracks: Sequence[OutputTrack], application: Application, tensor: Tensor, output: Path
+) -> int:
     """Write the bigWigs that do not exist; returns empty bins."""
     used = {entry.chrom for entry in tensor.manifest.shards}
     lengths = {chrom: n for chrom, n in tensor.manifest.load_genome().chromosomes.items() if chrom in used}

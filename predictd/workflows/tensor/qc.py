@@ -59,7 +59,7 @@ class QcRow:
 
 def qc(
     tensor_path: Path,
-    output: Path,
+    output: Path | None,
     engine: Engine,
     *,
     moments: Path | None = None,
@@ -70,7 +70,7 @@ def qc(
     Parameters
     ----------
     tensor_path, output
-        Directory of the tensor; table to write.
+        Directory of the tensor; table to write, or None.
     engine
         What runs it.
     moments
@@ -91,21 +91,23 @@ def qc(
             "each with the others"
         )
     warn_incomplete(tensor)
-    make_directory(output.parent)
+    if output is not None:
+        make_directory(output.parent)
     with record.stage("moments"):
         data = read_moments(ensure_moments(tensor, engine, moments))
     with record.stage("highest values"):
         at_highest = _share_at_highest(tensor, engine)
     with record.stage("examine"), one_blas_thread():
         rows = _examined(data, tensor, at_highest)
-    write_rows(output, COLUMNS, (row.cells() for row in rows))
     record.inputs = {str(tensor_path): tensor.manifest.checksum}
     record.results = {
         "tracks": len(rows),
         "flagged": sum(bool(row.flags) for row in rows),
         "complete_bins": tensor.n_complete,
     }
-    write_run_json(record, output, sidecar=True)
+    if output is not None:
+        write_rows(output, COLUMNS, (row.cells() for row in rows))
+        write_run_json(record, output, sidecar=True)
     return rows
 
 

@@ -83,7 +83,7 @@ class RecommendReport:
 
 def recommend(
     tensor_path: Path,
-    output: Path,
+    output: Path | None,
     engine: Engine,
     *,
     k: int = 5,
@@ -96,7 +96,7 @@ def recommend(
     Parameters
     ----------
     tensor_path, output
-        Directory of the tensor; table to write.
+        Directory of the tensor; table to write, or None.
     engine
         What computes the moments.
     k
@@ -122,13 +122,13 @@ def recommend(
         raise ConfigError(f"`k` {k}: only {n_candidates} pairs are {which} {tensor_path}; ask for fewer")
     _check_number(missing, tensor_path)
     require_complete(tensor)
-    make_directory(output.parent)
+    if output is not None:
+        make_directory(output.parent)
     with record.stage("moments"):
         data = read_moments(ensure_moments(tensor, engine, moments))
     with record.stage("choose"), one_blas_thread():
         rows, before = _choose(missing, data, k)
     after = before - sum(row.gain for row in rows)
-    write_rows(output, COLUMNS, (row.cells() for row in rows))
     record.inputs = {str(tensor_path): tensor.manifest.checksum}
     if costs is not None:
         record.inputs[str(costs)] = sha256_of(costs)
@@ -138,7 +138,9 @@ def recommend(
         "expected_error_before": before,
         "expected_error_after": after,
     }
-    write_run_json(record, output, sidecar=True)
+    if output is not None:
+        write_rows(output, COLUMNS, (row.cells() for row in rows))
+        write_run_json(record, output, sidecar=True)
     return RecommendReport(tuple(rows), n_candidates, n_targets, before, after)
 
 

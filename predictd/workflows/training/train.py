@@ -62,6 +62,31 @@ class TrainReport:
         return f"{fitted}, {error} ({some(self.fold.valid, 4)}); {ending}"
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A trained model that is not written yet.
+
+    Attributes
+    ----------
+    file
+        What its file is to hold.
+    record
+        How it was made.
+    report
+        The result in short.
+    """
+
+    file: ModelFile
+    record: RunRecord
+    report: TrainReport
+
+    def write(self, output: Path) -> None:
+        """Write the model, and `OUTPUT.run.json` beside it."""
+        make_directory(output.parent)
+        write_model(output, self.file)
+        write_run_json(self.record, output, sidecar=True)
+
+
 def train(
     tensor_path: Path,
     output: Path,
@@ -101,34 +126,69 @@ def train(
     Interrupted
         If a stop was asked for; the same command goes on.
     """
+    make_directory(output.parent)
+    checkpoint = output.with_name(f"{output.name}.checkpoint")
+    tensor = Tensor(tensor_path, scratch=scratch)
+    trained = fit(
+        tensor,
+        settings,
+        engine,
+        checkpoint,
+        seed=seed,
+        folds=folds,
+        fold_name=fold_name,
+        moments=moments,
+    )
+    trained.write(output)
+    Checkpoint(checkpoint).remove()
+    return trained.report
+
+
+def fit(
+    tensor: Tensor,
+    settings: TrainSettings,
+    engine: Engine,
+    checkpoint: Path,
+    *,
+    seed: int = 0,
+    folds: Path | None = None,
+    fold_name: str | None = None,
+    moments: Path | None = None,
+) -> Trained:
+    """Fit a model to an open tensor; see `train`.
+
+    Parameters
+    ----------
+    checkpoint
+        Directory for what SGD saves.
+    tensor, settings, engine, seed, folds, fold_name, moments
+        See `train`.
+    """
     record = RunRecord.of(
         "train", engine, seed=seed, settings=settings.model_dump(mode="json", by_alias=True)
     )
-    tensor = Tensor(tensor_path, scratch=scratch)
     require_complete(tensor)
     fold = choose_fold(tensor, folds, fold_name, seed)
     check_folds([fold], SOLVERS[settings.solver])
     SOLVERS[settings.solver].check(settings, len(fold.train))
     refit = folds is None
-    make_directory(output.parent)
     data, choice = _choose(tensor, fold, settings, engine, record, seed=seed, moments=moments, refit=refit)
-    checkpoint = Checkpoint(output.with_name(f"{output.name}.checkpoint"))
-    job = TrainJob(data, fold, choice, seed, refit, checkpoint)
+    job = TrainJob(data, fold, choice, seed, refit, Checkpoint(checkpoint))
     solver = SOLVERS[choice.settings.solver]
-    trained = solver.train(job, engine, record)
-    _write(output, tensor, job, solver.objective_of(choice.settings), trained)
-    rank = trained.fit.model.rank if isinstance(trained.fit.model, CPModel) else 0
-    record.train = [str(e) for e in trained.fit.model.train]
-    record.inputs = {str(tensor_path): tensor.manifest.checksum}
+    training = solver.train(job, engine, record)
+    file = _file(tensor, job, solver.objective_of(choice.settings), training)
+    model = training.fit.model
+    rank = model.rank if isinstance(model, CPModel) else 0
+    record.train = [str(e) for e in model.train]
+    record.inputs = {str(tensor.path): tensor.manifest.checksum}
     record.results = {
         "rank": rank,
-        "validation_mse": trained.fit.validation_mse,
-        "bins_trained_on": trained.n_bins,
+        "validation_mse": training.fit.validation_mse,
+        "bins_trained_on": training.n_bins,
         "chosen": choice.why,
     }
-    write_run_json(record, output, sidecar=True)
-    checkpoint.remove()
-    return TrainReport(solver.name, rank, trained.fit.validation_mse, fold, refit, choice.why)
+    report = TrainReport(solver.name, rank, training.fit.validation_mse, fold, refit, choice.why)
+    return Trained(file, record, report)
 
 
 def _choose(
@@ -155,18 +215,18 @@ def _choose(
         return data, solver.choose(data, deciding, settings, engine, seed=seed)
 
 
-def _write(output: Path, tensor: Tensor, job: TrainJob, objective: str, trained: Training) -> None:
-    """Write the model with how it was made."""
-    info = model_info(trained.settings, job.fold, job.seed) | {
+def _file(tensor: Tensor, job: TrainJob, objective: str, training: Training) -> ModelFile:
+    """The model with how it was made."""
+    info = model_info(training.settings, job.fold, job.seed) | {
         "objective": objective,
-        "workers": trained.workers,
+        "workers": training.workers,
         "refitted": job.refit,
-        "validation_mse": trained.fit.validation_mse,
-        "history": trained.fit.history_json(),
+        "validation_mse": training.fit.validation_mse,
+        "history": training.fit.history_json(),
         "tensor": tensor.manifest.checksum,
         "genome": tensor.manifest.genome.name,
         "bin_size": tensor.manifest.bin_size,
     }
-    model = trained.fit.model
+    model = training.fit.model
     model = model.within(ranges_of(tensor, model.assays, model.train))
-    write_model(output, ModelFile(model.kind, model.to_arrays(), info))
+    return ModelFile(model.kind, model.to_arrays(), info)

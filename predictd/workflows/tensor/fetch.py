@@ -1,0 +1,154 @@
+"""Some bins of a tensor by their place in the genome, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.constants import BLOCK_BINS
+from predictd.errors import DataError
+from predictd.io.tables import Interval
+from predictd.io.tensor.store import Shard, Tensor
+from predictd.io.tracks.genomes import parse_interval
+from predictd.model.transforms import TRANSFORMS
+from predictd.pairs import Experiment
+from predictd.wording import some
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The bins of a tensor's grid that overlap an interval.
+
+    Attributes
+    ----------
+    chrom
+        Chromosome.
+    first, n_bins
+        First bin, and how many there are.
+    bin_size
+        Width of a bin in bp.
+    length
+        Of the chromosome, in bp: the last bin may be shorter.
+    """
+
+    chrom: str
+    first: int
+    n_bins: int
+    bin_size: int
+    length: int
+
+    @classmethod
+    def of(cls, tensor: Tensor, interval: Interval) -> Window:
+        """The bins of an interval that lies on the tensor's genome."""
+        size = tensor.manifest.bin_size
+        first, end = interval.start // size, -(-interval.end // size)
+        length = dict(tensor.manifest.genome.chromosomes)[interval.chrom]
+        return cls(interval.chrom, first, end - first, size, length)
+
+    @property
+    def starts(self) -> npt.NDArray[np.int64]:
+        """Where bins begin: int64 (n_bins,), in bp from 0."""
+        return (self.first + np.arange(self.n_bins, dtype=np.int64)) * self.bin_size
+
+    @property
+    def ends(self) -> npt.NDArray[np.int64]:
+        """Where bins end, exclusive: int64 (n_bins,)."""
+        return np.minimum(self.starts + self.bin_size, self.length)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows of a shard, and the places of the window that they fill."""
+
+    rows: slice
+    places: slice
+
+
+def locate(tensor: Tensor, region: str | tuple[str, int, int]) -> Window:
+    """The bins that overlap a region.
+
+    Parameters
+    ----------
+    tensor
+        On whose genome it lies.
+    region
+        `chr1:1,000-2,000` (0-based, half-open), `chr1` for a whole chromosome, or (chromosome, start, end).
+
+    Raises
+    ------
+    ConfigError
+        If it is no such text.
+    TableError
+        If it does not lie on the genome.
+    DataError
+        If the tensor has no bin there.
+    """
+    interval = parse_interval(region, tensor.manifest.load_genome())
+    window = Window.of(tensor, interval)
+    if next(_shards(tensor, window), None) is None:
+        held = list(dict.fromkeys(entry.chrom for entry in tensor.manifest.shards))
+        where = f"it has {some(held)}" if window.chrom not in held else "it has other parts of the chromosome"
+        raise DataError(
+            f"{tensor.path} has no bin in {interval.chrom}:{interval.start}-{interval.end}; {where}"
+        )
+    return window
+
+
+def gather(
+    tensor: Tensor, window: Window, read: Callable[[Shard, int, int], Sequence[Float32]]
+) -> list[Float32]:
+    """Arrays over a window, made from what `read` gives of shards; bins that the tensor has not are NaN.
+
+    Parameters
+    ----------
+    tensor, window
+        What is read.
+    read
+        Of a shard, its first row and the last plus one: arrays (rows × m).
+
+    Returns
+    -------
+    list of float32 (n_bins × m)
+        One for each array.
+    """
+    found: list[Float32] = []
+    for name, piece in _shards(tensor, window):
+        with tensor.open_shard(name) as shard:
+            for start in range(piece.rows.start, piece.rows.stop, BLOCK_BINS):
+                stop = min(start + BLOCK_BINS, piece.rows.stop)
+                place = piece.places.start + start - piece.rows.start
+                for index, values in enumerate(read(shard, start, stop)):
+                    if index == len(found):
+                        found.append(np.full((window.n_bins, values.shape[1]), np.nan, dtype=np.float32))
+                    found[index][place : place + stop - start] = values
+    return found
+
+
+def fetch(tensor: Tensor, window: Window, experiments: Sequence[Experiment]) -> Float32:
+    """Observed signal of experiments in a window: float32 (n_bins × m), in the unit of the tracks; NaN is missing."""
+    columns = tensor.columns(experiments)
+    (signal,) = gather(tensor, window, lambda shard, start, stop: [shard.read(start, stop)[:, columns]])
+    transforms = {entry.experiment: TRANSFORMS[entry.transform] for entry in tensor.manifest.experiments}
+    for column, experiment in enumerate(experiments):
+        signal[:, column] = transforms[experiment].inverse(signal[:, column])
+    return signal
+
+
+def _shards(tensor: Tensor, window: Window) -> Iterator[tuple[str, Piece]]:
+    """The shards that hold bins of a window, with their rows."""
+    end = window.first + window.n_bins
+    for entry in tensor.manifest.shards:
+        if entry.chrom != window.chrom:
+            continue
+        row = 0
+        for first, length in tensor.runs(entry.name).tolist():
+            low, high = max(first, window.first), min(first + length, end)
+            if low < high:
+                rows = slice(row + low - first, row + high - first)
+                yield entry.name, Piece(rows, slice(low - window.first, high - window.first))
+            row += length
