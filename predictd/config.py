@@ -190,6 +190,11 @@ def read_settings(path: Path, group: type[Group], what: str) -> Group:
     return _validated(group, _read_toml(path, where), where)
 
 
+def load_settings(group: type[Group], values: dict[str, Any]) -> Group:
+    """A group of settings with these values, the others as they are without; ConfigError for one that may not be."""
+    return _validated(group, values, "settings")
+
+
 def _read_toml(path: Path, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

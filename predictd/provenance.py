@@ -107,6 +107,8 @@ class RunRecord:
         What ran its tasks.
     seed
         Of everything random; None where nothing is.
+    job
+        Checksum of everything that an output made in parts depends on, by which it is known again; None for others.
     inputs
         Checksum of each input, by path.
     settings
@@ -122,6 +124,7 @@ class RunRecord:
     workflow: str
     engine: EngineInfo = EngineInfo()
     seed: int | None = None
+    job: str | None = None
     inputs: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     train: list[str] = field(default_factory=list)
@@ -176,6 +179,7 @@ class RunRecord:
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **_flat(self.engine),
             "seed": self.seed,
+            "job": self.job,
             "inputs": self.inputs,
             "settings": {name: _plain(value) for name, value in self.settings.items()},
             "train": self.train,

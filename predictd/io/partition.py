@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from predictd.constants import PARTIAL
+from predictd.constants import PARTIAL, RUN_JSON
 from predictd.errors import OutputError
 from predictd.io.files import (
     cannot_write,
@@ -84,9 +84,25 @@ class Job:
             )
 
     @property
+    def checksum(self) -> str:
+        """Identity of the job: everything that the result depends on."""
+        return sha256_of_json(self.description)
+
+    @property
+    def finished(self) -> bool:
+        """Whether this very job has made the whole output, as that says itself."""
+        if read_job(self.output) is not None:
+            return False
+        try:
+            value = json.loads((self.output / RUN_JSON).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(value, dict) and value.get("job") == self.checksum
+
+    @property
     def workspace(self) -> Path:
         """Directory for files that this very job needs until it is finished; what another job left is elsewhere."""
-        return self.scratch / sha256_of_json(self.description)[:16]
+        return self.scratch / self.checksum[:16]
 
     @property
     def marker_file(self) -> Path:
@@ -100,7 +116,7 @@ class Job:
 
     def keep(self, name: str, content: Any) -> None:
         """Keep plain JSON values of this job until it is finished."""
-        value = {"job": sha256_of_json(self.description), "content": content}
+        value = {"job": self.checksum, "content": content}
         write_json(self._kept_path(name), value, many_writers=True)
 
     def kept(self, name: str) -> Any:
@@ -109,7 +125,7 @@ class Job:
             value = json.loads(self._kept_path(name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        if not isinstance(value, dict) or value.get("job") != sha256_of_json(self.description):
+        if not isinstance(value, dict) or value.get("job") != self.checksum:
             return None
         return value.get("content")
 

@@ -40,6 +40,11 @@ class InParts(ABC, Generic[Report]):
         self._marker = marker
         self._settings_on_record, self._seed_on_record = settings, seed
 
+    @property
+    def finished(self) -> bool:
+        """Whether this very job has made the whole output already."""
+        return (self.job.output / self._marker).exists() and self.job.finished
+
     def make(self, parts: Iterable[int], engine: Engine) -> list[int]:
         """Make parts, and return those that did not exist yet.
 
@@ -87,6 +92,7 @@ class InParts(ABC, Generic[Report]):
         self.job.refuse_another()
         parts = self.job.whole_parts(self.n_parts)
         # Parts that were made together have the same entry.
+        record.job = self.job.checksum
         record.runs = list({str(part["run"]): part["run"] for part in parts}.values())
         report = self._finish(parts, record)
         self.job.finish()

@@ -17,7 +17,7 @@ from predictd.workflows.evaluation.score import Scored
 _COMPARISON_TSV = "comparison.tsv"
 # Blocks of the genome that the bootstrap draws from, and how many bins each has at least.
 _MOST_BLOCKS, _LEAST_BINS = 100, 200
-_COLUMNS = (
+COLUMNS = (
     *("measure", "method", "other", "tracks", "mean", "other_mean", "difference"),
     *("clusters_low", "clusters_high", "blocks_low", "blocks_high", "wins", "losses"),
 )
@@ -72,13 +72,17 @@ def _compare(scored: Sequence[Scored], measures: Sequence[str]) -> Comparison:
     return compare_methods(pairs, methods, scores, draws)
 
 
-def write_comparison(path: Path, comparison: Comparison) -> None:
-    """Write comparison.tsv: a line for each measure and pair of methods."""
-    rows = (
+def comparison_rows(comparison: Comparison) -> list[tuple[str | int | float, ...]]:
+    """A row for each measure and pair of methods; see `COLUMNS`."""
+    return [
         (
             *(d.measure, d.method, d.other, d.tracks, d.mean, d.other_mean, d.difference),
             *(*d.clusters, *d.blocks, d.wins, d.losses),
         )
         for d in comparison.differences
-    )
-    write_rows(path, _COLUMNS, rows)
+    ]
+
+
+def write_comparison(path: Path, comparison: Comparison) -> None:
+    """Write comparison.tsv: a line for each measure and pair of methods."""
+    write_rows(path, COLUMNS, comparison_rows(comparison))

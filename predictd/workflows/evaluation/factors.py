@@ -132,22 +132,47 @@ def explain_factors(
     return report
 
 
-def _draw(model: CPModel, output: Path) -> None:
-    """Tables and figures of cell types and of assays."""
+@dataclass(frozen=True)
+class FactorTables:
+    """Factors of cell types and of assays, and how alike these are by them.
+
+    Attributes
+    ----------
+    cells, assays
+        Order of a tree, clusters and two coordinates of the rows.
+    tables
+        By kind, `cell_types` and `assays`: rows in the order of the tree.
+    """
+
+    cells: Arrangement
+    assays: Arrangement
+    tables: dict[str, Table]
+
+
+def factor_tables(model: CPModel) -> FactorTables:
+    """What the rows of a model's factors say, in the scale of signal."""
     c, a = signal_scale(model)
     cells, assays = arrange(c), arrange(a)
-    for kind, names, rows, found, biases in (
-        ("cell_type", model.cell_types, c, cells, model.p),
-        ("assay", model.assays, a, assays, model.q),
+    tables = {
+        "cell_types": _rows_table("cell_type", model.cell_types, c, cells, model.p),
+        "assays": _rows_table("assay", model.assays, a, assays, model.q),
+    }
+    return FactorTables(cells, assays, tables)
+
+
+def _draw(model: CPModel, output: Path) -> None:
+    """Tables and figures of cell types and of assays."""
+    rows = dict(zip(("cell_types", "assays"), signal_scale(model), strict=True))
+    found = factor_tables(model)
+    panels = []
+    for kind, title, names, arranged in (
+        ("cell_types", "Cell types", model.cell_types, found.cells),
+        ("assays", "Assays", model.assays, found.assays),
     ):
-        _write_table(output / f"{kind}s.tsv", _rows_table(kind, names, rows, found, biases))
-        _write_figure(
-            output / f"{kind}s", rendered(partial(tree_figure, names, rows, found.tree, found.order))
-        )
-    panels = [
-        ("Cell types", model.cell_types, cells.coordinates, cells.clusters, cells.explained),
-        ("Assays", model.assays, assays.coordinates, assays.clusters, assays.explained),
-    ]
+        _write_table(output / f"{kind}.tsv", found.tables[kind])
+        tree = partial(tree_figure, names, rows[kind], arranged.tree, arranged.order)
+        _write_figure(output / kind, rendered(tree))
+        panels.append((title, names, arranged.coordinates, arranged.clusters, arranged.explained))
     _write_figure(output / "embedding", rendered(partial(embedding_figure, panels)))
 
 

@@ -77,12 +77,17 @@ def load_held_out(path: Path, pairs: Sequence[Experiment]) -> Committee:
 def load_model(path: Path) -> tuple[Model, ModelFile]:
     """The model of a file, and the file's contents; see `load_estimator`."""
     file = read_model(path)
+    return model_of(file, path), file
+
+
+def model_of(file: ModelFile, path: Path | str) -> Model:
+    """The model that a file's contents are; `path` is for messages. See `load_estimator`."""
     if file.kind not in _KINDS:
         raise ModelFormatError(
             f"{path} holds a model of kind '{file.kind}', which this predictd does not know; update it"
         )
     try:
-        return _KINDS[file.kind].from_arrays(file.parameters), file
+        return _KINDS[file.kind].from_arrays(file.parameters)
     except (KeyError, ValueError, TypeError) as err:
         raise ModelFormatError(f"{path} is no whole model ({err}); train it again") from err
 
@@ -90,11 +95,16 @@ def load_model(path: Path) -> tuple[Model, ModelFile]:
 def load_cp_model(path: Path) -> tuple[CPModel, ModelFile]:
     """As `load_model`, for what only factors can do; raises DataError for a model without."""
     model, file = load_model(path)
+    return as_cp_model(model, path), file
+
+
+def as_cp_model(model: Model, path: Path | str) -> CPModel:
+    """A model that has factors; DataError for another."""
     if not isinstance(model, CPModel):
         raise DataError(
             f"{path} is a model of kind '{model.kind}', which has no factors; train one with `solver` em, als or sgd"
         )
-    return model, file
+    return model
 
 
 def fold_model_path(directory: Path, fold: Fold) -> Path:

@@ -99,7 +99,7 @@ def ingest(table: Path, output: Path, options: IngestOptions, engine: Engine) ->
         )
     manifest = _manifest(table, genome, options, columns, entries)
     record.inputs = {str(table): sha256_of(table)}
-    record.results = _results(manifest)
+    record.results, record.job = _results(manifest), job.checksum
     write_run_json(record, output)
     manifest.write(output)
     job.finish()
@@ -124,6 +124,9 @@ def _finished(job: Job) -> bool:
     """Whether this very job has made the whole tensor; raises OutputError where another has."""
     if not exists(job.output / MANIFEST):
         return False
+    if job.finished:
+        log.info("%s is finished already, from the same input", job.output)
+        return True
     if not job.begun:
         raise OutputError(f"{job.output} is a whole tensor already; remove it, or name another directory")
     # Killed after its last shard and file, before it had tidied up.

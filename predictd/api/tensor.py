@@ -1,0 +1,355 @@
+"""Tensors: signal tracks in bins, opened and read by their place in the genome."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.api import frames
+from predictd.api.inputs import Pair, Region, Source, pairs_of, path_of, path_or_none, using
+from predictd.constants import BIN_SIZE
+from predictd.engine import Engine
+from predictd.errors import ConfigError
+from predictd.io.tensor import store
+from predictd.io.tracks.metadata import OUTPUT_TYPE
+from predictd.pairs import Experiment, axes
+from predictd.workflows.tensor import info
+from predictd.workflows.tensor import ingest as ingesting
+from predictd.workflows.tensor import qc as checking
+from predictd.workflows.tensor import recommend as recommending
+from predictd.workflows.tensor.fetch import Window, fetch, locate
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+_COLUMNS = ("cell_type", "assay", "transform", "observed", "mean", "sd", "max")
+
+
+class Tensor:
+    """A tensor of experiments × bins on disk, opened for reading.
+
+    No file stays open between two calls: threads may read at the same time, and what is pickled is the path alone.
+
+    Parameters
+    ----------
+    path
+        Directory that `ingest` or `predictd ingest` made.
+
+    Attributes
+    ----------
+    path
+        The directory.
+
+    Raises
+    ------
+    TensorFormatError
+        If it is missing, unfinished, damaged or foreign.
+    """
+
+    def __init__(self, path: Source) -> None:
+        self.path = path_of(path)
+        self._tensor = store.Tensor(self.path)
+
+    def __reduce__(self) -> tuple[Callable[[Source], Tensor], tuple[Path]]:
+        return Tensor, (self.path,)
+
+    @property
+    def genome(self) -> str:
+        """Name of the genome."""
+        return self._tensor.manifest.genome.name
+
+    @property
+    def chromosomes(self) -> dict[str, int]:
+        """Lengths in bp of the genome's chromosomes, by name."""
+        return dict(self._tensor.manifest.genome.chromosomes)
+
+    @property
+    def bin_size(self) -> int:
+        """Width of a bin in bp."""
+        return self._tensor.manifest.bin_size
+
+    @property
+    def n_bins(self) -> int:
+        """Bins in all."""
+        return self._tensor.n_bins
+
+    @property
+    def pairs(self) -> list[Experiment]:
+        """The experiments, sorted: named tuples of a cell type and an assay."""
+        return list(self._tensor.experiments)
+
+    @property
+    def missing(self) -> list[Experiment]:
+        """Pairs of a cell type and an assay that nobody measured, sorted."""
+        cell_types, assays = axes(self._tensor.experiments)
+        known = set(self._tensor.experiments)
+        every = (Experiment(cell_type, assay) for cell_type in cell_types for assay in assays)
+        return [pair for pair in every if pair not in known]
+
+    @property
+    def cell_types(self) -> list[str]:
+        """Names of the cell types, sorted."""
+        return axes(self._tensor.experiments)[0]
+
+    @property
+    def assays(self) -> list[str]:
+        """Names of the assays, sorted."""
+        return axes(self._tensor.experiments)[1]
+
+    @property
+    def experiments(self) -> pd.DataFrame:
+        """A row for each experiment.
+
+        Columns: `cell_type`, `assay`, `transform`, `observed` (share of the bins that have a value), and of the
+        transformed signal `mean`, `sd` and `max`. The index is `CELL:ASSAY`.
+        """
+        table = frames.frame(info.describe(self._tensor)["experiments"], _COLUMNS)
+        table.index = frames.require("pandas").Index([str(pair) for pair in self.pairs], name="experiment")
+        return table
+
+    def fetch(self, region: Region, pairs: Pair | Iterable[Pair] | None = None) -> npt.NDArray[np.float32]:
+        """Observed signal in a region.
+
+        Parameters
+        ----------
+        region
+            `chr1:1,000-2,000` (0-based, half-open), `chr1` for a whole chromosome, or (chromosome, start, end): all
+            bins that overlap it.
+        pairs
+            Experiments, as `E003:H3K4me3` or (cell type, assay); None: all, in the order of `pairs`.
+
+        Returns
+        -------
+        float32 (bins × experiments)
+            In the unit of the tracks; NaN where a value is missing, or the tensor does not have the bin.
+
+        Raises
+        ------
+        ConfigError, TableError
+            If the region is none, or not on the genome.
+        DataError
+            If the tensor has no bin in the region.
+        TensorFormatError
+            If it does not have an experiment.
+        """
+        return self._fetch(region, pairs)[2]
+
+    def to_xarray(self, region: Region, pairs: Pair | Iterable[Pair] | None = None) -> xr.DataArray:
+        """Observed signal in a region with its coordinates; see `fetch`.
+
+        Returns
+        -------
+        xarray.DataArray
+            float32, dimensions `bin` and `experiment`; coordinates `chrom`, `start`, `end` (0-based, half-open) of
+            bins, `cell_type` and `assay` of experiments.
+        """
+        window, chosen, signal = self._fetch(region, pairs)
+        return frames.array(window, chosen, signal, name="signal", genome=self.genome)
+
+    def _fetch(
+        self, region: Region, pairs: Pair | Iterable[Pair] | None
+    ) -> tuple[Window, list[Experiment], npt.NDArray[np.float32]]:
+        window = locate(self._tensor, region)
+        chosen = self.pairs if pairs is None else pairs_of(pairs)
+        return window, chosen, fetch(self._tensor, window, chosen)
+
+    def verify(self, *, engine: Engine | None = None) -> None:
+        """Raise TensorFormatError unless every shard holds the bytes that were written."""
+        with using(engine) as own:
+            info.verify(self._tensor, own)
+
+    def __repr__(self) -> str:
+        return f"<predictd.Tensor {str(self.path)!r}: {self._shape()}>"
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<p><b>predictd.Tensor</b> <code>{escape(str(self.path))}</code><br>{escape(self._shape())}</p>"
+        )
+
+    def _shape(self) -> str:
+        return (
+            f"{len(self.pairs)} experiments of {len(self.cell_types)} cell types × {len(self.assays)} assays, "
+            f"{self.n_bins:,} bins of {self.bin_size} bp on {self.genome}"
+        )
+
+
+def open_tensor(path: Source) -> Tensor:
+    """Open a tensor; see `Tensor`."""
+    return Tensor(path)
+
+
+def ingest(
+    tracks: Source | pd.DataFrame,
+    output: Source,
+    *,
+    genome: str,
+    regions: Source | None = None,
+    exclude: str | None = None,
+    uncovered: Literal["missing", "zero"] = "missing",
+    bin_size: int = BIN_SIZE,
+    dtype: Literal["float16", "float32"] = "float16",
+    merge: Literal["mean"] | None = None,
+    output_type: str = OUTPUT_TYPE,
+    engine: Engine | None = None,
+) -> Tensor:
+    """Make a tensor of signal tracks.
+
+    Parameters
+    ----------
+    tracks
+        Track table: TSV with `cell_type`, `assay`, `path` (bigWig or bedGraph), and `transform` where it is not
+        arcsinh; a metadata table of ENCODE or Roadmap; or a DataFrame with these columns.
+    output
+        Directory to write. A call that was interrupted goes on when it is repeated.
+    genome
+        hg19, hg38, or the path of a file of chromosome sizes.
+    regions
+        BED file: only bins that overlap it.
+    exclude
+        BED file of what is left out; `auto`: the blacklist that comes with predictd.
+    uncovered
+        What a bin without data is: missing, or zero.
+    bin_size
+        In bp.
+    dtype
+        Of the stored signal.
+    merge
+        `mean`: tracks of the same pair are replicates; None: they are refused.
+    output_type
+        Of a metadata table of ENCODE: which files are taken.
+    engine
+        What runs it; None: all CPUs of this machine.
+
+    Raises
+    ------
+    PredictdError
+        If tracks, genome and options do not fit together, or the output cannot be written.
+    """
+    options = ingesting.IngestOptions(
+        genome=genome,
+        regions=path_or_none(regions),
+        exclude=exclude,
+        uncovered=uncovered,
+        bin_size=bin_size,
+        dtype=dtype,
+        merge=merge,
+        output_type=output_type,
+    )
+    with tempfile.TemporaryDirectory(prefix="predictd-") as temporary, using(engine) as own:
+        table = _table(tracks, Path(temporary))
+        ingesting.ingest(table, path_of(output), options, own)
+    return Tensor(output)
+
+
+def _table(tracks: Source | pd.DataFrame, temporary: Path) -> Path:
+    """A track table as a file; paths in a DataFrame are relative to the working directory."""
+    if isinstance(tracks, (str, os.PathLike)):
+        return path_of(tracks)
+    missing = [name for name in ("cell_type", "assay", "path") if name not in tracks.columns]
+    if missing:
+        raise ConfigError(f"`tracks` is no track table: it has no column {', '.join(missing)}")
+    own = tracks.assign(path=[_absolute(path) for path in tracks["path"]])
+    own.to_csv(temporary / "tracks.tsv", sep="\t", index=False)
+    return temporary / "tracks.tsv"
+
+
+def _absolute(path: Any) -> str:
+    text = os.fspath(path)
+    return text if "://" in text else str(Path(text).expanduser().absolute())
+
+
+def qc(
+    tensor: Tensor | Source, output: Source | None = None, *, engine: Engine | None = None
+) -> pd.DataFrame:
+    """How well each track is predicted by the others, and which look swapped or damaged.
+
+    Parameters
+    ----------
+    tensor
+        The tensor, or its path.
+    output
+        TSV to write as well.
+    engine
+        What runs it; None: all CPUs of this machine.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each track, the most suspicious first: `cell_type`, `assay`, `mse`, `r`, `expected_r`, `flags` (names
+        separated by commas; empty for a track without) and `best_match`.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than four tracks.
+    """
+    frames.require("pandas")
+    with using(engine) as own:
+        rows = checking.qc(opened(tensor).path, path_or_none(output), own)
+    cells = (
+        (*row.experiment, row.mse, row.r, row.expected_r, ",".join(row.flags), str(row.best_match or ""))
+        for row in rows
+    )
+    return frames.frame(cells, checking.COLUMNS)
+
+
+def recommend(
+    tensor: Tensor | Source,
+    output: Source | None = None,
+    *,
+    k: int = 5,
+    costs: Source | None = None,
+    focus: str | None = None,
+    engine: Engine | None = None,
+) -> pd.DataFrame:
+    """The experiments to run next: those that lower the expected error of the missing pairs the most.
+
+    Parameters
+    ----------
+    tensor
+        The tensor, or its path.
+    output
+        TSV to write as well.
+    k
+        How many.
+    costs
+        Table with `assay` and `cost` (and `cell_type`): the choice is then by gain per dollar.
+    focus
+        Name of the cell type or the assay whose missing pairs count; None: all.
+    engine
+        What runs it; None: all CPUs of this machine.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The best first: `rank`, `cell_type`, `assay`, `gain` (by how much the expected squared error, summed over the
+        pairs that count, falls, after the experiments before), and `gain_per_dollar`, NaN without costs.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If a name is unknown, or fewer than k pairs are missing.
+    """
+    frames.require("pandas")
+    with using(engine) as own:
+        report = recommending.recommend(
+            opened(tensor).path, path_or_none(output), own, k=k, costs=path_or_none(costs), focus=focus
+        )
+    cells = (
+        (row.rank, *row.pair, row.gain, np.nan if row.gain_per_dollar is None else row.gain_per_dollar)
+        for row in report.rows
+    )
+    return frames.frame(cells, recommending.COLUMNS)
+
+
+def opened(tensor: Tensor | Source) -> Tensor:
+    """A tensor that is open, or at this path."""
+    return tensor if isinstance(tensor, Tensor) else Tensor(tensor)
