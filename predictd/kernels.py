@@ -47,10 +47,14 @@ class RowArrays(Protocol):
     """
 
     @property
-    def values(self) -> NDArray[Any]: ...
+    def values(self) -> NDArray[Any]:
+        """Factors, biases and moments: (n_rows, 3, width), see the class."""
+        ...
 
     @property
-    def scalars(self) -> NDArray[np.float64]: ...
+    def scalars(self) -> NDArray[np.float64]:
+        """Nadam's d1, d2 and t: float64 (n_rows, 3), see the class."""
+        ...
 
 
 def row_width(rank: int) -> int:

@@ -79,6 +79,7 @@ class EngineInfo:
 
     @classmethod
     def of(cls, engine: Usage) -> EngineInfo:
+        """Describe an engine."""
         return cls(engine.name, engine.workers, engine.ranks)
 
 

@@ -17,6 +17,7 @@ class NamedFile(click.ParamType):
     name = "name=bed"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Split `NAME=PATH` into the name and the path; a pair is given back as it is."""
         if isinstance(value, tuple):
             return value
         name, equals, path = str(value).partition("=")

@@ -26,15 +26,18 @@ class LazyGroup(click.Group):
         self._package, self._lines = package, commands
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands, sorted; none is imported."""
         return sorted(self._lines)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None where there is none of that name."""
         if cmd_name not in self._lines:
             return None
         command: click.Command = import_module(f"{self._package}.{cmd_name}").command
         return command
 
     def invoke(self, ctx: click.Context) -> object:
+        """Run the command; its errors name options where the library names parameters."""
         try:
             return super().invoke(ctx)
         except PredictdError as err:
@@ -44,5 +47,6 @@ class LazyGroup(click.Group):
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands, of lines that need no import."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(self._lines.items()))

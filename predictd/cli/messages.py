@@ -39,6 +39,7 @@ class Formatter(logging.Formatter):
     """Log messages in the words of the running command."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Write a record with the command's options where the library names parameters."""
         text = super().format(record)
         context = click.get_current_context(silent=True)
         return text if context is None else as_options(text, context.command)

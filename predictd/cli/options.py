@@ -36,6 +36,7 @@ class PathOrUrl(click.ParamType):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Make a path of a file system or of an object store."""
         return value if isinstance(value, Path) else as_path(value)
 
 
@@ -45,6 +46,7 @@ class LocalPath(click.ParamType):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Make a path; refuse the URL of an object store."""
         if is_remote(str(value)):
             self.fail("it has to be a path on this machine, not in an object store", param, ctx)
         return Path(value)
@@ -70,6 +72,7 @@ class NumberOrAuto(click.ParamType):
         self.name = f"{number.name}|auto"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Keep `auto`; make a number of anything else, and check its limits."""
         return value if value == "auto" else self.number.convert(value, param, ctx)
 
 

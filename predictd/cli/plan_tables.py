@@ -31,6 +31,7 @@ def size(n_bytes: float) -> str:
 
 
 def money(value: float, currency: str) -> str:
+    """Write a price: with two digits below 99.5, else as a whole number."""
     return f"{value:,.2f} {currency}" if value < 99.5 else f"{value:,.0f} {currency}"
 
 

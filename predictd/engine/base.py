@@ -171,6 +171,7 @@ def stop_if_asked() -> None:
 
 
 def one_line(value: object) -> str:
+    """Write a value as text with single blanks in place of line breaks and of longer gaps."""
     return " ".join(str(value).split())
 
 

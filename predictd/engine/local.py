@@ -69,6 +69,7 @@ class LocalEngine(Engine):
         label: str = "",
         sizes: Sequence[int] | None = None,
     ) -> list[Result]:
+        """See `Engine.map`; tasks run in spawned processes, which stay for the next call."""
         results = self._map(task, keys, shared, label, task.__name__)
         return [results[index] for index in range(len(keys))]
 
@@ -146,6 +147,7 @@ class LocalEngine(Engine):
         label: str = "",
         sizes: Sequence[int] | None = None,
     ) -> Array:
+        """See `Engine.reduce`; each process sums whole subtrees, and this one joins their sums."""
         ordered = sorted(keys)
         if not ordered:
             raise ValueError("nothing to sum: no keys")
@@ -155,11 +157,13 @@ class LocalEngine(Engine):
         return join_subtrees({ranges[index]: total for index, total in sums.items()}, 0, len(ordered))
 
     def spmd(self, program: Program[Result], keys: Sequence[Key], shared: Any) -> list[Result]:
+        """See `Engine.spmd`; every worker is a thread of this process."""
         results, sent = run_program(program, keys, shared, threads=self.workers)
         self.bytes_sent += sent
         return results
 
     def close(self) -> None:
+        """End the processes; tasks that have not begun are dropped."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None

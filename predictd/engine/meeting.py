@@ -70,13 +70,15 @@ class NoLink:
     size = 1
 
     def allgather(self, arrays: Array) -> Array:
+        """Give the arrays back, (threads, …): there are no other processes."""
         return arrays
 
     def alltoall(self, arrays: Array) -> Array:
+        """Give the arrays back, (threads, threads, …): there are no other processes."""
         return arrays
 
     def barrier(self) -> None:
-        pass
+        """Return at once: there is nobody to wait for."""
 
 
 class _Meeting:

@@ -64,8 +64,9 @@ def agreement(networks: Sequence[Links], top: int) -> list[tuple[int, int, float
 def _ranked(
     networks: Sequence[Links],
 ) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
-    """All regulators and targets; links of any network, (n_links,) as target · n_regulators + regulator; their ranks in
-    each network, and whether it lists them, (n_networks, n_links).
+    """All regulators and targets, links of any network, their ranks in each network, and whether it lists them.
+
+    Links are (n_links,) as target · n_regulators + regulator; ranks and what is listed are (n_networks, n_links).
     """
     from scipy.stats import rankdata
 

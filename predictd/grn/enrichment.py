@@ -102,7 +102,7 @@ def enrich(
 
 
 def false_discovery_rates(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """q of each p (Benjamini & Hochberg 1995): float64 (n,)."""
+    """False discovery rate q of each p (Benjamini & Hochberg 1995): float64 (n,)."""
     order = np.argsort(-p, kind="stable")
     ranks = np.arange(p.size, 0, -1)
     q = np.empty(p.size)

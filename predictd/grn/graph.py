@@ -41,21 +41,26 @@ class Edges:
 
     @classmethod
     def of(cls, links: Links) -> Edges:
+        """Turn a network into edges; genes that have no link stay."""
         genes = tuple(dict.fromkeys([*links.targets, *links.regulators]))
         places = {gene: i for i, gene in enumerate(genes)}
         regulators = np.array([places[gene] for gene in links.regulators], np.int64)
         return cls(genes, regulators[links.indices], links.rows(), np.abs(links.importances))
 
     def in_degree(self) -> NDArray[np.int64]:
+        """Number of links into each gene: int64 (n_genes,)."""
         return np.bincount(self.targets, minlength=len(self.genes))
 
     def out_degree(self) -> NDArray[np.int64]:
+        """Number of links out of each gene: int64 (n_genes,)."""
         return np.bincount(self.sources, minlength=len(self.genes))
 
     def in_strength(self) -> NDArray[np.float64]:
+        """Sum of the weights of the links into each gene: float64 (n_genes,)."""
         return self._sums(self.targets)
 
     def out_strength(self) -> NDArray[np.float64]:
+        """Sum of the weights of the links out of each gene: float64 (n_genes,)."""
         return self._sums(self.sources)
 
     def _sums(self, genes: NDArray[np.int64]) -> NDArray[np.float64]:

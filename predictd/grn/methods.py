@@ -68,6 +68,8 @@ class Method(ABC):
 
 
 class Forest(Method):
+    """Random forests (GENIE3, Huynh-Thu et al. 2010), or extremely randomised trees with `extra`."""
+
     def __init__(self, problem: Problem, n_trees: int, seed: int, *, extra: bool) -> None:
         super().__init__(problem)
         own = problem.expression[problem.regulators]

@@ -83,12 +83,15 @@ class RemotePath(PosixPath):
     # -- paths ----------------------------------------------------------------------------------------------------
 
     def is_absolute(self) -> bool:
+        """Tell whether it begins at a root; a URL always does."""
         return True
 
     def absolute(self) -> RemotePath:
+        """Give the same path: a URL is absolute."""
         return self
 
     def resolve(self, strict: bool = False) -> RemotePath:
+        """Take `.` and `..` out of the key; stores have no links to follow."""
         return type(self)(self.parts[0], posixpath.normpath("/".join(self.parts[1:])))
 
     # -- looking --------------------------------------------------------------------------------------------------
@@ -101,13 +104,16 @@ class RemotePath(PosixPath):
             return None
 
     def exists(self, *, follow_symlinks: bool = True) -> bool:
+        """Ask the store for an object or a prefix of that name."""
         return self._info() is not None
 
     def is_file(self, *, follow_symlinks: bool = True) -> bool:
+        """Ask the store whether it is an object."""
         info = self._info()
         return info is not None and info["type"] == "file"
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        """Ask the store whether keys begin with it; raises RemoteError where there is no such container."""
         info = self._info()
         if info is None:
             self.require_container()
@@ -156,6 +162,7 @@ class RemotePath(PosixPath):
             return set()
 
     def iterdir(self) -> Generator[RemotePath, None, None]:
+        """List what is directly below, sorted by name."""
         for name in sorted({name.partition("/")[0] for name in self.names()}):
             yield self / name
 
@@ -174,6 +181,7 @@ class RemotePath(PosixPath):
             raise self._absent() from err
 
     def read_text(self, encoding: str | None = None, errors: str | None = None, **options: Any) -> str:
+        """Read the whole object as text, UTF-8 unless an encoding is given."""
         return self.read_bytes().decode(encoding or "utf-8", errors or "strict")
 
     def open(  # type: ignore[override]
@@ -239,6 +247,7 @@ class RemotePath(PosixPath):
         """Nothing: whatever is written makes its directory."""
 
     def unlink(self, missing_ok: bool = False) -> None:
+        """Remove the object; raises FileNotFoundError where there is none, unless `missing_ok`."""
         try:
             with explained(f"remove {self}"):
                 self._client.rm_file(self._key)
@@ -267,18 +276,23 @@ class RangeReader(io.RawIOBase):
         self._file = file
 
     def readable(self) -> bool:
+        """Tell that it can be read."""
         return True
 
     def seekable(self) -> bool:
+        """Tell that any byte can be read next."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a byte; the new position."""
         return int(self._file.seek(offset, whence))
 
     def tell(self) -> int:
+        """Position of the next byte that is read."""
         return int(self._file.tell())
 
     def readinto(self, buffer: Any) -> int:
+        """Fill a buffer; how many bytes were read, 0 at the end. An error is kept in `error` as well."""
         try:
             with explained(f"read {self._path}"):
                 data = self._file.read(len(buffer))
@@ -292,6 +306,7 @@ class RangeReader(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
+        """Close the connection to the object."""
         if not self.closed:
             self._file.close()
         super().close()

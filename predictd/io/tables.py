@@ -60,8 +60,7 @@ def open_text(path: Path) -> Iterator[io.TextIOBase]:
 
 
 def read_tracks(path: Path) -> list[Track]:
-    """Read a track table: TSV with header `cell_type  assay  path`, more columns allowed (`transform`,
-    `peaks`).
+    """Read a track table: TSV with header `cell_type  assay  path`, more columns allowed (`transform`, `peaks`).
 
     Raises
     ------

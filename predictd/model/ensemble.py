@@ -31,13 +31,19 @@ class Model(Protocol):
     kind: ClassVar[str]
 
     @property
-    def cell_types(self) -> tuple[str, ...]: ...
+    def cell_types(self) -> tuple[str, ...]:
+        """Names of the cell types that it can impute."""
+        ...
 
     @property
-    def assays(self) -> tuple[str, ...]: ...
+    def assays(self) -> tuple[str, ...]:
+        """Names of the assays that it can impute."""
+        ...
 
     @property
-    def train(self) -> tuple[Experiment, ...]: ...
+    def train(self) -> tuple[Experiment, ...]:
+        """Experiments whose signal it reads."""
+        ...
 
     def indices(self, pairs: Sequence[Experiment]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Rows of cell types and assays; raises DataError for those that it does not know."""
@@ -78,10 +84,12 @@ class Ensemble:
 
     @property
     def cell_types(self) -> tuple[str, ...]:
+        """Names of the cell types, the same in all members."""
         return self.members[0].cell_types
 
     @property
     def assays(self) -> tuple[str, ...]:
+        """Names of the assays, the same in all members."""
         return self.members[0].assays
 
     @property

@@ -31,7 +31,9 @@ class Refiner(Protocol):
     """
 
     @property
-    def halo(self) -> int: ...
+    def halo(self) -> int:
+        """Number of bins on each side of a predicted bin that it reads."""
+        ...
 
     def __call__(self, signal: Float32, run_lengths: Sequence[int], inner: slice) -> Float32:
         """What to add, (bins asked for × m), from the signal of the tracks (bins × k); see `Imputer.__call__`."""

@@ -76,10 +76,12 @@ class Score:
 
     @property
     def mse(self) -> float:
+        """MSEglobal of the imputed track; NaN where it is not known."""
         return self.model["MSEglobal"]
 
     @property
     def correlation(self) -> float:
+        """Correlation of imputed and observed arcsinh signal (GWcorrasinh); NaN where it is not known."""
         return self.model["GWcorrasinh"]
 
     @property

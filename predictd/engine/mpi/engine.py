@@ -68,6 +68,7 @@ class MpiEngine(Engine):
         label: str = "",
         sizes: Sequence[int] | None = None,
     ) -> list[Result]:
+        """See `Engine.map`; keys are dealt out to the ranks by their sizes before the work begins."""
         stop_if_asked()
         shares = deal(sizes or [1] * len(keys), self.ranks)
         dealt = [[(index, keys[index]) for index in share] for share in shares]
@@ -88,6 +89,7 @@ class MpiEngine(Engine):
         label: str = "",
         sizes: Sequence[int] | None = None,
     ) -> Array:
+        """See `Engine.reduce`; each rank sums a run of sorted keys, and the ranks join their sums."""
         if not keys:
             raise ValueError("nothing to sum: no keys")
         stop_if_asked()
@@ -105,10 +107,12 @@ class MpiEngine(Engine):
         return total
 
     def spmd(self, program: Program[Result], keys: Sequence[Key], shared: Any) -> list[Result]:
+        """See `Engine.spmd`; every rank runs as many threads as it has workers."""
         outcomes = self._order(_program_share, (program, keys, shared, self._per_rank))
         return [result for outcome in outcomes for result in outcome.value]
 
     def close(self) -> None:
+        """End the other ranks, which wait for orders."""
         self._world.close()
 
     def _order(self, share: Share, payload: Any, *, label: str = "", total: int = 0) -> list[Outcome]:

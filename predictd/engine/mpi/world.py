@@ -127,6 +127,7 @@ class World:
         self.close()
 
     def close(self) -> None:
+        """End this rank's own processes."""
         if self._pool is not None:
             self._pool.close()
             self._pool = None
@@ -156,7 +157,7 @@ class World:
         self._hear_progress()
 
     def pool(self, workers: int) -> LocalEngine:
-        """This rank's processes, where it has more than one worker."""
+        """Processes of this rank, where it has more than one worker."""
         if self._pool is None:
             self._pool = LocalEngine(workers)
         return self._pool
@@ -259,12 +260,14 @@ class MpiLink:
         self._over = False
 
     def allgather(self, arrays: Array) -> Array:
+        """See `Link.allgather`; one MPI_Allgather."""
         self._agree(GOES_ON)
         gathered = np.empty((self.size * self._threads, *arrays.shape[1:]), arrays.dtype)
         self._comm.Allgather(_bytes(arrays), _bytes(gathered))
         return gathered
 
     def alltoall(self, arrays: Array) -> Array:
+        """See `Link.alltoall`; one MPI_Alltoall."""
         self._agree(GOES_ON)
         threads, rest = self._threads, arrays.shape[2:]
         by_rank = arrays.reshape(threads, self.size, threads, *rest)
@@ -274,6 +277,7 @@ class MpiLink:
         return received.reshape(self.size * threads, threads, *rest)
 
     def barrier(self) -> None:
+        """Wait until all ranks say that they go on."""
         self._agree(GOES_ON)
 
     def leave(self, how: int) -> None:

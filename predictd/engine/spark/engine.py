@@ -80,6 +80,7 @@ class SparkEngine(Engine):
         label: str = "",
         sizes: Sequence[int] | None = None,
     ) -> list[Result]:
+        """See `Engine.map`; a job with a partition for each key."""
         stop_if_asked()
         if not keys:
             return []
@@ -101,6 +102,7 @@ class SparkEngine(Engine):
         label: str = "",
         sizes: Sequence[int] | None = None,
     ) -> Array:
+        """See `Engine.reduce`; subtrees are summed by executors, level by level, and joined by the driver."""
         if not keys:
             raise ValueError("nothing to sum: no keys")
         stop_if_asked()
@@ -126,6 +128,7 @@ class SparkEngine(Engine):
         return join_subtrees(collected, 0, len(ordered))
 
     def spmd(self, program: Program[Result], keys: Sequence[Key], shared: Any) -> list[Result]:
+        """See `Engine.spmd`; the workers are tasks of one barrier stage."""
         context = self._open()
         self._check_slots(context)
         notes = _notes(context)
@@ -144,6 +147,7 @@ class SparkEngine(Engine):
         return [pickle.loads(by_rank[rank]) for rank in range(self.workers)]
 
     def check_shared_paths(self, *files: Path) -> None:
+        """See `Engine.check_shared_paths`; every executor looks at each file once."""
         context = self._open()
         if session.is_cluster_mode(context):
             shared_paths.require_absolute(files)
@@ -168,6 +172,7 @@ class SparkEngine(Engine):
         return self._run(action, _notes(self._open()), name)
 
     def close(self) -> None:
+        """Stop the session, if it was started by this engine."""
         if self._context is not None and self._owned:
             self._context.stop()
         self._context = None

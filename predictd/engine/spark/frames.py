@@ -57,6 +57,7 @@ class SparkLinks:
     def chosen(
         self, *, minimum: float | None, top_per_target: int | None, top: int | None
     ) -> Iterator[tuple[str, str, str]]:
+        """See `LinkTable.chosen`; executors rank the links."""
         self._refuse_bad()
         links = self._all if minimum is None else self._all.filter(F.col("value") >= minimum)
         pairs = links.groupBy("regulator", "target").count().filter(F.col("count") > 1)
@@ -72,11 +73,13 @@ class SparkLinks:
         return self._rows(links.select(*_COLUMNS))
 
     def extent(self) -> tuple[int, float]:
+        """See `LinkTable.extent`."""
         self._refuse_bad()
         ((count, largest),) = self._collected(self._all.agg(F.count("*"), F.max(F.abs("value"))))
         return count, largest or 0.0
 
     def degrees(self, exponent: int) -> Iterator[tuple[str, int, int, int, int]]:
+        """See `LinkTable.degrees`; weights are summed as whole numbers, exactly."""
         # Whole units: their sums are the same in any order.
         units = F.rint(F.abs("value") * F.lit(2.0**exponent)).cast("long").alias("units")
         links = self._all.select("regulator", "target", units)

@@ -88,6 +88,7 @@ class Listener:
             return rank, _tuned(connection)
 
     def close(self) -> None:
+        """Stop listening; whoever waits for a connection gets an error."""
         # A close alone does not wake a thread that waits in accept.
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -182,6 +183,7 @@ class TcpLink:
             connection.setblocking(False)
 
     def allgather(self, arrays: Array) -> Array:
+        """See `Link.allgather`; every worker sends its array to all others."""
         self._agree(GOES_ON, arrays.nbytes)
         gathered = np.empty((self.size, *arrays.shape[1:]), arrays.dtype)
         gathered[self.rank] = arrays[0]
@@ -193,6 +195,7 @@ class TcpLink:
         return gathered
 
     def alltoall(self, arrays: Array) -> Array:
+        """See `Link.alltoall`; each pair of workers exchanges two arrays."""
         self._agree(GOES_ON, arrays.nbytes)
         pieces = np.ascontiguousarray(arrays[0])
         received = np.empty_like(pieces)
@@ -204,6 +207,7 @@ class TcpLink:
         return received[:, np.newaxis]
 
     def barrier(self) -> None:
+        """Wait until all workers say that they go on."""
         self._agree(GOES_ON)
 
     def leave(self, how: int) -> None:
@@ -212,6 +216,7 @@ class TcpLink:
             self._agree(how)
 
     def close(self) -> None:
+        """Close the connections to all other workers."""
         for connection in self._peers.values():
             connection.close()
 
@@ -291,6 +296,7 @@ class Relay:
                     self._pass_on(connection)
 
     def close(self) -> None:
+        """Stop listening and close all connections."""
         self._listener.close()
         with self._lock:
             for connection in self._connections:

@@ -37,6 +37,7 @@ class MarkerFile:
 
     @classmethod
     def of(cls, path: Path) -> MarkerFile:
+        """Read the size and the first bytes of a file."""
         with path.open("rb") as file:
             content = f"{path.stat().st_size} ".encode() + file.read(_READ_BYTES)
         return cls(path.absolute(), hashlib.sha256(content).hexdigest())

@@ -60,9 +60,11 @@ class NotesParam(AccumulatorParam[Notes]):
     """How Spark puts notes together."""
 
     def zero(self, value: Notes) -> Notes:
+        """Notes of nothing."""
         return Notes()
 
     def addInPlace(self, value1: Notes, value2: Notes) -> Notes:
+        """Add the notes of another task to the first ones."""
         value1.errors |= value2.errors
         value1.bytes_sent += value2.bytes_sent
         value1.peak_memory_bytes = max(value1.peak_memory_bytes, value2.peak_memory_bytes)

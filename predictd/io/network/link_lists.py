@@ -123,6 +123,7 @@ class StreamedLinks:
         self._path = path
 
     def chosen(self, *, minimum: float | None, top_per_target: int | None, top: int | None) -> Iterator[Link]:
+        """See `LinkTable.chosen`; links are sorted in pieces on the disk and merged."""
         with tempfile.TemporaryDirectory(prefix="predictd-") as folder:
             pieces = self._spread(Path(folder), minimum)
             for piece in pieces:
@@ -130,6 +131,7 @@ class StreamedLinks:
             yield from islice(heapq.merge(*map(_read_piece, pieces), key=rank), top)
 
     def extent(self) -> tuple[int, float]:
+        """See `LinkTable.extent`."""
         count, largest = 0, 0.0
         for _, _, weight in stream_links(self._path):
             count += 1
@@ -137,6 +139,7 @@ class StreamedLinks:
         return count, largest
 
     def degrees(self, exponent: int) -> Iterator[tuple[str, int, int, int, int]]:
+        """See `LinkTable.degrees`; only genes are kept in memory."""
         found: dict[str, list[int]] = {}
         for regulator, target, weight in stream_links(self._path):
             units = round(math.ldexp(abs(float(weight)), exponent))
@@ -198,4 +201,5 @@ def _read_piece(piece: Path) -> Iterator[Link]:
 
 
 def twice(path: Path, regulator: str, target: str) -> TableError:
+    """Make the error of a link that a list has more than once."""
     return TableError(f"{path} has the link {regulator} to {target} twice; keep one of them")

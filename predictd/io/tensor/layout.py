@@ -40,6 +40,7 @@ class ShardPlan:
 
     @property
     def n_bins(self) -> int:
+        """Number of bins in all of its runs."""
         return int(self.runs[:, 1].sum())
 
 

@@ -40,6 +40,7 @@ class ExperimentEntry(_Entry):
 
     @property
     def experiment(self) -> Experiment:
+        """The (cell type, assay) pair of this column."""
         return Experiment(self.cell_type, self.assay)
 
 
@@ -61,6 +62,7 @@ class GenomeEntry(_Entry):
 
     @classmethod
     def of(cls, genome: Genome) -> GenomeEntry:
+        """Describe a genome for the manifest."""
         return cls(name=genome.name, chromosomes=tuple(genome.chromosomes.items()))
 
 
@@ -86,6 +88,7 @@ class Manifest(_Entry):
         return sha256_of_json(value)
 
     def load_genome(self) -> Genome:
+        """The genome with its chromosomes' lengths in bp."""
         return Genome(self.genome.name, dict(self.genome.chromosomes))
 
     def write(self, tensor: Path) -> None:

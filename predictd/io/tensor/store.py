@@ -173,6 +173,7 @@ class Tensor:
 
     @property
     def n_bins(self) -> int:
+        """Number of bins in all shards."""
         return sum(entry.n_bins for entry in self.manifest.shards)
 
     @property
@@ -186,6 +187,7 @@ class Tensor:
         return list(self._entries)
 
     def shard_path(self, name: str) -> Path:
+        """Where the file of a shard lies."""
         return shard_path(self.path, name)
 
     def columns(self, experiments: Sequence[Experiment]) -> npt.NDArray[np.intp]:

@@ -121,8 +121,10 @@ class BigWigReader:
             )
 
     def rough_means(self, chrom: str, n_bins: int, *, bin_size: int) -> npt.NDArray[np.float64]:
-        """Means over the first bins of a chromosome as the file's zoom levels give them: float64 (n_bins,), NaN where
-        nothing is covered; fast, and not exact."""
+        """Means over the first bins of a chromosome as the file's zoom levels give them; fast, and not exact.
+
+        They are float64 (n_bins,), NaN where nothing is covered.
+        """
         with self._explained():
             means: npt.NDArray[np.float64] = self._file.values(
                 chrom, 0, n_bins * bin_size, bins=n_bins, summary="mean", exact=False, fillna=None
@@ -130,6 +132,7 @@ class BigWigReader:
         return means
 
     def close(self) -> None:
+        """Close the file, and the connection to it where it is in an object store."""
         self._file.close()
         if self._ranges is not None:
             self._ranges.close()

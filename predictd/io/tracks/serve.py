@@ -68,6 +68,7 @@ class RangeServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
+        """Address of the start page, with the port that was taken."""
         return f"http://{HOST}:{self.server_address[1]}/"
 
     def serve_until(self, stop: Callable[[], bool]) -> None:

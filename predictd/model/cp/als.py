@@ -161,6 +161,7 @@ class CPProblem:
 
     @property
     def n(self) -> int:
+        """Number of training experiments."""
         return len(self.train)
 
     @property

@@ -60,6 +60,7 @@ class CPModel:
 
     @property
     def rank(self) -> int:
+        """Number of components L."""
         return int(self.c.shape[1])
 
     def indices(self, pairs: Sequence[Experiment]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

@@ -371,7 +371,7 @@ class StoppingRule:
 
 
 def rank_sum_p(values: Array, others: Array) -> float:
-    """One-sided p of the Wilcoxon rank-sum test: are `values` greater than `others`?
+    """One-sided p of the Wilcoxon rank-sum test that `values` are greater than `others`.
 
     By the normal approximation, without correction for ties: what `scipy.stats.ranksums` gives, whose import takes half
     a second. Half the difference of wins and losses over all pairs is the rank sum less its expectation.

@@ -144,7 +144,7 @@ class Calibration:
         return np.sqrt(variance).astype(np.float32)
 
     def cells(self, assay: str) -> Array:
-        """sd of each step of predicted signal and of spread, in units of the track's expected standard deviation."""
+        """Standard deviation of each step of predicted signal and spread, in units of the expected one of the track."""
         return _cells(self.of(assay).level, self.weight)
 
     def to_json(self) -> dict[str, Any]:

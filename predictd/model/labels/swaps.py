@@ -58,6 +58,7 @@ class Labels:
 
     @property
     def wrong(self) -> list[int]:
+        """Positions of all tracks that are swapped or single, ascending."""
         return sorted([*self.partners, *self.singles])
 
 

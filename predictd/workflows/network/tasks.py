@@ -110,6 +110,7 @@ def quality_of(
 
 
 def background_of(_: int, problem: Problem) -> NDArray[np.float64]:
+    """Background correlations that the method clr needs; the key is not used."""
     return clr_background(problem)
 
 
@@ -141,4 +142,5 @@ def read_prepared(path: Path) -> tuple[Problem, NDArray[np.int64]]:
 
 
 def block_path(job: Job, index: int) -> Path:
+    """Where the links of a block of targets are kept until all blocks are there."""
     return job.scratch / "blocks" / f"{index}.h5"

@@ -92,6 +92,7 @@ class Plan:
 
     @property
     def core_seconds(self) -> float:
+        """Seconds of all workers of all stages in all."""
         return sum(stage.core_seconds for stage in self.stages)
 
     def to_dict(self) -> dict[str, Any]:

@@ -82,6 +82,7 @@ class Stage:
 
     @property
     def core_seconds(self) -> float:
+        """Seconds of all its tasks in all, on one core each."""
         return sum(wave.seconds for wave in self.waves)
 
     @property

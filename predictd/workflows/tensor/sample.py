@@ -38,6 +38,7 @@ class SamplePlan:
 
     @property
     def n_bins(self) -> int:
+        """Number of bins that are drawn from all shards."""
         return sum(self.per_shard)
 
     def cut(self, signal: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -65,6 +65,7 @@ class SimulatedGenome:
         return cls(Genome("simulated", lengths), bin_size=bin_size)
 
     def plan(self, n_experiments: int) -> list[ShardPlan]:
+        """Part the bins of the regions, or of the genome, into shards."""
         return plan_shards(
             self.genome,
             bin_size=self.bin_size,

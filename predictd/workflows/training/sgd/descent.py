@@ -119,6 +119,7 @@ class SgdResult:
 
     @property
     def validation_mse(self) -> float | None:
+        """The smallest validation MSE; None where nothing validates."""
         return min(self.history) if self.history else None
 
 

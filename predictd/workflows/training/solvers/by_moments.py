@@ -44,9 +44,11 @@ class MomentsSolver(Solver):
     def fit(
         self, data: FitData, fold: Fold, choice: Choice, *, seed: int, checkpoint: Path | None = None
     ) -> Fit:
+        """See `Solver.fit`; it takes seconds and keeps no checkpoint."""
         return self.fit_moments(moments_of(data), fold, choice, seed=seed)
 
     def train(self, job: TrainJob, engine: Engine, record: RunRecord) -> Training:
+        """See `Solver.train`; a search on the fold, then the refit of all experiments where the job asks for it."""
         data, tensor = job.data, job.data.tensor
         with record.stage("train"), one_blas_thread():
             moments = moments_of(data)

@@ -42,6 +42,7 @@ class CPSolver(MomentsSolver):
     first_penalty: ClassVar[float]
 
     def check(self, settings: TrainSettings, n_train: int) -> None:
+        """See `Solver.check`; the paper's penalties and ranks that are too high are refused."""
         check_constants(settings)
         if settings.rank != "auto":
             check_rank(settings.rank, n_train)
@@ -49,6 +50,7 @@ class CPSolver(MomentsSolver):
     def choose(
         self, data: FitData, folds: Sequence[Fold], settings: TrainSettings, engine: Engine, *, seed: int
     ) -> Choice:
+        """See `Solver.choose`; rank and penalty are searched on a grid."""
         found = self.search(data, folds, settings, engine, seed=seed)
         return Choice(self.settled(settings, found), self.explain(found, settings))
 
@@ -110,6 +112,7 @@ class CPSolver(MomentsSolver):
         seed: int,
         sweeps: int | None = None,
     ) -> Fit:
+        """See `MomentsSolver.fit_moments`; the rank and the penalty of the choice have to be numbers."""
         settings = choice.settings
         rank, penalty = settings.rank, settings.regularisation
         if rank == "auto" or penalty == "auto":

@@ -21,4 +21,5 @@ class Em(CPSolver):
     penalty_meaning = "strength of the prior of cell and assay factors"
 
     def row_prior(self, penalty: float, lambda_g: float) -> RowPrior:
+        """Make the normal prior of a new row of C or A."""
         return RowPrior(penalty * lambda_g, em=True)

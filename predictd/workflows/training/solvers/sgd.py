@@ -32,9 +32,11 @@ class Sgd(Solver):
     reads_moments = False
 
     def objective_of(self, settings: TrainSettings) -> str:
+        """Name the objective: with the paper's penalties it is another one."""
         return "predictd-constants" if settings.predictd_constants else self.objective
 
     def check(self, settings: TrainSettings, n_train: int) -> None:
+        """See `Solver.check`; ranks that are too high are refused."""
         if settings.rank != "auto":
             check_rank(settings.rank, n_train)
 
@@ -75,6 +77,7 @@ class Sgd(Solver):
         return _fit(fitted)
 
     def train(self, job: TrainJob, engine: Engine, record: RunRecord) -> Training:
+        """See `Solver.train`; the state is saved at the job's checkpoint, and a run goes on from there."""
         tensor, checkpoint, settings = job.data.tensor, job.checkpoint, job.choice.settings
         checkpoint.begin(
             {

@@ -45,11 +45,13 @@ class StandardisedEm(Em):
     first_penalty = 0.3
 
     def grid(self, settings: TrainSettings, n_train: int) -> tuple[Sequence[int], Sequence[float], float]:
+        """See `CPSolver.grid`; fewer ranks are compared."""
         return [rank for rank in _RANKS if rank <= max(1, n_train // 2)], self.penalties, self.first_penalty
 
     def fit_moments(
         self, data: TensorMoments, fold: Fold, choice: Choice, *, seed: int, sweeps: int | None = None
     ) -> Fit:
+        """See `MomentsSolver.fit_moments`; the fit is to standardised tracks."""
         return super().fit_moments(_standardised(data), fold, choice, seed=seed, sweeps=sweeps)
 
 
@@ -69,6 +71,7 @@ class Stack(MomentsSolver):
         self.name, self.members = name, members
 
     def check(self, settings: TrainSettings, n_train: int) -> None:
+        """See `Solver.check`; a rank, a penalty and the paper's penalties belong to other solvers and are refused."""
         check_constants(settings)
         for what, value in (("rank", settings.rank), ("regularisation", settings.regularisation)):
             if value != "auto":
@@ -133,6 +136,7 @@ class Stack(MomentsSolver):
     def fit_moments(
         self, data: TensorMoments, fold: Fold, choice: Choice, *, seed: int, sweeps: int | None = None
     ) -> Fit:
+        """See `MomentsSolver.fit_moments`; the members' weights and the networks are those of `choice.learned`."""
         learned = {name: np.asarray(array) for name, array in choice.learned.items()}
         weights = Weights(learned["weights"].astype(np.float64), learned["errors"].astype(np.float64))
         model = replace(self.unweighted(data, fold, choice.settings, seed=seed), weights=weights)
