@@ -1,9 +1,17 @@
-"""predictd: epigenome imputation by tensor decomposition.
+"""predictd: epigenome imputation by tensor decomposition, and gene networks on the same engines.
 
-Importing the package is light: the parts that need HDF5, an engine or plots are imported where they are used.
+>>> import predictd
+>>> tensor = predictd.ingest("tracks.tsv", "tensor", genome="hg38")
+>>> model = predictd.train(tensor)
+>>> model.impute(tensor, "E003:H3K27ac", region="chr1:1,000,000-1,100,000")
+
+The names are listed in `__init__.pyi`. Importing the package is light: what is behind a name is imported when the name
+is first asked for.
 """
 
 from importlib.metadata import version
 
+import lazy_loader
+
 __version__ = version("predictd")
-__all__ = ["__version__"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

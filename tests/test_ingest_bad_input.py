@@ -283,7 +283,8 @@ class TestOutput:
         with refused(
             OutputError, f"{tensor.path} is a whole tensor already", "remove it, or name another directory"
         ):
-            bench.ingest()
+            bench.ingest(uncovered="zero")
+        assert bench.ingest().manifest == tensor.manifest
         assert contents(tensor.path) == before
 
     def test_shards_of_nobody_knows_what(self, bench):

@@ -14,6 +14,9 @@ from predictd.errors import ConfigError
 from predictd.pairs import Experiment
 from predictd.workflows.tensor.fetch import Window
 
+# Columns whose values are names, whatever they look like.
+_NAMES = ("cell_type", "assay", "fold", "method", "member", "path", "sd_path", "peaks", "status")
+
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
@@ -35,10 +38,16 @@ def frame(
 
 
 def read_frame(path: Path) -> pd.DataFrame:
-    """A table that predictd wrote; `.` and `nan` are missing values where a column is of numbers."""
+    """A table that predictd wrote; in columns of numbers `.` and `nan` are missing, names are never."""
     pandas = require("pandas")
     with path.open("rb") as file:
-        return pandas.read_csv(file, sep="\t", na_values=["."], keep_default_na=False, na_filter=True)
+        table = pandas.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
+    for name in table.columns.difference(_NAMES):
+        numbers = pandas.to_numeric(table[name].replace({".": "nan"}), errors="coerce")
+        # A column that has other text than numbers is one of text.
+        if not (numbers.isna() & ~table[name].isin([".", "nan", ""])).any():
+            table[name] = numbers
+    return table
 
 
 def array(

@@ -164,7 +164,7 @@ def peaks(
         if not plan.finished:
             plan.make_all(own)
         found = []
-        for row in frames.read_frame(directory / PEAKS_TSV).fillna("").to_dict("records"):
+        for row in frames.read_frame(directory / PEAKS_TSV).to_dict("records"):
             if row["peaks"]:
                 table = _read_narrow_peaks(directory / row["peaks"])
                 found.append(table.assign(cell_type=row["cell_type"], assay=row["assay"]))

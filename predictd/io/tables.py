@@ -181,7 +181,7 @@ class Interval:
 
 def read_bed(path: Path) -> list[Interval]:
     """Read the first three columns of a BED file (.gz allowed), in file order; see `read_named_bed`."""
-    return [interval for interval, _ in _bed_lines(path)]
+    return [interval for interval, _ in read_bed_lines(path)]
 
 
 def read_named_bed(path: Path) -> list[tuple[Interval, str]]:
@@ -192,16 +192,16 @@ def read_named_bed(path: Path) -> list[tuple[Interval, str]]:
     TableError
         If a line is no interval or there is none at all.
     """
-    return [(i, more[0] if more else f"{i.chrom}:{i.start}-{i.end}") for i, more in _bed_lines(path)]
+    return [(i, more[0] if more else f"{i.chrom}:{i.start}-{i.end}") for i, more in read_bed_lines(path)]
 
 
 def read_stranded_bed(path: Path) -> list[tuple[Interval, str]]:
     """Intervals of a BED file and their strands (its sixth column), `+` or `-`; another text where it has none."""
-    return [(interval, more[2] if len(more) > 2 else "") for interval, more in _bed_lines(path)]
+    return [(interval, more[2] if len(more) > 2 else "") for interval, more in read_bed_lines(path)]
 
 
-def _bed_lines(path: Path) -> list[tuple[Interval, list[str]]]:
-    """Intervals of a BED file, each with the fields that follow."""
+def read_bed_lines(path: Path) -> list[tuple[Interval, list[str]]]:
+    """Intervals of a BED file (.gz allowed), each with the fields that follow; see `read_named_bed`."""
     intervals = []
     try:
         with open_text(path) as file:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,10 +51,7 @@ def rendered(draw: Callable[[], Figure]) -> dict[str, bytes]:
     ConfigError
         If matplotlib is not installed.
     """
-    require_matplotlib()
-    import matplotlib
-
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
+    with _style():
         figure = draw()
         files = {}
         for suffix, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
@@ -62,6 +60,27 @@ def rendered(draw: Callable[[], Figure]) -> dict[str, bytes]:
             files[suffix] = buffer.getvalue()
     files["svg"] = with_titles(files["svg"])
     return files
+
+
+def styled(draw: Callable[[], Figure]) -> Figure:
+    """What a function draws, in our style, to be shown or saved later.
+
+    Raises
+    ------
+    ConfigError
+        If matplotlib is not installed.
+    """
+    with _style():
+        return draw()
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    require_matplotlib()
+    import matplotlib
+
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
+        yield
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -98,7 +98,7 @@ def read_expression(path: Path, *, orientation: Orientation | None = None) -> Ex
     return expression
 
 
-def check_expression(path: Path, expression: Expression, lines: Sequence[int] = ()) -> None:
+def check_expression(path: Path | str, expression: Expression, lines: Sequence[int] = ()) -> None:
     """Refuse names that are empty, occur twice or were changed to dates, and values that are no finite numbers.
 
     Parameters
@@ -222,7 +222,7 @@ def is_number(text: str) -> bool:
     return True
 
 
-def _check_names(path: Path, what: str, names: tuple[str, ...]) -> None:
+def _check_names(path: Path | str, what: str, names: tuple[str, ...]) -> None:
     """Raise TableError where names are empty or not distinct."""
     if "" in names:
         raise TableError(f"{path}: {what} {names.index('') + 1} has no name")
@@ -232,7 +232,7 @@ def _check_names(path: Path, what: str, names: tuple[str, ...]) -> None:
         raise TableError(f"{path} has {what}s twice: {some(twice)}; keep one of each, or join them")
 
 
-def _check_gene_names(path: Path, genes: tuple[str, ...]) -> None:
+def _check_gene_names(path: Path | str, genes: tuple[str, ...]) -> None:
     dates = [gene for gene in genes if _DATE.fullmatch(gene)]
     if dates:
         raise TableError(

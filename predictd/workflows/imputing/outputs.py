@@ -45,10 +45,11 @@ class OutputTrack:
 
     @property
     def name(self) -> str:
+        """File name of its bigWig."""
         return track_name(self.pair)
 
     def values(self, predicted: Float32, spread: Float32) -> Float32:
-        """What is written of a block of predictions and their spread, (bins × pairs) each: float32 (bins,)."""
+        """What is given out of a block of predictions and their spread, (bins × pairs) each: float32 (bins,)."""
         return self.transform.to_track(np.ascontiguousarray(predicted[:, self.column]))
 
 
@@ -60,9 +61,11 @@ class OutputDeviation(OutputTrack):
 
     @property
     def name(self) -> str:
+        """See `OutputTrack.name`."""
         return sd_name(self.pair)
 
     def values(self, predicted: Float32, spread: Float32) -> Float32:
+        """See `OutputTrack.values`."""
         signal = np.ascontiguousarray(predicted[:, self.column])
         sd = self.calibration.sd(self.pair, self.transform.clip(signal), spread[:, self.column])
         return self.transform.sd_to_track(signal, sd)

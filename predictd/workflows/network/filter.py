@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from predictd.constants import LINKS_TSV, MAX_LISTED_LINKS, NETWORK_H5, RUN_JSON
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError
@@ -18,7 +16,7 @@ from predictd.io.network.link_lists import Link, is_list, write_links
 from predictd.io.network.networks import find_network, write_link_list, write_network
 from predictd.io.results import write_run_json
 from predictd.provenance import RunRecord, software
-from predictd.workflows.network.links import links_checksum, open_list, read_links, refuse_finished
+from predictd.workflows.network.links import links_checksum, open_list, ranked, read_links, refuse_finished
 
 log = logging.getLogger(__name__)
 
@@ -96,12 +94,7 @@ def _filter_in_memory(network: Path, output: Path, limits: Limits, engine: Engin
         if not len(links):
             largest = whole.importances.max(initial=0.0)
             raise DataError(_none_left(network, f" (the highest importance is {largest:.6g})"))
-    order = links.ranked()
-    columns = (
-        np.array(links.regulators, dtype=str)[links.indices[order]],
-        np.array(links.targets, dtype=str)[links.rows()[order]],
-        links.importances[order],
-    )
+    columns = ranked(links)
     if is_list(output):
         rows = ((r, t, f"{w:.6g}") for r, t, w in zip(*(c.tolist() for c in columns), strict=True))
         return write_links(output, rows)

@@ -27,7 +27,7 @@ from predictd.grn.links import Links
 from predictd.grn.methods import DEFAULT_TREES
 from predictd.io.files import sha256_of_json
 from predictd.io.hdf5 import write_arrays
-from predictd.io.network.expression import Orientation
+from predictd.io.network.expression import Expression, Orientation
 from predictd.io.network.networks import read_network, write_network
 from predictd.io.partition import Job
 from predictd.io.results import write_rows, write_run_json
@@ -77,15 +77,15 @@ class Inference(InParts[InferReport]):
     Parameters
     ----------
     source
-        Matrix of numbers, see `predictd.io.network.expression` and `predictd.io.network.h5ad`; or whose activity is to
-        make one, see `predictd.workflows.network.activity`.
+        Matrix of numbers, see `predictd.io.network.expression` and `predictd.io.network.h5ad`; or one in memory; or
+        whose activity is to make one, see `predictd.workflows.network.activity`.
     output
         Directory for `network.h5`, `links.tsv` and `run.json`; `quality.tsv` where quality is asked for, and the
         `expression.tsv` that an activity makes.
     settings
         Method, trees, what is kept.
     regulators_path
-        Names of the genes that may regulate, one a line; None: all genes.
+        Names of the genes that may regulate: a file with one a line, or a list; None: all genes.
     orientation
         Where the matrix has its genes; None: as its header says.
     seed
@@ -99,11 +99,11 @@ class Inference(InParts[InferReport]):
 
     def __init__(
         self,
-        source: Path | Activity,
+        source: Path | Activity | Expression,
         output: Path,
         settings: NetworkSettings,
         *,
-        regulators_path: Path | None = None,
+        regulators_path: Path | Sequence[str] | None = None,
         orientation: Orientation | None = None,
         seed: int = 0,
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from predictd.io.files import sha256_of, sha256_of_json
 from predictd.io.network.expression import (
     Expression,
     Orientation,
+    check_expression,
     numeric_names,
     read_expression,
     read_names,
@@ -31,6 +33,8 @@ from predictd.workflows.network.activity import Activity, region_activity
 log = logging.getLogger(__name__)
 
 LEAST_SAMPLES = 3
+# What a matrix that is in no file is called.
+_IN_MEMORY = "the matrix"
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ class InferenceInputs:
         Genes that do not vary.
     """
 
-    source: Path | Activity
-    regulators_path: Path | None
+    source: Path | Activity | Expression
+    regulators_path: Path | Sequence[str] | None
     expression: Expression
     checksum: str
     regulators: NDArray[np.int64]
@@ -74,9 +78,11 @@ class InferenceInputs:
             if self.source.imputed is not None:
                 files.append(self.source.imputed / TRACKS_TSV)
             checksums = {str(self.source.tensor): Tensor(self.source.tensor).manifest.checksum}
+        elif isinstance(self.source, Expression):
+            files, checksums = [], {_IN_MEMORY: self.checksum}
         else:
             files, checksums = [], {str(self.source): self.checksum}
-        if self.regulators_path is not None:
+        if isinstance(self.regulators_path, Path):
             files.append(self.regulators_path)
         return checksums | {str(file): sha256_of(file) for file in files}
 
@@ -118,9 +124,9 @@ def choose_source(
 
 
 def read_inputs(
-    source: Path | Activity,
+    source: Path | Activity | Expression,
     *,
-    regulators_path: Path | None = None,
+    regulators_path: Path | Sequence[str] | None = None,
     orientation: Orientation | None = None,
     quality: bool = False,
 ) -> InferenceInputs:
@@ -138,7 +144,7 @@ def read_inputs(
     PredictdError
         If a file cannot be read, or matrix and regulators do not fit together.
     """
-    path = source.regions if isinstance(source, Activity) else source
+    path = _place(source)
     expression = load_expression(source, orientation)
     regulators: NDArray[np.int64] = np.arange(len(expression.genes))
     missing: list[str] = []
@@ -150,14 +156,24 @@ def read_inputs(
         raise DataError(f"{path} has {n_samples} samples, too few to leave some out; leave out `quality`")
     checksum = (
         sha256_of_json([expression.genes, expression.samples, expression.values.tolist()])
-        if isinstance(source, Activity)
+        if isinstance(source, (Activity, Expression))
         else sha256_of(source)
     )
     return InferenceInputs(source, regulators_path, expression, checksum, regulators, missing, constant)
 
 
-def load_expression(source: Path | Activity, orientation: Orientation | None) -> Expression:
-    """The matrix: of a file, or the activity of regions."""
+def _place(source: Path | Activity | Expression) -> Path | str:
+    """What messages call it."""
+    if isinstance(source, Activity):
+        return source.regions
+    return _IN_MEMORY if isinstance(source, Expression) else source
+
+
+def load_expression(source: Path | Activity | Expression, orientation: Orientation | None) -> Expression:
+    """The matrix: of a file, the activity of regions, or itself where it is in memory."""
+    if isinstance(source, Expression):
+        check_expression(_IN_MEMORY, source)
+        return source
     if isinstance(source, Activity):
         return region_activity(source)
     read = read_h5ad if source.name.endswith(SUFFIX) else read_expression
@@ -165,10 +181,13 @@ def load_expression(source: Path | Activity, orientation: Orientation | None) ->
 
 
 def find_regulators(
-    expression: Expression, expression_path: Path, path: Path
+    expression: Expression, expression_path: Path | str, listed: Path | Sequence[str]
 ) -> tuple[NDArray[np.int64], list[str]]:
     """Positions of the listed regulators among the genes, ascending, and those that are not among them."""
-    names = read_names(path)
+    if isinstance(listed, Path):
+        path, names = str(listed), read_names(listed)
+    else:
+        path, names = "the list", list(dict.fromkeys(listed))
     places = {gene: i for i, gene in enumerate(expression.genes)}
     present = sorted(places[name] for name in names if name in places)
     samples = set(names) & set(expression.samples or ())
@@ -195,7 +214,7 @@ def find_regulators(
     return np.array(present, dtype=np.int64), missing
 
 
-def check_samples(expression: Expression, path: Path) -> list[str]:
+def check_samples(expression: Expression, path: Path | str) -> list[str]:
     """Refuse what nothing can be inferred from, warn of what is suspicious; the names of constant genes."""
     n_genes, n_samples = expression.values.shape
     if not LEAST_SAMPLES <= n_samples < MAX_SAMPLES:

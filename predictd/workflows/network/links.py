@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from predictd.constants import RUN_JSON
 from predictd.engine import Engine
@@ -96,15 +97,19 @@ def open_list(path: Path, engine: Engine) -> LinkTable:
     return SparkLinks(engine, path, header_of(path))
 
 
-def write_ranked(path: Path, links: Links) -> None:
-    """Write links as a list, from the most important on."""
+def ranked(links: Links) -> tuple[NDArray[np.str_], NDArray[np.str_], NDArray[np.float64]]:
+    """Regulators, targets and importances of links as three columns, from the most important on."""
     order = links.ranked()
-    write_link_list(
-        path,
+    return (
         np.array(links.regulators, dtype=str)[links.indices[order]],
         np.array(links.targets, dtype=str)[links.rows()[order]],
         links.importances[order],
     )
+
+
+def write_ranked(path: Path, links: Links) -> None:
+    """Write links as a list, from the most important on."""
+    write_link_list(path, *ranked(links))
 
 
 def refuse_finished(output: Path, names: Sequence[str] = (RUN_JSON,), *, or_else: str = "") -> None:

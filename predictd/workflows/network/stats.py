@@ -72,6 +72,12 @@ def measure(links: Links, *, n_clusters: int | None = None, seed: int = 0) -> Me
     return Measured(links, edges, centralities(edges, seed=seed), found, modularity, cluster)
 
 
+def gene_rows(measured: Measured, n_hubs: int) -> list[tuple[str | int | float, ...]]:
+    """A row for each gene, the most significant first; see `GENES`."""
+    hub = set(hubs(measured.edges, n_hubs).tolist())
+    return list(_gene_rows(measured, _by_significance(measured), hub))
+
+
 def describe_network(
     network: Path,
     output: Path,

@@ -183,9 +183,14 @@ def simulate(
     OutputError
         If the output cannot be written or holds another data set.
     """
-    if (output / "simulation.json").exists():
-        raise OutputError(f"{output} holds a whole data set already; remove it, or name another directory")
     job = Job(output, _describe(simulation, place, form, truth=truth))
+    if (output / "simulation.json").exists():
+        if not (job.finished or job.begun):
+            raise OutputError(
+                f"{output} holds a whole data set already; remove it, or name another directory"
+            )
+        job.finish()
+        return
     settings = simulation.to_dict() | {"form": form, "truth": truth}
     record = RunRecord.of("simulate", engine, seed=simulation.seed, settings=settings)
     job.begin()
@@ -200,6 +205,7 @@ def simulate(
                 write(name, pairs, _Simulated(output / name, simulation, place), engine)
     write_rows(output / "genome.chrom.sizes", (), place.genome.chromosomes.items())
     _write_parameters(output / "parameters.h5", simulation)
+    record.job = job.checksum
     write_run_json(record, output)
     write_json(output / "simulation.json", simulation.to_dict())
     job.finish()

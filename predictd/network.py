@@ -1,0 +1,205 @@
+"""Gene regulatory networks: links inferred from expression, filtered, and measured.
+
+`predictd.network.infer(frame, regulators=…)` takes a DataFrame or an AnnData object and gives a DataFrame of links.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from predictd.api import frames
+from predictd.api.inputs import Source, path_of, using
+from predictd.config import NetworkSettings, load_settings
+from predictd.engine import Engine
+from predictd.errors import DataError, TableError
+from predictd.grn.links import Links
+from predictd.io.network.expression import Expression
+from predictd.workflows.network.filter import Limits
+from predictd.workflows.network.infer import Inference
+from predictd.workflows.network.links import load_links, ranked, read_links
+from predictd.workflows.network.stats import GENES, gene_rows, measure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["filter", "infer", "stats"]
+
+Method = Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson"]
+_LINKS = ("regulator", "target", "importance")
+
+
+def infer(
+    expression: Any,
+    *,
+    regulators: Source | Iterable[str] | None = None,
+    method: Method = "rf",
+    trees: int | None = None,
+    top: int = 100,
+    orientation: Literal["rows", "columns"] | None = None,
+    output: Source | None = None,
+    seed: int = 0,
+    engine: Engine | None = None,
+) -> pd.DataFrame:
+    """Infer which genes regulate which from expression.
+
+    Parameters
+    ----------
+    expression
+        A pandas DataFrame (samples × genes), an AnnData object (its `X`), or the path of a matrix (TSV, h5ad).
+    regulators
+        Names of the genes that may regulate, or the path of a list with one a line; None: all genes, which takes long.
+    method
+        `rf` is GENIE3 (Huynh-Thu et al. 2010); `et` extra trees, `multi` trees of several targets, `grnboost`
+        GRNBoost2, `ridge`, `clr`, `pearson`.
+    trees
+        How many a target; None: 1000, and at most 5000 of `grnboost`.
+    top
+        Links kept of each target.
+    orientation
+        Where genes are; None: `columns` of frames, and of files as their header says.
+    output
+        Directory to write as well, as `predictd network infer` does.
+    seed
+        Of everything random.
+    engine
+        What runs it; None: all CPUs of this machine.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `regulator`, `target` and `importance`, the most important first.
+
+    Raises
+    ------
+    PredictdError
+        If matrix, regulators and settings do not fit together.
+    """
+    frames.require("pandas")
+    given = {"method": method, "trees": trees, "top": top}
+    settings = load_settings(NetworkSettings, {name: own for name, own in given.items() if own is not None})
+    in_file = isinstance(expression, (str, os.PathLike))
+    with tempfile.TemporaryDirectory(prefix="predictd-") as temporary, using(engine) as own:
+        directory = Path(temporary) / "network" if output is None else path_of(output)
+        plan = Inference(
+            path_of(expression) if in_file else _matrix(expression, orientation or "columns"),
+            directory,
+            settings,
+            regulators_path=_regulators(regulators),
+            orientation=orientation if in_file else None,
+            seed=seed,
+        )
+        if not plan.finished:
+            plan.make_all(own)
+        return _frame(read_links(directory)[0])
+
+
+def filter(
+    links: pd.DataFrame | Source,
+    *,
+    minimum: float | None = None,
+    top_per_target: int | None = None,
+    top: int | None = None,
+) -> pd.DataFrame:
+    """The strongest links of a network; each limit is laid on what the one before has left.
+
+    Parameters
+    ----------
+    links
+        A DataFrame of regulators, targets and importances; or the path of what `predictd network infer` wrote, or of a
+        list.
+    minimum
+        Importance from which on a link is kept.
+    top_per_target, top
+        How many are kept of each target, and in all, from the most important on.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As of `infer`.
+
+    Raises
+    ------
+    ConfigError
+        If no limit is given.
+    """
+    limits = Limits(minimum, top_per_target, top)
+    limits.check()
+    kept = _links(links).selected(minimum=minimum, top_per_target=top_per_target, top=top)
+    return _frame(kept)
+
+
+def stats(
+    links: pd.DataFrame | Source, *, n_hubs: int = 20, n_clusters: int | None = None, seed: int = 0
+) -> pd.DataFrame:
+    """Degrees, PageRank, betweenness, hubs, communities and clusters of the genes of a network.
+
+    Parameters
+    ----------
+    links
+        See `filter`.
+    n_hubs, n_clusters
+        How many hubs are marked; how many clusters of targets are made, None: by their number.
+    seed
+        Of communities and clusters.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each gene, the one of the highest PageRank first.
+
+    Raises
+    ------
+    ConfigError
+        If python-igraph is not installed.
+    """
+    return frames.frame(gene_rows(measure(_links(links), n_clusters=n_clusters, seed=seed), n_hubs), GENES)
+
+
+def _regulators(regulators: Source | Iterable[str] | None) -> Path | list[str] | None:
+    if regulators is None:
+        return None
+    return path_of(regulators) if isinstance(regulators, (str, os.PathLike)) else list(map(str, regulators))
+
+
+def _matrix(data: Any, orientation: Literal["rows", "columns"]) -> Expression:
+    """The matrix of a DataFrame or of an AnnData object."""
+    frame = data.to_df() if hasattr(data, "to_df") else data
+    if not hasattr(frame, "columns"):
+        raise TableError(
+            f"`expression` is a {type(data).__name__}: give a DataFrame (samples × genes), AnnData, or a path"
+        )
+    try:
+        values = frame.to_numpy(dtype=np.float64)
+    except (TypeError, ValueError) as err:
+        raise TableError(
+            f"`expression` holds what is no number ({err}): let columns be genes, and names of samples the index"
+        ) from err
+    rows, columns = (tuple(map(str, names)) for names in (frame.index, frame.columns))
+    genes, samples = (columns, rows) if orientation == "columns" else (rows, columns)
+    own = values.T if orientation == "columns" else values
+    return Expression(genes, samples, np.ascontiguousarray(own), orientation)
+
+
+def _links(links: pd.DataFrame | Source) -> Links:
+    if isinstance(links, (str, os.PathLike)):
+        return load_links(path_of(links))[0]
+    absent = [name for name in _LINKS if name not in links.columns]
+    if absent:
+        raise TableError(
+            f"`links` has no column {', '.join(absent)}; its columns have to be {', '.join(_LINKS)}"
+        )
+    if not len(links):
+        raise DataError("`links` has no links")
+    regulators, targets, importances = (links[name].tolist() for name in _LINKS)
+    return Links.of_list(regulators, targets, importances)
+
+
+def _frame(links: Links) -> pd.DataFrame:
+    columns = dict(zip(_LINKS, ranked(links), strict=True))
+    return frames.require("pandas").DataFrame({name: values.tolist() for name, values in columns.items()})
