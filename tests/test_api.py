@@ -1,0 +1,448 @@
+"""The Python library: what it gives is what is in the files, and what the command line gives."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import predictd
+from made_tensors import read_signal
+from predictd.errors import (
+    ConfigError,
+    DataError,
+    ModelFormatError,
+    OutputError,
+    TableError,
+    TensorFormatError,
+)
+from predictd.io.tracks.bigwig import BigWigReader
+from predictd.io.tracks.genes import read_genes
+from predictd.pairs import Experiment
+from predictd.workflows.evaluation.evaluate import evaluate
+from predictd.workflows.imputing.impute import impute
+from predictd.workflows.tensor.qc import qc
+from predictd.workflows.tensor.recommend import recommend
+from predictd.workflows.training.train import train
+from refusals import refused
+
+pd = pytest.importorskip("pandas")
+xr = pytest.importorskip("xarray")
+
+REGION = "chr1:1,010-20,000"
+
+
+@pytest.fixture(scope="module")
+def opened(tensor_path):
+    return predictd.open_tensor(str(tensor_path))
+
+
+@pytest.fixture(scope="module")
+def model(opened, engine):
+    return predictd.train(opened, solver="em", rank=2, penalty=1.0, engine=engine)
+
+
+@pytest.fixture(scope="module")
+def validated(opened, engine, tmp_path_factory):
+    path = tmp_path_factory.mktemp("cv") / "cv"
+    return predictd.cross_validate(opened, path, solver="em", rank=2, penalty=1.0, engine=engine)
+
+
+def cells(frame):
+    """A frame as a table in a file has it."""
+    told = lambda value: f"{value:.6g}" if isinstance(value, float) else str(value)  # noqa: E731
+    return [[told(value) for value in row] for row in frame.itertuples(index=False)]
+
+
+def read_table(path):
+    return [line.split("\t") for line in Path(path).read_text().splitlines()]
+
+
+class TestTensor:
+    def test_what_it_holds(self, opened, tensor):
+        assert opened.genome == "genome" and opened.bin_size == 25 and opened.n_bins == 20_000
+        assert opened.chromosomes == {"chr1": 250_000, "chr2": 250_000}
+        assert opened.pairs == tensor.experiments
+        assert len(opened.cell_types) == 6 and len(opened.assays) == 4
+        every = {Experiment(c, a) for c in opened.cell_types for a in opened.assays}
+        assert set(opened.missing) == every - set(opened.pairs) and opened.missing == sorted(opened.missing)
+        table = opened.experiments
+        assert table.index.tolist() == [str(pair) for pair in opened.pairs]
+        signal = read_signal(tensor)
+        np.testing.assert_allclose(table["mean"], signal.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(table["sd"], signal.std(axis=0), rtol=1e-5)
+        assert (table["observed"] == 1).all()
+
+    @pytest.mark.parametrize(
+        ("region", "first", "end"),
+        [
+            ("chr1:0-25", 0, 1),
+            ("chr1:1,010-2,001", 40, 81),
+            (("chr1", 99_999, 100_001), 3999, 4001),
+            ("chr1:99,000-101,000", 3960, 4040),
+            ("chr1:249990-250000", 9999, 10_000),
+            ("chr1", 0, 10_000),
+        ],
+    )
+    def test_bins_of_a_region(self, opened, tensor, region, first, end):
+        pairs = [opened.pairs[3], opened.pairs[0]]
+        found = opened.fetch(region, pairs)
+        assert found.dtype == np.float32
+        # The genome's first chromosome is the tensor's first rows.
+        expected = np.sinh(read_signal(tensor)[first:end][:, [3, 0]])
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        labelled = opened.to_xarray(region, pairs)
+        np.testing.assert_array_equal(labelled.to_numpy(), found)
+        assert labelled.dims == ("bin", "experiment")
+        assert labelled["start"].to_numpy().tolist() == list(range(25 * first, 25 * end, 25))
+        assert (labelled["end"] - labelled["start"] == 25).all() and (labelled["chrom"] == "chr1").all()
+        assert labelled["experiment"].to_numpy().tolist() == [str(pair) for pair in pairs]
+        assert labelled["assay"].to_numpy().tolist() == [pair.assay for pair in pairs]
+        assert labelled.attrs["genome"] == "genome"
+
+    def test_pairs_in_every_form(self, opened):
+        pair = opened.pairs[1]
+        one = opened.fetch(REGION, str(pair))
+        for form in (pair, tuple(pair), [tuple(pair)], (str(pair),), [str(pair)]):
+            np.testing.assert_array_equal(opened.fetch(REGION, form), one)
+        two = opened.fetch(REGION, (str(pair), str(opened.pairs[0])))
+        np.testing.assert_array_equal(two[:, :1], one)
+        assert opened.fetch(REGION).shape == (760, len(opened.pairs))
+
+    def test_bins_that_are_not_there_are_missing(self, data, engine, tmp_path):
+        bed = tmp_path / "regions.bed"
+        bed.write_text("chr1\t1000\t2000\nchr1\t3000\t3500\nchr2\t100\t200\n")
+        part = predictd.ingest(
+            data / "tracks.tsv",
+            tmp_path / "part",
+            genome=str(data / "genome.chrom.sizes"),
+            regions=bed,
+            engine=engine,
+        )
+        whole = predictd.ingest(
+            data / "tracks.tsv",
+            str(tmp_path / "whole"),
+            genome=str(data / "genome.chrom.sizes"),
+            engine=engine,
+        )
+        found, expected = part.fetch("chr1:1500-4000"), whole.fetch("chr1:1500-4000")
+        known = np.zeros(100, dtype=bool)
+        known[:20] = known[60:80] = True
+        np.testing.assert_array_equal(found[known], expected[known])
+        assert np.isnan(found[~known]).all()
+        with refused(DataError, "no bin in chr1:5000-6000", "other parts of the chromosome"):
+            part.fetch("chr1:5000-6000")
+
+    @pytest.mark.parametrize(
+        ("region", "error", "parts"),
+        [
+            ("chr9:0-100", TableError, ("chr9:0-100", "no such chromosome")),
+            ("chr1:0-250001", TableError, ("gives it 250,000 bp",)),
+            ("chr1:100-100", ConfigError, ("encloses no base",)),
+            ("chr1:200-100", ConfigError, ("encloses no base",)),
+            ("chr1:a-b", ConfigError, ("chr1:1,000-2,000", "half-open")),
+            (("chr1", -5, 10), ConfigError, ("encloses no base",)),
+            ("chr1:1000", ConfigError, ("is no interval",)),
+            ("", TableError, ("no such chromosome",)),
+        ],
+    )
+    def test_what_is_no_region(self, opened, region, error, parts):
+        with refused(error, *parts):
+            opened.fetch(region)
+
+    def test_what_is_no_pair(self, opened):
+        with refused(TensorFormatError, "has no experiment"):
+            opened.fetch(REGION, "nobody:nothing")
+        with refused(TableError, "is no pair"):
+            opened.fetch(REGION, ["C1"])
+        with refused(ConfigError, "`pairs` is empty"):
+            opened.fetch(REGION, [])
+
+    def test_a_frame_of_tracks(self, data, engine, tmp_path, monkeypatch, opened):
+        table = pd.read_csv(data / "tracks.tsv", sep="\t")
+        table["path"] = [os.path.relpath(data / path, tmp_path) for path in table["path"]]
+        monkeypatch.chdir(tmp_path)
+        made = predictd.ingest(table, "own", genome=str(data / "genome.chrom.sizes"), engine=engine)
+        np.testing.assert_array_equal(made.fetch("chr2"), opened.fetch("chr2"))
+        with refused(ConfigError, "no column path"):
+            predictd.ingest(table[["cell_type", "assay"]], "other", genome="hg19", engine=engine)
+
+    def test_a_finished_one_is_opened(self, data, engine, tmp_path):
+        genome = str(data / "genome.chrom.sizes")
+        first = predictd.ingest(data / "tracks.tsv", tmp_path / "own", genome=genome, engine=engine)
+        times = {path: path.stat().st_mtime_ns for path in first.path.rglob("*")}
+        predictd.ingest(data / "tracks.tsv", tmp_path / "own", genome=genome, engine=engine)
+        assert {path: path.stat().st_mtime_ns for path in first.path.rglob("*")} == times
+        with refused(OutputError, "is a whole tensor already"):
+            predictd.ingest(
+                data / "tracks.tsv", tmp_path / "own", genome=genome, uncovered="zero", engine=engine
+            )
+
+    def test_it_travels_shows_itself_and_leaves_nothing_open(self, opened):
+        before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
+        again = pickle.loads(pickle.dumps(opened))
+        np.testing.assert_array_equal(again.fetch(REGION), opened.fetch(REGION))
+        with ThreadPoolExecutor(8) as pool:
+            for found in pool.map(opened.fetch, [REGION] * 24):
+                np.testing.assert_array_equal(found, again.fetch(REGION))
+        if before:
+            assert len(list(Path("/proc/self/fd").iterdir())) == before
+        assert repr(opened) == (
+            f"<predictd.Tensor '{opened.path}': 18 experiments of 6 cell types × 4 assays, 20,000 bins of 25 bp on "
+            "genome>"
+        )
+        assert "<b>predictd.Tensor</b>" in opened._repr_html_()
+
+    def test_quality_and_recommendations(self, opened, engine, tmp_path):
+        found = predictd.qc(opened, engine=engine)
+        qc(opened.path, tmp_path / "qc.tsv", engine)
+        header, *rows = read_table(tmp_path / "qc.tsv")
+        assert list(found.columns) == header
+        empty = [["." if cell == "" else cell for cell in row] for row in cells(found)]
+        assert empty == rows
+        best = predictd.recommend(str(opened.path), tmp_path / "api.tsv", k=3, engine=engine)
+        recommend(opened.path, tmp_path / "next.tsv", engine, k=3)
+        assert (tmp_path / "api.tsv").read_bytes() == (tmp_path / "next.tsv").read_bytes()
+        assert [["." if cell == "nan" else cell for cell in row] for row in cells(best)] == read_table(
+            tmp_path / "next.tsv"
+        )[1:]
+        assert set(zip(best["cell_type"], best["assay"], strict=True)) < set(opened.missing)
+
+
+def imputed_track(path, pair, table, first, end):
+    """Bins of a written track: float32."""
+    row = table[(table["cell_type"] == pair.cell_type) & (table["assay"] == pair.assay)].iloc[0]
+    reader = BigWigReader(row[path])
+    try:
+        return reader.binned_means("chr1", first, end - first, bin_size=25, uncovered="missing")
+    finally:
+        reader.close()
+
+
+class TestModels:
+    def test_it_is_what_the_command_trains(self, model, opened, engine, tmp_path):
+        settings = predictd.api.model.settings_of("em", 2, 1.0, None)
+        train(opened.path, tmp_path / "command.h5", settings, engine)
+        assert model.save(tmp_path / "api.h5") is model
+        assert (tmp_path / "api.h5").read_bytes() == (tmp_path / "command.h5").read_bytes()
+        assert (tmp_path / "api.h5.run.json").exists()
+        again = predictd.load_model(str(tmp_path / "api.h5"))
+        assert again.info == model.info and again.train == model.train == opened.pairs
+        assert (again.solver, again.cell_types, again.assays) == ("em", opened.cell_types, opened.assays)
+        assert repr(again).startswith("<predictd.Model: em, trained on 18 experiments of 6 cell types × 4 ")
+        with refused(ModelFormatError, "does not exist"):
+            predictd.load_model(tmp_path / "other.h5")
+
+    def test_a_region_is_what_the_tracks_hold(self, model, opened, engine, tmp_path):
+        table = model.impute(opened, write=tmp_path / "imputed", engine=engine)
+        assert (
+            list(map(Experiment._make, zip(table["cell_type"], table["assay"], strict=True)))
+            == opened.missing
+        )
+        region = model.impute(str(opened.path), region=REGION)
+        assert region["experiment"].to_numpy().tolist() == [str(pair) for pair in opened.missing]
+        for column, pair in enumerate(opened.missing):
+            np.testing.assert_allclose(
+                region[:, column], imputed_track("path", pair, table, 40, 800), rtol=2e-5, atol=1e-6
+            )
+        # Once more: nothing is made anew.
+        times = {path: path.stat().st_mtime_ns for path in (tmp_path / "imputed").iterdir()}
+        assert model.impute(opened, write=tmp_path / "imputed", engine=engine).equals(table)
+        assert {path: path.stat().st_mtime_ns for path in (tmp_path / "imputed").iterdir()} == times
+
+    def test_one_pair(self, model, opened):
+        chosen = [opened.missing[2], opened.pairs[0]]
+        two = model.impute(opened, [str(chosen[0]), tuple(chosen[1])], region=REGION)
+        assert two["experiment"].to_numpy().tolist() == list(map(str, chosen))
+        one = model.impute(opened, str(chosen[0]), region=REGION)
+        np.testing.assert_allclose(one[:, 0], two[:, 0], rtol=1e-5)
+        every = model.impute(opened, "all", region=REGION)
+        assert every.shape == (760, 24)
+
+    def test_what_it_needs(self, model, opened, tmp_path):
+        with refused(ConfigError, "give a `region`", "`write`"):
+            model.impute(opened)
+        with refused(ConfigError, "not both"):
+            model.impute(opened, region=REGION, write=tmp_path / "x")
+        with refused(DataError, "no cell type 'nobody'"):
+            model.impute(opened, "nobody:A1", region=REGION)
+        with refused(ConfigError, "rank"):
+            predictd.train(opened, solver="em", rank=0)
+
+    def test_factors(self, model, opened, engine, tmp_path):
+        from predictd.workflows.evaluation.factors import explain_factors
+
+        pytest.importorskip("matplotlib")
+        found = model.factors()
+        model.save(tmp_path / "m.h5")
+        explain_factors(tmp_path / "m.h5", tmp_path / "factors")
+        for kind in found._fields:
+            header, *rows = read_table(tmp_path / "factors" / f"{kind}.tsv")
+            assert list(getattr(found, kind).columns) == header
+            assert cells(getattr(found, kind)) == rows
+        stack = predictd.train(opened, networks=0, engine=engine)
+        with refused(DataError, "has no factors"):
+            stack.factors()
+        np.testing.assert_array_equal(
+            pickle.loads(pickle.dumps(stack)).impute(opened, region=REGION),
+            stack.impute(opened, region=REGION),
+        )
+
+    def test_new_cell_types(self, opened, engine, tmp_path, data):
+        tracks = pd.read_csv(data / "tracks.tsv", sep="\t").assign(
+            path=lambda table: [str(data / path) for path in table["path"]]
+        )
+        known = predictd.ingest(
+            tracks[tracks["cell_type"] != "C6"],
+            tmp_path / "known",
+            genome=str(data / "genome.chrom.sizes"),
+            engine=engine,
+        )
+        model = predictd.train(known, solver="em", rank=2, penalty=1.0, engine=engine)
+        larger = predictd.extend(model, opened, engine=engine)
+        assert set(larger.cell_types) - set(model.cell_types) == {"C6"}
+        assert larger.impute(opened, region=REGION).shape == (760, len(opened.missing))
+
+
+class TestCrossValidation:
+    def test_scores(self, validated, opened):
+        header, *rows = read_table(validated.path / "metrics.tsv")
+        assert list(validated.metrics.columns) == header and len(rows) == 3 * 18
+        assert cells(validated.metrics) == rows
+        assert validated.metrics["fold"].map(type).eq(str).all()
+        assert validated.members is None and list(validated.choices) == ["0", "1", "2", "3", "4"]
+        assert set(validated.coverage["cell_type"]) == set(opened.cell_types)
+        assert validated.tensor.pairs == opened.pairs
+        assert repr(pickle.loads(pickle.dumps(validated))) == repr(validated)
+        assert "40 models, 5 test folds" in validated._repr_html_()
+
+    def test_a_finished_one_is_opened(self, validated, opened, engine):
+        times = {path: path.stat().st_mtime_ns for path in validated.path.rglob("*")}
+        predictd.cross_validate(opened, validated.path, solver="em", rank=2, penalty=1.0, engine=engine)
+        assert {path: path.stat().st_mtime_ns for path in validated.path.rglob("*")} == times
+        with refused(OutputError, "finished, or something else"):
+            predictd.cross_validate(opened, validated.path, solver="em", rank=3, penalty=1.0, engine=engine)
+
+    def test_a_region_with_deviations_is_what_the_tracks_hold(self, validated, opened, engine, tmp_path):
+        pairs = [opened.missing[0], opened.pairs[5]]
+        table = validated.impute(pairs=pairs, write=tmp_path / "out", sd=True, engine=engine)
+        both = validated.impute(opened, pairs, region=REGION, sd=True)
+        assert isinstance(both, xr.Dataset)
+        alone = validated.impute(opened, pairs, region=REGION)
+        np.testing.assert_allclose(both["signal"], alone, rtol=1e-5)
+        for column, pair in enumerate(pairs):
+            for name, path in (("signal", "path"), ("sd", "sd_path")):
+                expected = imputed_track(path, pair, table, 40, 800)
+                np.testing.assert_allclose(both[name][:, column], expected, rtol=2e-4, atol=1e-5)
+
+    def test_what_is_none(self, validated, tmp_path):
+        with refused(ModelFormatError, "is no cross-validation"):
+            predictd.load_cross_validation(tmp_path)
+        (tmp_path / "folds.json").write_bytes((validated.path / "folds.json").read_bytes())
+        with refused(ModelFormatError, "is unfinished"):
+            predictd.load_cross_validation(tmp_path)
+
+
+def test_scores_of_imputed_tracks(model, opened, data, engine, tmp_path):
+    impute(model.save(tmp_path / "m.h5") and tmp_path / "m.h5", opened.path, tmp_path / "imputed", engine)
+    evaluate(tmp_path / "imputed", data / "truth.tsv", tmp_path / "metrics.tsv", engine)
+    found = predictd.evaluate(tmp_path / "imputed", data / "truth.tsv", engine=engine)
+    header, *rows = read_table(tmp_path / "metrics.tsv")
+    assert list(found.metrics.columns) == header and sorted(cells(found.metrics)) == sorted(rows)
+    header, *rows = read_table(tmp_path / "comparison.tsv")
+    assert list(found.comparison.columns) == header and cells(found.comparison) == rows
+    again = predictd.evaluate([str(tmp_path / "imputed")], data / "truth.tsv", tensor=opened, engine=engine)
+    assert again.metrics.equals(found.metrics)
+
+
+def test_peaks_of_tracks(data, engine, tmp_path):
+    found = predictd.peaks(data / "tracks.tsv", tmp_path / "peaks", engine=engine)
+    written = []
+    for path in sorted((tmp_path / "peaks").glob("*.narrowPeak.gz")):
+        with gzip.open(path, "rt") as file:
+            written += [line.split("\t")[:3] for line in file]
+    assert len(found) == len(written) > 100
+    places = zip(found["chrom"], found["start"].map(str), found["end"].map(str), strict=True)
+    assert sorted(map(list, places)) == sorted(written)
+    assert predictd.peaks(data / "tracks.tsv", engine=engine).equals(found)
+    none = predictd.peaks(data / "tracks.tsv", threshold=1e6, engine=engine)
+    assert len(none) == 0 and list(none.columns) == list(found.columns)
+
+
+def test_simulated_data(engine, tmp_path):
+    made = predictd.simulate(tmp_path / "sim", cells=4, assays=3, bins=2000, engine=engine)
+    tensor = predictd.ingest(made.tracks, tmp_path / "t", genome=str(made.genome), engine=engine)
+    assert (len(tensor.cell_types), len(tensor.assays), tensor.n_bins) == (4, 3, 2000)
+    assert predictd.simulate(tmp_path / "sim", cells=4, assays=3, bins=2000, engine=engine) == made
+    with refused(OutputError, "holds a whole data set already"):
+        predictd.simulate(tmp_path / "sim", cells=4, assays=3, bins=4000, engine=engine)
+
+
+class TestFigures:
+    @pytest.fixture(autouse=True)
+    def _needs_matplotlib(self):
+        pytest.importorskip("matplotlib")
+
+    def test_a_region(self, opened, validated, tmp_path):
+        genes = tmp_path / "genes.bed"
+        genes.write_text("chr1\t2000\t6000\tGENE1\t0\t+\nchr1\t5000\t9000\tGENE2\t0\t-\nchr2\t1\t9\tother\n")
+        pairs = [opened.pairs[0], opened.missing[0]]
+        figure = predictd.plot.region(opened, validated, REGION, pairs, genes=genes)
+        first, second, last = figure.axes
+        observed, band, imputed = (patch.get_data() for patch in first.patches)
+        np.testing.assert_allclose(observed.values, opened.fetch(REGION, pairs[0])[:, 0])
+        both = validated.impute(opened, pairs, region=REGION, sd=True)
+        np.testing.assert_allclose(imputed.values, both["signal"][:, 0])
+        np.testing.assert_allclose(band.values, both["signal"][:, 0] + both["sd"][:, 0])
+        assert (band.baseline >= 0).all()
+        assert observed.edges[[0, -1]].tolist() == [1000, 20_000]
+        # Of what nobody measured there is nothing to fill.
+        assert len(second.patches) == 2
+        assert [text.get_text() for text in last.texts] == ["GENE1 →", "GENE2 ←"]
+        assert [axis.get_ylabel() for axis in (first, second)] == list(map(str, pairs))
+        figure.savefig(tmp_path / "figure.png")
+
+    def test_without_deviations_or_a_model(self, opened, model):
+        pair = str(opened.pairs[0])
+        assert len(predictd.plot.region(opened, model, REGION, pair).axes[0].patches) == 2
+        plain = predictd.plot.region(opened, None, REGION, pair, scale="arcsinh").axes[0]
+        assert len(plain.patches) == 1 and plain.get_yscale() == "asinh"
+        with refused(ConfigError, "`sd` needs a cross-validation"):
+            predictd.plot.region(opened, model, REGION, pair, sd=True)
+
+    def test_genes_of_a_gtf(self, tmp_path):
+        from predictd.io.tables import Interval
+
+        path = tmp_path / "genes.gtf"
+        path.write_text(
+            '#!genome\nchr1\tx\tgene\t101\t200\t.\t-\t.\tgene_id "E1"; gene_name "ABC";\n'
+            'chr1\tx\texon\t101\t150\t.\t-\t.\tgene_id "E1";\n'
+            'chr1\tx\tgene\t301\t400\t.\t+\t.\tgene_id "E2";\n'
+        )
+        assert read_genes(path, Interval("chr1", 0, 250)) == [("ABC", 100, 200, "-")]
+        assert read_genes(path, Interval("chr1", 200, 301)) == [("E2", 300, 400, "+")]
+
+
+def test_a_script_needs_no_guard(tensor_path, tmp_path):
+    from commands import run_python
+
+    done = run_python(
+        "import predictd\nt = predictd.open_tensor('" + str(tensor_path) + "')\nt.verify()\nprint(t.n_bins)",
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stdout) == (0, "20000\n")
+
+
+def test_every_name_is_documented_and_there():
+    for name in predictd.__all__:
+        assert name in dir(predictd)
+        assert getattr(predictd, name).__doc__
+    for name in (*predictd.network.__all__,):
+        assert getattr(predictd.network, name).__doc__
+    with pytest.raises(AttributeError, match="nothing"):
+        predictd.nothing  # noqa: B018

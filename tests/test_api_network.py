@@ -1,0 +1,131 @@
+"""Networks from Python: what frames give is what files give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import predictd
+from made_networks import N_REGULATORS, simulate_expression, write_matrix
+from predictd.config import NetworkSettings
+from predictd.errors import ConfigError, DataError, TableError
+from predictd.workflows.network.filter import Limits, filter_network
+from predictd.workflows.network.infer import Inference
+from predictd.workflows.network.stats import describe_network
+from refusals import refused
+
+pd = pytest.importorskip("pandas")
+
+
+@pytest.fixture(scope="module")
+def matrix():
+    """Samples × genes."""
+    genes, expression, _ = simulate_expression()
+    return pd.DataFrame(expression.T, index=[f"S{i}" for i in range(expression.shape[1])], columns=genes)
+
+
+@pytest.fixture(scope="module")
+def regulators(matrix):
+    return list(matrix.columns[:N_REGULATORS])
+
+
+@pytest.fixture(scope="module")
+def written(engine, tmp_path_factory, regulators):
+    """The directory of the same network by the command's workflow."""
+    folder = tmp_path_factory.mktemp("network")
+    genes, expression, _ = simulate_expression()
+    path = write_matrix(folder / "expression.tsv", genes, expression)
+    (folder / "regulators.txt").write_text("\n".join(regulators))
+    settings = NetworkSettings(method="rf", trees=50)
+    Inference(path, folder / "net", settings, regulators_path=folder / "regulators.txt").make_all(engine)
+    return folder / "net"
+
+
+@pytest.fixture(scope="module")
+def links(matrix, regulators, engine):
+    return predictd.network.infer(matrix, regulators=regulators, trees=50, engine=engine)
+
+
+def rows_of(path):
+    return [line.split("\t") for line in path.read_text().splitlines()]
+
+
+def test_links_are_those_of_the_command(links, written):
+    header, *rows = rows_of(written / "links.tsv")
+    assert list(links.columns) == header
+    assert [[r, t, f"{w:.6g}"] for r, t, w in links.itertuples(index=False)] == rows
+
+
+def test_known_links_come_first(links):
+    _, _, gold = simulate_expression()
+    first = links[: len(gold)]
+    strongest = set(zip(first["regulator"], first["target"], strict=True))
+    assert len(strongest & set(gold)) > 0.8 * len(gold)
+
+
+def test_every_form_of_a_matrix(matrix, regulators, engine, links, tmp_path):
+    turned = predictd.network.infer(
+        matrix.T, orientation="rows", regulators=tuple(regulators), trees=50, engine=engine
+    )
+    assert turned.equals(links)
+    matrix.T.rename_axis("gene").to_csv(tmp_path / "own.tsv", sep="\t")
+    (tmp_path / "tfs.txt").write_text("\n".join(regulators))
+    read = predictd.network.infer(
+        str(tmp_path / "own.tsv"), regulators=tmp_path / "tfs.txt", trees=50, engine=engine
+    )
+    assert read.equals(links)
+
+
+def test_an_anndata_object(matrix, regulators, engine, links):
+    anndata = pytest.importorskip("anndata")
+    own = anndata.AnnData(matrix.astype(np.float64))
+    found = predictd.network.infer(own, regulators=regulators, trees=50, engine=engine)
+    assert found.equals(links)
+
+
+def test_it_may_be_written_and_is_then_opened(matrix, regulators, engine, links, tmp_path):
+    for _ in range(2):
+        found = predictd.network.infer(
+            matrix, regulators=regulators, trees=50, output=tmp_path / "net", engine=engine
+        )
+        assert found.equals(links)
+    assert (tmp_path / "net" / "links.tsv").exists()
+
+
+def test_what_is_no_matrix(matrix, engine):
+    with refused(TableError, "DataFrame (samples × genes)"):
+        predictd.network.infer([[1, 2]], engine=engine)
+    with refused(TableError, "what is no number"):
+        predictd.network.infer(matrix.assign(name="x"), engine=engine)
+    with refused(TableError, "genes twice: G1"):
+        predictd.network.infer(matrix.rename(columns={"G2": "G1"}), method="pearson", engine=engine)
+    with refused(TableError, "no finite number"):
+        predictd.network.infer(matrix.mask(matrix > 2), method="pearson", engine=engine)
+    with refused(DataError, "none of the 1 regulators"):
+        predictd.network.infer(matrix, regulators=["X"], method="pearson", engine=engine)
+
+
+def test_the_strongest(links, written, engine, tmp_path):
+    kept = predictd.network.filter(links, top_per_target=2, top=20)
+    filter_network(written, tmp_path / "kept.tsv", Limits(top_per_target=2, top=20), engine)
+    _, *rows = rows_of(tmp_path / "kept.tsv")
+    assert [[r, t, f"{w:.6g}"] for r, t, w in kept.itertuples(index=False)] == rows and len(kept) == 20
+    assert predictd.network.filter(written, top_per_target=2, top=20).equals(kept)
+    with refused(ConfigError, "nothing to filter by"):
+        predictd.network.filter(links)
+    with refused(TableError, "no column importance"):
+        predictd.network.filter(links.rename(columns={"importance": "weight"}), top=1)
+    with refused(DataError, "no links"):
+        predictd.network.filter(links[:0], top=1)
+
+
+def test_measures_of_genes(links, written, engine, tmp_path):
+    pytest.importorskip("igraph")
+    found = predictd.network.stats(written)
+    describe_network(written, tmp_path / "stats", engine)
+    header, *rows = rows_of(tmp_path / "stats" / "genes.tsv")
+    assert list(found.columns) == header
+    assert [
+        [f"{v:.6g}" if isinstance(v, float) else str(v) for v in row] for row in found.itertuples(index=False)
+    ] == rows
+    assert set(predictd.network.stats(links)["gene"]) == set(found["gene"])
