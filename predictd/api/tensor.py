@@ -190,9 +190,9 @@ def ingest(
     tracks: Source | pd.DataFrame,
     output: Source,
     *,
-    genome: str,
+    genome: Source,
     regions: Source | None = None,
-    exclude: str | None = None,
+    exclude: Source | None = None,
     uncovered: Literal["missing", "zero"] = "missing",
     bin_size: int = BIN_SIZE,
     dtype: Literal["float16", "float32"] = "float16",
@@ -234,9 +234,9 @@ def ingest(
         If tracks, genome and options do not fit together, or the output cannot be written.
     """
     options = ingesting.IngestOptions(
-        genome=genome,
+        genome=os.fspath(genome),
         regions=path_or_none(regions),
-        exclude=exclude,
+        exclude=None if exclude is None else os.fspath(exclude),
         uncovered=uncovered,
         bin_size=bin_size,
         dtype=dtype,
