@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from predictd.constants import COVERAGE_TSV, FOLDS_JSON, METRICS_TSV, RUN_JSON
 from predictd.engine import Engine
 from predictd.errors import ModelFormatError
 from predictd.io.remote import as_path
+from predictd.model.ensemble import Committee
 from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.imputing.calibration import read_calibration
 from predictd.workflows.imputing.estimators import load_estimator
@@ -129,7 +131,11 @@ class CrossValidation:
         if region is None or write is not None:
             return write_tracks(self.path, own, pairs, region, write, sd=sd, engine=engine)
         calibration = read_calibration(self.path) if sd else None
-        return impute_region(load_estimator(self.path).estimator, own, pairs, region, calibration)
+        return impute_region(self._estimator, own, pairs, region, calibration)
+
+    @cached_property
+    def _estimator(self) -> Committee:
+        return load_estimator(self.path).estimator
 
     def __repr__(self) -> str:
         return f"<predictd.CrossValidation {str(self.path)!r}: {self._shape()}>"
