@@ -132,6 +132,17 @@ def test_stages_of_jobs(rates):
         assert names(Job("train", TrainSettings(solver=solver)))[-1] == "train"
 
 
+def test_a_stack_without_networks(rates):
+    """One wave less, and a plan at all."""
+    shape = parse_shape("roadmap-1percent")
+    few, none = (
+        by_name(shape, rates, Job("train", TrainSettings(solver="stack", networks=n)))["choose"]
+        for n in (1, 0)
+    )
+    assert len(none.waves) == len(few.waves) - 1
+    assert 0 < Site(1, 1).seconds([none], rates) < Site(1, 1).seconds([few], rates)
+
+
 def test_storage_by_hand(rates):
     own = rates.model_copy(update={"compression": 2.0, "track_bytes": 3.0, "imputed_bytes": 6.0})
     found = Workload(Shape(3, 4, 5, 1000, 1, 1000, 4), own, Job("train", GIVEN, targets=7)).storage()

@@ -235,7 +235,8 @@ class Workload:
         # EM is a member on standardised tracks, and on tracks as they are.
         seconds = self._fit_seconds(self.rank) * max(1, len({"em", "em_raw"} & set(solver.members)))
         waves.append(Wave.of(folds, seconds))
-        waves.append(Wave.of(self.settings.networks, rates.network))
+        if self.settings.networks:
+            waves.append(Wave.of(self.settings.networks, rates.network))
         # The sample is read with the bins around it.
         reading = 4 * self.shape.values * rates.read
         sample = Wave.of(self.shape.shards, reading / self.shape.shards)
