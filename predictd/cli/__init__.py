@@ -22,37 +22,46 @@ from predictd.errors import PredictdError
 from predictd.launcher import Announced, announced
 from predictd.provenance import command_line
 
-# One line of help a command, so that listing them imports none.
-COMMANDS = {
-    "binarise": "Write presence and absence of marks for ChromHMM.",
-    "cv": "Cross-validate: train every fold, score every experiment.",
-    "demo": "Run the whole job on a small simulated genome.",
-    "doctor": "Show versions, CPUs, BLAS threads and what engines could run here.",
-    "evaluate": "Score imputed tracks against observed ones.",
-    "extend": "Give a model new cell types from a few of their tracks.",
-    "factors": "Tell what a model's factors mean: who is alike, where each is strong.",
-    "folds": "Divide a tensor's experiments for cross-validation.",
-    "hub": "Write a UCSC track hub of imputed and observed tracks.",
-    "impute": "Write imputed tracks as bigWigs.",
-    "info": "Show what a tensor holds.",
-    "ingest": "Turn signal tracks into a tensor.",
-    "network": "Infer gene regulatory networks; score, measure and show them.",
-    "peaks": "Call peaks in imputed or observed tracks.",
-    "plan": "Estimate time, memory, storage and price before you begin.",
-    "qc": "Check tracks: which look swapped, dead, saturated or wrongly scaled.",
-    "recommend": "Recommend the next experiments to run.",
-    "report": "Show how far imputed tracks can be trusted, on one page.",
-    "simulate": "Make a seeded, realistic data set of any shape.",
-    "tune": "Search solver, rank and penalty on validation experiments.",
-    "train": "Fit a model to a tensor.",
-    "view": "Look at tracks in a genome browser on this machine.",
+# One line of help a command, so that listing them imports none; in the order in which they are used.
+SECTIONS = {
+    "From measured to imputed tracks": {
+        "ingest": "Turn signal tracks into a tensor.",
+        "cv": "Cross-validate: train every fold, score every experiment.",
+        "train": "Fit a model to a tensor.",
+        "impute": "Write imputed tracks as bigWigs.",
+        "extend": "Give a model new cell types from a few of their tracks.",
+    },
+    "Check and look at tracks": {
+        "info": "Show what a tensor holds.",
+        "qc": "Check tracks: which look swapped, dead or wrongly scaled.",
+        "evaluate": "Score imputed tracks against observed ones.",
+        "report": "Show how far imputed tracks can be trusted, on one page.",
+        "view": "Look at tracks in a genome browser on this machine.",
+        "hub": "Write a UCSC track hub of imputed and observed tracks.",
+    },
+    "Learn from tracks": {
+        "peaks": "Call peaks in imputed or observed tracks.",
+        "binarise": "Write presence and absence of marks for ChromHMM.",
+        "factors": "Tell what a model's factors mean, and where each is strong.",
+        "recommend": "Recommend the next experiments to run.",
+        "network": "Infer gene regulatory networks; score, measure and show them.",
+    },
+    "Try it, plan it, scale it": {
+        "demo": "Run the whole job on a small simulated genome.",
+        "simulate": "Make a seeded, realistic data set of any shape.",
+        "plan": "Estimate time, memory, storage and price before you begin.",
+        "tune": "Search solver, rank and penalty on validation experiments.",
+        "folds": "Divide a tensor's experiments for cross-validation.",
+        "doctor": "Show versions, extras and what engines could run here.",
+    },
 }
+COMMANDS = {name: line for lines in SECTIONS.values() for name, line in lines.items()}
 
 
 @click.command(
     cls=LazyGroup,
     package="predictd.cli",
-    commands=COMMANDS,
+    sections=SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="predictd")
@@ -97,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with interrupt.catching(), command_line(["predictd", *arguments]):
             if (process := announced()) is not None:
                 join_mpi(process)
-            cli(list(arguments), standalone_mode=False)
+            cli(list(arguments), prog_name="predictd", standalone_mode=False)
     except click.ClickException as err:
         err.show()
         sys.exit(err.exit_code)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import (
     OUTPUT_DIRECTORY,
     PATH,
@@ -21,7 +22,13 @@ from predictd.cli.tables import measures_table, members_table
 from predictd.config import Config
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd cv tensor -o cv",
+        "predictd cv tensor -o cv-tuned --config best.toml --workers 2",
+    ],
+)
 @TENSOR
 @OUTPUT_DIRECTORY
 @fitting

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import PATH, SEED, make_engine, on_engine
 from predictd.cli.tables import measures_table
 
@@ -28,7 +29,12 @@ MSEglobal and MSE1obs: smaller is better; the others: larger is better. The file
   {d}/metrics.tsv         all measures of every imputed experiment"""
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd demo -o predictd-demo",
+    ],
+)
 @click.option(
     "-o",
     "--output",

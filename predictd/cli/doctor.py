@@ -6,10 +6,16 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import LOCAL, verbosity
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd doctor",
+    ],
+)
 @click.argument("path", type=LOCAL, default=Path())
 @verbosity
 def command(path: Path) -> None:

@@ -7,11 +7,18 @@ from typing import Any
 
 import click
 
-from predictd.cli.options import LOCAL, OUTPUT_FILE, PATH, make_engine, on_engine
+from predictd.cli.command import ENGINE, Command
+from predictd.cli.options import LOCAL, OUTPUT_FILE, PATH, in_section, make_engine, on_engine
 from predictd.cli.tables import comparison_table, measures_table
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd evaluate imputed truth.tsv -o metrics.tsv",
+        "predictd evaluate imputed other-tool truth.tsv -o compared.tsv --tensor tensor",
+    ],
+)
 @click.argument("directories", type=PATH, nargs=-1, required=True, metavar="DIRECTORY...")
 @click.argument("tracks", type=PATH)
 @OUTPUT_FILE
@@ -45,7 +52,7 @@ from predictd.cli.tables import comparison_table, measures_table
 @click.option(
     "--quantiles", is_flag=True, help="Score all tracks also after mapping them to the observed distribution."
 )
-@click.option("--scratch", type=LOCAL, help="Directory for temporary files.")
+@in_section(ENGINE, "--scratch", type=LOCAL, help="Directory for temporary files.")
 @on_engine
 def command(
     directories: tuple[Path, ...],

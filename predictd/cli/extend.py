@@ -6,10 +6,16 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import OUTPUT_FILE, PATH, SCRATCH, TENSOR, make_engine, on_engine
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd extend model.h5 tensor new-tracks.tsv -o extended.h5",
+    ],
+)
 @click.argument("model", type=PATH)
 @TENSOR
 @click.argument("tracks", type=PATH, required=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import LOCAL, PATH, verbosity
 from predictd.io.remote import as_path
 
@@ -26,7 +27,12 @@ class NamedFile(click.ParamType):
         return name, as_path(path)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd factors model.h5 tensor -o factors --regions promoters=promoters.bed",
+    ],
+)
 @click.argument("model", type=PATH)
 @click.argument("tensor", type=PATH, required=False)
 @click.option("-o", "--output", type=LOCAL, required=True, help="Directory to write.")

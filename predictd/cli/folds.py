@@ -6,10 +6,16 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import OUTPUT_FILE, SEED, TENSOR, verbosity
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd folds tensor -o folds.json --tests 5 --valids 8",
+    ],
+)
 @TENSOR
 @OUTPUT_FILE
 @click.option("--tests", type=click.IntRange(min=2), default=5, show_default=True, help="Test folds.")

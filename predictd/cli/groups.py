@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
-from predictd.cli.messages import as_options
-from predictd.errors import PredictdError
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class LazyGroup(click.Group):
@@ -17,17 +19,18 @@ class LazyGroup(click.Group):
     ----------
     package
         Where the modules are.
-    commands
-        One line of help a command, by the name of the module.
+    sections
+        For each heading of the help its commands: one line of help by the name of the module.
     """
 
-    def __init__(self, package: str, commands: dict[str, str], **settings: object) -> None:
+    def __init__(self, package: str, sections: dict[str, dict[str, str]], **settings: object) -> None:
         super().__init__(**settings)  # type: ignore[arg-type]
-        self._package, self._lines = package, commands
+        self._package, self._sections = package, sections
+        self._lines = {name: line for lines in sections.values() for name, line in lines.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of all commands, sorted; none is imported."""
-        return sorted(self._lines)
+        """Names of all commands, in the order of the help; none is imported."""
+        return list(self._lines)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; None where there is none of that name."""
@@ -36,17 +39,51 @@ class LazyGroup(click.Group):
         command: click.Command = import_module(f"{self._package}.{cmd_name}").command
         return command
 
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command; its errors name options where the library names parameters."""
-        try:
-            return super().invoke(ctx)
-        except PredictdError as err:
-            command = self.get_command(ctx, ctx.invoked_subcommand or "")
-            if command is not None:
-                err.args = (as_options(str(err), command), *err.args[1:])
-            raise
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that was typed; where there is none, say which are called almost so."""
+        typed = args[0]
+        if not (typed in self._lines or typed.startswith("-") or ctx.resilient_parsing):
+            near = " or ".join(f"'{path}'" for path in self._nearest(ctx, typed))
+            hint = f"Did you mean {near}?" if near else f"'{ctx.command_path} --help' lists them."
+            ctx.fail(f"There is no command '{typed}'. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def _nearest(self, ctx: click.Context, typed: str) -> list[str]:
+        """Commands of the whole program that are called almost so, those of this group first."""
+        root = ctx.find_root()
+        every = _paths(root.command, root)
+        near = get_close_matches(typed.lower(), {path.rsplit(" ", 1)[1] for path in every}, cutoff=0.7)
+        found = [path for name in near for path in every if path.endswith(f" {name}")]
+        return sorted(found, key=lambda path: path.rsplit(" ", 1)[0] != ctx.command_path)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands, of lines that need no import."""
-        with formatter.section("Commands"):
-            formatter.write_dl(sorted(self._lines.items()))
+        """Write the commands by their headings, of lines that need no import."""
+        width = max(map(len, self._lines))
+        for heading, lines in self._sections.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), line) for name, line in lines.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands that begin so; none is imported."""
+        from click.shell_completion import CompletionItem
+
+        own = [
+            CompletionItem(name, help=line)
+            for name, line in self._lines.items()
+            if name.startswith(incomplete)
+        ]
+        return own + click.Command.shell_complete(self, ctx, incomplete)
+
+
+def _paths(command: click.Command, ctx: click.Context) -> list[str]:
+    """All commands below one, as they are typed."""
+    if not isinstance(command, click.Group):
+        return [ctx.command_path]
+    return [
+        path
+        for name in command.list_commands(ctx)
+        if (below := command.get_command(ctx, name)) is not None
+        for path in _paths(below, click.Context(below, info_name=name, parent=ctx))
+    ]

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import OUTPUT_DIRECTORY, PATH, verbosity
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd hub imputed -o hub --observed tracks.tsv --email you@example.org",
+    ],
+)
 @click.argument("source", type=PATH)
 @OUTPUT_DIRECTORY
 @click.option("--observed", type=PATH, help="Table, or directory, of observed tracks to add.")

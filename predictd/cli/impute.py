@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import (
     OUTPUT_DIRECTORY,
     PATH,
@@ -18,7 +19,13 @@ from predictd.cli.options import (
 )
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd impute cv tensor -o imputed",
+        "predictd impute cv tensor -o chosen --pairs E003:H3K27ac,E017:H3K27ac --sd",
+    ],
+)
 @click.argument("model", type=PATH)
 @TENSOR
 @OUTPUT_DIRECTORY

@@ -8,10 +8,16 @@ from typing import Any
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import TENSOR, make_engine, on_engine
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd info tensor",
+    ],
+)
 @TENSOR
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--verify", "check", is_flag=True, help="Read every shard and compare its checksum.")

@@ -7,11 +7,18 @@ from typing import Any
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import PATH, make_engine, on_engine
 from predictd.constants import BIN_SIZE, MAX_SHARD_BINS
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd ingest tracks.tsv tensor --genome hg19",
+        "predictd ingest tracks.tsv part --genome hg19 --regions regions.bed",
+    ],
+)
 @click.argument("tracks", type=PATH)
 @click.argument("tensor", type=PATH)
 @click.option("--genome", required=True, help="hg19, hg38, or a chromosome-sizes file.")

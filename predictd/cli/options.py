@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from predictd import progress
+from predictd.cli.command import ENGINE, MESSAGES, MODEL, Option
 from predictd.config import SolverName, load_config
 from predictd.engine import Engine, LocalEngine
 from predictd.io.remote import as_path, is_remote
 from predictd.launcher import announced, submitted_to_spark
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from predictd.workflows.parts import InParts
 
 log = logging.getLogger(__name__)
@@ -39,11 +42,16 @@ class PathOrUrl(click.ParamType):
         """Make a path of a file system or of an object store."""
         return value if isinstance(value, Path) else as_path(value)
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
 
-class LocalPath(click.ParamType):
+        return [CompletionItem(incomplete, type="file")]
+
+
+class LocalPath(PathOrUrl):
     """A path on this machine."""
-
-    name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Make a path; refuse the URL of an object store."""
@@ -52,13 +60,21 @@ class LocalPath(click.ParamType):
         return Path(value)
 
 
+def in_section(section: str, *declarations: str, **settings: Any) -> Callable[[Decorated], Decorated]:
+    """An option below that heading of the help."""
+    return click.option(*declarations, cls=Option, section=section, **settings)
+
+
 PATH = PathOrUrl()
 LOCAL = LocalPath()
 TENSOR = click.argument("tensor", type=PATH)
 SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.  [default: 0]")
 CONFIG = click.option("--config", type=PATH, help="TOML file of settings; the command line wins over it.")
-SCRATCH = click.option(
-    "--scratch", type=LOCAL, help="Directory of each node for copies of the shards, where TENSOR is far away."
+SCRATCH = in_section(
+    ENGINE,
+    "--scratch",
+    type=LOCAL,
+    help="Directory of each node for copies of the shards, where TENSOR is far away.",
 )
 OUTPUT_FILE = click.option("-o", "--output", type=PATH, required=True, help="File to write.")
 OUTPUT_DIRECTORY = click.option("-o", "--output", type=PATH, required=True, help="Directory to write.")
@@ -103,29 +119,33 @@ def fitting(function: Decorated) -> Decorated:
     for option in (
         CONFIG,
         SEED,
-        click.option(
-            "--moments", type=PATH, help="Moments file of all solvers but sgd.  [default: in TENSOR]"
+        in_section(
+            MODEL, "--moments", type=PATH, help="Moments file of all solvers but sgd.  [default: in TENSOR]"
         ),
-        click.option(
+        in_section(
+            MODEL,
             "--predictd-constants",
             is_flag=True,
             default=None,
             help="sgd: the paper's own penalties, another objective.",
         ),
-        click.option(
+        in_section(
+            MODEL,
             "--lambda",
             "regularisation",
             type=NumberOrAuto(click.FloatRange(min=0)),
             metavar="X|auto",
             help="Penalty of cell and assay factors; em: strength of their prior.  [default: auto]",
         ),
-        click.option(
+        in_section(
+            MODEL,
             "--rank",
             type=NumberOrAuto(click.IntRange(min=1)),
             metavar="N|auto",
             help="Components; auto: chosen on validation experiments.  [default: auto]",
         ),
-        click.option(
+        in_section(
+            MODEL,
             "--solver",
             type=click.Choice(get_args(SolverName)),
             help="How models are fitted; auto: stack, which weighs the others.  "
@@ -152,8 +172,8 @@ def verbosity(function: Decorated) -> Decorated:
         ("verbose", "Say more."),
         ("quiet", "Say nothing but errors."),
     ):
-        function = click.option(
-            f"--{name}", is_flag=True, expose_value=False, callback=_set_verbosity, help=text
+        function = in_section(
+            MESSAGES, f"--{name}", is_flag=True, expose_value=False, callback=_set_verbosity, help=text
         )(function)
     return function
 
@@ -164,19 +184,22 @@ def _keep_master(ctx: click.Context, parameter: click.Parameter, value: str | No
 
 def on_engine(function: Decorated) -> Decorated:
     """--engine and --workers, handed over as `engine_name` and `workers`, and --master, for `make_engine`."""
-    master = click.option(
+    master = in_section(
+        ENGINE,
         "--master",
         metavar="URL",
         expose_value=False,
         callback=_keep_master,
         help="spark: cluster to start a session on, e.g. spark://HOST:7077.  [default: as Spark is configured]",
     )
-    workers = click.option(
+    workers = in_section(
+        ENGINE,
         "--workers",
         type=click.IntRange(min=1),
         help="Tasks at once; mpi: of each rank.  [default: the CPUs that may be used]",
     )
-    engine = click.option(
+    engine = in_section(
+        ENGINE,
         "--engine",
         "engine_name",
         type=click.Choice(ENGINES),
@@ -219,9 +242,11 @@ def in_parts(function: Decorated) -> Decorated:
 
     decorated: Any = with_steps
     for option in (
-        click.option("--finish", is_flag=True, help="Finish OUTPUT when all parts are made."),
-        click.option("--part", type=int, metavar="I", help="Make only part I, counted from 0."),
-        click.option("--parts", is_flag=True, help="Print in how many parts this can be made, and end."),
+        in_section(ENGINE, "--finish", is_flag=True, help="Finish OUTPUT when all parts are made."),
+        in_section(ENGINE, "--part", type=int, metavar="I", help="Make only part I, counted from 0."),
+        in_section(
+            ENGINE, "--parts", is_flag=True, help="Print in how many parts this can be made, and end."
+        ),
     ):
         decorated = option(decorated)
     result: Decorated = decorated

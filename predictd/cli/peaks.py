@@ -6,10 +6,16 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import OUTPUT_DIRECTORY, PATH, make_engine, on_engine
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd peaks imputed -o peaks --threshold 2",
+    ],
+)
 @click.argument("source", type=PATH)
 @OUTPUT_DIRECTORY
 @click.option(

@@ -8,11 +8,18 @@ from typing import Any, get_args
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import CONFIG, PATH, NumberOrAuto, verbosity
 from predictd.config import SolverName, load_config
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd plan tensor --rates cv",
+        "predictd plan --shape roadmap --on emr --within 24 --compare",
+    ],
+)
 @click.argument("tensor", type=PATH, required=False)
 @click.option(
     "--shape",

@@ -6,12 +6,18 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import OUTPUT_FILE, PATH, SCRATCH, TENSOR, make_engine, on_engine
 
 _SHOWN = 10
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd qc tensor -o qc.tsv",
+    ],
+)
 @TENSOR
 @OUTPUT_FILE
 @click.option("--moments", type=PATH, help="Moments file.  [default: in TENSOR]")

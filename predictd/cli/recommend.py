@@ -6,10 +6,17 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import OUTPUT_FILE, PATH, TENSOR, make_engine, on_engine
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd recommend tensor -o next.tsv -k 3",
+        "predictd recommend tensor -o next.tsv --cost costs.tsv --for E003",
+    ],
+)
 @TENSOR
 @OUTPUT_FILE
 @click.option(

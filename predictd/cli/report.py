@@ -6,10 +6,16 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import LOCAL, PATH, verbosity
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd report cv -o report.html",
+    ],
+)
 @click.argument("directory", type=PATH)
 @click.option(
     "-o", "--output", type=LOCAL, required=True, help="HTML page to write; OUTPUT_files/ goes next to it."

@@ -7,11 +7,17 @@ from typing import Any
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import PATH, SEED, make_engine, on_engine
 from predictd.constants import BIN_SIZE
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd simulate data --cells 8 --assays 6 --bins 20000",
+    ],
+)
 @click.argument("output", type=PATH)
 @click.option("--cells", type=click.IntRange(min=1), default=8, show_default=True, help="Cell types.")
 @click.option("--assays", type=click.IntRange(min=1), default=6, show_default=True, help="Assays.")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import (
     OUTPUT_FILE,
     PATH,
@@ -18,7 +19,13 @@ from predictd.cli.options import (
 from predictd.config import Config
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd train tensor -o model.h5 --solver em --rank auto",
+        "predictd train tensor -o fold.h5 --folds folds.json --fold 0.3",
+    ],
+)
 @TENSOR
 @OUTPUT_FILE
 @fitting

@@ -6,11 +6,17 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import CONFIG, OUTPUT_FILE, PATH, SEED, TENSOR, make_engine, on_engine
 from predictd.config import load_config
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd tune tensor -o best.toml",
+    ],
+)
 @TENSOR
 @OUTPUT_FILE
 @click.option(

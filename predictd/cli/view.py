@@ -8,10 +8,16 @@ from pathlib import Path
 import click
 
 from predictd import interrupt
+from predictd.cli.command import Command
 from predictd.cli.options import PATH, verbosity
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd view imputed --observed tracks.tsv --open",
+    ],
+)
 @click.argument("source", type=PATH)
 @click.option("--observed", type=PATH, help="Table, or directory, of observed tracks to draw as well.")
 @click.option(

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import click
+
 from predictd import progress
-from predictd.cli import main, options
+from predictd.cli import cli, main, options
 from predictd.engine import LocalEngine
 
 # Not the predictd/ that may be in the current directory.
@@ -35,8 +37,16 @@ class In:
         return self.task.__name__
 
     def __call__(self, *arguments: Any) -> Any:
-        os.chdir(self.directory)
         return self.task(*arguments)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _at, (self.directory, self.task)
+
+
+def _at(directory: Path, task: Callable[..., Any]) -> In:
+    """A task as it arrives at its worker, before what it works on: paths of tensors may be relative."""
+    os.chdir(directory)
+    return In(directory, task)
 
 
 class SharedEngine(LocalEngine):
@@ -127,3 +137,16 @@ def run_python(script: str, *arguments: object, cwd: Path) -> subprocess.Complet
     """Run a script in a process of its own, in a directory that has no predictd/ of its own."""
     command = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=100, check=False)
+
+
+def every_command(group: click.Group = cli, *above: str) -> dict[str, click.Command]:
+    """All commands of the program but groups, by what is typed after its name."""
+    context, found = click.Context(group), {}
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            found |= every_command(command, *above, name)
+        else:
+            found[" ".join([*above, name])] = command
+    return found

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from predictd.cli.groups import LazyGroup
 
-COMMANDS = {
-    "classify": "Predict classes of genes from their place in a network.",
-    "enrich": "Test groups of a network's genes for gene sets.",
-    "evaluate": "Score a network against known links.",
-    "filter": "Keep a network's strongest links.",
-    "infer": "Infer which genes regulate which from their expression.",
-    "stats": "Measure a network's genes: centralities, hubs, communities.",
-    "view": "Make an interactive page of a network, GraphML, and figures.",
+SECTIONS = {
+    "Make a network": {
+        "infer": "Infer which genes regulate which from their expression.",
+        "filter": "Keep a network's strongest links.",
+        "evaluate": "Score a network against known links.",
+    },
+    "Learn from a network": {
+        "stats": "Measure a network's genes: centralities, hubs, communities.",
+        "enrich": "Test groups of a network's genes for gene sets.",
+        "classify": "Predict classes of genes from their place in a network.",
+        "view": "Make an interactive page of a network, GraphML, and figures.",
+    },
 }
 
 command = LazyGroup(
     "predictd.cli.network",
-    COMMANDS,
+    SECTIONS,
     name="network",
     help="Gene regulatory networks from expression, as GENIE3.",
 )

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import OUTPUT_FILE, PATH, SEED, verbosity
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd network enrich net sets.gmt -o enriched.tsv --groups communities",
+    ],
+)
 @click.argument("network", type=PATH)
 @click.argument("sets_path", metavar="SETS", type=PATH)
 @OUTPUT_FILE

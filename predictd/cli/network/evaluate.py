@@ -6,10 +6,16 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import OUTPUT_FILE, PATH, SEED, verbosity
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd network evaluate net gold.tsv -o eval.tsv",
+    ],
+)
 @click.argument("network", type=PATH)
 @click.argument("gold_path", metavar="GOLD", type=PATH)
 @OUTPUT_FILE

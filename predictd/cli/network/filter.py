@@ -6,11 +6,17 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.messages import as_usage
 from predictd.cli.options import PATH, make_engine, on_engine
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd network filter net -o strongest.tsv --top 1000",
+    ],
+)
 @click.argument("network", type=PATH)
 @click.option(
     "-o",

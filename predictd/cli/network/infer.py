@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.messages import as_usage
 from predictd.cli.options import (
     CONFIG,
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
     from predictd.io.network.expression import Orientation
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd network infer expression.tsv.gz -o net --regulators factors.txt",
+    ],
+)
 @click.argument("expression", type=PATH, required=False)
 @OUTPUT_DIRECTORY
 @click.option(

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import click
 
+from predictd.cli.command import Command
 from predictd.cli.options import OUTPUT_DIRECTORY, PATH, SEED, verbosity
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "predictd network view net -o page",
+    ],
+)
 @click.argument("network", type=PATH)
 @OUTPUT_DIRECTORY
 @click.option(

@@ -1,0 +1,72 @@
+"""A command as users meet it: options in sections, examples, and errors in its own words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from predictd.cli.messages import as_options
+from predictd.cli.swapped import right_order
+from predictd.errors import PredictdError
+
+OPTIONS = "Options"
+MODEL = "How the model is fitted"
+ENGINE = "Workers and engines"
+MESSAGES = "Messages and help"
+
+
+class Option(click.Option):
+    """An option that stands below a heading of the help.
+
+    Parameters
+    ----------
+    section
+        The heading.
+    """
+
+    def __init__(self, *declarations: Any, section: str = OPTIONS, **settings: Any) -> None:
+        super().__init__(*declarations, **settings)
+        self.section = section
+
+
+class Command(click.Command):
+    """A command whose help has its options in sections and ends with examples.
+
+    Parameters
+    ----------
+    examples
+        Lines that can be typed.
+    """
+
+    def __init__(self, name: str | None, examples: Sequence[str] = (), **settings: Any) -> None:
+        # Other programs that show commands know an epilogue only.
+        super().__init__(name, epilog="\n".join(["\b", "Examples:", *examples]), **settings)
+        self.examples = tuple(examples)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PredictdError as err:
+            text = right_order(ctx) if err.exit_code == PredictdError.exit_code else None
+            err.args = (text or as_options(str(err), self), *err.args[1:])
+            raise
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {OPTIONS: []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                heading = MESSAGES if "--help" in parameter.opts else getattr(parameter, "section", OPTIONS)
+                sections.setdefault(heading, []).append(record)
+        width = max(len(name) for records in sections.values() for name, _ in records)
+        for heading, records in sections.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl([(name.ljust(min(width, 30)), text) for name, text in records])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Examples"):
+            for line in self.examples:
+                formatter.write(f"{'':{formatter.current_indent}}{line}\n")
