@@ -10,14 +10,21 @@ from urllib.parse import unquote
 import pytest
 
 from predictd.errors import TableError
+from predictd.io.costs import read_costs
+from predictd.io.network.expression import read_expression, read_names
+from predictd.io.network.genesets import read_gmt, read_labels
+from predictd.io.network.networks import read_gold
 from predictd.io.tables import (
     Interval,
     read_bed,
     read_pairs,
+    read_scores,
     read_tracks,
     unique_pairs,
     write_tracks,
 )
+from predictd.io.tracks.genomes import load_genome
+from predictd.io.tracks.metadata import read_track_table
 from predictd.pairs import Experiment, axes, check_name
 from refusals import refused
 from workbench import HEADER
@@ -263,3 +270,40 @@ class TestBed:
         packed[12:16] = b"\xff" * 4
         with refused(TableError, "b.bed.gz", "damaged", "download it again"):
             read_bed(table(bytes(packed), "b.bed.gz"))
+
+
+# What reads each kind of table, and one that it takes.
+READERS = {
+    "tracks": (read_tracks, "cell_type\tassay\tpath\nC\tA\tx.bw\n"),
+    "pairs": (read_pairs, "cell_type\tassay\nC\tA\n"),
+    "tracks of a portal, or not": (read_track_table, "cell_type\tassay\tpath\nC\tA\tx.bw\n"),
+    "scores": (lambda path: read_scores(path, text=["a"], numbers=["b"]), "a\tb\nx\t1\n"),
+    "costs": (lambda path: read_costs(path, ["C"], ["A"]), "assay\tcost\nA\t5\n"),
+    "BED": (read_bed, "chr1\t0\t5\nchr2\t0\t5\n"),
+    "sizes": (lambda path: load_genome(str(path)), "chr1\t100\nchr2\t50\n"),
+    "expression": (read_expression, "gene\tS1\tS2\nA\t1\t2\nB\t3\t4\n"),
+    "names": (read_names, "A\tx\nB\ty\n"),
+    "gene sets": (read_gmt, "one\tmade\tA\tB\n"),
+}
+
+
+class TestSeparators:
+    @pytest.mark.parametrize("kind", READERS)
+    @pytest.mark.parametrize(("mark", "name"), [(",", "comma"), (";", "semicolon"), (", ", "comma")])
+    def test_what_spreadsheets_separate_tables_by_is_named(self, table, kind, mark, name):
+        read, text = READERS[kind]
+        assert read(table(text))
+        path = table(text.replace("\t", mark), "saved.csv")
+        with refused(TableError, f"{path} is {name}-separated; save it tab-separated"):
+            read(path)
+
+    @pytest.mark.parametrize(
+        ("read", "columns"), [(read_gold, "regulator target"), (read_labels, "gene label")]
+    )
+    def test_networks_take_commas_but_no_semicolons(self, table, read, columns):
+        text = f"{columns}\nA B\n"
+        assert (
+            read(table(text)) == read(table(text.replace(" ", ","))) == read(table(text.replace(" ", "\t")))
+        )
+        with refused(TableError, "is semicolon-separated; save it tab-separated"):
+            read(table(text.replace(" ", ";")))

@@ -212,6 +212,7 @@ def read_bed_lines(path: Path) -> list[tuple[Interval, list[str]]]:
                 try:
                     interval = Interval(fields[0], int(fields[1]), int(fields[2]))
                 except (IndexError, ValueError) as err:
+                    check_tabs(path, line)
                     raise TableError(f"{path}, line {number}: expected chromosome, start and end") from err
                 if not 0 <= interval.start < interval.end:
                     raise TableError(
@@ -225,6 +226,20 @@ def read_bed_lines(path: Path) -> list[tuple[Interval, list[str]]]:
             f"{path} holds no intervals: it needs a line with chromosome, start and end for each"
         )
     return intervals
+
+
+def check_tabs(path: Path, line: str) -> None:
+    """Refuse a line that commas or semicolons divide, as spreadsheets save tables, where tabs belong.
+
+    Raises
+    ------
+    TableError
+        If the line has no tab but one of these.
+    """
+    if "\t" not in line:
+        for mark, name in ((";", "semicolon"), (",", "comma")):
+            if mark in line:
+                raise TableError(f"{path} is {name}-separated; save it tab-separated")
 
 
 def table_header(path: Path) -> list[str]:
@@ -253,6 +268,7 @@ def table_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dic
     header = _fields(lines[0][1]) if lines else []
     missing = [name for name in required if name not in header]
     if missing:
+        check_tabs(path, lines[0][1] if lines else "")
         raise TableError(
             f"{path} is no such table: its header must hold {', '.join(required)}, separated by tabs "
             f"(missing: {', '.join(missing)})"

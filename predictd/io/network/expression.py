@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from predictd.errors import TableError
 from predictd.io.results import write_rows
-from predictd.io.tables import UNREADABLE_TEXT, open_text, reason
+from predictd.io.tables import UNREADABLE_TEXT, check_tabs, open_text, reason
 from predictd.wording import some
 
 Orientation = Literal["rows", "columns"]
@@ -73,6 +73,7 @@ def read_expression(path: Path, *, orientation: Orientation | None = None) -> Ex
     if not width:
         raise TableError(f"{path} holds no expression: it needs a header and a line for each gene or sample")
     if width < 2:
+        check_tabs(path, first[1][0])
         raise TableError(f"{path} has one column: separate its columns by tabs")
     layout = _layout(path, header, first[1], orientation)
     labels, rows, numbers = [], [], []
@@ -152,6 +153,8 @@ def read_names(path: Path) -> list[str]:
     except UNREADABLE_TEXT as err:
         raise TableError(f"cannot read {path}: {reason(err)}") from err
     distinct = list(dict.fromkeys(name for name in names if name))
+    if distinct and all("," in name or ";" in name for name in distinct):
+        check_tabs(path, distinct[0])
     if not distinct:
         raise TableError(f"{path} lists no genes: it needs a name a line")
     return distinct

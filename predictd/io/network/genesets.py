@@ -6,7 +6,7 @@ from pathlib import Path
 
 from predictd.errors import TableError
 from predictd.io.network.networks import split_lines
-from predictd.io.tables import UNREADABLE_TEXT, open_text, reason
+from predictd.io.tables import UNREADABLE_TEXT, check_tabs, open_text, reason
 
 
 def read_gmt(path: Path) -> dict[str, frozenset[str]]:
@@ -26,6 +26,7 @@ def read_gmt(path: Path) -> dict[str, frozenset[str]]:
                 fields = [field.strip() for field in line.rstrip("\r\n").split("\t")]
                 genes = frozenset(field for field in fields[2:] if field)
                 if not fields[0] or not genes:
+                    check_tabs(path, line)
                     raise TableError(
                         f"{path}, line {number}: expected a name, a description and genes, separated by tabs"
                     )

@@ -14,7 +14,7 @@ from predictd.constants import NETWORK_FORMAT, NETWORK_H5, NETWORK_VERSION
 from predictd.errors import NetworkFormatError, TableError
 from predictd.io.files import replacing
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
-from predictd.io.tables import UNREADABLE_TEXT, open_text, reason
+from predictd.io.tables import UNREADABLE_TEXT, check_tabs, open_text, reason
 
 _LINES = 100_000
 
@@ -116,6 +116,8 @@ def split_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
                 if not line.strip() or line.startswith("#"):
                     continue
                 mark = "\t" if "\t" in line else "," if "," in line else None
+                if mark is None and len(line.split()) == 1:
+                    check_tabs(path, line)
                 yield number, [field.strip().strip('"') for field in line.rstrip("\r\n").split(mark)]
     except UNREADABLE_TEXT as err:
         raise TableError(f"cannot read {path}: {reason(err)}") from err

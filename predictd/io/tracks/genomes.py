@@ -10,7 +10,7 @@ from pathlib import Path
 from predictd.errors import ConfigError, TableError, TrackError
 from predictd.io.files import exists
 from predictd.io.remote import as_path
-from predictd.io.tables import UNREADABLE_TEXT, Interval, open_text, read_bed, reason
+from predictd.io.tables import UNREADABLE_TEXT, Interval, check_tabs, open_text, read_bed, reason
 
 _INTERVAL = re.compile(r"(.+):([\d,]+)-([\d,]+)")
 _DATA = files("predictd") / "data"
@@ -150,6 +150,8 @@ def _read_sizes(path: Path) -> dict[str, int]:
     for number, fields in enumerate(lines, start=1):
         if not fields or fields[0].startswith("#"):
             continue
+        if len(fields) < 2 or fields[0][-1] in ",;":
+            check_tabs(path, fields[0])
         if len(fields) < 2 or not fields[1].isdecimal() or int(fields[1]) == 0:
             raise TableError(f"{path}, line {number}: expected a chromosome's name and its length in bp")
         if fields[0] in sizes:
