@@ -1,8 +1,23 @@
-"""What many messages and many jobs share: the first few of many names, and even parts of a list."""
+"""What many messages and many jobs share: the first few of many names, how extras are installed, even parts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+
+# What each extra of the package is for.
+EXTRAS = {
+    "report": "reports and figures",
+    "tune": "the search for settings",
+    "network": "measures and pages of gene networks",
+    "cloud": "s3:// and abfs:// paths",
+    "mpi": "the mpi engine",
+    "spark": "the spark engine",
+}
+
+
+def install(extra: str) -> str:
+    """The line that installs an extra; in quotes, which some shells need."""
+    return f"pip install 'predictd[{extra}]'"
 
 
 def some(names: Iterable[object], most: int = 5) -> str:

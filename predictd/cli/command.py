@@ -46,6 +46,7 @@ class Command(click.Command):
         self.examples = tuple(examples)
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run it; errors name options where the library names parameters."""
         try:
             return super().invoke(ctx)
         except PredictdError as err:
@@ -54,6 +55,7 @@ class Command(click.Command):
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options by their headings."""
         sections: dict[str, list[tuple[str, str]]] = {OPTIONS: []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -67,6 +69,7 @@ class Command(click.Command):
                     formatter.write_dl([(name.ljust(min(width, 30)), text) for name, text in records])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
         with formatter.section("Examples"):
             for line in self.examples:
                 formatter.write(f"{'':{formatter.current_indent}}{line}\n")

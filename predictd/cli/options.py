@@ -45,6 +45,7 @@ class PathOrUrl(click.ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        """Leave it to the shell, which completes files."""
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(incomplete, type="file")]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from predictd.errors import ConfigError
 from predictd.grn.links import Links
+from predictd.wording import install
 
 # Of more genes, betweenness is estimated from as many sources.
 EXACT_GENES = 5000
@@ -168,9 +169,7 @@ def require_igraph() -> Any:
     try:
         import igraph
     except ImportError as err:
-        raise ConfigError(
-            f"measures of graphs need python-igraph ({err}): pip install 'predictd[network]'"
-        ) from err
+        raise ConfigError(f"measures of graphs need python-igraph ({err}): {install('network')}") from err
     return igraph
 
 

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from predictd.errors import ConfigError, PredictdError, RemoteError
+from predictd.wording import install
 
 # What serves a scheme: the module, and what the store calls its top level.
 _MODULES = {"s3": "s3fs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
@@ -41,7 +42,7 @@ def require_client(scheme: str) -> None:
     if find_spec("fsspec") is None or find_spec(_MODULES[scheme]) is None:
         raise ConfigError(
             f"{scheme}:// paths need fsspec and {_MODULES[scheme]}, which are not installed: "
-            "pip install 'predictd[cloud]'"
+            f"{install('cloud')}"
         )
 
 

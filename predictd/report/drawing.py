@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from predictd.errors import ConfigError
 from predictd.report.svg import tip, with_titles
+from predictd.wording import install
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +41,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as err:
-        raise ConfigError(f"figures need matplotlib ({err}): pip install 'predictd[report]'") from err
+        raise ConfigError(f"figures need matplotlib ({err}): {install('report')}") from err
 
 
 def rendered(draw: Callable[[], Figure]) -> dict[str, bytes]:

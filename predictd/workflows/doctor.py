@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.metadata import requires
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -19,6 +21,7 @@ from predictd.engine.base import usable_cpus
 from predictd.errors import PredictdError
 from predictd.io.locking import check_hdf5_locking
 from predictd.provenance import cpu_model, package_version, physical_memory
+from predictd.wording import EXTRAS, install
 
 _REQUIRED = (
     "numpy",
@@ -31,7 +34,7 @@ _REQUIRED = (
     "click",
     "scikit-learn",
 )
-_OPTIONAL = ("mpi4py", "pyspark", "fsspec", "s3fs", "adlfs", "matplotlib", "optuna")
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+).*extra == ['\"]([a-z]+)['\"]")
 
 
 def examine(path: Path) -> Iterator[tuple[str, str]]:
@@ -49,7 +52,7 @@ def examine(path: Path) -> Iterator[tuple[str, str]]:
     yield "kernels", _kernels()
     yield from _blas()
     yield "packages", ", ".join(f"{name} {package_version(name) or 'MISSING'}" for name in _REQUIRED)
-    yield "optional", ", ".join(f"{name} {package_version(name) or '-'}" for name in _OPTIONAL)
+    yield from _extras()
     yield "mpi", _mpi()
     yield "spark", _spark()
     yield "java", _first_line("java", "-version") or "none on the PATH"
@@ -65,6 +68,21 @@ def _blas() -> Iterator[tuple[str, str]]:
         if pool["user_api"] == "blas":
             version, threads = pool.get("version"), pool["num_threads"]
             yield "blas", f"{pool['internal_api']} {version}, {threads} threads (in predictd: 1 a task)"
+
+
+def _extras() -> Iterator[tuple[str, str]]:
+    """What each extra is for and its packages, as the installed predictd names them, or how it is installed."""
+    wanted = [match.groups() for line in requires("predictd") or () if (match := _REQUIREMENT.match(line))]
+    for extra, purpose in EXTRAS.items():
+        found = {name: package_version(name) for name, of in wanted if of == extra}
+        parts = (
+            [", ".join(f"{name} {version or 'is missing'}" for name, version in found.items())]
+            if found
+            else []
+        )
+        if not found or not all(found.values()):
+            parts.append(install(extra))
+        yield f"[{extra}]", f"{purpose}: {'; '.join(parts)}"
 
 
 def _kernels() -> str:

@@ -25,11 +25,12 @@ from predictd.engine.meeting import GOES_ON, as_reported, check_agreement
 from predictd.errors import EngineError, WorkerError
 from predictd.launcher import Announced, allotted
 from predictd.provenance import peak_memory
+from predictd.wording import install
 
 try:
     from mpi4py import MPI
 except ImportError as err:
-    raise EngineError(f"the mpi engine needs mpi4py ({err}): pip install 'predictd[mpi]'") from err
+    raise EngineError(f"the mpi engine needs mpi4py ({err}): {install('mpi')}") from err
 except RuntimeError as err:
     raise EngineError(
         f"mpi4py finds no MPI library ({one_line(err)}): load your site's MPI module, or pip install mpich"

@@ -21,6 +21,7 @@ from predictd.io.results import write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json
 from predictd.provenance import RunRecord
+from predictd.wording import install
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.folds import read_folds
 from predictd.workflows.tensor.moments import ensure_moments
@@ -162,7 +163,7 @@ def _check(settings: TrainSettings, output: Path, options: TuneOptions) -> None:
     try:
         import optuna  # noqa: F401
     except ImportError as err:
-        raise ConfigError("predictd tune needs Optuna: pip install 'predictd[tune]'") from err
+        raise ConfigError(f"predictd tune needs Optuna: {install('tune')}") from err
     options.check()
     if settings.predictd_constants:
         raise ConfigError(
