@@ -35,8 +35,13 @@ nitpick_ignore_regex = [("py:.*", r"(?!predictd\.(network\.|plot\.|errors\.)?\w+
 # Markdown as a forge shows it, too.
 myst_heading_anchors = 4
 myst_url_schemes = ("http", "https", "mailto")
-# The notebook is run by its test.
-nb_execution_mode = "off"
+# Pages with cells of code are run, apart from the notebook: it has its outputs, and a test of its own.
+nb_execution_mode = "auto"
+nb_execution_excludepatterns = ["notebooks/*"]
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 200
+nb_output_stderr = "remove"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -48,7 +53,7 @@ html_title = "predictd"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
 html_static_path = ["static"]
 html_css_files = ["site.css"]
-html_sidebars = {"index": []}
+html_sidebars = {page: [] for page in ("index", "gallery", "changelog")}
 html_show_sourcelink = False
 html_copy_source = False
 

@@ -110,7 +110,7 @@ def site(tmp_path_factory) -> Path:
         timeout=280,
         env={**os.environ, "PYTHONPATH": str(Path(predictd.__file__).parent.parent)},
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert done.returncode == 0, done.stderr
     return folder
 
 
