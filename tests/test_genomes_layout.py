@@ -237,9 +237,13 @@ class TestLayout:
     @given(intervals=interval_lists(), bins=st.sets(st.integers(0, 40)), bin_size=st.sampled_from([7, 25]))
     def test_coverage_against_brute_force(self, intervals, bins, bin_size):
         chosen = np.array(sorted(bins), dtype=np.int64)
-        found = Coverage(intervals, bin_size).mask("chrB", chosen)
+        spans = np.column_stack([chosen * bin_size, (chosen + 1) * bin_size])
+        coverage = Coverage(intervals)
+        found = coverage.mask("chrB", spans)
         assert found.dtype == bool
-        assert found.tolist() == [bool(hit(intervals, "chrB", b, bin_size)) for b in chosen.tolist()]
+        hits = [hit(intervals, "chrB", b, bin_size) for b in chosen.tolist()]
+        assert found.tolist() == [bool(own) for own in hits]
+        assert coverage.counts("chrB", spans).tolist() == [len(own) for own in hits]
 
     def test_the_pilot_regions(self, pilot):
         genome = load_genome("hg19")

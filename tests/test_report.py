@@ -441,7 +441,7 @@ def test_examples_of_a_cross_validation(cv, tensor_path):
         with tensor.open_shard(name) as shard:
             whole[name] = (
                 shard.chrom,
-                shard.bins(),
+                shard.places.bins(),
                 shard.read(),
                 np.concatenate([predicted for _, _, predicted in application.blocks(shard)]),
             )

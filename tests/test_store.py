@@ -18,7 +18,7 @@ from folders import names
 from predictd.constants import TENSOR_VERSION
 from predictd.errors import OutputError, TensorFormatError
 from predictd.io.partition import Job
-from predictd.io.tensor.layout import ShardPlan
+from predictd.io.tensor.layout import Places, ShardPlan
 from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, SourceFile, read_manifest
 from predictd.io.tensor.store import Shard, Tensor, describe_shard, shard_path, write_shard
 from predictd.io.tracks.genomes import Genome
@@ -96,8 +96,13 @@ class TestShards:
         every = np.where(np.isinf(every), np.float16(0), every).reshape(-1, 4)
         shard = plan("c.0000", [[0, len(every)]])
         entry = write_shard(tmp_path, shard, every)
+        manifest = Manifest(
+            genome=GenomeEntry(name="g", chromosomes=(("c", 25 * len(every)),)),
+            experiments=tuple(ExperimentEntry(cell_type=f"C{i}", assay="A") for i in range(4)),
+            shards=(entry,),
+        )
         with h5py.File(shard_path(tmp_path, shard.name)) as file:
-            read = Shard(file, tmp_path, entry, 4).read()
+            read = Shard(file, tmp_path, entry, manifest).read()
         np.testing.assert_array_equal(read, every.astype(np.float32))
 
     def test_summaries_against_numpy(self, made):
@@ -152,12 +157,12 @@ class TestShards:
 
     def test_where_rows_lie(self, made):
         with Tensor(made[0]).open_shard("chr1.0001") as shard:
-            bins = shard.bins()
+            bins = shard.places.bins()
             assert bins.tolist() == [5000, 5002, 5003, *range(6000, 10_000)]
             for start, stop in [(0, 1), (0, 2), (1, 3), (2, 10), (0, 4003), (5, 6), (4000, 9999), (7, 7)]:
                 found = [
                     (first + i, row)
-                    for first, rows in shard.stretches(start, stop)
+                    for first, rows in shard.places.stretches(start, stop)
                     for i, row in enumerate(range(rows.start, rows.stop))
                 ]
                 assert found == [(int(b), row) for row, b in enumerate(bins[start:stop])]
@@ -172,11 +177,10 @@ class TestShards:
         for gap, length in lengths:
             runs.append((first + gap, length))
             first += gap + length
-        shard = Shard.__new__(Shard)
-        shard.runs = np.array(runs, dtype=np.int64)
-        bins = shard.bins()[start : start + size]
+        places = Places("c", 25 * (first + 1), 25, np.array(runs, dtype=np.int64))
+        bins = places.bins()[start : start + size]
         found = np.full(len(bins), -1)
-        stretches = list(shard.stretches(start, min(start + size, first)))
+        stretches = list(places.stretches(start, min(start + size, first)))
         for begin, rows in stretches:
             found[rows] = np.arange(begin, begin + rows.stop - rows.start)
         np.testing.assert_array_equal(found, bins)

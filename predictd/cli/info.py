@@ -38,7 +38,7 @@ def command(tensor: Path, as_json: bool, check: bool, engine_name: str | None, w
     click.echo(
         f"{contents['path']}: {contents['cell_types']} cell types × {contents['assays']} assays, "
         f"{len(contents['experiments'])} experiments\n"
-        f"{contents['bins']:,} bins of {contents['bin_size']} bp on {contents['genome']}, "
+        f"{contents['bins']:,} {contents['rows']} on {contents['genome']}, "
         f"{contents['complete_bins'] / contents['bins']:.1%} complete, in {contents['shards']} shards "
         f"({contents['bytes'] / 1e6:.1f} MB, {contents['dtype']})\n"
     )

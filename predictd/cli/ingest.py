@@ -9,7 +9,7 @@ import click
 
 from predictd.cli.command import Command
 from predictd.cli.options import PATH, make_engine, on_engine
-from predictd.constants import BIN_SIZE, MAX_SHARD_BINS
+from predictd.constants import MAX_SHARD_BINS
 
 
 @click.command(
@@ -17,9 +17,10 @@ from predictd.constants import BIN_SIZE, MAX_SHARD_BINS
     examples=[
         "predictd ingest tracks.tsv tensor --genome hg19",
         "predictd ingest tracks.tsv part --genome hg19 --regions regions.bed",
+        "predictd ingest peaks.tsv.gz tensor --genome hg38 --transform none",
     ],
 )
-@click.argument("tracks", type=PATH)
+@click.argument("source", type=PATH, metavar="TRACKS|MATRIX")
 @click.argument("tensor", type=PATH)
 @click.option("--genome", required=True, help="hg19, hg38, or a chromosome-sizes file.")
 @click.option("--regions", type=PATH, help="BED file: keep only bins that overlap it.")
@@ -38,9 +39,7 @@ from predictd.constants import BIN_SIZE, MAX_SHARD_BINS
 @click.option(
     "--bin-size",
     type=click.IntRange(min=1),
-    default=BIN_SIZE,
-    show_default=True,
-    help="Width of a bin in bp.",
+    help="Width of a bin in bp.  [default: 25; of MATRIX none]",
 )
 @click.option(
     "--dtype",
@@ -50,6 +49,15 @@ from predictd.constants import BIN_SIZE, MAX_SHARD_BINS
     help="Stored precision.",
 )
 @click.option("--merge", type=click.Choice(["mean"]), help="Average several tracks of one pair.")
+@click.option(
+    "--bins", type=PATH, help="MATRIX: BED file of its regions, where it does not name them itself."
+)
+@click.option(
+    "--transform",
+    multiple=True,
+    metavar="[ASSAY=]NAME",
+    help="MATRIX: arcsinh, log1p, logit or none, for all assays or for one.  [default: arcsinh]",
+)
 @click.option(
     "--output-type",
     default="signal p-value",
@@ -64,7 +72,7 @@ from predictd.constants import BIN_SIZE, MAX_SHARD_BINS
     help="Most bins of one shard.",
 )
 @on_engine
-def command(tracks: Path, tensor: Path, engine_name: str | None, workers: int | None, **options: Any) -> None:
+def command(source: Path, tensor: Path, engine_name: str | None, workers: int | None, **options: Any) -> None:
     """Turn the signal tracks listed in TRACKS (a table with the columns cell_type, assay, path) into TENSOR.
 
     TRACKS may also be ENCODE's metadata.tsv, or Roadmap's table of epigenomes, in the directory of the
@@ -72,12 +80,16 @@ def command(tracks: Path, tensor: Path, engine_name: str | None, workers: int | 
 
     Tracks are bigWig (.bw, .bigWig) or bedGraph (.bedGraph, .bedGraph.gz). An interrupted ingest goes on where it was
     when the same command is run again.
+
+    MATRIX is signal over regions, such as peaks or promoters: a table (.tsv, .csv, also .gz, .parquet) with columns
+    named CELL:ASSAY and rows named chr1:1000-2000, or with columns chrom, start and end; or AnnData (.h5ad).
     """
     from predictd.workflows.tensor.ingest import IngestOptions, ingest
 
     with make_engine(engine_name, workers) as engine:
-        made = ingest(tracks, tensor, IngestOptions(**options), engine)
+        made = ingest(source, tensor, IngestOptions(**options), engine)
+    rows = "regions" if made.manifest.bin_size is None else "bins"
     click.echo(
-        f"{tensor}: {len(made.experiments)} experiments, {made.n_bins:,} bins "
+        f"{tensor}: {len(made.experiments)} experiments, {made.n_bins:,} {rows} "
         f"({made.n_complete / made.n_bins:.1%} complete), {len(made.shard_names)} shards"
     )

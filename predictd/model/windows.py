@@ -27,7 +27,8 @@ def window_means(signal: Float32, run_lengths: Sequence[int], half_width: int) -
     float32 (bins × k)
         Means of what is observed in the window, which a run's ends cut; NaN where nothing is.
     """
-    if half_width == 0:
+    # Where every run is one bin, such as a region, a window has nothing but that.
+    if half_width == 0 or max(run_lengths, default=1) == 1:
         return signal
     means = np.empty_like(signal)
     observed = ~np.isnan(signal)

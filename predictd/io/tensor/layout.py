@@ -1,12 +1,13 @@
 """How a genome is cut into bins, runs and shards.
 
 A bin is `bin_size` bp, 0-based half-open, aligned to multiples of it; the last one of a chromosome may be shorter.
+Where a tensor was made from a matrix, its bins are the regions of the matrix instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,65 @@ from predictd.io.tracks.genomes import Genome
 from predictd.wording import even_parts_of_at_most
 
 Runs = npt.NDArray[np.int64]
+Spans = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where rows of a tensor lie on a chromosome: bins of one size, or regions that have a start and an end each.
+
+    Attributes
+    ----------
+    chrom, length
+        Chromosome, and its length in bp.
+    bin_size
+        Width of a bin in bp; None: rows are regions.
+    runs
+        int64 (k × 2): first bin and length of each run, ascending. A region is a run of its own: its number among the
+        regions of the chromosome, and 1.
+    regions
+        int64 (n × 2): start and end of each region in bp; None where rows are bins.
+    """
+
+    chrom: str
+    length: int
+    bin_size: int | None
+    runs: Runs
+    regions: Spans | None = None
+
+    def bins(self) -> npt.NDArray[np.int64]:
+        """Bin of every row, or number of every region: int64 (n,)."""
+        return np.concatenate([np.arange(first, first + length) for first, length in self.runs.tolist()])
+
+    def spans(self) -> Spans:
+        """Start and end of every row in bp, 0-based half-open: int64 (n × 2)."""
+        if self.bin_size is None:
+            assert self.regions is not None
+            return self.regions
+        starts = self.bins() * self.bin_size
+        return np.column_stack([starts, np.minimum(starts + self.bin_size, self.length)])
+
+    def stretches(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:
+        """Consecutive bins among the rows [start, stop): (first bin, the rows they are, counted from `start`)."""
+        ends = np.cumsum(self.runs[:, 1])
+        some = slice(np.searchsorted(ends, start, side="right"), np.searchsorted(ends, stop) + 1)
+        for (first, length), end in zip(self.runs[some].tolist(), ends[some].tolist(), strict=True):
+            low, high = max(start, end - length), min(stop, end)
+            if low < high:
+                yield first + low - (end - length), slice(low - start, high - start)
+
+    def take(self, rows: npt.NDArray[np.int64] | slice) -> Places:
+        """The same of some rows, ascending."""
+        regions = None if self.regions is None else self.regions[rows]
+        return replace(self, runs=_runs_of(self.bins()[rows], joined=regions is None), regions=regions)
+
+
+def _runs_of(bins: npt.NDArray[np.int64], *, joined: bool) -> Runs:
+    """Ascending bins as runs; neighbours are one run where they are `joined`."""
+    if not joined:
+        return np.column_stack([bins, np.ones_like(bins)])
+    starts = np.flatnonzero(np.diff(bins, prepend=-2) > 1)
+    return np.column_stack([bins[starts], np.diff(starts, append=bins.size)])
 
 
 @dataclass(frozen=True)
@@ -31,12 +91,15 @@ class ShardPlan:
     chrom
         The one chromosome of its runs.
     runs
-        int64 (k × 2): first bin and length of each run, ascending, disjoint.
+        int64 (k × 2): first bin and length of each run, ascending, disjoint; see `Places`.
+    regions
+        int64 (n × 2): start and end in bp of each region; None where rows are bins.
     """
 
     name: str
     chrom: str
     runs: Runs
+    regions: Spans | None = None
 
     @property
     def n_bins(self) -> int:
@@ -101,46 +164,57 @@ def plan_shards(
     return plans
 
 
+def plan_regions(genome: Genome, regions: Sequence[Interval], *, max_bins: int) -> list[ShardPlan]:
+    """Cut regions into shards of at most `max_bins` regions.
+
+    Parameters
+    ----------
+    genome
+        Names and order of the chromosomes.
+    regions
+        In the order of the genome, disjoint.
+    max_bins
+        Most regions of a shard; a chromosome's shards are of about equal size.
+    """
+    by_chromosome: dict[str, list[tuple[int, int]]] = {chrom: [] for chrom in genome.chromosomes}
+    for region in regions:
+        by_chromosome[region.chrom].append((region.start, region.end))
+    plans = []
+    for chrom, own in by_chromosome.items():
+        spans = np.array(own, dtype=np.int64).reshape(-1, 2)
+        parts = even_parts_of_at_most(len(own), max_bins) if own else []
+        for index, (low, high) in enumerate(parts):
+            runs = _runs_of(np.arange(low, high), joined=False)
+            plans.append(ShardPlan(f"{chrom}.{index:04d}", chrom, runs, spans[low:high]))
+    return plans
+
+
 class Coverage:
-    """Which bins overlap some intervals; kept as runs of bins, to be asked shard by shard.
+    """Which places overlap some intervals, to be asked shard by shard.
 
     Parameters
     ----------
     intervals
         Of any chromosomes, in any order.
-    bin_size
-        Width of a bin in bp.
     """
 
-    def __init__(self, intervals: Iterable[Interval], bin_size: int) -> None:
+    def __init__(self, intervals: Iterable[Interval]) -> None:
         by_chromosome: dict[str, list[Interval]] = {}
         for interval in intervals:
             by_chromosome.setdefault(interval.chrom, []).append(interval)
-        self._runs = {
-            chrom: _as_runs(own, chrom, bin_size, joined=True) for chrom, own in by_chromosome.items()
-        }
-        self._starts = {
-            chrom: np.sort([i.start // bin_size for i in own]) for chrom, own in by_chromosome.items()
-        }
-        self._ends = {
-            chrom: np.sort([-(-i.end // bin_size) for i in own]) for chrom, own in by_chromosome.items()
-        }
+        self._starts = {chrom: np.sort([i.start for i in own]) for chrom, own in by_chromosome.items()}
+        self._ends = {chrom: np.sort([i.end for i in own]) for chrom, own in by_chromosome.items()}
 
-    def mask(self, chrom: str, bins: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Which of a chromosome's bins (int64, ascending) overlap an interval: bool (len(bins),)."""
-        runs = self._runs.get(chrom)
-        if runs is None:
-            return np.zeros(bins.size, dtype=bool)
-        index = np.searchsorted(runs[:, 0], bins, side="right") - 1
-        return (index >= 0) & (bins < runs.sum(axis=1)[index])
+    def mask(self, chrom: str, spans: Spans) -> npt.NDArray[np.bool_]:
+        """Which places of a chromosome (int64, n × 2: start and end) overlap an interval: bool (n,)."""
+        return self.counts(chrom, spans) > 0
 
-    def counts(self, chrom: str, bins: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """How many intervals each of a chromosome's bins (int64) overlaps: int64 (len(bins),)."""
+    def counts(self, chrom: str, spans: Spans) -> npt.NDArray[np.int64]:
+        """How many intervals each of a chromosome's places (int64, n × 2) overlaps: int64 (n,)."""
         if chrom not in self._starts:
-            return np.zeros(bins.size, dtype=np.int64)
-        begun, over = (
-            np.searchsorted(places[chrom], bins, side="right") for places in (self._starts, self._ends)
-        )
+            return np.zeros(len(spans), dtype=np.int64)
+        begun = np.searchsorted(self._starts[chrom], spans[:, 1], side="left")
+        over = np.searchsorted(self._ends[chrom], spans[:, 0], side="right")
         return begun - over
 
 

@@ -67,12 +67,12 @@ class GenomeEntry(_Entry):
 
 
 class Manifest(_Entry):
-    """Contents of manifest.json."""
+    """Contents of manifest.json; without a `bin_size`, bins are regions that have a start and an end each."""
 
     format: Literal["predictd-tensor"] = TENSOR_FORMAT
     version: int = TENSOR_VERSION
     genome: GenomeEntry
-    bin_size: int = Field(BIN_SIZE, ge=1)
+    bin_size: int | None = Field(BIN_SIZE, ge=1)
     dtype: Literal["float16", "float32"] = "float16"
     uncovered: Uncovered = "missing"
     experiments: tuple[ExperimentEntry, ...] = Field(min_length=1)
@@ -86,6 +86,11 @@ class Manifest(_Entry):
             mode="json", exclude={"provenance": True, "experiments": {"__all__": {"sources"}}}
         )
         return sha256_of_json(value)
+
+    @property
+    def rows(self) -> str:
+        """What the bins are, for messages: `bins of 25 bp`, or `regions`."""
+        return "regions" if self.bin_size is None else f"bins of {self.bin_size} bp"
 
     def load_genome(self) -> Genome:
         """The genome with its chromosomes' lengths in bp."""

@@ -2,7 +2,8 @@
 
 A shard holds `signal` (bins × experiments), `runs` (k × 2: first bin, length) and `summary` (experiments × 4:
 observed bins, sum, sum of squares, maximum of the stored signal). NaN is missing. Each chunk carries a checksum
-(Fletcher-32), so that damage shows when it is read.
+(Fletcher-32), so that damage shows when it is read. Where bins are regions, `regions` (bins × 2) has their starts and
+ends.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from predictd.constants import BLOCK_BINS, CHUNK_BYTES, MANIFEST, SHARDS, TENSOR
 from predictd.errors import TensorFormatError
 from predictd.io.files import replacing, sha256_of
 from predictd.io.hdf5 import UNREADABLE, ForeignFileError, check_format, reading, writing
-from predictd.io.tensor.layout import Runs, ShardPlan
+from predictd.io.tensor.layout import Places, Runs, ShardPlan
 from predictd.io.tensor.manifest import Manifest, ShardEntry, read_manifest
 from predictd.io.tensor.scratch import Scratch
 from predictd.kernels import widen
@@ -40,28 +41,31 @@ class Shard:
     ----------
     chrom
         Chromosome of all its runs.
-    runs
-        int64 (k × 2): first bin and length of each run.
+    places
+        Where its bins lie, in runs or as regions.
     summary
         float64 (n_experiments × 4): observed bins, sum, sum of squares, maximum of the stored signal.
     n_bins
         Bins in all.
     """
 
-    def __init__(self, file: h5py.File, path: Path, entry: ShardEntry, n_experiments: int) -> None:
+    def __init__(self, file: h5py.File, path: Path, entry: ShardEntry, manifest: Manifest) -> None:
         self._path = path
+        n_experiments, bin_size = len(manifest.experiments), manifest.bin_size
         try:
             check_format(file, format=TENSOR_FORMAT, version=TENSOR_VERSION)
             self._signal = file["signal"]
             self.runs: Runs = file["runs"][:]
             self.summary: npt.NDArray[np.float64] = file["summary"][:]
             self.chrom = str(file.attrs["chrom"])
+            regions = file["regions"][:] if bin_size is None else None
             n_bins, width = self._signal.shape
             fits = (
                 self.chrom == entry.chrom
                 and (n_bins, width) == (entry.n_bins, n_experiments)
                 and self.runs[:, 1].sum() == n_bins
                 and self.summary.shape == (width, 4)
+                and (regions is None or regions.shape == (n_bins, 2))
             )
         except ForeignFileError as err:
             raise TensorFormatError(
@@ -75,6 +79,8 @@ class Shard:
                 f"the manifest says {entry.n_bins} × {n_experiments} of {entry.chrom}; ingest the tracks again"
             )
         self.n_bins = n_bins
+        length = dict(manifest.genome.chromosomes)[self.chrom]
+        self.places = Places(self.chrom, length, bin_size, self.runs, regions)
 
     def read(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float32]:
         """Signal of bins [start, stop) of the shard, float32 (bins × experiments).
@@ -124,18 +130,6 @@ class Shard:
         step = max(size, self._signal.chunks[0])
         for start in range(0, self.n_bins, step * stride):
             yield self.read(start, start + step)
-
-    def bins(self) -> npt.NDArray[np.int64]:
-        """Genomic bin of every row: int64 (n_bins,)."""
-        return np.concatenate([np.arange(first, first + length) for first, length in self.runs.tolist()])
-
-    def stretches(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:
-        """Consecutive bins among the rows [start, stop): (first bin, the rows they are, counted from `start`)."""
-        ends = np.cumsum(self.runs[:, 1]).tolist()
-        for (first, length), end in zip(self.runs.tolist(), ends, strict=True):
-            low, high = max(start, end - length), min(stop, end)
-            if low < high:
-                yield first + low - (end - length), slice(low - start, high - start)
 
 
 class Tensor:
@@ -226,12 +220,12 @@ class Tensor:
                 raise TensorFormatError(
                     f"{path} is truncated, damaged or no HDF5 file; ingest the tracks again"
                 ) from err
-            yield Shard(file, path, entry, len(self.experiments))
+            yield Shard(file, path, entry, self.manifest)
 
-    def runs(self, name: str) -> Runs:
-        """First bin and length of each run of a shard: int64 (k × 2). Little else of the shard is read."""
+    def places(self, name: str) -> Places:
+        """Where the bins of a shard lie. Little else of the shard is read."""
         with self._open(name, scratch=None, header=True) as shard:
-            return shard.runs
+            return shard.places
 
     def summary(self) -> npt.NDArray[np.float64]:
         """Per experiment over all bins: observed bins, sum, sum of squares, maximum. float64 (n × 4).
@@ -275,7 +269,7 @@ def write_shard(tensor: Path, plan: ShardPlan, signal: Signal) -> ShardEntry:
     tensor
         Directory of the tensor.
     plan
-        Name, chromosome and runs.
+        Name, chromosome, runs and regions.
     signal
         float16 or float32 (bins × experiments), transformed; NaN where missing.
 
@@ -292,6 +286,8 @@ def write_shard(tensor: Path, plan: ShardPlan, signal: Signal) -> ShardEntry:
             file.attrs["chrom"] = plan.chrom
             file.attrs["n_complete"] = complete
             file.create_dataset("runs", data=plan.runs, fletcher32=True)
+            if plan.regions is not None:
+                file.create_dataset("regions", data=plan.regions, fletcher32=True)
             file.create_dataset("summary", data=summary, fletcher32=True)
             file.create_dataset(
                 "signal",
@@ -321,8 +317,11 @@ def _describe(file: Path, path: Path, tensor: Path, plan: ShardPlan, n_experimen
     try:
         with reading(file, by_ranges=True) as opened:
             check_format(opened, format=TENSOR_FORMAT, version=TENSOR_VERSION)
-            fits = opened["signal"].shape == (plan.n_bins, n_experiments) and np.array_equal(
-                opened["runs"][:], plan.runs
+            fits = (
+                opened["signal"].shape == (plan.n_bins, n_experiments)
+                and np.array_equal(opened["runs"][:], plan.runs)
+                and ("regions" in opened) == (plan.regions is not None)
+                and (plan.regions is None or np.array_equal(opened["regions"][:], plan.regions))
             )
             complete = int(opened.attrs["n_complete"])
     except (ForeignFileError, *UNREADABLE) as err:

@@ -31,6 +31,8 @@ Uncovered = Literal["missing", "zero"]
 _SPARE_BYTES = 32 * 2**20
 # Four bytes a value, before compression, and less than as much again for the zoom levels.
 _VALUE_BYTES = 8
+# With a start and an end, too.
+_REGION_BYTES = 24
 _MAGIC = 0x888FFC26
 
 
@@ -120,6 +122,37 @@ class BigWigReader:
                 fillna=None,
             )
 
+    def region_means(
+        self, chrom: str, regions: npt.NDArray[np.int64], *, uncovered: Uncovered
+    ) -> npt.NDArray[np.float64]:
+        """Means over regions, weighted by covered bases.
+
+        Parameters
+        ----------
+        chrom
+            Chromosome; one that the file does not have is uncovered.
+        regions
+            int64 (n × 2): start and end of each in bp, within the chromosome.
+        uncovered
+            See `binned_means`.
+
+        Returns
+        -------
+        float64 (n,)
+
+        Raises
+        ------
+        TrackError
+            If the data cannot be decoded.
+        """
+        if chrom not in self.chromosomes:
+            return np.full(len(regions), 0.0 if uncovered == "zero" else np.nan)
+        options = {"summary": "mean", "exact": True, "fillna": None}
+        options["uncovered"] = 0.0 if uncovered == "zero" else None
+        with self._explained():
+            means = [self._file.values(chrom, *span, bins=1, **options)[0] for span in regions.tolist()]
+        return np.array(means, dtype=np.float64)
+
     def rough_means(self, chrom: str, n_bins: int, *, bin_size: int) -> npt.NDArray[np.float64]:
         """Means over the first bins of a chromosome as the file's zoom levels give them; fast, and not exact.
 
@@ -161,7 +194,7 @@ class BigWigWriter:
     chromosomes
         Names and lengths in bp, in the order in which signal will come.
     bin_size
-        Width of a bin in bp.
+        Width of a bin in bp; not needed for regions.
 
     Raises
     ------
@@ -169,11 +202,11 @@ class BigWigWriter:
         If the file cannot be made or the disk is (nearly) full.
     """
 
-    def __init__(self, path: Path, chromosomes: dict[str, int], *, bin_size: int) -> None:
+    def __init__(self, path: Path, chromosomes: dict[str, int], *, bin_size: int | None = None) -> None:
         self.path = path
         self._lengths = chromosomes
-        self._bin_size = bin_size
-        self._bases = 0
+        self._bin_size = bin_size or 1
+        self._bases = self._values = 0
         try:
             # pybigtools, which checks the finished file, goes by the suffix.
             self._partial = staging(path, suffix=".bw")
@@ -204,6 +237,20 @@ class BigWigWriter:
         for start, stop in _finite_stretches(values):
             self._append(chrom, first + start, values[start:stop])
 
+    def add_regions(
+        self, chrom: str, regions: npt.NDArray[np.int64], values: npt.NDArray[np.float32]
+    ) -> None:
+        """Append regions (int64, n × 2: start and end in bp; ascending, disjoint), each with its value; see `add`."""
+        require_room(self.path, _REGION_BYTES * values.size)
+        known = np.isfinite(values)
+        if known.any():
+            starts, ends = regions[known].T
+            self._file.addEntries(
+                [chrom] * starts.size, starts.tolist(), ends=ends.tolist(), values=values[known].tolist()
+            )
+            self._bases += int((ends - starts).sum())
+            self._values += starts.size
+
     def _append(self, chrom: str, first: int, values: npt.NDArray[np.float32]) -> None:
         size, length = self._bin_size, self._lengths[chrom]
         cut = (first + values.size) * size > length
@@ -214,10 +261,11 @@ class BigWigWriter:
             start = (first + whole) * size
             self._file.addEntries([chrom], [start], ends=[length], values=values[whole:])
         self._bases += min((first + values.size) * size, length) - first * size
+        self._values += values.size
 
     def close(self) -> None:
         """Finish the file, see that all signal is in it, and give it its name."""
-        require_room(self.path, _VALUE_BYTES * (self._bases // self._bin_size))
+        require_room(self.path, _VALUE_BYTES * self._values)
         self._file.close()
         self._file = None
         try:

@@ -102,7 +102,7 @@ def _data_set(run: Json, tensor: Tensor | None) -> str:
     cells, assays = ({pair[axis] for pair in tensor.experiments} for axis in (0, 1))
     return (
         f"{tensor.path.resolve()}: {len(tensor.experiments)} observed experiments of {len(cells)} cell types and "
-        f"{len(assays)} assays; {tensor.n_bins:,} bins of {manifest.bin_size} bp of {manifest.genome.name}, "
+        f"{len(assays)} assays; {tensor.n_bins:,} {manifest.rows} of {manifest.genome.name}, "
         f"{tensor.n_complete / tensor.n_bins:.1%} of them complete; checksum {manifest.checksum[:12]}"
     )
 

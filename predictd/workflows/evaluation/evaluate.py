@@ -236,7 +236,7 @@ def _check_peaks(observed: dict[Experiment, Track], tensor: Tensor) -> None:
 
 
 def _scoring(tensor: Tensor, names: tuple[str, ...], options: EvaluateOptions) -> Scoring:
-    genome, bin_size = tensor.manifest.load_genome(), tensor.manifest.bin_size
+    genome, bin_size = tensor.manifest.load_genome(), tensor.manifest.bin_size or 1
     regions = options.regions
     return Scoring(
         tensor,

@@ -15,6 +15,7 @@ from predictd.errors import DataError, PredictdError
 from predictd.io.files import exists
 from predictd.io.remote import as_path
 from predictd.io.tables import Transform, read_tracks, unique_pairs
+from predictd.io.tensor.layout import Places
 from predictd.io.tensor.store import Shard, Tensor
 from predictd.io.tracks.bedgraph import BEDGRAPH_SUFFIXES
 from predictd.io.tracks.metadata import read_track_table
@@ -138,7 +139,9 @@ class _Windows:
     """Stretches of equal length, next to one another, in runs that are long enough, and two of them for each track."""
 
     def __init__(self, tensor: Tensor, n_tracks: int) -> None:
-        self._tensor = tensor
+        if tensor.manifest.bin_size is None:
+            raise DataError(f"the bins of {tensor.path} are regions, not stretches of the genome")
+        self._bin_size = tensor.manifest.bin_size
         names = tensor.shard_names
         self.shards = [
             names[i] for i in np.unique(np.linspace(0, len(names) - 1, _SHARDS).astype(int)).tolist()
@@ -176,11 +179,11 @@ class _Windows:
 
     def rule(self) -> str:
         """By which rule stretches were chosen."""
-        bin_size = self._tensor.manifest.bin_size
+        kb = self._bin_size / 1000
         return (
-            f"The genome was cut into stretches of {self.size * bin_size / 1000:g} kb, and "
-            f"{self._looked_at * bin_size / 1000:,.0f} kb of it were looked at. Left: the stretch with the strongest "
-            "mean observed signal. Right: the one in the middle, whatever it looks like."
+            f"The genome was cut into stretches of {self.size * kb:g} kb, and {self._looked_at * kb:,.0f} kb of it "
+            "were looked at. Left: the stretch with the strongest mean observed signal. Right: the one in the middle, "
+            "whatever it looks like."
         )
 
 
@@ -223,32 +226,30 @@ class _Tracks:
                 out[inside, start : start + len(block)] = block[:, self._columns].T
         for index, own in enumerate(self._observed):
             if own is not None:
-                out[index] = self._read(own, shard.chrom, shard.runs)
+                out[index] = self._read(own, shard.places)
         return out
 
     def stretch(self, index: int, place: _Place, size: int) -> Stretch:
         """A stretch of one of the pairs."""
         with self._tensor.open_shard(place.shard) as shard:
-            first, _ = next(shard.stretches(place.row, place.row + size))
-            runs = np.array([[first, size]], dtype=np.int64)
+            places = shard.places.take(slice(place.row, place.row + size))
             own = self._observed[index]
             if self._application is not None:
                 signal, predicted = self._application.rows(shard, place.row, place.row + size)
                 imputed = TRANSFORMS[self.transforms[index]].clip(predicted[:, index])
             else:
                 signal = shard.read(place.row, place.row + size)
-                imputed = self._read(self._imputed[index], shard.chrom, runs)
+                imputed = self._read(self._imputed[index], places)
             if own is None:
                 inside = sum(source is None for source in self._observed[:index])
                 observed = signal[:, self._columns[inside]]
             else:
-                observed = self._read(own, shard.chrom, runs)
-            bin_size = self._tensor.manifest.bin_size
-            return Stretch(shard.chrom, first * bin_size, (first + size) * bin_size, observed, imputed)
+                observed = self._read(own, places)
+            spans = places.spans()
+            return Stretch(shard.chrom, int(spans[0, 0]), int(spans[-1, 1]), observed, imputed)
 
-    def _read(self, source: SignalSource, chrom: str, runs: npt.NDArray[np.int64]) -> Float32:
-        manifest = self._tensor.manifest
-        return source.read(chrom, runs, bin_size=manifest.bin_size, uncovered=manifest.uncovered)
+    def _read(self, source: SignalSource, places: Places) -> Float32:
+        return source.read(places, uncovered=self._tensor.manifest.uncovered)
 
 
 def _listed(pairs: Sequence[Experiment], source: Source) -> dict[Experiment, SignalSource]:

@@ -62,12 +62,12 @@ class FactorsReport:
 
 @dataclass(frozen=True)
 class _Genome:
-    """What the pass over the tensor finds; of the largest bins the number of the chromosome and the bin (L × top)."""
+    """What the pass over the tensor finds; of the largest bins chromosome (a number; L × top), start and end."""
 
     top: TopBins
     sums: RegionSums
     chroms: npt.NDArray[np.int64]
-    bins: npt.NDArray[np.int64]
+    spans: npt.NDArray[np.int64]
     empty: int
 
 
@@ -183,7 +183,7 @@ def _coverages(tensor: Tensor, regions: Mapping[str, Path]) -> dict[str, Coverag
     for name, path in regions.items():
         intervals: list[Interval] = read_bed(path)
         genome.check_intervals(intervals, f"`regions` {name}: {path}")
-        found[name] = Coverage(intervals, tensor.manifest.bin_size)
+        found[name] = Coverage(intervals)
     return found
 
 
@@ -196,8 +196,8 @@ def _sweep(model: CPModel, tensor: Tensor, covered: Mapping[str, Coverage], n_to
     with progress_bar("shards", len(tensor.shard_names)) as bar:
         for name in tensor.shard_names:
             with tensor.open_shard(name) as shard:
-                bins = shard.bins()
-                masks = [coverage.mask(shard.chrom, bins) for coverage in covered.values()]
+                spans = shard.places.spans()
+                masks = [coverage.mask(shard.chrom, spans) for coverage in covered.values()]
                 for start, signal in shard.blocks(_BLOCK):
                     genome = solve(signal[:, columns])
                     empty += int(np.isnan(genome).any(axis=1).sum())
@@ -214,21 +214,21 @@ def _sweep(model: CPModel, tensor: Tensor, covered: Mapping[str, Coverage], n_to
 
 def _write_top(folder: Path, tensor: Tensor, genome: _Genome) -> None:
     """A BED file a factor: its largest bins, neighbours joined, scores from 0 to 1000 by the largest value."""
-    size = tensor.manifest.bin_size
-    lengths = dict(tensor.manifest.genome.chromosomes)
+    regions = tensor.manifest.bin_size is None
     names = _chromosomes(tensor)
-    width = len(str(len(genome.bins)))
+    width = len(str(len(genome.spans)))
     make_directory(folder)
     for factor, (values, chrom, own) in enumerate(
-        zip(genome.top.values, genome.chroms, genome.bins, strict=True), start=1
+        zip(genome.top.values, genome.chroms, genome.spans, strict=True), start=1
     ):
-        order = np.lexsort((own, chrom))
-        joined = np.flatnonzero((np.diff(chrom[order]) != 0) | (np.diff(own[order]) != 1)) + 1
+        order = np.lexsort((own[:, 0], chrom))
+        apart = own[order[1:], 0] > own[order[:-1], 1]
+        borders = np.flatnonzero((np.diff(chrom[order]) != 0) | apart | regions) + 1
         largest = max(float(values.max()), 1e-300)
         rows: list[tuple[str | int | float, ...]] = []
-        for piece in np.split(order, joined):
+        for piece in np.split(order, borders):
             name = names[chrom[piece[0]]]
-            start, end = int(own[piece[0]]) * size, min((int(own[piece[-1]]) + 1) * size, lengths[name])
+            start, end = int(own[piece[0], 0]), int(own[piece[-1], 1])
             value = float(values[piece].max())
             score = round(1000 * min(max(value / largest, 0.0), 1.0))
             rows.append((name, start, end, f"factor{factor}", score, ".", value))
@@ -243,17 +243,17 @@ def _chromosomes(tensor: Tensor) -> list[str]:
 def _positions(
     tensor: Tensor, places: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Chromosome (its number) and bin of places that count the tensor's bins in order."""
-    chroms, bins = np.empty_like(places), np.empty_like(places)
+    """Chromosome (its number), and start and end, of places that count the tensor's bins in order."""
+    chroms, spans = np.empty_like(places), np.empty((*places.shape, 2), dtype=np.int64)
     number = {name: index for index, name in enumerate(_chromosomes(tensor))}
     first = 0
     for name in tensor.shard_names:
         with tensor.open_shard(name) as shard:
             inside = (places >= first) & (places < first + shard.n_bins)
             chroms[inside] = number[shard.chrom]
-            bins[inside] = shard.bins()[places[inside] - first]
+            spans[inside] = shard.places.spans()[places[inside] - first]
             first += shard.n_bins
-    return chroms, bins
+    return chroms, spans
 
 
 def _enrichment(tensor: Tensor, covered: Mapping[str, Coverage], genome: _Genome) -> Table:
@@ -273,7 +273,7 @@ def _enrichment(tensor: Tensor, covered: Mapping[str, Coverage], genome: _Genome
     for factor in range(n_factors):
         for region, (name, coverage) in enumerate(covered.items()):
             top_inside = sum(
-                int(coverage.mask(chrom, genome.bins[factor][genome.chroms[factor] == number]).sum())
+                int(coverage.mask(chrom, genome.spans[factor][genome.chroms[factor] == number]).sum())
                 for number, chrom in enumerate(_chromosomes(tensor))
             )
             found = genome.sums.enrichment(factor, region, top_inside, n_top)

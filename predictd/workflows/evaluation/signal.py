@@ -54,11 +54,8 @@ class ComparedSignal:
         if self._predicted and shared.estimator is not None:
             pairs = [cases[index].pair for index in self._predicted]
             self._application = Application(load_held_out(shared.estimator, pairs), pairs, self._tensor)
-        bin_size = self._tensor.manifest.bin_size
-        self._regions = {kind: Coverage(found, bin_size) for kind, found in shared.intervals.items()}
-        self._peaks = [
-            Coverage(read_bed(as_path(case.peaks)), bin_size) if case.peaks else None for case in cases
-        ]
+        self._regions = {kind: Coverage(found) for kind, found in shared.intervals.items()}
+        self._peaks = [Coverage(read_bed(as_path(case.peaks))) if case.peaks else None for case in cases]
 
     @property
     def n_bytes(self) -> int:
@@ -120,25 +117,23 @@ class ComparedSignal:
         ]
 
     def _weights(self, shard: Shard) -> list[dict[str, npt.NDArray[np.generic]]]:
-        bins = shard.bins()
+        spans = shard.places.spans()
         regions: dict[str, npt.NDArray[np.generic]] = {
-            kind: (coverage.counts if self._shared.challenge else coverage.mask)(shard.chrom, bins)
+            kind: (coverage.counts if self._shared.challenge else coverage.mask)(shard.chrom, spans)
             for kind, coverage in self._regions.items()
         }
         return [
-            regions if peaks is None else regions | {"peaks": peaks.mask(shard.chrom, bins)}
+            regions if peaks is None else regions | {"peaks": peaks.mask(shard.chrom, spans)}
             for peaks in self._peaks
         ]
 
     def _read_files(self, shard: Shard, out: Float32) -> None:
         """Fill in what comes from signal files: (cases × rows × bins of the shard)."""
-        manifest = self._tensor.manifest
+        uncovered = self._tensor.manifest.uncovered
         for index, case in enumerate(self._cases):
             for row, source in enumerate((case.observed, *case.imputed)):
                 if source is not None:
-                    out[index, row] = source.read(
-                        shard.chrom, shard.runs, bin_size=manifest.bin_size, uncovered=manifest.uncovered
-                    )
+                    out[index, row] = source.read(shard.places, uncovered=uncovered)
 
     def _read_tensor(self, shard: Shard, out: Float32) -> None:
         """Fill in what comes from the tensor: observed columns, predictions, means and variances of the same assay."""

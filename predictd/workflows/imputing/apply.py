@@ -58,7 +58,7 @@ class Application:
         low, high = max(start - self._halo, 0), min(stop + self._halo, shard.n_bins)
         wide = shard.read(low, high)
         inner = slice(start - low, stop - low)
-        lengths = [rows.stop - rows.start for _, rows in shard.stretches(low, high)]
+        lengths = [rows.stop - rows.start for _, rows in shard.places.stretches(low, high)]
         return WideBlock(start, wide[inner], wide, lengths, inner)
 
     def _predicted(self, block: WideBlock) -> Float32:

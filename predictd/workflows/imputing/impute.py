@@ -32,6 +32,7 @@ from predictd.workflows.imputing.estimators import load_estimator, load_held_out
 from predictd.workflows.imputing.outputs import Float32, OutputTrack, output_tracks, sd_name, track_name
 from predictd.workflows.imputing.status import TRAINED, TRAINED_FOLD, statuses
 from predictd.workflows.parts import InParts
+from predictd.workflows.tensor.sources import add_rows
 
 log = logging.getLogger(__name__)
 
@@ -288,8 +289,7 @@ def _write_missing(
                     empty += int(np.isnan(predicted[:, 0]).sum())
                     for track, writer in writers:
                         values = track.values(predicted, spread)
-                        for first, rows in shard.stretches(start, start + len(values)):
-                            writer.add(shard.chrom, first, values[rows])
+                        add_rows(writer, shard, start, values)
         for _, writer in writers:
             writer.close()
     return empty

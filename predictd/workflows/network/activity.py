@@ -80,7 +80,7 @@ def region_activity(activity: Activity) -> Expression:
         raise DataError(f"{activity.tensor} has no experiment of {activity.assay}; it has {some(assays)}")
     genes = list(dict.fromkeys(name for _, name in regions))
     shape = len(genes), len(cells)
-    sums = _GeneSums(np.zeros(shape), np.zeros(shape), _places(regions, genes, tensor.manifest.bin_size))
+    sums = _GeneSums(np.zeros(shape), np.zeros(shape), _places(regions, genes))
     columns = [(place, observed[cell]) for place, cell in enumerate(cells) if cell in observed]
     files = [(place, sources[cell]) for place, cell in enumerate(cells) if cell in sources]
     for name in tensor.shard_names:
@@ -125,15 +125,12 @@ def _imputed_sources(tensor: Tensor, activity: Activity, observed: set[str]) -> 
     return sources
 
 
-def _places(
-    regions: list[tuple[Interval, str]], genes: list[str], bin_size: int
-) -> dict[str, list[tuple[int, int, int]]]:
-    """(gene, first bin, end) of the regions of each chromosome."""
+def _places(regions: list[tuple[Interval, str]], genes: list[str]) -> dict[str, list[tuple[int, int, int]]]:
+    """(gene, start, end) of the regions of each chromosome, in bp."""
     numbers = {gene: i for i, gene in enumerate(genes)}
     places: dict[str, list[tuple[int, int, int]]] = {}
     for region, name in regions:
-        first, end = region.start // bin_size, -(-region.end // bin_size)
-        places.setdefault(region.chrom, []).append((numbers[name], first, end))
+        places.setdefault(region.chrom, []).append((numbers[name], region.start, region.end))
     return places
 
 
@@ -146,8 +143,9 @@ def _add_shard(
 ) -> None:
     """Add a shard's signal in the regions."""
     places = np.array(sums.places.get(shard.chrom, []), np.int64).reshape(-1, 3)
-    bins = shard.bins()
-    low, high = np.searchsorted(bins, places[:, 1]), np.searchsorted(bins, places[:, 2])
+    spans = shard.places.spans()
+    low = np.searchsorted(spans[:, 1], places[:, 1], side="right")
+    high = np.searchsorted(spans[:, 0], places[:, 2])
     places, low, high = places[low < high], low[low < high], high[low < high]
     if not len(places):
         return
@@ -159,21 +157,12 @@ def _add_shard(
         block = shard.read(start * step, (start + 1) * step)
         for place, column in columns:
             signal[part, place] = block[rows[part] - start * step, column]
-    runs = _runs_of(bins[rows])
+    chosen = shard.places.take(rows)
     for place, source in files:
-        manifest = tensor.manifest
-        signal[:, place] = source.read(
-            shard.chrom, runs, bin_size=manifest.bin_size, uncovered=manifest.uncovered
-        )
+        signal[:, place] = source.read(chosen, uncovered=tensor.manifest.uncovered)
     there = ~np.isnan(signal)
     signal[~there] = 0.0
     for gene, first, end in zip(places[:, 0].tolist(), low.tolist(), high.tolist(), strict=True):
         own = slice(*np.searchsorted(rows, [first, end]).tolist())
         sums.signal[gene] += signal[own].sum(axis=0)
         sums.bins[gene] += there[own].sum(axis=0)
-
-
-def _runs_of(bins: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Ascending bins as runs: int64 (k × 2), first bin and length."""
-    starts = np.flatnonzero(np.diff(bins, prepend=-2) > 1)
-    return np.column_stack([bins[starts], np.diff(starts, append=bins.size)])

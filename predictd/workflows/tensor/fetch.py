@@ -11,6 +11,7 @@ import numpy.typing as npt
 from predictd.constants import BLOCK_BINS
 from predictd.errors import DataError
 from predictd.io.tables import Interval
+from predictd.io.tensor.layout import Places, Spans
 from predictd.io.tensor.store import Shard, Tensor
 from predictd.io.tracks.genomes import parse_interval
 from predictd.model.transforms import TRANSFORMS
@@ -22,7 +23,7 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Window:
-    """The bins of a tensor's grid that overlap an interval.
+    """The bins of a tensor's grid that overlap an interval; or its regions, where it has regions.
 
     Attributes
     ----------
@@ -31,34 +32,44 @@ class Window:
     first, n_bins
         First bin, and how many there are.
     bin_size
-        Width of a bin in bp.
-    length
-        Of the chromosome, in bp: the last bin may be shorter.
+        Width of a bin in bp; None: they are regions.
+    spans
+        int64 (n_bins × 2): where bins begin and end, in bp.
     """
 
     chrom: str
     first: int
     n_bins: int
-    bin_size: int
-    length: int
+    bin_size: int | None
+    spans: Spans
 
     @classmethod
     def of(cls, tensor: Tensor, interval: Interval) -> Window:
         """The bins of an interval that lies on the tensor's genome."""
-        size = tensor.manifest.bin_size
-        first, end = interval.start // size, -(-interval.end // size)
-        length = dict(tensor.manifest.genome.chromosomes)[interval.chrom]
-        return cls(interval.chrom, first, end - first, size, length)
+        size, chrom = tensor.manifest.bin_size, interval.chrom
+        length = dict(tensor.manifest.genome.chromosomes)[chrom]
+        if size is None:
+            names = [entry.name for entry in tensor.manifest.shards if entry.chrom == chrom]
+            spans = np.concatenate(
+                [np.empty((0, 2), np.int64), *(tensor.places(name).spans() for name in names)]
+            )
+            first = int(np.searchsorted(spans[:, 1], interval.start, side="right"))
+            spans = spans[first : np.searchsorted(spans[:, 0], interval.end)]
+        else:
+            first, end = interval.start // size, -(-interval.end // size)
+            runs = np.array([[first, end - first]], dtype=np.int64)
+            spans = Places(chrom, length, size, runs).spans()
+        return cls(chrom, first, len(spans), size, spans)
 
     @property
     def starts(self) -> npt.NDArray[np.int64]:
         """Where bins begin: int64 (n_bins,), in bp from 0."""
-        return (self.first + np.arange(self.n_bins, dtype=np.int64)) * self.bin_size
+        return self.spans[:, 0]
 
     @property
     def ends(self) -> npt.NDArray[np.int64]:
         """Where bins end, exclusive: int64 (n_bins,)."""
-        return np.minimum(self.starts + self.bin_size, self.length)
+        return self.spans[:, 1]
 
 
 @dataclass(frozen=True)
@@ -146,7 +157,7 @@ def _shards(tensor: Tensor, window: Window) -> Iterator[tuple[str, Piece]]:
         if entry.chrom != window.chrom:
             continue
         row = 0
-        for first, length in tensor.runs(entry.name).tolist():
+        for first, length in tensor.places(entry.name).runs.tolist():
             low, high = max(first, window.first), min(first + length, end)
             if low < high:
                 rows = slice(row + low - first, row + high - first)

@@ -25,6 +25,7 @@ def describe(tensor: Tensor) -> dict[str, Any]:
         "path": str(tensor.path),
         "genome": manifest.genome.name,
         "bin_size": manifest.bin_size,
+        "rows": manifest.rows,
         "dtype": manifest.dtype,
         "bins": tensor.n_bins,
         "complete_bins": tensor.n_complete,

@@ -15,10 +15,11 @@ from predictd.errors import TrackError
 from predictd.io.files import exists, sha256_of
 from predictd.io.remote import as_path, is_remote
 from predictd.io.tables import Track, Transform
-from predictd.io.tensor.layout import Runs
+from predictd.io.tensor.layout import Places
 from predictd.io.tensor.manifest import SourceFile
+from predictd.io.tensor.store import Shard
 from predictd.io.tracks.bedgraph import BEDGRAPH_SUFFIXES, bedgraph_to_bigwig
-from predictd.io.tracks.bigwig import BIGWIG_SUFFIXES, BigWigReader, Uncovered
+from predictd.io.tracks.bigwig import BIGWIG_SUFFIXES, BigWigReader, BigWigWriter, Uncovered
 from predictd.io.tracks.genomes import Genome
 from predictd.model.transforms import TRANSFORMS
 
@@ -144,22 +145,23 @@ class SignalSource:
         """The files, for messages."""
         return ", ".join(self.sources or self.paths)
 
-    def read(self, chrom: str, runs: Runs, *, bin_size: int, uncovered: Uncovered) -> npt.NDArray[np.float32]:
-        """Transformed binned means over the runs of a chromosome: float32 (bins,), NaN where missing.
+    def read(self, places: Places, *, uncovered: Uncovered) -> npt.NDArray[np.float32]:
+        """Transformed means over the bins of a chromosome: float32 (bins,), NaN where missing.
 
         Raises
         ------
         TrackError
             If a file cannot be read, or its signal is outside of what the transform takes.
         """
-        replicates = [_read_means(path, chrom, runs, bin_size, uncovered) for path in self.paths]
+        replicates = [_read_means(path, places, uncovered) for path in self.paths]
         means = replicates[0] if len(replicates) == 1 else observed_mean(np.stack(replicates), axis=0)
         transform = TRANSFORMS[self.transform]
         wrong = (means < transform.lower) | (means > transform.upper) | np.isinf(means)
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
+            start, end = places.spans()[row].tolist()
             raise TrackError(
-                f"{self.named}: signal {means[row]:g} at {_position(chrom, runs, row, bin_size)} does not suit the "
+                f"{self.named}: signal {means[row]:g} at {places.chrom}:{start}-{end} does not suit the "
                 f"transform {self.transform} of {self.label}, which takes finite values from {transform.lower:g} to "
                 f"{transform.upper:g}; "
                 "correct the track, or give the assay another transform in the table"
@@ -167,15 +169,16 @@ class SignalSource:
         return transform.forward(means.astype(np.float32))
 
 
-def _read_means(
-    path: str, chrom: str, runs: Runs, bin_size: int, uncovered: Uncovered
-) -> npt.NDArray[np.float64]:
+def _read_means(path: str, places: Places, uncovered: Uncovered) -> npt.NDArray[np.float64]:
     reader = BigWigReader(path)
     try:
+        size = places.bin_size
+        if size is None:
+            return reader.region_means(places.chrom, places.spans(), uncovered=uncovered)
         return np.concatenate(
             [
-                reader.binned_means(chrom, first, length, bin_size=bin_size, uncovered=uncovered)
-                for first, length in runs.tolist()
+                reader.binned_means(places.chrom, first, length, bin_size=size, uncovered=uncovered)
+                for first, length in places.runs.tolist()
             ]
         )
     finally:
@@ -188,8 +191,11 @@ def observed_mean(values: npt.NDArray[Any], *, axis: int) -> npt.NDArray[Any]:
     return np.nansum(values, axis=axis) / np.where(observed, observed, np.nan)
 
 
-def _position(chrom: str, runs: Runs, row: int, bin_size: int) -> str:
-    ends = np.cumsum(runs[:, 1])
-    run = int(np.searchsorted(ends, row, side="right"))
-    start = int(runs[run].sum() - (ends[run] - row)) * bin_size
-    return f"{chrom}:{start}-{start + bin_size}"
+def add_rows(writer: BigWigWriter, shard: Shard, start: int, values: npt.NDArray[np.float32]) -> None:
+    """Append to a bigWig what consecutive rows of a shard hold, from row `start`; float32 (rows,), NaN is uncovered."""
+    stop = start + len(values)
+    if shard.places.regions is not None:
+        writer.add_regions(shard.chrom, shard.places.regions[start:stop], values)
+        return
+    for first, rows in shard.places.stretches(start, stop):
+        writer.add(shard.chrom, first, values[rows])

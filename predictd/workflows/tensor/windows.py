@@ -66,7 +66,7 @@ def wide_blocks(shard: Shard, halo: int) -> Iterator[WideBlock]:
         wide = np.concatenate([*([] if before is None else [before]), signal, *after])
         offset = 0 if before is None else len(before)
         low = start - offset
-        lengths = [rows.stop - rows.start for _, rows in shard.stretches(low, low + len(wide))]
+        lengths = [rows.stop - rows.start for _, rows in shard.places.stretches(low, low + len(wide))]
         yield WideBlock(start, signal, wide, lengths, slice(offset, offset + len(signal)))
         before = wide[: offset + len(signal)][-halo:]
         current = following

@@ -37,14 +37,14 @@ class ListedTracks:
     genome
         Name of the genome that predictd imputed them on; None: not known.
     bin_size
-        Of the bins they were imputed in, in bp; 25 where that is not known.
+        Of the bins they were imputed in, in bp; 25 where that is not known; None: they were imputed in regions.
     """
 
     source: Path
     tracks: dict[Experiment, Track]
     sds: dict[Experiment, str]
     genome: str | None = None
-    bin_size: int = BIN_SIZE
+    bin_size: int | None = BIN_SIZE
 
 
 def open_listed(source: Path) -> ListedTracks:
@@ -114,12 +114,12 @@ def _check_bigwig(track: Track) -> None:
     check_there(track)
 
 
-def _genome_of(directory: Path) -> tuple[str | None, int]:
+def _genome_of(directory: Path) -> tuple[str | None, int | None]:
     """Genome and bin size, as our own output says, or the tensor that it was made from."""
     try:
         results: Any = json.loads((directory / RUN_JSON).read_text(encoding="utf-8"))["results"]
         if "genome" in results and "bin_size" in results:
-            return str(results["genome"]), int(results["bin_size"])
+            return str(results["genome"]), results["bin_size"]
         manifest = read_manifest(as_path(str(results["tensor"])))
     except (OSError, ValueError, KeyError, TypeError, TensorFormatError):
         return None, BIN_SIZE

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from predictd.engine import Engine
+from predictd.errors import ConfigError
 from predictd.io.partition import Job
 from predictd.io.remote import is_remote
 from predictd.io.results import write_rows, write_run_json
@@ -48,7 +49,8 @@ class PeakCalling(InParts[PeaksReport]):
     rule
         What counts as a peak.
     bin_size
-        Signal is averaged over bins of so many bp; None: those that the tracks were imputed in, or 25.
+        Signal is averaged over bins of so many bp; None: those that the tracks were imputed in, or 25. To be given for
+        tracks that were imputed in regions.
     p_values
         Whether signal is −log10 p; see `write_narrow_peaks`.
 
@@ -69,7 +71,13 @@ class PeakCalling(InParts[PeaksReport]):
     ) -> None:
         self._listed = open_listed(source)
         self._rule, self._p_values = rule, p_values
-        self._bin_size = bin_size or self._listed.bin_size
+        size = bin_size or self._listed.bin_size
+        if size is None:
+            raise ConfigError(
+                f"the tracks of {source} have a value for each region of a matrix, and no signal between: choose those "
+                "regions whose value is high ('predictd export' writes a table), or give a `bin_size`"
+            )
+        self._bin_size = size
         description = {
             "command": "peaks",
             "tracks": [described(track) for track in self._listed.tracks.values()],

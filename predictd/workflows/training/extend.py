@@ -209,11 +209,12 @@ def _check_bins(file: ModelFile, path: Path, tensor: Tensor) -> None:
     genome = file.info.get("genome")
     # Other genomes are named after a file, which may have been renamed.
     known = genome in BUILT_IN and tensor.manifest.genome.name in BUILT_IN
-    for what, trained_on, found in (
-        ("genome", genome if known else None, tensor.manifest.genome.name),
-        ("bin size", file.info.get("bin_size"), tensor.manifest.bin_size),
-    ):
-        if trained_on not in (None, found):
+    checks: list[tuple[str, Any, Any]] = [("genome", genome, tensor.manifest.genome.name)] if known else []
+    if "bin_size" in file.info:
+        own, other = (size or "none (regions)" for size in (file.info["bin_size"], tensor.manifest.bin_size))
+        checks.append(("bin size", own, other))
+    for what, trained_on, found in checks:
+        if trained_on != found:
             raise DataError(
                 f"{tensor.path} has {what} {found}, {path} was trained on {trained_on}; name a tensor of the same"
             )
@@ -283,9 +284,8 @@ def _shard_moments(name: str, shared: GenomePass) -> Array:
     with tensor.open_shard(name) as shard:
         own = np.empty((shard.n_bins, len(shared.sources)), dtype=np.float32)
         for index, source in enumerate(shared.sources):
-            own[:, index] = source.read(
-                shard.chrom, shard.runs, bin_size=manifest.bin_size, uncovered=manifest.uncovered
-            ).astype(manifest.dtype)
+            signal = source.read(shard.places, uncovered=manifest.uncovered)
+            own[:, index] = signal.astype(manifest.dtype)
         for start, block in shard.blocks():
             genome = block[:, columns] @ weights + constant
             joint = np.concatenate([genome, own[start : start + len(block)]], axis=1)

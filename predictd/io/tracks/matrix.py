@@ -1,0 +1,373 @@
+"""Matrices of signal, regions × experiments, as other tools make them: text, Parquet, AnnData, or in memory."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.errors import TableError
+from predictd.io.extras import needed_for
+from predictd.io.files import copy, sha256_of_json
+from predictd.io.remote import RemotePath
+from predictd.io.tables import UNREADABLE_TEXT, Interval, Transform, open_text, read_named_bed, reason
+from predictd.pairs import Experiment, check_name
+from predictd.wording import some
+
+log = logging.getLogger(__name__)
+
+PARQUET, H5AD = ".parquet", ".h5ad"
+_COMMAS = (".csv", ".csv.gz")
+_PLACES = (("chrom", "chr", "chromosome", "seqnames"), ("start", "chromstart"), ("end", "chromend", "stop"))
+# chr1:1,000-2,000, chr1-1000-2000 and chr1_1000_2000.
+_REGION = re.compile(r"(.+)[:_-]([\d,]+)[_-]([\d,]+)")
+# What a value that is missing is called.
+_MISSING = {"", "na", "n/a", "nan", "null", "none", "."}
+EXTRA = "interchange"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Signal of experiments over regions, in the unit of the tracks.
+
+    Attributes
+    ----------
+    regions
+        n of them, in any order, 0-based half-open.
+    experiments
+        m columns, in any order; some may be named twice.
+    values
+        (n × m) numbers; NaN is missing.
+    source
+        Where it is from, for messages.
+    transforms
+        Of assays that have one of their own, by name.
+    """
+
+    regions: Sequence[Interval]
+    experiments: Sequence[Experiment]
+    values: npt.NDArray[Any]
+    source: str = "the matrix"
+    transforms: dict[str, Transform] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.values.shape != (len(self.regions), len(self.experiments)):
+            raise TableError(
+                f"{self.source} has {' × '.join(map(str, self.values.shape))} values for {len(self.regions)} regions × "
+                f"{len(self.experiments)} experiments"
+            )
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of what it holds."""
+        places = [[i.chrom, i.start, i.end] for i in self.regions]
+        names = sha256_of_json([places, list(self.experiments), str(self.values.dtype), self.transforms])
+        return hashlib.sha256(names.encode() + np.ascontiguousarray(self.values).tobytes()).hexdigest()
+
+
+def is_matrix(path: Path) -> bool:
+    """Whether a file is a matrix and no table of tracks, by its suffix, or by a header that names experiments."""
+    if str(path).endswith((PARQUET, H5AD, *_COMMAS)):
+        return True
+    _, header = next(_lines(path), (0, []))
+    return "path" not in header and any(map(_is_pair, header))
+
+
+def read_matrix(path: Path, bins: Path | None = None) -> Matrix:
+    """Read a matrix: .tsv, .csv (also .gz), .parquet or .h5ad.
+
+    Parameters
+    ----------
+    path
+        The file. In tables rows are regions, and columns are named `CELL:ASSAY`; regions are named by the columns
+        chrom, start and end, or by the first column (`chr1:1000-2000`, or a name of `bins`). Tables with regions in
+        columns, and AnnData with experiments in /obs or in /var, are recognised by their names.
+    bins
+        BED file of the regions: of those whose names, or which number, are in its fourth column; or in the order of
+        the rows, where these have no names.
+
+    Raises
+    ------
+    TableError
+        If it is no such matrix, or its regions or experiments are not named.
+    ConfigError
+        If a library is missing that reads it.
+    """
+    try:
+        if str(path).endswith(PARQUET):
+            with needed_for(f"{path}", extra=EXTRA):
+                import pandas
+                import pyarrow  # noqa: F401
+            with path.open("rb") as file:
+                return matrix_of_frame(pandas.read_parquet(file), bins, source=str(path))
+        if str(path).endswith(H5AD):
+            with needed_for(f"{path}", extra=EXTRA):
+                import anndata
+            with tempfile.TemporaryDirectory(prefix="predictd-") as temporary:
+                local = path
+                if isinstance(path, RemotePath):
+                    local = Path(temporary, path.name)
+                    copy(path, local)
+                return matrix_of_anndata(anndata.read_h5ad(local), bins, source=str(path))
+    except (OSError, ValueError, KeyError) as err:
+        what = (
+            err.strerror
+            if isinstance(err, OSError) and err.strerror
+            else "it is damaged, or of another format"
+        )
+        raise TableError(f"cannot read {path}: {what}; correct the path, or make the file again") from err
+    return _read_text(path, bins)
+
+
+def matrix_of_frame(frame: Any, bins: Path | None = None, *, source: str = "the matrix") -> Matrix:
+    """The matrix in a pandas.DataFrame; see `read_matrix`.
+
+    Names may have levels: two of columns, cell type and assay; three of rows, chromosome, start and end.
+    """
+    columns = [_joined(name) for name in frame.columns]
+    places = _place_columns(columns)
+    intervals = None
+    if places:
+        own = [frame.iloc[:, place].tolist() for place in places]
+        intervals = [_interval(source, *fields) for fields in zip(*own, strict=True)]
+    kept = [place for place in range(len(columns)) if place not in places]
+    rows = [] if places or _is_range(frame.index) else [_joined(name) for name in frame.index]
+    try:
+        values = frame.iloc[:, kept].to_numpy(dtype=np.float32, na_value=np.nan)
+    except (ValueError, TypeError) as err:
+        raise TableError(
+            f"{source} holds what is no number: {err}; leave only columns of experiments"
+        ) from err
+    return _assembled(source, rows, [columns[place] for place in kept], values, intervals, bins)
+
+
+def matrix_of_anndata(data: Any, bins: Path | None = None, *, source: str = "the matrix") -> Matrix:
+    """The matrix X of an AnnData; see `read_matrix`.
+
+    Experiments are on the axis that has columns `cell_type` and `assay`, or names `CELL:ASSAY`; a column `transform`
+    may say how each is transformed. Regions have columns chrom, start and end, or names `chr1:1000-2000`.
+    """
+    if data.X is None:
+        raise TableError(f"{source} has no matrix X; store the signal there")
+    values = data.X.toarray() if hasattr(data.X, "toarray") else np.asarray(data.X)
+    axes = {"obs": data.obs, "var": data.var}
+    named = [axis for axis, own in axes.items() if _pairs_of(own)]
+    if len(named) != 1:
+        what = "both obs and var name" if named else "neither obs nor var names"
+        raise TableError(
+            f"{source}: {what} experiments; give one of them columns cell_type and assay, or names CELL:ASSAY"
+        )
+    experiments, regions = axes[named[0]], axes["var" if named == ["obs"] else "obs"]
+    log.info("%s: experiments in %s, regions in the other axis", source, named[0])
+    if named == ["obs"]:
+        values = values.T
+    places = _place_columns([str(name) for name in regions.columns])
+    intervals = None
+    if places:
+        own = [regions.iloc[:, place].tolist() for place in places]
+        intervals = [_interval(source, *fields) for fields in zip(*own, strict=True)]
+    names = [] if places else [str(name) for name in regions.index]
+    matrix = _assembled(source, names, _pairs_of(experiments), values.astype(np.float32), intervals, bins)
+    if "transform" in experiments.columns:
+        matrix.transforms.update(_transforms(source, matrix.experiments, experiments["transform"].tolist()))
+    return matrix
+
+
+def _read_text(path: Path, bins: Path | None) -> Matrix:
+    lines = _lines(path)
+    _, header = next(lines, (0, []))
+    number, first = next(lines, (0, []))
+    if not first:
+        raise TableError(
+            f"{path} holds no matrix: it needs a header that names experiments, and a line for each region"
+        )
+    if len(header) == len(first) - 1:
+        header = ["", *header]
+    places = _place_columns(header)
+    labelled = not places and not _is_pair(header[0])
+    kept = [place for place in range(labelled, len(header)) if place not in places]
+    labels, intervals, rows = [], [], []
+    for place, fields in chain([(number, first)], lines):
+        where = f"{path}, line {place}"
+        if len(fields) != len(header):
+            raise TableError(f"{where}: {len(fields)} fields where the header has {len(header)}")
+        if places:
+            intervals.append(_interval(where, *(fields[place] for place in places)))
+        elif labelled:
+            labels.append(fields[0])
+        rows.append(_numbers(where, [fields[place] for place in kept]))
+    columns = [header[place] for place in kept]
+    return _assembled(str(path), labels, columns, np.array(rows), intervals or None, bins)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line number, fields) of the header, which may begin with #, and of what follows."""
+    commas = str(path).endswith(_COMMAS)
+    try:
+        with open_text(path) as file:
+            started = False
+            rows = csv.reader(file) if commas else (line.rstrip("\r\n").split("\t") for line in file)
+            for number, row in enumerate(rows, 1):
+                fields = [field.strip().strip("\"'") for field in row]
+                if row and row[0].startswith("#"):
+                    fields[0] = fields[0].lstrip("#").strip("\"'")
+                    if started or not any(map(_is_pair, fields)):
+                        continue
+                if any(fields):
+                    started = True
+                    yield number, fields
+    except (*UNREADABLE_TEXT, csv.Error) as err:
+        raise TableError(f"cannot read {path}: {reason(err)}") from err
+
+
+def _numbers(where: str, fields: list[str]) -> npt.NDArray[np.float32]:
+    try:
+        numbers = np.array(fields, np.float64)
+    except ValueError:
+        try:
+            numbers = np.array([np.nan if text.lower() in _MISSING else float(text) for text in fields])
+        except ValueError as err:
+            raise TableError(
+                f"{where}: {err}; leave only columns of experiments, and NA where a value is missing"
+            ) from err
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32)
+
+
+def _assembled(
+    source: str,
+    rows: list[str],
+    columns: list[str],
+    values: npt.NDArray[np.float32],
+    intervals: list[Interval] | None,
+    bins: Path | None,
+) -> Matrix:
+    """A matrix from its parts; `rows` is empty where they have no names, `intervals` None where names say all."""
+    if rows and all(map(_is_pair, rows)) and not any(map(_is_pair, columns)):
+        log.info("%s: experiments in rows, regions in columns", source)
+        rows, columns, values = columns, rows, values.T
+    experiments = [_experiment(source, name) for name in columns]
+    return Matrix(_regions(source, rows, len(values), intervals, bins), experiments, values, source)
+
+
+def _regions(
+    source: str, rows: list[str], n_rows: int, intervals: list[Interval] | None, bins: Path | None
+) -> list[Interval]:
+    if intervals is not None:
+        if bins is not None:
+            raise TableError(
+                f"{source} has columns that say where its regions are: leave them out, or `bins`"
+            )
+        return intervals
+    if bins is None:
+        if not rows:
+            raise TableError(f"{source} does not say where its regions are: give a BED file of them (`bins`)")
+        return [_named(source, name) for name in rows]
+    listed = read_named_bed(bins)
+    # As tables have them that were written without names of rows.
+    if not rows or rows == [str(number) for number in range(n_rows)]:
+        if len(listed) != n_rows:
+            raise TableError(
+                f"{source} has {n_rows:,} rows, {bins} {len(listed):,} regions; they have to be the same"
+            )
+        return [interval for interval, _ in listed]
+    by_name: dict[str, Interval] = {}
+    for interval, name in listed:
+        if by_name.setdefault(name, interval) != interval:
+            raise TableError(f"{bins} has two regions of the name {name}; keep one, or name them apart")
+    unknown = [name for name in rows if name not in by_name]
+    if unknown:
+        raise TableError(
+            f"{len(unknown):,} of the {n_rows:,} rows of {source} are not named in the fourth column of {bins}: "
+            f"{some(unknown)}"
+        )
+    return [by_name[name] for name in rows]
+
+
+def _named(source: str, name: str) -> Interval:
+    found = _REGION.fullmatch(name)
+    if found is None:
+        raise TableError(
+            f"{source}: '{name}' is no region: name rows as chr1:1000-2000, or give a BED file of the regions (`bins`)"
+        )
+    return _interval(source, found[1], found[2].replace(",", ""), found[3].replace(",", ""))
+
+
+def _interval(where: str, chrom: Any, start: Any, end: Any) -> Interval:
+    try:
+        interval = Interval(str(chrom), int(start), int(end))
+    except ValueError as err:
+        raise TableError(
+            f"{where}: {chrom}:{start}-{end} is no region: start and end are whole numbers"
+        ) from err
+    if not 0 <= interval.start < interval.end:
+        raise TableError(f"{where}: {chrom}:{start}-{end} encloses no base")
+    return interval
+
+
+def _experiment(source: str, name: str) -> Experiment:
+    if not _is_pair(name):
+        raise TableError(
+            f"{source}: '{name}' names no experiment: call columns CELL:ASSAY, and leave others out"
+        )
+    pair = Experiment.parse(name)
+    for text, what in zip(pair, ("cell type", "assay"), strict=True):
+        check_name(text, what=what, where=source)
+    return pair
+
+
+def _is_pair(name: str) -> bool:
+    cell_type, colon, assay = name.partition(":")
+    return bool(cell_type and colon and assay) and ":" not in assay and not _REGION.fullmatch(name)
+
+
+def _place_columns(names: Sequence[str]) -> list[int]:
+    """The columns that hold chromosome, start and end; none where not all three are there."""
+    lower = [name.casefold() for name in names]
+    found = [next((lower.index(name) for name in known if name in lower), None) for known in _PLACES]
+    return [place for place in found if place is not None] if None not in found else []
+
+
+def _pairs_of(axis: Any) -> list[str]:
+    """Experiments as obs or var of AnnData name them; none where it does not."""
+    if {"cell_type", "assay"} <= set(axis.columns):
+        return [f"{cell}:{assay}" for cell, assay in zip(axis["cell_type"], axis["assay"], strict=True)]
+    names = [str(name) for name in axis.index]
+    return names if names and all(map(_is_pair, names)) else []
+
+
+def _joined(name: Any) -> str:
+    """A name of a row or column; of several levels as CELL:ASSAY, or chr1:1000-2000."""
+    if not isinstance(name, tuple):
+        return str(name)
+    return f"{name[0]}:{name[1]}-{name[2]}" if len(name) == 3 else ":".join(map(str, name))
+
+
+def _is_range(index: Any) -> bool:
+    """Whether rows are only numbered."""
+    return bool(index.nlevels == 1 and index.dtype.kind in "iu")
+
+
+def _transforms(source: str, experiments: Sequence[Experiment], names: Sequence[Any]) -> dict[str, Transform]:
+    found: dict[str, Transform] = {}
+    for pair, name in zip(experiments, names, strict=True):
+        if name not in get_args(Transform):
+            raise TableError(
+                f"{source}: unknown transform '{name}' of {pair}: use {', '.join(get_args(Transform))}"
+            )
+        if found.setdefault(pair.assay, name) != name:
+            raise TableError(
+                f"{source}: assay {pair.assay} has transform {name} and {found[pair.assay]}; give all its experiments "
+                "the same"
+            )
+    return found
