@@ -25,7 +25,7 @@ from predictd.provenance import command_line
 # One line of help a command, so that listing them imports none; in the order in which they are used.
 SECTIONS = {
     "From measured to imputed tracks": {
-        "ingest": "Turn signal tracks into a tensor.",
+        "ingest": "Turn signal tracks, or a matrix of signal, into a tensor.",
         "cv": "Cross-validate: train every fold, score every experiment.",
         "train": "Fit a model to a tensor.",
         "impute": "Write imputed tracks as bigWigs.",
@@ -37,6 +37,7 @@ SECTIONS = {
         "evaluate": "Score imputed tracks against observed ones.",
         "report": "Show how far imputed tracks can be trusted, on one page.",
         "view": "Look at tracks in a genome browser on this machine.",
+        "export": "Write signal for other tools: Zarr, AnnData, Parquet, text.",
         "hub": "Write a UCSC track hub of imputed and observed tracks.",
     },
     "Learn from tracks": {

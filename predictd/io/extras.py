@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from predictd.errors import ConfigError
+from predictd.wording import install
 
 
 @contextmanager
@@ -14,4 +15,4 @@ def needed_for(what: str, *, extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as err:
-        raise ConfigError(f"{what} needs more libraries ({err}): pip install 'predictd[{extra}]'") from err
+        raise ConfigError(f"{what} needs more libraries ({err}): {install(extra)}") from err

@@ -94,18 +94,25 @@ def creating(path: Path, *, format: str, version: int, many_writers: bool = Fals
 
 @contextmanager
 def writing(path: Path, *, format: str, version: int) -> Iterator[h5py.File]:
-    """Yield a new HDF5 file of a file system.
+    """Yield a new HDF5 file of a file system, of a format of ours.
 
     Raises
     ------
     OSError
         If it cannot be written.
     """
+    with plain(path) as file:
+        file.attrs["format"] = format
+        file.attrs["version"] = version
+        yield file
+
+
+@contextmanager
+def plain(path: Path) -> Iterator[h5py.File]:
+    """Yield a new HDF5 file of a file system, without anything in it; see `writing`."""
     sink = _Sink(path)
     try:
         with h5py.File(sink, "w", libver="v110") as file:
-            file.attrs["format"] = format
-            file.attrs["version"] = version
             yield file
     except UNREADABLE:
         # HDF5 trips over what it could not write.

@@ -38,6 +38,8 @@ class ListedTracks:
         Name of the genome that predictd imputed them on; None: not known.
     bin_size
         Of the bins they were imputed in, in bp; 25 where that is not known; None: they were imputed in regions.
+    tensor
+        That they were imputed from, as predictd says; None: not known.
     """
 
     source: Path
@@ -45,6 +47,7 @@ class ListedTracks:
     sds: dict[Experiment, str]
     genome: str | None = None
     bin_size: int | None = BIN_SIZE
+    tensor: Path | None = None
 
 
 def open_listed(source: Path) -> ListedTracks:
@@ -99,7 +102,7 @@ def _open_directory(directory: Path) -> ListedTracks:
             if not exists(path):
                 raise TrackError(f"{table}, line {line}: {path} does not exist; correct its path")
             sds[Experiment(row["cell_type"], row["assay"])] = str(path.absolute())
-    return ListedTracks(directory, tracks, sds, *_genome_of(directory))
+    return ListedTracks(directory, tracks, sds, *_origin(directory))
 
 
 def _sorted(tracks: list[Track], table: Path) -> dict[Experiment, Track]:
@@ -114,16 +117,18 @@ def _check_bigwig(track: Track) -> None:
     check_there(track)
 
 
-def _genome_of(directory: Path) -> tuple[str | None, int | None]:
-    """Genome and bin size, as our own output says, or the tensor that it was made from."""
+def _origin(directory: Path) -> tuple[str | None, int | None, Path | None]:
+    """Genome, bin size and tensor, as our own output says, or the tensor that it was made from."""
+    tensor = None
     try:
         results: Any = json.loads((directory / RUN_JSON).read_text(encoding="utf-8"))["results"]
+        tensor = as_path(str(results["tensor"]))
         if "genome" in results and "bin_size" in results:
-            return str(results["genome"]), results["bin_size"]
-        manifest = read_manifest(as_path(str(results["tensor"])))
+            return str(results["genome"]), results["bin_size"], tensor
+        manifest = read_manifest(tensor)
     except (OSError, ValueError, KeyError, TypeError, TensorFormatError):
-        return None, BIN_SIZE
-    return manifest.genome.name, manifest.bin_size
+        return None, BIN_SIZE, tensor
+    return manifest.genome.name, manifest.bin_size, tensor
 
 
 def common_chromosomes(paths: Iterable[str], genome: Genome | None = None) -> dict[str, int]:
