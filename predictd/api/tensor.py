@@ -72,8 +72,8 @@ class Tensor:
         return dict(self._tensor.manifest.genome.chromosomes)
 
     @property
-    def bin_size(self) -> int:
-        """Width of a bin in bp."""
+    def bin_size(self) -> int | None:
+        """Width of a bin in bp; None where bins are regions of a matrix."""
         return self._tensor.manifest.bin_size
 
     @property
@@ -177,7 +177,7 @@ class Tensor:
     def _shape(self) -> str:
         return (
             f"{len(self.pairs)} experiments of {len(self.cell_types)} cell types × {len(self.assays)} assays, "
-            f"{self.n_bins:,} bins of {self.bin_size} bp on {self.genome}"
+            f"{self.n_bins:,} {self._tensor.manifest.rows} on {self.genome}"
         )
 
 
