@@ -10,6 +10,7 @@ from .api.model import extend as extend
 from .api.model import load_model as load_model
 from .api.model import train as train
 from .api.tensor import Tensor as Tensor
+from .api.tensor import export as export
 from .api.tensor import ingest as ingest
 from .api.tensor import open_tensor as open_tensor
 from .api.tensor import qc as qc

@@ -169,8 +169,51 @@ class TestTensor:
         monkeypatch.chdir(tmp_path)
         made = predictd.ingest(table, "own", genome=str(data / "genome.chrom.sizes"), engine=engine)
         np.testing.assert_array_equal(made.fetch("chr2"), opened.fetch("chr2"))
-        with refused(ConfigError, "no column path"):
-            predictd.ingest(table[["cell_type", "assay"]], "other", genome="hg19", engine=engine)
+        with refused(ConfigError, "`signal` is a list"):
+            predictd.ingest([1], "other", genome="hg19", engine=engine)
+
+    def test_a_matrix_in_memory(self, engine, tmp_path):
+        rng = np.random.default_rng(0)
+        names = [f"{cell}:{assay}" for cell in "abc" for assay in "xyz"]
+        values = rng.gamma(1.0, 3.0, size=(50, 9)).astype(np.float32)
+        starts = np.arange(50) * 1000 + rng.integers(0, 300, 50)
+        rows = [f"chr1:{start}-{start + 400 + index}" for index, start in enumerate(starts)]
+        frame = pd.DataFrame(values, index=rows, columns=names)
+        made = predictd.ingest(frame, tmp_path / "t", genome="hg19", transform={"x": "none"}, engine=engine)
+        assert made.n_bins == 50 and made.bin_size is None and "50 regions on hg19" in repr(made)
+        assert made.experiments["transform"].tolist() == ["none", "arcsinh", "arcsinh"] * 3
+        found = made.to_xarray(f"chr1:{starts[10] + 399}-{starts[20] + 1}")
+        np.testing.assert_allclose(found, values[10:21], rtol=5e-3)
+        assert found["start"].to_numpy().tolist() == starts[10:21].tolist()
+        assert found["end"].to_numpy().tolist() == [s + 400 + i for i, s in enumerate(starts)][10:21]
+        anndata = pytest.importorskip("anndata")
+        own = anndata.AnnData(
+            values.T,
+            obs=pd.DataFrame({"cell_type": list("aaabbbccc"), "assay": list("xyz") * 3}, index=names),
+            var=pd.DataFrame(index=rows),
+        )
+        again = predictd.ingest(own, tmp_path / "a", genome="hg19", transform={"x": "none"}, engine=engine)
+        np.testing.assert_array_equal(again.fetch("chr1"), made.fetch("chr1"))
+        with refused(OutputError, "is a whole tensor already"):
+            predictd.ingest(frame * 2, tmp_path / "t", genome="hg19", transform={"x": "none"}, engine=engine)
+
+    def test_other_tools_formats(self, opened, tmp_path):
+        pair = opened.pairs[2]
+        expected = opened.to_xarray(REGION, pair)
+        zarr = pytest.importorskip("zarr")
+        assert zarr.__version__
+        path = opened.to_zarr(tmp_path / "own.zarr", pair, region=REGION)
+        with xr.open_zarr(path) as stored:
+            np.testing.assert_array_equal(stored["signal"], expected)
+            assert stored["start"].to_numpy().tolist() == expected["start"].to_numpy().tolist()
+        pytest.importorskip("anndata")
+        own = opened.to_anndata([pair], region=REGION)
+        np.testing.assert_array_equal(own.X.T, expected)
+        assert own.var["end"].tolist() == expected["end"].to_numpy().tolist()
+        assert own.obs["assay"].tolist() == [pair.assay]
+        written = predictd.export(opened.path, str(tmp_path / "own.tsv"), pair, region=REGION)
+        table = pd.read_csv(written, sep="\t")
+        np.testing.assert_allclose(table[str(pair)], expected[:, 0], rtol=1e-5)
 
     def test_a_finished_one_is_opened(self, data, engine, tmp_path):
         genome = str(data / "genome.chrom.sizes")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from predictd.errors import ConfigError
+from predictd.io.extras import needed_for
 from predictd.pairs import Experiment
 from predictd.workflows.tensor.fetch import Window
 
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
 def require(name: str) -> Any:
     """A module of the extra; ConfigError where it is not installed."""
-    try:
+    with needed_for("this", extra="frames"):
         return import_module(name)
-    except ImportError as err:
-        raise ConfigError(f"this needs {name} ({err}): pip install 'predictd[frames]'") from err
 
 
 def frame(
@@ -54,6 +52,9 @@ def array(
     window: Window, pairs: Sequence[Experiment], values: npt.NDArray[np.float32], *, name: str, genome: str
 ) -> xr.DataArray:
     """Signal (bins × pairs) with its coordinates."""
+    attributes: dict[str, str | int] = {"genome": genome, "units": "that of the tracks"}
+    if window.bin_size is not None:
+        attributes["bin_size"] = window.bin_size
     return require("xarray").DataArray(
         values,
         dims=("bin", "experiment"),
@@ -66,5 +67,5 @@ def array(
             "end": ("bin", window.ends),
         },
         name=name,
-        attrs={"genome": genome, "bin_size": window.bin_size, "units": "that of the tracks"},
+        attrs=attributes,
     )

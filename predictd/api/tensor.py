@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,10 +15,10 @@ import numpy.typing as npt
 
 from predictd.api import frames
 from predictd.api.inputs import Pair, Region, Source, pairs_of, path_of, path_or_none, using
-from predictd.constants import BIN_SIZE
 from predictd.engine import Engine
 from predictd.errors import ConfigError
 from predictd.io.tensor import store
+from predictd.io.tracks.matrix import Matrix, matrix_of_anndata, matrix_of_frame
 from predictd.io.tracks.metadata import OUTPUT_TYPE
 from predictd.pairs import Experiment, axes
 from predictd.workflows.tensor import info
@@ -25,6 +26,8 @@ from predictd.workflows.tensor import ingest as ingesting
 from predictd.workflows.tensor import qc as checking
 from predictd.workflows.tensor import recommend as recommending
 from predictd.workflows.tensor.fetch import Window, fetch, locate
+from predictd.workflows.tracks.export import Selection, as_anndata
+from predictd.workflows.tracks.export import export as exporting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,6 +164,35 @@ class Tensor:
         chosen = self.pairs if pairs is None else pairs_of(pairs)
         return window, chosen, fetch(self._tensor, window, chosen)
 
+    def to_anndata(
+        self,
+        pairs: Pair | Iterable[Pair] | None = None,
+        *,
+        region: Region | None = None,
+        regions: Source | None = None,
+    ) -> Any:
+        """Observed signal as an `anndata.AnnData` in memory: experiments in obs, bins in var.
+
+        Parameters
+        ----------
+        pairs, region
+            See `fetch`; None: all.
+        regions
+            BED file: only bins that overlap it.
+        """
+        return as_anndata(self.path, _selection(pairs, region, regions))
+
+    def to_zarr(
+        self,
+        output: Source,
+        pairs: Pair | Iterable[Pair] | None = None,
+        *,
+        region: Region | None = None,
+        regions: Source | None = None,
+    ) -> Path:
+        """Write observed signal as a Zarr store, which `xarray.open_zarr` opens without reading it; see `export`."""
+        return export(self, output, pairs, region=region, regions=regions)
+
     def verify(self, *, engine: Engine | None = None) -> None:
         """Raise TensorFormatError unless every shard holds the bytes that were written."""
         with using(engine) as own:
@@ -187,28 +219,32 @@ def open_tensor(path: Source) -> Tensor:
 
 
 def ingest(
-    tracks: Source | pd.DataFrame,
+    signal: Source | pd.DataFrame | Any,
     output: Source,
     *,
     genome: Source,
     regions: Source | None = None,
     exclude: Source | None = None,
     uncovered: Literal["missing", "zero"] = "missing",
-    bin_size: int = BIN_SIZE,
+    bin_size: int | None = None,
     dtype: Literal["float16", "float32"] = "float16",
     merge: Literal["mean"] | None = None,
     output_type: str = OUTPUT_TYPE,
+    bins: Source | None = None,
+    transform: str | Mapping[str, str] | None = None,
     engine: Engine | None = None,
 ) -> Tensor:
-    """Make a tensor of signal tracks.
+    """Make a tensor of signal tracks, or of a matrix of signal in regions.
 
     Parameters
     ----------
-    tracks
-        Track table: TSV with `cell_type`, `assay`, `path` (bigWig or bedGraph), and `transform` where it is not
-        arcsinh; a metadata table of ENCODE or Roadmap; or a DataFrame with these columns.
+    signal
+        Tracks: a table (TSV with `cell_type`, `assay`, `path` of a bigWig or bedGraph, and `transform` where it is not
+        arcsinh), a metadata table of ENCODE or Roadmap, or a DataFrame with these columns. Or a matrix: a DataFrame
+        (regions × experiments, columns named `CELL:ASSAY`), an AnnData object, or a file of one (.tsv, .csv, .parquet,
+        .h5ad); its regions are the bins.
     output
-        Directory to write. A call that was interrupted goes on when it is repeated.
+        Directory to write. A call that was interrupted goes on when it is repeated; a finished tensor is opened.
     genome
         hg19, hg38, or the path of a file of chromosome sizes.
     regions
@@ -218,21 +254,26 @@ def ingest(
     uncovered
         What a bin without data is: missing, or zero.
     bin_size
-        In bp.
+        Of tracks, in bp; None: 25.
     dtype
         Of the stored signal.
     merge
         `mean`: tracks of the same pair are replicates; None: they are refused.
     output_type
         Of a metadata table of ENCODE: which files are taken.
+    bins
+        Of a matrix: BED file of its regions, where it does not name them itself.
+    transform
+        Of a matrix: arcsinh, log1p, logit or none, for all assays or by assay; None: arcsinh.
     engine
         What runs it; None: all CPUs of this machine.
 
     Raises
     ------
     PredictdError
-        If tracks, genome and options do not fit together, or the output cannot be written.
+        If signal, genome and options do not fit together, or the output cannot be written.
     """
+    named = {} if isinstance(transform, str) or transform is None else transform
     options = ingesting.IngestOptions(
         genome=os.fspath(genome),
         regions=path_or_none(regions),
@@ -242,23 +283,32 @@ def ingest(
         dtype=dtype,
         merge=merge,
         output_type=output_type,
+        bins=path_or_none(bins),
+        transform=(transform,) if isinstance(transform, str) else tuple(f"{a}={t}" for a, t in named.items()),
     )
     with tempfile.TemporaryDirectory(prefix="predictd-") as temporary, using(engine) as own:
-        table = _table(tracks, Path(temporary))
-        ingesting.ingest(table, path_of(output), options, own)
+        given = _signal(signal, path_or_none(bins), Path(temporary))
+        if isinstance(given, Matrix):
+            options = replace(options, bins=None)
+        ingesting.ingest(given, path_of(output), options, own)
     return Tensor(output)
 
 
-def _table(tracks: Source | pd.DataFrame, temporary: Path) -> Path:
-    """A track table as a file; paths in a DataFrame are relative to the working directory."""
-    if isinstance(tracks, (str, os.PathLike)):
-        return path_of(tracks)
-    missing = [name for name in ("cell_type", "assay", "path") if name not in tracks.columns]
-    if missing:
-        raise ConfigError(f"`tracks` is no track table: it has no column {', '.join(missing)}")
-    own = tracks.assign(path=[_absolute(path) for path in tracks["path"]])
-    own.to_csv(temporary / "tracks.tsv", sep="\t", index=False)
-    return temporary / "tracks.tsv"
+def _signal(signal: Any, bins: Path | None, temporary: Path) -> Path | Matrix:
+    """Tracks as the file of a table, or a matrix; paths in a DataFrame are relative to the working directory."""
+    if isinstance(signal, (str, os.PathLike)):
+        return path_of(signal)
+    if hasattr(signal, "obs") and hasattr(signal, "var"):
+        return matrix_of_anndata(signal, bins)
+    if not hasattr(signal, "columns"):
+        raise ConfigError(
+            f"`signal` is a {type(signal).__name__}: give the path of a table, a DataFrame or AnnData"
+        )
+    if not {"cell_type", "assay", "path"} <= set(signal.columns):
+        return matrix_of_frame(signal, bins)
+    table = temporary / "tracks.tsv"
+    signal.assign(path=[_absolute(path) for path in signal["path"]]).to_csv(table, sep="\t", index=False)
+    return table
 
 
 def _absolute(path: Any) -> str:
@@ -353,3 +403,56 @@ def recommend(
 def opened(tensor: Tensor | Source) -> Tensor:
     """A tensor that is open, or at this path."""
     return tensor if isinstance(tensor, Tensor) else Tensor(tensor)
+
+
+def export(
+    source: Tensor | Source,
+    output: Source,
+    pairs: Pair | Iterable[Pair] | None = None,
+    *,
+    region: Region | None = None,
+    regions: Source | None = None,
+    tensor: Tensor | Source | None = None,
+) -> Path:
+    """Write signal, in the unit of the tracks, as a file of other tools.
+
+    Parameters
+    ----------
+    source
+        A tensor, or a directory of imputed tracks.
+    output
+        By its suffix: `.zarr`, a store that xarray opens; `.h5ad`, AnnData with experiments in obs and bins in var;
+        `.tsv`, `.tsv.gz`, `.parquet`, a matrix with chrom, start and end. Without a suffix, of a tensor: a directory of
+        bigWigs.
+    pairs, region
+        See `Tensor.fetch`; None: all.
+    regions
+        BED file: only bins that overlap it.
+    tensor
+        Whose bins are written of tracks; None: the one that they were imputed from.
+
+    Returns
+    -------
+    pathlib.Path
+        What was written.
+
+    Raises
+    ------
+    PredictdError
+        If there is no such signal, a library is missing, or the output cannot be written.
+    """
+    place = source.path if isinstance(source, Tensor) else path_of(source)
+    bins = None if tensor is None else opened(tensor).path
+    written = path_of(output)
+    exporting(place, written, _selection(pairs, region, regions, bins))
+    return written
+
+
+def _selection(
+    pairs: Pair | Iterable[Pair] | None,
+    region: Region | None,
+    regions: Source | None,
+    tensor: Path | None = None,
+) -> Selection:
+    chosen = None if pairs is None else pairs_of(pairs)
+    return Selection(chosen, path_or_none(regions), region, tensor)
