@@ -5,11 +5,14 @@ The command line carries what a run needs every time; the rest is science and st
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
 from predictd.errors import ConfigError
 
@@ -38,31 +41,35 @@ Group = TypeVar("Group", bound=Settings)
 class SgdSettings(Settings):
     """The paper's stochastic gradient descent (Durham et al. 2018, Methods; Nadam: Dozat 2016)."""
 
-    learning_rate: float = Field(0.005, gt=0)
-    beta1: float = Field(0.9, gt=0, lt=1)
-    beta2: float = Field(0.999, gt=0, lt=1)
-    epsilon: float = Field(1e-8, gt=0)
+    learning_rate: float = Field(0.005, gt=0, description="size of a step")
+    beta1: float = Field(0.9, gt=0, lt=1, description="momentum: decay of the mean of gradients")
+    beta2: float = Field(0.999, gt=0, lt=1, description="decay of the mean of squared gradients")
+    epsilon: float = Field(1e-8, gt=0, description="added to the root of that mean")
     decay: float = Field(1e-6, ge=0, lt=1, description="per-update decay of learning rate and beta1")
     init: float = Field(0.33, gt=0, description="factors start uniform in (-init, init)")
-    dtype: Literal["float32", "float64"] = "float32"
+    dtype: Literal["float32", "float64"] = Field("float32", description="precision of the factors")
 
     bin_fraction: float = Field(0.01, gt=0, le=1, description="share of the bins that is trained on")
     min_bins: int = Field(8000, ge=1, description="train on at least so many bins where there are as many")
-    burn_in_bins: int = Field(8000, ge=1)
-    burn_in_epochs: float = Field(0.5, ge=0)
+    burn_in_bins: int = Field(8000, ge=1, description="bins that are trained on first")
+    burn_in_epochs: float = Field(0.5, ge=0, description="passes over these before all others")
     updates_per_round: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         _PAPER_UPDATES,
         description="updates of each worker between two merges; auto: enough to make merging cheap",
     )
-    max_rounds: int = Field(30_000, ge=1)
+    max_rounds: int = Field(30_000, ge=1, description="stop after so many merges")
 
-    rounds_per_evaluation: int = Field(3, ge=1)
+    rounds_per_evaluation: int = Field(3, ge=1, description="merges between two evaluations")
     window: int = Field(15, ge=2, description="evaluations in each of the two windows that are compared")
-    window_shift: int = Field(5, ge=1)
-    min_improvement: float = Field(1e-5, ge=0)
-    significance: float = Field(0.05, gt=0, lt=1)
+    window_shift: int = Field(5, ge=1, description="evaluations that the windows are apart")
+    min_improvement: float = Field(
+        1e-5, ge=0, description="fall of the validation error between them that counts"
+    )
+    significance: float = Field(
+        0.05, gt=0, lt=1, description="p of the rank-sum test below which there was no such fall"
+    )
     patience: int = Field(35, ge=1, description="stop when the best evaluation is older than this")
-    max_restores: int = Field(3, ge=0)
+    max_restores: int = Field(3, ge=0, description="times to go back to the best with half the learning rate")
 
     @property
     def least_updates(self) -> int:
@@ -78,8 +85,8 @@ class AlsSettings(Settings):
     """Sweeps on the second moments, for the solvers als and em."""
 
     starts: int = Field(3, ge=1, description="random starts; the best after `start_sweeps` goes on")
-    start_sweeps: int = Field(20, ge=1)
-    max_sweeps: int = Field(500, ge=1)
+    start_sweeps: int = Field(20, ge=1, description="sweeps of each start")
+    max_sweeps: int = Field(500, ge=1, description="stop after so many sweeps")
     tolerance: float = Field(1e-6, ge=0, description="relative change of the objective that ends a descent")
     evaluate_every: int = Field(5, ge=1, description="sweeps between two evaluations")
     patience: int = Field(40, ge=1, description="stop when the best evaluation is so many sweeps old")
@@ -89,15 +96,19 @@ class TrainSettings(Settings):
     """What `predictd train` and `predictd cv` fit."""
 
     solver: SolverName = Field(
-        "auto", description="auto: stack; em where a rank or a lambda is given and no solver"
+        "auto", description="how models are fitted; auto: stack, or em where a rank or a lambda is given"
     )
-    rank: int | Literal["auto"] = Field("auto", description="L; auto: chosen on validation experiments")
+    rank: int | Literal["auto"] = Field(
+        "auto", description="number of components; auto: chosen on validation experiments"
+    )
     regularisation: float | Literal["auto"] = Field(
         "auto",
         alias="lambda",
-        description="λ of the objective, the prior's strength for em; auto: chosen, too",
+        description="λ, penalty of cell and assay factors (em: strength of their prior); auto: chosen, too",
     )
-    lambda_g: float = Field(3.0, gt=0, description="λ_G of sgd and als; em estimates it")
+    lambda_g: float = Field(
+        3.0, gt=0, description="λ_G, penalty of the genome's factors (sgd, als; em estimates it)"
+    )
     networks: int = Field(
         16, ge=0, le=1000, description="stack, donors, kriging: networks that learn what these leave; 0: none"
     )
@@ -134,19 +145,21 @@ class TrainSettings(Settings):
 class NetworkSettings(Settings):
     """What `predictd network infer` infers links by."""
 
-    method: Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson"] = "rf"
-    trees: int | None = Field(
-        None, ge=1, description="rf, et, multi: 1000 where it is not given; grnboost: 5000 at most"
+    method: Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson"] = Field(
+        "rf", description="how links are inferred"
     )
-    top: int = Field(100, ge=1, description="links kept a target")
+    trees: int | None = Field(
+        None, ge=1, description="trees of each target; where not set 1000, and 5000 at most for grnboost"
+    )
+    top: int = Field(100, ge=1, description="links to keep of each target")
     min_importance: float = Field(0.0, ge=0, description="links of less are left out")
-    quality: bool = Field(False, description="also the held-out R² of each target")
+    quality: bool = Field(False, description="measure the held-out R² of each target, too")
 
 
 class Config(Settings):
     """A whole TOML file."""
 
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random")
     train: TrainSettings = TrainSettings()
     network: NetworkSettings = NetworkSettings()
 
@@ -169,6 +182,51 @@ def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> C
     where = f"settings in {path}" if path else "settings"
     values = _read_toml(path, where) if path is not None else {}
     return _validated(Config, _overlay(values, overrides or {}), where)
+
+
+def defaults_toml() -> str:
+    """All settings with their defaults as a TOML file that `load_config` reads, each below what it means."""
+    return (
+        "\n".join(["# Settings of predictd; those left out have the values below.", *_toml_lines(Config())])
+        + "\n"
+    )
+
+
+def changes(config: Config) -> list[tuple[str, Any, Any]]:
+    """Name, value and default of each setting that is not the default, in the order of the settings."""
+    defaults = dict(_flat(Config()))
+    return [(name, value, defaults[name]) for name, value in _flat(config) if value != defaults[name]]
+
+
+def _entries(settings: Settings) -> Iterator[tuple[str, FieldInfo, Any]]:
+    """Name in a TOML file, field and value of each setting of a group."""
+    for name, field in type(settings).model_fields.items():
+        yield field.alias or name, field, getattr(settings, name)
+
+
+def _flat(settings: Settings, above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, _, value in _entries(settings):
+        if isinstance(value, Settings):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
+
+
+def _toml_lines(settings: Settings, above: str = "") -> Iterator[str]:
+    groups = []
+    for name, field, value in _entries(settings):
+        if isinstance(value, Settings):
+            groups.append((f"{above}{name}", value))
+            continue
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        yield f"# {field.description}"
+        if choices:
+            yield f"# one of {', '.join(choices)}"
+        # TOML has no way to say that something is not set.
+        yield f"# {name} =" if value is None else f"{name} = {json.dumps(value)}"
+    for name, group in groups:
+        summary = (type(group).__doc__ or "").splitlines()[0]
+        yield from ("", f"# {summary}", f"[{name}]", *_toml_lines(group, f"{name}."))
 
 
 def read_settings(path: Path, group: type[Group], what: str) -> Group:

@@ -82,7 +82,7 @@ CHEAPER = {
 ORDER = [
     *("simulate", "demo", "ingest", "folds", "tune", "train", "cv", "impute", "extend"),
     *("info", "qc", "recommend", "evaluate", "report", "view", "hub", "peaks", "binarise", "factors"),
-    *("plan", "doctor"),
+    *("plan", "doctor", "config"),
     *(f"network {name}" for name in ("infer", "filter", "evaluate", "stats", "enrich", "classify", "view")),
 ]
 
@@ -100,9 +100,12 @@ def test_all_examples_run(tmp_path, engine):
     ):
         for name in ORDER:
             for example in examples_of(name):
-                words = shlex.split(example)[1:] + CHEAPER.get(name, [])
+                line, _, file = example.partition(" > ")
+                words = shlex.split(line)[1:] + CHEAPER.get(name, [])
                 done = call_predictd(*words, cwd=tmp_path)
                 assert done.returncode == 0 and done.stdout, (example, done.stderr)
+                if file:
+                    (tmp_path / file).write_text(done.stdout)
     opened.assert_called_once()
 
 

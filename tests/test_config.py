@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
-from predictd.config import Config, load_config
+from commands import call_predictd
+from predictd.config import Config, Settings, changes, defaults_toml, load_config
 from predictd.errors import ConfigError
 from refusals import refused
 
@@ -107,3 +112,75 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_settings_are_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         load_config(None).train.sgd.beta1 = 0.5
+
+
+# -- defaults as a file -----------------------------------------------------------------------------------------------
+
+
+def settings_of(group: type[Settings]) -> Iterator[tuple[str, FieldInfo]]:
+    """All settings, also of the groups below."""
+    for name, field in group.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            yield from settings_of(field.annotation)
+        else:
+            yield field.alias or name, field
+
+
+def test_the_defaults_are_a_file_that_sets_them(tmp_path):
+    text = defaults_toml()
+    path = tmp_path / "predictd.toml"
+    path.write_text(text)
+    assert load_config(path) == Config() and changes(load_config(path)) == []
+    for name, field in settings_of(Config):
+        assert field.description, f"{name} has no description"
+        assert re.search(
+            rf"^# {re.escape(field.description)}\n(# one of .*\n)?(# )?{name} =", text, re.MULTILINE
+        )
+    assert "# one of auto, stack, donors, kriging, em, als, sgd\nsolver =" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_every_setting_of_the_file_can_be_changed(tmp_path):
+    """Also the one that is not set, whose line is a comment."""
+    text = defaults_toml().replace("# trees =", "trees = 7").replace("seed = 0", "seed = 3")
+    text = text.replace("patience = 40", "patience = 41").replace('lambda = "auto"', "lambda = 0.5")
+    (tmp_path / "c.toml").write_text(text)
+    changed = changes(load_config(tmp_path / "c.toml"))
+    assert changed == [
+        ("seed", 3, 0),
+        ("train.lambda", 0.5, "auto"),
+        ("train.als.patience", 41, 40),
+        ("network.trees", 7, None),
+    ]
+
+
+def test_config_prints_what_commands_take(tensor_path, tmp_path):
+    """A start for --config: the same model as without it."""
+    done = call_predictd("config", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, defaults_toml(), "")
+    quick = done.stdout.replace("networks = 16", "networks = 0").replace("max_sweeps = 500", "max_sweeps = 9")
+    (tmp_path / "all.toml").write_text(quick)
+    (tmp_path / "few.toml").write_text("[train]\nnetworks = 0\n[train.als]\nmax_sweeps = 9\n")
+    models = []
+    for name in ("all", "few"):
+        done = call_predictd(
+            "train", tensor_path, "-o", f"{name}.h5", "--config", f"{name}.toml", cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+        models.append(json.loads((tmp_path / f"{name}.h5.run.json").read_text())["settings"])
+    assert models[0] == models[1]
+
+
+def test_config_checks_a_file(tmp_path):
+    (tmp_path / "c.toml").write_text("seed = 5\n[train]\nrank = 8\n")
+    done = call_predictd("config", "--check", "c.toml", cwd=tmp_path)
+    assert done.stdout.splitlines() == [
+        "seed = 5  (default: 0)",
+        'train.solver = "em"  (default: "auto")',
+        'train.rank = 8  (default: "auto")',
+        "c.toml: all settings are known; 3 of them differ from the defaults",
+    ]
+    (tmp_path / "d.toml").write_text("sede = 5\n")
+    done = call_predictd("config", "--check", "d.toml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "predictd: error: settings in d.toml: 'sede': extra inputs are not permitted\n"

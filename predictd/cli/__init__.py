@@ -52,6 +52,7 @@ SECTIONS = {
         "simulate": "Make a seeded, realistic data set of any shape.",
         "plan": "Estimate time, memory, storage and price before you begin.",
         "tune": "Search solver, rank and penalty on validation experiments.",
+        "config": "Print all settings with their defaults, as a file for --config.",
         "folds": "Divide a tensor's experiments for cross-validation.",
         "doctor": "Show versions, extras and what engines could run here.",
     },
