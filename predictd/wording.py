@@ -9,6 +9,7 @@ EXTRAS = {
     "report": "reports and figures",
     "tune": "the search for settings",
     "network": "measures and pages of gene networks",
+    "frames": "tables and labelled arrays in Python",
     "interchange": "matrices and exports as Parquet, Zarr and AnnData",
     "cloud": "s3:// and abfs:// paths",
     "mpi": "the mpi engine",

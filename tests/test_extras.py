@@ -13,7 +13,7 @@ from predictd.workflows import doctor
 
 ROOT = Path(__file__).resolve().parents[1]
 # For those who work on predictd.
-OWN = {"bench", "dev", "lint", "test"}
+OWN = {"bench", "dev", "docs", "lint", "test"}
 
 
 @pytest.fixture(scope="module")
@@ -65,5 +65,5 @@ def test_extras_are_named_in_one_way(declared):
             named += found[1].split(",")
     assert set(named) <= set(declared) and "report" in named
     sources = "\n".join(path.read_text() for path in (ROOT / "predictd").rglob("*.py"))
-    by_helper = set(re.findall(r"install\(['\"](\w+)['\"]\)", sources))
+    by_helper = set(re.findall(r"(?:install\(|\", extra=|EXTRA = )['\"](\w+)['\"]", sources))
     assert by_helper == set(EXTRAS)
