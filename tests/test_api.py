@@ -448,13 +448,14 @@ class TestFigures:
         assert len(second.patches) == 2
         assert [text.get_text() for text in last.texts] == ["GENE1 →", "GENE2 ←"]
         assert [axis.get_ylabel() for axis in (first, second)] == list(map(str, pairs))
-        figure.savefig(tmp_path / "figure.png")
+        assert pickle.loads(pickle.dumps(figure))._repr_png_().startswith(b"\x89PNG")
 
     def test_without_deviations_or_a_model(self, opened, model):
         pair = str(opened.pairs[0])
         assert len(predictd.plot.region(opened, model, REGION, pair).axes[0].patches) == 2
         plain = predictd.plot.region(opened, None, REGION, pair, scale="arcsinh").axes[0]
         assert len(plain.patches) == 1 and plain.get_yscale() == "asinh"
+        assert [text.get_text() for text in plain.get_yticklabels()][:2] == ["0", "1"]
         with refused(ConfigError, "`sd` needs a cross-validation"):
             predictd.plot.region(opened, model, REGION, pair, sd=True)
 

@@ -1,4 +1,4 @@
-"""Second moments and what is computed from them, to the precision that DESIGN.md section 3 states."""
+"""Second moments and what is computed from them, to the precision that docs/method.md states."""
 
 from __future__ import annotations
 

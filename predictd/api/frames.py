@@ -52,7 +52,7 @@ def array(
     window: Window, pairs: Sequence[Experiment], values: npt.NDArray[np.float32], *, name: str, genome: str
 ) -> xr.DataArray:
     """Signal (bins × pairs) with its coordinates."""
-    attributes: dict[str, str | int] = {"genome": genome, "units": "that of the tracks"}
+    attributes: dict[str, str | int] = {"genome": genome, "units": "unit of the tracks"}
     if window.bin_size is not None:
         attributes["bin_size"] = window.bin_size
     return require("xarray").DataArray(

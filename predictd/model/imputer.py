@@ -45,7 +45,7 @@ class Completion:
     """How a model predicts its own inputs from each other: ŷ = H y + b with H (k × k), b (k,).
 
     With it, inputs that are missing in a bin are filled exactly as if the model had been solved on the observed ones
-    alone (DESIGN.md section 3): y_M = (I − H_MM)⁻¹ (H_MO y_O + b_M).
+    alone (docs/method.md, the genome in closed form): y_M = (I − H_MM)⁻¹ (H_MO y_O + b_M).
     """
 
     weights: Float64

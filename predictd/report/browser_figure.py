@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def browser_figure(
     for ax, row in zip(grid[:, 0], rows, strict=False):
         _draw_row(ax, edges, row)
         if scale == "arcsinh":
-            ax.set_yscale("asinh")
+            _scale_by_arcsinh(ax)
         else:
             ax.locator_params(axis="y", nbins=3)
     if genes is not None:
@@ -112,6 +113,16 @@ def _draw_row(ax: Any, edges: npt.NDArray[np.int64], row: Row) -> None:
     ax.set_ylabel(short(row.name, 22), rotation=0, ha="right", va="center", size=8)
     ax.axhline(0, color=GREY, lw=0.5)
     ax.margins(y=0.05)
+
+
+def _scale_by_arcsinh(ax: Any) -> None:
+    low, high = ax.get_ylim()
+    ax.set_yscale("asinh")
+    ax.set_ylim(low, high)
+    marks = (0, 1, 2, 5) if high < 10 else (0, *(10**power for power in range(9)))
+    shown = [mark for mark in marks if mark <= high]
+    ax.set_yticks(shown, [f"{mark:g}" for mark in shown])
+    ax.set_yticks([], minor=True)
 
 
 def _draw_genes(ax: Any, genes: Sequence[Gene], lanes: Sequence[int], edges: npt.NDArray[np.int64]) -> None:
@@ -148,4 +159,8 @@ def _mark_places(ax: Any, edges: npt.NDArray[np.int64]) -> None:
 
     unit, _ = _unit(edges)
     ax.xaxis.set_major_locator(MaxNLocator(6))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place / unit:,.6g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(partial(_place, unit)))
+
+
+def _place(unit: float, place: float, _: int | None) -> str:
+    return f"{place / unit:,.6g}"

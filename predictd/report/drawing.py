@@ -86,9 +86,9 @@ def _style() -> Iterator[None]:
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of a size in inches, which no window knows of."""
-    from matplotlib.figure import Figure
+    from predictd.report.shown_figure import ShownFigure
 
-    return Figure(figsize=(width, height))
+    return ShownFigure(figsize=(width, height))
 
 
 def points(

@@ -1,7 +1,7 @@
 """The paper's stochastic gradient descent as one program on all workers of an engine.
 
 Every worker updates its own bins with its own copy of the factors of cell types and assays; these copies are averaged
-after each round (Durham et al. 2018, Methods; DESIGN.md section 3).
+after each round (Durham et al. 2018, Methods).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from predictd.workflows.training.solvers.cp import CPSolver
 
 
 class Als(CPSolver):
-    """The objective of DESIGN.md section 3, minimised by exact steps (Carroll, Pruzansky & Kruskal 1980)."""
+    """The objective of docs/method.md, minimised by exact steps (Carroll, Pruzansky & Kruskal 1980)."""
 
     name = "als"
     objective = "J"

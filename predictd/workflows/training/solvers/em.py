@@ -9,7 +9,7 @@ from predictd.workflows.training.solvers.cp import CPSolver
 
 
 class Em(CPSolver):
-    """Probabilistic CP (DESIGN.md section 3, point 4); λ is the strength of the prior of cell and assay factors."""
+    """Probabilistic CP (docs/method.md, EM); λ is the strength of the prior of cell and assay factors."""
 
     name = "em"
     objective = "likelihood"

@@ -1,4 +1,4 @@
-"""What every solver is, so that workflows are loops over solvers without a branch (DESIGN.md section 9)."""
+"""What every solver is, so that workflows are loops over solvers without a branch."""
 
 from __future__ import annotations
 
