@@ -42,7 +42,7 @@ def test_it_runs_as_it_stands(tmp_path):
     nbclient.NotebookClient(notebook, timeout=250, resources={"metadata": {"path": str(tmp_path)}}).execute()
     for now, before in zip(shown(notebook), shown(committed), strict=True):
         assert (*now[:2], without_numbers(now[2])) == (*before[:2], without_numbers(before[2]))
-        assert numbers(now[2]) == pytest.approx(numbers(before[2]), rel=0.05, abs=0.005)
+        assert numbers(now[2]) == pytest.approx(numbers(before[2]), rel=0.1, abs=0.02)
 
 
 def test_its_outputs_are_small():
