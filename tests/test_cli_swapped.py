@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, data: Path, tensor_path: Pa
 @pytest.mark.parametrize(
     ("typed", "names", "right"),
     [
-        ("ingest new tracks.tsv --genome genome.chrom.sizes", "TRACKS and TENSOR", "ingest tracks.tsv new"),
+        ("ingest new tracks.tsv --genome genome.chrom.sizes", "TRACKS and TENSOR", "ingest tracks.tsv new …"),
         ("impute tensor m.h5 -o again", "MODEL and TENSOR", "impute m.h5 tensor -o again"),
         ("impute tensor cv -o again", "MODEL and TENSOR", "impute cv tensor -o again"),
         ("impute nowhere m.h5 -o again", "MODEL and TENSOR", "impute m.h5 nowhere -o again"),

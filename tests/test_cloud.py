@@ -59,7 +59,9 @@ def make_environment(path: Path, *, whole: bool = True) -> Path:
     assert made.returncode == 0, made.stderr
     if whole:
         (site,) = path.glob("lib/python*/site-packages")
-        (site / "here.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        # As site-packages: what is installed there in editable mode is found, too.
+        here = sysconfig.get_path("purelib")
+        (site / "here.pth").write_text(f"import site; site.addsitedir({here!r})\n")
     return path
 
 

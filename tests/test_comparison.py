@@ -242,7 +242,7 @@ def test_values_mapped_to_the_observed_distribution(folders, data, tensor_path, 
         return np.arcsinh(np.concatenate(parts).astype(np.float64))
 
     y, x = signal(data, truth), signal(folders[1], ours)
-    expected = np.sort(y)[stats.rankdata(x, method="ordinal") - 1]
+    expected = np.sort(y)[stats.rankdata(x, method="ordinal").astype(int) - 1]
     assert mapped["MSEglobal"] == pytest.approx(np.square(y - expected).mean(), rel=1e-3)
     assert mapped["MSEglobal"] < raw["MSEglobal"]
     assert {row["method"] for row in rows} == {

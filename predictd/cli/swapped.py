@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from predictd.constants import MANIFEST, MODELS, NETWORK_H5, TRACKS_TSV
 from predictd.errors import PredictdError
@@ -35,7 +36,8 @@ def _is_network(path: Path) -> bool:
 LOOKS: dict[str, Callable[[Path], bool]] = {
     "tensor": lambda path: (path / MANIFEST).is_file(),
     "model": lambda path: (path / MODELS).is_dir() or (path.is_file() and _begins(path, _HDF5)),
-    "tracks": _is_table,
+    # A matrix may be binary.
+    "tracks": lambda path: path.is_file(),
     "directories": lambda path: (path / TRACKS_TSV).is_file(),
     "directory": lambda path: path.is_dir() and not (path / MANIFEST).is_file(),
     "source": lambda path: path.is_file() or (path / TRACKS_TSV).is_file(),
@@ -75,9 +77,15 @@ def right_order(ctx: click.Context) -> str | None:
         for (parameter, _), value in zip(places, order, strict=True)
         for word in ([parameter.opts[0]] if isinstance(parameter, click.Option) else []) + [str(value)]
     ]
+    known = {parameter.name for parameter, _ in places}
+    others = any(
+        ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        for name in ctx.params
+        if name not in known
+    )
     return (
         f"{', '.join(names[:-1])} and {names[-1]} look swapped; in the right order: "
-        f"{ctx.command_path} {shlex.join(words)}"
+        f"{ctx.command_path} {shlex.join(words)}{' …' if others else ''}"
     )
 
 
