@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from predictd.config import tomllib
+from predictd.wording import EXTRAS
 
 yaml = pytest.importorskip("yaml")
 
@@ -137,8 +138,7 @@ def test_the_recipe_has_the_requirements_of_the_package():
     assert wanted["run"] == ["python", *sorted(map(as_conda, PROJECT["dependencies"]))]
     assert set(wanted["host"]) == {"python", "pip", *map(as_conda, PYPROJECT["build-system"]["requires"])}
     extras = PROJECT["optional-dependencies"]
-    users = set(extras) - {"bench", "dev", "lint", "test"}
-    optional = sorted({as_conda(requirement) for extra in users for requirement in extras[extra]})
+    optional = sorted({as_conda(requirement) for extra in EXTRAS for requirement in extras[extra]})
     assert wanted["run_constraints"] == optional
     about = recipe["about"]
     assert (about["summary"], about["license"]) == (PROJECT["description"], PROJECT["license"]["text"])
