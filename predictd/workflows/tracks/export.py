@@ -282,7 +282,8 @@ def _chosen(
     chosen = list(dict.fromkeys(pairs))
     unknown = [pair for pair in chosen if pair not in every]
     if unknown or not chosen:
-        raise DataError(f"`pairs` {some(unknown) or 'names none'}: {source} has {some(every)}")
+        wanted = some(unknown) or "names none"
+        raise DataError(f"`pairs` {wanted}: {source} has no such experiment; it has {some(every)}")
     return chosen
 
 
