@@ -81,13 +81,27 @@ CHEAPER = {
 # What an example reads is made by one above it.
 ORDER = [
     *("simulate", "demo", "ingest", "folds", "tune", "train", "cv", "impute", "extend"),
-    *("info", "qc", "recommend", "evaluate", "report", "view", "hub", "peaks", "binarise", "factors"),
+    *(
+        "info",
+        "qc",
+        "recommend",
+        "evaluate",
+        "report",
+        "view",
+        "export",
+        "hub",
+        "peaks",
+        "binarise",
+        "factors",
+    ),
     *("plan", "doctor", "config"),
     *(f"network {name}" for name in ("infer", "filter", "evaluate", "stats", "enrich", "classify", "view")),
 ]
 
 
 def test_all_examples_run(tmp_path, engine):
+    for module in ("anndata", "xarray", "zarr"):
+        pytest.importorskip(module)
     make_examples(tmp_path, engine)
     (tmp_path / "quick.toml").write_text(
         "[train]\nnetworks = 0\n[train.als]\nstarts = 1\nstart_sweeps = 3\nmax_sweeps = 10\n"

@@ -15,8 +15,8 @@ from predictd.cli.options import PATH, verbosity
     cls=Command,
     examples=[
         "predictd export tensor tensor.zarr",
-        "predictd export imputed imputed.h5ad --regions peaks.bed",
-        "predictd export tensor peaks.tsv.gz --pairs E003:H3K4me3,E003:H3K27ac",
+        "predictd export imputed imputed.h5ad --regions promoters.bed",
+        "predictd export tensor promoters.tsv.gz --pairs E003:H3K4me3,E017:H3K4me3",
     ],
 )
 @click.argument("source", type=PATH)

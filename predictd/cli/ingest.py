@@ -17,7 +17,7 @@ from predictd.constants import MAX_SHARD_BINS
     examples=[
         "predictd ingest tracks.tsv tensor --genome hg19",
         "predictd ingest tracks.tsv part --genome hg19 --regions regions.bed",
-        "predictd ingest peaks.tsv.gz tensor --genome hg38 --transform none",
+        "predictd ingest signal-in-peaks.tsv.gz peaks-tensor --genome hg38",
     ],
 )
 @click.argument("source", type=PATH, metavar="TRACKS|MATRIX")

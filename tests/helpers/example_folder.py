@@ -41,6 +41,12 @@ def make_examples(folder: Path, engine: Engine) -> None:
     write_tracks(folder / "new-tracks.tsv", new)
     write_rows(folder / "costs.tsv", ("assay", "cost"), [(assay, 400) for assay in ASSAYS])
 
+    header = ["region", *(":".join(pair) for pair in observed)]
+    places = [f"chr1:{BEGIN + 500 * i}-{BEGIN + 500 * i + 300}" for i in range(40)]
+    rows = [[place, *(str((7 * i + j) % 11) for j in range(len(observed)))] for i, place in enumerate(places)]
+    matrix = "".join("\t".join(row) + "\n" for row in [header, *rows])
+    (folder / "signal-in-peaks.tsv.gz").write_bytes(gzip.compress(matrix.encode()))
+
     genes, _, _ = simulate_expression()
     promoters = (
         f"chr1\t{BEGIN + 2000 * i}\t{BEGIN + 2000 * i + 1000}\t{gene}" for i, gene in enumerate(genes)
