@@ -75,6 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, data: Path, tensor_path: Pa
         ),
         ("train model.h5 -o tensor", "TENSOR and -o", "train tensor -o model.h5"),
         ("qc qc.tsv -o tensor", "TENSOR and -o", "qc tensor -o qc.tsv"),
+        ("export out.zarr tensor", "SOURCE and OUTPUT", "export tensor out.zarr"),
         ("hub hubs -o imputed", "SOURCE and -o", "hub imputed -o hubs"),
         ("report page.html -o cv", "DIRECTORY and -o", "report cv -o page.html"),
         (
@@ -116,6 +117,8 @@ def test_the_right_order_runs(folder):
         ("extend absent.h5 tensor truth.tsv -o m.h5", "absent.h5 does not exist"),
         ("evaluate imputed absent.tsv -o truth.tsv", "cannot read absent.tsv"),
         ("network filter absent -o net --top 3", "absent does not exist"),
+        # It may be an export of an earlier run.
+        ("export absent tracks.tsv", "absent"),
         ("cv absent -o cv", "absent is no directory"),
         ("ingest absent.tsv tensor --genome genome.chrom.sizes", "cannot read absent.tsv"),
         ("impute tensor s3://bucket/model.h5 -o again", ""),

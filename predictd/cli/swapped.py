@@ -28,6 +28,11 @@ def _is_table(path: Path) -> bool:
     return path.is_file() and not _begins(path, _HDF5)
 
 
+def _is_directory_of_tracks(path: Path) -> bool:
+    """Of tracks that a table lists, or a tensor."""
+    return (path / TRACKS_TSV).is_file() or (path / MANIFEST).is_file()
+
+
 def _is_network(path: Path) -> bool:
     return (path / NETWORK_H5).is_file() or (path.is_file() and _begins(path, _HDF5))
 
@@ -40,15 +45,20 @@ LOOKS: dict[str, Callable[[Path], bool]] = {
     "tracks": lambda path: path.is_file(),
     "directories": lambda path: (path / TRACKS_TSV).is_file(),
     "directory": lambda path: path.is_dir() and not (path / MANIFEST).is_file(),
-    "source": lambda path: path.is_file() or (path / TRACKS_TSV).is_file(),
+    "source": lambda path: path.is_file() or _is_directory_of_tracks(path),
     "expression": lambda path: path.is_file(),
     "network": _is_network,
     "gold_path": _is_table,
     "labels_path": _is_table,
     "sets_path": _is_table,
 }
-# What no command writes to its output: found there, it was to be read. Other outputs may be those of an earlier run.
-_NEVER_OUTPUT = ("tensor", "directory", "source")
+# What the command does not write itself: found in the place of its output, it was to be read. Other outputs may be
+# those of an earlier run.
+_NEVER_OUTPUT: dict[str, Callable[[Path], bool]] = {
+    "tensor": LOOKS["tensor"],
+    "directory": LOOKS["directory"],
+    "source": lambda path: _is_directory_of_tracks(path),
+}
 
 
 def right_order(ctx: click.Context) -> str | None:
@@ -101,20 +111,20 @@ def _shown(parameter: click.Parameter) -> str:
 
 def _put_in_order(places: list[tuple[click.Parameter, Path]], order: list[Path]) -> None:
     """Swap two as long as more of them are then where they belong."""
+    names = [parameter.name or "" for parameter, _ in places]
     gained = True
     while gained:
         gained = False
         for i, j in combinations(range(len(order)), 2):
-            one, other = places[i][0].name, places[j][0].name
-            if _OUTPUT in (one, other) and not {one, other} & set(_NEVER_OUTPUT):
-                continue
-            here = _fits(one, order[i]) + _fits(other, order[j])
-            there = _fits(one, order[j]) + _fits(other, order[i])
-            if there > here:
+            if _better_swapped(names[i], order[i], names[j], order[j]):
                 order[i], order[j] = order[j], order[i]
                 gained = True
 
 
-def _fits(name: str | None, path: Path) -> bool:
-    """Whether a path is what belongs there; output may be anything."""
-    return name == _OUTPUT or LOOKS[name or ""](path)
+def _better_swapped(one: str, path: Path, other: str, there: Path) -> bool:
+    """Whether more of two paths belong in each other's place than in their own."""
+    if one == _OUTPUT:
+        one, path, other, there = other, there, one, path
+    if other == _OUTPUT:
+        return one in _NEVER_OUTPUT and _NEVER_OUTPUT[one](there) and not LOOKS[one](path)
+    return LOOKS[one](there) + LOOKS[other](path) > LOOKS[one](path) + LOOKS[other](there)
