@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from commands import call_predictd
 from made_folds import FEW_SWEEPS
 from made_matrices import LENGTHS, PAIRS, made_matrix, made_regions, made_values, write_sizes
 from made_tensors import stored_signal
+from places import SHARED
 from predictd.config import TrainSettings
 from predictd.constants import METRICS_TSV
 from predictd.errors import ConfigError, DataError, OutputError, TableError
@@ -46,7 +49,7 @@ def make(tmp_path, engine):
     genome = write_sizes(tmp_path)
 
     def made(source: Path | Matrix, name: str = "tensor", **options: object) -> Tensor:
-        return ingest(source, tmp_path / name, IngestOptions(genome=genome, **options), engine)
+        return ingest(source, tmp_path / name, IngestOptions(**{"genome": genome, **options}), engine)
 
     return made
 
@@ -178,7 +181,7 @@ class TestReading:
 
     def test_a_library_that_is_absent(self, monkeypatch, tmp_path, make):
         (tmp_path / "m.h5ad").write_bytes(b"x")
-        monkeypatch.setitem(__import__("sys").modules, "anndata", None)
+        monkeypatch.setitem(sys.modules, "anndata", None)
         with refused(ConfigError, "m.h5ad", "pip install 'predictd[interchange]'"):
             make(tmp_path / "m.h5ad")
 
@@ -265,6 +268,22 @@ BAD = {
     "chromosome": ([["chrZ", 5, 9]], "has no such chromosome"),
     "text": ([["chr1", "x", 9]], "line 2", "whole numbers"),
 }
+
+
+class TestNames:
+    def test_regions_and_experiments_are_told_apart(self, tmp_path, make):
+        names = ["chr1:1,000-2,000", "chr1-3000-3005", "chr2_7_9", "chr2:59000-60007"]
+        columns = ["K562:rep_1_2", "HLA-A*02:CD4-1-x", "C 1:H3K4me3 (2)"]
+        path = table(tmp_path / "m.tsv", ["", *columns], [[name, 1, 2, 3] for name in names])
+        tensor = make(path, dtype="float32")
+        assert {str(pair) for pair in tensor.experiments} == set(columns)
+        spans = [("chr1", 1000, 2000), ("chr1", 3000, 3005), ("chr2", 7, 9), ("chr2", 59_000, 60_007)]
+        assert places(tensor) == [Interval(*span) for span in spans]
+
+    def test_a_table_of_tracks_with_commas_is_no_matrix(self, tmp_path, make):
+        path = table(tmp_path / "tracks.csv", ["cell_type", "assay", "path"], [["C", "A", "x.bw"]], ",")
+        with refused(TableError, "tracks.csv", "comma"):
+            make(path)
 
 
 class TestRefusals:
@@ -512,6 +531,31 @@ class TestWhatFollows:
         stored = stored_signal(Tensor(both / "regions"))[:8, column].astype(float)
         np.testing.assert_allclose(found.values[:, 0], stored.reshape(4, 2).mean(axis=1), rtol=1e-6)
         assert found.samples == ("C0", "C1", "C2", "C3", "C4")
+
+
+@pytest.mark.data
+def test_real_regions_as_a_matrix_and_as_tracks(make, engine, tmp_path):
+    """Log ratios and methylation of mouse tissues, directly and by way of bigWigs."""
+    data, script = SHARED / "data/mouse-regions", SHARED / "tools/matrix_bigwigs.py"
+    if not data.is_dir():
+        pytest.skip("the real matrix is not here (shared/data/mouse-regions)")
+    subprocess.run([sys.executable, script, data, tmp_path / "bw"], check=True, capture_output=True)
+    tracks = (tmp_path / "bw/tracks.tsv").read_text().splitlines()
+    rows = [f"{row}\t{'logit' if 'Meth' in row else 'none'}" for row in tracks[1:]]
+    (tmp_path / "bw/tracks.tsv").write_text("\n".join([f"{tracks[0]}\ttransform", *rows]) + "\n")
+    genome = str(tmp_path / "bw/chrom.sizes")
+    options = IngestOptions(genome=genome, bin_size=200, dtype="float32")
+    by_tracks = ingest(tmp_path / "bw/tracks.tsv", tmp_path / "by_tracks", options, engine)
+    columns, values = [], []
+    for path in sorted(data.glob("*.npz")):
+        with np.load(path) as arrays:
+            columns += [Experiment(path.stem, assay) for assay in arrays.files]
+            values += [arrays[assay].astype(np.float32) for assay in arrays.files]
+    regions = [Interval("regions", 200 * i, 200 * i + 200) for i in range(len(values[0]))]
+    matrix = Matrix(regions, columns, np.stack(values, axis=1))
+    tensor = make(matrix, genome=genome, dtype="float32", transform=("none", "Meth=logit"))
+    assert tensor.experiments == by_tracks.experiments and len(tensor.experiments) == 63
+    np.testing.assert_array_equal(stored_signal(tensor), stored_signal(by_tracks))
 
 
 def test_the_command_line(tmp_path):

@@ -30,7 +30,7 @@ PARQUET, H5AD = ".parquet", ".h5ad"
 _COMMAS = (".csv", ".csv.gz")
 _PLACES = (("chrom", "chr", "chromosome", "seqnames"), ("start", "chromstart"), ("end", "chromend", "stop"))
 # chr1:1,000-2,000, chr1-1000-2000 and chr1_1000_2000.
-_REGION = re.compile(r"(.+)[:_-]([\d,]+)[_-]([\d,]+)")
+_REGION = re.compile(r"(.+):([\d,]+)-([\d,]+)|([^:]+)[_-](\d+)[_-](\d+)")
 # What a value that is missing is called.
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "."}
 EXTRA = "interchange"
@@ -72,15 +72,17 @@ class Matrix:
         """SHA-256 of what it holds."""
         places = [[i.chrom, i.start, i.end] for i in self.regions]
         names = sha256_of_json([places, list(self.experiments), str(self.values.dtype), self.transforms])
-        return hashlib.sha256(names.encode() + np.ascontiguousarray(self.values).tobytes()).hexdigest()
+        digest = hashlib.sha256(names.encode())
+        digest.update(np.ascontiguousarray(self.values))
+        return digest.hexdigest()
 
 
 def is_matrix(path: Path) -> bool:
     """Whether a file is a matrix and no table of tracks, by its suffix, or by a header that names experiments."""
-    if str(path).endswith((PARQUET, H5AD, *_COMMAS)):
+    if str(path).endswith((PARQUET, H5AD)):
         return True
     _, header = next(_lines(path), (0, []))
-    return "path" not in header and any(map(_is_pair, header))
+    return "path" not in header and (str(path).endswith(_COMMAS) or any(map(_is_pair, header)))
 
 
 def read_matrix(path: Path, bins: Path | None = None) -> Matrix:
@@ -300,7 +302,8 @@ def _named(source: str, name: str) -> Interval:
         raise TableError(
             f"{source}: '{name}' is no region: name rows as chr1:1000-2000, or give a BED file of the regions (`bins`)"
         )
-    return _interval(source, found[1], found[2].replace(",", ""), found[3].replace(",", ""))
+    chrom, start, end = (part for part in found.groups() if part is not None)
+    return _interval(source, chrom, start.replace(",", ""), end.replace(",", ""))
 
 
 def _interval(where: str, chrom: Any, start: Any, end: Any) -> Interval:

@@ -177,7 +177,10 @@ def _columns(matrix: Matrix, *, merge: bool) -> Matrix:
         raise TableError(
             f"{matrix.source} has several columns of {some(twice)}; keep one, or average them with `merge` mean"
         )
-    values = matrix.values[:, [own[pair][0] for pair in pairs]]
+    first = [own[pair][0] for pair in pairs]
+    # Most are in order, and matrices are large.
+    in_order = first == list(range(len(matrix.experiments)))
+    values = matrix.values if in_order else matrix.values[:, first]
     for pair in twice:
         values[:, pairs.index(pair)] = observed_mean(matrix.values[:, own[pair]], axis=1)
     return replace(matrix, experiments=pairs, values=values)
