@@ -73,7 +73,7 @@ class Matrix:
         places = [[i.chrom, i.start, i.end] for i in self.regions]
         names = sha256_of_json([places, list(self.experiments), str(self.values.dtype), self.transforms])
         digest = hashlib.sha256(names.encode())
-        digest.update(np.ascontiguousarray(self.values))
+        digest.update(np.ascontiguousarray(self.values).data)
         return digest.hexdigest()
 
 

@@ -137,7 +137,7 @@ def _in_order(matrix: Matrix, place: Place) -> Matrix:
     order = np.lexsort(spans.T[::-1])
     order = order[_wanted(matrix.regions, spans, place)[order]]
     if not order.size:
-        raise TableError(f"no region of {matrix.source} is left by `regions` and `exclude`")
+        raise TableError(f"{matrix.source} has no region, or none is left by `regions` and `exclude`")
     own = spans[order]
     overlapping = np.flatnonzero((own[1:, 0] == own[:-1, 0]) & (own[1:, 1] < own[:-1, 2]))
     regions = [matrix.regions[row] for row in order.tolist()]
