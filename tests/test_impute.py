@@ -262,8 +262,8 @@ def test_what_is_recorded(model_path, tensor_path, engine, tmp_path):
 
 # -- stopping and going on --------------------------------------------------------------------------------------------
 
-# The command line on one worker. A task says how many tracks stand, and waits for leave to read shards, so that a
-# signal can meet it at work.
+# What every process of the command runs at its start. A task says how many tracks there are, and waits for leave to
+# read shards, so that a signal can meet it at work.
 IN_TURN = """
 import time
 from pathlib import Path
@@ -278,9 +278,6 @@ def open_shard(self, name, open_shard=store.Tensor.open_shard):
     return open_shard(self, name)
 
 store.Tensor.open_shard = open_shard
-if __name__ == "__main__":
-    from predictd.cli import main
-    main()
 """
 
 
@@ -289,14 +286,17 @@ def start(
     model_path: Path, tensor_path: Path, tmp_path: Path
 ) -> Iterator[Callable[[], subprocess.Popen[str]]]:
     """Start to impute into tmp_path/out; whatever still runs is killed with the test."""
-    (tmp_path / "in_turn.py").write_text(IN_TURN)
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / "sitecustomize.py").write_text(IN_TURN)
+    path = os.pathsep.join([str(tmp_path / "start"), *filter(None, [os.environ.get("PYTHONPATH")])])
     started = []
 
     def start() -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [
                 sys.executable,
-                "in_turn.py",
+                "-m",
+                "predictd",
                 "impute",
                 str(model_path),
                 str(tensor_path),
@@ -310,7 +310,7 @@ def start(
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": path},
         )
         started.append(process)
         return process
