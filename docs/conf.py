@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import sys
@@ -15,6 +16,8 @@ import predictd
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path.insert(0, str(HERE))
+# Where pages call predictd as a command.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 project = "predictd"
 author = "The predictd developers"
@@ -95,3 +98,10 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", read_page)
     for part in ("description", "options"):
         app.connect(f"sphinx-click-process-{part}", escape_help)
+
+
+# Options of commands keep their two hyphens.
+smartquotes = False
+
+# Blocks that name no language are commands and tables.
+highlight_language = "none"

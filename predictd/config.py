@@ -29,6 +29,10 @@ _PAPER_UPDATES = 5000
 SolverName = Literal["auto", "stack", "donors", "kriging", "em", "als", "sgd"]
 
 
+# What pydantic adds to the name of a setting that may be of several types.
+_TYPES = ("int", "float", "constrained-int", "literal['auto']")
+
+
 class Settings(BaseModel):
     """Base of all groups of settings: frozen, and strict about unknown keys."""
 
@@ -265,8 +269,10 @@ def _validated(group: type[Group], values: dict[str, Any], where: str) -> Group:
         return group.model_validate(values)
     except ValidationError as err:
         first = err.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{where}: '{key}': {first['msg'].lower()}") from err
+        # Behind the names of settings pydantic says which of several types was tried.
+        key = ".".join(str(part) for part in first["loc"] if part not in _TYPES)
+        told = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where}: '{key}': {told[:1].lower()}{told[1:]}") from err
 
 
 def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

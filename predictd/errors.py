@@ -53,6 +53,12 @@ class OutputError(PredictdError):
     """A place that cannot be written to, or that already holds something else."""
 
 
+class AlreadyFinished(OutputError):
+    """An output that this very command has made before: there is nothing to do."""
+
+    exit_code = 0
+
+
 class RemoteError(PredictdError):
     """An object store that cannot be reached, denies access or fails, or a bucket that is not there."""
 

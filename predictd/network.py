@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from predictd.api import frames
-from predictd.api.inputs import Source, path_of, using
+from predictd.api.inputs import Source, path_of, using, whole
 from predictd.config import NetworkSettings, load_settings
 from predictd.engine import Engine
 from predictd.errors import DataError, TableError
 from predictd.grn.links import Links
-from predictd.io.network.expression import Expression
+from predictd.io.network.expression import Expression, Orientation
 from predictd.workflows.network.filter import Limits
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.links import load_links, ranked, read_links
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["filter", "infer", "stats"]
 
+# Names of an index, or of a first column, that has genes.
+_GENE_NAMES = ("gene", "genes", "gene_id", "gene_name", "symbol")
 Method = Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson"]
 _LINKS = ("regulator", "target", "importance")
 
@@ -41,7 +43,7 @@ def infer(
     method: Method = "rf",
     trees: int | None = None,
     top: int = 100,
-    orientation: Literal["rows", "columns"] | None = None,
+    orientation: Orientation | None = None,
     output: Source | None = None,
     seed: int = 0,
     engine: Engine | None = None,
@@ -62,7 +64,8 @@ def infer(
     top
         Links kept of each target.
     orientation
-        Where genes are; None: `columns` of frames, and of files as their header says.
+        Where genes are; None: as the header of a file says; in columns of a DataFrame, unless its index is named
+        `gene`.
     output
         Directory to write as well, as `predictd network infer` does.
     seed
@@ -87,12 +90,12 @@ def infer(
     with tempfile.TemporaryDirectory(prefix="predictd-") as temporary, using(engine) as own:
         directory = Path(temporary) / "network" if output is None else path_of(output)
         plan = Inference(
-            path_of(expression) if in_file else _matrix(expression, orientation or "columns"),
+            path_of(expression) if in_file else _matrix(expression, orientation),
             directory,
             settings,
             regulators_path=_regulators(regulators),
             orientation=orientation if in_file else None,
-            seed=seed,
+            seed=whole(seed, "seed"),
         )
         if not plan.finished:
             plan.make_all(own)
@@ -167,18 +170,25 @@ def _regulators(regulators: Source | Iterable[str] | None) -> Path | list[str] |
     return path_of(regulators) if isinstance(regulators, (str, os.PathLike)) else list(map(str, regulators))
 
 
-def _matrix(data: Any, orientation: Literal["rows", "columns"]) -> Expression:
+def _matrix(data: Any, orientation: Orientation | None) -> Expression:
     """The matrix of a DataFrame or of an AnnData object."""
     frame = data.to_df() if hasattr(data, "to_df") else data
     if not hasattr(frame, "columns"):
         raise TableError(
             f"`expression` is a {type(data).__name__}: give a DataFrame (samples × genes), AnnData, or a path"
         )
+    first = str(frame.columns[0]) if len(frame.columns) else ""
+    if first.casefold() in _GENE_NAMES and frame.index.name is None:
+        frame = frame.set_index(frame.columns[0])
+    if orientation is None:
+        # As files of expression say where they have their genes.
+        orientation = "rows" if str(frame.index.name).casefold() in _GENE_NAMES else "columns"
     try:
         values = frame.to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as err:
         raise TableError(
-            f"`expression` holds what is no number ({err}): let columns be genes, and names of samples the index"
+            f"`expression` has values that are not numbers ({err}): put the names of genes and samples into the header "
+            "and the index"
         ) from err
     rows, columns = (tuple(map(str, names)) for names in (frame.index, frame.columns))
     genes, samples = (columns, rows) if orientation == "columns" else (rows, columns)
@@ -203,3 +213,7 @@ def _links(links: pd.DataFrame | Source) -> Links:
 def _frame(links: Links) -> pd.DataFrame:
     columns = dict(zip(_LINKS, ranked(links), strict=True))
     return frames.require("pandas").DataFrame({name: values.tolist() for name, values in columns.items()})
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from predictd.api.crossval import CrossValidation
-from predictd.api.inputs import Pair, Region, Source, pairs_of, path_or_none
-from predictd.api.model import Model
+from predictd.api.inputs import Pair, Region, Source, pairs_of, path_of, path_or_none
+from predictd.api.model import Model, load_model
 from predictd.api.tensor import Tensor, opened
 from predictd.errors import ConfigError
 from predictd.io.tables import Interval
@@ -26,7 +26,7 @@ __all__ = ["region"]
 
 def region(
     tensor: Tensor | Source,
-    model: Model | CrossValidation | None,
+    model: Model | CrossValidation | Source | None,
     where: Region,
     pairs: Pair | Iterable[Pair],
     *,
@@ -43,8 +43,8 @@ def region(
     tensor
         The tensor, or its path.
     model
-        What imputes: a model, or a cross-validation, whose models never saw an observed pair; None: only observed
-        signal is drawn.
+        What imputes: a model, or a cross-validation, whose models never saw an observed pair, or the path of one; None:
+        only observed signal is drawn.
     where
         `chr1:1,000-2,000` (0-based, half-open), `chr1`, or (chromosome, start, end).
     pairs
@@ -72,6 +72,9 @@ def region(
     PredictdError
         If tensor, model, pairs and region do not fit.
     """
+    if model is not None and not isinstance(model, (Model, CrossValidation)):
+        path = path_of(model)
+        model = CrossValidation(path) if path.is_dir() else load_model(path)
     if sd and not isinstance(model, CrossValidation):
         raise ConfigError("`sd` needs a cross-validation as `model`: its intervals are calibrated")
     own, chosen = opened(tensor), pairs_of(pairs)
@@ -88,8 +91,8 @@ def region(
         for column, pair in enumerate(chosen)
     ]
     place = Interval(window.chrom, int(window.starts[0]), int(window.ends[-1]))
-    path = path_or_none(genes)
-    drawn = None if path is None else [Gene(*gene) for gene in read_genes(path, place)]
+    listed = path_or_none(genes)
+    drawn = None if listed is None else [Gene(*gene) for gene in read_genes(listed, place)]
     edges = np.append(window.starts, window.ends[-1])
     return styled(
         lambda: browser_figure(window.chrom, edges, rows, drawn, scale=scale, width=width, title=title)
@@ -110,3 +113,7 @@ def _imputed(
         both = model.impute(tensor, pairs, region=where, sd=True)
         return both["signal"].to_numpy(), both["sd"].to_numpy()
     return model.impute(tensor, pairs, region=where).to_numpy(), None
+
+
+def __dir__() -> list[str]:
+    return __all__

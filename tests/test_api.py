@@ -19,7 +19,6 @@ from predictd.errors import (
     ModelFormatError,
     OutputError,
     TableError,
-    TensorFormatError,
 )
 from predictd.io.tracks.bigwig import BigWigReader
 from predictd.io.tracks.genes import read_genes
@@ -87,6 +86,7 @@ class TestTensor:
             ("chr1:99,000-101,000", 3960, 4040),
             ("chr1:249990-250000", 9999, 10_000),
             ("chr1", 0, 10_000),
+            (("chr1", np.int64(25), np.int32(50)), 1, 2),
         ],
     )
     def test_bins_of_a_region(self, opened, tensor, region, first, end):
@@ -112,6 +112,9 @@ class TestTensor:
             np.testing.assert_array_equal(opened.fetch(REGION, form), one)
         two = opened.fetch(REGION, (str(pair), str(opened.pairs[0])))
         np.testing.assert_array_equal(two[:, :1], one)
+        table = opened.experiments.iloc[[1, 0]]
+        np.testing.assert_array_equal(opened.fetch(REGION, table), two)
+        np.testing.assert_array_equal(opened.fetch(REGION, pd.Series(table.index)), two)
         assert opened.fetch(REGION).shape == (760, len(opened.pairs))
 
     def test_bins_that_are_not_there_are_missing(self, data, engine, tmp_path):
@@ -137,18 +140,27 @@ class TestTensor:
         assert np.isnan(found[~known]).all()
         with refused(DataError, "no bin in chr1:5000-6000", "other parts of the chromosome"):
             part.fetch("chr1:5000-6000")
+        expected_regions = [["chr1", 1000, 2000], ["chr1", 3000, 3500], ["chr2", 100, 200]]
+        assert part.regions.to_numpy().tolist() == expected_regions
+        assert whole.regions.to_numpy().tolist() == [["chr1", 0, 250_000], ["chr2", 0, 250_000]]
 
     @pytest.mark.parametrize(
         ("region", "error", "parts"),
         [
-            ("chr9:0-100", TableError, ("chr9:0-100", "no such chromosome")),
+            ("chr9:0-100", TableError, ("chr9:0-100", "no chromosome 'chr9'; it has chr1, chr2")),
+            ("1:0-100", TableError, ("did you mean chr1?",)),
+            ("Chr2", TableError, ("did you mean chr2?",)),
+            (5, ConfigError, ("is not an interval",)),
+            (None, ConfigError, ("is not an interval",)),
+            (("chr1", 0.5, 10), ConfigError, ("is not an interval",)),
+            (("chr1", 0), ConfigError, ("is not an interval",)),
             ("chr1:0-250001", TableError, ("gives it 250,000 bp",)),
-            ("chr1:100-100", ConfigError, ("encloses no base",)),
-            ("chr1:200-100", ConfigError, ("encloses no base",)),
+            ("chr1:100-100", ConfigError, ("is empty",)),
+            ("chr1:200-100", ConfigError, ("is empty",)),
             ("chr1:a-b", ConfigError, ("chr1:1,000-2,000", "half-open")),
-            (("chr1", -5, 10), ConfigError, ("encloses no base",)),
-            ("chr1:1000", ConfigError, ("is no interval",)),
-            ("", TableError, ("no such chromosome",)),
+            (("chr1", -5, 10), ConfigError, ("is empty",)),
+            ("chr1:1000", ConfigError, ("is not an interval",)),
+            ("", TableError, ("no chromosome ''",)),
         ],
     )
     def test_what_is_no_region(self, opened, region, error, parts):
@@ -156,8 +168,18 @@ class TestTensor:
             opened.fetch(region)
 
     def test_what_is_no_pair(self, opened):
-        with refused(TensorFormatError, "has no experiment"):
+        with refused(DataError, "has no track of nobody:nothing: it has C1:"):
             opened.fetch(REGION, "nobody:nothing")
+        pair, missing = opened.pairs[0], opened.missing[0]
+        with refused(DataError, f"did you mean {pair}?"):
+            opened.fetch(REGION, str(pair).lower())
+        with refused(DataError, f"did you mean {pair}?"):
+            opened.fetch(REGION, (pair.assay, pair.cell_type))
+        with refused(DataError, f"no track of {missing}: which nobody measured"):
+            opened.fetch(REGION, missing)
+        for form in (3, ["x"], ("a", "b", "c"), None):
+            with refused(ConfigError, "`pairs`"):
+                opened.fetch(REGION, [form])
         with refused(TableError, "is no pair"):
             opened.fetch(REGION, ["C1"])
         with refused(ConfigError, "`pairs` is empty"):
@@ -169,8 +191,13 @@ class TestTensor:
         monkeypatch.chdir(tmp_path)
         made = predictd.ingest(table, "own", genome=str(data / "genome.chrom.sizes"), engine=engine)
         np.testing.assert_array_equal(made.fetch("chr2"), opened.fetch("chr2"))
-        with refused(ConfigError, "`signal` is a list"):
+        with refused(ConfigError, "a path was expected, not a list"):
             predictd.ingest([1], "other", genome="hg19", engine=engine)
+        with refused(ConfigError, "the DataFrame has no column cell_type"):
+            predictd.ingest(table.drop(columns="cell_type"), "other", genome="hg19", engine=engine)
+        with refused(TableError, "is in the DataFrame twice"):
+            twice = pd.concat([table[:1], table[:1]])
+            predictd.ingest(twice, "other", genome=str(data / "genome.chrom.sizes"), engine=engine)
 
     def test_a_matrix_in_memory(self, engine, tmp_path):
         rng = np.random.default_rng(0)
@@ -254,6 +281,10 @@ class TestTensor:
         assert [["." if cell == "nan" else cell for cell in row] for row in cells(best)] == read_table(
             tmp_path / "next.tsv"
         )[1:]
+        priced = predictd.recommend(
+            opened, k=3, costs=pd.DataFrame({"assay": opened.assays, "cost": [1, 2, 4, 8]}), engine=engine
+        )
+        assert (priced["gain_per_dollar"] > 0).all()
         assert set(zip(best["cell_type"], best["assay"], strict=True)) < set(opened.missing)
 
 
@@ -314,8 +345,34 @@ class TestModels:
             model.impute(opened, region=REGION, write=tmp_path / "x")
         with refused(DataError, "no cell type 'nobody'"):
             model.impute(opened, "nobody:A1", region=REGION)
-        with refused(ConfigError, "rank"):
+        with refused(ConfigError, "'rank': a rank is at least 1"):
             predictd.train(opened, solver="em", rank=0)
+        with refused(ConfigError, "`seed` -1"):
+            predictd.train(opened, seed=-1)
+        with refused(ConfigError, "`sd`: a single model does not know its errors"):
+            model.impute(opened, region=REGION, sd=True)
+        with refused(ConfigError, "`pairs` 'mising': write missing, observed, all"):
+            model.impute(opened, "mising", region=REGION)
+        with refused(ConfigError, "is not a tensor; give pairs and regions by name"):
+            model.impute("chr1:0-100")
+        with refused(ConfigError, "`engine` 2"):
+            predictd.qc(opened, engine=2)
+        with refused(ConfigError, "`workers` 0"):
+            predictd.LocalEngine(0)
+        with refused(ConfigError, "a path was expected, not a Model"):
+            predictd.evaluate(model, "truth.tsv")
+        with refused(ConfigError, "`k` 0"):
+            predictd.recommend(opened, k=0)
+
+    def test_whole_numbers_of_numpy(self, opened, engine, model, tmp_path):
+        again = predictd.train(
+            opened, solver="em", rank=np.int64(2), penalty=np.float64(1.0), seed=np.int64(0), engine=engine
+        )
+        again.save(tmp_path / "again.h5")
+        model.save(tmp_path / "model.h5")
+        assert (tmp_path / "again.h5").read_bytes() == (tmp_path / "model.h5").read_bytes()
+        made = predictd.simulate(tmp_path / "s", cells=np.int64(3), bins=np.int32(640), engine=engine)
+        assert made.tracks.is_file()
 
     def test_factors(self, model, opened, engine, tmp_path):
         from predictd.workflows.evaluation.factors import explain_factors
@@ -368,7 +425,7 @@ class TestCrossValidation:
         times = {path: path.stat().st_mtime_ns for path in validated.path.rglob("*")}
         predictd.cross_validate(opened, validated.path, solver="em", rank=2, penalty=1.0, engine=engine)
         assert {path: path.stat().st_mtime_ns for path in validated.path.rglob("*")} == times
-        with refused(OutputError, "finished, or something else"):
+        with refused(OutputError, "holds metrics.tsv already, made otherwise (settings.rank: 2, now 3)"):
             predictd.cross_validate(opened, validated.path, solver="em", rank=3, penalty=1.0, engine=engine)
 
     def test_a_region_with_deviations_is_what_the_tracks_hold(self, validated, opened, engine, tmp_path):
@@ -401,6 +458,12 @@ def test_scores_of_imputed_tracks(model, opened, data, engine, tmp_path):
     assert list(found.comparison.columns) == header and cells(found.comparison) == rows
     again = predictd.evaluate([str(tmp_path / "imputed")], data / "truth.tsv", tensor=opened, engine=engine)
     assert again.metrics.equals(found.metrics)
+    truth = pd.read_csv(data / "truth.tsv", sep="\t").assign(
+        path=lambda table: [str(data / path) for path in table["path"]]
+    )
+    framed = predictd.evaluate(tmp_path / "imputed", truth, engine=engine)
+    assert framed.metrics.equals(found.metrics)
+    assert repr(found).startswith("<predictd.Evaluation: metrics and comparison of model, assay_mean, ")
 
 
 def test_peaks_of_tracks(data, engine, tmp_path):
@@ -450,9 +513,13 @@ class TestFigures:
         assert [axis.get_ylabel() for axis in (first, second)] == list(map(str, pairs))
         assert pickle.loads(pickle.dumps(figure))._repr_png_().startswith(b"\x89PNG")
 
-    def test_without_deviations_or_a_model(self, opened, model):
+    def test_without_deviations_or_a_model(self, opened, model, tmp_path):
         pair = str(opened.pairs[0])
         assert len(predictd.plot.region(opened, model, REGION, pair).axes[0].patches) == 2
+        model.save(tmp_path / "m.h5")
+        assert (
+            len(predictd.plot.region(opened.path, str(tmp_path / "m.h5"), REGION, pair).axes[0].patches) == 2
+        )
         plain = predictd.plot.region(opened, None, REGION, pair, scale="arcsinh").axes[0]
         assert len(plain.patches) == 1 and plain.get_yscale() == "asinh"
         assert [text.get_text() for text in plain.get_yticklabels()][:2] == ["0", "1"]

@@ -68,6 +68,13 @@ def test_every_form_of_a_matrix(matrix, regulators, engine, links, tmp_path):
         matrix.T, orientation="rows", regulators=tuple(regulators), trees=50, engine=engine
     )
     assert turned.equals(links)
+    named = predictd.network.infer(
+        matrix.T.rename_axis("gene"), regulators=regulators, trees=50, engine=engine
+    )
+    column = predictd.network.infer(
+        matrix.T.rename_axis("gene").reset_index(), regulators=regulators, trees=50, engine=engine
+    )
+    assert named.equals(links) and column.equals(links)
     matrix.T.rename_axis("gene").to_csv(tmp_path / "own.tsv", sep="\t")
     (tmp_path / "tfs.txt").write_text("\n".join(regulators))
     read = predictd.network.infer(
@@ -95,7 +102,7 @@ def test_it_may_be_written_and_is_then_opened(matrix, regulators, engine, links,
 def test_what_is_no_matrix(matrix, engine):
     with refused(TableError, "DataFrame (samples × genes)"):
         predictd.network.infer([[1, 2]], engine=engine)
-    with refused(TableError, "what is no number"):
+    with refused(TableError, "values that are not numbers"):
         predictd.network.infer(matrix.assign(name="x"), engine=engine)
     with refused(TableError, "genes twice: G1"):
         predictd.network.infer(matrix.rename(columns={"G2": "G1"}), method="pearson", engine=engine)

@@ -25,6 +25,7 @@ from predictd import interrupt
 from predictd.constants import MAX_OPEN_TRACKS
 from predictd.engine import Engine
 from predictd.errors import (
+    AlreadyFinished,
     DataError,
     Interrupted,
     ModelFormatError,
@@ -401,11 +402,13 @@ def test_finished_tracks_are_not_taken_for_another_models(model_path, tensor_pat
     before = files(out), (out / "run.json").read_bytes()
     model, file = load_model(model_path)
     other = write(tmp_path / "other.h5", replace(model, mu=model.mu + 1), **file.info)
-    for path in (other, model_path):
-        with pytest.raises(
-            OutputError, match=r"out holds tracks.tsv already: it is finished, .*; remove it, or name another"
-        ):
-            impute(path, tensor_path, out, engine)
+    with pytest.raises(
+        OutputError,
+        match=r"out holds tracks.tsv already, made otherwise \(from other input\); remove the directory",
+    ):
+        impute(other, tensor_path, out, engine)
+    with pytest.raises(AlreadyFinished, match="nothing was done"):
+        impute(model_path, tensor_path, out, engine)
     (out / "tracks.tsv").unlink()
     with pytest.raises(OutputError, match=r"out holds C\d-A\d.bw already"):
         impute(other, tensor_path, out, engine)

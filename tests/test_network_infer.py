@@ -16,7 +16,14 @@ from made_networks import N_GENES, simulate_expression, write_matrix, write_netw
 from places import SHARED
 from predictd.cli.network.infer import command
 from predictd.config import NetworkSettings
-from predictd.errors import ConfigError, DataError, NetworkFormatError, OutputError, WorkerError
+from predictd.errors import (
+    AlreadyFinished,
+    ConfigError,
+    DataError,
+    NetworkFormatError,
+    OutputError,
+    WorkerError,
+)
 from predictd.grn.linear import standardised
 from predictd.grn.links import Links
 from predictd.grn.methods import (
@@ -207,8 +214,10 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(case, tmp_path, engine)
     with pytest.raises(OutputError, match="begun otherwise \\(seed: 0, now 1\\)"):
         other.make([9], engine)
     again.make_all(engine)
-    with pytest.raises(OutputError, match=r"holds network.h5 already"):
+    with pytest.raises(AlreadyFinished, match="nothing was done"):
         again.make([0], engine)
+    with pytest.raises(OutputError, match=r"holds network.h5 already, made otherwise \(seed: 0, now 1\)"):
+        other.make([0], engine)
 
 
 def test_a_damaged_block_is_told(case, tmp_path, engine):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from made_folds import FEW_SWEEPS, FEW_SWEEPS_TOML, SHORT_SGD, few_folds, models
 from predictd.cli import cli
 from predictd.config import TrainSettings
 from predictd.engine import Engine
-from predictd.errors import ConfigError, OutputError
+from predictd.errors import AlreadyFinished, ConfigError, OutputError
 from predictd.io.files import write_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import folds_to_json, make_folds
@@ -231,13 +232,18 @@ def test_a_part_whose_files_have_gone_is_made_again(kind, plan, whole, engine, t
 def test_a_finished_output_takes_no_part_and_no_other_end(kind, plan, engine, tmp_path):
     plan.make_all(engine)
     before = stamps(tmp_path / "out")
-    marker = {"cv": "metrics.tsv", "impute": "tracks.tsv"}[kind]
     for again in (lambda: plan.finish(engine), lambda: plan.make([0], engine)):
-        with refused(
-            OutputError, f"{tmp_path / 'out'} holds {marker} already: it is finished", "name another"
-        ):
+        with refused(AlreadyFinished, f"{tmp_path / 'out'} is finished already", "nothing was done"):
             again()
     assert stamps(tmp_path / "out") == before
+
+
+def test_no_output_goes_into_that_of_another_command(kind, plan, tensor_path, engine, tmp_path):
+    plan.job.output = Path(shutil.copytree(tensor_path, tmp_path / "tensor"))
+    before = stamps(plan.job.output)
+    with refused(OutputError, f"{tmp_path / 'tensor'} holds the output of another command", "name another"):
+        plan.make_all(engine)
+    assert stamps(plan.job.output) == before
 
 
 def test_an_end_that_was_killed_is_ended_again(kind, plan, whole, engine, tmp_path, monkeypatch):

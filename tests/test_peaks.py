@@ -11,7 +11,7 @@ import pyBigWig
 import pytest
 
 from commands import call_predictd
-from predictd.errors import DataError, OutputError, TableError, TrackError
+from predictd.errors import AlreadyFinished, DataError, OutputError, TableError, TrackError
 from predictd.io.tables import read_tracks
 from predictd.model.peaks import PeakRule, call_peaks
 from predictd.workflows.evaluation.evaluate import evaluate
@@ -152,8 +152,12 @@ class TestPeaks:
         assert len(names) == 4
         for name in names:
             assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-        with refused(OutputError, "holds peaks.tsv already"):
+        with refused(AlreadyFinished, "nothing was done"):
             PeakCalling(tracks, tmp_path / "one", PeakRule()).make_all(engine)
+        with refused(
+            OutputError, "holds peaks.tsv already, made otherwise (settings.threshold: 2.0, now 3.0)"
+        ):
+            PeakCalling(tracks, tmp_path / "one", PeakRule(3.0)).make_all(engine)
 
     def test_evaluate_takes_the_table_of_peaks(self, data, tensor, engine, tmp_path):
         PeakCalling(data / "tracks.tsv", tmp_path / "peaks", PeakRule()).make_all(engine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -178,10 +179,14 @@ def test_a_stopped_simulation_goes_on(form, as_tracks, as_tensor, engine, tmp_pa
 
 def test_what_stands_is_not_made_again(as_tracks, as_tensor, engine, tmp_path):
     for form, whole in (("tracks", as_tracks), ("tensor", as_tensor)):
+        before = contents(whole)
+        simulate(whole, SMALL, PLACE, engine, form=form)
+        assert contents(whole) == before
         with pytest.raises(
             OutputError, match="holds a whole data set already; remove it, or name another directory"
         ):
-            simulate(whole, SMALL, PLACE, engine, form=form)
+            simulate(whole, replace(SMALL, seed=99), PLACE, engine, form=form)
+        assert contents(whole) == before
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"):
         simulate(tmp_path / "file" / "s", SMALL, PLACE, engine)

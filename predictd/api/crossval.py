@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from predictd.api import frames
 from predictd.api.imputing import impute_region, write_tracks
-from predictd.api.inputs import Pair, Region, Source, path_of, path_or_none, using
+from predictd.api.inputs import Pair, Region, Source, path_of, path_or_none, using, whole
 from predictd.api.model import settings_of
 from predictd.api.tensor import Tensor, opened
 from predictd.config import SolverName
@@ -192,7 +192,7 @@ def cross_validate(
         opened(tensor).path,
         path_of(output),
         settings_of(solver, rank, penalty, networks),
-        seed=seed,
+        seed=whole(seed, "seed"),
         folds=path_or_none(folds),
         regions=Regions(path_or_none(promoters), path_or_none(genes), path_or_none(enhancers)),
     )

@@ -77,4 +77,8 @@ def write_tracks(
 
 
 def _specified(pairs: str | Pair | Iterable[Pair]) -> str | list[Experiment]:
-    return pairs if isinstance(pairs, str) and pairs in _WORDS else pairs_of(pairs)
+    if isinstance(pairs, str) and ":" not in pairs:
+        if pairs not in _WORDS:
+            raise ConfigError(f"`pairs` '{pairs}': write {', '.join(_WORDS)}, or a pair as E003:H3K27ac")
+        return pairs
+    return pairs_of(pairs)

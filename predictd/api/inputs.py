@@ -1,14 +1,17 @@
-"""What functions take in several forms: paths, pairs, engines."""
+"""What functions take in several forms: paths, tables, pairs, whole numbers, engines."""
 
 from __future__ import annotations
 
+import operator
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from predictd.engine import Engine, LocalEngine
-from predictd.errors import ConfigError
+from predictd.errors import ConfigError, PredictdError
 from predictd.io.remote import as_path, is_remote
 from predictd.pairs import Experiment
 
@@ -20,14 +23,19 @@ Pair = str | tuple[str, str]
 Region = str | tuple[str, int, int]
 
 
-def path_of(source: Source) -> Path:
-    """A path, of an object store where it is the URL of one; `~` is the home directory."""
+def path_of(source: Any) -> Path:
+    """A path, of an object store where it is the URL of one; `~` is the home directory.
+
+    Raises
+    ------
+    ConfigError
+        If it is something else.
+    """
     if isinstance(source, Path):
         return source
-    return _home(as_path(os.fspath(source)))
-
-
-def _home(path: Path) -> Path:
+    if not isinstance(source, (str, os.PathLike)):
+        raise ConfigError(f"a path was expected, not a {type(source).__name__}: {_short(source)}")
+    path = as_path(os.fspath(source))
     return path if is_remote(str(path)) else path.expanduser()
 
 
@@ -36,36 +44,104 @@ def path_or_none(source: Source | None) -> Path | None:
     return None if source is None else path_of(source)
 
 
-def pairs_of(pairs: Pair | Iterable[Pair]) -> list[Experiment]:
-    """Pairs in their order; one alone, as a text or as a tuple of a cell type and an assay, is a list of one.
+@contextmanager
+def table(source: Any) -> Iterator[Path]:
+    """The path of a table; a DataFrame becomes a file for the block, whose paths start from the working directory."""
+    if not hasattr(source, "to_csv"):
+        yield path_of(source)
+        return
+    with tempfile.TemporaryDirectory(prefix="predictd-") as temporary:
+        path = Path(temporary) / "table.tsv"
+        paths = {
+            name: list(map(_absolute, source[name])) for name in ("path", "peaks") if name in source.columns
+        }
+        source.assign(**paths).to_csv(path, sep="\t", index=False)
+        with called(path, "the DataFrame"):
+            yield path
+
+
+def _absolute(path: Any) -> str:
+    if not isinstance(path, (str, os.PathLike)):
+        return ""
+    text = os.fspath(path)
+    return text if not text or "://" in text else str(Path(text).expanduser().absolute())
+
+
+@contextmanager
+def called(path: Path, name: str) -> Iterator[None]:
+    """Within the block, errors call a temporary file by this name."""
+    try:
+        yield
+    except PredictdError as err:
+        err.args = (str(err).replace(str(path), name), *err.args[1:])
+        raise
+
+
+def whole(value: Any, name: str, *, least: int = 0) -> int:
+    """A whole number, of Python or NumPy; ConfigError for another value, or one below the least."""
+    try:
+        number = operator.index(value)
+    except TypeError as err:
+        raise ConfigError(f"`{name}` {_short(value)}: give a whole number") from err
+    if number < least:
+        raise ConfigError(f"`{name}` {number}: give a whole number of at least {least}")
+    return number
+
+
+def pairs_of(pairs: Any) -> list[Experiment]:
+    """Pairs in their order.
+
+    Parameters
+    ----------
+    pairs
+        One, as a text or as a tuple of a cell type and an assay; several; or a DataFrame with the columns `cell_type`
+        and `assay`.
 
     Raises
     ------
     TableError
         If a text is no `CELL:ASSAY`.
     ConfigError
-        If there is none.
+        If there is none, or it is something else.
     """
-    if isinstance(pairs, (str, Experiment)) or (
-        isinstance(pairs, tuple) and not any(":" in e for e in pairs)
-    ):
+    columns = getattr(pairs, "columns", ())
+    if "cell_type" in columns and "assay" in columns:
+        found = [_pair(pair) for pair in zip(pairs["cell_type"], pairs["assay"], strict=True)]
+    elif isinstance(pairs, (str, Experiment)) or (isinstance(pairs, tuple) and _is_apart(pairs)):
         found = [_pair(pairs)]
-    else:
+    elif isinstance(pairs, Iterable):
         found = [_pair(pair) for pair in pairs]
+    else:
+        raise ConfigError(f"`pairs` {_short(pairs)}: write them as E003:H3K4me3, one or several")
     if not found:
         raise ConfigError("`pairs` is empty: name at least one, e.g. E003:H3K4me3")
     return found
 
 
-def _pair(pair: Pair) -> Experiment:
-    return Experiment.parse(pair) if isinstance(pair, str) else Experiment(*pair)
+def _is_apart(pair: tuple[Any, ...]) -> bool:
+    return len(pair) == 2 and all(isinstance(name, str) and ":" not in name for name in pair)
+
+
+def _pair(pair: Any) -> Experiment:
+    if isinstance(pair, str):
+        return Experiment.parse(pair)
+    if not (isinstance(pair, tuple) and _is_apart(pair)):
+        raise ConfigError(f"`pairs`: {_short(pair)} is not a pair: write E003:H3K4me3 or ('E003', 'H3K4me3')")
+    return Experiment(*pair)
 
 
 @contextmanager
 def using(engine: Engine | None) -> Iterator[Engine]:
     """The engine that was given, which stays open; else one of this machine, for the block."""
-    if engine is not None:
+    if engine is None:
+        with LocalEngine() as own:
+            yield own
+    elif isinstance(engine, Engine):
         yield engine
-        return
-    with LocalEngine() as own:
-        yield own
+    else:
+        raise ConfigError(f"`engine` {_short(engine)}: give an engine, such as predictd.LocalEngine(2)")
+
+
+def _short(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:59] + "…"

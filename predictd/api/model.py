@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from predictd.api import frames
 from predictd.api.imputing import impute_region, write_tracks
-from predictd.api.inputs import Pair, Region, Source, path_of, path_or_none, using
+from predictd.api.inputs import Pair, Region, Source, called, path_of, path_or_none, table, using, whole
 from predictd.api.tensor import Tensor, opened
 from predictd.config import SolverName, TrainSettings, load_settings
 from predictd.engine import Engine
+from predictd.errors import ConfigError
 from predictd.io.files import make_directory
 from predictd.io.models import ModelFile, write_model
 from predictd.io.results import write_run_json
@@ -59,6 +60,8 @@ class Model:
     def __init__(
         self, file: ModelFile, record: RunRecord | None = None, *, source: str = "the model"
     ) -> None:
+        if not isinstance(file, ModelFile):
+            raise ConfigError("open a file of a model with predictd.load_model")
         self._file, self._record, self._source = file, record, source
         self._model = estimators.model_of(file, source)
 
@@ -99,6 +102,7 @@ class Model:
         *,
         region: Region | None = None,
         write: Source | None = None,
+        sd: bool = False,
         engine: Engine | None = None,
     ) -> xr.DataArray | pd.DataFrame:
         """Impute pairs in a region in memory, or whole tracks into files.
@@ -114,6 +118,8 @@ class Model:
             `chr1:1,000-2,000` (0-based, half-open), `chr1`, or (chromosome, start, end).
         write
             Directory for a bigWig a pair and `tracks.tsv`, as `predictd impute` writes them.
+        sd
+            For cross-validations only: a single model does not know its errors.
         engine
             For whole tracks: what runs it; None: all CPUs of this machine.
 
@@ -130,6 +136,11 @@ class Model:
         PredictdError
             If model, tensor, pairs and region do not fit, or the output cannot be written.
         """
+        if sd:
+            raise ConfigError(
+                "`sd`: a single model does not know its errors; impute with a cross-validation, whose intervals are "
+                "calibrated on experiments that the models never saw"
+            )
         own = opened(tensor)
         if region is not None and write is None:
             return impute_region(Committee((self._model,)), own, pairs, region)
@@ -168,7 +179,8 @@ class Model:
         with tempfile.TemporaryDirectory(prefix="predictd-") as temporary:
             path = Path(temporary) / "model.h5"
             write_model(path, self._file)
-            yield path
+            with called(path, self._source):
+                yield path
 
     def __repr__(self) -> str:
         return f"<predictd.Model: {self._shape()}>"
@@ -192,7 +204,7 @@ def train(
     networks: int | None = None,
     seed: int = 0,
     folds: Source | None = None,
-    fold: str | None = None,
+    fold_name: str | None = None,
     engine: Engine | None = None,
 ) -> Model:
     """Fit a model to a tensor.
@@ -204,12 +216,12 @@ def train(
     solver
         `auto` is the stack of all members; `donors`, `kriging`, `em`, `als` and `sgd` are single ones.
     rank, penalty
-        Of factors: how many, and λ; None: chosen on validation experiments.
+        Of factors: how many, and λ; None: chosen on validation experiments. One of them without a solver means em.
     networks
         Of the stack, donors and kriging: how many learn what these leave; 0: none; None: 16.
     seed
         Of everything random.
-    folds, fold
+    folds, fold_name
         A folds.json and the name of one of its folds, to be trained alone; None: a seeded eighth of the experiments
         validates, then all are fitted.
     engine
@@ -232,9 +244,9 @@ def train(
             settings,
             own,
             Path(temporary) / "checkpoint",
-            seed=seed,
+            seed=whole(seed, "seed"),
             folds=path_or_none(folds),
-            fold_name=fold,
+            fold_name=fold_name,
         )
     return Model(found.file, replace(found.record, _usage=None))
 
@@ -266,7 +278,7 @@ def load_model(path: Source) -> Model:
 def extend(
     model: Model | Source,
     tensor: Tensor | Source,
-    tracks: Source | None = None,
+    tracks: Source | pd.DataFrame | None = None,
     *,
     penalty: float | None = None,
     engine: Engine | None = None,
@@ -280,7 +292,7 @@ def extend(
     tensor
         It has the model's training experiments; without `tracks`, the new experiments, too.
     tracks
-        Track table of new experiments.
+        Track table of new experiments, or a DataFrame of one.
     penalty
         λ of the new rows; None: that of the model's training.
     engine
@@ -292,7 +304,8 @@ def extend(
         If model, tensor and tracks do not fit.
     """
     own = model if isinstance(model, Model) else load_model(model)
-    with own._on_disk() as path, using(engine) as running:
+    listed = nullcontext(None) if tracks is None else table(tracks)
+    with own._on_disk() as path, listed as new, using(engine) as running:
         larger = path.with_name("larger.h5")
-        extending.extend(path, opened(tensor).path, path_or_none(tracks), larger, running, penalty=penalty)
+        extending.extend(path, opened(tensor).path, new, larger, running, penalty=penalty)
         return Model(estimators.load_model(larger)[1])

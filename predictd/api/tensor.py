@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from difflib import get_close_matches
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from predictd.api import frames
-from predictd.api.inputs import Pair, Region, Source, pairs_of, path_of, path_or_none, using
+from predictd.api.inputs import Pair, Region, Source, pairs_of, path_of, path_or_none, table, using, whole
 from predictd.engine import Engine
-from predictd.errors import ConfigError
+from predictd.errors import ConfigError, DataError
 from predictd.io.tensor import store
 from predictd.io.tracks.matrix import Matrix, matrix_of_anndata, matrix_of_frame
 from predictd.io.tracks.metadata import OUTPUT_TYPE
 from predictd.pairs import Experiment, axes
+from predictd.wording import some
 from predictd.workflows.tensor import info
 from predictd.workflows.tensor import ingest as ingesting
 from predictd.workflows.tensor import qc as checking
@@ -90,6 +92,21 @@ class Tensor:
         return list(self._tensor.experiments)
 
     @property
+    def regions(self) -> pd.DataFrame:
+        """The parts of the genome that the tensor has: `chrom`, `start` and `end` of each stretch of bins in bp."""
+        rows: list[tuple[str, int, int]] = []
+        for entry in self._tensor.manifest.shards:
+            places = self._tensor.places(entry.name)
+            spans = places.spans()
+            last = places.runs[:, 1].cumsum() - 1
+            for start, end in zip(spans[last - places.runs[:, 1] + 1, 0], spans[last, 1], strict=True):
+                if rows and rows[-1][0] == entry.chrom and rows[-1][2] == start and self.bin_size:
+                    rows[-1] = (entry.chrom, rows[-1][1], int(end))
+                else:
+                    rows.append((entry.chrom, int(start), int(end)))
+        return frames.frame(rows, ("chrom", "start", "end"))
+
+    @property
     def missing(self) -> list[Experiment]:
         """Pairs of a cell type and an assay that nobody measured, sorted."""
         cell_types, assays = axes(self._tensor.experiments)
@@ -139,9 +156,7 @@ class Tensor:
         ConfigError, TableError
             If the region is none, or not on the genome.
         DataError
-            If the tensor has no bin in the region.
-        TensorFormatError
-            If it does not have an experiment.
+            If the tensor has no bin in the region, or no such experiment.
         """
         return self._fetch(region, pairs)[2]
 
@@ -162,7 +177,24 @@ class Tensor:
     ) -> tuple[Window, list[Experiment], npt.NDArray[np.float32]]:
         window = locate(self._tensor, region)
         chosen = self.pairs if pairs is None else pairs_of(pairs)
+        self._require(chosen)
         return window, chosen, fetch(self._tensor, window, chosen)
+
+    def _require(self, pairs: Iterable[Experiment]) -> None:
+        """Raise DataError for a pair that has no track, and say what was probably meant."""
+        known = set(self._tensor.experiments)
+        for pair in pairs:
+            if pair in known:
+                continue
+            if pair.cell_type in self.cell_types and pair.assay in self.assays:
+                what = "which nobody measured; a model imputes it"
+            else:
+                near = get_close_matches(str(pair).lower(), {str(e).lower() for e in known}, n=1, cutoff=0.6)
+                meant = [str(e) for e in known if [str(e).lower()] == near] or [some(map(str, self.pairs))]
+                what = f"{'did you mean' if near else 'it has'} {meant[0]}{'?' if near else ''}"
+                if Experiment(pair.assay, pair.cell_type) in known:
+                    what = f"did you mean {pair.assay}:{pair.cell_type}?"
+            raise DataError(f"{self.path} has no track of {pair}: {what}")
 
     def to_anndata(
         self,
@@ -213,9 +245,9 @@ class Tensor:
         )
 
 
-def open_tensor(path: Source) -> Tensor:
+def open_tensor(path: Tensor | Source) -> Tensor:
     """Open a tensor; see `Tensor`."""
-    return Tensor(path)
+    return opened(path)
 
 
 def ingest(
@@ -279,41 +311,37 @@ def ingest(
         regions=path_or_none(regions),
         exclude=None if exclude is None else os.fspath(exclude),
         uncovered=uncovered,
-        bin_size=bin_size,
+        bin_size=None if bin_size is None else whole(bin_size, "bin_size", least=1),
         dtype=dtype,
         merge=merge,
         output_type=output_type,
         bins=path_or_none(bins),
         transform=(transform,) if isinstance(transform, str) else tuple(f"{a}={t}" for a, t in named.items()),
     )
-    with tempfile.TemporaryDirectory(prefix="predictd-") as temporary, using(engine) as own:
-        given = _signal(signal, path_or_none(bins), Path(temporary))
+    with _signal(signal, path_or_none(bins)) as given, using(engine) as own:
         if isinstance(given, Matrix):
             options = replace(options, bins=None)
         ingesting.ingest(given, path_of(output), options, own)
     return Tensor(output)
 
 
-def _signal(signal: Any, bins: Path | None, temporary: Path) -> Path | Matrix:
-    """Tracks as the file of a table, or a matrix; paths in a DataFrame are relative to the working directory."""
-    if isinstance(signal, (str, os.PathLike)):
-        return path_of(signal)
+@contextmanager
+def _signal(signal: Any, bins: Path | None) -> Iterator[Path | Matrix]:
+    """Tracks as the file of a table, or a matrix."""
     if hasattr(signal, "obs") and hasattr(signal, "var"):
-        return matrix_of_anndata(signal, bins)
-    if not hasattr(signal, "columns"):
-        raise ConfigError(
-            f"`signal` is a {type(signal).__name__}: give the path of a table, a DataFrame or AnnData"
-        )
-    if not {"cell_type", "assay", "path"} <= set(signal.columns):
-        return matrix_of_frame(signal, bins)
-    table = temporary / "tracks.tsv"
-    signal.assign(path=[_absolute(path) for path in signal["path"]]).to_csv(table, sep="\t", index=False)
-    return table
-
-
-def _absolute(path: Any) -> str:
-    text = os.fspath(path)
-    return text if "://" in text else str(Path(text).expanduser().absolute())
+        yield matrix_of_anndata(signal, bins)
+        return
+    if hasattr(signal, "columns"):
+        missing = [name for name in ("cell_type", "assay", "path") if name not in signal.columns]
+        if len(missing) == 3:
+            yield matrix_of_frame(signal, bins)
+            return
+        if missing:
+            raise ConfigError(
+                f"the DataFrame has no column {' or '.join(missing)}, which a table of tracks needs; rename it"
+            )
+    with table(signal) as path:
+        yield path
 
 
 def qc(
@@ -356,7 +384,7 @@ def recommend(
     output: Source | None = None,
     *,
     k: int = 5,
-    costs: Source | None = None,
+    costs: Source | pd.DataFrame | None = None,
     focus: str | None = None,
     engine: Engine | None = None,
 ) -> pd.DataFrame:
@@ -371,7 +399,7 @@ def recommend(
     k
         How many.
     costs
-        Table with `assay` and `cost` (and `cell_type`): the choice is then by gain per dollar.
+        Table, or DataFrame, with `assay` and `cost` (and `cell_type`): the choice is then by gain per dollar.
     focus
         Name of the cell type or the assay whose missing pairs count; None: all.
     engine
@@ -389,9 +417,10 @@ def recommend(
         If a name is unknown, or fewer than k pairs are missing.
     """
     frames.require("pandas")
-    with using(engine) as own:
+    prices = nullcontext(None) if costs is None else table(costs)
+    with prices as path, using(engine) as own:
         report = recommending.recommend(
-            opened(tensor).path, path_or_none(output), own, k=k, costs=path_or_none(costs), focus=focus
+            opened(tensor).path, path_or_none(output), own, k=whole(k, "k", least=1), costs=path, focus=focus
         )
     cells = (
         (row.rank, *row.pair, row.gain, np.nan if row.gain_per_dollar is None else row.gain_per_dollar)
@@ -402,7 +431,13 @@ def recommend(
 
 def opened(tensor: Tensor | Source) -> Tensor:
     """A tensor that is open, or at this path."""
-    return tensor if isinstance(tensor, Tensor) else Tensor(tensor)
+    if isinstance(tensor, Tensor):
+        return tensor
+    if isinstance(tensor, str) and ":" in tensor and "://" not in tensor and not Path(tensor).exists():
+        raise ConfigError(
+            f"'{tensor}' is not a tensor; give pairs and regions by name: pairs='…', region='…'"
+        )
+    return Tensor(tensor)
 
 
 def export(

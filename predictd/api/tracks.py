@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from predictd.api import frames
-from predictd.api.inputs import Source, path_of, path_or_none, using
+from predictd.api.inputs import Source, path_of, path_or_none, table, using, whole
 from predictd.api.tensor import Tensor, opened
 from predictd.constants import METRIC_COUNTS, METRIC_KEYS
 from predictd.engine import Engine
@@ -46,10 +46,20 @@ class Evaluation(NamedTuple):
     metrics: pd.DataFrame
     comparison: pd.DataFrame
 
+    def __repr__(self) -> str:
+        methods = list(dict.fromkeys(self.metrics["method"]))
+        n_pairs = len(self.metrics) // len(methods)
+        return (
+            f"<predictd.Evaluation: metrics and comparison of {', '.join(methods)} on {n_pairs} experiments>"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>predictd.Evaluation</b><br>{escape(repr(self)[22:-1])}</p>"
+
 
 def evaluate(
-    imputed: Source | Iterable[Source],
-    observed: Source,
+    imputed: Source | Sequence[Source],
+    observed: Source | pd.DataFrame,
     output: Source | None = None,
     *,
     tensor: Tensor | Source | None = None,
@@ -69,7 +79,7 @@ def evaluate(
     imputed
         A directory of imputed tracks with its `tracks.tsv`, or several of them.
     observed
-        Track table of observed signal. Pairs that are in both are scored.
+        Track table of observed signal, or a DataFrame of one. Pairs that are in both are scored.
     output
         metrics.tsv to write as well; comparison.tsv goes next to it.
     tensor
@@ -93,8 +103,8 @@ def evaluate(
         If tracks, table and tensor do not fit together.
     """
     frames.require("pandas")
-    one = isinstance(imputed, (str, os.PathLike))
-    directories = [path_of(imputed)] if one else [path_of(own) for own in imputed]  # type: ignore[arg-type,union-attr]
+    folders = imputed if isinstance(imputed, (list, tuple)) else [imputed]
+    directories = [path_of(folder) for folder in folders]
     options = scoring.EvaluateOptions(
         names=tuple(names),
         regions=Regions(path_or_none(promoters), path_or_none(genes), path_or_none(enhancers)),
@@ -103,10 +113,8 @@ def evaluate(
         quantiles=quantiles,
     )
     bins = None if tensor is None else opened(tensor).path
-    with using(engine) as running:
-        report = scoring.evaluate(
-            directories, path_of(observed), path_or_none(output), running, options, tensor=bins
-        )
+    with table(observed) as listed, using(engine) as running:
+        report = scoring.evaluate(directories, listed, path_or_none(output), running, options, tensor=bins)
     columns = (*METRIC_KEYS, *METRIC_COUNTS, *options.measures)
     return Evaluation(
         frames.frame(report.rows, columns),
@@ -159,8 +167,9 @@ def peaks(
     pandas = frames.require("pandas")
     with tempfile.TemporaryDirectory(prefix="predictd-") as temporary, using(engine) as own:
         directory = Path(temporary) / "peaks" if output is None else path_of(output)
-        rule = PeakRule(threshold, gap, min_length)
-        plan = PeakCalling(path_of(tracks), directory, rule, bin_size=bin_size, p_values=p_values)
+        rule = PeakRule(threshold, whole(gap, "gap"), whole(min_length, "min_length", least=1))
+        size = None if bin_size is None else whole(bin_size, "bin_size", least=1)
+        plan = PeakCalling(path_of(tracks), directory, rule, bin_size=size, p_values=p_values)
         if not plan.finished:
             plan.make_all(own)
         found = []
@@ -228,7 +237,14 @@ def simulate(
     PredictdError
         If a number is out of range, or the directory holds something else.
     """
-    options = SimulationOptions(cells=cells, assays=assays, share=share, bins=bins, rank=rank, seed=seed)
+    options = SimulationOptions(
+        cells=whole(cells, "cells", least=1),
+        assays=whole(assays, "assays", least=1),
+        share=share,
+        bins=whole(bins, "bins", least=64),
+        rank=whole(rank, "rank", least=1),
+        seed=whole(seed, "seed"),
+    )
     directory = path_of(output)
     with using(engine) as own:
         simulating(directory, options.simulation(), options.place(), own)

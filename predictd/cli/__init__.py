@@ -118,5 +118,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except PredictdError as err:
         if logging.getLogger("predictd").isEnabledFor(logging.DEBUG):
             traceback.print_exc()
-        print(f"predictd: error: {err}", file=sys.stderr)
+        print(f"predictd: {'error: ' if err.exit_code else ''}{err}", file=sys.stderr)
         sys.exit(err.exit_code)

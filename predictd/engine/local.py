@@ -34,7 +34,7 @@ from predictd.engine.base import (
     usable_cpus,
 )
 from predictd.engine.meeting import run_program
-from predictd.errors import WorkerError
+from predictd.errors import ConfigError, WorkerError
 from predictd.launcher import LAUNCHER_PREFIXES
 from predictd.progress import progress_bar
 from predictd.wording import some
@@ -56,6 +56,8 @@ class LocalEngine(Engine):
     name = "local"
 
     def __init__(self, workers: int | None = None) -> None:
+        if workers is not None and workers < 1:
+            raise ConfigError(f"`workers` {workers}: give at least 1, or leave it out for all CPUs")
         self.workers = workers or usable_cpus()
         self._context = _WorkerContext()
         self._pool: ProcessPoolExecutor | None = None

@@ -68,6 +68,8 @@ class Job:
         """
         make_directory(self.output)
         begun = read_job(self.output)
+        if begun is None and (self.output / RUN_JSON).exists():
+            raise OutputError(f"{self.output} holds the output of another command; name another directory")
         given_up = nothing_made and begun != self.description
         self.resumed = not ((begun is None or given_up) and self._start(begun))
         if self.resumed:
@@ -91,13 +93,15 @@ class Job:
     @property
     def finished(self) -> bool:
         """Whether this very job has made the whole output, as that says itself."""
-        if read_job(self.output) is not None:
-            return False
+        return read_job(self.output) is None and self.run_json().get("job") == self.checksum
+
+    def run_json(self) -> dict[str, Any]:
+        """What the output says of how it was made; nothing where there is none."""
         try:
             value = json.loads((self.output / RUN_JSON).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            return False
-        return isinstance(value, dict) and value.get("job") == self.checksum
+            return {}
+        return value if isinstance(value, dict) else {}
 
     @property
     def workspace(self) -> Path:

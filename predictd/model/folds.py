@@ -256,7 +256,7 @@ def _report_never_held(pairs: Sequence[Experiment], holdable: Sequence[Experimen
     never = sorted(set(pairs).difference(holdable))
     if never:
         logger.warning(
-            "%d of %d experiments are the only one of their cell type or assay and train in every fold: %s",
+            "%d of %d experiments have no other of their cell type or assay, and train in every fold: %s",
             len(never),
             len(pairs),
             some(never, _NAMED),

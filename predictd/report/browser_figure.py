@@ -129,7 +129,7 @@ def _draw_genes(ax: Any, genes: Sequence[Gene], lanes: Sequence[int], edges: npt
     for gene, lane in zip(genes, lanes, strict=True):
         start, end = max(gene.start, int(edges[0])), min(gene.end, int(edges[-1]))
         ax.barh(-lane, end - start, left=start, height=0.35, color="#444444")
-        if len(genes) <= _MOST_NAMES:
+        if gene.name and len(genes) <= _MOST_NAMES:
             text = f"{short(gene.name, 18)}{_ARROWS.get(gene.strand, '')}"
             ax.text(start, -lane - 0.28, text, size=7, va="top", ha="left", clip_on=True)
     ax.set_ylim(-max(lanes, default=0) - 0.9, 0.5)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from predictd.engine import Engine
-from predictd.errors import ConfigError, OutputError
+from predictd.errors import AlreadyFinished, ConfigError, OutputError
 from predictd.io.files import standing
-from predictd.io.partition import Job, read_job
+from predictd.io.partition import Job, first_difference, read_job
 from predictd.provenance import RunRecord
 
 Report = TypeVar("Report")
@@ -109,13 +110,27 @@ class InParts(ABC, Generic[Report]):
         return RunRecord.of(workflow, engine, seed=self._seed_on_record, settings=self._settings_on_record)
 
     def _refuse_finished(self) -> None:
+        """Raise AlreadyFinished where this very job has made the output, OutputError where another has."""
         output = self.job.output
         # Where a job is left as well as the marker, it was stopped before it had tidied up.
-        if (output / self._marker).exists() and read_job(output) is None:
-            raise OutputError(
-                f"{output} holds {self._marker} already: it is finished, or something else; remove it, or name another "
-                "directory"
+        if not (output / self._marker).exists() or read_job(output) is not None:
+            return
+        if self.job.finished:
+            raise AlreadyFinished(
+                f"{output} is finished already, from the same input and settings: nothing was done"
             )
+        made = self.job.run_json()
+        workflow = self.job.description["command"]
+        if made.get("workflow") != workflow:
+            how = f"made by 'predictd {made['workflow']}'" if "workflow" in made else "of unknown origin"
+        else:
+            before = {name: made.get(name) for name in ("settings", "seed")}
+            own = RunRecord(workflow, seed=self._seed_on_record, settings=self._settings_on_record).to_dict()
+            now = json.loads(json.dumps({name: own[name] for name in before}))
+            how = f"made otherwise ({first_difference(before, now) if before != now else 'from other input'})"
+        raise OutputError(
+            f"{output} holds {self._marker} already, {how}; remove the directory, or name another"
+        )
 
     def _refuse_foreign(self, names: Sequence[str]) -> None:
         """Raise OutputError if files of these names exist in a directory where no job was begun."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import as_file, files
+from operator import index
 from pathlib import Path
 
 from predictd.errors import ConfigError, TableError, TrackError
 from predictd.io.files import exists
 from predictd.io.remote import as_path
 from predictd.io.tables import UNREADABLE_TEXT, Interval, check_tabs, open_text, read_bed, reason
+from predictd.wording import some
 
 _INTERVAL = re.compile(r"(.+):([\d,]+)-([\d,]+)")
 _DATA = files("predictd") / "data"
@@ -100,25 +103,36 @@ def parse_interval(region: str | tuple[str, int, int], genome: Genome) -> Interv
     TableError
         If it does not lie on the genome.
     """
-    found = _INTERVAL.fullmatch(region.strip()) if isinstance(region, str) else None
-    if found is not None:
-        chrom, start, end = found[1], *(int(text.replace(",", "") or -1) for text in found.groups()[1:])
-    elif isinstance(region, str):
-        chrom, start = region.strip(), 0
-        end = genome.chromosomes.get(chrom, 0)
-        if not end and ":" in chrom:
-            raise ConfigError(
-                f"`region` '{region}' is no interval: write chr1:1,000-2,000 (0-based, half-open)"
-            )
-    else:
-        chrom, start, end = region
-    interval = Interval(chrom, int(start), int(end))
-    if chrom in genome.chromosomes and not 0 <= interval.start < interval.end:
-        raise ConfigError(
-            f"`region` {chrom}:{start}-{end} encloses no base: its start has to be less than its end"
-        )
+    chrom, start, end = _parts_of(region, genome)
+    if chrom not in genome.chromosomes:
+        bare = chrom.casefold().removeprefix("chr")
+        near = [name for name in genome.chromosomes if name.casefold().removeprefix("chr") == bare]
+        hint = f"did you mean {near[0]}?" if near else f"it has {some(genome.chromosomes)}"
+        raise TableError(f"`region` '{region}': {genome.name} has no chromosome '{chrom}'; {hint}")
+    if not 0 <= start < end:
+        raise ConfigError(f"`region` {chrom}:{start}-{end} is empty: its start has to be less than its end")
+    interval = Interval(chrom, start, end)
     genome.check_intervals([interval], "`region`")
     return interval
+
+
+def _parts_of(region: str | tuple[str, int, int], genome: Genome) -> tuple[str, int, int]:
+    """Chromosome, start and end that a region names."""
+    if isinstance(region, str):
+        found = _INTERVAL.fullmatch(region.strip())
+        if found is not None:
+            start, end = (int(text.replace(",", "") or -1) for text in found.groups()[1:])
+            return found[1], start, end
+        if ":" not in region or region in genome.chromosomes:
+            return region.strip(), 0, genome.chromosomes.get(region.strip(), 0)
+    else:
+        with suppress(TypeError, ValueError):
+            chrom, first, last = region
+            return str(chrom), index(first), index(last)
+    raise ConfigError(
+        f"`region` {region!r} is not an interval: write chr1:1,000-2,000 (0-based, half-open), chr1, or "
+        "('chr1', 1000, 2000)"
+    )
 
 
 def built_in_blacklist(genome: Genome) -> list[Interval]:
