@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 from predictd.api import frames
 from predictd.api.imputing import impute_region, write_tracks
@@ -89,6 +89,42 @@ class CrossValidation:
     def _run(self) -> dict[str, object]:
         value: dict[str, object] = json.loads((self.path / RUN_JSON).read_text(encoding="utf-8"))["results"]
         return value
+
+    @overload
+    def impute(
+        self,
+        tensor: Tensor | Source | None = ...,
+        pairs: str | Pair | Iterable[Pair] = ...,
+        *,
+        region: Region,
+        write: None = ...,
+        sd: Literal[False] = ...,
+        engine: Engine | None = ...,
+    ) -> xr.DataArray: ...
+
+    @overload
+    def impute(
+        self,
+        tensor: Tensor | Source | None = ...,
+        pairs: str | Pair | Iterable[Pair] = ...,
+        *,
+        region: Region,
+        write: None = ...,
+        sd: Literal[True],
+        engine: Engine | None = ...,
+    ) -> xr.Dataset: ...
+
+    @overload
+    def impute(
+        self,
+        tensor: Tensor | Source | None = ...,
+        pairs: str | Pair | Iterable[Pair] = ...,
+        *,
+        region: None = ...,
+        write: Source,
+        sd: bool = ...,
+        engine: Engine | None = ...,
+    ) -> pd.DataFrame: ...
 
     def impute(
         self,

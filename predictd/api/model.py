@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from predictd.api import frames
 from predictd.api.imputing import impute_region, write_tracks
@@ -94,6 +94,30 @@ class Model:
     def validation_mse(self) -> float:
         """Mean squared error over the validation experiments, of transformed signal; NaN where it is not known."""
         return float(self._file.info.get("validation_mse", float("nan")))
+
+    @overload
+    def impute(
+        self,
+        tensor: Tensor | Source,
+        pairs: str | Pair | Iterable[Pair] = ...,
+        *,
+        region: Region,
+        write: None = ...,
+        sd: bool = ...,
+        engine: Engine | None = ...,
+    ) -> xr.DataArray: ...
+
+    @overload
+    def impute(
+        self,
+        tensor: Tensor | Source,
+        pairs: str | Pair | Iterable[Pair] = ...,
+        *,
+        region: None = ...,
+        write: Source,
+        sd: bool = ...,
+        engine: Engine | None = ...,
+    ) -> pd.DataFrame: ...
 
     def impute(
         self,
