@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from predictd.errors import TableError
-from predictd.io.remote import as_path, is_remote
+from predictd.io.names import URL_SCHEMES, path_in_table
 from predictd.io.results import write_rows
 from predictd.pairs import Experiment, check_name
 
 Transform = Literal["arcsinh", "log1p", "logit", "none"]
-URL_SCHEMES = ("http://", "https://")
 # What reading a text file raises that is missing, damaged or no text.
 UNREADABLE_TEXT = (OSError, EOFError, UnicodeDecodeError, zlib.error)
 
@@ -83,19 +82,12 @@ def read_tracks(path: Path) -> list[Track]:
             )
         target = row["path"]
         if not target.startswith(URL_SCHEMES):
-            target = _absolute(path.parent, target)
-        peaks = _absolute(path.parent, row["peaks"]) if row.get("peaks") else None
+            target = path_in_table(target, path.parent)
+        peaks = path_in_table(row["peaks"], path.parent) if row.get("peaks") else None
         tracks.append(Track(experiment, target, transform, peaks, where))  # type: ignore[arg-type]
     if not tracks:
         raise TableError(f"{path} lists no tracks: it needs a line per signal file below its header")
     return tracks
-
-
-def _absolute(directory: Path, target: str) -> str:
-    """Where a path in a table leads that is relative to the table's directory, absolute, or in an object store."""
-    if is_remote(target) or Path(target).is_absolute():
-        return str(as_path(target).resolve())
-    return str((directory / target).resolve())
 
 
 def read_pairs(path: Path) -> list[Experiment]:

@@ -21,8 +21,8 @@ import pyBigWig
 
 from predictd.errors import OutputError, TrackError
 from predictd.io.files import cannot_write, exists, give_up, put_in_place, require_space, staging
+from predictd.io.names import URL_SCHEMES
 from predictd.io.remote import RangeReader, RemotePath, as_path
-from predictd.io.tables import URL_SCHEMES
 
 # Spelled as pybigtools wants them.
 BIGWIG_SUFFIXES = (".bw", ".bigWig", ".bigwig")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from predictd.errors import TableError
 from predictd.io.files import exists
-from predictd.io.tables import URL_SCHEMES, Track, read_tracks, table_header, table_rows
+from predictd.io.names import URL_SCHEMES, path_in_table
+from predictd.io.tables import Track, read_tracks, table_header, table_rows
 from predictd.io.tracks.bigwig import BIGWIG_SUFFIXES
 from predictd.pairs import Experiment, check_name
 
@@ -134,7 +135,7 @@ def _encode_file(table: Path, line: int, row: dict[str, str]) -> str:
     for suffix in BIGWIG_SUFFIXES:
         file = table.parent / f"{accession}{suffix}"
         if "/" not in accession and exists(file):
-            return str(file.resolve())
+            return path_in_table(file.name, table.parent)
     url = row.get("File download URL", "")
     if url.startswith(URL_SCHEMES):
         return url
@@ -158,7 +159,7 @@ def _roadmap(path: Path, genome: str | None, output_type: str) -> list[Track]:
         tracks += [
             Track(
                 Experiment(row[_EPIGENOME], name.removeprefix(start).removesuffix(suffix)),
-                str((path.parent / name).resolve()),
+                path_in_table(name, path.parent),
                 "arcsinh",
                 None,
                 f"{path}, line {line} ({name})",

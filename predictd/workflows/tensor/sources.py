@@ -45,8 +45,13 @@ class Probe:
 
 def check_there(track: Track) -> None:
     """Raise TrackError unless the track's file is there; URLs are looked at when they are opened."""
-    if not track.is_url and not exists(as_path(track.path)):
-        raise TrackError(f"{track.where}: {track.path} does not exist; correct its path")
+    if track.is_url or exists(path := as_path(track.path)):
+        return
+    if not is_remote(track.path) and path.is_symlink():
+        raise TrackError(
+            f"{track.where}: {track.path} is a link to {path.readlink()}, which is not there; fetch that file"
+        )
+    raise TrackError(f"{track.where}: {track.path} does not exist; correct its path")
 
 
 @dataclass(frozen=True)

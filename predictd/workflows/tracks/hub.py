@@ -11,10 +11,10 @@ from typing import Literal
 
 from predictd.errors import DataError, OutputError
 from predictd.io.files import cannot_write, copy, exists, make_directory, replacing, write_text
+from predictd.io.names import URL_SCHEMES
 from predictd.io.partition import Job
 from predictd.io.remote import as_path
 from predictd.io.results import write_run_json
-from predictd.io.tables import URL_SCHEMES
 from predictd.io.tracks.genomes import BUILT_IN, load_genome
 from predictd.io.tracks.trackhub import KINDS, Hub, HubTrack, Names, hub_text
 from predictd.pairs import Experiment

@@ -13,8 +13,8 @@ import numpy as np
 
 from predictd.errors import DataError, TableError
 from predictd.io.files import exists
+from predictd.io.names import URL_SCHEMES
 from predictd.io.remote import as_path, is_remote
-from predictd.io.tables import URL_SCHEMES
 from predictd.io.tracks.bigwig import BigWigReader
 from predictd.io.tracks.genomes import BUILT_IN, Genome, load_genome
 from predictd.io.tracks.serve import Served

@@ -1,0 +1,64 @@
+"""What names of files and addresses tell: kinds, and secrets that are not to be repeated."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from predictd.io.remote import as_path, is_remote
+
+URL_SCHEMES = ("http://", "https://")
+BIGWIG_SUFFIXES = (".bw", ".bigwig")
+_PACKED = (".gz", ".bgz")
+# Parameters of addresses that name a file, as NCBI GEO's do; of others it is not known whether they are secrets.
+_HARMLESS = {"acc", "accession", "file", "filename", "format", "id", "name", "v", "version"}
+
+
+def has_suffix(name: str | Path, suffixes: tuple[str, ...], *, packed: bool = False) -> bool:
+    """Whether a path or an address has one of these suffixes (lower case), in any case.
+
+    Parameters
+    ----------
+    name
+        Of an address that ends with parameters (`?X-Amz-Signature=…`), what is before them counts, too.
+    suffixes
+        In lower case.
+    packed
+        A .gz or .bgz may follow.
+    """
+    text = str(name).lower()
+    places = [text, text.partition("?")[0].partition("#")[0]] if text.startswith(URL_SCHEMES) else [text]
+    endings = (*suffixes, *(suffix + end for suffix in suffixes for end in _PACKED)) if packed else suffixes
+    return any(place.endswith(endings) for place in places)
+
+
+def is_bigwig(name: str | Path) -> bool:
+    """Whether a file is a bigWig by its name."""
+    return has_suffix(name, BIGWIG_SUFFIXES)
+
+
+def without_secrets(path: str) -> str:
+    """A path, or an address without the password and the parameters that let one in (presigned URLs)."""
+    if not path.startswith(URL_SCHEMES):
+        return path
+    parts = urlsplit(path)
+    kept = [(key, value) for key, value in parse_qsl(parts.query) if key.lower() in _HARMLESS]
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, urlencode(kept), ""))
+
+
+def path_in_table(target: str, directory: Path) -> str:
+    """Where a path leads that a table in this directory gives: absolute, or in an object store.
+
+    `~` and environment variables stand for what they do in a shell. Directories are followed through links; a file that
+    is a link keeps its own name, since its suffix tells what it is (Nextflow, DVC and git-annex link to names without).
+    """
+    if is_remote(target):
+        return str(as_path(target).resolve())
+    path = Path(os.path.expandvars(target))
+    # There may be no user of that name.
+    with suppress(RuntimeError):
+        path = path.expanduser()
+    path = directory / path
+    return str(path.parent.resolve() / path.name)

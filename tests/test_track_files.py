@@ -1,0 +1,81 @@
+"""Files and tables as people have them: links, spreadsheets' tables, suffixes, addresses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from made_tracks import Bases, as_lines, random_bases, write_bases
+from predictd.engine import Engine
+from predictd.errors import TrackError
+from predictd.io.tables import read_bed, read_tracks
+from predictd.io.tensor.store import Tensor
+from predictd.workflows.tracks.listed import open_listed
+from refusals import refused
+from workbench import HEADER, LENGTHS, PAIRS, Workbench, by_hand, stored
+
+
+@pytest.fixture
+def bench(tmp_path: Path, engine: Engine) -> Workbench:
+    return Workbench(tmp_path, engine)
+
+
+@pytest.fixture
+def tracks() -> dict[tuple[str, str], Bases]:
+    return {pair: random_bases(seed, LENGTHS) for seed, pair in enumerate(PAIRS)}
+
+
+def assert_holds(tensor: Tensor, tracks: dict[tuple[str, str], Bases]) -> None:
+    """Whether a tensor has the signal of these tracks, computed one base after the other."""
+    found = stored(tensor)
+    assert list(found) == list(LENGTHS)
+    for chrom, (_, signal) in found.items():
+        np.testing.assert_allclose(signal, by_hand(tracks, chrom), rtol=3e-7)
+
+
+class TestLinks:
+    """A workflow manager links to names without a suffix, in directories that are links themselves."""
+
+    def test_the_name_that_is_given_counts(self, bench, tracks):
+        blobs = bench.path / "store" / "ab"
+        blobs.mkdir(parents=True)
+        (bench.path / "staged").symlink_to(blobs.parent)
+        for number, (pair, track) in enumerate(tracks.items()):
+            suffix = ("bw", "bigWig", "bedGraph")[number]
+            made = write_bases(bench.path / "made.bw", track)
+            blob = blobs / f"d41d8cd9{number}"
+            if suffix == "bedGraph":
+                blob.write_text("".join(as_lines(made)))
+                made.unlink()
+            else:
+                made.rename(blob)
+            link = bench.path / "staged" / f"x{number}.{suffix}"
+            link.symlink_to(blob)
+            bench.rows.append("\t".join([*pair, f"staged/x{number}.{suffix}"]))
+        tensor = bench.ingest()
+        assert_holds(tensor, tracks)
+        named = [Path(source.path).name for entry in tensor.manifest.experiments for source in entry.sources]
+        assert sorted(named) == ["x0.bw", "x1.bigWig", "x2.bedGraph"]
+
+    def test_tables_beds_and_what_is_shown(self, tmp_path, tracks):
+        blob = write_bases(tmp_path / "blob", tracks[PAIRS[0]])
+        (tmp_path / "x.bw").symlink_to(blob)
+        (tmp_path / "peaks-blob").write_text("chr1\t5\t10\n")
+        (tmp_path / "x.narrowPeak").symlink_to("peaks-blob")
+        (tmp_path / "table-blob").write_text(f"{HEADER}\tpeaks\nC\tA\tx.bw\tx.narrowPeak\n")
+        (tmp_path / "tracks.tsv").symlink_to("table-blob")
+        (track,) = read_tracks(tmp_path / "tracks.tsv")
+        assert (track.path, track.peaks) == (str(tmp_path / "x.bw"), str(tmp_path / "x.narrowPeak"))
+        assert [(i.start, i.end) for i in read_bed(Path(track.peaks))] == [(5, 10)]
+        assert [t.path for t in open_listed(tmp_path / "tracks.tsv").tracks.values()] == [track.path]
+        assert list(open_listed(tmp_path / "x.bw").tracks) == [("x", "signal")]
+
+    def test_a_link_that_leads_nowhere_is_told(self, bench):
+        (bench.path / "x.bw").symlink_to(".git/annex/objects/x")
+        bench.add(PAIRS[0], None, "x.bw")
+        with refused(
+            TrackError, f"{bench.path}/x.bw is a link to .git/annex/objects/x, which is not there", "fetch"
+        ):
+            bench.ingest()
