@@ -125,7 +125,7 @@ def test_no_signal(convert, tmp_path, text):
 def test_missing(tmp_path):
     with refused(TrackError, f"{tmp_path / 'a.bedGraph'} does not exist", "correct its path"):
         bedgraph_to_bigwig(tmp_path / "a.bedGraph", tmp_path / "a.bw", GENOME)
-    with refused(TrackError, f"{tmp_path} is truncated, damaged or no text", "make or download it again"):
+    with refused(TrackError, f"cannot read {tmp_path}: Is a directory"):
         bedgraph_to_bigwig(tmp_path, tmp_path / "a.bw", GENOME)
 
 
@@ -134,21 +134,23 @@ def damaged_gzip() -> list[bytes]:
     packed = gzip.compress(lines)
     wrong = bytearray(packed)
     wrong[len(wrong) // 2 : len(wrong) // 2 + 8] = b"\xff" * 8
-    return [packed[: len(packed) // 2], packed[:-4], bytes(wrong), lines]
+    return [packed[: len(packed) // 2], packed[:-4], bytes(wrong)]
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(3))
 def test_damaged_gzip(convert, tmp_path, number):
     with refused(
-        TrackError, f"{tmp_path / 'a.bedGraph.gz'} is truncated, damaged or no text", "download it again"
+        TrackError, f"cannot read {tmp_path / 'a.bedGraph.gz'}: it is truncated, damaged or no text", "make"
     ):
         convert(damaged_gzip()[number], "a.bedGraph.gz")
     assert not (tmp_path / "out").exists() or names(tmp_path / "out") == []
 
 
 def test_no_text(convert):
-    with refused(TrackError, "is truncated, damaged or no text"):
-        convert(b"chr1\t0\t5\t1\n\xff\xfe\n")
+    with refused(TrackError, "it is truncated, damaged or no text"):
+        convert(b"chr1\t0\t5\t1\n\0\xff\xfe\n")
+    with refused(TrackError, "it is not UTF-8 text", "0 5 1 µ'"):
+        convert("chr1\t0\t5\t1\nµ\n".encode("cp1252"))
 
 
 def test_unwritable_places(tmp_path):

@@ -63,7 +63,7 @@ class TestGenomes:
             load_genome(name)
 
     def test_no_text(self, tmp_path):
-        (tmp_path / "x.sizes").write_bytes(b"\xff\xfe\x00")
+        (tmp_path / "x.sizes").write_bytes(b"\x00\xff\xfe")
         with refused(TableError, str(tmp_path / "x.sizes"), "no text"):
             load_genome(str(tmp_path / "x.sizes"))
         with refused(TableError, str(tmp_path), "Is a directory"):

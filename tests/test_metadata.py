@@ -100,6 +100,16 @@ class TestEncode:
         assert tracks[2].where == f"{path}, line 4 (ENCFF000AAC)"
         assert {track.transform for track in tracks} == {"arcsinh"}
 
+    def test_a_table_that_r_has_quoted(self, tmp_path):
+        path = write(tmp_path, row("ENCFF000AAA", Biosample_term_name="K562, 5' end"), row("ENCFF000AAB"))
+        plain = read_track_table(path, genome="hg38")
+        quoted = [
+            "\t".join(f'"{field}"' for field in line.split("\t")) for line in path.read_text().splitlines()
+        ]
+        path.write_text("\n".join(quoted) + "\n")
+        assert read_track_table(path, genome="hg38") == plain
+        assert plain[0].experiment == ("K562, 5' end", "H3K4me3")
+
     def test_what_is_no_such_signal_is_left_out(self, tmp_path):
         path = write(
             tmp_path,

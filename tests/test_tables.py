@@ -128,7 +128,54 @@ class TestTrackTable:
         with refused(TableError, str(tmp_path), "Is a directory", "correct the path"):
             read_tracks(tmp_path)
         with refused(TableError, "no text", "download it again"):
-            read_tracks(table(f"{HEADER}\nC\tA\ta.bw\n".encode("utf-16")))
+            read_tracks(table(bytes(range(256))))
+
+    @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+    @pytest.mark.parametrize("name", ["tracks.tsv", "tracks.tsv.gz"])
+    def test_utf_16_is_told(self, table, encoding, name):
+        data = f"{HEADER}\nC\tA\ta.bw\n".encode(encoding)
+        path = table(gzip.compress(data) if name.endswith(".gz") else data, name)
+        for read in (read_tracks, read_bed, read_expression, read_track_table):
+            with refused(TableError, f"cannot read {path}: it is UTF-16 text", "save it as UTF-8"):
+                read(path)
+
+    def test_windows_1252_is_told(self, table):
+        path = table(f"{HEADER}\nHEK µg/ml é\tA\ta.bw\n".encode("cp1252"))
+        with refused(TableError, str(path), "Windows-1252 (near", "HEK µg/ml", "save it as UTF-8"):
+            read_tracks(path)
+
+    @pytest.mark.parametrize("mark", ["\t", ",", ";", ", "])
+    @pytest.mark.parametrize("quote", ["", '"'])
+    def test_tables_of_spreadsheets_and_r(self, table, tmp_path, mark, quote):
+        rows = [HEADER.split("\t"), ["C 1", "A", "sub dir/a.bw"], ["D", "B", "https://host/b.bw"]]
+        text = "\r\n".join(mark.join(f"{quote}{field}{quote}" for field in row) for row in rows)
+        found = read_tracks(table(text))
+        assert [t.experiment for t in found] == [("C 1", "A"), ("D", "B")]
+        assert [t.path for t in found] == [str(tmp_path / "sub dir/a.bw"), "https://host/b.bw"]
+
+    def test_quoted_fields_hold_separators_and_quotes(self, table, tmp_path):
+        (track,) = read_tracks(table('"cell_type","assay","path"\n"C, ""1""","A","a, b.bw"\n'))
+        assert (track.experiment, track.path) == (('C, "1"', "A"), str(tmp_path / "a, b.bw"))
+
+    def test_row_names_of_r_are_told(self, table):
+        path = table('"cell_type"\t"assay"\t"path"\n"1"\t"C"\t"A"\t"a.bw"\n"2"\t"D"\t"A"\t"b.bw"\n')
+        with refused(TableError, "line 2: 4 fields where the header has 3", "row.names=FALSE"):
+            read_tracks(path)
+
+    def test_home_and_variables_in_paths(self, table, monkeypatch):
+        monkeypatch.setenv("HOME", "/home/me")
+        monkeypatch.setenv("DATA", "/scratch/data")
+        path = table(
+            f"{HEADER}\tpeaks\nC\tA\t~/a.bw\t$DATA/a.bed\nC\tB\t${{DATA}}/b.bw\t\nC\tD\t$NONE/c.bw\t\n"
+            "C\tE\thttps://host/$DATA/~/e.bw\t\n"
+        )
+        assert [t.path for t in read_tracks(path)] == [
+            "/home/me/a.bw",
+            "/scratch/data/b.bw",
+            str(path.parent / "$NONE/c.bw"),
+            "https://host/$DATA/~/e.bw",
+        ]
+        assert read_tracks(path)[0].peaks == "/scratch/data/a.bed"
 
     @pytest.mark.parametrize("damage", [slice(0, 30), slice(5, None)])
     def test_damaged_gzip(self, table, damage):
@@ -264,8 +311,10 @@ class TestBed:
     def test_files_that_cannot_be_read(self, table, tmp_path):
         with refused(TableError, "absent.bed", "No such file", "correct the path"):
             read_bed(tmp_path / "absent.bed")
-        with refused(TableError, "a.bed.gz", "damaged", "download it again"):
-            read_bed(table(b"chr1\t0\t5\n", "a.bed.gz"))
+        # Browsers unpack what they download, and leave the name.
+        assert read_bed(table(b"chr1\t0\t5\n", "a.bed.gz")) == [Interval("chr1", 0, 5)]
+        assert read_bed(table(gzip.compress(b"chr1\t0\t5\n"), "a.bed")) == [Interval("chr1", 0, 5)]
+        assert read_bed(table(b'"chr1" "0" "5"\n', "r.bed")) == [Interval("chr1", 0, 5)]
         packed = bytearray(gzip.compress(b"chr1\t0\t5\n" * 100))
         packed[12:16] = b"\xff" * 4
         with refused(TableError, "b.bed.gz", "damaged", "download it again"):
@@ -288,7 +337,14 @@ READERS = {
 
 
 class TestSeparators:
-    @pytest.mark.parametrize("kind", READERS)
+    @pytest.mark.parametrize("kind", ["tracks", "pairs", "tracks of a portal, or not", "scores", "costs"])
+    @pytest.mark.parametrize("mark", [",", ";", ", "])
+    def test_tables_with_a_header_may_have_any(self, table, kind, mark):
+        read, text = READERS[kind]
+        wanted = read(table(text))
+        assert read(table(text.replace("\t", mark))) == wanted
+
+    @pytest.mark.parametrize("kind", ["BED", "sizes", "expression", "names", "gene sets"])
     @pytest.mark.parametrize(("mark", "name"), [(",", "comma"), (";", "semicolon"), (", ", "comma")])
     def test_what_spreadsheets_separate_tables_by_is_named(self, table, kind, mark, name):
         read, text = READERS[kind]

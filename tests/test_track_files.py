@@ -12,6 +12,7 @@ from predictd.engine import Engine
 from predictd.errors import TrackError
 from predictd.io.tables import read_bed, read_tracks
 from predictd.io.tensor.store import Tensor
+from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tracks.listed import open_listed
 from refusals import refused
 from workbench import HEADER, LENGTHS, PAIRS, Workbench, by_hand, stored
@@ -79,3 +80,17 @@ class TestLinks:
             TrackError, f"{bench.path}/x.bw is a link to .git/annex/objects/x, which is not there", "fetch"
         ):
             bench.ingest()
+
+
+class TestTables:
+    @pytest.mark.parametrize("name", ["tracks.csv", "Tracks.CSV", "tracks.txt"])
+    def test_a_quoted_comma_separated_table_is_ingested(self, bench, tracks, name):
+        for pair, track in tracks.items():
+            bench.add(pair, track)
+        lines = bench.table.read_text().splitlines()
+        table = bench.path / name
+        table.write_text("\r\n".join(",".join(f'"{f}"' for f in line.split("\t")) for line in lines))
+        tensor = ingest(
+            table, bench.path / "t", IngestOptions(str(bench.genome), dtype="float32"), bench.engine
+        )
+        assert_holds(tensor, tracks)

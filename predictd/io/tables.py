@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 import gzip
 import io
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,6 +19,10 @@ from predictd.io.results import write_rows
 from predictd.pairs import Experiment, check_name
 
 Transform = Literal["arcsinh", "log1p", "logit", "none"]
+_GZIP = b"\x1f\x8b"
+# Bytes that tell UTF-16: half of them are zero.
+_HEAD = 8
+_BLANKS = b"\t\n\r\f\v"
 # What reading a text file raises that is missing, damaged or no text.
 UNREADABLE_TEXT = (OSError, EOFError, UnicodeDecodeError, zlib.error)
 
@@ -53,13 +59,18 @@ class Track:
 
 @contextmanager
 def open_text(path: Path) -> Iterator[io.TextIOBase]:
-    """Open a UTF-8 text file that may be gzipped; spreadsheets put a byte order mark before it."""
-    with path.open("rb") as file, gzip.open(file) if path.suffix == ".gz" else file as content:
-        yield io.TextIOWrapper(content, encoding="utf-8-sig")
+    """Open a UTF-8 text file that may be gzipped, whatever its name; spreadsheets put a byte order mark before it."""
+    with path.open("rb") as file:
+        packed = file.peek(2)[:2] == _GZIP
+        with gzip.open(file) if packed else file as content:
+            head = content.peek(_HEAD)[:_HEAD]
+            if len(head) == _HEAD and b"\0" * (_HEAD // 2) in (head[::2], head[1::2]):
+                raise UnicodeDecodeError("utf-8", codecs.BOM_UTF16_LE, 0, 1, "UTF-16 without a mark")
+            yield io.TextIOWrapper(content, encoding="utf-8-sig")
 
 
 def read_tracks(path: Path) -> list[Track]:
-    """Read a track table: TSV with header `cell_type  assay  path`, more columns allowed (`transform`, `peaks`).
+    """Read a track table: `cell_type`, `assay`, `path`, and others such as `transform` and `peaks`; see `table_rows`.
 
     Raises
     ------
@@ -198,7 +209,7 @@ def read_bed_lines(path: Path) -> list[tuple[Interval, list[str]]]:
     try:
         with open_text(path) as file:
             for number, line in enumerate(file, start=1):
-                fields = line.split()
+                fields = line.replace('"', "").split()
                 if not fields or fields[0].startswith("#") or fields[0] in ("track", "browser"):
                     continue
                 try:
@@ -235,9 +246,9 @@ def check_tabs(path: Path, line: str) -> None:
 
 
 def table_header(path: Path) -> list[str]:
-    """Names of the columns of a TSV; none where it is empty."""
+    """Names of the columns of a table; none where it is empty."""
     lines = _lines(path)
-    return _fields(lines[0][1]) if lines else []
+    return _fields(lines[0][1], _mark(lines[0][1])) if lines else []
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -249,7 +260,9 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 
 def table_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line number, row) of a TSV with a header; blank lines and lines that begin with # are skipped.
+    """Yield (line number, row) of a table with a header; blank lines and lines that begin with # are skipped.
+
+    Fields are separated by tabs, or, where the header has none, by commas or semicolons. They may be quoted.
 
     Raises
     ------
@@ -257,33 +270,59 @@ def table_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dic
         If it cannot be read, lacks a required column, or a line has more fields than the header.
     """
     lines = _lines(path)
-    header = _fields(lines[0][1]) if lines else []
+    first = lines[0][1] if lines else ""
+    mark = _mark(first)
+    header = _fields(first, mark)
     missing = [name for name in required if name not in header]
     if missing:
-        check_tabs(path, lines[0][1] if lines else "")
         raise TableError(
-            f"{path} is no such table: its header must hold {', '.join(required)}, separated by tabs "
+            f"{path} is no such table: its header must hold {', '.join(required)}, separated by tabs or commas "
             f"(missing: {', '.join(missing)})"
         )
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise TableError(f"{path}: the header names the column {twice[0]} twice; keep one of them")
-    for number, line in lines[1:]:
-        fields = _fields(line)
+    rows = [(number, _fields(line, mark)) for number, line in lines[1:]]
+    for number, fields in rows:
         if len(fields) > len(header):
+            named = rows and all(len(others) == len(header) + 1 for _, others in rows)
             raise TableError(
                 f"{path}, line {number}: {len(fields)} fields where the header has {len(header)}"
+                + (
+                    "; are the first of them row names of R? leave these out (row.names=FALSE)"
+                    if named
+                    else ""
+                )
             )
         values = fields + [""] * (len(header) - len(fields))
         yield number, dict(zip(header, values, strict=True))
 
 
-def _fields(line: str) -> list[str]:
-    return [field.strip() for field in line.rstrip("\n").split("\t")]
+def _mark(header: str) -> str:
+    """What separates the fields of a table."""
+    mark = "\t" if "\t" in header else max(",;", key=header.count)
+    return mark if mark in header else "\t"
+
+
+def _fields(line: str, mark: str) -> list[str]:
+    """Fields of a line; quotes around a field are taken off, others are letters."""
+    line = line.rstrip("\r\n")
+    fields = line.split(mark)
+    if '"' in line:
+        with suppress(csv.Error, StopIteration):
+            fields = next(csv.reader([line], delimiter=mark, skipinitialspace=True, strict=True))
+    return [field.strip() for field in fields]
 
 
 def reason(err: Exception) -> str:
     """Why a text file could not be read, and what to do."""
     if isinstance(err, OSError) and err.strerror:
         return f"{err.strerror}; correct the path, or see that you may read it"
+    if isinstance(err, UnicodeDecodeError):
+        if err.object[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "it is UTF-16 text, as Excel's 'Unicode text'; save it as UTF-8"
+        if not any(byte < 32 and byte not in _BLANKS for byte in err.object):
+            near = err.object[max(0, err.start - 10) : err.end + 10].decode("cp1252", "replace")
+            near = " ".join(near.split())
+            return f"it is not UTF-8 text, but, it seems, Windows-1252 (near '{near}'); save it as UTF-8"
     return "it is truncated, damaged or no text; make or download it again"

@@ -12,7 +12,7 @@ import pyBigWig
 
 from predictd.errors import TrackError
 from predictd.io.files import exists, replacing
-from predictd.io.tables import UNREADABLE_TEXT, open_text
+from predictd.io.tables import UNREADABLE_TEXT, open_text, reason
 from predictd.io.tracks.bigwig import require_room
 from predictd.io.tracks.genomes import Genome
 
@@ -76,9 +76,9 @@ def _lines(source: Path) -> Iterator[tuple[int, str]]:
         with open_text(source) as file:
             for number, line in enumerate(file, start=1):
                 if line.strip() and not line.startswith(_SKIPPED):
-                    yield number, line
+                    yield number, line.replace('"', "")
     except UNREADABLE_TEXT as err:
-        raise TrackError(f"{source} is truncated, damaged or no text; make or download it again") from err
+        raise TrackError(f"cannot read {source}: {reason(err)}") from err
 
 
 def _chromosomes_in_order(source: Path, genome: Genome) -> list[str]:

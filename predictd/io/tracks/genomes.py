@@ -158,7 +158,7 @@ def _read_sizes(path: Path) -> dict[str, int]:
     sizes: dict[str, int] = {}
     try:
         with open_text(path) as file:
-            lines = [line.split() for line in file]
+            lines = [line.replace('"', "").split() for line in file]
     except UNREADABLE_TEXT as err:
         raise TableError(f"cannot read {path}: {reason(err)}") from err
     for number, fields in enumerate(lines, start=1):

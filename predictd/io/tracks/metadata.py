@@ -65,6 +65,12 @@ def read_track_table(path: Path, *, genome: str | None = None, output_type: str 
     return read_tracks(path)
 
 
+def is_track_table(path: Path) -> bool:
+    """Whether the header of a text file is that of a table that `read_track_table` knows."""
+    header = table_header(path)
+    return {"cell_type", "assay", "path"} <= set(header) or _ACCESSION in header or _EPIGENOME in header
+
+
 def _encode(path: Path, genome: str | None, output_type: str) -> list[Track]:
     rows = [
         (line, row)

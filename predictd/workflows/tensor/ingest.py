@@ -9,6 +9,7 @@ from predictd.constants import MANIFEST, SHARDS
 from predictd.engine import Engine
 from predictd.errors import OutputError
 from predictd.io.files import exists
+from predictd.io.names import has_suffix
 from predictd.io.partition import Job, read_job
 from predictd.io.remote import as_path
 from predictd.io.results import write_run_json
@@ -17,6 +18,7 @@ from predictd.io.tensor.manifest import GenomeEntry, Manifest
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.genomes import Genome, built_in_blacklist, load_genome
 from predictd.io.tracks.matrix import Matrix, is_matrix
+from predictd.io.tracks.metadata import is_track_table
 from predictd.provenance import RunRecord, software
 from predictd.workflows.tensor.binning import TracksInput
 from predictd.workflows.tensor.coverage import warn_incomplete, warn_odd, warn_same_files
@@ -52,7 +54,7 @@ def ingest(source: Path | Matrix, output: Path, options: IngestOptions, engine: 
     genome = load_genome(options.genome)
     place = Place(genome, *_intervals(options, genome))
     signal: Input
-    if isinstance(source, Matrix) or options.bins is not None or is_matrix(source):
+    if isinstance(source, Matrix) or options.bins is not None or (is_matrix(source) and not _lists(source)):
         signal = MatrixInput(source, options, place)
     else:
         signal = TracksInput(source, options, place)
@@ -72,6 +74,11 @@ def ingest(source: Path | Matrix, output: Path, options: IngestOptions, engine: 
     warn_odd(tensor)
     warn_same_files(manifest)
     return tensor
+
+
+def _lists(source: Path) -> bool:
+    """Whether a comma-separated table lists tracks; of other matrices the header says that they are some."""
+    return has_suffix(source, (".csv",), packed=True) and is_track_table(source)
 
 
 def _finished(job: Job) -> bool:
