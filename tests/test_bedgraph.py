@@ -14,8 +14,9 @@ from disks import small_disk, unwritable
 from folders import names
 from made_tracks import as_lines, intervals, random_bases, write_bases
 from predictd.errors import OutputError, TrackError
+from predictd.io.names import is_bedgraph
 from predictd.io.tracks import bedgraph
-from predictd.io.tracks.bedgraph import BEDGRAPH_SUFFIXES, bedgraph_to_bigwig
+from predictd.io.tracks.bedgraph import bedgraph_to_bigwig
 from predictd.io.tracks.genomes import Genome
 from refusals import refused
 
@@ -67,9 +68,42 @@ def test_long_names_of_chromosomes(convert):
     assert intervals(path) == {name: [(0, 10, 1.0)]}
 
 
-@pytest.mark.parametrize("name", ["a.bdg", "A.BEDGRAPH", "a.bg.gz", "x.bedGraph"])
+def test_wiggle_counts_from_one(convert):
+    path = convert(
+        "track type=wiggle_0\nbrowser hide all\nfixedStep chrom=chr2 start=11 step=25 span=20\n1.5\n2\n"
+        "variableStep chrom=chr2 span=5\n101 3\n111\t4\nvariableStep chrom=chr1\n1 7\n"
+        "fixedStep chrom=chr3 start=299\n8\n9\n",
+        "a.wig",
+    )
+    assert intervals(path) == {
+        "chr2": [(10, 30, 1.5), (35, 55, 2.0), (100, 105, 3.0), (110, 115, 4.0)],
+        "chr1": [(0, 1, 7.0)],
+        "chr3": [(298, 299, 8.0), (299, 300, 9.0)],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("fixedStep start=1\n1\n", ["line 1", "expected fixedStep chrom=NAME start=N"]),
+        ("fixedStep chrom=chr1 start=x\n1\n", ["line 1", "expected fixedStep"]),
+        ("variableStep span=2\n1 1\n", ["line 1", "expected variableStep chrom=NAME span=N"]),
+        ("fixedStep chrom=chr1 start=1\n1 2\n", ["line 2", "expected a value"]),
+        ("variableStep chrom=chr1\n1\n", ["line 2", "expected position and value"]),
+        ("variableStep chrom=chr1\nx 1\n", ["line 2", "expected position and value"]),
+        ("variableStep chrom=chr1\n0 1\n", ["line 2", "enclose no base"]),
+        ("fixedStep chrom=chr1 start=1\n1\nx\n", ["line 3", "expected chromosome, start, end and a number"]),
+        ("fixedStep chrom=chr1 start=1 step=5 span=9\n1\n2\n", ["line 3", "overlaps"]),
+    ],
+)
+def test_wiggle_that_is_wrong_is_told_with_its_line(convert, text, parts):
+    with refused(TrackError, *parts):
+        convert(text, "a.wig")
+
+
+@pytest.mark.parametrize("name", ["a.bdg", "A.BEDGRAPH", "a.bg.gz", "x.BedGraph.GZ", "x.bdg.bgz", "x.wig"])
 def test_names_that_count_as_bedgraph(name):
-    assert name.lower().endswith(BEDGRAPH_SUFFIXES)
+    assert is_bedgraph(name)
 
 
 @pytest.mark.parametrize("block", [1, 100_000])

@@ -412,7 +412,11 @@ class _Server(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.asked.append(self.headers.get("Range", ""))
-        path = self.folder / self.path.lstrip("/")
+        name, _, let_in = self.path.lstrip("/").partition("?")
+        path = self.folder / name
+        if let_in and not let_in.endswith("&X-Amz-Signature=5ecret"):
+            self.send_error(403)
+            return
         if not path.is_file():
             self.send_error(404)
             return
@@ -459,6 +463,25 @@ class TestUrls:
         assert asked and all(part.startswith("bytes=") for part in asked)
         (source,) = tensor.manifest.experiments[1].sources
         assert (source.path, source.bytes, source.sha256) == (f"{address}/track1.bw", None, None)
+
+    @pytest.mark.parametrize("suffix", ["bw", "BigWig"])
+    def test_secrets_of_presigned_addresses_stay_in_the_table(self, three, served, single, suffix):
+        bench, _ = three
+        address, _ = served
+        plain = bench.ingest("files")
+        (bench.path / "track1.bw").rename(bench.path / f"x.{suffix}")
+        shown = f"{address}/x.{suffix}"
+        asked = f"{shown}?X-Amz-Date=20261129&X-Amz-Signature=5ecret"
+        bench.rows[1] = bench.rows[1].replace("track1.bw", asked)
+        tensor = bench.ingest("urls", single)
+        assert tensor.manifest.checksum == plain.manifest.checksum
+        assert tensor.manifest.experiments[1].sources[0].path == shown
+        bench.rows[1] = bench.rows[1].replace(f"/x.{suffix}", "/absent.bw")
+        with refused(TrackError, f"{address}/absent.bw cannot be read as a bigWig"):
+            bench.ingest("unfinished", single)
+        for folder in ("urls", "unfinished"):
+            written = [path for path in (bench.path / folder).rglob("*") if path.is_file()]
+            assert written and not any(b"5ecret" in path.read_bytes() for path in written)
 
     def test_what_cannot_be_had(self, three, served, single):
         bench, _ = three

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 from made_tracks import Bases, as_lines, random_bases, write_bases
 from predictd.engine import Engine
 from predictd.errors import TrackError
+from predictd.io.names import is_bigwig, without_secrets
 from predictd.io.tables import read_bed, read_tracks
 from predictd.io.tensor.store import Tensor
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
-from predictd.workflows.tracks.listed import open_listed
+from predictd.workflows.tracks.listed import common_chromosomes, open_listed
 from refusals import refused
 from workbench import HEADER, LENGTHS, PAIRS, Workbench, by_hand, stored
 
@@ -94,3 +96,51 @@ class TestTables:
             table, bench.path / "t", IngestOptions(str(bench.genome), dtype="float32"), bench.engine
         )
         assert_holds(tensor, tracks)
+
+
+class TestNames:
+    def test_suffixes_in_any_case(self, bench, tracks):
+        for (pair, track), suffix in zip(tracks.items(), ("BW", "BigWig", "BEDGRAPH.bgz"), strict=True):
+            made = write_bases(bench.path / "made.bw", track)
+            if suffix.startswith("BED"):
+                made.write_bytes(gzip.compress("".join(as_lines(made)).encode()))
+            made.rename(bench.add(pair, None, f"x.{suffix}"))
+        assert_holds(bench.ingest(), tracks)
+        shown = open_listed(bench.path / "x.BigWig")
+        assert list(shown.tracks) == [("x", "signal")]
+        assert common_chromosomes([str(bench.path / "x.BigWig")]) == LENGTHS
+
+    def test_wiggle(self, bench, tracks):
+        for number, (pair, track) in enumerate(tracks.items()):
+            path = bench.add(pair, None, f"x{number}.wig.gz")
+            text = ["track type=wiggle_0 name=x\n"]
+            for chrom, bases in track.items():
+                covered = np.flatnonzero(~np.isnan(bases))
+                text.append(f"variableStep chrom={chrom}\n")
+                text += [f"{position + 1} {float(bases[position])!r}\n" for position in covered.tolist()]
+            path.write_bytes(gzip.compress("".join(text).encode()))
+        assert_holds(bench.ingest(), tracks)
+
+    @pytest.mark.parametrize(
+        ("address", "shown"),
+        [
+            ("https://host/a.bw", "https://host/a.bw"),
+            ("https://me:secret@host:8080/a.bw", "https://host:8080/a.bw"),
+            ("https://host/a.bw?sv=2024&sig=secret#x", "https://host/a.bw"),
+            (
+                "https://host/geo/?acc=GSM1&format=file&file=a.bw",
+                "https://host/geo/?acc=GSM1&format=file&file=a.bw",
+            ),
+            ("https://host/d?token=secret&file=a.bw", "https://host/d?file=a.bw"),
+            ("/data/a?b=c.bw", "/data/a?b=c.bw"),
+        ],
+    )
+    def test_what_is_shown_of_an_address(self, address, shown):
+        assert is_bigwig(address)
+        assert without_secrets(address) == shown
+
+    @pytest.mark.parametrize(
+        "name", ["a.bw.gz", "a.bigBed", "bw", "https://host/a.bed?x=a.bw.txt", "a.bedGraph"]
+    )
+    def test_what_is_no_bigwig(self, name):
+        assert not is_bigwig(name)

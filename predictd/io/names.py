@@ -11,6 +11,8 @@ from predictd.io.remote import as_path, is_remote
 
 URL_SCHEMES = ("http://", "https://")
 BIGWIG_SUFFIXES = (".bw", ".bigwig")
+# bedGraph, and wiggle.
+_TEXT_SUFFIXES = (".bedgraph", ".bdg", ".bg", ".wig", ".wiggle")
 _PACKED = (".gz", ".bgz")
 # Parameters of addresses that name a file, as NCBI GEO's do; of others it is not known whether they are secrets.
 _HARMLESS = {"acc", "accession", "file", "filename", "format", "id", "name", "v", "version"}
@@ -37,6 +39,11 @@ def has_suffix(name: str | Path, suffixes: tuple[str, ...], *, packed: bool = Fa
 def is_bigwig(name: str | Path) -> bool:
     """Whether a file is a bigWig by its name."""
     return has_suffix(name, BIGWIG_SUFFIXES)
+
+
+def is_bedgraph(name: str | Path) -> bool:
+    """Whether a file is a bedGraph or a wiggle file by its name, packed or not."""
+    return has_suffix(name, _TEXT_SUFFIXES, packed=True)
 
 
 def without_secrets(path: str) -> str:

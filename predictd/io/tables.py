@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from predictd.errors import TableError
-from predictd.io.names import URL_SCHEMES, path_in_table
+from predictd.io.names import URL_SCHEMES, path_in_table, without_secrets
 from predictd.io.results import write_rows
 from predictd.pairs import Experiment, check_name
 
@@ -50,6 +50,11 @@ class Track:
     transform: Transform
     peaks: str | None
     where: str
+
+    @property
+    def shown(self) -> str:
+        """The path for messages and files; an address without what lets one in."""
+        return without_secrets(self.path)
 
     @property
     def is_url(self) -> bool:

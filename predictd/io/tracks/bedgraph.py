@@ -1,8 +1,9 @@
-"""bedGraph tracks: checked line by line and turned into bigWig, so that all else reads one format."""
+"""bedGraph and wiggle tracks: checked line by line and turned into bigWig, so that all else reads one format."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -16,22 +17,23 @@ from predictd.io.tables import UNREADABLE_TEXT, open_text, reason
 from predictd.io.tracks.bigwig import require_room
 from predictd.io.tracks.genomes import Genome
 
-BEDGRAPH_SUFFIXES = (".bedgraph", ".bdg", ".bg", ".bedgraph.gz", ".bdg.gz", ".bg.gz")
 _LINES = 100_000
 # Of an entry in the file, before compression, and of its share of the zoom levels.
 _ENTRY_BYTES = 24
 _LARGEST = float(np.finfo(np.float32).max)
 _SKIPPED = ("track", "browser", "#")
+_DECLARED = ("fixedStep", "variableStep")
+_COLUMNS = 4
 
 
 def bedgraph_to_bigwig(source: Path, target: Path, genome: Genome) -> None:
-    """Write a bedGraph (.gz allowed) as a bigWig.
+    """Write a bedGraph or a wiggle file, gzipped or not, as a bigWig.
 
     Parameters
     ----------
     source
         Four columns: chromosome, start, end, value; sorted by start within each chromosome, chromosomes in
-        one piece each, nothing overlapping.
+        one piece each, nothing overlapping. Or wiggle: stretches of fixedStep and variableStep, in the same order.
     target
         The bigWig to write.
     genome
@@ -71,11 +73,59 @@ def bedgraph_to_bigwig(source: Path, target: Path, genome: Genome) -> None:
         out.close()
 
 
+@dataclass
+class _Steps:
+    """A stretch of a wiggle file: the chromosome, the next start (0-based; None: lines say it), step and span in bp."""
+
+    chrom: str
+    start: int | None
+    step: int
+    span: int
+
+    @classmethod
+    def declared(cls, source: Path, number: int, line: str) -> _Steps:
+        """What a line `fixedStep chrom=chr1 start=1 step=25 span=25`, or variableStep, says."""
+        kind, *words = line.split()
+        given = dict(word.split("=", 1) for word in words if "=" in word)
+        try:
+            start = int(given["start"]) - 1 if kind == "fixedStep" else None
+            return cls(given["chrom"], start, int(given.get("step", 1)), int(given.get("span", 1)))
+        except (KeyError, ValueError) as err:
+            raise TrackError(
+                f"{source}, line {number}: expected {kind} chrom=NAME"
+                f"{' start=N step=N' if kind == 'fixedStep' else ''} span=N"
+            ) from err
+
+    def interval(self, source: Path, number: int, line: str) -> str:
+        """A line of the stretch as a bedGraph has it."""
+        fields = line.split()
+        if len(fields) != 1 + (self.start is None):
+            raise TrackError(
+                f"{source}, line {number}: expected {'a value' if self.start is not None else 'position and value'}"
+            )
+        if self.start is not None:
+            start, self.start = self.start, self.start + self.step
+        elif fields[0].isdecimal():
+            # Wiggle counts from 1.
+            start = int(fields[0]) - 1
+        else:
+            raise TrackError(f"{source}, line {number}: expected position and value")
+        return f"{self.chrom}\t{start}\t{start + self.span}\t{fields[-1]}"
+
+
 def _lines(source: Path) -> Iterator[tuple[int, str]]:
+    """(line number, line as of a bedGraph), without what says how a track is drawn."""
+    steps = None
     try:
         with open_text(source) as file:
             for number, line in enumerate(file, start=1):
-                if line.strip() and not line.startswith(_SKIPPED):
+                if not line.strip() or line.startswith(_SKIPPED):
+                    continue
+                if line.startswith(_DECLARED):
+                    steps = _Steps.declared(source, number, line)
+                elif steps is not None and len(line.split()) < _COLUMNS:
+                    yield number, steps.interval(source, number, line)
+                else:
                     yield number, line.replace('"', "")
     except UNREADABLE_TEXT as err:
         raise TrackError(f"cannot read {source}: {reason(err)}") from err
@@ -119,7 +169,7 @@ def _blocks(source: Path, width: int) -> Iterator[tuple[list[int], npt.NDArray[n
 
 
 def _parsed(lines: list[str], record: np.dtype[np.void]) -> npt.NDArray[np.void]:
-    return np.loadtxt(lines, dtype=record, comments=None, usecols=range(4), ndmin=1)
+    return np.loadtxt(lines, dtype=record, comments=None, usecols=range(_COLUMNS), ndmin=1)
 
 
 def _first_wrong(lines: list[str], record: np.dtype[np.void]) -> int:

@@ -21,11 +21,11 @@ import pyBigWig
 
 from predictd.errors import OutputError, TrackError
 from predictd.io.files import cannot_write, exists, give_up, put_in_place, require_space, staging
-from predictd.io.names import URL_SCHEMES
+from predictd.io.names import URL_SCHEMES, without_secrets
 from predictd.io.remote import RangeReader, RemotePath, as_path
 
-# Spelled as pybigtools wants them.
-BIGWIG_SUFFIXES = (".bw", ".bigWig", ".bigwig")
+# Ends of names that pybigtools opens. Others are given to it opened, URLs with a fragment, which servers do not see.
+_SUFFIXES = (".bw", ".bigWig", ".bigwig")
 Uncovered = Literal["missing", "zero"]
 # Kept free on the disk while a track grows: pyBigWig does not survive a failed write, so none may fail.
 _SPARE_BYTES = 32 * 2**20
@@ -48,12 +48,18 @@ class BigWigReader:
     """
 
     def __init__(self, path: str) -> None:
-        self.path = path
+        self.path = without_secrets(path)
         self._ranges: RangeReader | None = None
+        self._opened: io.RawIOBase | io.BufferedIOBase | None = None
         if not path.startswith(URL_SCHEMES):
-            self._ranges = _check_frame(as_path(path))
+            self._ranges = self._opened = _check_frame(as_path(path))
+        if not path.endswith(_SUFFIXES):
+            if path.startswith(URL_SCHEMES):
+                path += "#.bw"
+            elif self._opened is None:
+                self._opened = Path(path).open("rb")  # noqa: SIM115
         with self._explained():
-            self._file: Any = pybigtools.open(self._ranges or path)
+            self._file: Any = pybigtools.open(self._opened or path)
             self.chromosomes: dict[str, int] = dict(self._file.chroms())
             self._summary: dict[str, float] = self._file.info()["summary"]
 
@@ -165,10 +171,10 @@ class BigWigReader:
         return means
 
     def close(self) -> None:
-        """Close the file, and the connection to it where it is in an object store."""
+        """Close the file, or the connection to it."""
         self._file.close()
-        if self._ranges is not None:
-            self._ranges.close()
+        if self._opened is not None:
+            self._opened.close()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

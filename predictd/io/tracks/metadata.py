@@ -6,9 +6,8 @@ from pathlib import Path
 
 from predictd.errors import TableError
 from predictd.io.files import exists
-from predictd.io.names import URL_SCHEMES, path_in_table
+from predictd.io.names import URL_SCHEMES, has_suffix, path_in_table
 from predictd.io.tables import Track, read_tracks, table_header, table_rows
-from predictd.io.tracks.bigwig import BIGWIG_SUFFIXES
 from predictd.pairs import Experiment, check_name
 
 OUTPUT_TYPE = "signal p-value"
@@ -22,6 +21,8 @@ _ASSEMBLIES = (
     {"mm39", "grcm39"},
     {"mm9", "ncbi37"},
 )
+# As a download may be called.
+_BIGWIG_SUFFIXES = (".bigWig", ".bw", ".bigwig", ".BigWig", ".BW", ".BIGWIG")
 # Roadmap published all signal on one assembly, under names that say what they hold.
 _ROADMAP_ASSEMBLY = "hg19"
 _ROADMAP_SUFFIXES = {
@@ -138,7 +139,7 @@ def _name(text: str) -> str:
 
 def _encode_file(table: Path, line: int, row: dict[str, str]) -> str:
     accession = row[_ACCESSION]
-    for suffix in BIGWIG_SUFFIXES:
+    for suffix in _BIGWIG_SUFFIXES:
         file = table.parent / f"{accession}{suffix}"
         if "/" not in accession and exists(file):
             return path_in_table(file.name, table.parent)
@@ -158,13 +159,13 @@ def _roadmap(path: Path, genome: str | None, output_type: str) -> list[Track]:
             f"{path} is a table of Roadmap, of which '{output_type}' is not known: choose an `output_type` from "
             f"{', '.join(_ROADMAP_SUFFIXES)}"
         )
-    files = sorted(file.name for file in path.parent.iterdir() if file.name.endswith(suffix))
+    files = sorted(file.name for file in path.parent.iterdir() if has_suffix(file.name, (suffix,)))
     tracks = []
     for line, row in table_rows(path, required=(_EPIGENOME,)):
         start = f"{row[_EPIGENOME]}-"
         tracks += [
             Track(
-                Experiment(row[_EPIGENOME], name.removeprefix(start).removesuffix(suffix)),
+                Experiment(row[_EPIGENOME], name.removeprefix(start)[: -len(suffix)]),
                 path_in_table(name, path.parent),
                 "arcsinh",
                 None,

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from predictd.constants import FOLDS_JSON, RUN_JSON, TRACKS_TSV
 from predictd.errors import DataError, PredictdError
 from predictd.io.files import exists
+from predictd.io.names import is_bedgraph
 from predictd.io.remote import as_path
 from predictd.io.tables import Transform, read_tracks, unique_pairs
 from predictd.io.tensor.layout import Places
 from predictd.io.tensor.store import Shard, Tensor
-from predictd.io.tracks.bedgraph import BEDGRAPH_SUFFIXES
 from predictd.io.tracks.metadata import read_track_table
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
@@ -213,7 +213,7 @@ class _Tracks:
             for pair, transform in zip(pairs, self.transforms, strict=True):
                 if pair not in tracks:
                     raise DataError(f"{table} has no track of {pair}")
-                if tracks[pair].path.endswith(BEDGRAPH_SUFFIXES):
+                if is_bedgraph(tracks[pair].path):
                     raise DataError(f"{tracks[pair].path} is a bedGraph, and stretches are read from bigWigs")
                 self._imputed.append(SignalSource(str(pair), (tracks[pair].path,), transform))
 
@@ -260,7 +260,7 @@ def _listed(pairs: Sequence[Experiment], source: Source) -> dict[Experiment, Sig
     for table in source.tables:
         tracks = unique_pairs(read_track_table(table, genome=manifest.genome.name), table)
         for pair in pairs:
-            if pair in tracks and not tracks[pair].path.endswith(BEDGRAPH_SUFFIXES):
+            if pair in tracks and not is_bedgraph(tracks[pair].path):
                 transform = by_assay.get(pair.assay, tracks[pair].transform)
                 found.setdefault(pair, SignalSource(str(pair), (tracks[pair].path,), transform))
     return found

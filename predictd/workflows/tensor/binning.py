@@ -106,7 +106,7 @@ def _state(track: Track) -> dict[str, object]:
     unknown = {"bytes": None, "modified": None}
     return {
         "pair": str(track.experiment),
-        "path": track.path,
+        "path": track.shown,
         "transform": track.transform,
         **(unknown if track.is_url else state_of(as_path(track.path))),
     }

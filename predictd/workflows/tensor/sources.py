@@ -13,13 +13,14 @@ import numpy.typing as npt
 from predictd.engine import Engine
 from predictd.errors import TrackError
 from predictd.io.files import exists, sha256_of
+from predictd.io.names import is_bedgraph, is_bigwig, without_secrets
 from predictd.io.remote import as_path, is_remote
 from predictd.io.tables import Track, Transform
 from predictd.io.tensor.layout import Places
 from predictd.io.tensor.manifest import SourceFile
 from predictd.io.tensor.store import Shard
-from predictd.io.tracks.bedgraph import BEDGRAPH_SUFFIXES, bedgraph_to_bigwig
-from predictd.io.tracks.bigwig import BIGWIG_SUFFIXES, BigWigReader, BigWigWriter, Uncovered
+from predictd.io.tracks.bedgraph import bedgraph_to_bigwig
+from predictd.io.tracks.bigwig import BigWigReader, BigWigWriter, Uncovered
 from predictd.io.tracks.genomes import Genome
 from predictd.model.transforms import TRANSFORMS
 
@@ -87,31 +88,31 @@ def probe_track(key: NumberedTrack, shared: Probing) -> Probe:
     track, path = key.track, key.track.path
     check_there(track)
     source = _source(track)
-    if path.lower().endswith(BEDGRAPH_SUFFIXES):
+    if is_bedgraph(path):
         if track.is_url:
             raise TrackError(
-                f"{track.where}: {path} is a bedGraph behind a URL; download it, or use a bigWig"
+                f"{track.where}: {track.shown} is a bedGraph behind a URL; download it, or use a bigWig"
             )
         converted = shared.scratch / f"track-{key.index}.bw"
         if not converted.exists():
             bedgraph_to_bigwig(as_path(path), converted, shared.genome)
         path = str(converted)
-    elif not path.endswith(BIGWIG_SUFFIXES):
+    elif not is_bigwig(path):
         raise TrackError(
-            f"{track.where}: {path} is neither bigWig nor bedGraph by its name; use the suffix .bw, .bigWig, "
-            ".bedGraph or .bedGraph.gz"
+            f"{track.where}: {track.shown} is neither bigWig nor bedGraph by its name; use the suffix .bw, .bigWig, "
+            ".bedGraph or .wig (the last two also .gz)"
         )
     reader = BigWigReader(path)
     reader.check_signal()
     chromosomes = reader.chromosomes
     reader.close()
-    shared.genome.check_track(track.path, chromosomes)
+    shared.genome.check_track(track.shown, chromosomes)
     return Probe(path, chromosomes, source)
 
 
 def _source(track: Track) -> SourceFile:
     if track.is_url:
-        return SourceFile(path=track.path)
+        return SourceFile(path=track.shown)
     file = as_path(track.path)
     try:
         if is_remote(track.path):
@@ -148,7 +149,7 @@ class SignalSource:
     @property
     def named(self) -> str:
         """The files, for messages."""
-        return ", ".join(self.sources or self.paths)
+        return ", ".join(map(without_secrets, self.sources or self.paths))
 
     def read(self, places: Places, *, uncovered: Uncovered) -> npt.NDArray[np.float32]:
         """Transformed means over the bins of a chromosome: float32 (bins,), NaN where missing.

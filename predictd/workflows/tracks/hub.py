@@ -11,7 +11,7 @@ from typing import Literal
 
 from predictd.errors import DataError, OutputError
 from predictd.io.files import cannot_write, copy, exists, make_directory, replacing, write_text
-from predictd.io.names import URL_SCHEMES
+from predictd.io.names import URL_SCHEMES, without_secrets
 from predictd.io.partition import Job
 from predictd.io.remote import as_path
 from predictd.io.results import write_run_json
@@ -96,9 +96,8 @@ def make_hub(source: Path, output: Path, options: HubOptions, *, observed: Path 
         log.warning("is '%s' an assembly that UCSC knows? if not, name it as `genome`", genome)
     colours = assay_colours(pair.assay for pair, _, _ in wanted)
     make_directory(output)
-    job = Job(
-        output, {"command": "hub", "tracks": [[str(pair), kind, place] for pair, kind, place in wanted]}
-    )
+    described = [[str(pair), kind, without_secrets(place)] for pair, kind, place in wanted]
+    job = Job(output, {"command": "hub", "tracks": described})
     job.begin()
     tracks = []
     with record.stage("files"):

@@ -11,11 +11,12 @@ from typing import Any
 from predictd.constants import BIN_SIZE, RUN_JSON, TRACKS_TSV
 from predictd.errors import TableError, TensorFormatError, TrackError
 from predictd.io.files import exists, state_of
+from predictd.io.names import is_bigwig, without_secrets
 from predictd.io.partition import read_job
 from predictd.io.remote import as_path
 from predictd.io.tables import Track, table_rows, unique_pairs
 from predictd.io.tensor.manifest import read_manifest
-from predictd.io.tracks.bigwig import BIGWIG_SUFFIXES, BigWigReader
+from predictd.io.tracks.bigwig import BigWigReader
 from predictd.io.tracks.genomes import Genome
 from predictd.io.tracks.metadata import read_track_table
 from predictd.pairs import Experiment
@@ -62,7 +63,7 @@ def open_listed(source: Path) -> ListedTracks:
     TrackError
         If a file is not there, or is no bigWig by its name.
     """
-    if str(source).endswith(BIGWIG_SUFFIXES):
+    if is_bigwig(source):
         experiment = Experiment(source.stem.replace(":", "_"), "signal")
         tracks = {experiment: Track(experiment, str(source.absolute()), "none", None, str(source))}
         listed = ListedTracks(source, tracks, {})
@@ -83,7 +84,7 @@ def described(track: Track) -> dict[str, Any]:
     """What a job depends on of a track."""
     return {
         "pair": str(track.experiment),
-        "path": track.path,
+        "path": track.shown,
         **({} if track.is_url else state_of(as_path(track.path))),
     }
 
@@ -110,9 +111,9 @@ def _sorted(tracks: list[Track], table: Path) -> dict[Experiment, Track]:
 
 
 def _check_bigwig(track: Track) -> None:
-    if not track.path.endswith(BIGWIG_SUFFIXES):
+    if not is_bigwig(track.path):
         raise TrackError(
-            f"{track.where}: {track.path} is no bigWig by its name; use one with the suffix .bw or .bigWig"
+            f"{track.where}: {track.shown} is no bigWig by its name; use one with the suffix .bw or .bigWig"
         )
     check_there(track)
 
@@ -145,10 +146,11 @@ def common_chromosomes(paths: Iterable[str], genome: Genome | None = None) -> di
         chromosomes = reader.chromosomes
         reader.close()
         for chrom, length in chromosomes.items():
-            expected, first = found.setdefault(chrom, (length, path))
+            expected, first = found.setdefault(chrom, (length, without_secrets(path)))
             if expected != length:
                 raise TrackError(
-                    f"{path}: {chrom} has {length:,} bp, but {expected:,} in {first}; is one of them of another genome?"
+                    f"{without_secrets(path)}: {chrom} has {length:,} bp, but {expected:,} in {first}; is one of them "
+                    "of another genome?"
                 )
         if genome is not None:
             genome.check_track(path, chromosomes)

@@ -124,7 +124,7 @@ class PeakCalling(InParts[PeaksReport]):
         for pair, track in self._listed.tracks.items():
             # Whoever reads a file of peaks expects some.
             name = peaks_name(pair) if report.n_peaks[pair] else ""
-            path = relative(track.path, self.job.output)
+            path = relative(track.shown, self.job.output)
             yield *pair, path, name, report.n_peaks[pair], report.n_bases[pair]
 
 
