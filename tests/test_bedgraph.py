@@ -68,6 +68,13 @@ def test_long_names_of_chromosomes(convert):
     assert intervals(path) == {name: [(0, 10, 1.0)]}
 
 
+def test_contigs_that_the_genome_does_not_have_are_left_out(tmp_path):
+    source = tmp_path / "a.bedGraph"
+    source.write_text("chrEBV 0 10 1\nchr2 0 40 2\nchrUn_1 5 9 3\nchr1 1 2 4\n")
+    assert bedgraph_to_bigwig(source, tmp_path / "a.bw", GENOME) == ("chrEBV", "chrUn_1")
+    assert intervals(tmp_path / "a.bw") == {"chr2": [(0, 40, 2.0)], "chr1": [(1, 2, 4.0)]}
+
+
 def test_wiggle_counts_from_one(convert):
     path = convert(
         "track type=wiggle_0\nbrowser hide all\nfixedStep chrom=chr2 start=11 step=25 span=20\n1.5\n2\n"
@@ -126,7 +133,8 @@ def test_names_that_count_as_bedgraph(name):
         ("chr1 9 5 1\n", 1, ["enclose no base"]),
         ("chr1 -5 5 1\n", 1, ["enclose no base"]),
         ("# x\n\nchr1 990 1001 1\n", 3, ["beyond the chromosome's end in small", "of another genome?"]),
-        ("chr1 0 10 1\nchrX 0 10 1\n", 2, ["small has no chromosome 'chrX'", "of another genome?"]),
+        ("chr1 0 10 1\nchrX 0 90 1\n", 2, ["small has no chromosome 'chrX'", "of another genome?"]),
+        ("1 0 10 1\n", 1, ["small has no chromosome '1', but 'chr1'", "with or without chr"]),
         ("chr1 0 10 1\nchr1 10 20 nan\n", 2, ["NaN or infinite", "leave such positions out"]),
         ("chr1 0 10 inf\n", 1, ["NaN or infinite", "leave such positions out"]),
         ("chr1 0 10 -inf\n", 1, ["NaN or infinite", "leave such positions out"]),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from made_tracks import hit
-from predictd.errors import DataError, TableError
+from predictd.errors import DataError, TableError, TrackError
 from predictd.io.tables import Interval, read_bed
 from predictd.io.tensor.layout import Coverage, plan_shards
 from predictd.io.tracks.genomes import BUILT_IN, Genome, built_in_blacklist, load_genome
@@ -24,13 +24,74 @@ AUTOSOMES = [f"chr{i}" for i in range(1, 23)]
 
 class TestGenomes:
     def test_built_in(self):
-        assert BUILT_IN == ("hg19", "hg38")
+        assert BUILT_IN == ("ce11", "dm6", "hg19", "hg38", "mm10", "mm39")
         hg19, hg38 = load_genome("hg19"), load_genome("hg38")
         assert (hg19.name, hg38.name) == ("hg19", "hg38")
         # Lengths as the UCSC genome browser gives them.
         assert (hg19.chromosomes["chr1"], hg19.chromosomes["chrX"]) == (249_250_621, 155_270_560)
         assert (hg38.chromosomes["chr1"], hg38.chromosomes["chrX"]) == (248_956_422, 156_040_895)
         assert set(AUTOSOMES) < hg19.chromosomes.keys() & hg38.chromosomes.keys()
+
+    @pytest.mark.parametrize(
+        ("name", "n", "bases", "chrom", "length"),
+        [
+            ("mm10", 66, 2_730_871_774, "chr1", 195_471_971),
+            ("mm39", 61, 2_728_222_451, "chr1", 195_154_279),
+            ("dm6", 1870, 143_726_002, "chr2L", 23_513_712),
+            ("ce11", 7, 100_286_401, "chrI", 15_072_434),
+        ],
+    )
+    def test_sizes_of_model_organisms(self, name, n, bases, chrom, length):
+        genome = load_genome(name)
+        assert (len(genome.chromosomes), sum(genome.chromosomes.values())) == (n, bases)
+        assert genome.chromosomes[chrom] == length
+
+    @pytest.mark.parametrize(
+        ("name", "known"),
+        [
+            ("GRCh38", "hg38"),
+            ("GRCh38.p14", "hg38"),
+            ("grch37", "hg19"),
+            ("HG19", "hg19"),
+            ("GRCm38.p6", "mm10"),
+            ("GRCm39", "mm39"),
+            ("BDGP6.46", "dm6"),
+            ("WBcel235", "ce11"),
+        ],
+    )
+    def test_other_names_of_assemblies(self, name, known, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert load_genome(name) == load_genome(known)
+        (tmp_path / name).write_text("chr1\t5\n")
+        assert load_genome(name).chromosomes == {"chr1": 5}
+
+    def test_of_a_track_surplus_contigs_are_left_out(self):
+        hg38 = load_genome("hg38")
+        main = {chrom: hg38.chromosomes[chrom] for chrom in [*AUTOSOMES, "chrX", "chrY"]}
+        encode = {**main, "chrM": 16_571, "chrEBV": 171_823, "chrUn_JTFH01000001v1_decoy": 25_139}
+        assert hg38.fitting("x.bw", encode) == main
+        assert hg38.fitting("x.bw", {"chr21": main["chr21"]}) == {"chr21": main["chr21"]}
+        assert Genome("some", {"chr21": main["chr21"]}).fitting("x.bw", encode) == {"chr21": main["chr21"]}
+
+    def test_only_what_is_read_has_to_be_the_same(self):
+        hg19, hg38 = load_genome("hg19"), load_genome("hg38")
+        other = {**hg38.chromosomes, "chr1": 5_000_000}
+        assert hg38.fitting("x.bw", other, {"chr21"})["chr21"] == hg38.chromosomes["chr21"]
+        for read in (None, {"chr1"}):
+            with refused(
+                TrackError, "x.bw: hg38 gives chr1 248,956,422 bp, not 5,000,000", "another genome?"
+            ):
+                hg38.fitting("x.bw", other, read)
+        foreign = {chrom: hg19.chromosomes[chrom] for chrom in AUTOSOMES}
+        with refused(TrackError, "x.bw: most of its chromosomes have another length in hg38"):
+            hg38.fitting("x.bw", {**foreign, "chr21": hg38.chromosomes["chr21"]}, {"chr21"})
+
+    def test_names_that_differ_by_chr(self):
+        plain = {chrom.removeprefix("chr"): n for chrom, n in load_genome("hg38").chromosomes.items()}
+        with refused(TrackError, "x.bw: hg38 has no chromosome '1', but 'chr1'", "with or without chr"):
+            load_genome("hg38").fitting("x.bw", plain)
+        with refused(TrackError, "x.bw: plain has no chromosome 'chr1', but '1'", "with or without chr"):
+            Genome("plain", plain).fitting("x.bw", load_genome("hg38").chromosomes)
 
     def test_a_file_of_sizes(self, tmp_path):
         path = tmp_path / "mouse.v2.chrom.sizes"

@@ -14,6 +14,7 @@ from predictd.errors import TrackError
 from predictd.io.names import is_bigwig, without_secrets
 from predictd.io.tables import read_bed, read_tracks
 from predictd.io.tensor.store import Tensor
+from predictd.io.tracks.genomes import Genome
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tracks.listed import common_chromosomes, open_listed
 from refusals import refused
@@ -144,3 +145,40 @@ class TestNames:
     )
     def test_what_is_no_bigwig(self, name):
         assert not is_bigwig(name)
+
+
+class TestContigs:
+    """Beside the genome's chromosomes: those it does not have, and a small one of another length."""
+
+    def test_surplus_contigs_are_left_out_with_one_warning(self, bench, tracks, caplog):
+        for pair, track in tracks.items():
+            if pair == PAIRS[0]:
+                bench.add(pair, track)
+                continue
+            # chr3 is another sequence in these, as chrM of hg19 has two.
+            foreign = {**track, "chr3": np.full(13, 9, np.float32), "chrEBV": np.full(300, 9, np.float32)}
+            made = write_bases(bench.path / "made.bw", foreign)
+            path = bench.add(pair, None, f"x{len(bench.rows)}.{'bw' if pair == PAIRS[1] else 'bedGraph'}")
+            if path.suffix == ".bedGraph":
+                path.write_text("".join(line for line in as_lines(made) if not line.startswith("chr3")))
+            else:
+                made.rename(path)
+        expected = {pair: dict(track) for pair, track in tracks.items()}
+        for pair in PAIRS[1:]:
+            expected[pair]["chr3"] = np.full(11, np.nan, np.float32)
+        assert_holds(bench.ingest(), expected)
+        told = [message for message in caplog.messages if "tracks have contigs" in message]
+        assert len(told) == 1
+        assert told[0].startswith(
+            "2 of 3 tracks have contigs that small does not have, or in another length: "
+        )
+        assert "chrEBV" in told[0] and "chr3" in told[0]
+
+    def test_browsers_and_chromhmm(self, tmp_path, caplog):
+        ones = np.ones(20_000, np.float32)
+        write_bases(tmp_path / "a.bw", {"chr1": ones, "chrM": ones[:16]})
+        write_bases(tmp_path / "b.bw", {"chr1": ones, "chrM": ones[:17], "chrEBV": ones[:50]})
+        paths = [str(tmp_path / name) for name in ("a.bw", "b.bw")]
+        assert common_chromosomes(paths) == {"chr1": 20_000, "chrEBV": 50}
+        assert common_chromosomes(paths, Genome("g", {"chr1": 20_000})) == {"chr1": 20_000}
+        assert ["chrM" in message for message in caplog.messages] == [True, True]

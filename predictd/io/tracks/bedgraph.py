@@ -26,7 +26,7 @@ _DECLARED = ("fixedStep", "variableStep")
 _COLUMNS = 4
 
 
-def bedgraph_to_bigwig(source: Path, target: Path, genome: Genome) -> None:
+def bedgraph_to_bigwig(source: Path, target: Path, genome: Genome) -> tuple[str, ...]:
     """Write a bedGraph or a wiggle file, gzipped or not, as a bigWig.
 
     Parameters
@@ -37,7 +37,11 @@ def bedgraph_to_bigwig(source: Path, target: Path, genome: Genome) -> None:
     target
         The bigWig to write.
     genome
-        Whose chromosomes it must fit.
+        Whose chromosomes it must fit; contigs that the genome does not have are left out.
+
+    Returns
+    -------
+    What is left out.
 
     Raises
     ------
@@ -49,16 +53,19 @@ def bedgraph_to_bigwig(source: Path, target: Path, genome: Genome) -> None:
     """
     if not exists(source):
         raise TrackError(f"{source} does not exist; correct its path in the table of tracks")
-    order = _chromosomes_in_order(source, genome)
+    order, left_out = _chromosomes_in_order(source, genome)
     if not order:
         raise TrackError(f"{source} holds no signal; make or download it again")
+    lines = _lines(source)
+    if left_out:
+        lines = (line for line in lines if line[1].split(maxsplit=1)[0] in genome.chromosomes)
     with replacing(target) as partial:
         partial.write_bytes(b"")
         require_room(target, 0)
         out = pyBigWig.open(str(partial), "w")
         out.addHeader([(chrom, genome.chromosomes[chrom]) for chrom in order])
         last, n_entries = ("", 0, 0), 0
-        for numbers, block in _blocks(source, max(map(len, order))):
+        for numbers, block in _blocks(source, lines, max(map(len, order))):
             _check_block(source, numbers, block, last, genome)
             require_room(target, _ENTRY_BYTES * block.size)
             out.addEntries(
@@ -71,6 +78,7 @@ def bedgraph_to_bigwig(source: Path, target: Path, genome: Genome) -> None:
             n_entries += block.size
         require_room(target, _ENTRY_BYTES * n_entries)
         out.close()
+    return left_out
 
 
 @dataclass
@@ -131,31 +139,43 @@ def _lines(source: Path) -> Iterator[tuple[int, str]]:
         raise TrackError(f"cannot read {source}: {reason(err)}") from err
 
 
-def _chromosomes_in_order(source: Path, genome: Genome) -> list[str]:
-    """Chromosomes as they come, each in one piece."""
-    order: list[str] = []
-    seen: set[str] = set()
+def _chromosomes_in_order(source: Path, genome: Genome) -> tuple[list[str], tuple[str, ...]]:
+    """Chromosomes of the genome as they come, each in one piece; and those that it does not have."""
+    # Of each its first line, and the end of its last.
+    first: dict[str, int] = {}
+    ends: dict[str, int] = {}
+    chrom = last = ""
     for number, line in _lines(source):
-        chrom = line.split(maxsplit=1)[0]
-        if order and chrom == order[-1]:
-            continue
-        if chrom in seen:
-            raise TrackError(
-                f"{source}, line {number}: unsorted, {chrom} comes back after {order[-1]}; sort the file"
-            )
-        if chrom not in genome.chromosomes:
-            raise TrackError(
-                f"{source}, line {number}: {genome.name} has no chromosome '{chrom}'; is the track of another genome?"
-            )
-        seen.add(chrom)
-        order.append(chrom)
-    return order
+        if line.split(maxsplit=1)[0] != chrom:
+            if chrom:
+                ends[chrom] = _end_of(last)
+            chrom, before = line.split(maxsplit=1)[0], chrom
+            if chrom in first:
+                raise TrackError(
+                    f"{source}, line {number}: unsorted, {chrom} comes back after {before}; sort the file"
+                )
+            first[chrom] = number
+        last = line
+    if chrom:
+        ends[chrom] = _end_of(last)
+    left_out = tuple(chrom for chrom in first if chrom not in genome.chromosomes)
+    known = sum(ends[chrom] for chrom in first if chrom in genome.chromosomes)
+    if left_out and 2 * known < min(sum(ends.values()), sum(genome.chromosomes.values())):
+        raise TrackError(f"{source}, line {first[left_out[0]]}: {genome.strange(left_out)}")
+    return [chrom for chrom in first if chrom in genome.chromosomes], left_out
 
 
-def _blocks(source: Path, width: int) -> Iterator[tuple[list[int], npt.NDArray[np.void]]]:
+def _end_of(line: str) -> int:
+    """The end of an interval; 0 where the line is none, which is told when it is parsed."""
+    fields = line.split()
+    return int(fields[2]) if len(fields) > 2 and fields[2].isdecimal() else 0
+
+
+def _blocks(
+    source: Path, lines: Iterator[tuple[int, str]], width: int
+) -> Iterator[tuple[list[int], npt.NDArray[np.void]]]:
     """Blocks of parsed lines with their line numbers; names of chromosomes have at most `width` letters."""
     record = np.dtype([("chrom", f"U{width}"), ("start", "i8"), ("end", "i8"), ("value", "f8")])
-    lines = _lines(source)
     while piece := list(islice(lines, _LINES)):
         numbers = [number for number, _ in piece]
         texts = [line for _, line in piece]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -17,6 +18,20 @@ from predictd.wording import some
 
 _INTERVAL = re.compile(r"(.+):([\d,]+)-([\d,]+)")
 _DATA = files("predictd") / "data"
+# Other names of assemblies, in lower case, by UCSC's.
+_ASSEMBLIES = {
+    "hg38": {"grch38", "grch38-minimal"},
+    "hg19": {"grch37", "b37", "hs37d5"},
+    "mm39": {"grcm39"},
+    "mm10": {"grcm38", "mm10-minimal"},
+    "mm9": {"ncbi37", "mgscv37"},
+    "dm6": {"bdgp6", "dmel_r6"},
+    "dm3": {"bdgp5"},
+    "ce11": {"wbcel235"},
+    "ce10": {"ws220"},
+}
+_PATCH = re.compile(r"\.p?\d+$")
+_SMALL = 0.005
 BUILT_IN = tuple(
     sorted(
         item.name.removesuffix(".chrom.sizes")
@@ -52,37 +67,86 @@ class Genome:
                     f"{what}; is it of another genome?"
                 )
 
-    def check_track(self, path: str, chromosomes: dict[str, int]) -> None:
-        """Raise TrackError unless the chromosomes of a track, lengths in bp by name, are this genome's."""
-        for chrom, length in chromosomes.items():
-            expected = self.chromosomes.get(chrom)
-            if expected != length:
-                what = (
-                    f"has no chromosome '{chrom}'"
-                    if expected is None
-                    else f"gives {chrom} {expected:,} bp, not {length:,}"
+    def fitting(
+        self, path: str, chromosomes: Mapping[str, int], read: Collection[str] | None = None
+    ) -> dict[str, int]:
+        """Those of a track's chromosomes that are this genome's.
+
+        Others are surplus: contigs that the genome does not have (chrEBV, decoys), and small ones of another length
+        (chrM of hg19 has two).
+
+        Parameters
+        ----------
+        path
+            The track, for messages.
+        chromosomes
+            Lengths in bp by name.
+        read
+            Which of the genome's chromosomes are read, and have to be the same; None: all.
+
+        Raises
+        ------
+        TrackError
+            If one that is not small has another length, or what fits is less than half of the track and of the genome.
+        """
+        same = {chrom: n for chrom, n in chromosomes.items() if self.chromosomes.get(chrom) == n}
+        for chrom, n in chromosomes.items():
+            expected = self.chromosomes.get(chrom, 0)
+            if expected and expected != n and (read is None or chrom in read):
+                if self.is_small(max(expected, n)):
+                    continue
+                raise TrackError(
+                    f"{path}: {self.name} gives {chrom} {expected:,} bp, not {n:,}; is the track of another genome?"
                 )
-                raise TrackError(f"{path}: {self.name} {what}; is the track of another genome?")
+        whole = min(sum(self.chromosomes.values()), sum(chromosomes.values()))
+        if 2 * sum(same.values()) < whole:
+            raise TrackError(f"{path}: {self.strange(chromosomes)}")
+        return same
+
+    def is_small(self, length: int) -> bool:
+        """Whether a contig is no chromosome of its own: under 0.5 % of the genome, as chrM is."""
+        return length < _SMALL * sum(self.chromosomes.values())
+
+    def strange(self, names: Iterable[str]) -> str:
+        """What is wrong with a track of such chromosomes: the first that the genome lacks, and whether `chr` is why."""
+        lacking = [name for name in names if name not in self.chromosomes]
+        if not lacking:
+            return (
+                f"most of its chromosomes have another length in {self.name}; is the track of another genome?"
+            )
+        told = f"{self.name} has no chromosome '{lacking[0]}'"
+        for name in lacking:
+            other = name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
+            if other in self.chromosomes:
+                return f"{told}, but '{other}': give the track the genome's names, with or without chr"
+        return f"{told}; is the track of another genome?"
 
 
 def load_genome(name: str) -> Genome:
-    """A built-in genome by its name, or another by the path of its chromosome-sizes file.
+    """A built-in genome by one of its names (hg38 is GRCh38), or another by the path of its chromosome-sizes file.
 
     Raises
     ------
     TableError
         If the name is neither, or the file is not two columns of names and lengths.
     """
-    if name in BUILT_IN:
-        with as_file(_DATA / f"{name}.chrom.sizes") as path:
-            return Genome(name, _read_sizes(path))
     path = as_path(name)
+    known = name if name in BUILT_IN else canonical(name)
+    if name in BUILT_IN or (known in BUILT_IN and not exists(path)):
+        with as_file(_DATA / f"{known}.chrom.sizes") as sizes:
+            return Genome(str(known), _read_sizes(sizes))
     if not exists(path):
         raise TableError(
             f"unknown genome '{name}': use {', '.join(BUILT_IN)}, or the path of a file with a chromosome's name and "
             "length on each line"
         )
     return Genome(path.name.split(".")[0], _read_sizes(path))
+
+
+def canonical(assembly: str) -> str | None:
+    """UCSC's name of an assembly, by any of its names, with or without the number of a patch; None: not known."""
+    name = _PATCH.sub("", assembly.lower())
+    return next((ucsc for ucsc, others in _ASSEMBLIES.items() if name in (ucsc.lower(), *others)), None)
 
 
 def parse_interval(region: str | tuple[str, int, int], genome: Genome) -> Interval:

@@ -8,19 +8,12 @@ from predictd.errors import TableError
 from predictd.io.files import exists
 from predictd.io.names import URL_SCHEMES, has_suffix, path_in_table
 from predictd.io.tables import Track, read_tracks, table_header, table_rows
+from predictd.io.tracks.genomes import canonical
 from predictd.pairs import Experiment, check_name
 
 OUTPUT_TYPE = "signal p-value"
 _ACCESSION, _EPIGENOME = "File accession", "EID"
 _ENCODE = (_ACCESSION, "File format", "Output type", "File assembly", "Assay", "Biosample term name")
-# Names of one assembly, in lower case.
-_ASSEMBLIES = (
-    {"hg38", "grch38", "grch38-minimal"},
-    {"hg19", "grch37"},
-    {"mm10", "grcm38", "mm10-minimal"},
-    {"mm39", "grcm39"},
-    {"mm9", "ncbi37"},
-)
 # As a download may be called.
 _BIGWIG_SUFFIXES = (".bigWig", ".bw", ".bigwig", ".BigWig", ".BW", ".BIGWIG")
 # Roadmap published all signal on one assembly, under names that say what they hold.
@@ -185,21 +178,16 @@ def _roadmap(path: Path, genome: str | None, output_type: str) -> list[Track]:
 
 def _check_assembly(path: Path, found: dict[str, str], genome: str | None) -> None:
     """Raise TableError unless all files are of the one assembly; `found` has the first file of each."""
-    wanted = _canonical(genome) if genome is not None else None
+    wanted = canonical(genome) if genome is not None else None
     # Of a genome that ENCODE has no name for the lengths of chromosomes will decide.
     if wanted is None:
-        wrong = found if len({_canonical(name) or name for name in found}) > 1 else {}
+        wrong = found if len({canonical(name) or name for name in found}) > 1 else {}
         should = "of one assembly"
     else:
-        wrong = {name: file for name, file in found.items() if _canonical(name) != wanted}
+        wrong = {name: file for name, file in found.items() if canonical(name) != wanted}
         should = f"of {genome}"
     if wrong:
         named = ", ".join(f"{name or 'no assembly'} ({file})" for name, file in sorted(wrong.items()))
         raise TableError(
             f"{path} lists files of {named}, but all have to be {should}; keep the rows of that assembly"
         )
-
-
-def _canonical(assembly: str) -> str | None:
-    """One name for all names of an assembly; None for one that is not known."""
-    return next((min(names) for names in _ASSEMBLIES if assembly.lower() in names), None)

@@ -30,7 +30,7 @@ from predictd.workflows.evaluation.imputed import ImputedTracks, tensor_of, warn
 from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.evaluation.score import Row, group_cases, score
 from predictd.workflows.tensor.moments import TensorMoments, compute_moments
-from predictd.workflows.tensor.sources import SignalSource, probe_tracks
+from predictd.workflows.tensor.sources import Probing, SignalSource, probe_tracks
 
 log = logging.getLogger(__name__)
 
@@ -260,7 +260,9 @@ def _bigwigs(
     """Of the observed tracks and then of each method's, the bigWigs by pair; bedGraphs become ones in a directory."""
     lists = [list(observed.values()), *([method.tracks[pair] for pair in observed] for method in methods)]
     flat = [track for tracks in lists for track in tracks]
-    paths = iter(probe.path for probe in probe_tracks(flat, temporary, tensor.manifest.load_genome(), engine))
+    read = frozenset(entry.chrom for entry in tensor.manifest.shards)
+    shared = Probing(temporary, tensor.manifest.load_genome(), read)
+    paths = iter(probe.path for probe in probe_tracks(flat, shared, engine))
     return [[next(paths) for _ in tracks] for tracks in lists]
 
 

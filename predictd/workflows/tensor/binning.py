@@ -28,7 +28,7 @@ from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.wording import some
 from predictd.workflows.tensor.inputs import Dtype, IngestOptions, Made, Place
-from predictd.workflows.tensor.sources import Probe, SignalSource, check_there, probe_tracks
+from predictd.workflows.tensor.sources import Probe, Probing, SignalSource, check_there, probe_tracks
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +81,9 @@ class TracksInput:
     def make(self, job: Job, engine: Engine, record: RunRecord) -> Made:
         """Look at the tracks (a task each), and make shards (a task each)."""
         options, place = self._options, self._place
+        read = None if place.regions is None else frozenset(region.chrom for region in place.regions)
         with record.stage("read headers"):
-            probes = probe_tracks(self._tracks, job.workspace, place.genome, engine)
+            probes = probe_tracks(self._tracks, Probing(job.workspace, place.genome, read), engine)
         columns = _columns(self._tracks, probes)
         plans = plan_shards(
             place.genome,

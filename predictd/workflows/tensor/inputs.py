@@ -26,7 +26,7 @@ class IngestOptions:
     Attributes
     ----------
     genome
-        hg19, hg38, or the path of a file of chromosome sizes.
+        hg38, hg19, mm10, mm39, dm6, ce11, or the path of a file of chromosome sizes.
     regions, exclude
         BED files: only bins that overlap the one, none that overlap the other; `auto`: the genome's blacklist.
     uncovered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ from predictd.io.tracks.bedgraph import bedgraph_to_bigwig
 from predictd.io.tracks.bigwig import BigWigReader, BigWigWriter, Uncovered
 from predictd.io.tracks.genomes import Genome
 from predictd.model.transforms import TRANSFORMS
+from predictd.wording import some
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,16 @@ class Probe:
     path
         The bigWig to read: the track itself, or what its bedGraph became.
     chromosomes
-        Lengths in bp by name.
+        Lengths in bp by name, of those that are the genome's.
+    left_out
+        Contigs that are not.
     source
         The file's size and checksum.
     """
 
     path: str
     chromosomes: dict[str, int]
+    left_out: tuple[str, ...]
     source: SourceFile
 
 
@@ -65,16 +72,28 @@ class NumberedTrack:
 
 @dataclass(frozen=True)
 class Probing:
-    """What all first looks have in common: a directory for converted bedGraphs, and the genome."""
+    """What all first looks have in common: a directory for converted bedGraphs, the genome, and what of it is read."""
 
     scratch: Path
     genome: Genome
+    read: frozenset[str] | None = None
 
 
-def probe_tracks(tracks: Sequence[Track], scratch: Path, genome: Genome, engine: Engine) -> list[Probe]:
-    """Look at tracks, each in a task; see `probe_track`."""
+def probe_tracks(tracks: Sequence[Track], shared: Probing, engine: Engine) -> list[Probe]:
+    """Look at tracks, each in a task, and warn once of what all leave out; see `probe_track`."""
     keys = [NumberedTrack(index, track) for index, track in enumerate(tracks)]
-    return engine.map(probe_track, keys, Probing(scratch, genome), label="tracks")
+    probes = engine.map(probe_track, keys, shared, label="tracks")
+    left_out = dict.fromkeys(chrom for probe in probes for chrom in probe.left_out)
+    if left_out:
+        log.warning(
+            "%d of %d tracks have contigs that %s does not have, or in another length: %s; what they have there is "
+            "left out",
+            sum(bool(probe.left_out) for probe in probes),
+            len(probes),
+            shared.genome.name,
+            some(left_out),
+        )
+    return probes
 
 
 def probe_track(key: NumberedTrack, shared: Probing) -> Probe:
@@ -86,6 +105,7 @@ def probe_track(key: NumberedTrack, shared: Probing) -> Probe:
         If the track cannot be read or does not fit the genome.
     """
     track, path = key.track, key.track.path
+    left_out: tuple[str, ...] = ()
     check_there(track)
     source = _source(track)
     if is_bedgraph(path):
@@ -95,7 +115,7 @@ def probe_track(key: NumberedTrack, shared: Probing) -> Probe:
             )
         converted = shared.scratch / f"track-{key.index}.bw"
         if not converted.exists():
-            bedgraph_to_bigwig(as_path(path), converted, shared.genome)
+            left_out = bedgraph_to_bigwig(as_path(path), converted, shared.genome)
         path = str(converted)
     elif not is_bigwig(path):
         raise TrackError(
@@ -106,8 +126,11 @@ def probe_track(key: NumberedTrack, shared: Probing) -> Probe:
     reader.check_signal()
     chromosomes = reader.chromosomes
     reader.close()
-    shared.genome.check_track(track.shown, chromosomes)
-    return Probe(path, chromosomes, source)
+    fitting = shared.genome.fitting(track.shown, chromosomes, shared.read)
+    left_out += tuple(chrom for chrom in chromosomes if chrom not in fitting)
+    if shared.read is not None:
+        left_out = tuple(chrom for chrom in left_out if chrom in shared.read)
+    return Probe(path, fitting, left_out, source)
 
 
 def _source(track: Track) -> SourceFile:
@@ -178,6 +201,9 @@ class SignalSource:
 def _read_means(path: str, places: Places, uncovered: Uncovered) -> npt.NDArray[np.float64]:
     reader = BigWigReader(path)
     try:
+        # A contig of another length is another sequence.
+        if reader.chromosomes.get(places.chrom) != places.length:
+            reader.chromosomes.pop(places.chrom, None)
         size = places.bin_size
         if size is None:
             return reader.region_means(places.chrom, places.spans(), uncovered=uncovered)

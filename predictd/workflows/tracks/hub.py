@@ -15,7 +15,7 @@ from predictd.io.names import URL_SCHEMES, without_secrets
 from predictd.io.partition import Job
 from predictd.io.remote import as_path
 from predictd.io.results import write_run_json
-from predictd.io.tracks.genomes import BUILT_IN, load_genome
+from predictd.io.tracks.genomes import BUILT_IN, canonical, load_genome
 from predictd.io.tracks.trackhub import KINDS, Hub, HubTrack, Names, hub_text
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
@@ -81,6 +81,7 @@ def make_hub(source: Path, output: Path, options: HubOptions, *, observed: Path 
     imputed = open_listed(source)
     others = open_listed(observed) if observed is not None else None
     genome = options.genome or imputed.genome
+    genome = genome and (canonical(genome) or genome)
     if genome is None:
         raise DataError(
             f"{source} does not say what genome its tracks are on; name UCSC's assembly as `genome`"

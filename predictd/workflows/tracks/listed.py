@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from predictd.constants import BIN_SIZE, RUN_JSON, TRACKS_TSV
 from predictd.errors import TableError, TensorFormatError, TrackError
 from predictd.io.files import exists, state_of
-from predictd.io.names import is_bigwig, without_secrets
+from predictd.io.names import is_bigwig
 from predictd.io.partition import read_job
 from predictd.io.remote import as_path
 from predictd.io.tables import Track, table_rows, unique_pairs
@@ -20,7 +21,10 @@ from predictd.io.tracks.bigwig import BigWigReader
 from predictd.io.tracks.genomes import Genome
 from predictd.io.tracks.metadata import read_track_table
 from predictd.pairs import Experiment
+from predictd.wording import some
 from predictd.workflows.tensor.sources import check_there
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -135,24 +139,35 @@ def _origin(directory: Path) -> tuple[str | None, int | None, Path | None]:
 def common_chromosomes(paths: Iterable[str], genome: Genome | None = None) -> dict[str, int]:
     """Lengths in bp of the chromosomes of some bigWigs, in the order of the genome, or in which they come.
 
+    Contigs that the genome does not have, and small ones of several lengths, are left out, with a warning.
+
     Raises
     ------
     TrackError
         If two files, or a file and the genome, give a chromosome different lengths; or a file cannot be read.
     """
     found: dict[str, tuple[int, str]] = {}
+    left_out: dict[str, None] = {}
     for path in paths:
         reader = BigWigReader(path)
         chromosomes = reader.chromosomes
         reader.close()
-        for chrom, length in chromosomes.items():
-            expected, first = found.setdefault(chrom, (length, without_secrets(path)))
+        own = genome or Genome(reader.path, chromosomes)
+        fitting = chromosomes if genome is None else genome.fitting(reader.path, chromosomes)
+        left_out |= dict.fromkeys(chrom for chrom in chromosomes if chrom not in fitting)
+        for chrom, length in fitting.items():
+            expected, first = found.setdefault(chrom, (length, reader.path))
             if expected != length:
-                raise TrackError(
-                    f"{without_secrets(path)}: {chrom} has {length:,} bp, but {expected:,} in {first}; is one of them "
-                    "of another genome?"
-                )
-        if genome is not None:
-            genome.check_track(path, chromosomes)
-    order = found if genome is None else [chrom for chrom in genome.chromosomes if chrom in found]
+                if not own.is_small(max(expected, length)):
+                    raise TrackError(
+                        f"{reader.path}: {chrom} has {length:,} bp, but {expected:,} in {first}; is one of them of "
+                        "another genome?"
+                    )
+                left_out[chrom] = None
+    if left_out:
+        log.warning(
+            "the tracks have contigs of another genome, or of several lengths, left out: %s", some(left_out)
+        )
+    names = genome.chromosomes if genome is not None else found
+    order = [chrom for chrom in names if chrom in found and (genome is not None or chrom not in left_out)]
     return {chrom: found[chrom][0] for chrom in order}

@@ -30,7 +30,7 @@ from predictd.workflows.imputing.estimators import load_cp_model
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.tensor.ranges import ranges_of
-from predictd.workflows.tensor.sources import SignalSource, probe_tracks
+from predictd.workflows.tensor.sources import Probing, SignalSource, probe_tracks
 from predictd.workflows.training.solvers import SOLVERS
 
 Array = npt.NDArray[np.float64]
@@ -259,15 +259,15 @@ def _pass_over(
 ) -> Array:
     """Moments of [G r Y_new 1] over the bins where the model's and all new tracks have values."""
     genome = tensor.manifest.load_genome()
-    probes = probe_tracks(tracks, temporary, genome, engine)
+    used = {entry.chrom for entry in tensor.manifest.shards}
+    probes = probe_tracks(tracks, Probing(temporary, genome, frozenset(used)), engine)
     sources = tuple(
         SignalSource(str(track.experiment), (probe.path,), track.transform, (track.path,))
         for track, probe in zip(tracks, probes, strict=True)
     )
-    used = {entry.chrom for entry in tensor.manifest.shards}
     for track, probe in zip(tracks, probes, strict=True):
         if not used & set(probe.chromosomes):
-            raise TableError(f"{track.where}: {track.path} has none of the chromosomes of {tensor.path}")
+            raise TableError(f"{track.where}: {track.shown} has none of the chromosomes of {tensor.path}")
     sizes = [entry.n_bins for entry in tensor.manifest.shards]
     shared = GenomePass(model_path, tensor, sources)
     return engine.reduce(_shard_moments, tensor.shard_names, shared, label="shards", sizes=sizes)
