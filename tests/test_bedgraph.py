@@ -138,7 +138,7 @@ def test_names_that_count_as_bedgraph(name):
         ("chr1 0 10 1\nchr1 10 20 nan\n", 2, ["NaN or infinite", "leave such positions out"]),
         ("chr1 0 10 inf\n", 1, ["NaN or infinite", "leave such positions out"]),
         ("chr1 0 10 -inf\n", 1, ["NaN or infinite", "leave such positions out"]),
-        ("chr1 0 10 1e39\n", 1, ["NaN or infinite", "leave such positions out"]),
+        ("chr1 0 10 1e39\n", 1, ["the value is beyond 3.4e+38", "leave such positions out"]),
         ("chr1 0 10 1\nchr1 10 20 x\n", 2, ["expected chromosome, start, end and a number"]),
         ("chr1 0 10 1\nchr1 10 20\n", 2, ["expected chromosome, start, end and a number"]),
         ("chr1 0 10 1\nchr1 10.5 20 1\n", 2, ["expected chromosome, start, end and a number"]),

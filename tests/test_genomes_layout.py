@@ -107,6 +107,10 @@ class TestGenomes:
             ("chr1\n", ["line 1", "expected a chromosome's name and its length"]),
             ("chr1\t5\nchr2\tlong\n", ["line 2", "expected a chromosome's name and its length"]),
             ("chr1\t0\n", ["line 1", "expected a chromosome's name and its length"]),
+            (
+                "chr1\t2147483648\n",
+                ["line 1", "chr1 has 2,147,483,648 bp", "at most 2,147,483,647", "divide"],
+            ),
             ("chr1\t-5\n", ["line 1", "expected a chromosome's name and its length"]),
             ("chr1\t5\nchr2\t6\nchr1\t5\n", ["line 3", "chr1 is there twice", "keep one"]),
         ],

@@ -66,7 +66,7 @@ def test_shapes():
         ("human", "'human' is none of roadmap, roadmap-1percent, encode3"),
         ("cells=3,assays=2,bins=100", "observed missing"),
         ("cells=3,assays=2,observed=9,bins=100", "9 experiments are more than 3 cell types × 2 assays"),
-        ("cells=3,assays=2,observed=6,bins=0", "bins is a whole number from 1, or hg"),
+        ("cells=3,assays=2,observed=6,bins=0", "bins is a whole number from 1, or one of ce11"),
         ("cells=nan,assays=2,observed=6,bins=10", "cells is a whole number from 1, not 'nan'"),
         ("roadmap,tissues=3", "'tissues=3' is not one of cells, assays, observed, bins"),
     ],

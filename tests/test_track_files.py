@@ -182,3 +182,15 @@ class TestContigs:
         assert common_chromosomes(paths) == {"chr1": 20_000, "chrEBV": 50}
         assert common_chromosomes(paths, Genome("g", {"chr1": 20_000})) == {"chr1": 20_000}
         assert ["chrM" in message for message in caplog.messages] == [True, True]
+
+
+class TestLargeNumbers:
+    def test_large_values_are_values(self, bench):
+        large = {chrom: np.full(n, 3e38, np.float32) for chrom, n in LENGTHS.items()}
+        path = bench.add(PAIRS[0], large)
+        text = bench.add(PAIRS[1], None, "x.bedGraph")
+        text.write_text("".join(as_lines(path)))
+        assert_holds(bench.ingest(), dict.fromkeys(PAIRS[:2], large))
+        text.write_text("chr1\t0\t5\t1e39\n")
+        with refused(TrackError, f"{text}, line 1: the value is beyond 3.4e+38"):
+            bench.ingest("other")

@@ -232,8 +232,9 @@ def _check_block(
         ),
         (unsorted, "unsorted, it begins before the line above; sort the file"),
         (starts < previous_ends, "overlaps the line above; merge overlapping intervals"),
-        # As bigWig holds it: in single precision.
-        (~(np.abs(block["value"]) <= _LARGEST), "the value is NaN or infinite; leave such positions out"),
+        (~np.isfinite(block["value"]), "the value is NaN or infinite; leave such positions out"),
+        # bigWig holds it in single precision.
+        (np.abs(block["value"]) > _LARGEST, f"the value is beyond {_LARGEST:.3g}; leave such positions out"),
     ]
     bad = np.array([mask for mask, _ in wrong])
     if bad.any():

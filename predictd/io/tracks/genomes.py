@@ -32,6 +32,7 @@ _ASSEMBLIES = {
 }
 _PATCH = re.compile(r"\.p?\d+$")
 _SMALL = 0.005
+_LONGEST = 2**31 - 1
 BUILT_IN = tuple(
     sorted(
         item.name.removesuffix(".chrom.sizes")
@@ -232,6 +233,11 @@ def _read_sizes(path: Path) -> dict[str, int]:
             check_tabs(path, fields[0])
         if len(fields) < 2 or not fields[1].isdecimal() or int(fields[1]) == 0:
             raise TableError(f"{path}, line {number}: expected a chromosome's name and its length in bp")
+        if int(fields[1]) > _LONGEST:
+            raise TableError(
+                f"{path}, line {number}: {fields[0]} has {int(fields[1]):,} bp, and files of signal take at most "
+                f"{_LONGEST:,}; divide it into pieces, here and in the tracks"
+            )
         if fields[0] in sizes:
             raise TableError(f"{path}, line {number}: {fields[0]} is there twice; keep one line")
         sizes[fields[0]] = int(fields[1])

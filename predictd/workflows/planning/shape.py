@@ -72,7 +72,7 @@ def parse_shape(text: str) -> Shape:
     Parameters
     ----------
     text
-        Keys are cells, assays, observed and bins; `bins` may be hg19 or hg38: all bins of the genome.
+        Keys are cells, assays, observed and bins; `bins` may be a genome that comes with predictd: all its bins.
 
     Raises
     ------
@@ -121,6 +121,6 @@ def _number(text: str, key: str, value: str) -> int:
         if number != int(number) or number < 1:
             raise ValueError
     except (ValueError, OverflowError) as err:
-        known = f", or {' or '.join(BUILT_IN)}" if key == "bins" else ""
+        known = f", or one of {', '.join(BUILT_IN)}," if key == "bins" else ""
         raise ConfigError(f"`shape` {text}: {key} is a whole number from 1{known}, not '{value}'") from err
     return int(number)

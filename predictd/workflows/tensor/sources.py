@@ -123,6 +123,7 @@ def probe_track(key: NumberedTrack, shared: Probing) -> Probe:
             ".bedGraph or .wig (the last two also .gz)"
         )
     reader = BigWigReader(path)
+    reader.path = track.shown
     reader.check_signal()
     chromosomes = reader.chromosomes
     reader.close()
