@@ -131,6 +131,22 @@ class TestEncode:
         ):
             read_track_table(path, output_type="x")
 
+    def test_several_output_types_are_taken_together(self, tmp_path):
+        replicates = "Biological replicate(s)"
+        dnase = {"Assay": "DNase-seq", "Experiment_target": "", "Output_type": "read-depth normalized signal"}
+        path = write(
+            tmp_path,
+            row("ENCFF000AAA"),
+            row("ENCFF000AAB", **dnase, **{replicates: "1"}),
+            row("ENCFF000AAC", Output_type="fold change over control"),
+            row("ENCFF000AAD", Experiment_accession="ENCSR9", **{replicates: "1, 2, 3"}),
+            row("ENCFF000AAE", Experiment_accession="ENCSR9", **dnase, **{replicates: "1"}),
+        )
+        tracks = read_track_table(path, output_type=(PVAL, dnase["Output_type"], PVAL))
+        assert [Path(track.path).stem[-3:] for track in tracks] == ["AAA", "AAB", "AAD", "AAE"]
+        with refused(TableError, "no released bigWig of output type 'plus strand signal'", "choose", PVAL):
+            read_track_table(path, output_type=(PVAL, "plus strand signal"))
+
     def test_of_an_experiment_the_pooled_file_is_taken(self, tmp_path):
         same = {"Experiment_accession": "ENCSR1"}
         path = write(

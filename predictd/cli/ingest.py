@@ -60,9 +60,10 @@ from predictd.constants import MAX_SHARD_BINS
 )
 @click.option(
     "--output-type",
-    default="signal p-value",
-    show_default=True,
-    help="Which files of ENCODE's or Roadmap's tables to take.",
+    multiple=True,
+    default=["signal p-value"],
+    show_default="signal p-value",
+    help="Which files of ENCODE's or Roadmap's tables to take; may be repeated.",
 )
 @click.option(
     "--shard-bins",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from predictd.errors import TableError
@@ -26,7 +27,9 @@ _ROADMAP_SUFFIXES = {
 _NAMED_BY_TARGET = ("ChIP-seq", "Histone ChIP-seq", "TF ChIP-seq")
 
 
-def read_track_table(path: Path, *, genome: str | None = None, output_type: str = OUTPUT_TYPE) -> list[Track]:
+def read_track_table(
+    path: Path, *, genome: str | None = None, output_type: str | Sequence[str] = OUTPUT_TYPE
+) -> list[Track]:
     """Read a track table, or one of ENCODE's or Roadmap's, recognised by its header.
 
     ENCODE's metadata.tsv, as the portal's download gives it: a row a file. Of its rows those are taken that are
@@ -44,18 +47,19 @@ def read_track_table(path: Path, *, genome: str | None = None, output_type: str 
     genome
         Assembly that the tracks have to be of; None: any, but one.
     output_type
-        Which of the files of these tables are taken, in ENCODE's words.
+        Which of the files of these tables are taken, in ENCODE's words; several types are taken together.
 
     Raises
     ------
     TableError
-        If the file is no such table, or none of its files is of this type, or some are of another assembly.
+        If the file is no such table, or none of its files is of one of the types, or some are of another assembly.
     """
     header = table_header(path)
+    types = [output_type] if isinstance(output_type, str) else list(dict.fromkeys(output_type))
     if _ACCESSION in header:
-        return _encode(path, genome, output_type)
+        return _encode(path, genome, types)
     if _EPIGENOME in header and "path" not in header:
-        return _roadmap(path, genome, output_type)
+        return [track for one in types for track in _roadmap(path, genome, one)]
     return read_tracks(path)
 
 
@@ -65,18 +69,19 @@ def is_track_table(path: Path) -> bool:
     return {"cell_type", "assay", "path"} <= set(header) or _ACCESSION in header or _EPIGENOME in header
 
 
-def _encode(path: Path, genome: str | None, output_type: str) -> list[Track]:
+def _encode(path: Path, genome: str | None, types: Sequence[str]) -> list[Track]:
     rows = [
         (line, row)
         for line, row in table_rows(path, required=_ENCODE)
         if row["File format"] == "bigWig"
         and row.get("File Status", row.get("File status")) in (None, "", "released")
     ]
-    chosen = [(line, row) for line, row in rows if row["Output type"] == output_type]
-    if not chosen:
-        there = sorted({row["Output type"] for _, row in rows})
+    chosen = [(line, row) for line, row in rows if row["Output type"] in types]
+    there = sorted({row["Output type"] for _, row in rows})
+    absent = [name for name in types if name not in there]
+    if absent:
         raise TableError(
-            f"{path} lists no released bigWig of output type '{output_type}': "
+            f"{path} lists no released bigWig of output type '{absent[0]}': "
             + (f"choose an `output_type` from {', '.join(there)}" if there else "download signal, too")
         )
     _check_assembly(path, {row["File assembly"]: row[_ACCESSION] for _, row in reversed(chosen)}, genome)
@@ -97,15 +102,13 @@ def _of_most_replicates(rows: list[tuple[int, dict[str, str]]]) -> list[tuple[in
     def pooled(row: dict[str, str]) -> int:
         return len([name for name in row.get("Biological replicate(s)", "").split(",") if name.strip()])
 
-    most: dict[str, int] = {}
+    def signal(row: dict[str, str]) -> tuple[str, str]:
+        return row.get("Experiment accession") or row[_ACCESSION], row["Output type"]
+
+    most: dict[tuple[str, str], int] = {}
     for _, row in rows:
-        experiment = row.get("Experiment accession") or row[_ACCESSION]
-        most[experiment] = max(most.get(experiment, 0), pooled(row))
-    return [
-        (line, row)
-        for line, row in rows
-        if pooled(row) == most[row.get("Experiment accession") or row[_ACCESSION]]
-    ]
+        most[signal(row)] = max(most.get(signal(row), 0), pooled(row))
+    return [(line, row) for line, row in rows if pooled(row) == most[signal(row)]]
 
 
 def _biosample(row: dict[str, str]) -> str:

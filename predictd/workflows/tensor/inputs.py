@@ -40,7 +40,7 @@ class IngestOptions:
     shard_bins
         Most bins of a shard.
     output_type
-        Which files of ENCODE's or Roadmap's tables are taken.
+        Which files of ENCODE's or Roadmap's tables are taken; several types are taken together.
     bins
         BED file of the regions of a matrix; None: it says itself where they are.
     transform
@@ -55,7 +55,7 @@ class IngestOptions:
     dtype: Dtype = "float16"
     merge: Literal["mean"] | None = None
     shard_bins: int = MAX_SHARD_BINS
-    output_type: str = OUTPUT_TYPE
+    output_type: str | tuple[str, ...] = OUTPUT_TYPE
     bins: Path | None = None
     transform: tuple[str, ...] = ()
 
