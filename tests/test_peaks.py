@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyBigWig
 import pytest
 
 from commands import call_predictd
+from made_tracks import as_lines
 from predictd.errors import AlreadyFinished, DataError, OutputError, TableError, TrackError
 from predictd.io.tables import read_tracks
 from predictd.model.peaks import PeakRule, call_peaks
@@ -24,6 +26,10 @@ given, settings = hypothesis.given, hypothesis.settings
 st = hypothesis.strategies
 
 SIZE = 25
+
+
+def peaks_of(source: Path, output: Path) -> PeakCalling:
+    return PeakCalling(source, output, PeakRule())
 
 
 def plain_peaks(signal: list[float], rule: PeakRule, length: int) -> list[tuple[int, int, int, float, float]]:
@@ -235,7 +241,7 @@ class TestBinarise:
 
 
 class TestBadInput:
-    @pytest.mark.parametrize("making", [lambda s, o: PeakCalling(s, o, PeakRule()), Binarisation])
+    @pytest.mark.parametrize("making", [peaks_of, Binarisation])
     def test_sources_that_are_none(self, tracks, tmp_path, making):
         with refused(TableError, "nowhere does not exist", "a directory with a tracks.tsv"):
             making(tmp_path / "nowhere", tmp_path / "o")
@@ -246,13 +252,42 @@ class TestBadInput:
         table.write_text("cell_type\tassay\tpath\nA\tm\tgone.bw\n")
         with refused(TrackError, "t.tsv, line 2", "gone.bw does not exist"):
             making(table, tmp_path / "o")
-        table.write_text("cell_type\tassay\tpath\nA\tm\tx.bedGraph\n")
-        with refused(TrackError, "x.bedGraph is no bigWig by its name"):
+        table.write_text("cell_type\tassay\tpath\nA\tm\tx.bed\n")
+        with refused(TrackError, "x.bed is no bigWig by its name"):
             making(table, tmp_path / "o")
         table.write_text(f"cell_type\tassay\tpath\nA\tm\t{tracks}/B.H3K4me3.bw\nA\tm\tx.bw\n")
         with refused(TableError, "line 3: A:m is in", "twice, first in line 2"):
             making(table, tmp_path / "o")
         assert not (tmp_path / "o").exists()
+
+    def test_bedgraphs_are_as_bigwigs(self, tracks, engine, tmp_path):
+        rows = (tracks / "tracks.tsv").read_text().splitlines()
+        for row in rows[1:]:
+            name = row.split("\t")[2]
+            (tmp_path / f"{name[:-3]}.bedGraph").write_text("".join(as_lines(tracks / name)))
+        table = tmp_path / "tracks.tsv"
+        table.write_text("\n".join(rows).replace(".bw", ".bedGraph") + "\n")
+        for making, kind in ((peaks_of, "*.narrowPeak.gz"), (Binarisation, "*_binary.txt")):
+            making(tracks, tmp_path / "one").make_all(engine)
+            making(table, tmp_path / "other").make_all(engine)
+            files = sorted(path.name for path in (tmp_path / "one").glob(kind))
+            assert files == sorted(path.name for path in (tmp_path / "other").glob(kind)) != []
+            for name in files:
+                one, other = ((tmp_path / folder / name).read_bytes() for folder in ("one", "other"))
+                assert one == other
+            shutil.rmtree(tmp_path / "one")
+            shutil.rmtree(tmp_path / "other")
+        single = PeakCalling(tmp_path / "B.H3K4me3.bedGraph", tmp_path / "p", PeakRule()).make_all(engine)
+        assert list(single.n_peaks) == [("B.H3K4me3", "signal")]
+
+    def test_bedgraphs_and_bigwigs_have_to_fit(self, tracks, tmp_path):
+        (tmp_path / "x.bedGraph").write_text("chr1\t0\t50001\t3\n")
+        table = tmp_path / "t.tsv"
+        table.write_text(f"cell_type\tassay\tpath\nA\tm\tx.bedGraph\nB\tm\t{tracks}/B.H3K4me3.bw\n")
+        with refused(
+            TrackError, "x.bedGraph: chr1 has signal up to 50,001 bp, but 50,000 bp", "of another genome?"
+        ):
+            Binarisation(table, tmp_path / "b")
 
     def test_a_file_that_is_no_bigwig(self, engine, tmp_path):
         (tmp_path / "x.bw").write_text("hello\n" * 50)

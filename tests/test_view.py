@@ -18,7 +18,7 @@ import pytest
 
 import chromium
 from commands import call_predictd
-from predictd.errors import DataError, OutputError, TableError, TrackError
+from predictd.errors import ConfigError, DataError, OutputError, TableError, TrackError
 from predictd.io.tracks.serve import HOST, RangeServer, Served
 from predictd.workflows.tracks.view import make_view
 from refusals import refused
@@ -175,6 +175,36 @@ class TestView:
         view = make_view(tracks, observed=table)
         assert "1 tracks behind URLs are left out" in caplog.text
         assert "example.org" not in view.served["/view.json"].content.decode()
+
+    @pytest.mark.parametrize(
+        ("locus", "shown"),
+        [
+            ("chr1:1,001-2,000", "chr1:1001-2000"),
+            ("chr2:1-200000", "chr2:1-200000"),
+            (" chr1 ", "chr1"),
+            ("chr1:150000", "chr1:149500-150500"),
+            ("chr1:100", "chr1:1-600"),
+        ],
+    )
+    def test_where_it_begins(self, tracks, locus, shown):
+        assert json.loads(make_view(tracks, locus=locus).served["/view.json"].content)["locus"] == shown
+
+    @pytest.mark.parametrize(
+        ("locus", "parts"),
+        [
+            ("chr1:0-100", ["`locus` chr1:0-100 is not within chr1:1-200000", "counted from 1"]),
+            ("chr1:5-200001", ["is not within chr1:1-200000"]),
+            ("chr1:9-5", ["is not within chr1:1-200000"]),
+            ("chr1:200001", ["is not within"]),
+            ("1:5-9", ["have no chromosome '1', but 'chr1'"]),
+            ("MYC", ["have no chromosome 'MYC', only chr1", "write a place, as chr1:1,000-2,000"]),
+            ("chr1:5-9-12", ["have no chromosome 'chr1:5-9-12'"]),
+            ("chr1:,-,", ["have no chromosome 'chr1:,-,'"]),
+        ],
+    )
+    def test_where_it_cannot_begin(self, tracks, locus, parts):
+        with refused(ConfigError, *parts):
+            make_view(tracks, locus=locus)
 
     def test_what_is_refused(self, tracks, tmp_path):
         with refused(DataError, "`pairs` K562:x: ", "has no such track, e.g. K562:H3K36me3"):

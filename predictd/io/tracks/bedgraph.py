@@ -139,30 +139,47 @@ def _lines(source: Path) -> Iterator[tuple[int, str]]:
         raise TrackError(f"cannot read {source}: {reason(err)}") from err
 
 
-def _chromosomes_in_order(source: Path, genome: Genome) -> tuple[list[str], tuple[str, ...]]:
-    """Chromosomes of the genome as they come, each in one piece; and those that it does not have."""
-    # Of each its first line, and the end of its last.
-    first: dict[str, int] = {}
-    ends: dict[str, int] = {}
+def bedgraph_extents(source: Path) -> dict[str, int]:
+    """Chromosomes as they come, and the end of the last interval of each in bp.
+
+    Raises
+    ------
+    TrackError
+        If the file is missing or damaged, or a chromosome is not in one piece.
+    """
+    return {chrom: end for chrom, (_, end) in _extents(source).items()}
+
+
+def _extents(source: Path) -> dict[str, tuple[int, int]]:
+    """Of each chromosome its first line, and the end of its last."""
+    found: dict[str, tuple[int, int]] = {}
     chrom = last = ""
     for number, line in _lines(source):
         if line.split(maxsplit=1)[0] != chrom:
             if chrom:
-                ends[chrom] = _end_of(last)
+                found[chrom] = (found[chrom][0], _end_of(last))
             chrom, before = line.split(maxsplit=1)[0], chrom
-            if chrom in first:
+            if chrom in found:
                 raise TrackError(
                     f"{source}, line {number}: unsorted, {chrom} comes back after {before}; sort the file"
                 )
-            first[chrom] = number
+            found[chrom] = (number, 0)
         last = line
     if chrom:
-        ends[chrom] = _end_of(last)
-    left_out = tuple(chrom for chrom in first if chrom not in genome.chromosomes)
-    known = sum(ends[chrom] for chrom in first if chrom in genome.chromosomes)
-    if left_out and 2 * known < min(sum(ends.values()), sum(genome.chromosomes.values())):
-        raise TrackError(f"{source}, line {first[left_out[0]]}: {genome.strange(left_out)}")
-    return [chrom for chrom in first if chrom in genome.chromosomes], left_out
+        found[chrom] = (found[chrom][0], _end_of(last))
+    return found
+
+
+def _chromosomes_in_order(source: Path, genome: Genome) -> tuple[list[str], tuple[str, ...]]:
+    """Chromosomes of the genome as they come, each in one piece; and those that it does not have."""
+    found = _extents(source)
+    order = [chrom for chrom in found if chrom in genome.chromosomes]
+    left_out = tuple(chrom for chrom in found if chrom not in genome.chromosomes)
+    known = sum(found[chrom][1] for chrom in order)
+    whole = min(sum(end for _, end in found.values()), sum(genome.chromosomes.values()))
+    if left_out and 2 * known < whole:
+        raise TrackError(f"{source}, line {found[left_out[0]][0]}: {genome.strange(left_out)}")
+    return order, left_out
 
 
 def _end_of(line: str) -> int:

@@ -10,7 +10,7 @@ import io
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from predictd.io.files import cannot_write, exists, give_up, put_in_place, requi
 from predictd.io.names import URL_SCHEMES, without_secrets
 from predictd.io.remote import RangeReader, RemotePath, as_path
 
-# Ends of names that pybigtools opens. Others are given to it opened, URLs with a fragment, which servers do not see.
+# Ends of names that pybigtools opens; other files it takes opened.
 _SUFFIXES = (".bw", ".bigWig", ".bigwig")
 Uncovered = Literal["missing", "zero"]
 # Kept free on the disk while a track grows: pyBigWig does not survive a failed write, so none may fail.
@@ -50,16 +50,16 @@ class BigWigReader:
     def __init__(self, path: str) -> None:
         self.path = without_secrets(path)
         self._ranges: RangeReader | None = None
-        self._opened: io.RawIOBase | io.BufferedIOBase | None = None
+        self._opened = ExitStack()
+        # Servers do not see a fragment.
+        place: Any = f"{path}#.bw"
         if not path.startswith(URL_SCHEMES):
-            self._ranges = self._opened = _check_frame(as_path(path))
-        if not path.endswith(_SUFFIXES):
-            if path.startswith(URL_SCHEMES):
-                path += "#.bw"
-            elif self._opened is None:
-                self._opened = Path(path).open("rb")  # noqa: SIM115
+            self._ranges = _check_frame(as_path(path))
+            place = self._ranges or path
+            if self._ranges is None and not path.endswith(_SUFFIXES):
+                place = self._opened.enter_context(Path(path).open("rb"))  # noqa: SIM115
         with self._explained():
-            self._file: Any = pybigtools.open(self._opened or path)
+            self._file: Any = pybigtools.open(place)
             self.chromosomes: dict[str, int] = dict(self._file.chroms())
             self._summary: dict[str, float] = self._file.info()["summary"]
 
@@ -132,25 +132,16 @@ class BigWigReader:
     def region_means(
         self, chrom: str, regions: npt.NDArray[np.int64], *, uncovered: Uncovered
     ) -> npt.NDArray[np.float64]:
-        """Means over regions, weighted by covered bases.
+        """Means over regions of a chromosome, weighted by covered bases; see `binned_means`.
 
         Parameters
         ----------
-        chrom
-            Chromosome; one that the file does not have is uncovered.
         regions
             int64 (n × 2): start and end of each in bp, within the chromosome.
-        uncovered
-            See `binned_means`.
 
         Returns
         -------
         float64 (n,)
-
-        Raises
-        ------
-        TrackError
-            If the data cannot be decoded.
         """
         if chrom not in self.chromosomes:
             return np.full(len(regions), 0.0 if uncovered == "zero" else np.nan)
@@ -174,8 +165,9 @@ class BigWigReader:
     def close(self) -> None:
         """Close the file, or the connection to it."""
         self._file.close()
-        if self._opened is not None:
-            self._opened.close()
+        self._opened.close()
+        if self._ranges is not None:
+            self._ranges.close()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

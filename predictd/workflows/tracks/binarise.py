@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from predictd.io.tracks.chromhmm import MISSING, PRESENT, binary_name, write_bin
 from predictd.pairs import axes, file_name
 from predictd.provenance import EngineInfo, RunRecord
 from predictd.workflows.parts import InParts
-from predictd.workflows.tracks.listed import common_chromosomes, described, open_listed
+from predictd.workflows.tracks.listed import described, open_listed, open_signal, signal_lengths
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Binarisation(InParts[BinariseReport]):
     Raises
     ------
     PredictdError
-        If a track is not there or no bigWig, or the tracks are of several genomes.
+        If a track is not there or no file of signal, or the tracks are of several genomes.
     """
 
     def __init__(
@@ -68,12 +69,14 @@ class Binarisation(InParts[BinariseReport]):
         bin_size: int = BIN_SIZE,
         zipped: bool = False,
     ) -> None:
-        self._listed = open_listed(source)
+        self._listed = open_listed(source, bedgraphs=True)
         tracks = self._listed.tracks
         self._cells, self._marks = axes(tracks)
         # ChromHMM leaves the end of a chromosome out that fills no bin.
-        lengths = common_chromosomes(track.path for track in tracks.values())
-        self._bins = {chrom: length // bin_size for chrom, length in lengths.items() if length >= bin_size}
+        self._lengths = signal_lengths(self._listed)
+        self._bins = {
+            chrom: length // bin_size for chrom, length in self._lengths.items() if length >= bin_size
+        }
         if not self._bins:
             raise DataError(
                 f"no chromosome of {source} is as long as a bin of {bin_size} bp; use a smaller `bin_size`"
@@ -108,6 +111,7 @@ class Binarisation(InParts[BinariseReport]):
         shared = _Binarising(
             self.job,
             tuple(self._marks),
+            self._lengths,
             self._bins,
             self._threshold,
             self._bin_size,
@@ -146,6 +150,7 @@ class _Binarising:
 
     job: Job
     marks: tuple[str, ...]
+    lengths: dict[str, int]
     bins: dict[str, int]
     threshold: float
     bin_size: int
@@ -160,12 +165,15 @@ def _binarise_part(part: _CellPart, shared: _Binarising) -> None:
     name = file_name(part.cell)
     counts = np.zeros((2, len(tracks)), dtype=np.int64)
     files = []
-    with record.stage("binarise"):
+    with record.stage("binarise"), ExitStack() as opened:
+        readers = [
+            track and opened.enter_context(open_signal(track.path, shared.lengths)) for track in tracks
+        ]
         for chrom, n_bins in shared.bins.items():
             states = np.full((n_bins, len(tracks)), MISSING, dtype=np.uint8)
-            for column, track in enumerate(tracks):
-                if track is not None:
-                    states[:, column] = _states(track.path, chrom, n_bins, shared)
+            for column, reader in enumerate(readers):
+                if reader is not None:
+                    states[:, column] = _states(reader, chrom, n_bins, shared)
             counts += np.stack([(states == PRESENT).sum(axis=0), (states == MISSING).sum(axis=0)])
             path = shared.job.output / binary_name(name, file_name(chrom), zipped=shared.zipped)
             write_binary(path, name, chrom, shared.marks, states)
@@ -174,12 +182,10 @@ def _binarise_part(part: _CellPart, shared: _Binarising) -> None:
     shared.job.keep_part(index, content, files)
 
 
-def _states(path: str, chrom: str, n_bins: int, shared: _Binarising) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    reader = BigWigReader(path)
-    try:
-        signal = reader.binned_means(chrom, 0, n_bins, bin_size=shared.bin_size, uncovered="missing")
-    finally:
-        reader.close()
+def _states(
+    reader: BigWigReader, chrom: str, n_bins: int, shared: _Binarising
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    signal = reader.binned_means(chrom, 0, n_bins, bin_size=shared.bin_size, uncovered="missing")
     states: np.ndarray[Any, np.dtype[np.uint8]] = np.where(
         np.isnan(signal), MISSING, np.nan_to_num(signal) >= shared.threshold
     ).astype(np.uint8)

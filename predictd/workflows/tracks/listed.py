@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from predictd.constants import BIN_SIZE, RUN_JSON, TRACKS_TSV
 from predictd.errors import TableError, TensorFormatError, TrackError
 from predictd.io.files import exists, state_of
-from predictd.io.names import is_bigwig
+from predictd.io.names import is_bedgraph, is_bigwig, without_secrets
 from predictd.io.partition import read_job
 from predictd.io.remote import as_path
 from predictd.io.tables import Track, table_rows, unique_pairs
 from predictd.io.tensor.manifest import read_manifest
+from predictd.io.tracks.bedgraph import bedgraph_extents, bedgraph_to_bigwig
 from predictd.io.tracks.bigwig import BigWigReader
 from predictd.io.tracks.genomes import Genome
 from predictd.io.tracks.metadata import read_track_table
@@ -36,7 +39,7 @@ class ListedTracks:
     source
         Where they are listed.
     tracks
-        One a pair, sorted by pair; all are bigWigs, and there.
+        One a pair, sorted by pair; all are there, and bigWigs unless bedGraphs may be, too.
     sds
         Files of the standard deviation of imputed signal, where there are any.
     genome
@@ -55,10 +58,11 @@ class ListedTracks:
     tensor: Path | None = None
 
 
-def open_listed(source: Path) -> ListedTracks:
-    """Tracks of a directory with a tracks.tsv, of a track table, or a single bigWig.
+def open_listed(source: Path, *, bedgraphs: bool = False) -> ListedTracks:
+    """Tracks of a directory with a tracks.tsv, of a track table, or a single file of signal.
 
-    A single bigWig is the experiment STEM:signal, STEM being its name without the suffix.
+    A single file is the experiment STEM:signal, STEM being its name without the suffix. Where `bedgraphs`, files may be
+    bedGraph and wiggle, too; see `open_signal`.
 
     Raises
     ------
@@ -67,8 +71,9 @@ def open_listed(source: Path) -> ListedTracks:
     TrackError
         If a file is not there, or is no bigWig by its name.
     """
-    if is_bigwig(source):
-        experiment = Experiment(source.stem.replace(":", "_"), "signal")
+    if is_bigwig(source) or (bedgraphs and is_bedgraph(source)):
+        stem = Path(source.stem).stem if is_bedgraph(source.stem) else source.stem
+        experiment = Experiment(stem.replace(":", "_"), "signal")
         tracks = {experiment: Track(experiment, str(source.absolute()), "none", None, str(source))}
         listed = ListedTracks(source, tracks, {})
     elif not exists(source):
@@ -80,8 +85,55 @@ def open_listed(source: Path) -> ListedTracks:
     else:
         listed = ListedTracks(source, _sorted(read_track_table(source), source), {})
     for track in listed.tracks.values():
-        _check_bigwig(track)
+        if bedgraphs and is_bedgraph(track.path) and not track.is_url:
+            check_there(track)
+        else:
+            _check_bigwig(track)
     return listed
+
+
+@contextmanager
+def open_signal(path: str, chromosomes: Mapping[str, int] | None = None) -> Iterator[BigWigReader]:
+    """Open a bigWig, or a bedGraph, which becomes one in the system's temporary directory for as long as it is open.
+
+    `chromosomes` are their lengths in bp; None: in a bedGraph they end where the last interval does.
+    """
+    with TemporaryDirectory(prefix="predictd-") if is_bedgraph(path) else nullcontext() as folder:
+        shown, place = without_secrets(path), path
+        if folder is not None:
+            lengths = dict(chromosomes or bedgraph_extents(as_path(path)))
+            place = str(Path(folder, "signal.bw"))
+            bedgraph_to_bigwig(as_path(path), Path(place), Genome("the table", lengths))
+        reader = BigWigReader(place)
+        reader.path = shown
+        try:
+            yield reader
+        finally:
+            reader.close()
+
+
+def signal_lengths(listed: ListedTracks) -> dict[str, int]:
+    """Lengths in bp of the chromosomes of all tracks; see `common_chromosomes`.
+
+    Those that only bedGraphs have end where the last interval of any does.
+
+    Raises
+    ------
+    TrackError
+        If two tracks are of different genomes, or one cannot be read.
+    """
+    paths = [track.path for track in listed.tracks.values()]
+    known = common_chromosomes(path for path in paths if not is_bedgraph(path))
+    found = dict(known)
+    for path in filter(is_bedgraph, paths):
+        for chrom, end in bedgraph_extents(as_path(path)).items():
+            if end > known.get(chrom, end):
+                raise TrackError(
+                    f"{path}: {chrom} has signal up to {end:,} bp, but {known[chrom]:,} bp in other tracks; is one of "
+                    "them of another genome?"
+                )
+            found[chrom] = max(end, found.get(chrom, 0))
+    return found
 
 
 def described(track: Track) -> dict[str, Any]:

@@ -15,14 +15,13 @@ from predictd.io.partition import Job
 from predictd.io.remote import is_remote
 from predictd.io.results import write_rows, write_run_json
 from predictd.io.tables import Track
-from predictd.io.tracks.bigwig import BigWigReader
 from predictd.io.tracks.narrowpeak import SUFFIX, NarrowPeak, write_narrow_peaks
 from predictd.model.peaks import PeakRule, call_peaks
 from predictd.pairs import Experiment
 from predictd.provenance import EngineInfo, RunRecord
 from predictd.wording import some
 from predictd.workflows.parts import InParts
-from predictd.workflows.tracks.listed import described, open_listed
+from predictd.workflows.tracks.listed import described, open_listed, open_signal
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ class PeakCalling(InParts[PeaksReport]):
     Parameters
     ----------
     source
-        A directory with tracks.tsv, a track table, or a bigWig.
+        A directory with tracks.tsv, a track table, or a file of signal.
     output
         Directory for `CELL-ASSAY.narrowPeak.gz` and `peaks.tsv`.
     rule
@@ -57,7 +56,7 @@ class PeakCalling(InParts[PeaksReport]):
     Raises
     ------
     PredictdError
-        If a track is not there or no bigWig.
+        If a track is not there, or no file of signal.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class PeakCalling(InParts[PeaksReport]):
         bin_size: int | None = None,
         p_values: bool = True,
     ) -> None:
-        self._listed = open_listed(source)
+        self._listed = open_listed(source, bedgraphs=True)
         self._rule, self._p_values = rule, p_values
         size = bin_size or self._listed.bin_size
         if size is None:
@@ -173,8 +172,7 @@ def _call_part(part: _TrackPart, shared: _PeakCalling) -> None:
 def _peaks_of(path: str, shared: _PeakCalling, counts: dict[str, int]) -> Iterator[NarrowPeak]:
     """Peaks in the order of the file's chromosomes; they are counted on the way."""
     size = shared.bin_size
-    reader = BigWigReader(path)
-    try:
+    with open_signal(path) as reader:
         for chrom, length in reader.chromosomes.items():
             n_bins = -(-length // size)
             signal = reader.binned_means(chrom, 0, n_bins, bin_size=size, uncovered="missing")
@@ -184,5 +182,3 @@ def _peaks_of(path: str, shared: _PeakCalling, counts: dict[str, int]) -> Iterat
             columns = (peaks.start, peaks.end, peaks.mean, peaks.highest, peaks.summit)
             for start, end, mean, highest, summit in zip(*(c.tolist() for c in columns), strict=True):
                 yield NarrowPeak(chrom, start, end, mean, highest, summit)
-    finally:
-        reader.close()

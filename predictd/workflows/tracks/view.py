@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from predictd.errors import DataError, TableError
+from predictd.errors import ConfigError, DataError, TableError
 from predictd.io.files import exists
 from predictd.io.names import URL_SCHEMES
 from predictd.io.remote import as_path, is_remote
@@ -19,6 +20,7 @@ from predictd.io.tracks.bigwig import BigWigReader
 from predictd.io.tracks.genomes import BUILT_IN, Genome, load_genome
 from predictd.io.tracks.serve import Served
 from predictd.pairs import Experiment, positions
+from predictd.wording import some
 from predictd.workflows.tracks.colours import Colour, assay_colours
 from predictd.workflows.tracks.listed import ListedTracks, common_chromosomes, open_listed
 
@@ -27,6 +29,10 @@ log = logging.getLogger(__name__)
 # Pairs that are drawn from the start.
 SHOWN = 3
 _WINDOWS = 2000
+_PLACE = re.compile(r"(.+):([\d,]*\d[\d,]*)(?:-([\d,]*\d[\d,]*))?")
+_EXAMPLE = "chr1:1,000-2,000 (counted from 1, both ends within, as browsers do)"
+# Bases on either side of a single position.
+_AROUND = 500
 _PAGE = {
     "view.html": "text/html; charset=utf-8",
     "view.css": "text/css; charset=utf-8",
@@ -68,7 +74,8 @@ def make_view(
     pairs
         `CELL:ASSAY,…` to draw from the start; None: the first few.
     locus
-        Where to begin, e.g. chr1:1000-2000; None: around the strongest signal of the first track's first chromosome.
+        Where to begin, e.g. chr1:1,000-2,000, counted from 1 with both ends within, or chr1; None: around the
+        strongest signal of the first track's first chromosome.
     genome
         hg19, hg38 or a chromosome-sizes file; None: as the imputed tracks say, with the chromosomes of their files.
 
@@ -89,7 +96,7 @@ def make_view(
         "source": str(source),
         "genome": known.name if known is not None else name or "genome",
         "chromosomes": list(chromosomes),
-        "locus": locus or _strongest(next(iter(places[shown[0]].values()))),
+        "locus": _locus(locus, chromosomes) if locus else _strongest(next(iter(places[shown[0]].values()))),
         "pairs": _entries(places, served),
         "shown": positions(shown, every).tolist(),
         "regions": [_region(index, path, served) for index, path in enumerate(regions)],
@@ -166,6 +173,31 @@ def _shown(pairs: str | None, every: list[Experiment], source: Path) -> list[Exp
         if pair not in every:
             raise DataError(f"`pairs` {pair}: {source} has no such track, e.g. {every[0]}")
     return chosen or every[:SHOWN]
+
+
+def _locus(text: str, chromosomes: dict[str, int]) -> str:
+    """A place as igv.js takes it; raises ConfigError unless it is one of the tracks' genome."""
+    text = text.strip()
+    if text in chromosomes:
+        return text
+    found = _PLACE.fullmatch(text)
+    chrom = found[1] if found else text
+    if chrom not in chromosomes:
+        other = next(
+            (name for name in chromosomes if name.removeprefix("chr") == chrom.removeprefix("chr")), ""
+        )
+        raise ConfigError(
+            f"`locus` {text}: the tracks have no chromosome '{chrom}'"
+            + (f", but '{other}'" if other else f", only {some(chromosomes)}; write a place, as {_EXAMPLE}")
+        )
+    if found is None:
+        raise ConfigError(f"`locus` {text} is no place: write {_EXAMPLE}")
+    start, end = (int(number.replace(",", "")) for number in (found[2], found[3] or found[2]))
+    if not 1 <= start <= end <= chromosomes[chrom]:
+        raise ConfigError(f"`locus` {text} is not within {chrom}:1-{chromosomes[chrom]}: write {_EXAMPLE}")
+    if found[3] is None:
+        start, end = max(1, start - _AROUND), min(chromosomes[chrom], end + _AROUND)
+    return f"{chrom}:{start}-{end}"
 
 
 def _region(index: int, path: Path, served: dict[str, Served]) -> dict[str, str]:
