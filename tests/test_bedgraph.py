@@ -164,6 +164,11 @@ def test_no_signal(convert, tmp_path, text):
         convert(text)
 
 
+def test_commas(convert, tmp_path):
+    with refused(TrackError, f"{tmp_path / 'a.bedGraph'} is comma-separated; save it tab-separated"):
+        convert("chr1,0,10,1\n")
+
+
 def test_missing(tmp_path):
     with refused(TrackError, f"{tmp_path / 'a.bedGraph'} does not exist", "correct its path"):
         bedgraph_to_bigwig(tmp_path / "a.bedGraph", tmp_path / "a.bw", GENOME)

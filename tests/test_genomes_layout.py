@@ -145,6 +145,8 @@ class TestGenomes:
             TableError, "a.bed: chr2:0-1", "does not fit small", "no such chromosome", "another genome?"
         ):
             genome.check_intervals([Interval("chr2", 0, 1)], "a.bed")
+        with refused(TableError, "a.bed: 1:0-1", "has no such chromosome, but 'chr1'"):
+            genome.check_intervals([Interval("1", 0, 1)], "a.bed")
 
     @pytest.mark.parametrize(("name", "n", "bases"), [("hg19", 834, 274_970_000), ("hg38", 636, 227_162_400)])
     def test_blacklists_lie_on_their_genomes(self, name, n, bases):

@@ -157,6 +157,19 @@ class TestTrackTable:
         (track,) = read_tracks(table('"cell_type","assay","path"\n"C, ""1""","A","a, b.bw"\n'))
         assert (track.experiment, track.path) == (('C, "1"', "A"), str(tmp_path / "a, b.bw"))
 
+    def test_empty_columns_of_spreadsheets(self, table):
+        assert len(read_tracks(table(f"{HEADER}\t\t\nC\tA\ta.bw\t\t\t\nD\tA\tb.bw\n"))) == 2
+
+    def test_addresses_that_are_not_read(self, table):
+        path = table(f"{HEADER}\tpeaks\nC\tA\tfile:///data/a%20b.bw\tfile:///p.bed\n")
+        assert [(t.path, t.peaks) for t in read_tracks(path)] == [("/data/a b.bw", "/p.bed")]
+        for scheme in ("ftp", "gopher", "synapse"):
+            path = table(f"{HEADER}\nC\tA\t{scheme}://me:s3cret@host/a.bw\n")
+            with refused(
+                TableError, f"{path}, line 2: addresses that begin with {scheme}:// are not read; download"
+            ):
+                read_tracks(path)
+
     def test_row_names_of_r_are_told(self, table):
         path = table('"cell_type"\t"assay"\t"path"\n"1"\t"C"\t"A"\t"a.bw"\n"2"\t"D"\t"A"\t"b.bw"\n')
         with refused(TableError, "line 2: 4 fields where the header has 3", "row.names=FALSE"):

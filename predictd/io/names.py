@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
+from predictd.errors import TableError
 from predictd.io.remote import as_path, is_remote
 
 URL_SCHEMES = ("http://", "https://")
@@ -14,6 +16,7 @@ BIGWIG_SUFFIXES = (".bw", ".bigwig")
 # bedGraph, and wiggle.
 _TEXT_SUFFIXES = (".bedgraph", ".bdg", ".bg", ".wig", ".wiggle")
 _PACKED = (".gz", ".bgz")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # Parameters of addresses that name a file, as NCBI GEO's do; of others it is not known whether they are secrets.
 _HARMLESS = {"acc", "accession", "file", "filename", "format", "id", "name", "v", "version"}
 
@@ -55,14 +58,26 @@ def without_secrets(path: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, urlencode(kept), ""))
 
 
-def path_in_table(target: str, directory: Path) -> str:
+def path_in_table(target: str, directory: Path, where: str = "") -> str:
     """Where a path leads that a table in this directory gives: absolute, or in an object store.
 
     `~` and environment variables stand for what they do in a shell. Directories are followed through links; a file that
     is a link keeps its own name, since its suffix tells what it is (Nextflow, DVC and git-annex link to names without).
+
+    Raises
+    ------
+    TableError
+        If it is an address of a kind that is not read; says `where`.
     """
     if is_remote(target):
         return str(as_path(target).resolve())
+    scheme = _SCHEME.match(target)
+    if scheme and scheme[0].lower() == "file://":
+        target = unquote(urlsplit(target).path)
+    elif scheme:
+        raise TableError(
+            f"{where}: addresses that begin with {scheme[0]} are not read; download the file, and name it"
+        )
     path = Path(os.path.expandvars(target))
     # There may be no user of that name.
     with suppress(RuntimeError):

@@ -98,8 +98,8 @@ def read_tracks(path: Path) -> list[Track]:
             )
         target = row["path"]
         if not target.startswith(URL_SCHEMES):
-            target = path_in_table(target, path.parent)
-        peaks = path_in_table(row["peaks"], path.parent) if row.get("peaks") else None
+            target = path_in_table(target, path.parent, where)
+        peaks = path_in_table(row["peaks"], path.parent, where) if row.get("peaks") else None
         tracks.append(Track(experiment, target, transform, peaks, where))  # type: ignore[arg-type]
     if not tracks:
         raise TableError(f"{path} lists no tracks: it needs a line per signal file below its header")
@@ -289,6 +289,8 @@ def table_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dic
         raise TableError(f"{path}: the header names the column {twice[0]} twice; keep one of them")
     rows = [(number, _fields(line, mark)) for number, line in lines[1:]]
     for number, fields in rows:
+        while len(fields) > len(header) and not fields[-1]:
+            fields.pop()
         if len(fields) > len(header):
             named = rows and all(len(others) == len(header) + 1 for _, others in rows)
             raise TableError(

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyBigWig
 
-from predictd.errors import TrackError
+from predictd.errors import TableError, TrackError
 from predictd.io.files import exists, replacing
-from predictd.io.tables import UNREADABLE_TEXT, open_text, reason
+from predictd.io.tables import UNREADABLE_TEXT, check_tabs, open_text, reason
 from predictd.io.tracks.bigwig import require_room
 from predictd.io.tracks.genomes import Genome
 
@@ -177,7 +177,11 @@ def _chromosomes_in_order(source: Path, genome: Genome) -> tuple[list[str], tupl
     left_out = tuple(chrom for chrom in found if chrom not in genome.chromosomes)
     known = sum(found[chrom][1] for chrom in order)
     whole = min(sum(end for _, end in found.values()), sum(genome.chromosomes.values()))
-    if left_out and 2 * known < whole:
+    if left_out and (not order or 2 * known < whole):
+        try:
+            check_tabs(source, left_out[0])
+        except TableError as err:
+            raise TrackError(str(err)) from err
         raise TrackError(f"{source}, line {found[left_out[0]][0]}: {genome.strange(left_out)}")
     return order, left_out
 

@@ -62,7 +62,11 @@ class Genome:
         for interval in intervals:
             length = self.chromosomes.get(interval.chrom)
             if length is None or interval.end > length:
-                what = "has no such chromosome" if length is None else f"gives it {length:,} bp"
+                if length is not None:
+                    what = f"gives it {length:,} bp"
+                else:
+                    other = self.other_name(interval.chrom)
+                    what = "has no such chromosome" + (f", but '{other}'" if other else "")
                 raise TableError(
                     f"{source}: {interval.chrom}:{interval.start}-{interval.end} does not fit {self.name}, which "
                     f"{what}; is it of another genome?"
@@ -108,6 +112,11 @@ class Genome:
         """Whether a contig is no chromosome of its own: under 0.5 % of the genome, as chrM is."""
         return length < _SMALL * sum(self.chromosomes.values())
 
+    def other_name(self, name: str) -> str | None:
+        """A chromosome of the genome whose name differs by `chr` alone."""
+        other = name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
+        return other if other in self.chromosomes else None
+
     def strange(self, names: Iterable[str]) -> str:
         """What is wrong with a track of such chromosomes: the first that the genome lacks, and whether `chr` is why."""
         lacking = [name for name in names if name not in self.chromosomes]
@@ -117,8 +126,7 @@ class Genome:
             )
         told = f"{self.name} has no chromosome '{lacking[0]}'"
         for name in lacking:
-            other = name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
-            if other in self.chromosomes:
+            if other := self.other_name(name):
                 return f"{told}, but '{other}': give the track the genome's names, with or without chr"
         return f"{told}; is the track of another genome?"
 

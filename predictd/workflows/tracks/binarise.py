@@ -167,7 +167,8 @@ def _binarise_part(part: _CellPart, shared: _Binarising) -> None:
     files = []
     with record.stage("binarise"), ExitStack() as opened:
         readers = [
-            track and opened.enter_context(open_signal(track.path, shared.lengths)) for track in tracks
+            None if track is None else opened.enter_context(open_signal(track.path, shared.lengths))
+            for track in tracks
         ]
         for chrom, n_bins in shared.bins.items():
             states = np.full((n_bins, len(tracks)), MISSING, dtype=np.uint8)
