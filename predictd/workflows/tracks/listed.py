@@ -71,7 +71,7 @@ def open_listed(source: Path, *, bedgraphs: bool = False) -> ListedTracks:
     TrackError
         If a file is not there, or is no bigWig by its name.
     """
-    if is_bigwig(source) or (bedgraphs and is_bedgraph(source)):
+    if is_bigwig(source) or is_bedgraph(source):
         stem = Path(source.stem).stem if is_bedgraph(source.stem) else source.stem
         experiment = Experiment(stem.replace(":", "_"), "signal")
         tracks = {experiment: Track(experiment, str(source.absolute()), "none", None, str(source))}
