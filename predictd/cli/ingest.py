@@ -22,7 +22,9 @@ from predictd.constants import MAX_SHARD_BINS
 )
 @click.argument("source", type=PATH, metavar="TRACKS|MATRIX")
 @click.argument("tensor", type=PATH)
-@click.option("--genome", required=True, help="hg19, hg38, or a chromosome-sizes file.")
+@click.option(
+    "--genome", required=True, help="hg38, hg19, mm10, mm39, dm6, ce11, or a chromosome-sizes file."
+)
 @click.option("--regions", type=PATH, help="BED file: keep only bins that overlap it.")
 @click.option(
     "--exclude",
@@ -79,8 +81,8 @@ def command(source: Path, tensor: Path, engine_name: str | None, workers: int | 
     TRACKS may also be ENCODE's metadata.tsv, or Roadmap's table of epigenomes, in the directory of the
     downloaded files.
 
-    Tracks are bigWig (.bw, .bigWig) or bedGraph (.bedGraph, .bedGraph.gz). An interrupted ingest goes on where it was
-    when the same command is run again.
+    Tracks are bigWig (.bw, .bigWig), bedGraph (.bedGraph, .bedGraph.gz) or wiggle (.wig). An interrupted ingest
+    goes on where it was when the same command is run again.
 
     MATRIX is signal over regions, such as peaks or promoters: a table (.tsv, .csv, also .gz, .parquet) with columns
     named CELL:ASSAY and rows named chr1:1000-2000, or with columns chrom, start and end; or AnnData (.h5ad).

@@ -77,7 +77,7 @@ def make_view(
         Where to begin, e.g. chr1:1,000-2,000, counted from 1 with both ends within, or chr1; None: around the
         strongest signal of the first track's first chromosome.
     genome
-        hg19, hg38 or a chromosome-sizes file; None: as the imputed tracks say, with the chromosomes of their files.
+        hg38, mm10, … or a chromosome-sizes file; None: as the imputed tracks say, with the chromosomes of their files.
 
     Raises
     ------
