@@ -196,8 +196,8 @@ def _matrix(data: Any, orientation: Orientation | None) -> Expression:
     return Expression(genes, samples, np.ascontiguousarray(own), orientation)
 
 
-def _links(links: pd.DataFrame | Source) -> Links:
-    if isinstance(links, (str, os.PathLike)):
+def _links(links: Any) -> Links:
+    if not hasattr(links, "columns"):
         return load_links(path_of(links))[0]
     absent = [name for name in _LINKS if name not in links.columns]
     if absent:
@@ -206,7 +206,11 @@ def _links(links: pd.DataFrame | Source) -> Links:
         )
     if not len(links):
         raise DataError("`links` has no links")
-    regulators, targets, importances = (links[name].tolist() for name in _LINKS)
+    regulators, targets = (list(map(str, links[name])) for name in _LINKS[:2])
+    try:
+        importances = [float(value) for value in links["importance"]]
+    except (TypeError, ValueError) as err:
+        raise TableError(f"`links`: an importance is not a number ({err})") from err
     return Links.of_list(regulators, targets, importances)
 
 

@@ -36,7 +36,7 @@ class Experiment(NamedTuple):
         """
         cell_type, colon, assay = text.partition(":")
         if not (cell_type and colon and assay) or ":" in assay:
-            raise TableError(f"'{text}' is no pair: write CELL:ASSAY, e.g. E003:H3K4me3")
+            raise TableError(f"'{text}' is not a pair: write CELL:ASSAY, e.g. E003:H3K4me3")
         return cls(cell_type, assay)
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from predictd.api.crossval import CrossValidation
-from predictd.api.inputs import Pair, Region, Source, pairs_of, path_of, path_or_none
+from predictd.api.inputs import Pair, Region, Source, chosen, pairs_of, path_of, path_or_none
 from predictd.api.model import Model, load_model
 from predictd.api.tensor import Tensor, opened
 from predictd.errors import ConfigError
@@ -77,10 +77,11 @@ def region(
         model = CrossValidation(path) if path.is_dir() else load_model(path)
     if sd and not isinstance(model, CrossValidation):
         raise ConfigError("`sd` needs a cross-validation as `model`: its intervals are calibrated")
-    own, chosen = opened(tensor), pairs_of(pairs)
+    chosen("scale", scale, ("linear", "arcsinh"))
+    own, wanted = opened(tensor), pairs_of(pairs)
     window, _, _ = own._fetch(where, [own.pairs[0]])
-    observed = {pair: own.fetch(where, pair)[:, 0] for pair in chosen if pair in set(own.pairs)}
-    imputed, deviations = _imputed(own, model, where, chosen, sd)
+    observed = {pair: own.fetch(where, pair)[:, 0] for pair in wanted if pair in set(own.pairs)}
+    imputed, deviations = _imputed(own, model, where, wanted, sd)
     rows = [
         Row(
             str(pair),
@@ -88,7 +89,7 @@ def region(
             None if imputed is None else imputed[:, column],
             None if deviations is None else deviations[:, column],
         )
-        for column, pair in enumerate(chosen)
+        for column, pair in enumerate(wanted)
     ]
     place = Interval(window.chrom, int(window.starts[0]), int(window.ends[-1]))
     listed = path_or_none(genes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from predictd.errors import (
     ModelFormatError,
     OutputError,
     TableError,
+    TensorFormatError,
 )
+from predictd.io.tensor import store
 from predictd.io.tracks.bigwig import BigWigReader
 from predictd.io.tracks.genes import read_genes
 from predictd.pairs import Experiment
@@ -180,7 +183,7 @@ class TestTensor:
         for form in (3, ["x"], ("a", "b", "c"), None):
             with refused(ConfigError, "`pairs`"):
                 opened.fetch(REGION, [form])
-        with refused(TableError, "is no pair"):
+        with refused(TableError, "is not a pair"):
             opened.fetch(REGION, ["C1"])
         with refused(ConfigError, "`pairs` is empty"):
             opened.fetch(REGION, [])
@@ -199,7 +202,7 @@ class TestTensor:
             twice = pd.concat([table[:1], table[:1]])
             predictd.ingest(twice, "other", genome=str(data / "genome.chrom.sizes"), engine=engine)
 
-    def test_a_matrix_in_memory(self, engine, tmp_path):
+    def test_a_matrix_in_memory(self, engine, tmp_path, monkeypatch):
         rng = np.random.default_rng(0)
         names = [f"{cell}:{assay}" for cell in "abc" for assay in "xyz"]
         values = rng.gamma(1.0, 3.0, size=(50, 9)).astype(np.float32)
@@ -223,6 +226,44 @@ class TestTensor:
         np.testing.assert_array_equal(again.fetch("chr1"), made.fetch("chr1"))
         with refused(OutputError, "is a whole tensor already"):
             predictd.ingest(frame * 2, tmp_path / "t", genome="hg19", transform={"x": "none"}, engine=engine)
+
+        opened = []
+        read = store.Tensor.open_shard
+        monkeypatch.setattr(
+            store.Tensor, "open_shard", lambda self, name: opened.append(name) or read(self, name)
+        )
+        assert made.fetch("chr1").shape == (50, 9) and len(opened) == 1
+
+    def test_one_that_was_made_anew_is_opened_anew(self, data, engine, tmp_path):
+        genome = data / "genome.chrom.sizes"
+        before = predictd.ingest(data / "tracks.tsv", tmp_path / "t", genome=genome, engine=engine)
+        shutil.rmtree(before.path)
+        with refused(TensorFormatError, "is gone or was made anew", "open it again"):
+            before.fetch(REGION)
+        predictd.ingest(data / "tracks.tsv", tmp_path / "t", genome=genome, dtype="float32", engine=engine)
+        for use in (lambda: before.fetch(REGION), lambda: before.pairs, lambda: before.experiments):
+            with refused(TensorFormatError, "is gone or was made anew"):
+                use()
+
+    def test_a_finished_one_that_lacks_a_shard(self, data, engine, tmp_path):
+        genome = data / "genome.chrom.sizes"
+        made = predictd.ingest(data / "tracks.tsv", tmp_path / "t", genome=genome, engine=engine)
+        shard = next((made.path / "shards").iterdir())
+        shard.unlink()
+        with refused(OutputError, f"shard {shard.stem} is gone", "ingest again"):
+            predictd.ingest(data / "tracks.tsv", tmp_path / "t", genome=genome, engine=engine)
+
+    def test_where_it_is_stays_where_it_was(self, opened, tmp_path, monkeypatch):
+        monkeypatch.chdir(opened.path.parent)
+        relative = predictd.open_tensor(opened.path.name)
+        monkeypatch.chdir(tmp_path)
+        np.testing.assert_array_equal(relative.fetch(REGION), opened.fetch(REGION))
+
+    def test_settings_that_there_are_not(self, data, engine, tmp_path):
+        for options in ({"uncovered": "zeros"}, {"dtype": "int8"}, {"merge": "median"}, {"bin_size": 0}):
+            with refused(ConfigError, f"`{next(iter(options))}`"):
+                predictd.ingest(data / "tracks.tsv", tmp_path / "t", genome="hg19", engine=engine, **options)
+        assert not (tmp_path / "t").exists()
 
     def test_other_tools_formats(self, opened, tmp_path):
         pair = opened.pairs[2]
@@ -327,7 +368,11 @@ class TestModels:
         # Once more: nothing is made anew.
         times = {path: path.stat().st_mtime_ns for path in (tmp_path / "imputed").iterdir()}
         assert model.impute(opened, write=tmp_path / "imputed", engine=engine).equals(table)
+        assert all(Path(path).is_absolute() for path in table["path"])
         assert {path: path.stat().st_mtime_ns for path in (tmp_path / "imputed").iterdir()} == times
+        Path(table["path"][0]).unlink()
+        with refused(OutputError, f"but {Path(table['path'][0]).name} is gone"):
+            model.impute(opened, write=tmp_path / "imputed", engine=engine)
 
     def test_one_pair(self, model, opened):
         chosen = [opened.missing[2], opened.pairs[0]]
@@ -441,7 +486,7 @@ class TestCrossValidation:
                 np.testing.assert_allclose(both[name][:, column], expected, rtol=2e-4, atol=1e-5)
 
     def test_what_is_none(self, validated, tmp_path):
-        with refused(ModelFormatError, "is no cross-validation"):
+        with refused(ModelFormatError, "is not a cross-validation"):
             predictd.load_cross_validation(tmp_path)
         (tmp_path / "folds.json").write_bytes((validated.path / "folds.json").read_bytes())
         with refused(ModelFormatError, "is unfinished"):
@@ -476,6 +521,7 @@ def test_peaks_of_tracks(data, engine, tmp_path):
     places = zip(found["chrom"], found["start"].map(str), found["end"].map(str), strict=True)
     assert sorted(map(list, places)) == sorted(written)
     assert predictd.peaks(data / "tracks.tsv", engine=engine).equals(found)
+    assert all(isinstance(chrom, str) for chrom in found["chrom"])
     none = predictd.peaks(data / "tracks.tsv", threshold=1e6, engine=engine)
     assert len(none) == 0 and list(none.columns) == list(found.columns)
 

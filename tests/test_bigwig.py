@@ -333,6 +333,12 @@ class TestFullDisk:
             )
             assert names(path.parent) == []
 
+    def test_a_limit_of_sizes_is_seen_before_it_is_met(self, tmp_path):
+        limited = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))\n"
+        done = run_python(limited + FILL, tmp_path / "a.bw", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (3, "")
+        assert "files may have 500,000 bytes here (ulimit -f)" in done.stdout and names(tmp_path) == []
+
     def test_room_is_kept_to_spare(self, tmp_path):
         with small_disk(tmp_path / "disk", "40m"):
             require_room(tmp_path / "disk" / "a.bw", 0)

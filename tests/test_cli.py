@@ -109,16 +109,16 @@ def test_no_command_shows_help(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["info", "t"], "t is no directory; make one with 'predictd ingest'"),
+        (["info", "t"], "t is not a directory; make one with 'predictd ingest'"),
         (
             ["train", ".", "-o", "m.h5"],
             ". holds no tensor (no manifest.json); make one with 'predictd ingest'",
         ),
-        (["folds", "t", "-o", "f.json"], "t is no directory; make one with 'predictd ingest'"),
+        (["folds", "t", "-o", "f.json"], "t is not a directory; make one with 'predictd ingest'"),
         (["impute", "m.h5", "t", "-o", "d"], "m.h5 does not exist; make a model with 'predictd train'"),
         (["evaluate", ".", "t.tsv", "-o", "m.tsv"], ". has no tracks.tsv: list its tracks there"),
         (["ingest", "t.tsv", "t", "--genome", "hg19"], "cannot read t.tsv: No such file or directory"),
-        (["cv", "t", "-o", "d"], "t is no directory; make one with 'predictd ingest'"),
+        (["cv", "t", "-o", "d"], "t is not a directory; make one with 'predictd ingest'"),
     ],
 )
 def test_errors_are_one_line(arguments, message, tmp_path):
@@ -129,7 +129,7 @@ def test_debug_shows_where_an_error_comes_from(tmp_path):
     done = run_predictd("info", "t", "--debug", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback (most recent call last):") and "read_manifest" in done.stderr
-    assert done.stderr.endswith("predictd: error: t is no directory; make one with 'predictd ingest'\n")
+    assert done.stderr.endswith("predictd: error: t is not a directory; make one with 'predictd ingest'\n")
 
 
 @pytest.mark.parametrize(

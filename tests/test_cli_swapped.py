@@ -112,14 +112,14 @@ def test_the_right_order_runs(folder):
     ("typed", "message"),
     [
         ("impute absent.h5 tensor -o again", "absent.h5 does not exist"),
-        ("impute m.h5 absent -o imputed", "absent is no directory"),
+        ("impute m.h5 absent -o imputed", "absent is not a directory"),
         # Outputs of an earlier run are no reason to think of swapping.
         ("extend absent.h5 tensor truth.tsv -o m.h5", "absent.h5 does not exist"),
         ("evaluate imputed absent.tsv -o truth.tsv", "cannot read absent.tsv"),
         ("network filter absent -o net --top 3", "absent does not exist"),
         # It may be an export of an earlier run.
         ("export absent tracks.tsv", "absent"),
-        ("cv absent -o cv", "absent is no directory"),
+        ("cv absent -o cv", "absent is not a directory"),
         ("ingest absent.tsv tensor --genome genome.chrom.sizes", "cannot read absent.tsv"),
         ("impute tensor s3://bucket/model.h5 -o again", ""),
     ],

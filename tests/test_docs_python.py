@@ -11,6 +11,8 @@ from commands import run_python
 
 pytest.importorskip("xarray")
 pytest.importorskip("matplotlib")
+pytest.importorskip("zarr")
+pytest.importorskip("anndata")
 
 ROOT = Path(__file__).parents[1]
 

@@ -159,8 +159,11 @@ class TestTensors:
             engine,
         )
         np.testing.assert_array_equal(stored_signal(again), stored_signal(gaps))
-        with refused(OutputError, "holds tracks.tsv already"):
-            export(gaps.path, tmp_path / "tracks")
+        for place in (tmp_path / "tracks", gaps.path):
+            before = contents(place)
+            with refused(OutputError, f"{place} holds the output of another command"):
+                export(gaps.path, place)
+            assert contents(place) == before
 
 
 class TestSelections:

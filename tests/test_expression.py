@@ -70,8 +70,8 @@ def test_gzipped_matrices_are_read(tmp_path):
         (COLUMNS.replace("B", "A"), "has genes twice: A"),
         (ROWS.replace("6.5", "nan"), r"gene B has no finite number in sample S3 \(1 such values in all\)"),
         (COLUMNS.replace("6.5", "inf"), "gene B has no finite number in line 4"),
-        (ROWS.replace("6.5", "NA"), "line 3: 'NA' is no number; leave the gene out"),
-        (ROWS.replace("6.5", ""), "line 3: '' is no number"),
+        (ROWS.replace("6.5", "NA"), "line 3: 'NA' is not a number; leave the gene out"),
+        (ROWS.replace("6.5", ""), "line 3: '' is not a number"),
         (ROWS.replace("\t6.5", ""), "line 3: 3 fields where the lines before have 4"),
         (
             ROWS.replace("A\t", "1-Mar\t"),

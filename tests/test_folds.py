@@ -234,7 +234,7 @@ GOOD = {"name": "0.0", "test": ["C:A"], "valid": [], "train": ["C:B"]}
         ([{**GOOD, "name": " a"}], "entry 1: name must be text"),
         ([{**GOOD, "test": "C:A"}], r"entry 1 \(0\.0\): test must be a list of pairs"),
         ([{**GOOD, "valid": [1]}], r"valid must be a list of pairs"),
-        ([{**GOOD, "train": ["C-A"]}], r"entry 1 \(0\.0\), train: 'C-A' is no pair"),
+        ([{**GOOD, "train": ["C-A"]}], r"entry 1 \(0\.0\), train: 'C-A' is not a pair"),
         ([GOOD, GOOD], "2 folds are named '0.0'"),
     ],
 )

@@ -186,7 +186,7 @@ def test_pairs_can_be_chosen(tensor, engine, tmp_path, spec, wanted):
             r"^C9:A1: the model has no cell type 'C9'; it has C1, C2, C3, C4, C5 and 1 more$",
         ),
         ("C1:A1,C1:H3", DataError, r"^C1:H3: the model has no assay 'H3'; it has A1, A2, A3, A4$"),
-        ("some", TableError, r"^'some' is no pair: write CELL:ASSAY"),
+        ("some", TableError, r"^'some' is not a pair: write CELL:ASSAY"),
         (",", DataError, r"^`pairs` ,: there is no such pair"),
     ],
 )

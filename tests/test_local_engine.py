@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -229,3 +230,9 @@ def test_a_worker_is_ended_for_want_of_memory_before_its_parent():
     with LocalEngine(2) as engine:
         scores = engine.map(tasks.how_soon_ended, [0, 1], None)
     assert min(scores) > tasks.how_soon_ended(0, None)
+
+
+def test_threads_that_share_an_engine_take_turns():
+    with LocalEngine(2) as engine, ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda n: engine.map(tasks.power, list(range(5)), n), range(1, 9)))
+    assert found == [[key**n for key in range(5)] for n in range(1, 9)]

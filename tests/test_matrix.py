@@ -19,7 +19,7 @@ from made_tensors import stored_signal
 from places import SHARED
 from predictd.config import TrainSettings
 from predictd.constants import METRICS_TSV
-from predictd.errors import ConfigError, DataError, OutputError, TableError
+from predictd.errors import ConfigError, DataError, OutputError, TableError, TrackError
 from predictd.io.tables import Interval
 from predictd.io.tensor.layout import ShardPlan
 from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry
@@ -263,7 +263,7 @@ class TestTensor:
 BAD = {
     "overlap": ([["chr1", 5, 9], ["chr1", 8, 12]], "1 regions overlap", "chr1:8-12 with chr1:5-9"),
     "twice": ([["chr1", 5, 9], ["chr1", 5, 9]], "chr1:5-9 with chr1:5-9"),
-    "empty": ([["chr1", 5, 9], ["chr1", 8, 8]], "line 3", "chr1:8-8 encloses no base"),
+    "empty": ([["chr1", 5, 9], ["chr1", 8, 8]], "line 3", "chr1:8-8 is empty"),
     "beyond": ([["chr1", 5, 60_001]], "gives it 60,000 bp"),
     "chromosome": ([["chrZ", 5, 9]], "has no such chromosome"),
     "text": ([["chr1", "x", 9]], "line 2", "whole numbers"),
@@ -282,7 +282,46 @@ class TestNames:
 
     def test_a_table_of_tracks_with_commas_is_no_matrix(self, tmp_path, make):
         path = table(tmp_path / "tracks.csv", ["cell_type", "assay", "path"], [["C", "A", "x.bw"]], ",")
-        with refused(TableError, "tracks.csv", "comma"):
+        with refused(TrackError, "tracks.csv, line 2", "x.bw does not exist"):
+            make(path)
+
+    def test_numbers_may_be_names(self, tmp_path, make):
+        """Whatever holds the matrix: by name where all are names of regions, else by place."""
+        bed = tmp_path / "b.bed"
+        bed.write_text("chr1\t0\t100\t5\nchr1\t100\t200\t7\nchr1\t200\t300\t10\n")
+        names, values = ["C0:A", "C1:A", "C0:B", "C1:B"], np.arange(12.0).reshape(3, 4)
+        pd = pytest.importorskip("pandas")
+        frame = pd.DataFrame(values, index=[10, 5, 7], columns=names)
+        table(tmp_path / "m.tsv", ["", *names], rows_of([[10], [5], [7]], values))
+        for source in (tmp_path / "m.tsv", matrix_of_frame(frame, bed)):
+            made = make(source, f"t-{type(source).__name__}", bins=bed, transform=("none",))
+            assert stored_signal(made)[:, 0].tolist() == [4, 8, 0]
+        for labels in ([0, 1, 2], None):
+            numbered = pd.DataFrame(values, index=labels, columns=names)
+            assert matrix_of_frame(numbered, bed).regions == [
+                Interval("chr1", i, i + 100) for i in (0, 100, 200)
+            ]
+        bed.write_text("chr1\t0\t100\t2\nchr1\t100\t200\t0\nchr1\t200\t300\t1\n")
+        named = matrix_of_frame(pd.DataFrame(values, columns=names), bed)
+        assert [region.start for region in named.regions] == [100, 200, 0]
+
+    def test_what_is_no_number(self, tmp_path, make):
+        pd = pytest.importorskip("pandas")
+        frame = pd.DataFrame({"chrom": ["chr1"], "start": [100.7], "end": [200], "C:A": [1.0]})
+        for changed, parts in (
+            (frame, ("chr1:100.7-200 is not a region", "whole numbers")),
+            (frame.assign(start=np.inf), ("is not a region",)),
+            (frame.assign(start=None), ("is not a region",)),
+            (frame.assign(start="1_0"), ("is not a region",)),
+            (frame.assign(start=100, **{"C:A": pd.Timestamp("2020")}), ("column C:A holds datetime64",)),
+            (frame.assign(start=100, **{"C:A": 1 + 2j}), ("column C:A holds complex",)),
+        ):
+            with refused(TableError, *parts):
+                matrix_of_frame(changed)
+        whole = matrix_of_frame(frame.assign(start=100.0))
+        assert whole.regions == [Interval("chr1", 100, 200)]
+        path = table(tmp_path / "m.tsv", ["chrom", "start", "end", "C:A"], [["chr1", 1, 9, "1_0"]])
+        with refused(TableError, "m.tsv, line 2", "'_'"):
             make(path)
 
 
@@ -322,7 +361,7 @@ class TestRefusals:
 
         with refused(TableError, "'strand' names no experiment"):
             of(["", "strand", "C:A"], [["chr1:5-9", 1, 1]])
-        with refused(TableError, "'geneX' is no region", "`bins`"):
+        with refused(TableError, "'geneX' is not a region", "`bins`"):
             of(["", "C:A"], [["geneX", 1]])
         with refused(TableError, "does not say where its regions are"):
             of(["C:A", "C:B"], [[1, 2]])

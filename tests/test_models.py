@@ -134,7 +134,7 @@ def foreign_checkpoint(path: Path) -> None:
 def test_a_foreign_file(tmp_path, make):
     path = tmp_path / "other.h5"
     make(path)
-    assert "is no model that can be read" in refused(path)
+    assert "is not a model that can be read" in refused(path)
 
 
 def test_a_shard_is_no_model(tensor, tmp_path):
@@ -160,7 +160,7 @@ def test_an_unknown_kind(path):
 def test_a_header_that_is_none(tmp_path, header):
     path = tmp_path / "m.h5"
     write_arrays(path, format=MODEL_FORMAT, version=MODEL_VERSION, header=header, arrays=model().to_arrays())
-    assert "is no model that can be read" in refused(path)
+    assert "is not a model that can be read" in refused(path)
 
 
 @pytest.mark.parametrize("name", sorted(model().to_arrays()))
@@ -168,6 +168,6 @@ def test_a_missing_parameter_and_one_of_another_shape(path, name):
     arrays = model().to_arrays()
     del arrays[name]
     write_model(path, ModelFile("cp", arrays, json.loads(json.dumps(INFO))))
-    assert f"is no whole model ('{name}'); train it again" in refused(path)
+    assert f"is not a whole model ('{name}'); train it again" in refused(path)
     write_model(path, ModelFile("cp", arrays | {name: np.zeros((2, 2, 2))}, {}))
     assert "train it again" in refused(path)

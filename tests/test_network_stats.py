@@ -151,7 +151,7 @@ def test_degrees_alone_are_those_of_the_whole(tmp_path, engine):
     assert [row["gene"] for row in degrees] == sorted(row["gene"] for row in degrees)
     by_name = {row["gene"]: row for row in read_table(tmp_path / "all" / "genes.tsv")}
     assert degrees == [{name: by_name[row["gene"]][name] for name in row} for row in degrees]
-    with pytest.raises(ConfigError, match="is no list and fits in memory"):
+    with pytest.raises(ConfigError, match="is not a list and fits in memory"):
         (tmp_path / "net").mkdir()
         (tmp_path / "net" / "network.h5").touch()
         describe_degrees(tmp_path / "net", tmp_path / "more", engine)

@@ -253,7 +253,7 @@ class TestBadInput:
         with refused(TrackError, "t.tsv, line 2", "gone.bw does not exist"):
             making(table, tmp_path / "o")
         table.write_text("cell_type\tassay\tpath\nA\tm\tx.bed\n")
-        with refused(TrackError, "x.bed is no bigWig by its name"):
+        with refused(TrackError, "x.bed is not a bigWig by its name"):
             making(table, tmp_path / "o")
         table.write_text(f"cell_type\tassay\tpath\nA\tm\t{tracks}/B.H3K4me3.bw\nA\tm\tx.bw\n")
         with refused(TableError, "line 3: A:m is in", "twice, first in line 2"):

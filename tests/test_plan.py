@@ -376,7 +376,7 @@ def test_wrong_usage(arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "nowhere is no directory; make one with 'predictd ingest'"),
+        (["nowhere"], "nowhere is not a directory; make one with 'predictd ingest'"),
         (["--shape", "roadmap", "--on", "emr", "--machine", "abacus"], "no price of machine 'abacus'"),
         (["--shape", "roadmap", "--prices", "none.toml"], "cannot read prices in none.toml"),
         (["--shape", "mouse"], "'mouse' is none of"),

@@ -437,7 +437,7 @@ def test_a_model_file_gives_the_model_back(model, tmp_path):
         ("flat", np.array(["C1:A1"])),
     ):
         write_model(path, ModelFile(model.kind, {**parts, name: wrong}, {}))
-        with pytest.raises(ModelFormatError, match="is no whole model"):
+        with pytest.raises(ModelFormatError, match="is not a whole model"):
             load_estimator(path)
 
 

@@ -282,7 +282,7 @@ def test_a_model_file_gives_the_networks_back(model, tmp_path):
         ("curve_means", parts["curve_means"][:, 1:]),
     ):
         write_model(path, ModelFile(model.kind, {**parts, name: wrong}, {}))
-        with pytest.raises(ModelFormatError, match="is no whole model"):
+        with pytest.raises(ModelFormatError, match="is not a whole model"):
             load_estimator(path)
 
 

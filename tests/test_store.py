@@ -281,7 +281,7 @@ class TestBadShards:
             file["signal"] = 1
         with refused(
             TensorFormatError,
-            f"{self.path(own)} is no shard",
+            f"{self.path(own)} is not a shard",
             "it is no predictd-tensor",
             "ingest the tracks",
         ):
@@ -386,12 +386,12 @@ class TestManifest:
             assert manifest.model_copy(update=update).checksum != manifest.checksum
 
     def test_no_tensor(self, tmp_path):
-        with refused(TensorFormatError, f"{tmp_path / 'absent'} is no directory", "predictd ingest"):
+        with refused(TensorFormatError, f"{tmp_path / 'absent'} is not a directory", "predictd ingest"):
             read_manifest(tmp_path / "absent")
         with refused(TensorFormatError, f"{tmp_path} holds no tensor (no manifest.json)", "predictd ingest"):
             read_manifest(tmp_path)
         (tmp_path / "file").write_text("")
-        with refused(TensorFormatError, f"{tmp_path / 'file'} is no directory", "predictd ingest"):
+        with refused(TensorFormatError, f"{tmp_path / 'file'} is not a directory", "predictd ingest"):
             read_manifest(tmp_path / "file")
         with refused(TensorFormatError, "File name too long"):
             read_manifest(tmp_path / ("long" * 100))
@@ -439,7 +439,7 @@ class TestManifest:
         self.edit(own, **changes)
         with refused(
             TensorFormatError,
-            f"{own / 'manifest.json'} is no manifest of a tensor ({place}",
+            f"{own / 'manifest.json'} is not a manifest of a tensor ({place}",
             "make the tensor again",
         ):
             read_manifest(own)
@@ -447,7 +447,7 @@ class TestManifest:
     @pytest.mark.parametrize("content", ["[]", "5", "null", "{}"])
     def test_other_json(self, own, content):
         (own / "manifest.json").write_text(content)
-        with refused(TensorFormatError, "is no manifest of a tensor", "make the tensor again"):
+        with refused(TensorFormatError, "is not a manifest of a tensor", "make the tensor again"):
             read_manifest(own)
 
 

@@ -109,7 +109,7 @@ class TestNames:
         assert_holds(bench.ingest(), tracks)
         shown = open_listed(bench.path / "x.BigWig")
         assert list(shown.tracks) == [("x", "signal")]
-        with refused(TrackError, "x.BEDGRAPH.bgz is no bigWig by its name"):
+        with refused(TrackError, "x.BEDGRAPH.bgz is not a bigWig by its name"):
             open_listed(bench.path / "x.BEDGRAPH.bgz")
         assert list(open_listed(bench.path / "x.BEDGRAPH.bgz", bedgraphs=True).tracks) == [("x", "signal")]
         assert common_chromosomes([str(bench.path / "x.BigWig")]) == LENGTHS

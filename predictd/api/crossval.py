@@ -48,7 +48,7 @@ class CrossValidation:
     def __init__(self, path: Source) -> None:
         self.path = path_of(path)
         if not (self.path / FOLDS_JSON).is_file():
-            raise ModelFormatError(f"{self.path} is no cross-validation; make one with cross_validate")
+            raise ModelFormatError(f"{self.path} is not a cross-validation; make one with cross_validate")
         if not (self.path / METRICS_TSV).is_file():
             raise ModelFormatError(f"{self.path} is unfinished; call cross_validate again, it goes on there")
 

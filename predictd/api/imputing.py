@@ -35,6 +35,7 @@ def impute_region(
     calibration: Calibration | None = None,
 ) -> xr.DataArray:
     """Imputed signal in a region; with a calibration, a Dataset of `signal` and `sd`."""
+    frames.require("xarray")
     data = store.Tensor(tensor.path)
     everyone = estimator.everyone
     data.columns(everyone.train)
@@ -65,6 +66,7 @@ def write_tracks(
         raise ConfigError(
             "give `region`, to impute in memory, or `write`, which is for whole tracks; not both"
         )
+    frames.require("pandas")
     directory = path_of(output)
     plan = Imputation(estimator, tensor.path, directory, pairs=_specified(pairs), sd=sd)
     if not plan.finished:
@@ -72,7 +74,7 @@ def write_tracks(
             plan.make_all(own)
     table = frames.read_frame(directory / TRACKS_TSV)
     for column in {"path", "sd_path"} & set(table.columns):
-        table[column] = [str(directory / name) for name in table[column]]
+        table[column] = [str(directory.absolute() / name) for name in table[column]]
     return table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,12 @@ def whole(value: Any, name: str, *, least: int = 0) -> int:
     if number < least:
         raise ConfigError(f"`{name}` {number}: give a whole number of at least {least}")
     return number
+
+
+def chosen(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    """Raise ConfigError unless a value is one of those that are allowed."""
+    if value not in allowed:
+        raise ConfigError(f"`{name}` {_short(value)}: give {' or '.join(map(repr, allowed))}")
 
 
 def pairs_of(pairs: Any) -> list[Experiment]:

@@ -9,16 +9,30 @@ from dataclasses import replace
 from difflib import get_close_matches
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from predictd.api import frames
-from predictd.api.inputs import Pair, Region, Source, pairs_of, path_of, path_or_none, table, using, whole
+from predictd.api.inputs import (
+    Pair,
+    Region,
+    Source,
+    chosen,
+    pairs_of,
+    path_of,
+    path_or_none,
+    table,
+    using,
+    whole,
+)
 from predictd.engine import Engine
-from predictd.errors import ConfigError, DataError
+from predictd.errors import ConfigError, DataError, TensorFormatError
+from predictd.io.files import exists, state_of
+from predictd.io.remote import is_remote
 from predictd.io.tensor import store
+from predictd.io.tracks.bigwig import Uncovered
 from predictd.io.tracks.matrix import Matrix, matrix_of_anndata, matrix_of_frame
 from predictd.io.tracks.metadata import OUTPUT_TYPE
 from predictd.pairs import Experiment, axes
@@ -28,6 +42,7 @@ from predictd.workflows.tensor import ingest as ingesting
 from predictd.workflows.tensor import qc as checking
 from predictd.workflows.tensor import recommend as recommending
 from predictd.workflows.tensor.fetch import Window, fetch, locate
+from predictd.workflows.tensor.inputs import Dtype
 from predictd.workflows.tracks.export import Selection, as_anndata
 from predictd.workflows.tracks.export import export as exporting
 
@@ -60,11 +75,22 @@ class Tensor:
     """
 
     def __init__(self, path: Source) -> None:
-        self.path = path_of(path)
-        self._tensor = store.Tensor(self.path)
+        own = path_of(path)
+        self.path = own if is_remote(str(own)) else own.absolute()
+        self._opened = store.Tensor(self.path)
+        self._state = state_of(self._opened.marker_file)
 
     def __reduce__(self) -> tuple[Callable[[Source], Tensor], tuple[Path]]:
         return Tensor, (self.path,)
+
+    @property
+    def _tensor(self) -> store.Tensor:
+        """The tensor, as long as it is the one that was opened."""
+        if not exists(self._opened.marker_file) or state_of(self._opened.marker_file) != self._state:
+            raise TensorFormatError(
+                f"{self.path} is gone or was made anew since it was opened; open it again"
+            )
+        return self._opened
 
     @property
     def genome(self) -> str:
@@ -169,16 +195,16 @@ class Tensor:
             float32, dimensions `bin` and `experiment`; coordinates `chrom`, `start`, `end` (0-based, half-open) of
             bins, `cell_type` and `assay` of experiments.
         """
-        window, chosen, signal = self._fetch(region, pairs)
-        return frames.array(window, chosen, signal, name="signal", genome=self.genome)
+        window, wanted, signal = self._fetch(region, pairs)
+        return frames.array(window, wanted, signal, name="signal", genome=self.genome)
 
     def _fetch(
         self, region: Region, pairs: Pair | Iterable[Pair] | None
     ) -> tuple[Window, list[Experiment], npt.NDArray[np.float32]]:
         window = locate(self._tensor, region)
-        chosen = self.pairs if pairs is None else pairs_of(pairs)
-        self._require(chosen)
-        return window, chosen, fetch(self._tensor, window, chosen)
+        wanted = self.pairs if pairs is None else pairs_of(pairs)
+        self._require(wanted)
+        return window, wanted, fetch(self._tensor, window, wanted)
 
     def _require(self, pairs: Iterable[Experiment]) -> None:
         """Raise DataError for a pair that has no track, and say what was probably meant."""
@@ -278,7 +304,7 @@ def ingest(
     output
         Directory to write. A call that was interrupted goes on when it is repeated; a finished tensor is opened.
     genome
-        hg19, hg38, or the path of a file of chromosome sizes.
+        Name of an assembly (hg19, hg38, mm10, … or GRCh38, …), or the path of a file of chromosome sizes.
     regions
         BED file: only bins that overlap it.
     exclude
@@ -305,6 +331,9 @@ def ingest(
     PredictdError
         If signal, genome and options do not fit together, or the output cannot be written.
     """
+    chosen("uncovered", uncovered, get_args(Uncovered))
+    chosen("dtype", dtype, get_args(Dtype))
+    chosen("merge", merge, (None, "mean"))
     named = {} if isinstance(transform, str) or transform is None else transform
     options = ingesting.IngestOptions(
         genome=os.fspath(genome),
@@ -489,5 +518,5 @@ def _selection(
     regions: Source | None,
     tensor: Path | None = None,
 ) -> Selection:
-    chosen = None if pairs is None else pairs_of(pairs)
-    return Selection(chosen, path_or_none(regions), region, tensor)
+    wanted = None if pairs is None else pairs_of(pairs)
+    return Selection(wanted, path_or_none(regions), region, tensor)

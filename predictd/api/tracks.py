@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from predictd.api import frames
-from predictd.api.inputs import Source, path_of, path_or_none, table, using, whole
+from predictd.api.inputs import Source, chosen, path_of, path_or_none, table, using, whole
 from predictd.api.tensor import Tensor, opened
 from predictd.constants import METRIC_COUNTS, METRIC_KEYS
 from predictd.engine import Engine
+from predictd.errors import ConfigError
 from predictd.model.peaks import PeakRule
 from predictd.workflows.evaluation import evaluate as scoring
 from predictd.workflows.evaluation.compare import COLUMNS as COMPARISON
@@ -103,8 +104,11 @@ def evaluate(
         If tracks, table and tensor do not fit together.
     """
     frames.require("pandas")
+    chosen("absent", absent, ("zero", "skip"))
     folders = imputed if isinstance(imputed, (list, tuple)) else [imputed]
     directories = [path_of(folder) for folder in folders]
+    if not directories:
+        raise ConfigError("`imputed` is empty: name at least one directory of imputed tracks")
     options = scoring.EvaluateOptions(
         names=tuple(names),
         regions=Regions(path_or_none(promoters), path_or_none(genes), path_or_none(enhancers)),
@@ -167,7 +171,7 @@ def peaks(
     pandas = frames.require("pandas")
     with tempfile.TemporaryDirectory(prefix="predictd-") as temporary, using(engine) as own:
         directory = Path(temporary) / "peaks" if output is None else path_of(output)
-        rule = PeakRule(threshold, whole(gap, "gap"), whole(min_length, "min_length", least=1))
+        rule = PeakRule(float(threshold), whole(gap, "gap"), whole(min_length, "min_length", least=1))
         size = None if bin_size is None else whole(bin_size, "bin_size", least=1)
         plan = PeakCalling(path_of(tracks), directory, rule, bin_size=size, p_values=p_values)
         if not plan.finished:
@@ -183,7 +187,9 @@ def peaks(
 
 def _read_narrow_peaks(path: Path) -> Any:
     with path.open("rb") as raw, gzip.open(raw) as file:
-        return frames.require("pandas").read_csv(file, sep="\t", header=None, names=list(_NARROW_PEAK))
+        pandas = frames.require("pandas")
+        names = dict.fromkeys(("chrom", "name", "strand"), str)
+        return pandas.read_csv(file, sep="\t", header=None, names=list(_NARROW_PEAK), dtype=names)
 
 
 class Simulated(NamedTuple):

@@ -61,6 +61,8 @@ class LocalEngine(Engine):
         self.workers = workers or usable_cpus()
         self._context = _WorkerContext()
         self._pool: ProcessPoolExecutor | None = None
+        # Threads that share an engine take turns.
+        self._turn = threading.RLock()
 
     def map(
         self,
@@ -108,6 +110,19 @@ class LocalEngine(Engine):
         done
             Called after each task.
         """
+        with self._turn:
+            return self._run(task, keys, shared, name=name, stopping=stopping, done=done)
+
+    def _run(
+        self,
+        task: Task[Result],
+        keys: Sequence[Key],
+        shared: Any,
+        *,
+        name: str,
+        stopping: Callable[[], bool],
+        done: Callable[[], object],
+    ) -> dict[int, Result]:
         results: dict[int, Result] = {}
         running: dict[Future[Result], int] = {}
         waiting = iter(range(len(keys)))

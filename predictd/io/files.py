@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import resource
 import shutil
 import tempfile
 import uuid
@@ -132,6 +133,21 @@ def require_space(path: Path, n_bytes: int) -> None:
         if _grows_in(path) != path.parent:
             raise cannot_write(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         raise OutputError(f"cannot write {path}: the disk is full; free some space and run the command again")
+
+
+def require_size(file: Path, path: Path, n_bytes: int) -> None:
+    """See that `file`, which is to become `path`, may grow by so much: shells and batch systems limit sizes of files.
+
+    Raises
+    ------
+    OutputError
+        If it may not.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if most != resource.RLIM_INFINITY and file.stat().st_size + n_bytes > most:
+        raise OutputError(
+            f"cannot write {path}: files may have {most:,} bytes here (ulimit -f), which are too few; raise the limit"
+        )
 
 
 def copy(source: Path, target: Path) -> None:

@@ -57,4 +57,4 @@ def read_model(path: Path) -> ModelFile:
             raise ModelFormatError(f"{path} is a directory; name the model file") from err
         raise ModelFormatError(f"{path} does not exist; make a model with 'predictd train'") from err
     except (ForeignFileError, KeyError, TypeError, ValueError) as err:
-        raise ModelFormatError(f"{path} is no model that can be read: {err}; train it again") from err
+        raise ModelFormatError(f"{path} is not a model that can be read: {err}; train it again") from err

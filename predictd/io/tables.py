@@ -198,7 +198,7 @@ def read_named_bed(path: Path) -> list[tuple[Interval, str]]:
     Raises
     ------
     TableError
-        If a line is no interval or there is none at all.
+        If a line is not a interval or there is none at all.
     """
     return [(i, more[0] if more else f"{i.chrom}:{i.start}-{i.end}") for i, more in read_bed_lines(path)]
 

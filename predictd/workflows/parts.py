@@ -44,7 +44,18 @@ class InParts(ABC, Generic[Report]):
     @property
     def finished(self) -> bool:
         """Whether this very job has made the whole output already."""
-        return (self.job.output / self._marker).exists() and self.job.finished
+        whole = (self.job.output / self._marker).exists() and self.job.finished
+        return whole and self._missing_file() is None
+
+    def _missing_file(self) -> str | None:
+        """Name of a file that the finished output should have and has not."""
+        names = self._files()
+        there = set(standing(self.job.output, names))
+        return next((name for name in names if name not in there), None)
+
+    def _files(self) -> Sequence[str]:
+        """Names of files, below the output, without which it is not whole."""
+        return ()
 
     def make(self, parts: Iterable[int], engine: Engine) -> list[int]:
         """Make parts, and return those that did not exist yet.
@@ -116,6 +127,10 @@ class InParts(ABC, Generic[Report]):
         if not (output / self._marker).exists() or read_job(output) is not None:
             return
         if self.job.finished:
+            if gone := self._missing_file():
+                raise OutputError(
+                    f"{output} is finished, but {gone} is gone; remove the directory and run this again"
+                )
             raise AlreadyFinished(
                 f"{output} is finished already, from the same input and settings: nothing was done"
             )

@@ -212,7 +212,7 @@ def _numbers(path: Path, number: int, fields: list[str]) -> NDArray[np.float64]:
     except ValueError as err:
         wrong = next((field for field in fields if not is_number(field)), "")
         raise TableError(
-            f"{path}, line {number}: '{wrong}' is no number; leave the gene out, or fill in a value"
+            f"{path}, line {number}: '{wrong}' is not a number; leave the gene out, or fill in a value"
         ) from err
 
 

@@ -85,7 +85,7 @@ def read_link_list(path: Path) -> tuple[list[str], list[str], list[float]]:
 
 
 def header_of(path: Path) -> Link | None:
-    """The first three fields of a list's first line, where the third is no number."""
+    """The first three fields of a list's first line, where the third is not a number."""
     _, fields = next(split_lines(path), (0, []))
     if len(fields) < 3 or is_number(fields[2]):
         return None

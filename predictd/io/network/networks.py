@@ -60,7 +60,7 @@ def find_network(path: Path) -> Path | None:
     if path.is_dir():
         if not (path / NETWORK_H5).is_file():
             raise NetworkFormatError(
-                f"{path} is no finished network: it has no {NETWORK_H5}; run 'predictd network infer' again"
+                f"{path} is not a finished network: it has no {NETWORK_H5}; run 'predictd network infer' again"
             )
         return path / NETWORK_H5
     if not path.is_file():
@@ -96,7 +96,7 @@ def read_gold(path: Path) -> list[tuple[str, str]]:
     lines = list(split_lines(path))
     header = [name.casefold() for name in lines[0][1]] if lines else []
     if "regulator" not in header or "target" not in header:
-        raise TableError(f"{path} is no gold standard: its header must hold regulator and target")
+        raise TableError(f"{path} is not a gold standard: its header must hold regulator and target")
     columns = header.index("regulator"), header.index("target")
     gold = []
     for number, fields in lines[1:]:

@@ -120,7 +120,7 @@ def read_manifest(tensor: Path) -> Manifest:
             raise TensorFormatError(
                 f"{tensor} is unfinished; run the command that makes it again, it goes on there"
             )
-        what = "holds no tensor (no manifest.json)" if directory else "is no directory"
+        what = "holds no tensor (no manifest.json)" if directory else "is not a directory"
         raise TensorFormatError(f"{tensor} {what}; make one with 'predictd ingest'")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -141,5 +141,5 @@ def read_manifest(tensor: Path) -> Manifest:
         first = err.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise TensorFormatError(
-            f"{path} is no manifest of a tensor ({place}: {first['msg'].lower()}); make the tensor again"
+            f"{path} is not a manifest of a tensor ({place}: {first['msg'].lower()}); make the tensor again"
         ) from err

@@ -69,7 +69,7 @@ class Shard:
             )
         except ForeignFileError as err:
             raise TensorFormatError(
-                f"{path} is no shard that can be read: {err}; ingest the tracks again"
+                f"{path} is not a shard that can be read: {err}; ingest the tracks again"
             ) from err
         except UNREADABLE as err:
             raise TensorFormatError(f"{path} is damaged; ingest the tracks again") from err

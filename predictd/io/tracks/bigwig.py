@@ -20,7 +20,15 @@ import pybigtools
 import pyBigWig
 
 from predictd.errors import OutputError, TrackError
-from predictd.io.files import cannot_write, exists, give_up, put_in_place, require_space, staging
+from predictd.io.files import (
+    cannot_write,
+    exists,
+    give_up,
+    put_in_place,
+    require_size,
+    require_space,
+    staging,
+)
 from predictd.io.names import URL_SCHEMES, without_secrets
 from predictd.io.remote import RangeReader, RemotePath, as_path
 
@@ -213,7 +221,7 @@ class BigWigWriter:
         except OSError as err:
             raise cannot_write(path, err) from err
         try:
-            require_room(path, 0)
+            self._require_room(0)
         except OutputError:
             give_up(self._partial, path)
             raise
@@ -232,7 +240,7 @@ class BigWigWriter:
         values
             float32 (n,): signal of n consecutive bins in the unit of the track.
         """
-        require_room(self.path, _VALUE_BYTES * values.size)
+        self._require_room(_VALUE_BYTES * values.size)
         for start, stop in _finite_stretches(values):
             self._append(chrom, first + start, values[start:stop])
 
@@ -240,7 +248,7 @@ class BigWigWriter:
         self, chrom: str, regions: npt.NDArray[np.int64], values: npt.NDArray[np.float32]
     ) -> None:
         """Append regions (int64, n × 2: start and end in bp; ascending, disjoint), each with its value; see `add`."""
-        require_room(self.path, _REGION_BYTES * values.size)
+        self._require_room(_REGION_BYTES * values.size)
         known = np.isfinite(values)
         if known.any():
             starts, ends = regions[known].T
@@ -264,7 +272,7 @@ class BigWigWriter:
 
     def close(self) -> None:
         """Finish the file, see that all signal is in it, and give it its name."""
-        require_room(self.path, _VALUE_BYTES * self._values)
+        self._require_room(_VALUE_BYTES * self._values)
         self._file.close()
         self._file = None
         try:
@@ -278,6 +286,12 @@ class BigWigWriter:
             raise cannot_write(self.path, err) from err
         finally:
             give_up(self._partial, self.path)
+
+    def _require_room(self, n_bytes: int) -> None:
+        """See that the file may grow by so much, since pyBigWig does not survive a failed write."""
+        require_room(self.path, n_bytes)
+        # Besides, it holds back a block of some kilobytes.
+        require_size(self._partial, self.path, n_bytes + 2**16)
 
     def discard(self) -> None:
         """Give the file up, unless it is finished."""

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from operator import index
 from pathlib import Path
 from typing import Any, get_args
 
@@ -143,12 +144,17 @@ def matrix_of_frame(frame: Any, bins: Path | None = None, *, source: str = "the 
         own = [frame.iloc[:, place].tolist() for place in places]
         intervals = [_interval(source, *fields) for fields in zip(*own, strict=True)]
     kept = [place for place in range(len(columns)) if place not in places]
-    rows = [] if places or _is_range(frame.index) else [_joined(name) for name in frame.index]
+    rows = [] if places else [_joined(name) for name in frame.index]
+    for place in kept:
+        if getattr(frame.dtypes.iloc[place], "kind", "O") in "cmM":
+            raise TableError(
+                f"{source}: the column {columns[place]} holds {frame.dtypes.iloc[place]}; give numbers"
+            )
     try:
         values = frame.iloc[:, kept].to_numpy(dtype=np.float32, na_value=np.nan)
     except (ValueError, TypeError) as err:
         raise TableError(
-            f"{source} holds what is no number: {err}; leave only columns of experiments"
+            f"{source} holds values that are not numbers: {err}; leave only columns of experiments"
         ) from err
     return _assembled(source, rows, [columns[place] for place in kept], values, intervals, bins)
 
@@ -161,7 +167,10 @@ def matrix_of_anndata(data: Any, bins: Path | None = None, *, source: str = "the
     """
     if data.X is None:
         raise TableError(f"{source} has no matrix X; store the signal there")
-    values = data.X.toarray() if hasattr(data.X, "toarray") else np.asarray(data.X)
+    matrix = data.X.to_memory() if hasattr(data.X, "to_memory") else data.X
+    values = matrix.toarray() if hasattr(matrix, "toarray") else np.asarray(matrix)
+    if values.dtype.kind not in "biuf":
+        raise TableError(f"{source}: X holds {values.dtype}; give numbers")
     axes = {"obs": data.obs, "var": data.var}
     named = [axis for axis, own in axes.items() if _pairs_of(own)]
     if len(named) != 1:
@@ -233,6 +242,9 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _numbers(where: str, fields: list[str]) -> npt.NDArray[np.float32]:
+    if any("_" in field for field in fields):
+        # Python reads 1_0 as 10.
+        raise TableError(f"{where}: a value with '_' is not a number; leave only columns of experiments")
     try:
         numbers = np.array(fields, np.float64)
     except ValueError:
@@ -271,13 +283,14 @@ def _regions(
                 f"{source} has columns that say where its regions are: leave them out, or `bins`"
             )
         return intervals
+    # As tables have them that were written without names of rows.
+    numbered = rows == [str(number) for number in range(n_rows)]
     if bins is None:
-        if not rows:
+        if not rows or numbered:
             raise TableError(f"{source} does not say where its regions are: give a BED file of them (`bins`)")
         return [_named(source, name) for name in rows]
     listed = read_named_bed(bins)
-    # As tables have them that were written without names of rows.
-    if not rows or rows == [str(number) for number in range(n_rows)]:
+    if not rows or (numbered and not set(rows) <= {name for _, name in listed}):
         if len(listed) != n_rows:
             raise TableError(
                 f"{source} has {n_rows:,} rows, {bins} {len(listed):,} regions; they have to be the same"
@@ -300,7 +313,7 @@ def _named(source: str, name: str) -> Interval:
     found = _REGION.fullmatch(name)
     if found is None:
         raise TableError(
-            f"{source}: '{name}' is no region: name rows as chr1:1000-2000, or give a BED file of the regions (`bins`)"
+            f"{source}: '{name}' is not a region: name rows as chr1:1000-2000, or give a BED file of them (`bins`)"
         )
     chrom, start, end = (part for part in found.groups() if part is not None)
     return _interval(source, chrom, start.replace(",", ""), end.replace(",", ""))
@@ -308,14 +321,27 @@ def _named(source: str, name: str) -> Interval:
 
 def _interval(where: str, chrom: Any, start: Any, end: Any) -> Interval:
     try:
-        interval = Interval(str(chrom), int(start), int(end))
-    except ValueError as err:
+        interval = Interval(str(chrom), _position(start), _position(end))
+    except (ValueError, TypeError) as err:
         raise TableError(
-            f"{where}: {chrom}:{start}-{end} is no region: start and end are whole numbers"
+            f"{where}: {chrom}:{start}-{end} is not a region: start and end are whole numbers"
         ) from err
     if not 0 <= interval.start < interval.end:
-        raise TableError(f"{where}: {chrom}:{start}-{end} encloses no base")
+        raise TableError(f"{where}: {chrom}:{start}-{end} is empty: its start has to be less than its end")
     return interval
+
+
+def _position(value: Any) -> int:
+    """A whole number, also as text or as a float; ValueError or TypeError for anything else."""
+    if isinstance(value, str):
+        if not value.isdecimal():
+            raise ValueError(value)
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        if not value.is_integer():
+            raise ValueError(value)
+        return int(value)
+    return index(value)
 
 
 def _experiment(source: str, name: str) -> Experiment:
@@ -344,6 +370,10 @@ def _place_columns(names: Sequence[str]) -> list[int]:
 def _pairs_of(axis: Any) -> list[str]:
     """Experiments as obs or var of AnnData name them; none where it does not."""
     if {"cell_type", "assay"} <= set(axis.columns):
+        if axis[["cell_type", "assay"]].isna().to_numpy().any():
+            raise TableError(
+                "a cell type or an assay is missing in the columns cell_type and assay: name all"
+            )
         return [f"{cell}:{assay}" for cell, assay in zip(axis["cell_type"], axis["assay"], strict=True)]
     names = [str(name) for name in axis.index]
     return names if names and all(map(_is_pair, names)) else []
@@ -354,11 +384,6 @@ def _joined(name: Any) -> str:
     if not isinstance(name, tuple):
         return str(name)
     return f"{name[0]}:{name[1]}-{name[2]}" if len(name) == 3 else ":".join(map(str, name))
-
-
-def _is_range(index: Any) -> bool:
-    """Whether rows are only numbered."""
-    return bool(index.nlevels == 1 and index.dtype.kind in "iu")
 
 
 def _transforms(source: str, experiments: Sequence[Experiment], names: Sequence[Any]) -> dict[str, Transform]:

@@ -89,7 +89,7 @@ def model_of(file: ModelFile, path: Path | str) -> Model:
     try:
         return _KINDS[file.kind].from_arrays(file.parameters)
     except (KeyError, ValueError, TypeError) as err:
-        raise ModelFormatError(f"{path} is no whole model ({err}); train it again") from err
+        raise ModelFormatError(f"{path} is not a whole model ({err}); train it again") from err
 
 
 def load_cp_model(path: Path) -> tuple[CPModel, ModelFile]:

@@ -145,6 +145,9 @@ class Imputation(InParts[ImputeReport]):
             settings={"pairs": pairs if isinstance(pairs, str) else description["pairs"], "sd": sd},
         )
 
+    def _files(self) -> Sequence[str]:
+        return self._names
+
     def _begin(self) -> None:
         self._refuse_foreign(self._names)
         self.job.begin()

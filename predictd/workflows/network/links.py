@@ -77,7 +77,7 @@ def read_links(path: Path) -> tuple[Links, dict[str, Any]]:
     try:
         return Links.from_arrays(arrays), {**info, "method": info["method"]}
     except (KeyError, ValueError) as err:
-        raise NetworkFormatError(f"{file} is no whole network ({err}); infer it again") from err
+        raise NetworkFormatError(f"{file} is not a whole network ({err}); infer it again") from err
 
 
 def links_checksum(path: Path) -> str:

@@ -141,7 +141,7 @@ def describe_network(
 def describe_degrees(network: Path, output: Path, engine: Engine) -> StatsReport:
     """Write the degrees and strengths of the genes of a list that need not fit in memory; see `describe_network`."""
     if find_network(network) is not None:
-        raise ConfigError(f"{network} is no list and fits in memory: leave `degrees` out")
+        raise ConfigError(f"{network} is not a list and fits in memory: leave `degrees` out")
     record = RunRecord.of("network stats", engine, settings={"degrees": True})
     refuse_finished(output)
     with record.stage("measure"):

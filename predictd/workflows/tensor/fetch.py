@@ -74,10 +74,10 @@ class Window:
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows of a shard, and the places of the window that they fill."""
+    """Rows of a shard, and the places of the window that they fill: int64 (rows,)."""
 
     rows: slice
-    places: slice
+    places: npt.NDArray[np.int64]
 
 
 def locate(tensor: Tensor, region: str | tuple[str, int, int]) -> Window:
@@ -132,11 +132,11 @@ def gather(
         with tensor.open_shard(name) as shard:
             for start in range(piece.rows.start, piece.rows.stop, BLOCK_BINS):
                 stop = min(start + BLOCK_BINS, piece.rows.stop)
-                place = piece.places.start + start - piece.rows.start
+                places = piece.places[start - piece.rows.start : stop - piece.rows.start]
                 for index, values in enumerate(read(shard, start, stop)):
                     if index == len(found):
                         found.append(np.full((window.n_bins, values.shape[1]), np.nan, dtype=np.float32))
-                    found[index][place : place + stop - start] = values
+                    found[index][places] = values
     return found
 
 
@@ -151,15 +151,12 @@ def fetch(tensor: Tensor, window: Window, experiments: Sequence[Experiment]) -> 
 
 
 def _shards(tensor: Tensor, window: Window) -> Iterator[tuple[str, Piece]]:
-    """The shards that hold bins of a window, with their rows."""
+    """The shards that hold bins of a window, with their rows, which are consecutive."""
     end = window.first + window.n_bins
     for entry in tensor.manifest.shards:
         if entry.chrom != window.chrom:
             continue
-        row = 0
-        for first, length in tensor.places(entry.name).runs.tolist():
-            low, high = max(first, window.first), min(first + length, end)
-            if low < high:
-                rows = slice(row + low - first, row + high - first)
-                yield entry.name, Piece(rows, slice(low - window.first, high - window.first))
-            row += length
+        bins = tensor.places(entry.name).bins()
+        low, high = np.searchsorted(bins, [window.first, end]).tolist()
+        if low < high:
+            yield entry.name, Piece(slice(low, high), bins[low:high] - window.first)

@@ -86,6 +86,12 @@ def _finished(job: Job) -> bool:
     if not exists(job.output / MANIFEST):
         return False
     if job.finished:
+        tensor = Tensor(job.output)
+        gone = [name for name in tensor.shard_names if not exists(tensor.shard_path(name))]
+        if gone:
+            raise OutputError(
+                f"{job.output} is finished, but shard {gone[0]} is gone; remove it and ingest again"
+            )
         log.info("%s is finished already, from the same input", job.output)
         return True
     if not job.begun:

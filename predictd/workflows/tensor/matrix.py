@@ -46,7 +46,7 @@ class MatrixInput:
     Raises
     ------
     PredictdError
-        If it is no matrix, its regions overlap or are not on the genome, or its values do not suit the transforms.
+        If it is not a matrix, its regions overlap or are not on the genome, or its values do not suit the transforms.
     """
 
     bin_size = None

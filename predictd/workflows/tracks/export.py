@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from predictd.constants import MANIFEST, MAX_OPEN_TRACKS, TRACKS_TSV
+from predictd.constants import MANIFEST, MAX_OPEN_TRACKS, PARTIAL, RUN_JSON, TRACKS_TSV
 from predictd.errors import ConfigError, DataError, OutputError
 from predictd.io.extras import needed_for
-from predictd.io.files import exists, make_directory, sha256_of
+from predictd.io.files import exists, make_directory, sha256_of, standing
 from predictd.io.results import write_run_json
 from predictd.io.tables import read_bed, write_tracks
 from predictd.io.tensor.layout import Coverage
@@ -236,8 +236,10 @@ def _write_bigwigs(signal: Exported, output: Path) -> int:
         raise ConfigError(
             f"{output}: tracks are bigWigs already; use one of the suffixes {', '.join(WRITERS)}"
         )
-    if exists(output / TRACKS_TSV):
-        raise OutputError(f"{output} holds {TRACKS_TSV} already; remove the directory, or name another")
+    if exists(output / PARTIAL) or exists(output / MANIFEST) or standing(output, (TRACKS_TSV, RUN_JSON)):
+        raise OutputError(
+            f"{output} holds the output of another command; remove it, or name another directory"
+        )
     make_directory(output)
     manifest = signal.tensor.manifest
     known = manifest.load_genome().chromosomes

@@ -76,7 +76,7 @@ def make_hub(source: Path, output: Path, options: HubOptions, *, observed: Path 
     Raises
     ------
     PredictdError
-        If a track is not there, is no bigWig or of another genome, or the genome is not known.
+        If a track is not there, is not a bigWig or of another genome, or the genome is not known.
     """
     imputed = open_listed(source)
     others = open_listed(observed) if observed is not None else None

@@ -69,7 +69,7 @@ def open_listed(source: Path, *, bedgraphs: bool = False) -> ListedTracks:
     TableError
         If there is no such table, or it has a pair twice.
     TrackError
-        If a file is not there, or is no bigWig by its name.
+        If a file is not there, or is not a bigWig by its name.
     """
     if is_bigwig(source) or is_bedgraph(source):
         stem = Path(source.stem).stem if is_bedgraph(source.stem) else source.stem
@@ -169,7 +169,7 @@ def _sorted(tracks: list[Track], table: Path) -> dict[Experiment, Track]:
 def _check_bigwig(track: Track) -> None:
     if not is_bigwig(track.path):
         raise TrackError(
-            f"{track.where}: {track.shown} is no bigWig by its name; use one with the suffix .bw or .bigWig"
+            f"{track.where}: {track.shown} is not a bigWig by its name; use one with the suffix .bw or .bigWig"
         )
     check_there(track)
 

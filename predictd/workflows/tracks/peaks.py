@@ -87,6 +87,9 @@ class PeakCalling(InParts[PeaksReport]):
         settings = asdict(rule) | {"unit": "p" if p_values else "other"}
         super().__init__(Job(output, description), len(self._listed.tracks), PEAKS_TSV, settings=settings)
 
+    def _files(self) -> Sequence[str]:
+        return [peaks_name(pair) for pair in self._listed.tracks]
+
     def _begin(self) -> None:
         self._refuse_foreign([peaks_name(pair) for pair in self._listed.tracks])
         self.job.begin()
