@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import predictd
 import spark_cluster
 from commands import run_predictd
 from object_stores import BUCKET, Store, clean, failing_proxy
@@ -430,3 +431,18 @@ def test_peaks_hubs_and_views_of_remote_tracks(base, data, alone, room, tmp_path
     with serving(view.served) as ask:
         got = ask("/imputed/0.bw", Range="bytes=50-99").read()
     assert got == (tmp_path / "hub" / "imputed" / "C1_A1.bw").read_bytes()[50:100]
+
+
+def test_the_library_takes_addresses_as_texts(remote_tensor, tensor_path, alone, room):
+    pytest.importorskip("pandas")
+    tensor = predictd.open_tensor(str(remote_tensor))
+    local = predictd.open_tensor(tensor_path)
+    np.testing.assert_array_equal(tensor.fetch("chr1:1000-9000"), local.fetch("chr1:1000-9000"))
+    assert repr(tensor).startswith(f"<predictd.Tensor '{remote_tensor}'")
+    again = pickle.loads(pickle.dumps(tensor))
+    model = predictd.train(again, solver="em", rank=2, penalty=0.1, engine=alone).save(f"{room}/m.h5")
+    read = predictd.load_model(f"{room}/m.h5")
+    pytest.importorskip("xarray")
+    np.testing.assert_array_equal(
+        read.impute(again, region="chr1:0-5000"), model.impute(local, region="chr1:0-5000")
+    )

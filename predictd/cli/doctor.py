@@ -23,4 +23,4 @@ def command(path: Path) -> None:
     from predictd.workflows.doctor import examine
 
     for what, found in examine(path):
-        click.echo(f"{what:12} {found}")
+        click.echo(f"{what:14} {found}")
