@@ -1,9 +1,12 @@
 from . import errors as errors
 from . import network as network
 from . import plot as plot
+from .api.checks import qc as qc
+from .api.checks import recommend as recommend
 from .api.crossval import CrossValidation as CrossValidation
 from .api.crossval import cross_validate as cross_validate
 from .api.crossval import load_cross_validation as load_cross_validation
+from .api.ingesting import ingest as ingest
 from .api.model import Factors as Factors
 from .api.model import Model as Model
 from .api.model import extend as extend
@@ -11,10 +14,7 @@ from .api.model import load_model as load_model
 from .api.model import train as train
 from .api.tensor import Tensor as Tensor
 from .api.tensor import export as export
-from .api.tensor import ingest as ingest
 from .api.tensor import open_tensor as open_tensor
-from .api.tensor import qc as qc
-from .api.tensor import recommend as recommend
 from .api.tracks import Evaluation as Evaluation
 from .api.tracks import Simulated as Simulated
 from .api.tracks import evaluate as evaluate

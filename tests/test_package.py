@@ -94,7 +94,7 @@ def test_every_error_is_told_alike():
     assert len(kinds) > 5
     for kind in kinds:
         assert issubclass(kind, errors.PredictdError) and kind.__doc__
-        assert kind.exit_code == (75 if kind is errors.Interrupted else 1)
+        assert kind.exit_code == {errors.Interrupted: 75, errors.AlreadyFinished: 0}.get(kind, 1)
 
 
 # -- without the compiled kernels -------------------------------------------------------------------------------------
