@@ -108,6 +108,8 @@ def site(tmp_path_factory) -> Path:
         capture_output=True,
         text=True,
         timeout=280,
+        # Not in the clone, whose own folder would come before the package that is installed.
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(Path(predictd.__file__).parent.parent)},
     )
     assert done.returncode == 0, done.stderr

@@ -72,7 +72,7 @@ def test_link_lists_of_other_tools_score_alike(form, network, tmp_path):
 
 def test_networks_are_named_by_directory_or_file(network):
     assert load_links(network / "net")[1] == load_links(network / "net" / "network.h5")[1] == "ridge"
-    with pytest.raises(NetworkFormatError, match="no finished network"):
+    with pytest.raises(NetworkFormatError, match="not a finished network"):
         load_links(network)
     with pytest.raises(NetworkFormatError, match="does not exist"):
         load_links(network / "absent")

@@ -63,6 +63,7 @@ class Tensor:
 
     def __init__(self, path: Source) -> None:
         own = path_of(path)
+        self._shown = str(own)
         self.path = own if is_remote(str(own)) else own.absolute()
         self._opened = store.Tensor(self.path)
         self._state = state_of(self._opened.marker_file)
@@ -244,12 +245,10 @@ class Tensor:
             info.verify(self._tensor, own)
 
     def __repr__(self) -> str:
-        return f"<predictd.Tensor {str(self.path)!r}: {self._shape()}>"
+        return f"<predictd.Tensor {self._shown!r}: {self._shape()}>"
 
     def _repr_html_(self) -> str:
-        return (
-            f"<p><b>predictd.Tensor</b> <code>{escape(str(self.path))}</code><br>{escape(self._shape())}</p>"
-        )
+        return f"<p><b>predictd.Tensor</b> <code>{escape(self._shown)}</code><br>{escape(self._shape())}</p>"
 
     def _shape(self) -> str:
         return (
