@@ -266,10 +266,11 @@ def test_a_signalled_task_alone_is_queued_again_and_what_depends_on_the_array_wa
     assert whole.returncode == 0, whole.stderr
     parts = count_parts(work, *command, "imputed")
     assert parts > 1
-    # The last task bears the array's own id. It is held back while the site's modules load, until it is signalled.
+    # The last task bears the array's own id. It is held back while the site's modules load, until the
+    # signal has arrived.
     last = parts - 1
     held = f"[[ $SLURM_ARRAY_TASK_ID != {last} || ${{SLURM_RESTART_COUNT:-0}} != 0 ]]"
-    site(work, f"touch begun-$SLURM_ARRAY_TASK_ID; until {held} || [[ -e go ]]; do sleep 0.1; done")
+    site(work, f"touch begun-$SLURM_ARRAY_TASK_ID; until {held} || [[ $asked ]]; do sleep 0.1; done")
     array = submit(
         slurm_cluster, work, "impute-array.sbatch", slurm=(f"--array=0-{last}",), MODEL=str(model_path)
     )
@@ -287,7 +288,6 @@ def test_a_signalled_task_alone_is_queued_again_and_what_depends_on_the_array_wa
     )
     until((work / f"begun-{last}").exists, "the last task's beginning")
     signal(slurm_cluster, f"{array}_{last}")
-    (work / "go").touch()
     hurry_requeued(slurm_cluster, f"{array}_{last}")
     tasks = slurm_cluster.wait(*[f"{array}_{part}" for part in range(parts)])
     assert [task["Restarts"] for task in tasks] == ["0"] * last + ["1"]
