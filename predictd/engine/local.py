@@ -62,7 +62,7 @@ class LocalEngine(Engine):
         self._context = _WorkerContext()
         self._pool: ProcessPoolExecutor | None = None
         # Threads that share an engine take turns.
-        self._turn = threading.RLock()
+        self._turn = threading.Lock()
 
     def map(
         self,
@@ -80,7 +80,7 @@ class LocalEngine(Engine):
     def _map(
         self, task: Task[Result], keys: Sequence[Key], shared: Any, label: str, name: str
     ) -> dict[int, Result]:
-        with progress_bar(label, len(keys), shown=bool(label)) as bar:
+        with self._turn, progress_bar(label, len(keys), shown=bool(label)) as bar:
             results = self.run(
                 task, keys, shared, name=name, stopping=interrupt.requested, done=lambda: bar.update()
             )
@@ -110,19 +110,6 @@ class LocalEngine(Engine):
         done
             Called after each task.
         """
-        with self._turn:
-            return self._run(task, keys, shared, name=name, stopping=stopping, done=done)
-
-    def _run(
-        self,
-        task: Task[Result],
-        keys: Sequence[Key],
-        shared: Any,
-        *,
-        name: str,
-        stopping: Callable[[], bool],
-        done: Callable[[], object],
-    ) -> dict[int, Result]:
         results: dict[int, Result] = {}
         running: dict[Future[Result], int] = {}
         waiting = iter(range(len(keys)))

@@ -142,8 +142,17 @@ def gather(
 
 def fetch(tensor: Tensor, window: Window, experiments: Sequence[Experiment]) -> Float32:
     """Observed signal of experiments in a window: float32 (n_bins × m), in the unit of the tracks; NaN is missing."""
-    columns = tensor.columns(experiments)
-    (signal,) = gather(tensor, window, lambda shard, start, stop: [shard.read(start, stop)[:, columns]])
+    (signal,) = gather(
+        tensor, window, lambda shard, start, stop: [observed_rows(tensor, shard, start, stop, experiments)]
+    )
+    return signal
+
+
+def observed_rows(
+    tensor: Tensor, shard: Shard, start: int, stop: int, experiments: Sequence[Experiment]
+) -> Float32:
+    """Observed signal of the rows [start, stop) of a shard, in the unit of the tracks: float32 (rows × m)."""
+    signal = shard.read(start, stop)[:, tensor.columns(experiments)]
     transforms = {entry.experiment: TRANSFORMS[entry.transform] for entry in tensor.manifest.experiments}
     for column, experiment in enumerate(experiments):
         signal[:, column] = transforms[experiment].inverse(signal[:, column])

@@ -23,11 +23,11 @@ from predictd.io.tracks.bigwig import BigWigWriter
 from predictd.io.tracks.exports import WRITERS, Block, Columns, obs_of, var_of, writer_of
 from predictd.io.tracks.genomes import Genome, parse_interval
 from predictd.io.tracks.matrix import EXTRA
-from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 from predictd.progress import progress_bar
 from predictd.provenance import RunRecord
 from predictd.wording import even_parts_of_at_most, some
+from predictd.workflows.tensor.fetch import observed_rows
 from predictd.workflows.tensor.sources import SignalSource, add_rows
 from predictd.workflows.tracks.listed import ListedTracks, open_listed
 
@@ -164,11 +164,7 @@ class Exported:
                 SignalSource(str(pair), (path,), "none") for pair, path in zip(pairs, paths, strict=True)
             ]
             return np.stack([source.read(places, uncovered="missing") for source in sources], axis=1)
-        values = shard.read(rows.start, rows.stop)[:, self.tensor.columns(pairs)]
-        transforms = {entry.experiment: entry.transform for entry in self.tensor.manifest.experiments}
-        for column, pair in enumerate(pairs):
-            values[:, column] = TRANSFORMS[transforms[pair]].inverse(values[:, column])
-        return values
+        return observed_rows(self.tensor, shard, rows.start, rows.stop, pairs)
 
 
 def export(source: Path, output: Path, selection: Selection | None = None) -> ExportReport:
