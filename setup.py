@@ -46,7 +46,7 @@ setup(
     ext_modules=[
         extension("half", "half.pyx", "half_core.c"),
         extension("sgd", "sgd.pyx", "sgd_core.c"),
-        extension("trees", "trees.pyx", "trees_core.c"),
+        extension("trees", "trees.pyx", "trees_core.c", "boost_core.c"),
     ],
     cmdclass={"build_ext": BuildKernels},
 )

@@ -4,6 +4,8 @@
 #define PREDICTD_TREES_NODE_H
 
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "multiversion.h"
 #include "trees_core.h"
@@ -46,6 +48,46 @@ typedef struct {
     float *own; /* for extra: the candidates' values in the samples of a node, sample by sample */
     double *y;  /* for extra: y of the samples of a node */
 } workspace;
+
+/* Returns 0, or -1 where memory is short; it is to be closed in either case. */
+static inline int open_workspace(const predictd_forest_problem *problem, workspace *w)
+{
+    const size_t n = (size_t)problem->n_samples;
+    memset(w, 0, sizeof *w);
+    w->features = malloc((size_t)problem->n_features * sizeof *w->features);
+    w->rows = malloc(2 * n * sizeof *w->rows);
+    w->packed = malloc(3 * n * sizeof *w->packed);
+    w->stack = malloc((n + 1) * sizeof *w->stack);
+    w->inverse = malloc((n + 1) * sizeof *w->inverse);
+    if (problem->extra) {
+        /* Zeros: lanes without a candidate are read as well. */
+        w->own = calloc(n <= FEW ? n * MOST_LANES : n * LANES + FEW * MOST_LANES, sizeof *w->own);
+        w->y = malloc(n * sizeof *w->y);
+    }
+    if (!(w->features && w->rows && w->packed && w->stack && w->inverse && (!problem->extra || (w->own && w->y))))
+        return -1;
+    w->other_rows = w->rows + n;
+    w->other_packed = w->packed + n;
+    w->weights = w->packed + 2 * n;
+    for (int64_t feature = 0; feature < problem->n_features; ++feature)
+        if (feature != problem->excluded)
+            w->features[w->n_features++] = (int32_t)feature;
+    w->inverse[0] = 0.0;
+    for (size_t k = 1; k <= n; ++k)
+        w->inverse[k] = 1.0 / (double)k;
+    return 0;
+}
+
+static inline void close_workspace(workspace *w)
+{
+    free(w->features);
+    free(w->rows);
+    free(w->packed);
+    free(w->stack);
+    free(w->inverse);
+    free(w->own);
+    free(w->y);
+}
 
 PREDICTD_INLINE uint64_t mixed(uint64_t z)
 {

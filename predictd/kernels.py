@@ -30,8 +30,9 @@ except ImportError as err:
 
 # Rows are padded with zeros to a multiple of so many values, so that the inner loops are whole vectors.
 BLOCK = 16
-# So many samples a forest takes.
+# So many samples a forest takes, and so deep boosted trees grow.
 MAX_SAMPLES = 2**20
+MAX_DEPTH: int = _trees.DEEPEST
 
 
 class RowArrays(Protocol):
@@ -292,7 +293,114 @@ def forest_importances(
         If a dtype, shape, memory layout or setting is not what it must be.
     """
     extra = features.dtype == np.float32
-    _check("features", features, np.float32 if extra else np.uint8, (None, None))
+    _check_trees(features, np.float32 if extra else np.uint8, y, excluded, n_candidates, n_trees, seed)
+    importances = np.zeros(len(features))
+    codes = None if extra else features
+    values = features if extra else None
+    bits = len(y).bit_length()
+    _trees.forest_importances(codes, values, y, importances, excluded, n_candidates, n_trees, bits, seed)
+    return importances
+
+
+@dataclass(frozen=True)
+class BoostingRule:
+    """How trees are boosted.
+
+    Attributes
+    ----------
+    rate
+        What a tree's prediction counts, above 0 and at most 1.
+    n_drawn
+        Samples that each tree is grown on, drawn anew for each: at least 1, and fewer than there are.
+    depth
+        Cuts at most between the root and a leaf, 1 to `MAX_DEPTH`.
+    window
+        Trees stop where the samples that so many in a row were not grown on came no nearer, in their sum.
+    """
+
+    rate: float
+    n_drawn: int
+    depth: int
+    window: int
+
+
+def boosting_importances(
+    codes: NDArray[np.uint8],
+    y: NDArray[np.int64],
+    rule: BoostingRule,
+    *,
+    excluded: int,
+    n_candidates: int,
+    n_trees: int,
+    seed: int,
+) -> tuple[NDArray[np.float64], int]:
+    """Boost regression trees and sum what each feature's cuts reduce the sum of squares by, without the GIL.
+
+    Stochastic gradient boosting of squared errors (Friedman 2002, Computational Statistics & Data Analysis 38:367):
+    each tree is grown on some of the samples, with the best cut of each candidate, and a part of what it predicts is
+    taken from all residuals. Specified by `predictd.grn.reference.boosting_importances`. Residuals are whole numbers,
+    so that sums are exact in any order, and the result has the same bits on every processor.
+
+    Parameters
+    ----------
+    codes
+        (n_features, n_samples) uint8, C-contiguous: values by their order; 2 to 2^20 samples.
+    y
+        (n_samples,) int64: the target less its mean, below `forest_limit(n_samples)` in magnitude; residuals that would
+        pass that limit are held there.
+    rule
+        How trees are boosted.
+    excluded, n_candidates, n_trees, seed
+        As of `forest_importances`; `n_trees` are the most that grow.
+
+    Returns
+    -------
+    importances : ndarray
+        (n_features,) float64, in squared units of y, summed over trees.
+    n_grown : int
+        How many trees have grown.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a dtype, shape, memory layout or setting is not what it must be.
+    """
+    _check_trees(codes, np.uint8, y, excluded, n_candidates, n_trees, seed)
+    if not 0 < rule.rate <= 1:
+        raise ValueError(f"rate must lie in (0, 1], not {rule.rate}")
+    _check_range("n_drawn", rule.n_drawn, 1, len(y))
+    _check_range("depth", rule.depth, 1, MAX_DEPTH + 1)
+    _check_range("window", rule.window, 1, 2**20)
+    importances = np.zeros(len(codes))
+    grown = _trees.boosting_importances(
+        codes,
+        y,
+        importances,
+        excluded,
+        n_candidates,
+        n_trees,
+        len(y).bit_length(),
+        rule.rate,
+        rule.n_drawn,
+        rule.depth,
+        rule.window,
+        forest_limit(len(y)) - 1,
+        seed,
+    )
+    return importances, int(grown)
+
+
+def _check_trees(
+    features: NDArray[Any],
+    dtype: Any,
+    y: NDArray[np.int64],
+    excluded: int,
+    n_candidates: int,
+    n_trees: int,
+    seed: int,
+) -> None:
+    """Raise TypeError or ValueError for what trees cannot grow on."""
+    _check("features", features, dtype, (None, None))
     n_features, n_samples = features.shape
     if not (0 < n_samples <= MAX_SAMPLES and 0 < n_features < 2**31):
         raise ValueError(
@@ -301,20 +409,16 @@ def forest_importances(
     _check("y", y, np.int64, (n_samples,))
     if max(int(y.max()), -int(y.min())) >= forest_limit(n_samples):
         raise ValueError(f"y must stay below {forest_limit(n_samples)} in magnitude")
-    for name, number, low, high in (
-        ("excluded", excluded, -1, n_features),
-        ("n_candidates", n_candidates, 1, 2**31),
-        ("n_trees", n_trees, 0, 2**31),
-        ("seed", seed, 0, 2**64),
-    ):
-        if not low <= index(number) < high:
-            raise ValueError(f"{name} must lie in [{low}, {high}), not {number}")
-    importances = np.zeros(n_features)
-    codes = None if extra else features
-    values = features if extra else None
-    bits = n_samples.bit_length()
-    _trees.forest_importances(codes, values, y, importances, excluded, n_candidates, n_trees, bits, seed)
-    return importances
+    _check_range("excluded", excluded, -1, n_features)
+    _check_range("n_candidates", n_candidates, 1, 2**31)
+    _check_range("n_trees", n_trees, 0, 2**31)
+    _check_range("seed", seed, 0, 2**64)
+
+
+def _check_range(name: str, number: int, low: int, high: int) -> None:
+    """Raise ValueError for a number below `low`, or not below `high`."""
+    if not low <= index(number) < high:
+        raise ValueError(f"{name} must lie in [{low}, {high}), not {number}")
 
 
 @lru_cache(maxsize=8)

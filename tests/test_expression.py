@@ -39,6 +39,10 @@ def written(tmp_path):
         ("A\tB\nS1\t1\t4\nS2\t2\t5\nS3\t3\t6.5\n", "columns", "columns", ("S1", "S2", "S3")),
         # Numbers for names are labels where genes stand in rows.
         ("id\tS1\tS2\tS3\n101\t1\t2\t3\n102\t4\t5\t6.5\n", "rows", "rows", ("S1", "S2", "S3")),
+        ("Gene_ID\tS1\tS2\tS3\nA\t1\t2\t3\nB\t4\t5\t6.5\n", None, "rows", ("S1", "S2", "S3")),
+        ("cell\tA\tB\n0\t1\t4\n1\t2\t5\n2\t3\t6.5\n", None, "columns", ("0", "1", "2")),
+        ("barcode\tA\tB\nx\t1\t4\ny\t2\t5\nz\t3\t6.5\n", None, "columns", ("x", "y", "z")),
+        ("\tA\tB\n0\t1\t4\n1\t2\t5\n2\t3\t6.5\n", "columns", "columns", ("0", "1", "2")),
         # The option wins over the header.
         ("gene\tA\tB\nS1\t1\t4\nS2\t2\t5\nS3\t3\t6.5\n", "columns", "columns", ("S1", "S2", "S3")),
     ],
@@ -79,7 +83,12 @@ def test_gzipped_matrices_are_read(tmp_path):
         ),
         (ROWS.replace("A\t", "Sep-02\t"), "read as dates"),
         (ROWS.replace("A\t", "2021-03-01\t"), "read as dates"),
+        (ROWS.replace("A\t", "SEP-02\t"), "read as dates"),
         (ROWS.replace("A\t", "\t"), "gene 1 has no name"),
+        ("n\tB\n" + "".join(f"{i}\t{i * i}\n" for i in range(9)), "the first column, n, counts the lines"),
+        ("Time\tA\n0\t4\n50\t5\n", "the first column is called Time; leave it out"),
+        ("\tA\tB\n0\t1\t4\n1\t2\t5\n", "cannot tell whether the rows"),
+        ("id\tA\tB\n7\t1\t4\n9\t2\t5\n", "cannot tell whether the rows"),
         (ROWS.replace("\tS1\tS2\tS3", "\tS1"), "the header has 2 fields, the line below 4"),
         ("0.25\t0.5\n1\t4\n2\t5\n", r"the names of genes read as numbers \(0.25, 0.5\): has it a header"),
         ("gene\tS1\n", "holds no expression"),
@@ -100,6 +109,13 @@ def test_unreadable_files_are_told(tmp_path):
     damaged.write_bytes(gzip.compress(ROWS.encode())[:20])
     with pytest.raises(TableError, match="truncated, damaged"):
         read_expression(damaged)
+
+
+def test_genes_of_worms_are_no_dates(written, caplog):
+    genes = ("jun-1", "apr-1", "sep-1", "dec-7", "oct-2", "mar-1", "Sep-7", "mARch-1", "unc-54")
+    expression = read_expression(written("gene\tS1\tS2\n" + "".join(f"{gene}\t1\t2\n" for gene in genes)))
+    assert expression.genes == genes
+    assert "could be dates (jun-1, apr-1" in caplog.text and "unc-54" not in caplog.text
 
 
 def test_names_that_read_as_numbers_are_told_apart():

@@ -125,6 +125,8 @@ def test_gold_genes_that_the_network_lacks_are_told(network, tmp_path, caplog):
         ("a\tb\t1\n\td\t1\n", "line 2: expected regulator, target and weight"),
         ("a\tb\t1\na\tb\t2\n", "has the link a to b twice"),
         ("regulator\ttarget\tweight\n", "holds no links"),
+        ("one\tother\tw\na\tb\t1\n", r"its header \(one, other, w\) must name regulator and target"),
+        ("TF\ttarget\tsign\na\tb\t1\n", "its header names no weights"),
     ],
 )
 def test_bad_link_lists_are_told(text, message, tmp_path):
@@ -137,6 +139,66 @@ def test_lists_may_begin_with_comments_and_repeat_their_header(tmp_path):
     header = "TF\ttarget\tweight\n"
     (tmp_path / "links.tsv").write_text(f"# of two runs\n{header}a\tb\t1\n{header}a\tc\t2\n")
     assert read_link_list(tmp_path / "links.tsv") == (["a", "a"], ["b", "c"], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "target\tregulator\tweight\nb\ta\t0.5\nd\tc\t2\n",
+        "target,weight,regulator\nb,0.5,a\nd,2,c\n",
+        "Gene1,Gene2,EdgeWeight\na,b,0.5\nc,d,2\n",
+        "regulatoryGene targetGene weight\na b 0.5\nc d 2\n",
+        "source\ttarget\tpmid\tscore\na\tb\t9\t0.5\nc\td\t8\t2\n",
+        "a\tb\t0.5\nc\td\t2\n",
+    ],
+)
+def test_columns_of_link_lists_are_found_by_name(text, tmp_path):
+    (tmp_path / "links.tsv").write_text(text)
+    assert read_link_list(tmp_path / "links.tsv") == (["a", "c"], ["b", "d"], [0.5, 2.0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "regulator\ttarget\tlink\na\tb\t1\na\tc\t0\nd\te\t1\n",
+        "TF,target,weight\na,b,-1\na,c,0\nd,e,1\n",
+        "Gene1,Gene2,Type\na,b,+\nd,e,-\n",
+        "a\tb\t1\na\tc\t0\nd\te\t1\n",
+    ],
+)
+def test_a_gold_standard_may_say_what_is_no_link(text, tmp_path):
+    (tmp_path / "gold.tsv").write_text(text)
+    assert read_gold(tmp_path / "gold.tsv") == [("a", "b"), ("d", "e")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("TF\ttarget\tchip\tmotif\na\tb\t1\t0\n", r"several columns hold 0 and 1 \(chip, motif\)"),
+        ("TF\ttarget\tweight\na\tb\tyes\n", "line 2: 'yes' is not a number"),
+        ("a\tb\nc\td\n", "is not a gold standard: its header must hold"),
+        ("TF\ttarget\tweight\na\tb\t0\n", "holds no links"),
+    ],
+)
+def test_gold_standards_that_could_be_read_in_two_ways_are_refused(text, message, tmp_path):
+    (tmp_path / "gold.tsv").write_text(text)
+    with pytest.raises(TableError, match=message):
+        read_gold(tmp_path / "gold.tsv")
+
+
+def test_a_list_scores_the_same_with_its_columns_in_another_order(tmp_path):
+    rows = [("a", "x", 3), ("b", "x", 2), ("a", "y", 1), ("b", "y", 0.5)]
+    gold = tmp_path / "gold.tsv"
+    gold.write_text("regulator\ttarget\na\tx\nb\ty\n")
+    lists = {
+        "one.tsv": "".join(f"{a}\t{b}\t{w}\n" for a, b, w in rows),
+        "other.tsv": "target\tregulator\tweight\n" + "".join(f"{b}\t{a}\t{w}\n" for a, b, w in rows),
+    }
+    for name, text in lists.items():
+        (tmp_path / name).write_text(text)
+        scores = evaluate_network(tmp_path / name, gold, tmp_path / f"{name}.scores.tsv")
+        # The first and the last of four candidates are links: (1 + 2/4) / 2.
+        assert [own.aupr for own in scores.values()] == [pytest.approx(0.75)]
 
 
 def test_gold_columns_may_stand_anywhere(tmp_path):

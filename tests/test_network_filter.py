@@ -130,11 +130,17 @@ def test_forms_of_lists_are_read_alike(tmp_path, engine):
         "tabs.tsv": "TF\ttarget\timportance\n" + "".join("\t".join(row) + "\n" for row in rows),
         "blanks.txt": "# made by hand\n\n" + "".join(" ".join(row) + "\r\n" for row in rows),
         "commas.txt": "".join(",".join(f'"{field}"' for field in row) + "\n" for row in rows),
-        "twice.tsv": "TF\ttarget\tw\n"
+        "twice.tsv": "TF\ttarget\tweight\n"
         + "\t".join(rows[0])
-        + "\nTF\ttarget\tw\n"
+        + "\nTF\ttarget\tweight\n"
         + "".join("\t".join(row) + "\n" for row in rows[1:]),
     }
+    forms["named.tsv"] = "target\tnote\tEdgeWeight\tGene1\n" + "".join(
+        f"{b}\t7\t{w}\t{a}\n" for a, b, w in rows
+    )
+    forms["named.csv.txt"] = ",TF,target,importance\n" + "".join(
+        f"{number},{a},{b},{w}\n" for number, (a, b, w) in enumerate(rows)
+    )
     for name, text in forms.items():
         (tmp_path / name).write_text(text, newline="")
         filter_network(tmp_path / name, tmp_path / "out.tsv", Limits(top=9), engine)

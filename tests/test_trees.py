@@ -12,6 +12,7 @@ from predictd import kernels
 from predictd.grn import reference
 from predictd.grn.features import code_features, float_features
 from predictd.grn.genie3 import forest_importances, target_seed
+from predictd.grn.linear import standardised
 
 hypothesis = pytest.importorskip("hypothesis")
 example, given = hypothesis.example, hypothesis.given
@@ -51,11 +52,88 @@ def test_forests_follow_the_reference_to_the_bit(
     assert got.max() > 0
 
 
+@pytest.mark.parametrize(
+    ("n_features", "n_samples", "n_candidates", "decimals", "depth"),
+    [(8, 40, 3, 8, 3), (5, 60, 5, 0, 2), (3, 50, 1, 8, 8), (1, 25, 1, 1, 1)],
+)
+def test_boosting_follows_the_reference_to_the_bit(n_features, n_samples, n_candidates, decimals, depth):
+    expression, y = make_problem(n_features, n_samples, decimals=decimals)
+    y += (expression[0] * 10**6).astype(np.int64)
+    rule = kernels.BoostingRule(rate=0.1, n_drawn=int(0.9 * n_samples), depth=depth, window=12)
+    settings = {"excluded": n_features // 2 if n_features > 1 else -1, "n_candidates": n_candidates}
+    settings |= {"n_trees": 60, "seed": 2**63 + 5}
+    codes = code_features(expression)
+    got, n_grown = kernels.boosting_importances(codes, y, rule, **settings)
+    expected, n_expected = reference.boosting_importances(codes, y, rule, **settings)
+    np.testing.assert_array_equal(got, expected)
+    assert 12 <= n_grown == n_expected < 60
+
+
+def test_residuals_that_would_not_fit_are_held_at_the_limit():
+    limit = kernels.forest_limit(20) - 1
+    y = np.repeat(np.array([limit, -limit], np.int64), 10)
+    # Half of the samples have the other sign where the tree has none of them to see.
+    codes = np.zeros((1, 20), np.uint8)
+    rule = kernels.BoostingRule(rate=1.0, n_drawn=1, depth=1, window=50)
+    settings = {"excluded": -1, "n_candidates": 1, "n_trees": 9, "seed": 1}
+    got = kernels.boosting_importances(codes, y, rule, **settings)
+    expected = reference.boosting_importances(codes, y, rule, **settings)
+    assert not got[0].any() and got[1] == expected[1] == 9
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rate": 0.0}, "rate must lie"),
+        ({"n_drawn": 30}, "n_drawn"),
+        ({"depth": 9}, "depth"),
+        ({"window": 0}, "window"),
+    ],
+)
+def test_what_boosting_cannot_do_is_refused(change, message):
+    expression, y = make_problem(3, 30)
+    rule = kernels.BoostingRule(**({"rate": 0.1, "n_drawn": 20, "depth": 3, "window": 5} | change))
+    settings = {"excluded": -1, "n_candidates": 1, "n_trees": 2, "seed": 0}
+    with pytest.raises(ValueError, match=message):
+        kernels.boosting_importances(code_features(expression), y, rule, **settings)
+
+
 def test_a_pair_is_parted_by_the_only_feature_that_differs():
     features = float_features(np.array([[1.0, 1.0], [0.0, 5.0], [2.0, 2.0]]))
     y = np.array([-3, 4], np.int64)
     got = kernels.forest_importances(features, y, excluded=-1, n_candidates=1, n_trees=10, seed=0)
     np.testing.assert_allclose(got, [0, 10 * (3 + 4) ** 2 / 2, 0])
+
+
+def test_a_gene_that_few_cells_express_keeps_its_values_apart():
+    rng = np.random.default_rng(4)
+    n = 20_000
+    on = rng.choice(n, 590, replace=False)
+    values = np.zeros(n)
+    values[on] = rng.permutation(590) + 1.0
+    others = rng.normal(size=(2, n))
+    (codes, *_) = coded = code_features(np.vstack([values, others]))
+    # Zero has a code for itself, and the rest are spread over the others.
+    assert set(codes[values == 0]) == {0} and np.unique(codes).size > 200
+    assert (np.diff(codes[np.argsort(values)].astype(int)) >= 0).all() and np.bincount(codes)[1:].max() < 8
+    # Without many equal values each code holds as many samples.
+    assert np.bincount(coded[1]).tolist() == pytest.approx([n / 256] * 256, abs=1)
+
+
+def test_importance_of_a_gene_that_few_cells_express_is_scikit_learns():
+    rng = np.random.default_rng(4)
+    n, on = 20_000, 590
+    values = np.zeros(n)
+    values[:on] = rng.gamma(2.0, size=on) + 0.1
+    expression = np.vstack([values, rng.normal(size=(2, n))])
+    # What matters is how strongly it is expressed where it is.
+    target = np.where(values > 0, np.sin(4 * values), 0.0) + 0.05 * rng.normal(size=n)
+    forest = RandomForestRegressor(10, max_features=1, random_state=0).fit(expression.T, target)
+    expected = np.mean([tree.feature_importances_ for tree in forest], axis=0)
+    got = forest_importances(
+        code_features(expression), standardised(target), excluded=-1, n_trees=10, seed=0, n_candidates=1
+    )
+    np.testing.assert_allclose(got / got.sum(), expected, atol=0.04)
 
 
 def test_all_cuts_of_a_tree_add_up_to_the_sum_of_squares():

@@ -56,7 +56,7 @@ def forest_importances(
     n_regulators = len(features) - (excluded >= 0)
     if not n_regulators:
         return np.zeros(len(features))
-    y, variance = _in_whole_units(target)
+    y, variance = in_whole_units(target)
     total = kernels.forest_importances(
         features,
         y,
@@ -68,7 +68,7 @@ def forest_importances(
     return total / (variance * len(y) * n_trees)
 
 
-def _in_whole_units(target: NDArray[np.floating]) -> tuple[NDArray[np.int64], float]:
+def in_whole_units(target: NDArray[np.floating]) -> tuple[NDArray[np.int64], float]:
     """A target less its mean, in the smallest units whose sums are exact, and its variance in them."""
     centred = target - np.mean(target, dtype=np.float64)
     largest = float(np.abs(centred).max())

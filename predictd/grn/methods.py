@@ -84,15 +84,12 @@ class Forest(Method):
 class _Boosting(Method):
     def __init__(self, problem: Problem, n_trees: int, seed: int) -> None:
         super().__init__(problem)
-        self._regulators = float_features(problem.expression[problem.regulators])
+        self._codes = code_features(problem.expression[problem.regulators])
         self._n_trees, self._seed = n_trees, seed
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
         seed = target_seed(self._seed, self.problem.genes[gene])
-        target = standardised(values)
-        return boosting_importances(
-            self._regulators, target, excluded=excluded, n_trees=self._n_trees, seed=seed
-        )
+        return boosting_importances(self._codes, values, excluded=excluded, n_trees=self._n_trees, seed=seed)
 
 
 class _Multi(Method):

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from predictd.kernels import BoostingRule, forest_limit
+
 _GOLDEN = 0x9E3779B97F4A7C15
 _WORD = 2**64 - 1
 
@@ -48,6 +50,55 @@ def forest_importances(
             waiting.append([row for row in rows if features[feature, row] > last])
             waiting.append([row for row in rows if features[feature, row] <= last])
     return importances
+
+
+def boosting_importances(
+    codes: NDArray[np.uint8],
+    y: NDArray[np.int64],
+    rule: BoostingRule,
+    *,
+    excluded: int,
+    n_candidates: int,
+    n_trees: int,
+    seed: int,
+) -> tuple[NDArray[np.float64], int]:
+    """See `predictd.kernels.boosting_importances`."""
+    importances = np.zeros(len(codes))
+    candidates = [feature for feature in range(len(codes)) if feature != excluded]
+    n, limit, residuals = len(y), forest_limit(len(y)) - 1, y.copy()
+    improvements: list[float] = []
+    for tree in range(n_trees):
+        draws = _Draws(_mixed((seed + (tree + 1) * _GOLDEN) & _WORD))
+        drawn: list[int] = []
+        for row in range(n):
+            if draws.below(n - row) < rule.n_drawn - len(drawn):
+                drawn.append(row)
+        steps = np.zeros(n, np.int64)
+        waiting = [(0, drawn, list(range(n)))]
+        while waiting:
+            depth, rows, all_rows = waiting.pop()
+            node, cut = _Node(rows, [1] * n, codes, residuals), None
+            if depth < rule.depth and len({int(residuals[row]) for row in rows}) > 1:
+                cut = node.choose(candidates, n_candidates, draws, False)
+            if cut is None:
+                steps[all_rows] = round(rule.rate * (int(residuals[rows].sum()) / len(rows)))
+                continue
+            feature, last = cut
+            importances[feature] += node.reduction(feature, last)
+            for to_right in (True, False):
+                sides = (
+                    [row for row in some if (codes[feature, row] > last) == to_right]
+                    for some in (rows, all_rows)
+                )
+                waiting.append((depth + 1, *sides))
+        left_out = np.setdiff1d(np.arange(n), drawn)
+        before = residuals[left_out].astype(np.float64)
+        residuals = np.clip(residuals - steps, -limit, limit)
+        after = residuals[left_out].astype(np.float64)
+        improvements.append(sum(before**2) - sum(after**2))
+        if len(improvements) >= rule.window and sum(improvements[-rule.window :]) < 0:
+            break
+    return importances, len(improvements)
 
 
 class _Draws:

@@ -5,7 +5,7 @@ The rules of reading are those of `predictd.io.network.link_lists`, so that the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,21 +35,27 @@ class SparkLinks:
         Whose executors hold it.
     path
         The list, at the same place for all executors, or in a store that Spark itself is set up for.
+    places
+        Places of regulator, target and weight among the fields of a line.
     header
-        Its first line's first three fields, if that is a header.
+        The fields of its header, if it has one.
     """
 
-    def __init__(self, engine: SparkEngine, path: Path, header: tuple[str, str, str] | None) -> None:
+    def __init__(
+        self, engine: SparkEngine, path: Path, places: Sequence[int], header: Sequence[str] | None
+    ) -> None:
         self._path, self._engine = path, engine
         session = engine.sql_session(max(2 * engine.workers, path.stat().st_size // _PIECE_BYTES))
         place = str(path) if "://" in str(path) else path.absolute().as_uri()
         line = F.regexp_replace("value", "^\ufeff", "")
         lines = session.read.text(place).select(line.alias("line"))
         links = lines.filter(~F.col("line").startswith("#") & F.col("line").rlike(r"\S")).select(
-            *_fields(F.col("line"))
+            *(_field(F.col("line"), place).alias(name) for name, place in zip(_COLUMNS, places, strict=True))
         )
         if header is not None:
-            same = [F.col(name).eqNullSafe(value) for name, value in zip(_COLUMNS, header, strict=True)]
+            same = [
+                F.col(name).eqNullSafe(header[place]) for name, place in zip(_COLUMNS, places, strict=True)
+            ]
             links = links.filter(~(same[0] & same[1] & same[2]))
         number = F.when(F.col("weight").rlike(f"^({LINK_WEIGHT})$"), F.col("weight").cast("double"))
         self._all = links.withColumn("value", number)
@@ -124,14 +130,11 @@ class SparkLinks:
 _COLUMNS = ("regulator", "target", "weight")
 
 
-def _fields(line: Column) -> list[Column]:
-    """The first three fields, separated by tabs, by commas where there are none, or else by blanks."""
+def _field(line: Column, place: int) -> Column:
+    """A field of a line, separated by tabs, by commas where there are none, or else by blanks."""
     parts = (
         F.when(line.contains("\t"), F.split(line, "\t"))
         .when(line.contains(","), F.split(line, ","))
         .otherwise(F.split(F.regexp_replace(line, r"^\s+|\s+$", ""), r"\s+"))
     )
-    return [
-        F.regexp_replace(F.regexp_replace(F.get(parts, number), r"^\s+|\s+$", ""), '^"+|"+$', "").alias(name)
-        for number, name in enumerate(_COLUMNS)
-    ]
+    return F.regexp_replace(F.regexp_replace(F.get(parts, place), r"^\s+|\s+$", ""), '^"+|"+$', "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -18,14 +19,37 @@ from predictd.io.results import write_rows
 from predictd.io.tables import UNREADABLE_TEXT, check_tabs, open_text, reason
 from predictd.wording import some
 
+log = logging.getLogger(__name__)
+
 Orientation = Literal["rows", "columns"]
 _MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|sept|oct|nov|dec"
-# What spreadsheets make of names such as MARCH1 and SEPT2.
+# What spreadsheets make of names such as MARCH1 and SEPT2: 1-Mar, Sep-02, 2021-03-01, 3/1/2021.
 _DATE = re.compile(
-    rf"\d{{1,2}}[-/. ]({_MONTHS})([-/. ]\d{{2,4}})?|({_MONTHS})[-/. ]\d{{1,4}}|\d{{4}}-\d\d-\d\d( .*)?"
-    r"|\d{1,2}/\d{1,2}/\d{2,4}",
-    re.IGNORECASE,
+    rf"\d{{1,2}}[-/. ](?i:{_MONTHS})([-/. ]\d{{2,4}})?|(?=[A-Z])(?i:{_MONTHS})[-/. ](\d\d|\d{{4}})"
+    r"|\d{4}-\d\d-\d\d( .*)?|\d{1,2}/\d{1,2}/\d{2,4}"
 )
+# Such as jun-1 and dec-7, which are genes of Caenorhabditis elegans.
+_PERHAPS_DATE = re.compile(rf"({_MONTHS})[-/. ]\d{{1,4}}", re.IGNORECASE)
+# Headings of a first column that names samples, and of one that names genes.
+_SAMPLES = frozenset(
+    (
+        "sample",
+        "samples",
+        "sampleid",
+        "samplename",
+        "cell",
+        "cells",
+        "cellid",
+        "cellname",
+        "barcode",
+        "barcodes",
+    )
+)
+_GENES = frozenset(["gene", "genes", "geneid", "genename", "genesymbol", "symbol"])
+_UNCLEAR = frozenset(("id", "index"))
+# A first column of so many numbers, each one more than the last, is an index.
+_FEWEST_COUNTED = 8
+_TIMES = frozenset(("time", "times", "timepoint"))
 
 
 @dataclass(frozen=True)
@@ -56,7 +80,8 @@ def read_expression(path: Path, *, orientation: Orientation | None = None) -> Ex
     Parameters
     ----------
     path
-        The file. A first column headed `gene` means genes in rows; a header over numbers alone, samples in rows.
+        The file. A first column headed `gene` (or gene_id, symbol, …) means genes in rows; one headed `sample` (or
+        cell, barcode, …), or a header over numbers alone, samples in rows.
     orientation
         Where genes are, whatever the header says.
 
@@ -89,6 +114,11 @@ def read_expression(path: Path, *, orientation: Orientation | None = None) -> Ex
         numbers.append(number)
     columns = tuple(header[layout.labelled and len(header) == width :])
     values = np.array(rows)
+    if not layout.labelled and _counts_lines(values[:, 0]):
+        raise TableError(
+            f"{path}: the first column, {header[0]}, counts the lines, which no gene does; head it 'sample', or leave "
+            "it out"
+        )
     samples: tuple[str, ...] | None
     if layout.genes == "rows":
         genes, samples = tuple(labels), columns
@@ -189,21 +219,32 @@ def _layout(path: Path, header: list[str], first: list[str], orientation: Orient
             f"{path}: the header has {len(header)} fields, the line below {len(first)}; give each column a name"
         )
     short = len(header) < len(first)
-    headed = not short and header[0].casefold() == "gene"
-    labelled = short or headed or orientation == "rows" or not is_number(first[0])
+    heading = "" if short else "".join(letter for letter in header[0].casefold() if letter.isalnum())
+    if heading in _TIMES:
+        raise TableError(f"{path}: the first column is called {header[0]}; leave it out, for it is no gene")
+    labelled = (
+        short
+        or orientation == "rows"
+        or heading in {"", *_UNCLEAR, *_GENES, *_SAMPLES}
+        or not is_number(first[0])
+    )
     if orientation is None:
-        if headed:
+        if heading in _GENES:
             orientation = "rows"
-        elif not labelled:
+        elif not labelled or heading in _SAMPLES:
             orientation = "columns"
         else:
             raise TableError(
                 f"cannot tell whether the rows of {path} are genes or samples: give `orientation` rows or columns, "
-                "or head the column of gene names 'gene'"
+                "or head the column of names 'gene' or 'sample'"
             )
     if orientation not in get_args(Orientation):
         raise ValueError(f"orientation must be rows or columns, not {orientation}")
     return _Layout(orientation, labelled)
+
+
+def _counts_lines(values: NDArray[np.float64]) -> bool:
+    return len(values) >= _FEWEST_COUNTED and np.array_equal(values - values[0], np.arange(len(values)))
 
 
 def _numbers(path: Path, number: int, fields: list[str]) -> NDArray[np.float64]:
@@ -240,6 +281,13 @@ def _check_gene_names(path: Path | str, genes: tuple[str, ...]) -> None:
     if dates:
         raise TableError(
             f"{path}: gene names read as dates ({some(dates)}): a spreadsheet has changed them; restore the names"
+        )
+    perhaps = [gene for gene in genes if _PERHAPS_DATE.fullmatch(gene)]
+    if perhaps:
+        log.warning(
+            "%s: gene names that could be dates (%s): see that no spreadsheet has changed them",
+            path,
+            some(perhaps),
         )
     if all(is_number(gene) for gene in genes) and not all(
         math.isfinite(float(gene)) and float(gene).is_integer() for gene in genes

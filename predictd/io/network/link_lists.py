@@ -18,7 +18,7 @@ from typing import IO, cast
 from predictd.constants import LINK_WEIGHT
 from predictd.errors import TableError
 from predictd.io.files import cannot_write, replacing
-from predictd.io.network.expression import is_number
+from predictd.io.network.columns import LinkColumns, list_columns
 from predictd.io.network.networks import split_lines
 
 # Regulator, target and weight, as the list has them.
@@ -39,7 +39,7 @@ def is_list(path: Path) -> bool:
 
 
 def stream_links(path: Path) -> Iterator[Link]:
-    """Links of a list in file order: three columns, with or without a header (.gz allowed).
+    """Links of a list in file order: three columns, by name where there is a header, else in order (.gz allowed).
 
     A line that repeats the header is passed over, as of lists that were put one after the other.
 
@@ -48,16 +48,29 @@ def stream_links(path: Path) -> Iterator[Link]:
     TableError
         If the file is no such list.
     """
-    header = header_of(path)
+    columns = columns_of(path)
+    places = columns.regulator, columns.target, columns.weight
+    header = columns.header
     for number, fields in split_lines(path):
-        if len(fields) < 3 or not (fields[0] and fields[1]):
-            raise TableError(f"{path}, line {number}: expected regulator, target and weight")
-        link = fields[0], fields[1], fields[2]
-        if link == header:
+        if header is not None and tuple(fields) == header:
             continue
+        if len(fields) < columns.width:
+            raise _not_a_link(path, number)
+        link = cast(Link, tuple(fields[place] for place in places if place is not None))
+        if not (link[0] and link[1]):
+            raise _not_a_link(path, number)
         if not is_weight(link[2]):
             raise TableError(f"{path}, line {number}: the weight '{link[2]}' is no finite number")
         yield link
+
+
+def columns_of(path: Path) -> LinkColumns:
+    """Columns of a list by its first line; see `predictd.io.network.columns.list_columns`."""
+    return list_columns(path, next(split_lines(path), (0, []))[1])
+
+
+def _not_a_link(path: Path, number: int) -> TableError:
+    return TableError(f"{path}, line {number}: expected regulator, target and weight")
 
 
 def read_link_list(path: Path) -> tuple[list[str], list[str], list[float]]:
@@ -82,14 +95,6 @@ def read_link_list(path: Path) -> tuple[list[str], list[str], list[float]]:
     if not weights:
         raise TableError(f"{path} holds no links: it needs lines of regulator, target and weight")
     return regulators, targets, weights
-
-
-def header_of(path: Path) -> Link | None:
-    """The first three fields of a list's first line, where the third is not a number."""
-    _, fields = next(split_lines(path), (0, []))
-    if len(fields) < 3 or is_number(fields[2]):
-        return None
-    return fields[0], fields[1], fields[2]
 
 
 def is_weight(text: str) -> bool:

@@ -14,6 +14,8 @@ from predictd.constants import NETWORK_FORMAT, NETWORK_H5, NETWORK_VERSION
 from predictd.errors import NetworkFormatError, TableError
 from predictd.io.files import replacing
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
+from predictd.io.network.columns import gold_columns
+from predictd.io.network.expression import is_number
 from predictd.io.tables import UNREADABLE_TEXT, check_tabs, open_text, reason
 
 _LINES = 100_000
@@ -86,7 +88,9 @@ def write_link_list(
 
 
 def read_gold(path: Path) -> list[tuple[str, str]]:
-    """Links of a gold standard: TSV with the columns `regulator` and `target`, in file order.
+    """Links of a gold standard, in file order; see `predictd.io.network.columns.gold_columns`.
+
+    Lines whose number says that they are no link are left out.
 
     Raises
     ------
@@ -94,15 +98,20 @@ def read_gold(path: Path) -> list[tuple[str, str]]:
         If the file is no such table, or has no links.
     """
     lines = list(split_lines(path))
-    header = [name.casefold() for name in lines[0][1]] if lines else []
-    if "regulator" not in header or "target" not in header:
-        raise TableError(f"{path} is not a gold standard: its header must hold regulator and target")
-    columns = header.index("regulator"), header.index("target")
+    columns = gold_columns(path, [fields for _, fields in lines])
     gold = []
-    for number, fields in lines[1:]:
-        if len(fields) <= max(columns) or not all(fields[column] for column in columns):
+    for number, fields in lines[columns.header is not None :]:
+        if len(fields) < columns.width or not (fields[columns.regulator] and fields[columns.target]):
             raise TableError(f"{path}, line {number}: expected a regulator and a target")
-        gold.append((fields[columns[0]], fields[columns[1]]))
+        if columns.weight is not None:
+            weight = fields[columns.weight]
+            if not is_number(weight):
+                raise TableError(
+                    f"{path}, line {number}: '{weight}' is not a number; 0 says that it is no link"
+                )
+            if float(weight) == 0:
+                continue
+        gold.append((fields[columns.regulator], fields[columns.target]))
     if not gold:
         raise TableError(f"{path} holds no links: it needs lines of regulator and target")
     return gold

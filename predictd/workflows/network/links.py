@@ -14,7 +14,7 @@ from predictd.engine import Engine
 from predictd.errors import DataError, NetworkFormatError, OutputError
 from predictd.grn.links import Links
 from predictd.io.files import sha256_of, standing
-from predictd.io.network.link_lists import StreamedLinks, header_of, read_link_list
+from predictd.io.network.link_lists import StreamedLinks, columns_of, read_link_list
 from predictd.io.network.networks import find_network, read_network, write_link_list
 
 
@@ -94,7 +94,9 @@ def open_list(path: Path, engine: Engine) -> LinkTable:
     from predictd.engine.spark.frames import SparkLinks
 
     assert isinstance(engine, SparkEngine)
-    return SparkLinks(engine, path, header_of(path))
+    columns = columns_of(path)
+    assert columns.weight is not None
+    return SparkLinks(engine, path, (columns.regulator, columns.target, columns.weight), columns.header)
 
 
 def ranked(links: Links) -> tuple[NDArray[np.str_], NDArray[np.str_], NDArray[np.float64]]:

@@ -1,0 +1,108 @@
+"""Which columns of a table of links hold what: by the names that tools of the field give them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from predictd.errors import TableError
+from predictd.io.network.expression import is_number
+
+# Names in lower case without blanks and marks: of GENIE3, GRNBoost2 and pySCENIC, BEELINE, decoupler, DREAM.
+_REGULATOR = ("regulator", "tf", "regulatorygene", "regulatorgene", "gene1", "source", "from")
+_TARGET = ("target", "targetgene", "gene2", "to")
+_WEIGHT = ("importance", "weight", "edgeweight", "score", "confidence")
+_NAMES = "regulator and target (or TF, Gene1, source; Gene2)"
+
+
+@dataclass(frozen=True)
+class LinkColumns:
+    """Places of the columns, counted from 0.
+
+    Attributes
+    ----------
+    regulator, target
+        Of the genes.
+    weight
+        Of the number; None where the header names none.
+    header
+        The header's fields; None: there is no header.
+    """
+
+    regulator: int
+    target: int
+    weight: int | None
+    header: tuple[str, ...] | None
+
+    @property
+    def width(self) -> int:
+        """How many fields a line needs."""
+        return 1 + max(self.regulator, self.target, self.weight or 0)
+
+
+def named_columns(header: Sequence[str]) -> LinkColumns | None:
+    """Columns of a header by their names; None where it does not name both genes."""
+    plain = ["".join(letter for letter in name.casefold() if letter.isalnum()) for name in header]
+
+    def place(names: Sequence[str]) -> int | None:
+        return next((plain.index(name) for name in names if name in plain), None)
+
+    regulator, target = place(_REGULATOR), place(_TARGET)
+    if regulator is None or target is None:
+        return None
+    return LinkColumns(regulator, target, place(_WEIGHT), tuple(header))
+
+
+def list_columns(path: Path, first: Sequence[str]) -> LinkColumns:
+    """Columns of a list of weighed links by its first line: by name, or in order where it has no header.
+
+    Raises
+    ------
+    TableError
+        If the first line is a header that does not name all three.
+    """
+    found = named_columns(first)
+    if found is None and len(first) >= 3 and not is_number(first[2]):
+        raise TableError(
+            f"{path}: its header ({', '.join(first[:5])}) must name {_NAMES} and importance (or weight, EdgeWeight, "
+            "score); a list without a header has these three columns in this order"
+        )
+    if found is not None and found.weight is None:
+        raise TableError(
+            f"{path}: its header names no weights: call the column importance, weight, EdgeWeight or score"
+        )
+    return found or LinkColumns(0, 1, 2, None)
+
+
+def gold_columns(path: Path, lines: Sequence[Sequence[str]]) -> LinkColumns:
+    """Columns of a gold standard by its lines; `weight` is where a number says which lines are links.
+
+    Such a column is one that is named so, or the only one that holds nothing but 0 and 1. Without a header the lines
+    are as those of the DREAM challenges: regulator, target, and 0 or 1.
+
+    Raises
+    ------
+    TableError
+        If neither a header nor 0 and 1 tell what the columns are, or several columns hold 0 and 1.
+    """
+    found = named_columns(lines[0]) if lines else None
+    if found is None:
+        if lines and all(len(fields) == 3 and fields[2] in ("0", "1") for fields in lines):
+            return LinkColumns(0, 1, 2, None)
+        raise TableError(f"{path} is not a gold standard: its header must hold {_NAMES}")
+    if found.weight is not None:
+        return found
+    others = set(range(len(lines[0]))) - {found.regulator, found.target}
+    marks = [place for place in sorted(others) if _marks(lines[1:], place)]
+    if len(marks) > 1:
+        names = ", ".join(lines[0][place] for place in marks)
+        raise TableError(
+            f"{path}: several columns hold 0 and 1 ({names}): call the one that says which lines are links weight"
+        )
+    return LinkColumns(found.regulator, found.target, marks[0] if marks else None, found.header)
+
+
+def _marks(lines: Sequence[Sequence[str]], place: int) -> bool:
+    """Whether a column says of every line whether it is a link."""
+    return bool(lines) and {fields[place] if place < len(fields) else "" for fields in lines} <= {"0", "1"}
