@@ -34,7 +34,7 @@ from predictd.config import NetworkSettings
 from predictd.engine import LocalEngine
 from predictd.engine.base import one_blas_thread
 from predictd.grn.linear import PENALTIES, standardised
-from predictd.grn.methods import METHODS, Problem, clr_background, make_method
+from predictd.grn.methods import METHODS, Problem, make_method
 from predictd.workflows.network.evaluate import evaluate_network
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.links import load_links
@@ -100,8 +100,6 @@ def speed() -> None:
     for n_regulators, n_samples in SHAPES:
         problem = simulated(n_regulators + TARGETS, n_regulators, n_samples)
         genes = range(n_regulators, n_regulators + TARGETS)
-        background = clr_background(problem)
-        problem = Problem(problem.expression, problem.genes, problem.regulators, background)
         for name in METHODS:
             if name == "multi":
                 continue  # Single targets are not its unit.

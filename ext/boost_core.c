@@ -42,6 +42,7 @@ PREDICTD_INLINE node draw_part(const predictd_boost_problem *problem, workspace 
         root.total += w->packed[root.stop];
         ++root.stop;
     }
+    place_samples(w, n, &root);
     return root;
 }
 
@@ -122,7 +123,7 @@ int64_t predictd_boost(const predictd_boost_problem *problem, uint64_t seed, dou
     const size_t n = (size_t)problem->forest.n_samples;
     workspace w;
     boosting b = {0};
-    int64_t n_trees = open_workspace(&problem->forest, &w);
+    int64_t n_trees = open_workspace(&problem->forest, &w) || open_sparse(&problem->forest, &w);
     b.residuals = malloc(n * sizeof *b.residuals);
     b.improvements = malloc((size_t)problem->window * sizeof *b.improvements);
     if (!n_trees && b.residuals && b.improvements) {
@@ -133,6 +134,7 @@ int64_t predictd_boost(const predictd_boost_problem *problem, uint64_t seed, dou
     }
     free(b.residuals);
     free(b.improvements);
+    close_sparse(&w);
     close_workspace(&w);
     return n_trees;
 }

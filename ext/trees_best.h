@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "trees_node.h"
+#include "trees_sparse.h"
 
 /* Sum over both sides of (sum of y)^2 / weight: the larger, the more the cut reduces the sum of squares. */
 PREDICTD_INLINE double score_of(const workspace *w, int bits, int64_t left, int64_t total)
@@ -15,17 +15,11 @@ PREDICTD_INLINE double score_of(const workspace *w, int bits, int64_t left, int6
     return sum_left * sum_left * w->inverse[left & mask] + sum_right * sum_right * w->inverse[right & mask];
 }
 
-/* Try all cuts of a feature. Returns whether it takes more than one value in the node. */
-PREDICTD_INLINE int try_all(workspace *w, const uint8_t *column, const node *at, int bits, int32_t feature, cut *best)
+/* Try all cuts between the codes that are present, and clear their sums. Returns whether there is more than one. */
+PREDICTD_INLINE int try_sums(workspace *w, const uint64_t *present, const node *at, int bits, int32_t feature, cut *best)
 {
-    uint64_t present[CODES / 64] = {0};
     int64_t left = 0;
     int varies = 0;
-    for (int64_t i = at->start; i < at->stop; ++i) {
-        const unsigned code = column[w->rows[i]];
-        w->sums[code] += w->packed[i];
-        present[code >> 6] |= UINT64_C(1) << (code & 63);
-    }
     for (int word = 0; word < CODES / 64; ++word) {
         uint64_t codes = present[word];
         while (codes) {
@@ -48,6 +42,50 @@ PREDICTD_INLINE int try_all(workspace *w, const uint8_t *column, const node *at,
     return varies;
 }
 
+/* Try all cuts of a feature. Returns whether it takes more than one value in the node. */
+PREDICTD_INLINE int try_all(workspace *w, const uint8_t *column, const node *at, int bits, int32_t feature, cut *best)
+{
+    uint64_t present[CODES / 64] = {0};
+    for (int64_t i = at->start; i < at->stop; ++i) {
+        const unsigned code = column[w->rows[i]];
+        w->sums[code] += w->packed[i];
+        present[code >> 6] |= UINT64_C(1) << (code & 63);
+    }
+    return try_sums(w, present, at, bits, feature, best);
+}
+
+/* The same by what differs from the common code in a small node. */
+PREDICTD_INLINE int try_found(const predictd_forest_problem *problem, workspace *w, const node *at, int32_t feature,
+                              double unit, int64_t first, int64_t n, cut *best)
+{
+    uint64_t present[CODES / 64] = {0};
+    int64_t rest = at->total;
+    (void)unit;
+    for (int64_t i = first; i < first + n; ++i) {
+        const unsigned code = w->found_codes[i];
+        w->sums[code] += w->found[i];
+        rest -= w->found[i];
+        present[code >> 6] |= UINT64_C(1) << (code & 63);
+    }
+    if (n < at->stop - at->start) {
+        const unsigned code = w->common_codes[feature];
+        w->sums[code] += rest;
+        present[code >> 6] |= UINT64_C(1) << (code & 63);
+    }
+    return try_sums(w, present, at, problem->weight_bits, feature, best);
+}
+
+/* The same in a node of any size, of a feature alone. */
+PREDICTD_INLINE int try_alone(const predictd_forest_problem *problem, workspace *w, const node *at, int32_t feature,
+                              double unit, cut *best)
+{
+    if (!is_rare(w, at, feature))
+        return try_all(w, problem->codes + feature * problem->n_samples, at, problem->weight_bits, feature, best);
+    int64_t n = 0;
+    PREDICTD_FIND_RARE(uint8_t, w->found_codes, n);
+    return n && try_found(problem, w, at, feature, unit, 0, n, best);
+}
+
 /* Whether all samples of a node have the same y. */
 PREDICTD_INLINE int is_pure(const predictd_forest_problem *problem, const workspace *w, const node *at)
 {
@@ -62,6 +100,8 @@ PREDICTD_INLINE cut best_cut(const predictd_forest_problem *problem, workspace *
 {
     cut best = {-1.0, 0, -1, 0.0F};
     const int pair = at->stop - at->start == 2;
+    if (w->sparse && !pair)
+        return best_of_candidates(problem, w, at, (try_candidate){try_found, try_alone});
     const int64_t n_candidates = pair ? 1 : problem->n_candidates;
     const int32_t *rows = w->rows + at->start;
     int varies = 0;
@@ -96,6 +136,9 @@ PREDICTD_INLINE int64_t divide(const predictd_forest_problem *problem, workspace
     }
     memcpy(w->rows + n_left, w->other_rows, (size_t)n_right * sizeof *w->rows);
     memcpy(w->packed + n_left, w->other_packed, (size_t)n_right * sizeof *w->packed);
+    if (w->sparse)
+        for (int64_t i = at->start; i < at->stop; ++i)
+            w->standing[w->rows[i]].place = i;
     return n_left;
 }
 

@@ -22,6 +22,7 @@ PREDICTD_INLINE node draw_samples(const predictd_forest_problem *problem, worksp
         root.total += w->packed[root.stop];
         ++root.stop;
     }
+    place_samples(w, n, &root);
     return root;
 }
 
@@ -58,9 +59,11 @@ static void grow_all(const predictd_forest_problem *problem, workspace *w, uint6
 int predictd_forest(const predictd_forest_problem *problem, uint64_t seed, double *importances)
 {
     workspace w;
-    const int status = open_workspace(problem, &w);
+    int status = open_workspace(problem, &w);
+    status = status ? status : open_sparse(problem, &w);
     if (!status)
         grow_all(problem, &w, seed, importances);
+    close_sparse(&w);
     close_workspace(&w);
     return status;
 }

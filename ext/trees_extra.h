@@ -3,7 +3,7 @@
 #ifndef PREDICTD_TREES_EXTRA_H
 #define PREDICTD_TREES_EXTRA_H
 
-#include "trees_node.h"
+#include "trees_sparse.h"
 
 /*
  * Most nodes have few samples, too few to fill a vector: so the lanes of the vectors are candidates. Arrays of `width`
@@ -105,6 +105,57 @@ PREDICTD_INLINE int try_lanes(const predictd_forest_problem *problem, workspace 
     return varies;
 }
 
+/* Try a cut of a candidate by what differs from its common value. Returns whether it varies in the node. */
+PREDICTD_INLINE int cut_found(const predictd_forest_problem *problem, workspace *w, const node *at, int32_t feature,
+                              double unit, int64_t first, int64_t n, cut *best)
+{
+    const float *restrict values = w->found_values + first;
+    const int64_t *restrict packed = w->found + first;
+    const float common = w->common_values[feature];
+    const int64_t size = at->stop - at->start, mask = ((int64_t)1 << problem->weight_bits) - 1;
+    const int some_common = n < size;
+    float low = some_common || !n ? common : values[0], high = low, last;
+    int64_t left = 0, rest = at->total;
+    for (int64_t i = 0; i < n; ++i) {
+        low = values[i] < low ? values[i] : low;
+        high = values[i] > high ? values[i] : high;
+    }
+    if (!(low < high))
+        return 0;
+    place_cuts(&low, &high, &unit, 1, &last);
+    for (int64_t i = 0; i < n; ++i) {
+        left += values[i] <= last ? packed[i] : 0;
+        rest -= packed[i];
+    }
+    left += some_common && common <= last ? rest : 0;
+    const double sum = (double)(left >> problem->weight_bits);
+    const int32_t count = (int32_t)(left & mask);
+    double score;
+    score_lanes((double)(at->total >> problem->weight_bits), (int32_t)size, 1, &sum, &count, &score);
+    if (score > best->score)
+        *best = (cut){score, left, feature, last};
+    return 1;
+}
+
+/* The same in a node of any size, of a feature alone. What differs is written in any case, and kept where it does. */
+PREDICTD_INLINE int cut_alone(const predictd_forest_problem *problem, workspace *w, const node *at, int32_t feature,
+                              double unit, cut *best)
+{
+    const float *restrict column = problem->values + feature * problem->n_samples;
+    const float common = w->common_values[feature];
+    int64_t n = 0;
+    if (is_rare(w, at, feature)) {
+        PREDICTD_FIND_RARE(float, w->found_values, n);
+    } else {
+        for (int64_t i = at->start; i < at->stop; ++i) {
+            w->found[n] = w->packed[i];
+            w->found_values[n] = column[w->rows[i]];
+            n += w->found_values[n] != common;
+        }
+    }
+    return cut_found(problem, w, at, feature, unit, 0, n, best);
+}
+
 PREDICTD_INLINE cut random_cut_of_pair(const predictd_forest_problem *problem, workspace *w, const node *at)
 {
     cut best = {-1.0, 0, -1, 0.0F};
@@ -119,6 +170,8 @@ PREDICTD_INLINE cut random_cut_of_pair(const predictd_forest_problem *problem, w
 PREDICTD_INLINE cut best_random_cut(const predictd_forest_problem *problem, workspace *w, const node *at)
 {
     cut best = {-1.0, 0, -1, 0.0F};
+    if (w->sparse)
+        return best_of_candidates(problem, w, at, (try_candidate){cut_found, cut_alone});
     const int64_t n = at->stop - at->start, most = n <= FEW ? MOST_LANES : LANES;
     const int64_t wanted = problem->n_candidates < w->n_features ? problem->n_candidates : w->n_features;
     int varies = 0;

@@ -11,7 +11,7 @@
 #include "trees_core.h"
 
 /* LANES candidates of extra trees are a whole number of vectors; MOST_LANES are looked at together in nodes of FEW samples. */
-enum { CODES = 256, LANES = 16, MOST_LANES = 64, FEW = 96 };
+enum { CODES = 256, LANES = 16, MOST_LANES = 64, FEW = 96, SMALL = 512 };
 #define GOLDEN UINT64_C(0x9E3779B97F4A7C15)
 
 /* The samples of a node stand together in `rows` and `packed`; `total` is the sum of their packed values. */
@@ -28,6 +28,12 @@ typedef struct {
     int32_t feature;
     float last;
 } cut;
+
+/* A sample's packed value in a tree, and where it stands in `rows`; -1 where it is not drawn. */
+typedef struct {
+    int64_t packed;
+    int64_t place;
+} standing;
 
 /*
  * A sample's packed value is (weight * y) * 2^weight_bits + weight: one addition sums both, exactly, as weights are
@@ -47,6 +53,22 @@ typedef struct {
     int64_t sums[CODES];
     float *own; /* for extra: the candidates' values in the samples of a node, sample by sample */
     double *y;  /* for extra: y of the samples of a node */
+    /* See trees_sparse.h; all of it is NULL or unused where `sparse` is 0. */
+    int sparse;
+    uint8_t *common_codes; /* the common value of each feature */
+    float *common_values;
+    int64_t *by_feature; /* where a feature's differing values begin, and the next one's */
+    int64_t *by_sample;
+    int32_t *samples_of; /* sample of each, by feature; feature of each, by sample */
+    int32_t *features_of;
+    void *value_by_feature; /* uint8_t or float */
+    void *value_by_sample;
+    standing *standing;
+    int32_t *lane_of; /* -1, but while candidates are looked at together */
+    int64_t *found; /* packed values of what differs in a node, and their codes or values */
+    uint8_t *found_codes;
+    float *found_values;
+    int64_t n_found[MOST_LANES];
 } workspace;
 
 /* Returns 0, or -1 where memory is short; it is to be closed in either case. */
@@ -116,6 +138,17 @@ PREDICTD_INLINE int32_t draw_candidate(workspace *w, int64_t k, uint64_t number)
     w->features[drawn] = w->features[k];
     w->features[k] = feature;
     return feature;
+}
+
+/* Note where the samples of a tree stand. */
+PREDICTD_INLINE void place_samples(workspace *w, int64_t n, const node *root)
+{
+    if (!w->sparse)
+        return;
+    for (int64_t row = 0; row < n; ++row)
+        w->standing[row].place = -1;
+    for (int64_t i = root->start; i < root->stop; ++i)
+        w->standing[w->rows[i]] = (standing){w->packed[i], i};
 }
 
 /* Two samples are parted alike by every feature that differs: the first one drawn is as good as any. */

@@ -28,7 +28,7 @@ UNCERTAINTY_VERSION: Final = 2
 NETWORK_FORMAT: Final = "predictd-network"
 NETWORK_VERSION: Final = 1
 EXPRESSION_FORMAT: Final = "predictd-expression"
-EXPRESSION_VERSION: Final = 1
+EXPRESSION_VERSION: Final = 2
 
 MANIFEST: Final = "manifest.json"
 SHARDS: Final = "shards"

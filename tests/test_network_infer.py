@@ -29,9 +29,8 @@ from predictd.grn.links import Links
 from predictd.grn.methods import (
     DEFAULT_TREES,
     METHODS,
-    Forest,
+    Method,
     Problem,
-    clr_background,
     make_method,
 )
 from predictd.grn.multi import group_targets
@@ -71,8 +70,6 @@ def test_files_hold_the_links_that_the_method_gives(method, case, tmp_path, engi
     report = infer(case, tmp_path / "net", engine, NetworkSettings(method=method, trees=trees, top=4), seed=5)
     genes, expression, _ = simulate_expression()
     problem = Problem(expression, tuple(genes), np.arange(6))
-    if method == "clr":
-        problem = Problem(expression, tuple(genes), np.arange(6), clr_background(problem))
     if method == "multi":
         groups = np.empty(N_GENES, np.int64)
         for number, group in enumerate(group_targets(standardised(expression), np.arange(6), seed=5)):
@@ -246,17 +243,17 @@ def test_seeds_change_trees(case, tmp_path, engine):
 def test_a_target_that_fails_is_named(monkeypatch):
     genes, expression, _ = simulate_expression()
     problem = Problem(expression, tuple(genes), np.arange(6))
-    real = Forest.importances
+    real = Method.importances
 
     def fails_at_g9(self, gene):
         if gene == 9:
             raise MemoryError("no memory for a forest's workspace")
         return real(self, gene)
 
-    monkeypatch.setattr(Forest, "importances", fails_at_g9)
+    monkeypatch.setattr(Method, "importances", fails_at_g9)
     with pytest.raises(WorkerError, match="rf failed at the gene G9: MemoryError: no memory"):
         infer_rows(problem, range(5, 12), FEW, seed=0)
-    monkeypatch.setattr(Forest, "importances", lambda self, gene: np.full(6, np.nan))
+    monkeypatch.setattr(Method, "importances", lambda self, gene: np.full(6, np.nan))
     with pytest.raises(WorkerError, match="at the gene G5: ArithmeticError: importances that are not finite"):
         infer_rows(problem, range(5, 12), FEW, seed=0)
 

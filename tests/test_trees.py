@@ -98,6 +98,36 @@ def test_what_boosting_cannot_do_is_refused(change, message):
         kernels.boosting_importances(code_features(expression), y, rule, **settings)
 
 
+def make_cells(n_samples, *, seed=0):
+    """Fourteen features, of which most samples have one value: but for one they have few values, to be fast here."""
+    rng = np.random.default_rng(seed)
+    features = rng.integers(1, 4, (14, n_samples)) * (rng.random((14, n_samples)) < 0.15).astype(float)
+    features[1] = -features[1]
+    features[2] = 4.0
+    features[3] = rng.integers(0, 4, n_samples)
+    y = rng.integers(-(10**6), 10**6, n_samples) * (features[0] + features[1] + features[3] > 2)
+    return features, y
+
+
+@pytest.mark.parametrize("method", ["rf", "et"])
+@pytest.mark.parametrize(("n_samples", "n_candidates"), [(60, 4), (60, 14), (700, 1), (1500, 6)])
+def test_trees_of_sparse_features_follow_the_reference_to_the_bit(method, n_samples, n_candidates):
+    expression, y = make_cells(n_samples)
+    features = PREPARE[method](expression)
+    settings = {"excluded": 5, "n_candidates": n_candidates, "n_trees": 2, "seed": 11}
+    got = kernels.forest_importances(features, y, **settings)
+    np.testing.assert_array_equal(got, reference.forest_importances(features, y, **settings))
+    assert got.max() > 0 and got[5] == 0
+
+
+def test_boosting_on_sparse_features_follows_the_reference_to_the_bit():
+    expression, y = make_cells(700)
+    codes, rule = code_features(expression), kernels.BoostingRule(rate=0.1, n_drawn=630, depth=3, window=5)
+    settings = {"excluded": -1, "n_candidates": 3, "n_trees": 9, "seed": 1}
+    got = kernels.boosting_importances(codes, y, rule, **settings)
+    np.testing.assert_array_equal(got[0], reference.boosting_importances(codes, y, rule, **settings)[0])
+
+
 def test_a_pair_is_parted_by_the_only_feature_that_differs():
     features = float_features(np.array([[1.0, 1.0], [0.0, 5.0], [2.0, 2.0]]))
     y = np.array([-3, 4], np.int64)

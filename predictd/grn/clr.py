@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictd.grn.linear import standardised
+from predictd.matrix import Values, blocks
 
-_BLOCK = 1024
 # Of two genes with the same ranks the information would be infinite.
 _MOST_SQUARED = 1 - 1e-12
 
@@ -27,14 +27,16 @@ def information(regulators: NDArray[np.float64], genes: NDArray[np.float64]) -> 
 
 
 def background(
-    regulators: NDArray[np.float64], genes: NDArray[np.float64], own: NDArray[np.int64]
+    regulators: NDArray[np.float64], values: Values, own: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Mean and standard deviation of each regulator's information about all genes but itself.
 
     Parameters
     ----------
-    regulators, genes
-        Standard ranks, (n_regulators, n_samples) and (n_genes, n_samples).
+    regulators
+        Standard ranks, (n_regulators, n_samples).
+    values
+        Expression of all genes, (n_genes, n_samples).
     own
         (n_regulators,) position of each regulator among the genes.
 
@@ -44,12 +46,12 @@ def background(
         (2, n_regulators) float64.
     """
     sums = np.zeros((2, len(regulators)))
-    for start in range(0, len(genes), _BLOCK):
-        block = information(regulators, genes[start : start + _BLOCK])
-        inside = np.flatnonzero((own >= start) & (own < start + _BLOCK))
-        block[inside, own[inside] - start] = 0.0
+    for some, expression in blocks(values):
+        block = information(regulators, standard_ranks(expression))
+        inside = np.flatnonzero((own >= some.start) & (own < some.stop))
+        block[inside, own[inside] - some.start] = 0.0
         sums += block.sum(axis=1), np.square(block).sum(axis=1)
-    mean, square = sums / max(1, len(genes) - 1)
+    mean, square = sums / max(1, values.shape[0] - 1)
     return np.stack([mean, np.sqrt(np.maximum(square - mean**2, 0.0))])
 
 

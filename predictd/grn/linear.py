@@ -44,26 +44,51 @@ def pearson_importances(
 class Ridge:
     """Ridge regression with a penalty for each target by leave-one-out cross-validation, in closed form.
 
-    All targets share one eigendecomposition of K = ZᵀZ, Z (n_regulators, n_samples) standardised; a target that is a
-    regulator itself takes its own row out by a rank-one update (Sherman & Morrison 1950). With G = (K + λI)⁻¹ and y
-    centred, the residuals are λGy, those of leaving a sample out λGy / (λ diag G − 1/n), the intercept included, and
-    the coefficients ZGy.
+    All targets share one eigendecomposition of K = ZᵀZ, Z (n_regulators, n_samples) standardised, in its basis V of
+    k ≤ n_regulators, n_samples vectors; a target that is a regulator itself takes its own row out by a rank-one update
+    (Sherman & Morrison 1950). With G = (K + λI)⁻¹ and y centred, the residuals are λGy, those of leaving a sample out
+    λGy / (λ diag G − 1/n), the intercept included, and the coefficients ZGy.
 
     Parameters
     ----------
     regulators
         (n_regulators, n_samples) float64, standardised.
+    eigenvalues, basis
+        What `eigenbasis` says of them.
     """
 
-    def __init__(self, regulators: NDArray[np.float64]) -> None:
-        self._z = regulators
-        eigenvalues, self._basis = np.linalg.eigh(regulators.T @ regulators)
-        eigenvalues = np.maximum(eigenvalues, 0.0)
-        mean = float(eigenvalues.mean())
+    def __init__(
+        self,
+        regulators: NDArray[np.float64],
+        eigenvalues: NDArray[np.float64],
+        basis: NDArray[np.float64],
+    ) -> None:
+        self._z, self._basis = regulators, basis
+        n_samples = regulators.shape[1]
+        self._whole = len(eigenvalues) == n_samples
+        mean = float(eigenvalues.sum()) / n_samples
         self._penalties = PENALTIES * (mean if mean > 0 else 1.0)
-        # (n_penalties, n_samples), by eigenvector, then by sample.
+        # (n_penalties, k), by eigenvector, then by sample.
         self._shrunk = 1.0 / (eigenvalues + self._penalties[:, np.newaxis])
-        self._diagonal = self._shrunk @ np.square(self._basis).T
+        squares = np.square(basis)
+        self._diagonal = self._shrunk @ squares.T
+        if not self._whole:
+            self._diagonal += (1.0 - squares.sum(axis=1)) / self._penalties[:, np.newaxis]
+
+    @staticmethod
+    def eigenbasis(regulators: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Eigenvalues of K (k,) and their vectors (n_samples, k); those of 0 are left out where samples are many.
+
+        It takes memory for the square of the regulators or of the samples, whichever are fewer.
+        """
+        n_regulators, n_samples = regulators.shape
+        if n_samples <= n_regulators:
+            eigenvalues, basis = np.linalg.eigh(regulators.T @ regulators)
+            return np.maximum(eigenvalues, 0.0), basis
+        eigenvalues, vectors = np.linalg.eigh(regulators @ regulators.T)
+        known = eigenvalues > max(float(eigenvalues[-1]), 0.0) * n_regulators * np.finfo(float).eps
+        eigenvalues = eigenvalues[known]
+        return eigenvalues, np.ascontiguousarray(regulators.T @ (vectors[:, known] / np.sqrt(eigenvalues)))
 
     def coefficients(
         self, target: NDArray[np.float64], *, excluded: int
@@ -103,5 +128,8 @@ class Ridge:
 
     def _solved(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
         """Gv for all penalties: (n_penalties, n_samples)."""
-        solved: NDArray[np.float64] = (self._shrunk * (vector @ self._basis)) @ self._basis.T
+        within = vector @ self._basis
+        solved: NDArray[np.float64] = (self._shrunk * within) @ self._basis.T
+        if not self._whole:
+            solved += (vector - self._basis @ within) / self._penalties[:, np.newaxis]
         return solved

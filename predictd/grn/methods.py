@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +16,12 @@ from predictd.grn.features import code_features, float_features
 from predictd.grn.genie3 import forest_importances, target_seed
 from predictd.grn.linear import Ridge, pearson_importances, standardised
 from predictd.grn.multi import group_importances
+from predictd.matrix import Values, row, rows
 
-METHODS = ("rf", "et", "multi", "grnboost", "ridge", "clr", "pearson")
 # Trees of the methods that grow some: those of GENIE3, and the most that GRNBoost2 grows.
 DEFAULT_TREES = {"rf": 1000, "et": 1000, "multi": 1000, "grnboost": 5000}
+
+Prepared = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -27,21 +31,18 @@ class Problem:
     Attributes
     ----------
     expression
-        (n_genes, n_samples) float64, finite.
+        (n_genes, n_samples), finite.
     genes
         Their names.
     regulators
         (n_regulators,) int64: positions of the regulators among the genes, ascending.
-    background
-        See `predictd.grn.clr.background`; None for other methods than clr.
     groups
         (n_genes,) int64: group of each gene; None for other methods than multi. See `predictd.grn.multi`.
     """
 
-    expression: NDArray[np.float64]
+    expression: Values
     genes: tuple[str, ...]
     regulators: NDArray[np.int64]
-    background: NDArray[np.float64] | None = None
     groups: NDArray[np.int64] | None = None
 
     def excluded(self, gene: int) -> int:
@@ -49,16 +50,35 @@ class Problem:
         place = int(np.searchsorted(self.regulators, gene))
         return place if place < self.regulators.size and self.regulators[place] == gene else -1
 
+    def of_regulators(self) -> NDArray[np.float64]:
+        """Expression of the regulators, (n_regulators, n_samples)."""
+        return rows(self.expression, self.regulators)
+
 
 class Method(ABC):
-    """A method with its regulators prepared."""
+    """A method with its regulators prepared.
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
+    Parameters
+    ----------
+    problem
+        What it is applied to.
+    prepared
+        What `prepare` made of the problem: the same for all targets, and for all who share them.
+    n_trees, seed
+        Of methods that grow trees.
+    """
+
+    def __init__(self, problem: Problem, prepared: Prepared, n_trees: int, seed: int) -> None:
+        self.problem, self.n_trees, self.seed = problem, n_trees, seed
+
+    @staticmethod
+    @abstractmethod
+    def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
+        """Make of the regulators what all targets need."""
 
     def importances(self, gene: int) -> NDArray[np.float64]:
         """Importance of every regulator for a gene: (n_regulators,) float64; 0 for itself, and for a constant gene."""
-        values = self.problem.expression[gene]
+        values = row(self.problem.expression, gene)
         if np.ptp(values) == 0:
             return np.zeros(self.problem.regulators.size)
         return self._importances(gene, values, self.problem.excluded(gene))
@@ -66,53 +86,65 @@ class Method(ABC):
     @abstractmethod
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]: ...
 
-
-class Forest(Method):
-    """Random forests (GENIE3, Huynh-Thu et al. 2010), or extremely randomised trees with `extra`."""
-
-    def __init__(self, problem: Problem, n_trees: int, seed: int, *, extra: bool) -> None:
-        super().__init__(problem)
-        own = problem.expression[problem.regulators]
-        self._features = float_features(own) if extra else code_features(own)
-        self._n_trees, self._seed = n_trees, seed
-
-    def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
-        seed = target_seed(self._seed, self.problem.genes[gene])
-        return forest_importances(self._features, values, excluded=excluded, n_trees=self._n_trees, seed=seed)
+    def _seed_of(self, gene: int) -> int:
+        return target_seed(self.seed, self.problem.genes[gene])
 
 
-class _Boosting(Method):
-    def __init__(self, problem: Problem, n_trees: int, seed: int) -> None:
-        super().__init__(problem)
-        self._codes = code_features(problem.expression[problem.regulators])
-        self._n_trees, self._seed = n_trees, seed
+class _Forest(Method):
+    """Random forests (GENIE3, Huynh-Thu et al. 2010)."""
+
+    def __init__(self, problem: Problem, prepared: Prepared, n_trees: int, seed: int) -> None:
+        super().__init__(problem, prepared, n_trees, seed)
+        self._features = prepared["features"]
+
+    @staticmethod
+    def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
+        return {"features": code_features(problem.of_regulators())}
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
-        seed = target_seed(self._seed, self.problem.genes[gene])
-        return boosting_importances(self._codes, values, excluded=excluded, n_trees=self._n_trees, seed=seed)
+        return forest_importances(
+            self._features, values, excluded=excluded, n_trees=self.n_trees, seed=self._seed_of(gene)
+        )
+
+
+class _ExtraTrees(_Forest):
+    """Extremely randomised trees (Geurts, Ernst & Wehenkel 2006)."""
+
+    @staticmethod
+    def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
+        return {"features": float_features(problem.of_regulators())}
+
+
+class _Boosting(_Forest):
+    """As in GRNBoost2 (Moerman et al. 2019)."""
+
+    def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
+        return boosting_importances(
+            self._features, values, excluded=excluded, n_trees=self.n_trees, seed=self._seed_of(gene)
+        )
 
 
 class _Multi(Method):
     """Keeps the importances of the group that was asked for last: genes are to come group by group."""
 
-    def __init__(self, problem: Problem, n_trees: int, seed: int) -> None:
-        super().__init__(problem)
+    def __init__(self, problem: Problem, prepared: Prepared, n_trees: int, seed: int) -> None:
+        super().__init__(problem, prepared, n_trees, seed)
         if problem.groups is None:
             raise ValueError("multi needs groups of targets; see group_targets")
-        self._groups = problem.groups
-        self._regulators = float_features(problem.expression[problem.regulators])
-        self._n_trees, self._seed = n_trees, seed
+        self._groups, self._regulators = problem.groups, prepared["features"]
         self._known: dict[int, NDArray[np.float64]] = {}
+
+    prepare = _ExtraTrees.prepare
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
         if gene not in self._known:
             members = np.flatnonzero(self._groups == self._groups[gene])
             found = group_importances(
                 self._regulators,
-                standardised(self.problem.expression[members]),
+                standardised(rows(self.problem.expression, members)),
                 excluded=excluded,
-                n_trees=self._n_trees,
-                seed=self._seed,
+                n_trees=self.n_trees,
+                seed=self.seed,
                 names=tuple(self.problem.genes[member] for member in members.tolist()),
             )
             self._known = dict(zip(members.tolist(), found, strict=True))
@@ -120,53 +152,74 @@ class _Multi(Method):
 
 
 class _Ridge(Method):
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem)
-        self._ridge = Ridge(standardised(problem.expression[problem.regulators]))
+    def __init__(self, problem: Problem, prepared: Prepared, n_trees: int, seed: int) -> None:
+        super().__init__(problem, prepared, n_trees, seed)
+        self._ridge = Ridge(*(prepared[name] for name in ("regulators", "eigenvalues", "basis")))
+
+    @staticmethod
+    def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
+        regulators = standardised(problem.of_regulators())
+        eigenvalues, basis = Ridge.eigenbasis(regulators)
+        return {"regulators": regulators, "eigenvalues": eigenvalues, "basis": basis}
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
         return self._ridge.importances(standardised(values), excluded=excluded)
 
 
 class _Pearson(Method):
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem)
-        self._regulators = standardised(problem.expression[problem.regulators])
+    def __init__(self, problem: Problem, prepared: Prepared, n_trees: int, seed: int) -> None:
+        super().__init__(problem, prepared, n_trees, seed)
+        self._regulators = prepared["regulators"]
+
+    @staticmethod
+    def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
+        return {"regulators": standardised(problem.of_regulators())}
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
         return pearson_importances(self._regulators, standardised(values), excluded=excluded)
 
 
 class _Clr(Method):
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem)
-        self._regulators = standard_ranks(problem.expression[problem.regulators])
-        if problem.background is None:
-            raise ValueError("clr needs the regulators' background; see clr_background")
-        self._background = problem.background
+    def __init__(self, problem: Problem, prepared: Prepared, n_trees: int, seed: int) -> None:
+        super().__init__(problem, prepared, n_trees, seed)
+        self._regulators, self._background = prepared["regulators"], prepared["background"]
+
+    @staticmethod
+    def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
+        ranks = standard_ranks(problem.of_regulators())
+        return {"regulators": ranks, "background": background(ranks, problem.expression, problem.regulators)}
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
         return clr_importances(self._regulators, standard_ranks(values), self._background, excluded=excluded)
 
 
-def clr_background(problem: Problem) -> NDArray[np.float64]:
-    """What clr needs to know of all genes; see `predictd.grn.clr.background`."""
-    ranks = standard_ranks(problem.expression)
-    return background(ranks[problem.regulators], ranks, problem.regulators)
+_BY_NAME: dict[str, type[Method]] = {
+    "rf": _Forest,
+    "et": _ExtraTrees,
+    "multi": _Multi,
+    "grnboost": _Boosting,
+    "ridge": _Ridge,
+    "clr": _Clr,
+    "pearson": _Pearson,
+}
 
 
-def make_method(name: str, problem: Problem, *, n_trees: int, seed: int) -> Method:
-    """A method by its name, one of `METHODS`."""
-    if name in ("rf", "et"):
-        return Forest(problem, n_trees, seed, extra=name == "et")
-    if name == "multi":
-        return _Multi(problem, n_trees, seed)
-    if name == "grnboost":
-        return _Boosting(problem, n_trees, seed)
-    if name == "ridge":
-        return _Ridge(problem)
-    if name == "clr":
-        return _Clr(problem)
-    if name == "pearson":
-        return _Pearson(problem)
-    raise ValueError(f"unknown method {name}")
+METHODS = tuple(_BY_NAME)
+
+
+def prepare(name: str, problem: Problem) -> dict[str, NDArray[Any]]:
+    """What a method, one of `METHODS`, makes of a problem before its first target."""
+    return _method(name).prepare(problem)
+
+
+def make_method(
+    name: str, problem: Problem, prepared: Prepared | None = None, *, n_trees: int, seed: int
+) -> Method:
+    """A method by its name, one of `METHODS`; `prepared` is made where it is None."""
+    return _method(name)(problem, prepare(name, problem) if prepared is None else prepared, n_trees, seed)
+
+
+def _method(name: str) -> type[Method]:
+    if name not in _BY_NAME:
+        raise ValueError(f"unknown method {name}")
+    return _BY_NAME[name]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from predictd.grn.linear import PENALTIES
 from predictd.grn.methods import Method, Problem
+from predictd.matrix import of_samples, row, rows, varies
 
 FOLDS = 5
 REGULATORS = 10
@@ -47,18 +48,18 @@ def held_out_r2(
     errors, totals = np.zeros(len(genes)), np.zeros(len(genes))
     for number in range(FOLDS):
         train, test = fold != number, fold == number
-        method = make(replace(problem, expression=np.ascontiguousarray(problem.expression[:, train])))
+        method = make(replace(problem, expression=of_samples(problem.expression, train)))
         for place, gene in enumerate(genes):
             importances = method.importances(gene)
             best = np.argsort(-importances, kind="stable")[:REGULATORS]
             chosen = problem.regulators[best[importances[best] > 0]]
-            y = problem.expression[gene]
+            y = row(problem.expression, gene)
             mean = y[train].mean()
-            predicted = mean + _predicted(problem.expression[chosen], y, train, test)
+            predicted = mean + _predicted(rows(problem.expression, chosen), y, train, test)
             errors[place] += np.square(y[test] - predicted).sum()
             totals[place] += np.square(y[test] - mean).sum()
-    varies = np.array([bool(np.ptp(problem.expression[gene]) > 0) for gene in genes])
-    ratio = np.divide(errors, totals, out=np.full(len(genes), np.nan), where=varies & (totals > 0))
+    known = varies(problem.expression)[np.asarray(genes, dtype=np.intp)]
+    ratio = np.divide(errors, totals, out=np.full(len(genes), np.nan), where=known & (totals > 0))
     return 1.0 - ratio
 
 

@@ -74,7 +74,7 @@ def boosting_importances(
             if draws.below(n - row) < rule.n_drawn - len(drawn):
                 drawn.append(row)
         steps = np.zeros(n, np.int64)
-        waiting = [(0, drawn, list(range(n)))]
+        waiting: list[tuple[Any, ...]] = [(0, drawn, list(range(n)))]
         while waiting:
             depth, rows, all_rows = waiting.pop()
             node, cut = _Node(rows, [1] * n, codes, residuals), None

@@ -21,6 +21,9 @@ Arrays = dict[str, npt.NDArray[Any]]
 # What reading raises, by way of the HDF5 library or of plain Python, where a file is not what it should be.
 UNREADABLE = (OSError, KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError)
 
+# Smaller arrays are not worth a map.
+_MAPPED_BYTES = 2**20
+
 
 class ForeignFileError(Exception):
     """The file is damaged, or of another format or version; the message says which."""
@@ -194,8 +197,12 @@ def write_arrays(
                 file.create_dataset(name, data=array)
 
 
-def read_arrays(path: Path, *, format: str, version: int) -> tuple[dict[str, Any], Arrays]:
+def read_arrays(
+    path: Path, *, format: str, version: int, mapped: bool = False
+) -> tuple[dict[str, Any], Arrays]:
     """Header and arrays of a file.
+
+    With `mapped` large arrays of a file on disk are read-only maps of it: processes of a machine share their memory.
 
     Raises
     ------
@@ -209,7 +216,11 @@ def read_arrays(path: Path, *, format: str, version: int) -> tuple[dict[str, Any
     def collect(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and name != "header":
             text = h5py.check_string_dtype(item.dtype) is not None
-            arrays[name] = np.asarray(item.asstr()[()], dtype=str) if text else np.asarray(item[()])
+            if text:
+                arrays[name] = np.asarray(item.asstr()[()], dtype=str)
+            else:
+                own = _map_of(path, item) if mapped else None
+                arrays[name] = np.asarray(item[()]) if own is None else own
 
     try:
         with reading(path) as file:
@@ -227,6 +238,19 @@ def read_arrays(path: Path, *, format: str, version: int) -> tuple[dict[str, Any
     if not whole:
         raise ForeignFileError("it is damaged")
     return header, arrays
+
+
+def _map_of(path: Path, item: h5py.Dataset) -> npt.NDArray[Any] | None:
+    """A read-only map of an array in a file; None where it is small, not in one piece, or not in a file system."""
+    place = item.id.get_offset()
+    if (
+        isinstance(path, RemotePath)
+        or item.nbytes < _MAPPED_BYTES
+        or place is None
+        or place % item.dtype.itemsize
+    ):
+        return None
+    return np.asarray(np.memmap(path, item.dtype, "r", place, item.shape))
 
 
 def _checksum(header: str, arrays: Arrays) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from predictd.errors import TableError
 from predictd.io.results import write_rows
 from predictd.io.tables import UNREADABLE_TEXT, check_tabs, open_text, reason
+from predictd.matrix import Values, blocks, not_finite
 from predictd.wording import some
 
 log = logging.getLogger(__name__)
@@ -63,14 +64,14 @@ class Expression:
     samples
         Names, all distinct; None where the file gives none.
     values
-        (n_genes, n_samples) float64, finite.
+        (n_genes, n_samples) finite: dense float64, or sparse.
     orientation
         Where the file has its genes: rows or columns.
     """
 
     genes: tuple[str, ...]
     samples: tuple[str, ...] | None
-    values: NDArray[np.float64]
+    values: Values
     orientation: Orientation
 
 
@@ -151,7 +152,7 @@ def check_expression(path: Path | str, expression: Expression, lines: Sequence[i
     _check_gene_names(path, genes)
     if samples is not None:
         _check_names(path, "sample", samples)
-    bad = np.argwhere(~np.isfinite(expression.values))
+    bad = not_finite(expression.values)
     if len(bad):
         gene, sample = bad[0]
         where = f"sample {samples[sample]}" if samples else f"line {lines[sample]}"
@@ -164,7 +165,8 @@ def check_expression(path: Path | str, expression: Expression, lines: Sequence[i
 def write_expression(path: Path, expression: Expression) -> None:
     """Write a matrix with genes in rows, as `read_expression` reads it; values in full."""
     assert expression.samples is not None
-    rows = zip(expression.genes, expression.values, strict=True)
+    by_gene = chain.from_iterable(block for _, block in blocks(expression.values))
+    rows = zip(expression.genes, by_gene, strict=True)
     columns = ("gene", *expression.samples)
     write_rows(path, columns, ((gene, *map(repr, values.tolist())) for gene, values in rows))
 

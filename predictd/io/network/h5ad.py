@@ -1,4 +1,7 @@
-"""Expression matrices of AnnData files (.h5ad): samples in /obs, genes in /var, values in /X, dense or sparse."""
+"""Expression matrices of AnnData files (.h5ad): samples in /obs, genes in /var, values in /X, dense or sparse.
+
+What is sparse stays so, in the precision that it has in the file.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,18 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csc_matrix, csr_matrix
+from scipy.sparse import csc_array, csr_array
 
 from predictd.errors import TableError
 from predictd.io.hdf5 import UNREADABLE, reading
 from predictd.io.network.expression import Expression, Orientation, check_expression
+from predictd.matrix import Values
 
 SUFFIX = ".h5ad"
 
 
 def read_h5ad(path: Path, *, orientation: Orientation | None = None) -> Expression:
-    """Read the matrix /X of an AnnData file, as numbers of double precision.
+    """Read the matrix /X of an AnnData file.
 
     Parameters
     ----------
@@ -52,23 +55,34 @@ def read_h5ad(path: Path, *, orientation: Orientation | None = None) -> Expressi
             f"{len(genes)} in /var; write it again with AnnData"
         )
     if orientation == "rows":
-        genes, samples, values = samples, genes, values.T
-    expression = Expression(genes, samples, np.ascontiguousarray(values.T), orientation or "columns")
+        genes, samples = samples, genes
+    else:
+        values = values.T
+    expression = Expression(genes, samples, _by_gene(values), orientation or "columns")
     check_expression(path, expression)
     return expression
 
 
-def _matrix(item: Any) -> NDArray[np.float64]:
-    """/X, (n_obs, n_var) float64."""
+def _matrix(item: Any) -> Any:
+    """/X, (n_obs, n_var)."""
     if isinstance(item, h5py.Dataset):
         return np.asarray(item[()], np.float64)
     # Older versions name it otherwise.
     kind = str(item.attrs.get("encoding-type", item.attrs.get("h5sparse_format")))
     shape = tuple(int(n) for n in item.attrs.get("shape", item.attrs.get("h5sparse_shape")))
-    make = {"csr_matrix": csr_matrix, "csr": csr_matrix, "csc_matrix": csc_matrix, "csc": csc_matrix}[kind]
-    arrays = tuple(item[name][()] for name in ("data", "indices", "indptr"))
-    dense: NDArray[np.float64] = make(arrays, shape=shape).astype(np.float64).toarray()
-    return dense
+    make = {"csr_matrix": csr_array, "csr": csr_array, "csc_matrix": csc_array, "csc": csc_array}[kind]
+    return make(tuple(item[name][()] for name in ("data", "indices", "indptr")), shape=shape)
+
+
+def _by_gene(values: Any) -> Values:
+    """Values (n_genes, n_samples), stored gene by gene."""
+    if isinstance(values, np.ndarray):
+        return np.ascontiguousarray(values)
+    if values.dtype.kind != "f":
+        values = values.astype(np.float64)
+    found = csr_array(values)
+    found.sum_duplicates()
+    return found
 
 
 def _names(frame: Any) -> tuple[str, ...]:

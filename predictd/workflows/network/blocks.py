@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from predictd.grn.linear import standardised
 from predictd.grn.methods import Problem
 from predictd.grn.multi import group_targets
+from predictd.matrix import rows
 from predictd.wording import even_parts_of_at_most
 
 MOST_TARGETS = 64
@@ -63,7 +64,9 @@ def divide_targets(problem: Problem, *, grouped: bool, seed: int) -> TargetBlock
     parts = even_parts_of_at_most(n_genes, MOST_TARGETS, at_least=LEAST_BLOCKS)
     order, numbers = np.arange(n_genes), None
     if grouped:
-        groups = group_targets(standardised(problem.expression), problem.regulators, seed=seed)
+        groups = group_targets(
+            standardised(rows(problem.expression, slice(None))), problem.regulators, seed=seed
+        )
         order, numbers = np.concatenate(groups), np.empty(n_genes, np.int64)
         for number, group in enumerate(groups):
             numbers[group] = number

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from predictd.config import NetworkSettings
 from predictd.constants import (
-    EXPRESSION_FORMAT,
-    EXPRESSION_VERSION,
     LINKS_TSV,
     MAX_LISTED_LINKS,
     NETWORK_H5,
@@ -26,7 +24,6 @@ from predictd.errors import ConfigError, NetworkFormatError, OutputError
 from predictd.grn.links import Links
 from predictd.grn.methods import DEFAULT_TREES
 from predictd.io.files import sha256_of_json
-from predictd.io.hdf5 import write_arrays
 from predictd.io.network.expression import Expression, Orientation
 from predictd.io.network.networks import read_network, write_network
 from predictd.io.partition import Job
@@ -39,10 +36,10 @@ from predictd.workflows.network.links import write_ranked
 from predictd.workflows.network.tasks import (
     PILOT_TARGETS,
     InferenceTask,
-    background_of,
     block_path,
     infer_block,
     time_pilot,
+    write_prepared,
 )
 from predictd.workflows.parts import InParts
 
@@ -148,34 +145,12 @@ class Inference(InParts[InferReport]):
         prepared = self.job.scratch / "expression.h5"
         shared = InferenceTask(prepared, self.job, self._settings, self._seed, EngineInfo.of(engine))
         with record.stage("prepare"):
-            self._prepare(prepared, engine)
+            if not prepared.exists():
+                write_prepared(prepared, self._problem, self._targets.order, self._settings.method)
         if len(parts) > 1:
             self._warn_of_cost(engine, shared)
         with record.stage("infer"):
             engine.map(infer_block, [self._targets.blocks[index] for index in parts], shared, label="blocks")
-
-    def _prepare(self, path: Path, engine: Engine) -> None:
-        """Write what the tasks read, unless it exists."""
-        if path.exists():
-            return
-        arrays = {
-            "expression": self._problem.expression,
-            "genes": np.array(self._problem.genes, dtype=str),
-            "regulators": self._problem.regulators,
-            "order": self._targets.order,
-        }
-        if self._problem.groups is not None:
-            arrays["groups"] = self._problem.groups
-        if self._settings.method == "clr":
-            (arrays["background"],) = engine.map(background_of, [0], self._problem)
-        write_arrays(
-            path,
-            format=EXPRESSION_FORMAT,
-            version=EXPRESSION_VERSION,
-            header={},
-            arrays=arrays,
-            many_writers=True,
-        )
 
     def _warn_of_cost(self, engine: Engine, shared: InferenceTask) -> None:
         """Where trees are grown for all genes against all, say what that is going to take, by a pilot."""

@@ -27,6 +27,7 @@ from predictd.io.network.expression import (
 from predictd.io.network.h5ad import SUFFIX, read_h5ad
 from predictd.io.tensor.store import Tensor
 from predictd.kernels import MAX_SAMPLES
+from predictd.matrix import varies
 from predictd.wording import some
 from predictd.workflows.network.activity import Activity, region_activity
 
@@ -226,8 +227,8 @@ def check_samples(expression: Expression, path: Path | str) -> list[str]:
         raise DataError(f"{path} has a single gene; links need two")
     constant = [
         gene
-        for gene, varies in zip(expression.genes, np.ptp(expression.values, axis=1) > 0, strict=True)
-        if not varies
+        for gene, does in zip(expression.genes, varies(expression.values).tolist(), strict=True)
+        if not does
     ]
     if len(constant) == n_genes:
         raise DataError(f"{path}: all genes are constant; there is nothing to infer")

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from predictd.config import NetworkSettings
 from predictd.constants import EXPRESSION_FORMAT, EXPRESSION_VERSION
-from predictd.engine.base import one_line
+from predictd.engine.base import one_blas_thread, one_line
 from predictd.errors import OutputError, PredictdError, WorkerError
 from predictd.grn.links import Links, Row, top_links
-from predictd.grn.methods import Method, Problem, clr_background, make_method
+from predictd.grn.methods import Method, Prepared, Problem, make_method, prepare
 from predictd.grn.quality import held_out_r2
-from predictd.io.hdf5 import ForeignFileError, read_arrays
+from predictd.io.hdf5 import ForeignFileError, read_arrays, write_arrays
 from predictd.io.network.networks import write_network
 from predictd.io.partition import Job
+from predictd.matrix import Values
 from predictd.provenance import EngineInfo, RunRecord
 from predictd.workflows.network.blocks import TargetBlock
 
 PILOT_TARGETS = 20
+# Parts of a sparse matrix, and what names of prepared arrays begin with in the file.
+_SPARSE = ("data", "indices", "indptr")
+_PREPARED = "prepared/"
 
 
 @dataclass(frozen=True)
@@ -53,10 +60,10 @@ def infer_block(block: TargetBlock, shared: InferenceTask) -> None:
     """Infer the links of a block of targets into its own file."""
     record = RunRecord("network infer", shared.engine)
     with record.stage("infer"):
-        problem, order = read_prepared(shared.prepared)
+        problem, order, prepared = read_prepared(shared.prepared)
         names = [problem.genes[gene] for gene in problem.regulators]
         targets = order[block.start : block.stop].tolist()
-        rows = infer_rows(problem, targets, shared.settings, seed=shared.seed)
+        rows = infer_rows(problem, targets, shared.settings, prepared, seed=shared.seed)
         links = Links.of_rows(names, [problem.genes[gene] for gene in targets], rows)
     path = block_path(shared.job, block.index)
     arrays = {
@@ -70,16 +77,21 @@ def infer_block(block: TargetBlock, shared: InferenceTask) -> None:
 
 
 def infer_rows(
-    problem: Problem, targets: Sequence[int], settings: NetworkSettings, *, seed: int
+    problem: Problem,
+    targets: Sequence[int],
+    settings: NetworkSettings,
+    prepared: Prepared | None = None,
+    *,
+    seed: int,
 ) -> list[Row]:
-    """Links of some targets.
+    """Links of some targets; see `predictd.grn.methods.make_method` for `prepared`.
 
     Raises
     ------
     WorkerError
         If a target fails; it names it.
     """
-    method = make_method(settings.method, problem, n_trees=settings.trees or 0, seed=seed)
+    method = make_method(settings.method, problem, prepared, n_trees=settings.trees or 0, seed=seed)
     rows = []
     for gene in targets:
         try:
@@ -102,22 +114,15 @@ def quality_of(
     """Held-out R² of some targets; see `held_out_r2`."""
 
     def make(part: Problem) -> Method:
-        if settings.method == "clr":
-            part = replace(part, background=clr_background(part))
         return make_method(settings.method, part, n_trees=settings.trees or 0, seed=seed)
 
     return held_out_r2(problem, targets, make, seed=seed)
 
 
-def background_of(_: int, problem: Problem) -> NDArray[np.float64]:
-    """Background correlations that the method clr needs; the key is not used."""
-    return clr_background(problem)
-
-
 def time_pilot(n_trees: int, shared: InferenceTask) -> float:
     """Seconds that genes spread over all take with so many trees."""
-    problem, _ = read_prepared(shared.prepared)
-    method = make_method(shared.settings.method, problem, n_trees=n_trees, seed=shared.seed)
+    problem, _, prepared = read_prepared(shared.prepared)
+    method = make_method(shared.settings.method, problem, prepared, n_trees=n_trees, seed=shared.seed)
     chosen = np.linspace(0, len(problem.genes) - 1, PILOT_TARGETS).astype(int).tolist()
     start = time.perf_counter()
     for gene in chosen:
@@ -125,20 +130,63 @@ def time_pilot(n_trees: int, shared: InferenceTask) -> float:
     return time.perf_counter() - start
 
 
-def read_prepared(path: Path) -> tuple[Problem, NDArray[np.int64]]:
-    """The problem, and the order of targets in the blocks."""
+def write_prepared(path: Path, problem: Problem, order: NDArray[np.int64], method: str) -> None:
+    """Write the problem, the order of targets in the blocks, and what the method makes of the regulators, for tasks."""
+    arrays: dict[str, NDArray[Any]] = {
+        "genes": np.array(problem.genes, dtype=str),
+        "regulators": problem.regulators,
+        "order": order,
+    }
+    if problem.groups is not None:
+        arrays["groups"] = problem.groups
+    values = problem.expression
+    if isinstance(values, csr_array):
+        arrays |= {name: getattr(values, name) for name in _SPARSE}
+        arrays["shape"] = np.array(values.shape)
+    else:
+        arrays["expression"] = values
+    with one_blas_thread():
+        prepared = prepare(method, problem)
+    arrays |= {f"{_PREPARED}{name}": array for name, array in prepared.items()}
+    write_arrays(
+        path,
+        format=EXPRESSION_FORMAT,
+        version=EXPRESSION_VERSION,
+        header={"method": method},
+        arrays=arrays,
+        many_writers=True,
+    )
+
+
+def read_prepared(path: Path) -> tuple[Problem, NDArray[np.int64], Prepared]:
+    """What `write_prepared` wrote, as maps of the file: all workers of a machine share one.
+
+    Raises
+    ------
+    OutputError
+        If the file is missing or damaged.
+    """
     try:
-        _, arrays = read_arrays(path, format=EXPRESSION_FORMAT, version=EXPRESSION_VERSION)
+        known = path.stat()
+        return _read_prepared(path, state=(known.st_mtime_ns, known.st_size))
     except (FileNotFoundError, ForeignFileError) as err:
         raise OutputError(f"{path} is missing or damaged; remove it and run the command again") from err
-    problem = Problem(
-        arrays["expression"],
-        tuple(arrays["genes"].tolist()),
-        arrays["regulators"],
-        arrays.get("background"),
-        arrays.get("groups"),
-    )
-    return problem, arrays["order"]
+
+
+@lru_cache(maxsize=1)
+def _read_prepared(path: Path, state: tuple[int, int]) -> tuple[Problem, NDArray[np.int64], Prepared]:
+    """The file as it was at some time, once for all blocks of a worker."""
+    _, arrays = read_arrays(path, format=EXPRESSION_FORMAT, version=EXPRESSION_VERSION, mapped=True)
+    values: Values
+    if "shape" in arrays:
+        values = csr_array(tuple(arrays[name] for name in _SPARSE), shape=tuple(arrays["shape"].tolist()))
+    else:
+        values = arrays["expression"]
+    problem = Problem(values, tuple(arrays["genes"].tolist()), arrays["regulators"], arrays.get("groups"))
+    prepared = {
+        name.removeprefix(_PREPARED): array for name, array in arrays.items() if name.startswith(_PREPARED)
+    }
+    return problem, arrays["order"], prepared
 
 
 def block_path(job: Job, index: int) -> Path:
