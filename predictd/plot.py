@@ -52,7 +52,7 @@ def region(
     sd
         Whether the band is drawn; None: where the model is a cross-validation that has calibrated intervals.
     genes
-        BED file (name in the fourth column, strand in the sixth) or GTF file, drawn below.
+        BED file (name in the fourth column, strand in the sixth), GTF, GFF3 or a gene table of UCSC, drawn below.
     scale
         Of signal: `arcsinh` shows low signal beside high peaks.
     width
@@ -93,7 +93,7 @@ def region(
     ]
     place = Interval(window.chrom, int(window.starts[0]), int(window.ends[-1]))
     listed = path_or_none(genes)
-    drawn = None if listed is None else [Gene(*gene) for gene in read_genes(listed, place)]
+    drawn = None if listed is None else [Gene(*gene[:4]) for gene in read_genes(listed, place)]
     edges = np.append(window.starts, window.ends[-1])
     return styled(
         lambda: browser_figure(window.chrom, edges, rows, drawn, scale=scale, width=width, title=title)

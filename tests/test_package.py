@@ -82,6 +82,7 @@ def test_what_belongs_to_the_package_is_in_it():
         "hg38.chrom.sizes",
         "hg19-blacklist.v2.bed.gz",
         "hg38-blacklist.v2.bed.gz",
+        "hg19-genes.bed.gz",
         "igv.min.js",
         "igv.LICENSE.txt",
         "view.js",
