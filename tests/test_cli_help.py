@@ -15,6 +15,8 @@ from commands import PREDICTD, call_predictd, every_command
 from example_folder import make_examples
 from predictd.cli import COMMANDS, SECTIONS, cli
 from predictd.cli.command import Command
+from predictd.cli.options import GENOMES
+from predictd.io.tracks.genomes import BUILT_IN
 
 EVERY = every_command()
 
@@ -121,6 +123,13 @@ def test_all_examples_run(tmp_path, engine):
                 if file:
                     (tmp_path / file).write_text(done.stdout)
     opened.assert_called_once()
+
+
+@pytest.mark.parametrize("name", ["ingest", "simulate", "view"])
+def test_genomes_that_help_names_are_those_that_there_are(name):
+    text = " ".join(shown_help(name).split())
+    assert f"{GENOMES} or a chromosome-" in text
+    assert sorted(GENOMES.split(", ")) == sorted(BUILT_IN)
 
 
 # -- near names -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from predictd.cli.command import Command
-from predictd.cli.options import PATH, make_engine, on_engine
+from predictd.cli.options import GENOMES, PATH, make_engine, on_engine
 from predictd.constants import MAX_SHARD_BINS
 
 
@@ -22,9 +22,7 @@ from predictd.constants import MAX_SHARD_BINS
 )
 @click.argument("source", type=PATH, metavar="TRACKS|MATRIX")
 @click.argument("tensor", type=PATH)
-@click.option(
-    "--genome", required=True, help="hg38, hg19, mm10, mm39, dm6, ce11, or a chromosome-sizes file."
-)
+@click.option("--genome", required=True, help=f"{GENOMES} or a chromosome-sizes file.")
 @click.option("--regions", type=PATH, help="BED file: keep only bins that overlap it.")
 @click.option(
     "--exclude",

@@ -30,6 +30,8 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Report = TypeVar("Report")
 
 ENGINES = ("local", "mpi", "spark")
+# Genomes that come with predictd, for help; their files are not looked at for that.
+GENOMES = "hg38, hg19, mm10, mm39, dm6, ce11"
 _MASTER = "predictd.master"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from predictd.cli.command import Command
-from predictd.cli.options import PATH, SEED, make_engine, on_engine
+from predictd.cli.options import GENOMES, PATH, SEED, make_engine, on_engine
 from predictd.constants import BIN_SIZE
 
 
@@ -38,7 +38,7 @@ from predictd.constants import BIN_SIZE
     show_default=True,
     help="Bins of a made-up genome.",
 )
-@click.option("--genome", help="hg19, hg38 or a chromosome-sizes file instead of a made-up genome.")
+@click.option("--genome", help=f"{GENOMES} or a chromosome-sizes file instead of a made-up genome.")
 @click.option("--regions", type=PATH, help="BED file: only bins that overlap it (with --genome).")
 @click.option(
     "--bin-size",

@@ -1,18 +1,26 @@
-"""Files over HTTP on the loopback interface, whole or by ranges: only those that are listed, to this machine alone."""
+"""Files over HTTP on the loopback interface, whole or by ranges: only those that are listed, to who has the token."""
 
 from __future__ import annotations
 
 import errno
+import hmac
+import logging
 import re
-from collections.abc import Callable, Mapping
+import secrets
+import webbrowser
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from predictd.errors import OutputError
+
+log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 # What a page of ours may do: run its own scripts and talk to this server, and nothing else.
@@ -24,6 +32,9 @@ _POLICY = (
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
 _PIECE = 2**18
 _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+# Bytes of the token: as many as Jupyter's.
+_TOKEN = 24
+_NO_TOKEN = b"Open the whole address that predictd printed, with its token.\n"
 
 
 @dataclass(frozen=True)
@@ -43,12 +54,17 @@ class Served:
 
 
 class RangeServer(ThreadingHTTPServer):
-    """Serves what is listed, a thread a connection.
+    """Serves what is listed below a random token, a thread a connection.
+
+    Every user of a machine reaches its loopback interface: who does not know the token is refused, whatever the path.
+    It stands first in the path, so that what a page asks for, relative to its own address, has it.
 
     Parameters
     ----------
     port
         To listen at; 0: any that is free.
+    listed
+        What is served, by path; `/` is the start page.
 
     Raises
     ------
@@ -60,6 +76,7 @@ class RangeServer(ThreadingHTTPServer):
 
     def __init__(self, port: int, listed: Mapping[str, Served]) -> None:
         self.listed = listed
+        self.token = secrets.token_hex(_TOKEN)
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as err:
@@ -68,8 +85,8 @@ class RangeServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Address of the start page, with the port that was taken."""
-        return f"http://{HOST}:{self.server_address[1]}/"
+        """Address of the start page, with the port that was taken and the token."""
+        return f"http://{HOST}:{self.server_address[1]}/{self.token}/"
 
     def serve_until(self, stop: Callable[[], bool]) -> None:
         """Answer requests until asked to stop, which is looked at a few times a second."""
@@ -79,6 +96,34 @@ class RangeServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Browsers hang up when the user scrolls on; that is no error."""
+
+
+@contextmanager
+def open_in_browser(url: str) -> Iterator[None]:
+    """Open an address that holds a token in the user's browser.
+
+    The browser is started with a file that leads there, and only this user may read, for as long as the context lasts:
+    every user of a machine sees the arguments of its processes. It lies in the home directory, since browsers in
+    sandboxes do not see the system's temporary one.
+    """
+    with ExitStack() as stack:
+        try:
+            page = stack.enter_context(
+                NamedTemporaryFile(
+                    "w", prefix="predictd-view-", suffix=".html", dir=Path.home(), encoding="utf-8"
+                )
+            )
+            page.write(
+                f'<!DOCTYPE html>\n<meta http-equiv="refresh" content="0; url={url}">\n<a href="{url}">{url}</a>\n'
+            )
+            page.flush()
+        except OSError as err:
+            log.warning(
+                "%s cannot be written into (%s): open the address yourself", Path.home(), err.strerror
+            )
+        else:
+            webbrowser.open(Path(page.name).as_uri())
+        yield
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -96,10 +141,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, body: bool) -> None:
         # A page from elsewhere whose name was bound to this machine must not read what is here.
         host = self.headers.get("Host", "")
-        if (host if host.endswith("]") else host.rpartition(":")[0] or host) not in _LOCAL_NAMES:
-            self._refuse(HTTPStatus.FORBIDDEN)
+        local = (host if host.endswith("]") else host.rpartition(":")[0] or host) in _LOCAL_NAMES
+        token, slash, path = unquote(self.path.partition("?")[0]).removeprefix("/").partition("/")
+        # Compared in constant time, and always, so that the time of an answer tells nothing.
+        known = hmac.compare_digest(token.encode("utf-8", "replace"), self.server.token.encode())
+        if not (local and known):
+            self._refuse(HTTPStatus.FORBIDDEN, content=_NO_TOKEN if local and body else b"")
             return
-        served = self.server.listed.get(unquote(urlsplit(self.path).path))
+        if not slash:
+            self._refuse(HTTPStatus.FOUND, {"Location": f"/{token}/"})
+            return
+        served = self.server.listed.get(f"/{path}")
         if served is None:
             self._refuse(HTTPStatus.NOT_FOUND)
             return
@@ -139,9 +191,14 @@ class _Handler(BaseHTTPRequestHandler):
             # Cut short meanwhile: the client must not wait for the rest.
             self.close_connection = self.close_connection or left > 0
 
-    def _refuse(self, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> None:
+    def _refuse(
+        self, status: HTTPStatus, headers: Mapping[str, str] | None = None, *, content: bytes = b""
+    ) -> None:
         self.send_response(status)
-        self._send_headers({"Content-Length": "0", **(headers or {})})
+        self._send_headers(
+            {"Content-Type": "text/plain", "Content-Length": str(len(content)), **(headers or {})}
+        )
+        self.wfile.write(content)
 
     def _send_headers(self, headers: Mapping[str, str]) -> None:
         for name, value in headers.items():

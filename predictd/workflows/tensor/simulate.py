@@ -88,7 +88,7 @@ class SimulationOptions:
     bins
         Of a made-up genome.
     genome, regions
-        Instead of it: hg19, hg38 or a chromosome-sizes file, and a BED file of the regions that are made.
+        Instead of it: hg38, mm10, … or a chromosome-sizes file, and a BED file of the regions that are made.
     bin_size
         In bp.
     rank, noise, amplitudes, peaks, shortest, longest, seed

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from predictd.constants import BIN_SIZE, RUN_JSON, TRACKS_TSV
+from predictd.constants import BIN_SIZE, FOLDS_JSON, MANIFEST, MODELS, RUN_JSON, TRACKS_TSV
 from predictd.errors import TableError, TensorFormatError, TrackError
 from predictd.io.files import exists, state_of
 from predictd.io.names import is_bedgraph, is_bigwig, without_secrets
@@ -150,7 +150,7 @@ def _open_directory(directory: Path) -> ListedTracks:
     if not table.is_file():
         if read_job(directory) is not None:
             raise TableError(f"{directory} is unfinished; run the command that makes it again")
-        raise TableError(f"{directory} has no {TRACKS_TSV}: list its tracks there (cell_type, assay, path)")
+        raise TableError(f"{directory} {_no_tracks(directory)}")
     tracks = _sorted(read_track_table(table), table)
     sds = {}
     for line, row in table_rows(table, required=("cell_type", "assay", "path")):
@@ -160,6 +160,17 @@ def _open_directory(directory: Path) -> ListedTracks:
                 raise TrackError(f"{table}, line {line}: {path} does not exist; correct its path")
             sds[Experiment(row["cell_type"], row["assay"])] = str(path.absolute())
     return ListedTracks(directory, tracks, sds, *_origin(directory))
+
+
+def _no_tracks(directory: Path) -> str:
+    """What a directory without a table of tracks is, and what to do."""
+    if (directory / MANIFEST).is_file():
+        return (
+            f"is a tensor: 'predictd export {directory} DIRECTORY' writes its tracks, which can be named here"
+        )
+    if (directory / FOLDS_JSON).is_file() and (directory / MODELS).is_dir():
+        return f"is a cross-validation: 'predictd impute {directory} TENSOR' writes tracks, which can be named here"
+    return f"has no {TRACKS_TSV}: list its tracks there (cell_type, assay, path)"
 
 
 def _sorted(tracks: list[Track], table: Path) -> dict[Experiment, Track]:

@@ -1,44 +1,38 @@
-"""`predictd view`: tracks in a genome browser, served to this machine alone."""
+"""`predictd view`: tracks in a genome browser on this machine."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
-
-from predictd.errors import ConfigError, DataError, TableError
-from predictd.io.files import exists
-from predictd.io.names import URL_SCHEMES
+from predictd.errors import DataError, TableError, TensorFormatError
+from predictd.io.files import exists, state_of
+from predictd.io.names import URL_SCHEMES, is_bigwig
 from predictd.io.remote import as_path, is_remote
-from predictd.io.tracks.bigwig import BigWigReader
+from predictd.io.tensor.manifest import read_manifest
+from predictd.io.tracks.genes import Gene, as_bed, assembly_of, built_in_genes, on_chromosomes, read_genes
 from predictd.io.tracks.genomes import BUILT_IN, Genome, load_genome
 from predictd.io.tracks.serve import Served
 from predictd.pairs import Experiment, positions
-from predictd.wording import some
+from predictd.workflows.tracks.beginning import chosen_pairs, first_pairs, locus_of, strongest
 from predictd.workflows.tracks.colours import Colour, assay_colours
 from predictd.workflows.tracks.listed import ListedTracks, common_chromosomes, open_listed
 
 log = logging.getLogger(__name__)
 
-# Pairs that are drawn from the start.
-SHOWN = 3
-_WINDOWS = 2000
-_PLACE = re.compile(r"(.+):([\d,]*\d[\d,]*)(?:-([\d,]*\d[\d,]*))?")
-_EXAMPLE = "chr1:1,000-2,000 (counted from 1, both ends within, as browsers do)"
-# Bases on either side of a single position.
-_AROUND = 500
 _PAGE = {
     "view.html": "text/html; charset=utf-8",
     "view.css": "text/css; charset=utf-8",
     "view.js": "text/javascript; charset=utf-8",
     "igv.min.js": "text/javascript; charset=utf-8",
     "igv.LICENSE.txt": "text/plain; charset=utf-8",
+    "genes.LICENSE.txt": "text/plain; charset=utf-8",
 }
 
 
@@ -56,6 +50,7 @@ def make_view(
     *,
     observed: Path | None = None,
     regions: Sequence[Path] = (),
+    genes: Path | None = None,
     pairs: str | None = None,
     locus: str | None = None,
     genome: str | None = None,
@@ -68,14 +63,17 @@ def make_view(
         Imputed tracks: a directory with tracks.tsv, a track table, or a bigWig.
     observed
         Track table, or directory, of observed signal; tracks behind URLs are left out, since nothing is loaded from
-        other machines.
+        other machines. None: what the tensor of the imputed tracks was made of, as far as it is still there.
     regions
         BED, narrowPeak or GTF files to be drawn above the signal.
+    genes
+        BED, GTF, GFF3 or a table of UCSC (refGene, …): genes that are drawn and can be searched for. None: those that
+        come with predictd for the genome, if any do.
     pairs
-        `CELL:ASSAY,…` to draw from the start; None: the first few.
+        `CELL:ASSAY,…` to draw from the start; None: the first few that are both imputed and observed.
     locus
-        Where to begin, e.g. chr1:1,000-2,000, counted from 1 with both ends within, or chr1; None: around the
-        strongest signal of the first track's first chromosome.
+        Where to begin, e.g. chr1:1,000-2,000, counted from 1 with both ends within, or chr1, or a gene; None: where all
+        tracks that are drawn have signal.
     genome
         hg38, mm10, … or a chromosome-sizes file; None: as the imputed tracks say, with the chromosomes of their files.
 
@@ -85,24 +83,40 @@ def make_view(
         If a file is not there, no bigWig or of another genome, or a pair is not among them.
     """
     imputed = open_listed(source)
-    places = _places(imputed, open_listed(observed) if observed is not None else None)
+    places = _places(imputed, _of_tensor(imputed) if observed is None else _of(open_listed(observed)))
     every = sorted(places)
-    shown = _shown(pairs, every, source)
+    shown = chosen_pairs(pairs, places, source) if pairs is not None else first_pairs(places)
     name = genome or imputed.genome
     known = load_genome(name) if name is not None and (genome is not None or name in BUILT_IN) else None
     chromosomes = _chromosomes(places, shown, known)
+    drawn = _genes(genes, known.name if known is not None else assembly_of(chromosomes), chromosomes)
     served = _page(chromosomes)
+    if drawn:
+        served["/genes.bed.gz"] = Served(gzip.compress(as_bed(drawn).encode(), mtime=0))
+    signal = [place for pair in shown for kind, place in places[pair].items() if kind != "sd"]
     value = {
         "source": str(source),
-        "genome": known.name if known is not None else name or "genome",
+        # Of tracks that are shown alone it is not known what they are, unless they are ours.
+        "what": "imputed" if imputed.tensor or imputed.sds or observed else "signal",
+        "genome": known.name if known is not None else name or assembly_of(chromosomes) or "genome",
         "chromosomes": list(chromosomes),
-        "locus": _locus(locus, chromosomes) if locus else _strongest(next(iter(places[shown[0]].values()))),
+        "locus": locus_of(locus, chromosomes, drawn) if locus else strongest(signal, chromosomes, known),
         "pairs": _entries(places, served),
         "shown": positions(shown, every).tolist(),
         "regions": [_region(index, path, served) for index, path in enumerate(regions)],
+        "genes": sorted({gene.name for gene in drawn if gene.name}),
     }
     served["/view.json"] = Served(json.dumps(value).encode(), "application/json")
     return View(served, len(every), tuple(shown))
+
+
+def _genes(path: Path | None, assembly: str | None, chromosomes: Mapping[str, int]) -> list[Gene]:
+    """Genes on the tracks' chromosomes: of a file, or those that come with predictd."""
+    if path is not None:
+        return on_chromosomes(read_genes(path), chromosomes, path)
+    known = built_in_genes(assembly) if assembly is not None else []
+    here = {gene.chrom for gene in known} & {*chromosomes, *(f"chr{chrom}" for chrom in chromosomes)}
+    return on_chromosomes(known, chromosomes, f"the genes of {assembly}") if here else []
 
 
 def _chromosomes(
@@ -143,14 +157,31 @@ def _entries(
     return entries
 
 
-def _places(imputed: ListedTracks, observed: ListedTracks | None) -> dict[Experiment, dict[str, str]]:
+def _of(listed: ListedTracks) -> dict[Experiment, str]:
+    return {pair: track.path for pair, track in listed.tracks.items()}
+
+
+def _of_tensor(imputed: ListedTracks) -> dict[Experiment, str]:
+    """The bigWigs of which the imputed tracks' tensor was made, where they are as they were."""
+    try:
+        experiments = read_manifest(imputed.tensor).experiments if imputed.tensor is not None else ()
+    except TensorFormatError:
+        return {}
+    found = {}
+    for entry in experiments:
+        # Of several replicates the tensor has the mean, which is no file.
+        if len(entry.sources) == 1 and is_bigwig(entry.sources[0].path):
+            with suppress(OSError):
+                if state_of(as_path(entry.sources[0].path))["bytes"] == entry.sources[0].bytes:
+                    found[entry.experiment] = entry.sources[0].path
+    return found
+
+
+def _places(imputed: ListedTracks, observed: Mapping[Experiment, str]) -> dict[Experiment, dict[str, str]]:
     """Files by pair and kind."""
     places: dict[Experiment, dict[str, str]] = {}
     left_out = 0
-    kinds = [("imputed", {pair: track.path for pair, track in imputed.tracks.items()}), ("sd", imputed.sds)]
-    if observed is not None:
-        kinds.append(("observed", {pair: track.path for pair, track in observed.tracks.items()}))
-    for kind, paths in kinds:
+    for kind, paths in (("imputed", _of(imputed)), ("sd", imputed.sds), ("observed", observed)):
         for pair, place in paths.items():
             if place.startswith(URL_SCHEMES):
                 left_out += 1
@@ -165,41 +196,6 @@ def _places(imputed: ListedTracks, observed: ListedTracks | None) -> dict[Experi
     return places
 
 
-def _shown(pairs: str | None, every: list[Experiment], source: Path) -> list[Experiment]:
-    if pairs is None:
-        return every[:SHOWN]
-    chosen = list(dict.fromkeys(Experiment.parse(text.strip()) for text in pairs.split(",") if text.strip()))
-    for pair in chosen:
-        if pair not in every:
-            raise DataError(f"`pairs` {pair}: {source} has no such track, e.g. {every[0]}")
-    return chosen or every[:SHOWN]
-
-
-def _locus(text: str, chromosomes: dict[str, int]) -> str:
-    """A place as igv.js takes it; raises ConfigError unless it is one of the tracks' genome."""
-    text = text.strip()
-    if text in chromosomes:
-        return text
-    found = _PLACE.fullmatch(text)
-    chrom = found[1] if found else text
-    if chrom not in chromosomes:
-        other = next(
-            (name for name in chromosomes if name.removeprefix("chr") == chrom.removeprefix("chr")), ""
-        )
-        raise ConfigError(
-            f"`locus` {text}: the tracks have no chromosome '{chrom}'"
-            + (f", but '{other}'" if other else f", only {some(chromosomes)}; write a place, as {_EXAMPLE}")
-        )
-    if found is None:
-        raise ConfigError(f"`locus` {text} is no place: write {_EXAMPLE}")
-    start, end = (int(number.replace(",", "")) for number in (found[2], found[3] or found[2]))
-    if not 1 <= start <= end <= chromosomes[chrom]:
-        raise ConfigError(f"`locus` {text} is not within {chrom}:1-{chromosomes[chrom]}: write {_EXAMPLE}")
-    if found[3] is None:
-        start, end = max(1, start - _AROUND), min(chromosomes[chrom], end + _AROUND)
-    return f"{chrom}:{start}-{end}"
-
-
 def _region(index: int, path: Path, served: dict[str, Served]) -> dict[str, str]:
     """A file of intervals as the page draws it: the name tells igv.js the format."""
     if not exists(path):
@@ -207,19 +203,3 @@ def _region(index: int, path: Path, served: dict[str, Served]) -> dict[str, str]
     url = f"regions/{index}/{path.name}"
     served[f"/{url}"] = Served(path)
     return {"name": path.name, "url": url}
-
-
-def _strongest(path: str) -> str:
-    """A locus around the strongest signal of a bigWig's first chromosome that has any."""
-    reader = BigWigReader(path)
-    try:
-        for chrom, length in reader.chromosomes.items():
-            size = max(1, length // _WINDOWS)
-            means = reader.rough_means(chrom, length // size, bin_size=size)
-            if not np.isnan(means).all():
-                middle = int(np.nanargmax(means)) * size + size // 2
-                half = max(size, min(25_000, length // 4))
-                return f"{chrom}:{max(1, middle - half)}-{min(length, middle + half)}"
-        return next(iter(reader.chromosomes))
-    finally:
-        reader.close()
