@@ -2,6 +2,8 @@
 
     python bench/bench_network.py speed                 seconds a target and core, scikit-learn's in the same run
     python bench/bench_network.py accuracy DATA FOLDER  AUPR; DATA has dream4/ and bsubtilis/, FOLDER takes networks
+    python bench/bench_network.py boosting [PYTHON]     GRNBoost2 beside scikit-learn, and arboreto if PYTHON has it
+    python bench/bench_network.py cells FOLDER          20,000 cells × 10,000 genes: loading, a target
     python bench/bench_network.py scale FOLDER          49,000 genes, 1,600 regulators, 300 samples: time and memory
     python bench/bench_network.py scaling FOLDER [ENGINE...]   two workers and one; two jobs at once, which tell what
                                                         the machine gives; wants two idle cores
@@ -18,6 +20,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
+from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import RidgeCV
 
 from predictd.config import NetworkSettings
@@ -37,10 +40,12 @@ from predictd.grn.linear import PENALTIES, standardised
 from predictd.grn.methods import METHODS, Problem, make_method
 from predictd.workflows.network.evaluate import evaluate_network
 from predictd.workflows.network.infer import Inference
+from predictd.workflows.network.inputs import read_inputs
 from predictd.workflows.network.links import load_links
-from predictd.workflows.network.tasks import infer_rows
+from predictd.workflows.network.tasks import infer_rows, read_prepared, write_prepared
 
 TREES, TARGETS = 200, 5
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 # Regulators and samples of DREAM4's networks, of B. subtilis, and of a human matrix.
 SHAPES = ((100, 100), (239, 266), (1600, 300))
 
@@ -104,6 +109,89 @@ def speed() -> None:
             if name == "multi":
                 continue  # Single targets are not its unit.
             print(beside_scikit_learn(name, problem, genes), flush=True)
+
+
+def boosting(python: Path | None = None) -> None:
+    """GRNBoost2 of a target: CPU seconds and trees; of scikit-learn as many trees, of arboreto its own."""
+    settings = {"learning_rate": 0.01, "max_features": 0.1, "subsample": 0.9, "random_state": 0}
+    print("regulators  samples  by            CPU s   trees  ms a tree  times  r")
+    for n_regulators, n_samples, most in ((239, 266, 5000), (1000, 5000, 50)):
+        problem = simulated(n_regulators + 1, n_regulators, n_samples)
+        regulators, target = problem.expression[:n_regulators], standardised(problem.expression[n_regulators])
+        method = make_method("grnboost", problem, n_trees=5000, seed=0)
+        own, ours = cpu_seconds(lambda: method.importances(n_regulators))  # noqa: B023
+        n_trees = round(ours.sum())
+        rows = [("predictd", own, n_trees, ours)]
+        some = min(n_trees, most)
+        model = GradientBoostingRegressor(n_estimators=some, **settings)
+        taken, _ = cpu_seconds(lambda: model.fit(regulators.T.astype(np.float32), target))  # noqa: B023
+        rows.append(("scikit-learn", taken, some, model.feature_importances_))
+        if python is not None:
+            with tempfile.TemporaryDirectory() as folder:
+                np.savez(Path(folder) / "target.npz", regulators=regulators, target=target)
+                program = [python, Path(__file__).with_name("by_arboreto.py"), Path(folder) / "target.npz"]
+                answer = subprocess.run(
+                    program, check=True, capture_output=True, text=True, env=ONE_THREAD
+                ).stdout
+            told = json.loads(answer.splitlines()[-1])
+            rows.append(("arboreto", told["seconds"], told["trees"], told["importances"]))
+        for name, seconds, trees, importances in rows:
+            times = seconds / trees / (own / n_trees)
+            r = np.corrcoef(ours, importances)[0, 1]
+            print(
+                f"{n_regulators:10} {n_samples:8}  {name:12} {seconds:6.2f} {trees:7} {seconds / trees * 1e3:10.3f} "
+                f"{times:6.1f} {r:6.3f}",
+                flush=True,
+            )
+
+
+def cells(folder: Path, n_cells: int = 20_000, n_genes: int = 10_000, n_regulators: int = 1_500) -> None:
+    """A made-up matrix of single cells: what loading takes beside anndata, and a target by each method."""
+    import anndata
+    from scipy import sparse
+
+    rng = np.random.default_rng(0)
+    counts = sparse.random(n_cells, n_genes, density=0.05, format="csr", random_state=rng, dtype=np.float32)
+    counts.data = np.log1p(rng.poisson(2, size=counts.nnz) + 1).astype(np.float32)
+    matrix = anndata.AnnData(counts)
+    matrix.var_names = [f"G{i}" for i in range(n_genes)]
+    path, listed = folder / "cells.h5ad", folder / "regulators.txt"
+    matrix.write_h5ad(path)
+    listed.write_text("".join(f"G{i}\n" for i in range(n_regulators)))
+    for name, program in (
+        ("anndata", "import anndata, sys; anndata.read_h5ad(sys.argv[1])"),
+        (
+            "predictd",
+            "import anndata, sys; from pathlib import Path; from predictd.workflows.network.inputs import read_inputs; "
+            "read_inputs(Path(sys.argv[1]), regulators_path=Path(sys.argv[2]))",
+        ),
+    ):
+        told = "; import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        taken = subprocess.run(
+            [sys.executable, "-c", program + told, path, listed], check=True, capture_output=True, text=True
+        )
+        print(f"loading by {name}: {int(taken.stdout) / 1024:.0f} MB at most")
+    problem = read_inputs(path, regulators_path=listed).problem
+    print("method     trees  prepare s  CPU s a target  all targets, core hours")
+    for name, trees, targets in (
+        ("rf", 100, 5),
+        ("et", 100, 5),
+        ("grnboost", 5000, 5),
+        ("ridge", 0, 20),
+        ("clr", 0, 50),
+        ("pearson", 0, 50),
+    ):
+        prepared = folder / f"{name}.h5"
+        taken, _ = cpu_seconds(partial(write_prepared, prepared, problem, np.arange(n_genes), name))
+        own, _, ready = read_prepared(prepared)
+        method = make_method(name, own, ready, n_trees=trees, seed=0)
+        chosen = np.linspace(n_regulators, n_genes - 1, targets).astype(int).tolist()
+        each, _ = cpu_seconds(lambda: [method.importances(gene) for gene in chosen])  # noqa: B023
+        each /= targets
+        print(
+            f"{name:9} {trees or '':>6} {taken:10.1f} {each:15.3f} {each * n_genes / 3600:24.2f}", flush=True
+        )
+        prepared.unlink()
 
 
 def accuracy(data: Path, folder: Path) -> None:
@@ -239,12 +327,20 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["speed", "accuracy", "scale", "scaling"])
+    parser.add_argument("what", choices=["speed", "accuracy", "boosting", "cells", "scale", "scaling"])
     parser.add_argument(
         "folders",
         type=Path,
         nargs="*",
-        help="accuracy: DATA and a folder to write to; scale: a folder; scaling: a folder, and engines if not all",
+        help="accuracy: DATA and a folder; cells, scale: a folder; scaling: a folder, and engines if not all",
     )
     given = parser.parse_args()
-    {"speed": speed, "accuracy": accuracy, "scale": scale, "scaling": scaling}[given.what](*given.folders)
+    commands = {
+        "speed": speed,
+        "accuracy": accuracy,
+        "boosting": boosting,
+        "cells": cells,
+        "scale": scale,
+        "scaling": scaling,
+    }
+    commands[given.what](*given.folders)
