@@ -22,6 +22,8 @@ from typing import Any, Protocol
 
 from threadpoolctl import threadpool_info
 
+from predictd import progress
+
 _PACKAGES = (
     "predictd",
     "numpy",
@@ -152,7 +154,8 @@ class RunRecord:
         stage = Stage(name)
         start = time.perf_counter()
         sent = self._usage.bytes_sent if self._usage else 0
-        yield stage
+        with progress.stage(name):
+            yield stage
         stage.seconds = round(time.perf_counter() - start, 3)
         stage.peak_memory_bytes = peak_memory()
         if self._usage:

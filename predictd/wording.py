@@ -48,3 +48,16 @@ def even_parts(n: int, n_parts: int) -> list[tuple[int, int]]:
 def even_parts_of_at_most(n: int, most: int, *, at_least: int = 1) -> list[tuple[int, int]]:
     """Even parts of at most `most` things, and `at_least` parts where there are as many things."""
     return even_parts(n, max(-(-n // most), min(at_least, n)))
+
+
+def two_digits(value: float) -> str:
+    """A number of at least one as a whole one, or with a digit after the point below ten."""
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """Two digits of the unit that fits."""
+    for limit, unit, name in ((90, 1, "s"), (5400, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{two_digits(seconds / unit)} {name}"
+    return f"{two_digits(seconds / 86400)} days"

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,8 @@ from places import HELPERS, PYTHONPATH
 from predictd import interrupt
 from predictd.engine import LocalEngine
 from predictd.engine.base import subtrees, tree_sum, usable_cpus
-from predictd.errors import WorkerError
+from predictd.errors import Interrupted, WorkerError
+from waiting import alive
 
 
 @pytest.fixture(scope="module", params=[1, 2, 3])
@@ -138,6 +140,12 @@ def test_signals_become_requests_and_handlers_come_back():
     assert [signal.getsignal(number) for number in interrupt.SIGNALS] == before
 
 
+def send(number: int, mark: Path) -> None:
+    """Send this process a signal once a file is there."""
+    tasks.wait_until(mark.exists, mark.name)
+    os.kill(os.getpid(), number)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     """Start engine_jobs.py as a process group of its own, which is ended with the test."""
@@ -170,24 +178,17 @@ def begun(folder: Path, n: int) -> list[int]:
     return [int(mark.read_text()) for mark in marks]
 
 
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and that nobody has asked after does not."""
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except ProcessLookupError:
-        return False
-    except FileNotFoundError:
-        return not Path("/proc").is_dir()
-
-
 @pytest.mark.parametrize("number", interrupt.SIGNALS)
 def test_a_signal_lets_tasks_finish_and_ends_with_75(number, start, tmp_path):
     process = start("map")
     begun(tmp_path, 2)
     # To all processes, as a terminal and batch systems send it.
     os.killpg(process.pid, number)
-    tasks.wait_until((tmp_path / "asked").exists, "the signal to be noted")
+    # The tasks wait for leave to go on.
+    told = f"{number.name}: stopping after the tasks at work; SIGINT to stop now"
+    if number == signal.SIGINT:
+        told = "stopping after the tasks at work; Ctrl-C again to stop now"
+    assert process.stderr.readline() == f"predictd: {told}\n"
     (tmp_path / "go").touch()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
@@ -198,6 +199,23 @@ def test_a_signal_lets_tasks_finish_and_ends_with_75(number, start, tmp_path):
     assert len(list(tmp_path.glob("done-*"))) == 5
 
 
+def test_a_task_gives_up_for_those_who_do_not_wait(tmp_path):
+    """Signals to a process are passed on to its workers, whose tasks look for them."""
+    for number, done in ((signal.SIGUSR1, True), (signal.SIGTERM, False)):
+        folder = tmp_path / number.name
+        folder.mkdir()
+        with interrupt.catching(lambda _, go=folder / "go": go.touch()), LocalEngine(1) as engine:
+            thread = threading.Thread(target=send, args=(number, folder / "begun-0"))
+            thread.start()
+            with pytest.raises(Interrupted, match=f"stopped by {number.name}"):
+                engine.map(tasks.leave_mark_unless_given_up, [0, 1], folder)
+            thread.join()
+        assert (folder / "done-0").exists() == done and not (folder / "begun-1").exists()
+        # What comes later knows nothing of it.
+        lend_engine(1).map(tasks.leave_mark_unless_given_up, [0, 1], folder)
+        assert (folder / "done-0").exists() and (folder / "done-1").exists()
+
+
 @pytest.mark.parametrize("what", ["map", "spmd"])
 def test_a_second_interrupt_stops_at_once(what, start, tmp_path):
     process = start(what)
@@ -205,7 +223,8 @@ def test_a_second_interrupt_stops_at_once(what, start, tmp_path):
     os.kill(process.pid, signal.SIGINT)
     tasks.wait_until((tmp_path / "asked").exists, "the first signal to be noted")
     os.kill(process.pid, signal.SIGINT)
-    assert "KeyboardInterrupt" in process.communicate(timeout=60)[1]
+    err = process.communicate(timeout=60)[1]
+    assert err.count("Ctrl-C again to stop now\n") == 1 and "KeyboardInterrupt" in err
     assert not list(tmp_path.glob("done-*"))
     tasks.wait_until(lambda: not any(map(alive, pids)), "the workers to end")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,10 +17,11 @@ from pathlib import Path
 import pytest
 
 import engine_tasks as tasks
-from commands import PREDICTD, run_predictd
+from commands import PREDICTD, choices_logged, run_predictd
 from folders import same_files
 from made_networks import write_network_case
 from places import HELPERS, PYTHONPATH, TESTS
+from predictd import interrupt
 from predictd.config import TrainSettings
 from predictd.engine.base import usable_cpus
 from predictd.io.files import write_json
@@ -30,6 +32,7 @@ from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tracks.binarise import Binarisation
 from predictd.workflows.tracks.peaks import PeakCalling
 from predictd.workflows.training.crossval import crossval
+from waiting import alive
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 pytestmark = [
@@ -152,7 +155,7 @@ def test_all_files_have_the_same_bits(ranks, workers, whole, tensor_path, tmp_pa
     # One after the other in one MPI job.
     job = (sys.executable, HELPERS / "engine_jobs.py", "commands", tmp_path)
     done = mpiexec(ranks, *job, cwd=tmp_path)
-    assert done.returncode == 0 and not told(done), done.stderr
+    assert done.returncode == 0 and told(done) == choices_logged(done.stdout), done.stderr
     assert done.stdout.count("models; all measures in") == 1
     for name in ("T", "cv", "tracks", "peaks", "binarised"):
         assert len(same_files(whole / name, tmp_path / name)) > 3
@@ -208,8 +211,13 @@ def test_networks_have_the_same_bits(tmp_path):
     infer = ("network", "infer", "expression.tsv", "--regulators", "regulators.txt", "--trees", 20)
     local = run_predictd(*infer, "-o", "one", "--workers", 1, cwd=tmp_path)
     assert local.returncode == 0, local.stderr
-    done = mpiexec(2, *PREDICTD, *infer, "-o", "two", cwd=tmp_path)
-    assert (done.returncode, told(done)) == (0, ""), done.stderr
+    done = mpiexec(2, *PREDICTD, *infer, "-o", "two", cwd=tmp_path, PREDICTD_LOG_SECONDS="0")
+    assert done.returncode == 0, done.stderr
+    # One rank tells how far all are: blocks are counted once, from the first to the last.
+    lines = told(done).splitlines()
+    assert all(re.match("predictd: info: (prepare|infer): ", line) for line in lines)
+    counted = [tuple(map(int, found)) for found in re.findall(r"infer: blocks (\d+)/(\d+) ", told(done))]
+    assert counted[0][0] == 0 and counted[-1][0] == counted[-1][1] > 1 and counted == sorted(counted)
     assert same_files(tmp_path / "one", tmp_path / "two") == ["links.tsv", "network.h5", "run.json"]
     assert json.loads((tmp_path / "two" / "run.json").read_text())["ranks"] == 2
 
@@ -305,7 +313,9 @@ def test_a_signal_lets_tasks_finish_and_ends_with_75(number, start, tmp_path):
     marks = [tmp_path / f"begun-{key}" for key in (0, 1)]
     tasks.wait_until(lambda: all(mark.exists() for mark in marks), "a task on each rank")
     os.kill(process.pid, number)
-    tasks.wait_until((tmp_path / "asked").exists, "the signal to be noted")
+    # One rank tells of it, while the tasks still wait.
+    told = f"predictd: {number.name}: stopping after the marks at work; SIGINT to stop now\n"
+    assert process.stderr.readline() == told
     (tmp_path / "go").touch()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
@@ -314,6 +324,21 @@ def test_a_signal_lets_tasks_finish_and_ends_with_75(number, start, tmp_path):
     process = start(2, sys.executable, HELPERS / "engine_jobs.py", "mpi-map", tmp_path)
     assert process.wait(timeout=60) == 0
     assert len(list(tmp_path.glob("done-*"))) == 5
+
+
+def test_a_second_interrupt_ends_all_ranks_at_once(start, tmp_path):
+    process = start(2, sys.executable, HELPERS / "engine_jobs.py", "mpi-map", tmp_path)
+    marks = [tmp_path / f"begun-{key}" for key in (0, 1)]
+    tasks.wait_until(lambda: all(mark.exists() and mark.read_text() for mark in marks), "a task on each rank")
+    first, *_ = pids = [int(mark.read_text()) for mark in marks]
+    os.kill(first, signal.SIGINT)
+    assert (
+        process.stderr.readline() == "predictd: stopping after the marks at work; Ctrl-C again to stop now\n"
+    )
+    os.kill(first, signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == interrupt.STOPPED_NOW and not list(tmp_path.glob("done-*"))
+    tasks.wait_until(lambda: not any(map(alive, pids)), "the ranks to end")
 
 
 def test_a_signal_to_one_rank_alone_stops_all(start, tmp_path):
@@ -325,6 +350,7 @@ def test_a_signal_to_one_rank_alone_stops_all(start, tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
     assert out == "stopped by SIGUSR1; run the same command again to go on from here\n"
+    assert err.endswith("predictd: SIGUSR1: stopping after the marks at work; SIGINT to stop now\n")
 
 
 @pytest.mark.parametrize("ranks", [2, 3])

@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 from predictd.cli import cli
-from predictd.cli.plan_tables import core_time, duration, size
+from predictd.cli.plan_tables import core_time, size
 from predictd.config import SolverName, TrainSettings
 from predictd.constants import RUN_JSON, SHARDS
 from predictd.errors import ConfigError, PredictdError
 from predictd.io.tensor.store import Tensor
-from predictd.wording import aligned
+from predictd.wording import aligned, duration
 from predictd.workflows.planning import calibrate as calibration
 from predictd.workflows.planning.calibrate import rates_of
 from predictd.workflows.planning.places import Site, Wanted, offers

@@ -12,7 +12,7 @@ from socket import gethostname
 
 import pytest
 
-from commands import PREDICTD, run_predictd
+from commands import PREDICTD, choices_logged, run_predictd
 from folders import same_files
 from made_networks import write_network_case
 from places import HELPERS, PYTHONPATH, TESTS
@@ -97,7 +97,7 @@ def test_all_files_have_the_same_bits(spark_cluster, both, local):
     folder, printed = local
     spark = both / "spark"
     done = run_commands("spark-commands", spark, MASTER=spark_cluster.url)
-    assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, printed, choices_logged(printed))
     for name in ("T", "cv", "tracks", "network"):
         assert len(same_files(folder / name, spark / name)) >= 3
     assert (spark / "m.h5").read_bytes() == (folder / "m.h5").read_bytes()

@@ -1,12 +1,13 @@
 """The command line: one file a command, imported when it is called.
 
 Exit codes: 0 done; 1 a predictd error, told in one line; 2 wrong usage; 75 stopped by a signal after saving, run
-again to resume.
+again to resume; 130 stopped at once by a second Ctrl-C, run again to resume from what was saved before.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from importlib import import_module
 
 import click
 
-from predictd import __version__, interrupt
+from predictd import __version__, interrupt, progress
 from predictd.cli.groups import LazyGroup
 from predictd.cli.messages import Formatter
 from predictd.errors import PredictdError
@@ -90,6 +91,15 @@ def join_mpi(process: Announced) -> None:
         raise
 
 
+def acknowledge(text: str) -> None:
+    """Show a line at once, past the buffers of standard error, which a signal may have come in the midst of."""
+    if not progress.is_quiet():
+        # The cursor of a terminal is behind a bar.
+        beginning = "\n" if os.isatty(2) else ""
+        with suppress(OSError):
+            os.write(2, f"{beginning}predictd: {text}\n".encode())
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the program: errors become one line and an exit code.
 
@@ -100,13 +110,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     handler = logging.StreamHandler()
-    handler.setFormatter(Formatter("predictd: %(levelname)s: %(message)s"))
+    handler.setFormatter(Formatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    progress.log.setLevel(logging.INFO)
     logging.addLevelName(logging.WARNING, "warning")
     logging.addLevelName(logging.INFO, "info")
     try:
-        with interrupt.catching(), command_line(["predictd", *arguments]):
-            if (process := announced()) is not None:
+        process = announced()
+        # Of several ranks the first speaks.
+        tell = None if process is not None and process.rank else acknowledge
+        with interrupt.catching(tell), command_line(["predictd", *arguments]):
+            progress.set_pace(os.environ.get(progress.PACE_VARIABLE))
+            if process is not None:
                 join_mpi(process)
             cli(list(arguments), prog_name="predictd", standalone_mode=False)
     except click.ClickException as err:
@@ -114,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(err.exit_code)
     except (click.Abort, KeyboardInterrupt):
         print("predictd: stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(interrupt.STOPPED_NOW)
     except PredictdError as err:
         if logging.getLogger("predictd").isEnabledFor(logging.DEBUG):
             traceback.print_exc()

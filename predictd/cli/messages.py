@@ -36,10 +36,15 @@ def as_usage() -> Iterator[None]:
 
 
 class Formatter(logging.Formatter):
-    """Log messages in the words of the running command."""
+    """Log messages in the words of the running command, with the time where the command is to say more."""
+
+    def __init__(self) -> None:
+        super().__init__("predictd: %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record with the command's options where the library names parameters."""
         text = super().format(record)
+        if logging.getLogger("predictd").isEnabledFor(logging.INFO):
+            text = f"{self.formatTime(record, self.datefmt)} {text}"
         context = click.get_current_context(silent=True)
         return text if context is None else as_options(text, context.command)

@@ -172,7 +172,7 @@ def verbosity(function: Decorated) -> Decorated:
     """--quiet, --verbose and --debug."""
     for name, text in (
         ("debug", "Show where an error comes from."),
-        ("verbose", "Say more."),
+        ("verbose", "Say more, with times."),
         ("quiet", "Say nothing but errors."),
     ):
         function = in_section(

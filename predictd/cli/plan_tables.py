@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from predictd.wording import aligned
+from predictd.wording import aligned, duration, two_digits
 from predictd.workflows.planning.plan import Plan
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-
-
-def duration(seconds: float) -> str:
-    """Two digits of the unit that fits."""
-    for limit, unit, name in ((90, 1, "s"), (5400, 60, "min"), (48 * 3600, 3600, "h")):
-        if seconds < limit:
-            return f"{_two_digits(seconds / unit)} {name}"
-    return f"{_two_digits(seconds / 86400)} days"
 
 
 def core_time(seconds: float) -> str:
@@ -25,9 +17,9 @@ def size(n_bytes: float) -> str:
     """Two digits of the decimal unit that fits."""
     for unit in _UNITS[:-1]:
         if n_bytes < 999.5:
-            return f"{_two_digits(n_bytes)} {unit}"
+            return f"{two_digits(n_bytes)} {unit}"
         n_bytes /= 1000
-    return f"{_two_digits(n_bytes)} {_UNITS[-1]}"
+    return f"{two_digits(n_bytes)} {_UNITS[-1]}"
 
 
 def money(value: float, currency: str) -> str:
@@ -139,7 +131,3 @@ def _honesty(plan: Plan) -> str:
         prices = plan.prices
         lines.append(f"Prices: {prices.region}, {prices.date}; {prices.source} (--prices names your own).")
     return "\n".join(lines)
-
-
-def _two_digits(value: float) -> str:
-    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"

@@ -76,5 +76,5 @@ def command(
     )
     with RangeServer(port, view.served) as server:
         click.echo(f"{server.url} shows {view.n_pairs} pairs of {source}; Ctrl-C ends it")
-        with open_in_browser(server.url) if open_browser else nullcontext():
+        with interrupt.at_once(), open_in_browser(server.url) if open_browser else nullcontext():
             server.serve_until(interrupt.requested)

@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
-from predictd import interrupt
-from predictd.errors import Interrupted, PredictdError, WorkerError
-from predictd.progress import no_bars
+from predictd.errors import PredictdError, WorkerError
+from predictd.progress import within_task
 
 Key = Any
 Array = npt.NDArray[Any]
@@ -102,7 +101,8 @@ class Engine(ABC):
         PredictdError
             The first error of a task; other exceptions come as WorkerError, naming the key and the cause.
         Interrupted
-            If a stop was asked for; tasks that had begun are finished first.
+            If a stop was asked for; tasks that had begun are finished first, but for those that give up (see
+            `predictd.interrupt`).
         """
 
     @abstractmethod
@@ -149,7 +149,7 @@ class Engine(ABC):
 def run_task(task: Task[Result], key: Key, shared: Any) -> Result:
     """Run one task under one BLAS thread and without bars; an error that is none of predictd's own is a WorkerError."""
     try:
-        with one_blas_thread(), no_bars():
+        with one_blas_thread(), within_task():
             return task(key, shared)
     except PredictdError:
         raise
@@ -157,17 +157,6 @@ def run_task(task: Task[Result], key: Key, shared: Any) -> Result:
         raise WorkerError(
             f"{task.__name__} failed at {short(key)}: {type(err).__name__}: {one_line(err)}"
         ) from err
-
-
-def stopped_by(name: str) -> Interrupted:
-    """The error of tasks that were not begun, since a signal asked to stop."""
-    return Interrupted(f"stopped by {name}; run the same command again to go on from here")
-
-
-def stop_if_asked() -> None:
-    """Raise Interrupted once a stop was asked for."""
-    if interrupt.requested():
-        raise stopped_by(interrupt.received())
 
 
 def one_line(value: object) -> str:

@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.sharedctypes import RawArray, RawValue
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,15 +29,14 @@ from predictd.engine.base import (
     join_subtrees,
     run_task,
     short,
-    stop_if_asked,
     subtrees,
     sum_subtree,
     usable_cpus,
 )
 from predictd.engine.meeting import run_program
-from predictd.errors import ConfigError, WorkerError
+from predictd.errors import ConfigError, Interrupted, WorkerError
 from predictd.launcher import LAUNCHER_PREFIXES
-from predictd.progress import progress_bar
+from predictd.progress import progress_bar, reported_to
 from predictd.wording import some
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -63,6 +63,9 @@ class LocalEngine(Engine):
         self._pool: ProcessPoolExecutor | None = None
         # Threads that share an engine take turns.
         self._turn = threading.Lock()
+        # The signal that asked to stop, for the workers, and how much each has done of its task.
+        self._asked = RawValue("i", 0)
+        self._shares = RawArray("d", self.workers)
 
     def map(
         self,
@@ -80,11 +83,22 @@ class LocalEngine(Engine):
     def _map(
         self, task: Task[Result], keys: Sequence[Key], shared: Any, label: str, name: str
     ) -> dict[int, Result]:
-        with self._turn, progress_bar(label, len(keys), shown=bool(label)) as bar:
+        with (
+            self._turn,
+            progress_bar(label, len(keys), shown=bool(label)) as bar,
+            interrupt.after(f"the {label or 'tasks'} at work"),
+            interrupt.passed_on(self._ask),
+        ):
             results = self.run(
-                task, keys, shared, name=name, stopping=interrupt.requested, done=lambda: bar.update()
+                task,
+                keys,
+                shared,
+                name=name,
+                stopping=interrupt.requested,
+                done=lambda: bar.update(),
+                partly=bar.partly,
             )
-        stop_if_asked()
+        interrupt.stop_if_asked()
         return results
 
     def run(
@@ -96,8 +110,11 @@ class LocalEngine(Engine):
         name: str,
         stopping: Callable[[], bool],
         done: Callable[[], object],
+        partly: Callable[[float], object] = lambda part: None,
     ) -> dict[int, Result]:
         """Run tasks until all are done or none is to be begun any more: results by position of the key.
+
+        A task that gave up, since a stop was asked for, has none.
 
         Parameters
         ----------
@@ -107,11 +124,12 @@ class LocalEngine(Engine):
             Of the task, in messages.
         stopping
             Asked again and again; when it says so, no task is begun.
-        done
-            Called after each task.
+        done, partly
+            Called after each task, and with how many tasks the shares of those come to that have begun.
         """
         results: dict[int, Result] = {}
-        running: dict[Future[Result], int] = {}
+        running: dict[Future[Result], tuple[int, int]] = {}
+        places = list(range(self.workers))
         waiting = iter(range(len(keys)))
         if not all(process.is_alive() for process in self._context.started):
             # One has died with nothing to do, so that nothing is lost; the pool may not have noticed yet.
@@ -119,17 +137,26 @@ class LocalEngine(Engine):
         try:
             while True:
                 stop = stopping()
+                self._ask(interrupt.asked())
                 while not stop and len(running) < self.workers and (index := next(waiting, None)) is not None:
-                    running[self._submit(task, keys[index], shared)] = index
+                    place = places.pop()
+                    self._shares[place] = 0.0
+                    running[self._submit(place, task, keys[index], shared)] = index, place
                 if not running:
                     return results
                 finished, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    results[running[future]] = future.result()
+                    index, place = running[future]
+                    with suppress(Interrupted) if stopping() else nullcontext():
+                        results[index] = future.result()
                     del running[future]
-                    done()
+                    places.append(place)
+                    partly(self._begun(running.values()))
+                    if index in results:
+                        done()
+                partly(self._begun(running.values()))
         except BrokenProcessPool as err:
-            at_work = [keys[index] for index in sorted(running.values())]
+            at_work = [keys[index] for index, _ in sorted(running.values())]
             self._kill()
             raise WorkerError(
                 f"a worker process died in {name} (at work: {some(map(short, at_work), 3)}): it was killed, ran out of "
@@ -172,19 +199,30 @@ class LocalEngine(Engine):
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
-    def _submit(self, task: Task[Result], key: Key, shared: Any) -> Future[Result]:
+    def _begun(self, running: Iterable[tuple[int, int]]) -> float:
+        """How many tasks the shares of those come to that run at some places."""
+        return sum(self._shares[place] for _, place in running)
+
+    def _ask(self, number: int) -> None:
+        """Tell the workers of a signal; 0: of none."""
+        self._asked.value = number
+
+    def _submit(self, place: int, task: Task[Result], key: Key, shared: Any) -> Future[Result]:
         try:
             if self._pool is None:
                 with _inherited():
                     self._pool = ProcessPoolExecutor(
-                        self.workers, mp_context=self._context, initializer=_start_worker
+                        self.workers,
+                        mp_context=self._context,
+                        initializer=_start_worker,
+                        initargs=(self._asked, self._shares),
                     )
             with _inherited():
-                return self._pool.submit(run_task, task, key, shared)
+                return self._pool.submit(_run_in_place, place, task, key, shared)
         except BrokenProcessPool:
             # One has died just now. If it was at work, its task's future says so.
             self._kill()
-            return self._submit(task, key, shared)
+            return self._submit(place, task, key, shared)
 
     def _kill(self) -> None:
         """End the workers whatever they do; the next task starts new ones."""
@@ -246,8 +284,21 @@ def _inherited() -> Iterator[None]:
                     os.environ[name] = value
 
 
-def _start_worker() -> None:
-    """In a fresh worker: leave stop signals to the parent, and end with it."""
+# Of a worker: where all say how much they have done of their tasks.
+_shares: Any = None
+
+
+def _run_in_place(place: int, task: Task[Result], key: Key, shared: Any) -> Result:
+    """Run a task, and say at a place how much of it is done."""
+    with reported_to(lambda share: _shares.__setitem__(place, share)):
+        return run_task(task, key, shared)
+
+
+def _start_worker(asked: Any, shares: Any) -> None:
+    """In a fresh worker: leave stop signals to the parent, who says what they ask (`asked`), and end with it."""
+    global _shares
+    _shares = shares
+    interrupt.listen(lambda: int(asked.value))
     for number in interrupt.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupt.SIGNALS)

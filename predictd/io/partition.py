@@ -159,7 +159,7 @@ class Job:
             what = (
                 f"part {missing[0]} of {n_parts} is"
                 if len(missing) == 1
-                else f"parts {_ranges(missing)} of {n_parts} are"
+                else f"parts {ranges(missing)} of {n_parts} are"
             )
             raise OutputError(
                 f"{what} missing in {self.output}; make {'it' if len(missing) == 1 else 'them'} first (`part` "
@@ -266,7 +266,7 @@ def _read_description(path: Path, folder: int | None = None) -> dict[str, Any] |
     return value if isinstance(value, dict) else {}
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def ranges(numbers: Sequence[int]) -> str:
     """Ascending numbers as a job array takes them: 1,3-5."""
     stretches: list[list[int]] = []
     for number in numbers:

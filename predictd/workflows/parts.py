@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any, Generic, TypeVar
 
+from predictd import progress
 from predictd.engine import Engine
 from predictd.errors import AlreadyFinished, ConfigError, OutputError
 from predictd.io.files import standing
-from predictd.io.partition import Job, first_difference, read_job
+from predictd.io.partition import Job, first_difference, ranges, read_job
 from predictd.provenance import RunRecord
 
 Report = TypeVar("Report")
@@ -86,8 +88,14 @@ class InParts(ABC, Generic[Report]):
         self._begin()
         missing = [index for index in wanted if self.job.part(index) is None]
         if missing:
-            self._make(missing, engine, record)
+            some_parts = len(wanted) < self.n_parts
+            with progress.stage(self._named(wanted)) if some_parts else nullcontext():
+                self._make(missing, engine, record)
         return missing
+
+    def _named(self, parts: Sequence[int]) -> str:
+        """What lines of the log call some of the parts."""
+        return f"part{'s' if len(parts) > 1 else ''} {ranges(sorted(set(parts)))} of {self.n_parts}"
 
     def finish(self, engine: Engine) -> Report:
         """Write what declares the output whole, and remove the traces of its making.

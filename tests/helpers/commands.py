@@ -90,8 +90,9 @@ def call_predictd(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[
 @contextmanager
 def _as_if_started(command: list[str], cwd: Path) -> Iterator[tuple[io.StringIO, io.StringIO]]:
     """Standard output and standard error of what runs in the block; what it sets in this process is set back."""
-    root, own = logging.getLogger(), logging.getLogger("predictd")
-    handlers, levels = root.handlers[:], (root.level, own.level)
+    root = logging.getLogger()
+    loggers = (root, logging.getLogger("predictd"), progress.log)
+    handlers, levels = root.handlers[:], [logger.level for logger in loggers]
     quiet, directory = progress.is_quiet(), Path.cwd()
     stdout, stderr = io.StringIO(), io.StringIO()
 
@@ -115,9 +116,16 @@ def _as_if_started(command: list[str], cwd: Path) -> Iterator[tuple[io.StringIO,
     finally:
         os.chdir(directory)
         root.handlers[:] = handlers
-        for logger, level in zip((root, own), levels, strict=True):
+        for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
         progress.set_quiet(quiet)
+        progress.set_pace(None)
+
+
+def choices_logged(printed: str) -> str:
+    """What a cross-validation logs of the choices that it prints at its end."""
+    choices = [line for line in printed.splitlines() if line.startswith("test fold ")]
+    return "".join(f"predictd: info: choose, {line}\n" for line in choices)
 
 
 def run_predictd(*arguments: object, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:

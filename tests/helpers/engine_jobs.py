@@ -14,6 +14,7 @@ from typing import Any
 
 from engine_tasks import descend_and_lose_executor, leave_mark, never_ending, power, wait_until
 from predictd import interrupt
+from predictd.cli import acknowledge
 from predictd.engine import LocalEngine
 from predictd.errors import Interrupted
 
@@ -32,7 +33,7 @@ def run_map(folder: Path) -> None:
     """Map over five keys with two workers, as a command does; stop signals are turned into requests."""
     tell_of_signals(folder)
     try:
-        with interrupt.catching(), LocalEngine(2) as engine:
+        with interrupt.catching(acknowledge), LocalEngine(2) as engine:
             engine.map(leave_mark, list(range(5)), folder)
     except Interrupted as err:
         print(err)
@@ -41,7 +42,7 @@ def run_map(folder: Path) -> None:
 
 def run_spmd(folder: Path) -> None:
     tell_of_signals(folder)
-    with interrupt.catching(), LocalEngine(2) as engine:
+    with interrupt.catching(acknowledge), LocalEngine(2) as engine, interrupt.after("this round"):
         engine.spmd(never_ending, [], folder)
 
 
@@ -69,12 +70,14 @@ def run_mpi_map(folder: Path) -> None:
 
     tell_of_signals(folder)
     try:
-        with interrupt.catching():
+        with interrupt.catching(None if int(os.environ["PMI_RANK"]) else acknowledge):
             join()
-            MpiEngine(1).map(leave_mark, list(range(5)), folder)
+            MpiEngine(1).map(leave_mark, list(range(5)), folder, label="marks")
     except Interrupted as err:
         print(err)
         sys.exit(err.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(interrupt.STOPPED_NOW)
 
 
 def run_commands(folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from predictd import interrupt
+from predictd import interrupt, progress
 from predictd.engine import Communicator
 from predictd.errors import DataError, Interrupted
 
@@ -112,6 +112,22 @@ def leave_mark(key: int, folder: Path) -> int:
     """Say that the task has begun and in which process, wait for leave to go on, and say that it is done."""
     (folder / f"begun-{key}").write_text(str(os.getpid()))
     wait_until((folder / "go").exists, "leave to go on")
+    (folder / f"done-{key}").touch()
+    return key
+
+
+def half_done(key: int, folder: Path) -> int:
+    """Say that half of the task is done, and wait for leave to do the rest."""
+    progress.task_share(0.5)
+    wait_until((folder / "go").exists, "leave to go on")
+    return key
+
+
+def leave_mark_unless_given_up(key: int, folder: Path) -> int:
+    """The same for a task that looks for signals in its midst."""
+    (folder / f"begun-{key}").touch()
+    wait_until((folder / "go").exists, "leave to go on")
+    interrupt.give_up_if_asked()
     (folder / f"done-{key}").touch()
     return key
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from predictd import progress
+from predictd import interrupt, progress
 from predictd.engine.base import (
     Array,
     Engine,
@@ -20,8 +20,6 @@ from predictd.engine.base import (
     join_subtrees,
     own_modules,
     run_task,
-    stop_if_asked,
-    stopped_by,
     subtrees,
     sum_subtree,
     usable_cpus,
@@ -69,7 +67,7 @@ class MpiEngine(Engine):
         sizes: Sequence[int] | None = None,
     ) -> list[Result]:
         """See `Engine.map`; keys are dealt out to the ranks by their sizes before the work begins."""
-        stop_if_asked()
+        interrupt.stop_if_asked()
         shares = deal(sizes or [1] * len(keys), self.ranks)
         dealt = [[(index, keys[index]) for index in share] for share in shares]
         outcomes = self._order(
@@ -92,7 +90,7 @@ class MpiEngine(Engine):
         """See `Engine.reduce`; each rank sums a run of sorted keys, and the ranks join their sums."""
         if not keys:
             raise ValueError("nothing to sum: no keys")
-        stop_if_asked()
+        interrupt.stop_if_asked()
         order = sorted(range(len(keys)), key=lambda index: keys[index])
         borders = divide([sizes[index] if sizes else 1 for index in order], self.ranks)
         shares = KeyShares(len(keys), borders)
@@ -120,7 +118,10 @@ class MpiEngine(Engine):
 
         A program that came to its end although a signal asked to stop has its result; tasks stop between keys.
         """
-        with progress.progress_bar(label, total, shown=bool(label)) as bar:
+        with (
+            progress.progress_bar(label, total, shown=bool(label)) as bar,
+            interrupt.after(f"the {label} at work" if label else ""),
+        ):
             outcomes = self._world.order(share, payload, bar=bar)
         self.bytes_sent += sum(outcome.bytes_sent for outcome in outcomes)
         self.peak_memory_bytes = max(outcome.peak_memory_bytes for outcome in outcomes)
@@ -130,7 +131,7 @@ class MpiEngine(Engine):
             raise errors[0][1]
         if not all(outcome.complete for outcome in outcomes):
             signals = [outcome.stopped_by for outcome in outcomes if outcome.stopped_by]
-            raise stopped_by(signals[0] if signals else "a signal")
+            raise interrupt.stopped_by(signals[0] if signals else "a signal")
         return outcomes
 
 

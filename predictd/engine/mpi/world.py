@@ -10,6 +10,7 @@ import atexit
 import logging
 import pickle
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -87,8 +88,12 @@ class World:
         self._pool: LocalEngine | None = None
         self._sends: list[tuple[Any, Array]] = []
         self._told: list[Any] = []
-        self._heard: set[int] = set()
+        # Signals that other ranks told of; 0: one of their tasks has failed.
+        self._heard: dict[int, int] = {}
+        self._hearing = threading.Lock()
         self._bar: Any = None
+        self._exit_code = 1
+        interrupt.listen(self.heard)
 
     # -- orders, on rank 0 ----------------------------------------------------------------------------------------
 
@@ -98,10 +103,14 @@ class World:
         self._bar = bar
         quiet, level = progress.is_quiet(), logging.getLogger("predictd").level
         self._broadcast(pickle.dumps((share, payload, quiet, level)))
-        outcomes = [self._perform(share, payload)]
-        for rank in range(1, self.size):
-            self._wait_for_outcome(rank, outcomes[0])
-            outcomes.append(self.control.recv(source=rank, tag=_OUTCOME))
+        try:
+            outcomes = [self._perform(share, payload)]
+            for rank in range(1, self.size):
+                self._wait_for_outcome(rank, outcomes[0])
+                outcomes.append(self.control.recv(source=rank, tag=_OUTCOME))
+        except KeyboardInterrupt:
+            self._exit_code = interrupt.STOPPED_NOW
+            raise
         self._hear_progress()
         self._conclude([rank for rank, outcome in enumerate(outcomes) if outcome.told_to_stop])
         self.busy = False
@@ -110,7 +119,7 @@ class World:
     def dismiss(self) -> None:
         """Let the other ranks end; where they are in the midst of something, end them."""
         if self.busy:
-            self.control.Abort(1)
+            self.control.Abort(self._exit_code)
         self._broadcast(pickle.dumps(None))
         self.close()
 
@@ -139,15 +148,22 @@ class World:
         """Whether no task is to be begun any more: a signal came, here or elsewhere, or a task failed elsewhere."""
         if interrupt.requested():
             self.tell_to_stop()
-        while self.control.Iprobe(tag=_STOP, status=(status := MPI.Status())):
-            self._hear_stop(status.Get_source())
+        self.heard()
         return bool(self._heard) or interrupt.requested()
 
+    def heard(self) -> int:
+        """Number of a signal that came to another rank; 0 for none."""
+        with self._hearing:
+            while self.control.Iprobe(tag=_STOP, status=(status := MPI.Status())):
+                self._hear_stop(status.Get_source())
+        return max(self._heard.values(), default=0)
+
     def tell_to_stop(self) -> None:
-        """Tell the other ranks to begin no more tasks."""
+        """Tell the other ranks to begin no more tasks, and the signal that asks it."""
         if not self._told:
             others = [rank for rank in range(self.size) if rank != self.rank]
-            self._told = [self.control.Isend([b"", MPI.BYTE], dest=rank, tag=_STOP) for rank in others]
+            number = bytes([interrupt.number()])
+            self._told = [self.control.Isend([number, MPI.BYTE], dest=rank, tag=_STOP) for rank in others]
 
     def count(self) -> None:
         """Move the bar, which rank 0 has."""
@@ -232,8 +248,11 @@ class World:
             self._bar.update()
 
     def _hear_stop(self, source: int) -> None:
-        self.control.Recv([bytearray(0), MPI.BYTE], source=source, tag=_STOP)
-        self._heard.add(source)
+        number = bytearray(1)
+        self.control.Recv([number, MPI.BYTE], source=source, tag=_STOP)
+        self._heard[source] = number[0]
+        if number[0]:
+            interrupt.acknowledge(number[0])
 
     def _conclude(self, stoppers: list[int] | None) -> None:
         """The end of an order, on all ranks: whoever asked to stop is heard by everybody, so that nothing is left."""
@@ -345,6 +364,8 @@ def join(process: Announced | None = None, prepare: Callable[[], None] | None = 
             if prepare is not None:
                 prepare()
             _world.serve()
+        except KeyboardInterrupt:
+            MPI.COMM_WORLD.Abort(interrupt.STOPPED_NOW)
         except BaseException:
             traceback.print_exc()
             sys.stderr.flush()

@@ -23,7 +23,6 @@ from predictd.engine.base import (
     Result,
     Task,
     join_subtrees,
-    stop_if_asked,
     subtrees,
 )
 from predictd.engine.meeting import EndedElsewhere
@@ -81,7 +80,7 @@ class SparkEngine(Engine):
         sizes: Sequence[int] | None = None,
     ) -> list[Result]:
         """See `Engine.map`; a job with a partition for each key."""
-        stop_if_asked()
+        interrupt.stop_if_asked()
         if not keys:
             return []
         context = self._open()
@@ -105,7 +104,7 @@ class SparkEngine(Engine):
         """See `Engine.reduce`; subtrees are summed by executors, level by level, and joined by the driver."""
         if not keys:
             raise ValueError("nothing to sum: no keys")
-        stop_if_asked()
+        interrupt.stop_if_asked()
         context = self._open()
         notes = _notes(context)
         work = self._work((task, shared), notes)
@@ -174,6 +173,9 @@ class SparkEngine(Engine):
     def close(self) -> None:
         """Stop the session, if it was started by this engine."""
         if self._context is not None and self._owned:
+            if interrupt.requested():
+                # Cancelled tasks that end after the context have traces of their own.
+                self._context.setLogLevel("OFF")
             self._context.stop()
         self._context = None
 
@@ -230,10 +232,14 @@ class SparkEngine(Engine):
             Through which a program hears of a signal, to end by itself.
         """
         job = _SparkJob(self._open(), action, label or name)
-        with progress_bar(label, total, shown=bool(label)) as bar:
+        ending = "" if relay else "cancelling the Spark job"
+        with (
+            progress_bar(label, total, shown=bool(label)) as bar,
+            interrupt.after(ending, soon=ending),
+        ):
             try:
                 while job.is_running():
-                    if not bar.disable:
+                    if bar.watched:
                         bar.update(min(total, job.tasks_done()) - bar.n)
                     if interrupt.requested() and relay is not None:
                         relay.tell(interrupt.number())
@@ -253,7 +259,7 @@ class SparkEngine(Engine):
             )
             raise error
         if relay is None:
-            stop_if_asked()
+            interrupt.stop_if_asked()
         if job.error is not None:
             raise session.gave_up(name, job.error) from job.error
         return job.results[0]

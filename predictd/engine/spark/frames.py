@@ -15,10 +15,10 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from predictd.constants import LINK_WEIGHT
-from predictd.engine.base import stop_if_asked
 from predictd.engine.spark.engine import SparkEngine
 from predictd.engine.spark.session import gave_up
 from predictd.errors import TableError
+from predictd.interrupt import stop_if_asked
 
 _NAME = "the link list"
 _ROWS_BETWEEN_LOOKS = 10_000

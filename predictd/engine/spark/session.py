@@ -20,8 +20,9 @@ from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import SparkConf, SparkContext
 from pyspark import __version__ as pyspark_version
 
-from predictd.engine.base import one_line, own_modules, stop_if_asked, usable_cpus
+from predictd.engine.base import one_line, own_modules, usable_cpus
 from predictd.errors import EngineError, WorkerError
+from predictd.interrupt import stop_if_asked
 from predictd.provenance import package_version
 
 # What Spark says of a process or an executor that has gone without a word.

@@ -198,7 +198,7 @@ def run_worker(work: Work, cast: Cast, rows: Iterator[int]) -> Iterator[tuple[in
         closing(TcpLink(rank, cast.size, listener, addresses, cast.token)) as link,
         closing(connect(cast.relay, cast.token, rank)) as driver,
         interrupt.relayed() as note,
-        progress.no_bars(),
+        progress.within_task(),
     ):
         hear(driver, note)
         try:

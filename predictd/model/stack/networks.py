@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from predictd.interrupt import give_up_if_asked
 from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide
 from predictd.model.stack.tracks import Places, Tracks
 from predictd.model.windows import window_means
@@ -218,6 +219,7 @@ def fit_network(
         # It is meant to stop early.
         warnings.simplefilter("ignore", ConvergenceWarning)
         for passes, rate in _STRETCHES:
+            give_up_if_asked()
             network.set_params(max_iter=passes, learning_rate_init=rate)
             network.fit(read, wanted)
     weights, biases = network.coefs_, network.intercepts_
@@ -320,6 +322,7 @@ class Refiner:
         within, curved = z[inner], self._curve_scales.standardised(signal[inner])
         added = np.empty((len(within), len(self._maps)), dtype=np.float32)
         for row, maps in enumerate(self._maps):
+            give_up_if_asked()
             wide = z @ maps[guide.wide].T
             windows = [window_means(wide, run_lengths, half)[inner] for half in HALF_WIDTHS[1:]]
             for start in range(0, len(within), _STEP):

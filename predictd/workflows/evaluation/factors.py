@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from predictd import interrupt
 from predictd.errors import ConfigError, DataError, OutputError
 from predictd.io.files import make_directory, replacing, sha256_of
 from predictd.io.results import write_rows, write_run_json
@@ -199,6 +200,7 @@ def _sweep(model: CPModel, tensor: Tensor, covered: Mapping[str, Coverage], n_to
                 spans = shard.places.spans()
                 masks = [coverage.mask(shard.chrom, spans) for coverage in covered.values()]
                 for start, signal in shard.blocks(_BLOCK):
+                    interrupt.stop_if_asked()
                     genome = solve(signal[:, columns])
                     empty += int(np.isnan(genome).any(axis=1).sum())
                     top.add(genome)

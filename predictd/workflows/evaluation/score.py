@@ -91,6 +91,7 @@ def score(cases: tuple[Case, ...], shared: Scoring) -> list[Scored]:
         blocks = list(signal)
         found = [one for method in methods for one in _measure([method], blocks, cases, shared)]
     else:
+        signal.sweeps = 2 + shared.quantiles
         found = _measure(methods, signal, cases, shared)
     return found
 

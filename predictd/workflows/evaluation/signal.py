@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from predictd import progress
 from predictd.io.remote import as_path
 from predictd.io.tables import read_bed
 from predictd.io.tensor.layout import Coverage
@@ -44,11 +45,18 @@ class CaseBlock:
 
 
 class ComparedSignal:
-    """What is compared, shard by shard in genome order; read and predicted anew whenever it is iterated over."""
+    """What is compared, shard by shard in genome order; read and predicted anew whenever it is iterated over.
+
+    Attributes
+    ----------
+    sweeps
+        How often that is going to be.
+    """
 
     def __init__(self, cases: Sequence[Case], shared: Scoring) -> None:
         self._cases, self._shared, self._tensor = cases, shared, shared.tensor
         self._transforms = transforms_of(cases, shared)
+        self.sweeps, self._read = 1, 0
         self._predicted = [index for index, case in enumerate(cases) if None in case.imputed]
         self._application = None
         if self._predicted and shared.estimator is not None:
@@ -80,6 +88,8 @@ class ComparedSignal:
                     for index in range(len(signal))
                 ]
                 first += shard.n_bins
+                self._read += shard.n_bins
+                progress.task_share(self._read / (self.sweeps * self._tensor.n_bins))
 
     def _compared(
         self, index: int, signal: Float32, weights: dict[str, npt.NDArray[np.generic]], first: int

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from predictd import interrupt
 from predictd.io.tensor.store import Shard, Tensor
 from predictd.model.ensemble import Committee
 from predictd.model.intervals.spread import Spread
@@ -15,6 +16,8 @@ from predictd.workflows.tensor.windows import WideBlock, wide_blocks
 
 Float32 = npt.NDArray[np.float32]
 
+# What is finished when SIGINT or SIGTERM asks to stop, in the words of the acknowledgement.
+BLOCK_AT_WORK = "the block of bins at work"
 # The sample by which the leading differences between models are found: so many bins from so many shards at most.
 _SHARDS = 64
 _BINS = 256
@@ -62,6 +65,7 @@ class Application:
         return WideBlock(start, wide[inner], wide, lengths, inner)
 
     def _predicted(self, block: WideBlock) -> Float32:
+        interrupt.give_up_if_asked()
         predicted = np.empty((len(block.signal), self._n_targets), dtype=np.float32)
         for imputer, columns, positions in self._parts:
             own = imputer(_some(block.wide, columns), block.run_lengths, block.inner)
@@ -98,6 +102,7 @@ class SpreadApplication(Application):
 
     def _spread(self, block: WideBlock, every: int) -> tuple[Float32, Float32, Float32]:
         """Signal, predictions and their spread of every so many bins of a block."""
+        interrupt.give_up_if_asked()
         signal = block.signal[::every]
         inner = slice(block.inner.start, block.inner.stop, every)
         predicted = np.empty((len(signal), self._n_targets), dtype=np.float32)

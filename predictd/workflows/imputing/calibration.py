@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from predictd import progress
 from predictd.constants import (
     COVERAGE_BY_SIGNAL_TSV,
     COVERAGE_TSV,
     DENSITY_H5,
+    METRICS_TSV,
     RESIDUALS_FORMAT,
     RESIDUALS_VERSION,
     UNCERTAINTY_FORMAT,
@@ -24,7 +26,7 @@ from predictd.constants import (
 )
 from predictd.engine.base import one_blas_thread
 from predictd.errors import DataError, ModelFormatError, OutputError
-from predictd.io.files import write_json
+from predictd.io.files import exists, write_json
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
 from predictd.io.results import write_rows
 from predictd.io.tensor.store import Tensor
@@ -124,11 +126,13 @@ def count_residuals(task: HeldOut, shared: Counting) -> None:
         for pair in pairs
     ]
     stride = _STRIDE if tensor.n_bins > _MANY_BINS else 1
-    for name in _some_shards(tensor):
+    names = _some_shards(tensor)
+    for number, name in enumerate(names):
         with tensor.open_shard(name) as shard:
             for _, signal, predicted, spread in application.blocks_with_spread(shard, every=stride):
                 for index, counts in enumerate(found):
                     counts.add(signal[:, columns[index]], predicted[:, index], spread[:, index])
+        progress.task_share((number + 1) / len(names))
     arrays: Arrays = {
         "pairs": np.array([str(pair) for pair in pairs]),
         "scales": np.array([shared.scales[pair] for pair in pairs]),
@@ -269,6 +273,11 @@ def read_calibration(directory: Path) -> Calibration:
             )
         return Calibration.from_json(value)
     except FileNotFoundError as err:
+        if not exists(directory / METRICS_TSV):
+            raise ModelFormatError(
+                f"`sd`: {directory} has not finished scoring, which intervals are calibrated on; run the same "
+                "'predictd cv' again to finish it"
+            ) from err
         raise ModelFormatError(
             f"`sd`: {path} does not exist: 'predictd cv' writes it, unless there are too few bins; run it again into "
             "another directory"

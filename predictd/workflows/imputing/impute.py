@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from predictd import interrupt, progress
 from predictd.constants import INTERVALS_TSV, MAX_OPEN_TRACKS, TRACKS_TSV, UNCERTAINTY_JSON
 from predictd.engine import Engine
 from predictd.errors import DataError
@@ -26,7 +27,7 @@ from predictd.model.intervals.uncertainty import Calibration
 from predictd.pairs import Experiment
 from predictd.provenance import EngineInfo, RunRecord
 from predictd.wording import even_parts_of_at_most, some
-from predictd.workflows.imputing.apply import Application, SpreadApplication
+from predictd.workflows.imputing.apply import BLOCK_AT_WORK, Application, SpreadApplication
 from predictd.workflows.imputing.calibration import read_calibration, write_intervals
 from predictd.workflows.imputing.estimators import load_estimator, load_held_out
 from predictd.workflows.imputing.outputs import Float32, OutputTrack, output_tracks, sd_name, track_name
@@ -156,8 +157,8 @@ class Imputation(InParts[ImputeReport]):
         engine.check_shared_paths(self.job.marker_file, self._tensor.marker_file)
         keys = [_PairsPart(index, self._groups[index]) for index in parts]
         shared = _Imputing(self._model, self._tensor, self.job, self._calibration, EngineInfo.of(engine))
-        with record.stage("impute"):
-            engine.map(_impute_part, keys, shared, label="tracks")
+        with record.stage("impute"), interrupt.after(soon=BLOCK_AT_WORK):
+            engine.map(_impute_part, keys, shared, label="groups of tracks")
 
     def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> ImputeReport:
         empty = max(part["empty_bins"] for part in parts)
@@ -277,7 +278,7 @@ def _write_missing(
     lengths = {chrom: n for chrom, n in tensor.manifest.load_genome().chromosomes.items() if chrom in used}
     made = set(standing(output, [track.name for track in tracks]))
     todo = [track for track in tracks if track.name not in made]
-    empty = 0
+    empty = imputed = 0
     if not todo and tensor.n_complete == tensor.n_bins:
         return empty
     with ExitStack() as undo:
@@ -293,6 +294,8 @@ def _write_missing(
                     for track, writer in writers:
                         values = track.values(predicted, spread)
                         add_rows(writer, shard, start, values)
+                    imputed += len(predicted)
+                    progress.task_share(imputed / tensor.n_bins)
         for _, writer in writers:
             writer.close()
     return empty

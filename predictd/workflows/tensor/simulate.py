@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from predictd import interrupt
 from predictd.constants import (
     BIN_SIZE,
     MANIFEST,
@@ -246,7 +247,8 @@ class _Simulated:
 def _write_tracks(name: str, pairs: list[Experiment], shared: _Simulated, engine: Engine) -> None:
     parts = even_parts_of_at_most(len(pairs), MAX_OPEN_TRACKS, at_least=engine.workers)
     groups = [tuple(pairs[start:end]) for start, end in parts]
-    engine.map(_make_tracks, groups, shared, label=name)
+    with interrupt.after(soon="the block of bins at work"):
+        engine.map(_make_tracks, groups, shared, label=name)
     table = TRACKS_TSV if name == "tracks" else f"{name}.tsv"
     files = {pair: f"{name}/{pair.file_stem}.bw" for pair in pairs}
     write_tracks(shared.directory.parent / table, files)
@@ -268,6 +270,7 @@ def _make_tracks(pairs: tuple[Experiment, ...], shared: _Simulated) -> None:
         for plan in place.plan(1) if todo else []:
             for run_first, length in plan.runs.tolist():
                 for first, n in aligned_blocks(run_first, length):
+                    interrupt.give_up_if_asked()
                     signal = simulation.signal(todo, run=chromosomes.index(plan.chrom), first=first, n=n)
                     for writer, values in zip(writers, np.ascontiguousarray(to_track(signal).T), strict=True):
                         writer.add(plan.chrom, first, values)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from predictd import interrupt
 from predictd.constants import MANIFEST, MAX_OPEN_TRACKS, PARTIAL, RUN_JSON, TRACKS_TSV
 from predictd.errors import ConfigError, DataError, OutputError
 from predictd.io.extras import needed_for
@@ -146,6 +147,7 @@ class Exported:
                     if self._coverage is not None:
                         every = self._coverage.mask(shard.chrom, shard.places.spans())
                     for start in range(0, shard.n_bins, size):
+                        interrupt.stop_if_asked()
                         rows = slice(start, min(start + size, shard.n_bins))
                         if every[rows].any():
                             found = True

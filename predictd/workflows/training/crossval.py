@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from predictd import interrupt, progress
 from predictd.config import TrainSettings
 from predictd.constants import FOLDS_JSON, METRIC_COUNTS, METRIC_KEYS, METRICS_TSV, MODELS, MOMENTS
 from predictd.engine import Engine
@@ -27,6 +28,7 @@ from predictd.provenance import RunRecord
 from predictd.workflows.evaluation.cases import Case, Scoring, make_baseline
 from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.evaluation.score import Row, group_cases, score
+from predictd.workflows.imputing.apply import BLOCK_AT_WORK
 from predictd.workflows.imputing.calibration import (
     Counting,
     HeldOut,
@@ -225,7 +227,8 @@ class Crossval(InParts[CrossvalReport]):
                 groups += tasks
             sizes = [len(group) for group in groups]
             scoring = Scoring(tensor, output, self._intervals)
-            scored = engine.map(score, groups, scoring, label="experiments", sizes=sizes)
+            with interrupt.after(soon=BLOCK_AT_WORK):
+                scored = engine.map(score, groups, scoring, label="groups of experiments", sizes=sizes)
         with record.stage("uncertainty"):
             counting = [
                 HeldOut(self._residuals_path(owner, number), tuple(case.pair for case in group))
@@ -235,7 +238,8 @@ class Crossval(InParts[CrossvalReport]):
             for fold in (self._groups[index][1][0].whole() for index in parts):
                 scales |= expected_scales(s, fold.train, fold.test)
             judging = Counting(tensor, output, assay_spans(tensor), scales)
-            engine.map(count_residuals, counting, judging, label="experiments", sizes=sizes)
+            with interrupt.after(soon=BLOCK_AT_WORK):
+                engine.map(count_residuals, counting, judging, label="groups of experiments", sizes=sizes)
         for index in parts:
             test = self._groups[index][0]
             counted = [key.path for key, owner in zip(counting, owners, strict=True) if owner == index]
@@ -270,8 +274,12 @@ class Crossval(InParts[CrossvalReport]):
         with suppress(FileNotFoundError):
             return read_choice(path)
         solver = SOLVERS[self._settings.solver]
-        choice = solver.choose(data, group, self._settings, engine, seed=self._seed)
-        write_choice(path, choice)
+        label = "all experiments" if name == EVERYTHING else f"test fold {name}"
+        with progress.stage(label):
+            choice = solver.choose(data, group, self._settings, engine, seed=self._seed)
+            write_choice(path, choice)
+            if solver.searches:
+                progress.tell("%s", choice.why)
         return choice
 
     def _fits(self, name: str, group: Sequence[Fold], choice: Choice) -> list[FoldFit]:

@@ -20,6 +20,7 @@ from predictd.io.remote import RemotePath
 from predictd.io.results import write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json
+from predictd.progress import progress_bar
 from predictd.provenance import RunRecord
 from predictd.wording import install
 from predictd.workflows.tensor.coverage import require_complete
@@ -256,7 +257,13 @@ def _search(
     done = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
     if len(study.get_trials(states=done)) < trials:
         until = optuna.study.MaxTrialsCallback(trials, states=done)
-        study.optimize(objective, callbacks=[until], show_progress_bar=False)
+        finished = len(study.get_trials(states=done))
+        with progress_bar("trials", trials, initial=finished) as bar:
+
+            def count(study: optuna.Study, _: optuna.trial.FrozenTrial) -> None:
+                bar.update(len(study.get_trials(states=done)) - bar.n)
+
+            study.optimize(objective, callbacks=[until, count], show_progress_bar=False)
     if not study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)):
         raise DataError("no trial gave a model; train one on the same tensor to see why")
     return len(study.get_trials(states=done))

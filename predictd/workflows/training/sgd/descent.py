@@ -225,7 +225,7 @@ class _Worker:
                     self.state = self.best.copy()
                 elif verdict is Verdict.STOP:
                     break
-                bar.set_postfix_str(f"validation MSE {self.rule.best:.4f}", refresh=False)
+                bar.note(f"validation MSE {self.rule.best:.4f}")
                 bar.update()
 
     def _follow(self) -> None:
@@ -233,9 +233,8 @@ class _Worker:
         ends = np.cumsum([stage.evaluations for stage in self.problem.schedule])
         ends *= self.settings.rounds_per_evaluation
         with progress_bar(
-            self.problem.phase, int(ends[-1]), unit=" rounds", shown=self.comm.rank == 0
+            "rounds", int(ends[-1]), unit=" rounds", shown=self.comm.rank == 0, initial=self.rounds
         ) as bar:
-            bar.update(self.rounds)
             while self.rounds < ends[-1]:
                 self._save_if_asked()
                 stage = self.problem.schedule[int(np.searchsorted(ends, self.rounds, side="right"))]
@@ -247,7 +246,7 @@ class _Worker:
         """Save the state from time to time and when a stop is asked for; then stop."""
         overdue = time.monotonic() - self.saved > CHECKPOINT_SECONDS
         # A signal may have come to some workers only.
-        stop, save = self.comm.allgather(np.array([interrupt.number(), overdue])).max(axis=0).tolist()
+        stop, save = self.comm.allgather(np.array([interrupt.asked(), overdue])).max(axis=0).tolist()
         if stop or save:
             self._save()
             self.saved = time.monotonic()

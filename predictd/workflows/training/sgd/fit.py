@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
+from predictd import interrupt
 from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError
@@ -119,7 +120,8 @@ def _with_round_size(
 def _run(engine: Engine, problem: SgdProblem, checkpoint: Checkpoint, stage: Stage) -> SgdResult:
     """Result of the first worker, with the seconds that workers spent on average."""
     try:
-        results = engine.spmd(descend, [], problem)
+        with interrupt.after("this round of updates"):
+            results = engine.spmd(descend, [], problem)
     except DataError:
         # What was saved leads there again, and would stand in the way of the settings that the error asks for.
         checkpoint.remove()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from predictd import interrupt
 from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread
 from predictd.model.folds import Fold
@@ -55,6 +56,7 @@ class MomentsSolver(Solver):
             # Where all experiments are fitted in the end, the search only tells how many sweeps are best.
             found = self.fit_moments(moments, job.fold, job.choice, seed=job.seed)
             if job.refit:
+                interrupt.stop_if_asked()
                 refitted = self.fit_moments(
                     moments,
                     everything(tensor.experiments, job.fold.name),
