@@ -18,9 +18,11 @@ import pytest
 from click.testing import CliRunner
 
 from commands import call_predictd, run_predictd
+from folders import contents
 from made_tensors import stored_signal
 from predictd import __version__
 from predictd.cli import COMMANDS, cli
+from predictd.errors import Interrupted
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import folds_from_json, make_folds
 from predictd.provenance import software
@@ -185,10 +187,11 @@ def test_quiet_and_verbose(tensor_path, tmp_path):
     warning = "predictd: warning: 15 training experiments carry no rank of 100: using a --rank of 5"
     assert stderr() == [warning]
     assert stderr("--quiet") == []
-    verbose = stderr("--verbose")
-    assert warning in verbose
     # No progress bars where nobody watches.
-    assert all(line.startswith("predictd: ") for line in verbose)
+    verbose = [
+        re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (predictd: .*)", line) for line in stderr("--verbose")
+    ]
+    assert all(verbose) and warning in [line[1] for line in verbose if line]
 
 
 def test_the_command_line_wins_over_the_file(tensor_path, tmp_path):
@@ -304,12 +307,17 @@ def test_doctor_tells_what_there_is(tmp_path):
 # -- the whole job ----------------------------------------------------------------------------------------------------
 
 
+def few_bins(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A demo of few bins."""
+    with mock.patch("predictd.workflows.demo.BINS", 10_000):
+        return call_predictd(*arguments, cwd=cwd)
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder in which the demo has run on few bins, and what it said."""
     folder = tmp_path_factory.mktemp("demo")
-    with mock.patch("predictd.workflows.demo.BINS", 10_000):
-        done = call_predictd("demo", "-o", "d", cwd=folder)
+    done = few_bins("demo", "-o", "d", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -338,7 +346,34 @@ def test_the_demo_leaves_what_it_names(demo):
     named = [line.split()[0] for line in said.splitlines() if line.startswith("  d/")]
     assert len(named) == 5 and all((folder / name).exists() for name in named)
     assert len(list((folder / "d" / "imputed").glob("*.bw"))) == 24
-    assert told(call_predictd("demo", "-o", "d", cwd=folder)).startswith("d exists already: remove it")
+
+
+def test_a_demo_that_is_run_again_shows_its_result(demo):
+    folder, said = demo
+    before = contents(folder / "d")
+    again = few_bins("demo", "-o", "d", cwd=folder)
+    assert (again.returncode, again.stderr) == (0, "")
+    first, _, rest = again.stdout.partition("\n")
+    assert first == "d is finished already: nothing was done"
+    assert said.endswith(rest) and rest.count("assay_mean") == 2
+    assert contents(folder / "d") == before
+    told_of = told(few_bins("demo", "-o", "d", "--seed", 3, cwd=folder))
+    assert told_of.startswith("d holds the demo made otherwise (seed: 0, now 3): remove it, or name another")
+    assert told(few_bins("demo", "-o", ".", cwd=folder)).startswith(". exists already, and holds no demo")
+
+
+def test_a_demo_that_was_stopped_goes_on(demo, tmp_path):
+    folder, _ = demo
+    (tmp_path / "d").mkdir()
+    with mock.patch("predictd.workflows.demo.train", side_effect=Interrupted("stopped")):
+        assert few_bins("demo", "-o", "d", cwd=tmp_path).returncode == 75
+    assert few_bins("demo", "-o", "d", cwd=tmp_path).returncode == 0
+    for name in ("metrics.tsv", "model.h5"):
+        assert (tmp_path / "d" / name).read_bytes() == (folder / "d" / name).read_bytes()
+    # What has gone is made again.
+    (tmp_path / "d" / "model.h5").unlink()
+    with mock.patch("predictd.workflows.demo.simulate", side_effect=Interrupted("stopped")):
+        assert few_bins("demo", "-o", "d", cwd=tmp_path).returncode == 75
 
 
 def test_the_demos_commands_do_the_same(demo, tmp_path):
@@ -351,10 +386,12 @@ def test_the_demos_commands_do_the_same(demo, tmp_path):
         "train",
         "impute",
         "evaluate",
+        "report",
+        "view",
     ]
-    for _, *arguments in commands:
+    for _, *arguments in commands[:-1]:
         # What comes out is the same for any number of workers.
-        alone = ["--workers", "1"] if arguments[0] != "folds" else []
+        alone = ["--workers", "1"] if arguments[0] not in ("folds", "report") else []
         done = call_predictd(*arguments, *alone, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     for name in ("metrics.tsv", "model.h5", "folds.json", "tensor/shards/chr1.0000.h5"):

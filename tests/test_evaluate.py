@@ -20,6 +20,7 @@ from predictd.constants import MEASURES, METRIC_COUNTS, METRIC_KEYS
 from predictd.engine import Engine
 from predictd.errors import DataError, OutputError, TableError, TensorFormatError, TrackError
 from predictd.io.files import sha256_of, write_json
+from predictd.io.tables import read_tracks
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import folds_to_json, make_folds
 from predictd.model.measures.metrics import evaluate_track
@@ -30,6 +31,7 @@ from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.training.crossval import crossval
 from predictd.workflows.training.train import train
+from refusals import refused
 
 ARCSINH = TRANSFORMS["arcsinh"]
 GENOME = {"chr1": 250_000, "chr2": 250_000}
@@ -533,7 +535,19 @@ def test_an_assay_of_one_cell_type_has_no_baseline(engine, tmp_path, caplog):
         (
             [("C9", "A1", "x.bw")],
             DataError,
-            r"have no pair in common: nothing can be scored; imputed were .*, observed C9:A1: impute",
+            r"have no pair in common: nothing can be scored; imputed were .*, observed C9:A1: they have no cell type "
+            r"in common \(imputed .*, observed C9\); impute cell types that the table lists, or correct the names",
+        ),
+        (
+            [("C1", "A9", "x.bw")],
+            DataError,
+            r"no assay in common \(imputed A.*, observed A9\); impute assays",
+        ),
+        ([("A3", "C1", "x.bw")], DataError, r"exchanged in one of the tables \(A3:C1\); correct its header"),
+        (
+            [("c1", "A-3", "x.bw")],
+            DataError,
+            r": C1:A3 and c1:A-3 differ only in the way they are written; write",
         ),
         ([("C1", "A3", "no.bw")], TrackError, r"t.tsv, line 2: .*no.bw does not exist"),
         ([("C1", "A3", "x.bw"), ("C1", "A3", "y.bw")], TableError, r"line 3: C1:A3 is in .*t.tsv twice"),
@@ -547,6 +561,28 @@ def test_tables_that_do_not_fit(imputed, engine, tmp_path, rows, kind, message):
         evaluate(imputed, table, tmp_path / "m.tsv", engine)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "m.tsv").exists()
+
+
+def test_the_table_that_the_model_learned_from_has_no_missing_pairs(imputed, data, engine, tmp_path):
+    with refused(
+        DataError,
+        "the imputed pairs are those that nobody has measured, the table lists the tracks that the model learned from",
+        "'predictd impute' with its directory and `pairs` observed writes them; or list here tracks that were held",
+    ):
+        evaluate(imputed, data / "tracks.tsv", tmp_path / "m.tsv", engine)
+
+
+def test_directories_that_have_no_pair_in_common(imputed, data, engine, tmp_path):
+    tracks = read_tracks(imputed / "tracks.tsv")
+    for name, own in (("one", tracks[:2]), ("two", tracks[2:4])):
+        (tmp_path / name).mkdir()
+        rows = [{"cell_type": t.experiment[0], "assay": t.experiment[1], "path": str(t.path)} for t in own]
+        write_table(tmp_path / name / "tracks.tsv", rows)
+        shutil.copy(imputed / "run.json", tmp_path / name)
+    with refused(
+        DataError, "each directory has pairs of", "one: ", "two: ", "impute the same pairs by every method"
+    ):
+        evaluate([tmp_path / "one", tmp_path / "two"], data / "truth.tsv", tmp_path / "m.tsv", engine)
 
 
 def test_a_directory_without_a_table(data, engine, tmp_path):

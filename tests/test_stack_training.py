@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -204,6 +205,30 @@ def test_a_cross_validation_without_its_last_model_is_unfinished(validated, tens
     for path in ("everything", "fold-0", "fold-1"):
         one, other = (folder / "models" / f"{path}.h5" for folder in (tmp_path / "cv", validated))
         assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_cross_validation_that_has_not_finished_scoring_says_so(validated, tensor, tmp_path):
+    """Its last model is of the experiments that nobody has measured: others must not take its place."""
+    shutil.copytree(validated, tmp_path / "cv")
+    for name in ("metrics.tsv", "uncertainty.json"):
+        (tmp_path / "cv" / name).unlink()
+    impute = ("impute", "cv", tensor.path, "-o", "imputed", "--workers", 1)
+    done = call_predictd(*impute, cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr == (
+        "predictd: warning: cv has all its models, but has not finished scoring them (there is no metrics.tsv): "
+        "nothing says yet how far the imputed tracks can be trusted; run the same 'predictd cv' again to finish it\n"
+    )
+    done = call_predictd(*impute, "--sd", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1] == (
+        "predictd: error: --sd: cv has not finished scoring, which intervals are calibrated on; run the same 'predictd "
+        "cv' again to finish it"
+    )
+    (tmp_path / "cv" / "models" / "everything.h5").unlink()
+    done = call_predictd(*impute, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "predictd: error: cv is unfinished: the model of all experiments is missing; run 'predictd cv' again\n",
+    )
 
 
 def test_a_member_by_name_on_the_command_line(tensor, tmp_path):

@@ -26,7 +26,11 @@ MSEglobal and MSE1obs: smaller is better; the others: larger is better. The file
   {d}/tensor              the same, binned
   {d}/model.h5            the model
   {d}/imputed/tracks.tsv  the imputed tracks (bigWig, for any genome browser)
-  {d}/metrics.tsv         all measures of every imputed experiment"""
+  {d}/metrics.tsv         all measures of every imputed experiment
+
+Look at them next, on one page (which needs matplotlib: {report}) and in a genome browser:
+          $ predictd report {d}/imputed --metrics {d}/metrics.tsv -o {d}/report.html
+          $ predictd view {d}/imputed --observed {d}/data/tracks.tsv --open"""
 
 
 @click.command(
@@ -41,17 +45,18 @@ MSEglobal and MSE1obs: smaller is better; the others: larger is better. The file
     type=PATH,
     default=Path("predictd-demo"),
     show_default=True,
-    help="Directory to write; must be new.",
+    help="Directory to write: a new one, or that of this demo.",
 )
 @SEED
 @on_engine
 def command(output: Path, seed: int | None, engine_name: str | None, workers: int | None) -> None:
-    """Run the whole job on a small simulated genome: simulate, ingest, folds, train, impute, evaluate."""
-    from predictd.errors import OutputError
+    """Run the whole job on a small simulated genome: simulate, ingest, folds, train, impute, evaluate.
+
+    A demo that was stopped goes on when it is run again; of one that is finished the result is shown again.
+    """
+    from predictd.wording import install
     from predictd.workflows.demo import ASSAYS, BINS, CELLS, RANK, SHARE, demo
 
-    if output.exists():
-        raise OutputError(f"{output} exists already: remove it, or name another directory with -o")
     started = time.monotonic()
 
     size = {"cells": CELLS, "assays": ASSAYS, "share": SHARE, "bins": BINS, "rank": RANK}
@@ -62,7 +67,10 @@ def command(output: Path, seed: int | None, engine_name: str | None, workers: in
 
     with make_engine(engine_name, workers) as engine:
         report = demo(output, engine, say, seed=seed or 0)
-    click.echo(f"[{time.monotonic() - started:5.1f} s] done\n")
+    if report.done_before:
+        click.echo(f"{output} is finished already: nothing was done\n")
+    else:
+        click.echo(f"[{time.monotonic() - started:5.1f} s] done\n")
     click.echo(f"How well the missing experiments were imputed (means over {len(report.missing) // 3}):\n")
     click.echo(measures_table(report.missing))
-    click.echo(_FILES.format(d=output))
+    click.echo(_FILES.format(d=output, report=install("report")))

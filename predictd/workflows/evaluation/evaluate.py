@@ -13,7 +13,7 @@ import numpy as np
 
 from predictd.constants import BASELINES, CHALLENGE_MEASURES, MAPPED, MEASURES
 from predictd.engine import Engine
-from predictd.errors import ConfigError, DataError, TableError
+from predictd.errors import ConfigError, TableError
 from predictd.io.files import make_directory, sha256_of
 from predictd.io.remote import as_path
 from predictd.io.results import write_metrics, write_run_json
@@ -25,6 +25,7 @@ from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.wording import some
 from predictd.workflows.evaluation.cases import Absent, Case, Scoring, make_baseline
+from predictd.workflows.evaluation.common import nothing_in_common
 from predictd.workflows.evaluation.compare import compare, comparison_path, n_blocks, write_comparison
 from predictd.workflows.evaluation.imputed import ImputedTracks, tensor_of, warn_of_trained_pairs
 from predictd.workflows.evaluation.regions import Regions
@@ -138,7 +139,9 @@ def evaluate(
         cases = _cases(methods, observed, data, opened, bigwigs)
         with record.stage("evaluate"):
             groups = group_cases(cases, engine.workers, n_methods=len(names), quantiles=options.quantiles)
-            scored = [one for part in engine.map(score, groups, scoring, label="pairs") for one in part]
+            scored = [
+                one for part in engine.map(score, groups, scoring, label="groups of pairs") for one in part
+            ]
     rows = [one.row for one in scored]
     _warn_of_absent(rows, options.absent)
     comparison = compare(scored, options.measures)
@@ -202,12 +205,7 @@ def _observed(methods: Sequence[ImputedTracks], table: Path, tensor: Tensor) -> 
     observed = unique_pairs(read_track_table(table, genome=tensor.manifest.genome.name), table)
     common = set(observed).intersection(*(method.tracks for method in methods))
     if not common:
-        folders = " and ".join(str(method.directory) for method in methods)
-        raise DataError(
-            f"{folders} and {table} have no pair in common: nothing can be scored; imputed were "
-            f"{some(sorted(methods[0].tracks))}, observed {some(sorted(observed))}: impute pairs that the table lists, "
-            "or correct the names"
-        )
+        raise nothing_in_common(methods, observed, table, set(tensor.experiments))
     some_have = sorted(
         set(observed).intersection(set().union(*(method.tracks for method in methods))) - common
     )

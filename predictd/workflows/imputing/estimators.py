@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from predictd.constants import FOLDS_JSON, MODELS
+from predictd.constants import FOLDS_JSON, METRICS_TSV, MODELS
 from predictd.errors import DataError, ModelFormatError
-from predictd.io.files import sha256_of, sha256_of_json
+from predictd.io.files import exists, sha256_of, sha256_of_json
 from predictd.io.models import ModelFile, read_model
 from predictd.model.cp.factors import CPModel
 from predictd.model.ensemble import Committee, Model
@@ -17,6 +18,8 @@ from predictd.model.stack.stack import StackModel
 from predictd.pairs import Experiment
 from predictd.wording import some
 from predictd.workflows.tensor.folds import load_folds
+
+log = logging.getLogger(__name__)
 
 _KINDS: dict[str, type[CPModel] | type[StackModel]] = {kind.kind: kind for kind in (CPModel, StackModel)}
 
@@ -160,8 +163,27 @@ def _cross_validation(path: Path) -> Loaded:
             f"{path} is unfinished: {len(missing)} of {len(folds)} folds have no model ({some(missing)}); run "
             "'predictd cv' again"
         )
+    if not exists(path / METRICS_TSV):
+        _check_unscored(path, load_model(fold_model_path(path, folds[0]))[0])
     files = [fold_model_path(path, fold) for fold in folds]
     files += [everything_path(path)] if everything_path(path).exists() else []
     checksums = [sha256_of(file) for file in files]
     held_out = {fold.owner: fold.test for fold in folds}
     return Loaded(fold_committee(path, folds), sha256_of_json(checksums), ".", held_out)
+
+
+def _check_unscored(path: Path, model: Model) -> None:
+    """Say that a cross-validation has not finished scoring; ModelFormatError if it lacks its model of all experiments.
+
+    It has one beside stacks, of which there is one a test fold.
+    """
+    if isinstance(model, StackModel) and not exists(everything_path(path)):
+        raise ModelFormatError(
+            f"{path} is unfinished: the model of all experiments is missing; run 'predictd cv' again"
+        )
+    log.warning(
+        "%s has all its models, but has not finished scoring them (there is no %s): nothing says yet how far the "
+        "imputed tracks can be trusted; run the same 'predictd cv' again to finish it",
+        path,
+        METRICS_TSV,
+    )
