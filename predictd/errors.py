@@ -25,6 +25,10 @@ class EngineError(PredictdError):
     """An engine that cannot start here: a library is missing, or its processes do not find each other."""
 
 
+class InputError(PredictdError):
+    """A file that cannot be read for what has nothing to do with its content: rights, locks, the disk, the server."""
+
+
 class TrackError(PredictdError):
     """A signal track that cannot be read or holds what it may not hold."""
 

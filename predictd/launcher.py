@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 # Where launchers tell each process its rank and the number of processes: MPICH and what follows its PMI (Intel MPI,
@@ -66,6 +69,16 @@ def allotted(environment: Mapping[str, str] | None = None) -> int:
     variables = os.environ if environment is None else environment
     tasks = variables.get("SLURM_NTASKS", "")
     return int(tasks) if tasks.isdigit() else 1
+
+
+def longest_array() -> int | None:
+    """Tasks of the longest job array that Slurm takes here (MaxArraySize); None where there is no Slurm to ask."""
+    command = ["scontrol", "show", "config"]
+    with suppress(OSError, subprocess.SubprocessError):
+        told = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
+        if found := re.search(r"^MaxArraySize\s*=\s*(\d+)", told, re.MULTILINE):
+            return int(found[1])
+    return None
 
 
 def submitted_to_spark(environment: Mapping[str, str] | None = None) -> bool:

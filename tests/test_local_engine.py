@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -19,11 +20,13 @@ import pytest
 
 import engine_tasks as tasks
 from commands import lend_engine
+from made_tensors import small_tensor
 from places import HELPERS, PYTHONPATH
 from predictd import interrupt
-from predictd.engine import LocalEngine
+from predictd.engine import LocalEngine, base
 from predictd.engine.base import subtrees, tree_sum, usable_cpus
-from predictd.errors import Interrupted, WorkerError
+from predictd.engine.quota import cpu_quota
+from predictd.errors import Interrupted, TensorFormatError, WorkerError
 from waiting import alive
 
 
@@ -255,3 +258,70 @@ def test_threads_that_share_an_engine_take_turns():
     with LocalEngine(2) as engine, ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda n: engine.map(tasks.power, list(range(5)), n), range(1, 9)))
     assert found == [[key**n for key in range(5)] for n in range(1, 9)]
+
+
+# -- how many CPUs there are ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "quota"),
+    [
+        # Version 2: in a container its own group is the root; in a batch job groups above it may say less.
+        ("0::/\n", {"cpu.max": "150000 100000"}, 1.5),
+        ("0::/\n", {"cpu.max": "max 100000"}, math.inf),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "400000 100000"}, 4),
+        # Version 1: a container that sees its own group only, whatever it is called outside; a batch job; no limit.
+        (
+            "5:cpu,cpuacct:/docker/9f\n3:cpuset:/docker/9f\n0::/\n",
+            {"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"},
+            2.5,
+        ),
+        (
+            "1:cpu:/slurm/job_7/step_0\n",
+            {
+                "cpu/slurm/job_7/cpu.cfs_quota_us": "100000",
+                "cpu/slurm/job_7/cpu.cfs_period_us": "50000",
+                "cpu/slurm/job_7/step_0/cpu.cfs_quota_us": "-1",
+                "cpu/slurm/job_7/step_0/cpu.cfs_period_us": "100000",
+            },
+            2,
+        ),
+        (
+            "4:cpuacct,cpu:/x\n",
+            {"cpuacct,cpu/x/cpu.cfs_quota_us": "50000", "cpuacct,cpu/x/cpu.cfs_period_us": "100000"},
+            0.5,
+        ),
+        ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
+        # Both at once, as systemd's hybrid hierarchy; the names of groups may hold colons.
+        ("1:name=systemd:/a:b\n0::/a:b\n", {"unified/a:b/cpu.max": "300000 100000"}, 3),
+        ("", {"cpu.max": "200000 100000"}, 2),
+        ("0::/\n", {"cpu.max": "no number"}, math.inf),
+        ("0::/../../x\n", {}, math.inf),
+    ],
+)
+def test_quotas_of_control_groups(groups, files, quota, tmp_path):
+    for name, text in files.items():
+        (tmp_path / "mounts" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mounts" / name).write_text(f"{text}\n")
+    if groups:
+        (tmp_path / "groups").write_text(groups)
+    assert cpu_quota(tmp_path / "mounts", tmp_path / "groups") == quota
+
+
+@pytest.mark.parametrize(("quota", "expected"), [(math.inf, 8), (20, 8), (2.9, 2), (0.5, 1)])
+def test_a_quota_leaves_whole_cpus(quota, expected, monkeypatch):
+    monkeypatch.setattr(base, "cpu_quota", lambda: quota)
+    assert base.within_quota(8) == expected
+
+
+# -- what is wrong with what tasks have in common ---------------------------------------------------------------------
+
+
+def test_what_fails_when_a_worker_takes_up_its_task_is_told_as_that(engine, tmp_path, capfd):
+    tensor = small_tensor(tmp_path / "own", np.ones((6, 4)))
+    (tensor.path / "manifest.json").unlink()
+    for run in (engine.map, engine.reduce):
+        with pytest.raises(TensorFormatError, match=r"own holds no tensor \(no manifest\.json\)"):
+            run(tasks.power, [1, 2, 3], tensor)
+    assert engine.map(tasks.power, [2, 3], 2) == [4, 9]
+    assert capfd.readouterr() == ("", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -161,6 +162,24 @@ def test_parts_prints_their_number_and_writes_nothing(kind, own_tensor, model_pa
     done = call_predictd(*command(kind, own_tensor, model_path), "--parts", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, {"cv": "3\n", "impute": "6\n"}[kind], "")
     assert stamps(tmp_path) == before and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("longest", "warned"), [(6, False), (5, True), ("none", False)])
+def test_more_parts_than_slurm_takes_in_an_array(
+    longest, warned, own_tensor, model_path, folds, tmp_path, monkeypatch
+):
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    told = f"Configuration data\nMaxArraySize            = {longest}\nMaxJobCount             = 10000\n"
+    scontrol.write_text(f"#!/bin/sh\n[ \"$*\" = 'show config' ] && cat <<END\n{told}END\n")
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scontrol.parent}{os.pathsep}{os.environ['PATH']}")
+    done = call_predictd(*command("impute", own_tensor, model_path), "--parts", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "6\n")
+    assert (
+        "takes no array of 6 tasks: the last may have the number 4 (MaxArraySize)" in done.stderr
+    ) == warned
+    assert bool(done.stderr) == warned
 
 
 @pytest.mark.parametrize(

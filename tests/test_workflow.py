@@ -21,11 +21,13 @@ pytestmark = [
 ]
 
 
-def snakemake(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def snakemake(
+    folder: Path, *arguments: object, cores: tuple[str, ...] = ("--cores", "2")
+) -> subprocess.CompletedProcess[str]:
     """Run it with the predictd that is tested."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        [PROGRAM, "-s", WORKFLOW / "Snakefile", "--cores", "2", *map(str, arguments)],
+        [PROGRAM, "-s", WORKFLOW / "Snakefile", *cores, *map(str, arguments)],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -55,3 +57,13 @@ def test_the_demo_runs_from_tracks_to_hub(tmp_path):
 def test_a_configuration_that_lacks_something(tmp_path):
     done = snakemake(tmp_path, "--config", "tracks=t.tsv")
     assert done.returncode == 1 and "the configuration needs 'genome'" in done.stderr
+
+
+def test_a_killed_run_is_unlocked_as_snakemake_says(tmp_path):
+    """It names no other option, not even `--cores`."""
+    locks = tmp_path / ".snakemake" / "locks"
+    locks.mkdir(parents=True)
+    (locks / "0.output.lock").write_text("hub/hub.txt\n")
+    done = snakemake(tmp_path, "--configfile", WORKFLOW / "demo.yaml", "--unlock", cores=())
+    assert done.returncode == 0, done.stderr
+    assert not locks.exists() or not list(locks.iterdir())

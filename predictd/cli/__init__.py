@@ -131,7 +131,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("predictd: stopped", file=sys.stderr)
         sys.exit(interrupt.STOPPED_NOW)
     except PredictdError as err:
-        if logging.getLogger("predictd").isEnabledFor(logging.DEBUG):
-            traceback.print_exc()
-        print(f"predictd: {'error: ' if err.exit_code else ''}{err}", file=sys.stderr)
-        sys.exit(err.exit_code)
+        _end(err)
+    except OSError as err:
+        files = import_module("predictd.io.files")
+        told = files.unreadable(err.filename, err) if err.filename else None
+        if told is None:
+            raise
+        _end(told)
+
+
+def _end(err: PredictdError) -> None:
+    """Say what was wrong, and exit."""
+    if logging.getLogger("predictd").isEnabledFor(logging.DEBUG):
+        traceback.print_exc()
+    print(f"predictd: {'error: ' if err.exit_code else ''}{err}", file=sys.stderr)
+    sys.exit(err.exit_code)

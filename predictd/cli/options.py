@@ -17,7 +17,7 @@ from predictd.cli.command import ENGINE, MESSAGES, MODEL, Option
 from predictd.config import SolverName, load_config
 from predictd.engine import Engine, LocalEngine
 from predictd.io.remote import as_path, is_remote
-from predictd.launcher import announced, submitted_to_spark
+from predictd.launcher import announced, longest_array, submitted_to_spark
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -60,7 +60,7 @@ class LocalPath(PathOrUrl):
         """Make a path; refuse the URL of an object store."""
         if is_remote(str(value)):
             self.fail("it has to be a path on this machine, not in an object store", param, ctx)
-        return Path(value)
+        return as_path(str(value))
 
 
 def in_section(section: str, *declarations: str, **settings: Any) -> Callable[[Decorated], Decorated]:
@@ -224,6 +224,14 @@ class Steps:
         """Do it, and return the report where that finished the output."""
         if self.count:
             click.echo(plan.n_parts)
+            longest = longest_array() if plan.n_parts > 1 else None
+            if longest is not None and plan.n_parts > longest:
+                log.warning(
+                    "Slurm here takes no array of %d tasks: the last may have the number %d (MaxArraySize). Submit "
+                    "several arrays, each with FIRST_PART, the number of its first part (slurm/README.md)",
+                    plan.n_parts,
+                    longest - 1,
+                )
             return None
         if self.part is not None:
             made = plan.make([self.part], engine)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, wraps
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
+from predictd.engine.quota import cpu_quota
 from predictd.errors import PredictdError, WorkerError
 from predictd.progress import within_task
 
@@ -159,6 +161,16 @@ def run_task(task: Task[Result], key: Key, shared: Any) -> Result:
         ) from err
 
 
+def run_packed(task: Task[Result], key: Key, packed: bytes) -> Result:
+    """As `run_task`, of pickled `shared`; what goes wrong when that is unpickled is told alike."""
+
+    @wraps(task)
+    def unpacking(key: Key, packed: bytes) -> Result:
+        return task(key, pickle.loads(packed))
+
+    return run_task(unpacking, key, packed)
+
+
 def one_line(value: object) -> str:
     """Write a value as text with single blanks in place of line breaks and of longer gaps."""
     return " ".join(str(value).split())
@@ -192,11 +204,7 @@ def affinity() -> set[int]:
 
 def within_quota(count: int) -> int:
     """So many CPUs, or fewer where this process's control group may take fewer: whole ones, at least one."""
-    try:
-        most, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return count if most == "max" else min(count, max(1, int(most) // int(period)))
-    except (OSError, ValueError):
-        return count
+    return max(1, int(min(count, cpu_quota())))
 
 
 def usable_cpus() -> int:

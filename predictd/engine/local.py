@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -27,7 +28,7 @@ from predictd.engine.base import (
     Result,
     Task,
     join_subtrees,
-    run_task,
+    run_packed,
     short,
     subtrees,
     sum_subtree,
@@ -127,6 +128,8 @@ class LocalEngine(Engine):
         done, partly
             Called after each task, and with how many tasks the shares of those come to that have begun.
         """
+        # They may open files when they are unpickled: what goes wrong then is the task's error, and no worker's death.
+        packed = pickle.dumps(shared)
         results: dict[int, Result] = {}
         running: dict[Future[Result], tuple[int, int]] = {}
         places = list(range(self.workers))
@@ -141,7 +144,7 @@ class LocalEngine(Engine):
                 while not stop and len(running) < self.workers and (index := next(waiting, None)) is not None:
                     place = places.pop()
                     self._shares[place] = 0.0
-                    running[self._submit(place, task, keys[index], shared)] = index, place
+                    running[self._submit(place, task, keys[index], packed)] = index, place
                 if not running:
                     return results
                 finished, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -207,7 +210,7 @@ class LocalEngine(Engine):
         """Tell the workers of a signal; 0: of none."""
         self._asked.value = number
 
-    def _submit(self, place: int, task: Task[Result], key: Key, shared: Any) -> Future[Result]:
+    def _submit(self, place: int, task: Task[Result], key: Key, packed: bytes) -> Future[Result]:
         try:
             if self._pool is None:
                 with _inherited():
@@ -218,11 +221,11 @@ class LocalEngine(Engine):
                         initargs=(self._asked, self._shares),
                     )
             with _inherited():
-                return self._pool.submit(_run_in_place, place, task, key, shared)
+                return self._pool.submit(_run_in_place, place, task, key, packed)
         except BrokenProcessPool:
             # One has died just now. If it was at work, its task's future says so.
             self._kill()
-            return self._submit(place, task, key, shared)
+            return self._submit(place, task, key, packed)
 
     def _kill(self) -> None:
         """End the workers whatever they do; the next task starts new ones."""
@@ -288,10 +291,10 @@ def _inherited() -> Iterator[None]:
 _shares: Any = None
 
 
-def _run_in_place(place: int, task: Task[Result], key: Key, shared: Any) -> Result:
+def _run_in_place(place: int, task: Task[Result], key: Key, packed: bytes) -> Result:
     """Run a task, and say at a place how much of it is done."""
     with reported_to(lambda share: _shares.__setitem__(place, share)):
-        return run_task(task, key, shared)
+        return run_packed(task, key, packed)
 
 
 def _start_worker(asked: Any, shares: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from predictd.constants import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
 from predictd.errors import OutputError
-from predictd.io.files import make_directory, remove_tree, write_json
+from predictd.io.files import make_directory, refuse_unreadable, remove_tree, write_json
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
 from predictd.io.partition import Job
 
@@ -79,6 +79,7 @@ class Checkpoint:
             name = json.loads(latest.read_text(encoding="utf-8"))["name"]
             return read_arrays(self._file(name, worker), format=CHECKPOINT_FORMAT, version=CHECKPOINT_VERSION)
         except (OSError, ValueError, KeyError, TypeError, ForeignFileError) as err:
+            refuse_unreadable(latest, err)
             raise OutputError(
                 f"the checkpoint in {self.path} is damaged ({err}); remove it to start afresh"
             ) from err
@@ -94,6 +95,7 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as err:
+            refuse_unreadable(self.path / f"{name}.json", err)
             raise OutputError(
                 f"the checkpoint in {self.path} is damaged ({err}); remove it to start afresh"
             ) from err

@@ -16,8 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from predictd.constants import PARTIAL
-from predictd.errors import OutputError
+from predictd.errors import InputError, OutputError
 from predictd.io.remote import RemotePath
+
+# Rights, locks, and failing disks, servers and machines.
+_NOT_CONTENT = (
+    *(errno.EACCES, errno.EPERM, errno.EAGAIN, errno.ENOLCK, errno.EIO, errno.ESTALE, errno.ETIMEDOUT),
+    *(errno.ENOTCONN, errno.EHOSTDOWN, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+)
 
 
 @contextmanager
@@ -156,6 +162,24 @@ def copy(source: Path, target: Path) -> None:
         source.download(target)
     else:
         shutil.copyfile(source, target)
+
+
+def unreadable(path: Path | str, err: Exception) -> InputError | None:
+    """The error of a file that the system does not let us read, whatever is in it; None where it may be damaged."""
+    if not isinstance(err, OSError) or err.errno not in _NOT_CONTENT:
+        return None
+    what = "run the command again when the file system works, or give a copy of the file"
+    if err.errno in (errno.EACCES, errno.EPERM):
+        what = "see that you may read it"
+    elif err.errno == errno.EAGAIN:
+        what = "it is locked: run the command again when no program writes it"
+    return InputError(f"{path} cannot be read: {os.strerror(err.errno)}; {what}")
+
+
+def refuse_unreadable(path: Path, err: Exception) -> None:
+    """Raise the error that `unreadable` gives, if it gives one."""
+    if (told := unreadable(path, err)) is not None:
+        raise told from err
 
 
 def exists(path: Path) -> bool:

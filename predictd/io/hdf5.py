@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from predictd.io.files import replacing
+from predictd.io.files import refuse_unreadable, replacing
 from predictd.io.remote import RemotePath
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -145,12 +145,19 @@ def reading(path: Path, *, by_ranges: bool = False) -> Iterator[h5py.File]:
     FileNotFoundError
         If there is none.
     OSError
-        If it is no HDF5 file or cannot be read.
+        If it is no HDF5 file.
+    InputError
+        If the system does not let us read it, whatever it is.
     RemoteError
         If an object cannot be read.
     """
     if not isinstance(path, RemotePath):
-        with h5py.File(path, "r") as file:
+        try:
+            opened = h5py.File(path, "r")
+        except OSError as err:
+            refuse_unreadable(path, err)
+            raise
+        with opened as file:
             yield file
     elif not by_ranges:
         with h5py.File(io.BytesIO(path.read_bytes()), "r") as file:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 MIB = 2**20
+# A file that nobody may read, root neither (Linux).
+FORBIDDEN = Path("/proc/sys/vm/drop_caches")
 
 
 @contextmanager

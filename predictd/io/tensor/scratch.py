@@ -38,6 +38,8 @@ class Scratch:
             If there is no room for it, or the directory cannot be used.
         FileNotFoundError
             If the original is gone.
+        InputError
+            If it cannot be read.
         """
         size = original.stat().st_size
         copy = self._directory / original.name
@@ -54,6 +56,8 @@ class Scratch:
         except FileNotFoundError:
             raise
         except OSError as err:
+            if err.filename == str(original):
+                files.refuse_unreadable(original, err)
             raise OutputError(
                 f"`scratch` {self.path} cannot take a copy of {original} ({size / 1e6:.0f} MB): "
                 f"{os.strerror(err.errno) if err.errno else err}; free some space, name another directory, or leave "

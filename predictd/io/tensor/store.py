@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from predictd.constants import BLOCK_BINS, CHUNK_BYTES, MANIFEST, SHARDS, TENSOR_FORMAT, TENSOR_VERSION
 from predictd.errors import TensorFormatError
-from predictd.io.files import replacing, sha256_of
+from predictd.io.files import refuse_unreadable, replacing, sha256_of
 from predictd.io.hdf5 import UNREADABLE, ForeignFileError, check_format, reading, writing
 from predictd.io.tensor.layout import Places, Runs, ShardPlan
 from predictd.io.tensor.manifest import Manifest, ShardEntry, read_manifest
@@ -107,6 +107,7 @@ class Shard:
             if count:
                 self._signal.read_direct(stored, np.s_[start : start + count])
         except UNREADABLE as err:
+            refuse_unreadable(self._path, err)
             raise TensorFormatError(
                 f"{self._path} is damaged (bins {start} to {start + count}); ingest the tracks again"
             ) from err
@@ -217,6 +218,7 @@ class Tensor:
             except FileNotFoundError as err:
                 raise TensorFormatError(f"{path} is missing; ingest the tracks again") from err
             except OSError as err:
+                refuse_unreadable(path, err)
                 raise TensorFormatError(
                     f"{path} is truncated, damaged or no HDF5 file; ingest the tracks again"
                 ) from err
@@ -243,7 +245,12 @@ class Tensor:
     def verify(self, name: str) -> None:
         """Raise TensorFormatError unless the shard's bytes are those that were written."""
         path = self.shard_path(name)
-        if not path.is_file() or sha256_of(path) != self._entries[name].sha256:
+        try:
+            whole = path.is_file() and sha256_of(path) == self._entries[name].sha256
+        except OSError as err:
+            refuse_unreadable(path, err)
+            raise
+        if not whole:
             raise TensorFormatError(f"{path} is missing or not as it was written; ingest the tracks again")
 
 

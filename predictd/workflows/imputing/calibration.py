@@ -26,7 +26,7 @@ from predictd.constants import (
 )
 from predictd.engine.base import one_blas_thread
 from predictd.errors import DataError, ModelFormatError, OutputError
-from predictd.io.files import exists, write_json
+from predictd.io.files import exists, refuse_unreadable, write_json
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
 from predictd.io.results import write_rows
 from predictd.io.tensor.store import Tensor
@@ -283,6 +283,7 @@ def read_calibration(directory: Path) -> Calibration:
             "another directory"
         ) from err
     except (OSError, KeyError, TypeError, ValueError) as err:
+        refuse_unreadable(path, err)
         raise ModelFormatError(f"{path} is damaged or foreign ({err}); run 'predictd cv' again") from err
 
 
