@@ -75,13 +75,44 @@ def test_what_an_image_holds(image: str):
     assert ("pyspark is not installed" in doctor) == (image == SLIM)
 
 
-def test_ranks_in_one_container(folder: Path):
-    train = ("predictd", "train", "predictd-demo/tensor", *FIT)
-    run(SLIM, folder, *train[1:], "-o", "alone.h5")
-    run(SLIM, folder, "-n", 2, *train, "-o", "two.h5", options=(*CLOSED, "--entrypoint", "mpiexec"))
-    made = record(folder / "two.h5.run.json")
+@pytest.fixture(scope="module")
+def large(folder: Path) -> Path:
+    """A folder with a tensor of 72 experiments: what ranks exchange is longer than what MPI copies at once."""
+    shape = ("--cells", 12, "--assays", 12, "--bins", 4000, "--as", "tensor")
+    run(SLIM, folder, "simulate", "large", *shape)
+    return folder
+
+
+@pytest.mark.parametrize("rights", [(), ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")])
+def test_ranks_in_one_container(large: Path, rights: tuple[str, ...]):
+    """With the rights that Docker gives, and with the least."""
+
+    def train(name: str) -> tuple[str, ...]:
+        return ("train", "large/tensor", *FIT, "-o", f"{name}.h5", "--moments", f"{name}-moments.h5")
+
+    alone, two = f"alone-{len(rights)}", f"two-{len(rights)}"
+    run(SLIM, large, *train(alone))
+    options = (*CLOSED, *rights, "--entrypoint", "mpiexec")
+    done = run(SLIM, large, "-n", 2, "predictd", *train(two), options=options)
+    assert "/dev/shm" not in done.stderr
+    made = record(large / f"{two}.h5.run.json")
     assert (made["engine"], made["ranks"]) == ("mpi", 2)
-    assert (folder / "two.h5").read_bytes() == (folder / "alone.h5").read_bytes()
+    assert (large / f"{two}.h5").read_bytes() == (large / f"{alone}.h5").read_bytes()
+
+
+def test_little_shared_memory_is_warned_of(large: Path):
+    """What becomes of it is MPI's affair."""
+    options = (*CLOSED, "--shm-size", "1m", "--entrypoint", "mpiexec")
+    done = run(SLIM, large, "-n", 2, "predictd", "info", "large/tensor", options=options, check=False)
+    assert "/dev/shm has 1 MB free for 2 ranks" in done.stderr and "--shm-size=1g" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "cpus"), [("--cpus=1.5", 1), ("--cpuset-cpus=0", 1), ("--memory=4g", os.cpu_count())]
+)
+def test_a_container_takes_the_cpus_that_it_is_given(option: str, cpus: int):
+    code = "from predictd.engine.base import usable_cpus; print(usable_cpus())"
+    assert docker("run", "--rm", option, "--entrypoint", "python", SLIM, "-c", code).stdout == f"{cpus}\n"
 
 
 def test_spark_in_one_container(folder: Path):

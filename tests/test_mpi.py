@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -13,25 +14,32 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import engine_tasks as tasks
 from commands import PREDICTD, choices_logged, run_predictd
+from contained import CALLS
 from folders import same_files
 from made_networks import write_network_case
+from made_tensors import small_tensor
 from places import HELPERS, PYTHONPATH, TESTS
 from predictd import interrupt
 from predictd.config import TrainSettings
 from predictd.engine.base import usable_cpus
+from predictd.engine.mpi.memory import prepare
 from predictd.io.files import write_json
 from predictd.io.tensor.store import Tensor
+from predictd.launcher import LAUNCHER_PREFIXES
 from predictd.model.folds import folds_to_json, make_folds
 from predictd.model.peaks import PeakRule
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tracks.binarise import Binarisation
 from predictd.workflows.tracks.peaks import PeakCalling
 from predictd.workflows.training.crossval import crossval
+from predictd.workflows.training.train import train
 from waiting import alive
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
@@ -220,6 +228,67 @@ def test_networks_have_the_same_bits(tmp_path):
     assert counted[0][0] == 0 and counted[-1][0] == counted[-1][1] > 1 and counted == sorted(counted)
     assert same_files(tmp_path / "one", tmp_path / "two") == ["links.tsv", "network.h5", "run.json"]
     assert json.loads((tmp_path / "two" / "run.json").read_text())["ranks"] == 2
+
+
+@pytest.mark.skipif(
+    platform.machine() not in CALLS or sys.platform != "linux", reason="Linux on x86-64 or ARM64"
+)
+def test_ranks_that_may_not_read_each_others_memory(engine, tmp_path):
+    """As in containers, with more experiments than short messages hold."""
+    rng = np.random.default_rng(3)
+    signal = rng.gamma(1, size=(600, 72)) @ rng.dirichlet(np.ones(72), 72)
+    tensor = small_tensor(tmp_path / "T", signal).path
+    train(tensor, tmp_path / "alone.h5", TrainSettings(rank=2, regularisation=0.1), engine)
+    (tensor / "moments.h5").unlink()
+    command = (*PREDICTD, "train", tensor, "-o", "m.h5", "--rank", 2, "--lambda", 0.1, "--workers", 1)
+    contained = (sys.executable, HELPERS / "contained.py", MPIEXEC, "-n", 2)
+    done = subprocess.run(
+        [*map(str, (*contained, *command))],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "m.h5").read_bytes() == (tmp_path / "alone.h5").read_bytes()
+
+
+@pytest.mark.parametrize(("ranks", "megabytes", "warned"), [(2, 15, True), (2, 17, False), (1, 1, False)])
+def test_little_shared_memory_is_warned_of_before_mpi_starts(ranks, megabytes, warned, monkeypatch, caplog):
+    for name in list(os.environ):
+        if name.startswith(LAUNCHER_PREFIXES):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PMI_RANK", "0"), monkeypatch.setenv("PMI_SIZE", str(ranks))
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=megabytes, f_frsize=2**20))
+    prepare()
+    assert len(caplog.messages) == warned
+    if warned:
+        assert caplog.messages[0].startswith(
+            "/dev/shm has 15 MB free for 2 ranks, and MPI may crash with less than 16"
+        )
+    caplog.clear()
+    # All but the first say nothing.
+    monkeypatch.setenv("PMI_RANK", "1")
+    prepare()
+    assert not caplog.messages
+
+
+def test_a_rank_that_cannot_open_what_it_is_sent_ends_all_with_one_line(tensor_path, tmp_path):
+    """A tensor is opened where it arrives: here the second rank looks for it in a directory of its own."""
+    job = (
+        "import os; from pathlib import Path; from predictd.launcher import announced\n"
+        "from predictd.engine.mpi import join, MpiEngine; from predictd.io.tensor.store import Tensor\n"
+        "import engine_tasks\n"
+        "join(prepare=lambda: os.chdir('elsewhere'))\n"
+        "MpiEngine(1).map(engine_tasks.power, [1, 2], Tensor(Path('T')))"
+    )
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "T").symlink_to(tensor_path)
+    done = mpiexec(2, sys.executable, "-c", job, cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "predictd: error: T is not a directory; make one with 'predictd ingest'\n" in done.stderr
 
 
 # -- the command line under a launcher -------------------------------------------------------------------------------

@@ -23,11 +23,13 @@ from predictd import interrupt, progress
 from predictd.engine.base import Array, affinity, one_line, within_quota
 from predictd.engine.local import LocalEngine
 from predictd.engine.meeting import GOES_ON, as_reported, check_agreement
-from predictd.errors import EngineError, WorkerError
+from predictd.engine.mpi.memory import prepare as look_at_memory
+from predictd.errors import EngineError, PredictdError, WorkerError
 from predictd.launcher import Announced, allotted
 from predictd.provenance import peak_memory
 from predictd.wording import install
 
+look_at_memory()
 try:
     from mpi4py import MPI
 except ImportError as err:
@@ -366,8 +368,12 @@ def join(process: Announced | None = None, prepare: Callable[[], None] | None = 
             _world.serve()
         except KeyboardInterrupt:
             MPI.COMM_WORLD.Abort(interrupt.STOPPED_NOW)
-        except BaseException:
-            traceback.print_exc()
+        except BaseException as err:
+            # What an order brings may open files when it is unpickled. The others may wait for this rank: end them all.
+            if isinstance(err, PredictdError):
+                print(f"predictd: error: {err}", file=sys.stderr)
+            else:
+                traceback.print_exc()
             sys.stderr.flush()
             MPI.COMM_WORLD.Abort(1)
         sys.exit(0)
