@@ -12,6 +12,7 @@ EXTRAS = {
     "frames": "tables and labelled arrays in Python",
     "interchange": "matrices and exports as Parquet, Zarr and AnnData",
     "cloud": "s3:// and abfs:// paths",
+    "gcs": "gs:// paths",
     "mpi": "the mpi engine",
     "spark": "the spark engine",
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from commands import ENGINES, lend_engine
-from object_stores import S3, Azure, Store
+from object_stores import S3, Azure, Google, Store
 from places import SHARED
 from predictd.config import TrainSettings
 from predictd.engine import Engine
@@ -41,6 +41,7 @@ STARTS = {
     "spark_cluster": "engines",
     "slurm_cluster": "services",
     "s3": "services",
+    "gs": "services",
     "azure": "services",
     "store": "services",
     "aws": "services",
@@ -165,6 +166,14 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     if S3.missing():
         pytest.skip(S3.missing())
     yield from S3.run(tmp_path_factory.mktemp("s3"))
+
+
+@pytest.fixture(scope="session")
+def gs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store that speaks Google's language."""
+    if Google.missing():
+        pytest.skip(Google.missing())
+    yield from Google.run(tmp_path_factory.mktemp("gs"))
 
 
 @pytest.fixture(scope="session")

@@ -279,21 +279,24 @@ class TestFiles:
         with refused(ConfigError, name, "pip install 'predictd[interchange]'"):
             export(gaps.path, tmp_path / name)
 
-    def test_in_an_object_store(self, s3, gaps, tmp_path, monkeypatch):
+    @pytest.mark.services
+    @pytest.mark.parametrize("kind", ["s3", "gs", "azure"])
+    def test_in_an_object_store(self, kind, gaps, tmp_path, monkeypatch, request):
         from predictd.io.files import copy
         from predictd.io.remote import as_path
 
-        for name, value in s3.environment().items():
+        store = request.getfixturevalue(kind)
+        for name, value in store.environment().items():
             monkeypatch.setenv(name, value)
         export(gaps.path, tmp_path / "s.zarr")
-        export(gaps.path, as_path(f"{s3.url}/export/s.zarr"))
-        export(gaps.path, as_path(f"{s3.url}/export/s.tsv.gz"))
-        there = as_path(f"{s3.url}/export/s.zarr")
+        export(gaps.path, as_path(f"{store.url}/export/s.zarr"))
+        export(gaps.path, as_path(f"{store.url}/export/s.tsv.gz"))
+        there = as_path(f"{store.url}/export/s.zarr")
         for name in there.names():
             (tmp_path / "copy.zarr" / name).parent.mkdir(parents=True, exist_ok=True)
             copy(there / name, tmp_path / "copy.zarr" / name)
         assert contents(tmp_path / "copy.zarr") == contents(tmp_path / "s.zarr")
-        text = gzip.decompress(as_path(f"{s3.url}/export/s.tsv.gz").read_bytes()).decode()
+        text = gzip.decompress(as_path(f"{store.url}/export/s.tsv.gz").read_bytes()).decode()
         assert text.startswith("chrom\tstart\tend\tC0:A0\tC0:A1\tC1:A0\tC1:A1\nchr1\t0\t25\t")
 
 

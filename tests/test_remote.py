@@ -1,4 +1,4 @@
-"""Object stores: the whole job with every path remote, and what goes wrong there, on S3 and Azure alike."""
+"""Object stores: the whole job with every path remote, and what goes wrong there, on S3, Google's and Azure alike."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import engine_tasks as tasks
 import predictd
 import spark_cluster
 from commands import run_predictd
@@ -61,7 +62,7 @@ def use(patch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
     patch.setattr(clients, "_clients", {})
 
 
-@pytest.fixture(scope="module", params=["s3", "azure"])
+@pytest.fixture(scope="module", params=["s3", "gs", "azure"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     running: Store = request.getfixturevalue(request.param)
     with pytest.MonkeyPatch.context() as patch:
@@ -287,6 +288,31 @@ def test_a_bedgraph_becomes_a_bigwig_in_the_store(room, data, tmp_path):
     assert BigWigReader(probe.path).covered_bases == 100
 
 
+def test_keys_of_all_characters(tensor_path, room, tmp_path):
+    for name in ("what?", "*[a]{b}", "100%41#c", "a+b c&d=e", "ü~$'\"", "c:d;e,f@g"):
+        place = room / name
+        tensor = copied(tensor_path, place / "tensor")
+        assert Tensor(tensor).n_bins == 20_000, name
+        assert local_contents(tensor_path).keys() >= {each.partition("/")[2] for each in contents(place)}
+        write_text(place / "tracks.tsv", f"cell_type\tassay\tpath\nC\tA\t{place}/a?.bw\nC\tB\tb?.bw\n")
+        assert [track.path for track in read_tracks(place / "tracks.tsv")] == [
+            f"{place}/a?.bw",
+            f"{place}/b?.bw",
+        ]
+        tensor.remove_tree()
+        assert room.names() >= {f"{name}/tracks.tsv"} and not tensor.exists()
+
+
+def test_other_names_of_a_scheme_lead_to_the_same_object(store, room):
+    write_text(room / "x", "y")
+    scheme, _, rest = str(room).partition("://")
+    for other in {"s3": ("s3a", "s3n"), "gs": ("gcs",), "azure": ("az", "abfss", "wasb", "wasbs")}[
+        store.kind
+    ]:
+        assert (as_path(f"{other}://{rest}") / "x").read_text() == "y"
+        assert as_path(f"{scheme.upper()}://{rest}") == room
+
+
 def test_tracks_may_be_anywhere(tmp_path, store, room):
     lines = [f"C1\tA1\t{store.url}/x.bw", "C1\tA2\t/data/y.bw", "C1\tA3\thttps://host/z.bw", "C1\tA4\tv.bw"]
     text = "cell_type\tassay\tpath\n" + "\n".join(lines) + "\n"
@@ -336,16 +362,26 @@ def test_a_wrong_key(store, remote_tensor, tmp_path, monkeypatch):
     use(monkeypatch, store.environment(wrong_key=True))
     message = refused("info", remote_tensor, cwd=tmp_path)
     assert message.startswith(f"cannot look at {remote_tensor}/manifest.json: the store denies access (")
-    assert message.endswith("see that the credentials are right and allow it")
+    assert message.endswith("and allow it")
     with pytest.raises(RemoteError, match="denies access"):
         write_text(remote_tensor / "x", "y")
 
 
+def test_a_key_that_is_right_no_more_when_a_worker_starts(store, remote_tensor, monkeypatch, capfd):
+    """Workers open the tensor when they take up a task: what goes wrong then is told as that."""
+    tensor = Tensor(remote_tensor)
+    use(monkeypatch, store.environment(wrong_key=True))
+    with LocalEngine(1) as engine:
+        for run in (engine.map, engine.reduce):
+            with pytest.raises(
+                RemoteError, match=rf"^cannot look at {remote_tensor}/.*: the store denies access"
+            ):
+                run(tasks.power, [1, 2], tensor)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_no_credentials(store, remote_tensor, monkeypatch):
-    use(
-        monkeypatch,
-        {name: v for name, v in store.environment().items() if "KEY" not in name and "STR" not in name},
-    )
+    use(monkeypatch, {name: v for name, v in store.environment().items() if name not in store.keys})
     with pytest.raises(RemoteError, match="no credentials or no account were found"):
         Tensor(remote_tensor)
 
@@ -408,7 +444,9 @@ def test_a_store_that_goes_on_failing(store, remote_tensor, monkeypatch):
         monkeypatch.setattr(clients, "_ATTEMPTS", 2)
         with pytest.raises(RemoteError, match=r"cannot look at .*: the store failed \(") as caught:
             Tensor(remote_tensor)
-        assert given == [503, 503] and "\n" not in str(caught.value)
+        assert set(given) == {503} and "\n" not in str(caught.value)
+        # gcsfs asks for the object and for what is below it at once, and gives up at the first end.
+        assert len(given) in ((3, 4) if store.kind == "gs" else (2,))
 
 
 def test_peaks_hubs_and_views_of_remote_tracks(base, data, alone, room, tmp_path):

@@ -166,7 +166,7 @@ class TestTrackTable:
         for scheme in ("ftp", "gopher", "synapse"):
             path = table(f"{HEADER}\nC\tA\t{scheme}://me:s3cret@host/a.bw\n")
             with refused(
-                TableError, f"{path}, line 2: addresses that begin with {scheme}:// are not read; download"
+                TableError, f"{path}, line 2: {scheme}:// addresses are not read or written: copy the files"
             ):
                 read_tracks(path)
 

