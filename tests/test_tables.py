@@ -160,6 +160,51 @@ class TestTrackTable:
     def test_empty_columns_of_spreadsheets(self, table):
         assert len(read_tracks(table(f"{HEADER}\t\t\nC\tA\ta.bw\t\t\t\nD\tA\tb.bw\n"))) == 2
 
+    @pytest.mark.parametrize(
+        "header",
+        [
+            "Cell_Type\tAssay\tPath",
+            "cell type\tASSAY\tpath",
+            "CellType\tassay\tPATH",
+            "cell-type\tassay\tPath",
+        ],
+    )
+    def test_columns_in_other_spellings(self, table, tmp_path, header):
+        (track,) = read_tracks(table(f"{header}\tTransform\tpeaks\nC\tA\tx.bw\tlog1p\tp.bed\n"))
+        assert track.experiment == ("C", "A")
+        assert (track.path, track.transform) == (str(tmp_path / "x.bw"), "log1p")
+        assert track.peaks == str(tmp_path / "p.bed")
+
+    @pytest.mark.parametrize(
+        ("header", "parts"),
+        [
+            (
+                "biosample\tassay\tpath",
+                ["(missing: cell_type); if 'biosample' is the cell_type, call it cell_type"],
+            ),
+            (
+                "Biosample term name\tTarget\tFile",
+                ["'Biosample term name' is the cell_type", "'Target' is the assay", "'File' is the path"],
+            ),
+            ("tissue\tcell line\tassay\tpath", ["if 'tissue' or 'cell line' is the cell_type"]),
+            # Which of the two is meant is not known.
+            ("Cell Type\tCellType\tassay\tpath", ["if 'Cell Type' or 'CellType' is the cell_type"]),
+            ("a\tb\tc", ["(missing: cell_type, assay, path)"]),
+            (
+                "\n#cell_type\tassay\tpath",
+                ["(missing: cell_type, assay, path); take the # before its header away"],
+            ),
+            ("# Cell Type\tassay\tpath", ["; take the # before its header away"]),
+        ],
+    )
+    def test_columns_of_other_names_are_told(self, table, header, parts):
+        with refused(TableError, "its header must hold cell_type, assay, path", *parts):
+            read_tracks(table(f"{header}\nC\tA\tB\tx.bw\n"))
+
+    def test_a_column_that_is_there_is_not_taken_from_another(self, table):
+        (track,) = read_tracks(table("Cell Type\tcell_type\tassay\tpath\nwrong\tC\tA\tx.bw\n"))
+        assert track.experiment == ("C", "A")
+
     def test_addresses_that_are_not_read(self, table):
         path = table(f"{HEADER}\tpeaks\nC\tA\tfile:///data/a%20b.bw\tfile:///p.bed\n")
         assert [(t.path, t.peaks) for t in read_tracks(path)] == [("/data/a b.bw", "/p.bed")]

@@ -22,6 +22,14 @@ Transform = Literal["arcsinh", "log1p", "logit", "none"]
 _GZIP = b"\x1f\x8b"
 # Bytes that tell UTF-16: half of them are zero.
 _HEAD = 8
+# Columns that tables of experiments may have besides those that they need.
+_OPTIONAL = ("transform", "peaks")
+# What others call these columns; whether they mean the same, only the user knows.
+_SYNONYMS = {
+    "cell_type": "biosample biosampletermname cell cellline cells epigenome sample sampleid samplename tissue",
+    "assay": "antibody experiment experimenttarget factor feature histone mark target",
+    "path": "bigwig bw file filename filepath files location uri url",
+}
 _BLANKS = b"\t\n\r\f\v"
 # What reading a text file raises that is missing, damaged or no text.
 UNREADABLE_TEXT = (OSError, EOFError, UnicodeDecodeError, zlib.error)
@@ -250,10 +258,22 @@ def check_tabs(path: Path, line: str) -> None:
                 raise TableError(f"{path} is {name}-separated; save it tab-separated")
 
 
-def table_header(path: Path) -> list[str]:
-    """Names of the columns of a table; none where it is empty."""
+def table_header(path: Path, known: Sequence[str] = ()) -> list[str]:
+    """Names of the columns of a table; none where it is empty. `known` ones are found as in `table_rows`."""
     lines = _lines(path)
-    return _fields(lines[0][1], _mark(lines[0][1])) if lines else []
+    return called(_fields(lines[0][1], _mark(lines[0][1])), known) if lines else []
+
+
+def called(header: Sequence[str], known: Sequence[str]) -> list[str]:
+    """A header in which columns have the names that are known, however they are written: Cell Type is cell_type."""
+    plain = [_plain(name) for name in header]
+    names = {_plain(name): name for name in known if name not in header and plain.count(_plain(name)) == 1}
+    return [names.get(own, name) for own, name in zip(plain, header, strict=True)]
+
+
+def _plain(name: str) -> str:
+    """Letters and digits of a name, in lower case."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -267,7 +287,8 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 def table_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number, row) of a table with a header; blank lines and lines that begin with # are skipped.
 
-    Fields are separated by tabs, or, where the header has none, by commas or semicolons. They may be quoted.
+    Fields are separated by tabs, or, where the header has none, by commas or semicolons. They may be quoted. Columns
+    that are required are found whatever their case, with blanks, hyphens, dots or nothing for underscores.
 
     Raises
     ------
@@ -277,12 +298,12 @@ def table_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dic
     lines = _lines(path)
     first = lines[0][1] if lines else ""
     mark = _mark(first)
-    header = _fields(first, mark)
+    header = called(_fields(first, mark), (*required, *_OPTIONAL))
     missing = [name for name in required if name not in header]
     if missing:
         raise TableError(
             f"{path} is no such table: its header must hold {', '.join(required)}, separated by tabs or commas "
-            f"(missing: {', '.join(missing)})"
+            f"(missing: {', '.join(missing)}){_hint(path, header, missing)}"
         )
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
@@ -303,6 +324,24 @@ def table_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dic
             )
         values = fields + [""] * (len(header) - len(fields))
         yield number, dict(zip(header, values, strict=True))
+
+
+def _hint(path: Path, header: Sequence[str], missing: Sequence[str]) -> str:
+    """Which columns may be those that are missing, under other names or in a comment."""
+    with open_text(path) as file:
+        first = next((line.lstrip("# ") for line in file if line.strip()), "")
+    if set(missing) <= set(called(_fields(first, _mark(first)), missing)):
+        return "; take the # before its header away"
+    hints = []
+    for wanted in missing:
+        alike = [
+            name
+            for name in header
+            if _plain(name) in _SYNONYMS.get(wanted, "").split() or _plain(name) == _plain(wanted)
+        ]
+        if alike:
+            hints.append(f"if {' or '.join(repr(name) for name in alike)} is the {wanted}, call it {wanted}")
+    return "".join(f"; {hint}" for hint in hints)
 
 
 def _mark(header: str) -> str:

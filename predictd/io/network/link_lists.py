@@ -35,7 +35,7 @@ _PACKED = 8
 
 def is_list(path: Path) -> bool:
     """Whether a name is that of a list, not of a network's directory."""
-    return path.name.endswith(LIST_SUFFIXES)
+    return path.name.lower().endswith(LIST_SUFFIXES)
 
 
 def stream_links(path: Path) -> Iterator[Link]:
@@ -110,7 +110,7 @@ def write_links(path: Path, links: Iterable[Link]) -> int:
     count = 0
     with replacing(path) as partial, ExitStack() as undo:
         raw: IO[bytes] = undo.enter_context(partial.open("wb"))
-        if path.suffix == ".gz":
+        if path.suffix.lower() == ".gz":
             # Without its name and the time, which would be other bytes every time.
             raw = undo.enter_context(cast(IO[bytes], gzip.GzipFile("", "wb", 6, raw, mtime=0)))
         file = undo.enter_context(io.TextIOWrapper(raw, encoding="utf-8", newline="\n"))
@@ -158,7 +158,7 @@ class StreamedLinks:
 
     def _spread(self, folder: Path, minimum: float | None) -> list[Path]:
         """Links of at least `minimum` in files by target, so that one holds all of a target's."""
-        size = self._path.stat().st_size * (_PACKED if self._path.suffix == ".gz" else 1)
+        size = self._path.stat().st_size * (_PACKED if self._path.suffix.lower() == ".gz" else 1)
         count = min(_MOST_PIECES, 1 + size // _PIECE_BYTES)
         pieces = [folder / f"{number}.tsv" for number in range(count)]
         try:

@@ -20,15 +20,16 @@ import numpy.typing as npt
 from predictd.errors import TableError
 from predictd.io.extras import needed_for
 from predictd.io.files import copy, sha256_of_json
+from predictd.io.names import has_suffix
 from predictd.io.remote import RemotePath
-from predictd.io.tables import UNREADABLE_TEXT, Interval, Transform, open_text, read_named_bed, reason
+from predictd.io.tables import UNREADABLE_TEXT, Interval, Transform, called, open_text, read_named_bed, reason
 from predictd.pairs import Experiment, check_name
 from predictd.wording import some
 
 log = logging.getLogger(__name__)
 
-PARQUET, H5AD = ".parquet", ".h5ad"
-_COMMAS = (".csv", ".csv.gz")
+PARQUET, H5AD, _COMMAS = (".parquet",), (".h5ad",), (".csv",)
+_COLUMNS = ("cell_type", "assay", "transform")
 _PLACES = (("chrom", "chr", "chromosome", "seqnames"), ("start", "chromstart"), ("end", "chromend", "stop"))
 # chr1:1,000-2,000, chr1-1000-2000 and chr1_1000_2000.
 _REGION = re.compile(r"(.+):([\d,]+)-([\d,]+)|([^:]+)[_-](\d+)[_-](\d+)")
@@ -80,10 +81,11 @@ class Matrix:
 
 def is_matrix(path: Path) -> bool:
     """Whether a file is a matrix and no table of tracks, by its suffix, or by a header that names experiments."""
-    if str(path).endswith((PARQUET, H5AD)):
+    if has_suffix(path, PARQUET + H5AD):
         return True
     _, header = next(_lines(path), (0, []))
-    return "path" not in header and (str(path).endswith(_COMMAS) or any(map(_is_pair, header)))
+    listed = "path" in map(str.casefold, header)
+    return not listed and (has_suffix(path, _COMMAS, packed=True) or any(map(_is_pair, header)))
 
 
 def read_matrix(path: Path, bins: Path | None = None) -> Matrix:
@@ -107,13 +109,13 @@ def read_matrix(path: Path, bins: Path | None = None) -> Matrix:
         If a library is missing that reads it.
     """
     try:
-        if str(path).endswith(PARQUET):
+        if has_suffix(path, PARQUET):
             with needed_for(f"{path}", extra=EXTRA):
                 import pandas
                 import pyarrow  # noqa: F401
             with path.open("rb") as file:
                 return matrix_of_frame(pandas.read_parquet(file), bins, source=str(path))
-        if str(path).endswith(H5AD):
+        if has_suffix(path, H5AD):
             with needed_for(f"{path}", extra=EXTRA):
                 import anndata
             with tempfile.TemporaryDirectory(prefix="predictd-") as temporary:
@@ -123,12 +125,8 @@ def read_matrix(path: Path, bins: Path | None = None) -> Matrix:
                     copy(path, local)
                 return matrix_of_anndata(anndata.read_h5ad(local), bins, source=str(path))
     except (OSError, ValueError, KeyError) as err:
-        what = (
-            err.strerror
-            if isinstance(err, OSError) and err.strerror
-            else "it is damaged, or of another format"
-        )
-        raise TableError(f"cannot read {path}: {what}; correct the path, or make the file again") from err
+        told = getattr(err, "strerror", None) or "it is damaged, or of another format"
+        raise TableError(f"cannot read {path}: {told}; correct the path, or make the file again") from err
     return _read_text(path, bins)
 
 
@@ -172,6 +170,8 @@ def matrix_of_anndata(data: Any, bins: Path | None = None, *, source: str = "the
     if values.dtype.kind not in "biuf":
         raise TableError(f"{source}: X holds {values.dtype}; give numbers")
     axes = {"obs": data.obs, "var": data.var}
+    for name, axis in axes.items():
+        axes[name] = axis.set_axis(called(axis.columns.astype(str), _COLUMNS), axis=1)
     named = [axis for axis, own in axes.items() if _pairs_of(own)]
     if len(named) != 1:
         what = "both obs and var name" if named else "neither obs nor var names"
@@ -217,13 +217,13 @@ def _read_text(path: Path, bins: Path | None) -> Matrix:
         elif labelled:
             labels.append(fields[0])
         rows.append(_numbers(where, [fields[place] for place in kept]))
-    columns = [header[place] for place in kept]
-    return _assembled(str(path), labels, columns, np.array(rows), intervals or None, bins)
+    names = [header[place] for place in kept]
+    return _assembled(str(path), labels, names, np.array(rows), intervals or None, bins)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(line number, fields) of the header, which may begin with #, and of what follows."""
-    commas = str(path).endswith(_COMMAS)
+    commas = has_suffix(path, _COMMAS, packed=True)
     try:
         with open_text(path) as file:
             started = False
@@ -323,9 +323,8 @@ def _interval(where: str, chrom: Any, start: Any, end: Any) -> Interval:
     try:
         interval = Interval(str(chrom), _position(start), _position(end))
     except (ValueError, TypeError) as err:
-        raise TableError(
-            f"{where}: {chrom}:{start}-{end} is not a region: start and end are whole numbers"
-        ) from err
+        told = f"{where}: {chrom}:{start}-{end} is not a region: start and end are whole numbers"
+        raise TableError(told) from err
     if not 0 <= interval.start < interval.end:
         raise TableError(f"{where}: {chrom}:{start}-{end} is empty: its start has to be less than its end")
     return interval

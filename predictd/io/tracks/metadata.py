@@ -65,8 +65,9 @@ def read_track_table(
 
 def is_track_table(path: Path) -> bool:
     """Whether the header of a text file is that of a table that `read_track_table` knows."""
-    header = table_header(path)
-    return {"cell_type", "assay", "path"} <= set(header) or _ACCESSION in header or _EPIGENOME in header
+    columns = ("cell_type", "assay")
+    header = table_header(path, columns)
+    return set(columns) <= set(header) or _ACCESSION in header or _EPIGENOME in header
 
 
 def _encode(path: Path, genome: str | None, types: Sequence[str]) -> list[Track]:

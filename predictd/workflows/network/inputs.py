@@ -177,7 +177,7 @@ def load_expression(source: Path | Activity | Expression, orientation: Orientati
         return source
     if isinstance(source, Activity):
         return region_activity(source)
-    read = read_h5ad if source.name.endswith(SUFFIX) else read_expression
+    read = read_h5ad if source.name.lower().endswith(SUFFIX) else read_expression
     return read(source, orientation=orientation)
 
 
