@@ -6,6 +6,8 @@ from typing import Final
 
 TENSOR_FORMAT: Final = "predictd-tensor"
 TENSOR_VERSION: Final = 1
+# Of tensors and of shards where several contigs share a shard.
+SHARED_VERSION: Final = 2
 MODEL_FORMAT: Final = "predictd-model"
 MODEL_VERSION: Final = 1
 CHECKPOINT_FORMAT: Final = "predictd-checkpoint"
@@ -54,6 +56,8 @@ BIN_SIZE: Final = 25
 MAX_SHARD_BINS: Final = 2**18
 # A shard is held in memory while it is made: this many values (256 MiB of float16) at most.
 MAX_SHARD_VALUES: Final = 2**27
+# Chromosomes that have a shard or more each; where there are more of them, short ones share.
+MAX_LONE_CONTIGS: Final = 512
 CHUNK_BYTES: Final = 2**20
 # Bins handled at once by streaming passes: large enough for BLAS, small enough for cache and memory.
 BLOCK_BINS: Final = 4096

@@ -346,7 +346,7 @@ def subset(tensor: Tensor, path: Path, keep: list[Experiment]) -> Path:
     for name in tensor.shard_names:
         with tensor.open_shard(name) as shard:
             signal = np.ascontiguousarray(shard.read()[:, columns]).astype(np.float16)
-            entries.append(write_shard(path, ShardPlan(name, shard.chrom, shard.runs), signal))
+            entries.append(write_shard(path, ShardPlan(name, shard.places), signal))
     experiments = tuple(tensor.manifest.experiments[i] for i in columns)
     tensor.manifest.model_copy(update={"shards": tuple(entries), "experiments": experiments}).write(path)
     return path
@@ -481,9 +481,9 @@ def imputed_signal(path: Path, pair: Experiment, tensor: Tensor) -> np.ndarray:
         with tensor.open_shard(name) as shard:
             parts += [
                 reader.binned_means(
-                    shard.chrom, first, length, bin_size=tensor.manifest.bin_size, uncovered="missing"
+                    shard.places.chrom, first, length, bin_size=tensor.manifest.bin_size, uncovered="missing"
                 )
-                for first, length in shard.runs.tolist()
+                for first, length in shard.places.runs.tolist()
             ]
     reader.close()
     return np.arcsinh(np.concatenate(parts))

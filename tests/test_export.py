@@ -59,10 +59,10 @@ def places_of(tensor: Tensor) -> list[tuple[str, int, int]]:
     found = []
     for name in tensor.shard_names:
         with tensor.open_shard(name) as shard:
-            length = dict(tensor.manifest.genome.chromosomes)[shard.chrom]
-            for first, count in shard.runs.tolist():
+            length = dict(tensor.manifest.genome.chromosomes)[shard.places.chrom]
+            for first, count in shard.places.runs.tolist():
                 bins = range(first, first + count)
-                found += [(shard.chrom, 25 * b, min(25 * b + 25, length)) for b in bins]
+                found += [(shard.places.chrom, 25 * b, min(25 * b + 25, length)) for b in bins]
     return found
 
 

@@ -10,7 +10,7 @@ import pytest
 from made_tracks import hit
 from predictd.errors import DataError, TableError, TrackError
 from predictd.io.tables import Interval, read_bed
-from predictd.io.tensor.layout import Coverage, plan_shards
+from predictd.io.tensor.layout import Contig, Coverage, Places, plan_shards
 from predictd.io.tracks.genomes import BUILT_IN, Genome, built_in_blacklist, load_genome
 from refusals import refused
 
@@ -169,7 +169,7 @@ class TestGenomes:
 
 
 def bins_of(plan) -> list[int]:
-    return [b for first, length in plan.runs.tolist() for b in range(first, first + length)]
+    return [b for first, length in plan.places.runs.tolist() for b in range(first, first + length)]
 
 
 CHROMOSOMES = {"chrB": 903, "chrA": 250, "chrC": 7}
@@ -190,7 +190,7 @@ class TestLayout:
     def test_whole_chromosomes_in_genome_order(self):
         genome = Genome("g", {"chr2": 100, "chr10": 101, "chr1": 24})
         plans = plan_shards(genome, bin_size=BIN, max_bins=100, chromosomes={"chr1", "chr2", "chr10"})
-        assert [(p.name, p.chrom, p.n_bins, p.runs.tolist()) for p in plans] == [
+        assert [(p.name, p.places.chrom, p.places.n_bins, p.places.runs.tolist()) for p in plans] == [
             ("chr2.0000", "chr2", 4, [[0, 4]]),
             ("chr10.0000", "chr10", 5, [[0, 5]]),
             ("chr1.0000", "chr1", 1, [[0, 1]]),
@@ -198,13 +198,13 @@ class TestLayout:
 
     def test_chromosomes_without_signal_are_left_out(self):
         genome = Genome("g", {"chr1": 100, "chr2": 100})
-        assert [p.chrom for p in plan_shards(genome, bin_size=BIN, max_bins=9, chromosomes={"chr2"})] == [
-            "chr2"
-        ]
+        assert [
+            p.places.chrom for p in plan_shards(genome, bin_size=BIN, max_bins=9, chromosomes={"chr2"})
+        ] == ["chr2"]
 
     def test_shards_of_equal_size(self):
         plans = plan_shards(Genome("g", {"c": 10 * BIN}), bin_size=BIN, max_bins=4, chromosomes={"c"})
-        assert [(p.name, p.runs.tolist()) for p in plans] == [
+        assert [(p.name, p.places.runs.tolist()) for p in plans] == [
             ("c.0000", [[0, 3]]),
             ("c.0001", [[3, 3]]),
             ("c.0002", [[6, 4]]),
@@ -218,14 +218,14 @@ class TestLayout:
             Genome("g", {"c": 1000}), bin_size=BIN, max_bins=99, chromosomes={"c"}, regions=regions
         )
         # 0-26 and 49-50 share bin 1; 50-60 begins bin 2; 100-125 and 125-130 only touch.
-        assert [p.runs.tolist() for p in plans] == [[[0, 2], [2, 1], [4, 1], [5, 1], [8, 2]]]
+        assert [p.places.runs.tolist() for p in plans] == [[[0, 2], [2, 1], [4, 1], [5, 1], [8, 2]]]
 
     def test_excluded_bins_part_a_run(self):
         exclude = [Interval("c", s, e) for s, e in [(30, 31), (50, 75), (200, 210), (975, 1000)]]
         plans = plan_shards(
             Genome("g", {"c": 1000}), bin_size=BIN, max_bins=99, chromosomes={"c"}, exclude=exclude
         )
-        assert [p.runs.tolist() for p in plans] == [[[0, 1], [3, 5], [9, 30]]]
+        assert [p.places.runs.tolist() for p in plans] == [[[0, 1], [3, 5], [9, 30]]]
 
     @pytest.mark.parametrize(
         "kwargs",
@@ -269,12 +269,12 @@ class TestLayout:
         found: dict[str, list[int]] = {}
         sizes: dict[str, list[int]] = {}
         for plan in plans:
-            assert plan.runs.dtype == np.int64
-            assert (plan.runs[:, 1] > 0).all()
-            assert plan.n_bins == len(bins_of(plan)) <= max_bins
-            assert plan.name == f"{plan.chrom}.{len(sizes.get(plan.chrom, [])):04d}"
-            found.setdefault(plan.chrom, []).extend(bins_of(plan))
-            sizes.setdefault(plan.chrom, []).append(plan.n_bins)
+            assert plan.places.runs.dtype == np.int64
+            assert (plan.places.runs[:, 1] > 0).all()
+            assert plan.places.n_bins == len(bins_of(plan)) <= max_bins
+            assert plan.name == f"{plan.places.chrom}.{len(sizes.get(plan.places.chrom, [])):04d}"
+            found.setdefault(plan.places.chrom, []).extend(bins_of(plan))
+            sizes.setdefault(plan.places.chrom, []).append(plan.places.n_bins)
         assert found == expected
         assert list(found) == [chrom for chrom in CHROMOSOMES if chrom in found]
         for chrom, pieces in sizes.items():
@@ -290,33 +290,32 @@ class TestLayout:
             Genome("g", CHROMOSOMES), bin_size=bin_size, max_bins=1000, chromosomes=covered, regions=regions
         )
         for plan in plans:
-            for (first, length), (after, _) in pairwise(plan.runs.tolist()):
+            for (first, length), (after, _) in pairwise(plan.places.runs.tolist()):
                 last = first + length - 1
-                assert not set(hit(regions, plan.chrom, last, bin_size)) & set(
-                    hit(regions, plan.chrom, after, bin_size)
+                assert not set(hit(regions, plan.places.chrom, last, bin_size)) & set(
+                    hit(regions, plan.places.chrom, after, bin_size)
                 )
-            for first, length in plan.runs.tolist():
+            for first, length in plan.places.runs.tolist():
                 for b in range(first, first + length - 1):
                     # Every step inside a run is spanned by a region, or two regions meet in one of its bins.
-                    here, there = (set(hit(regions, plan.chrom, n, bin_size)) for n in (b, b + 1))
+                    here, there = (set(hit(regions, plan.places.chrom, n, bin_size)) for n in (b, b + 1))
                     assert here & there
 
     @given(intervals=interval_lists(), bins=st.sets(st.integers(0, 40)), bin_size=st.sampled_from([7, 25]))
     def test_coverage_against_brute_force(self, intervals, bins, bin_size):
-        chosen = np.array(sorted(bins), dtype=np.int64)
-        spans = np.column_stack([chosen * bin_size, (chosen + 1) * bin_size])
-        coverage = Coverage(intervals)
-        found = coverage.mask("chrB", spans)
-        assert found.dtype == bool
-        hits = [hit(intervals, "chrB", b, bin_size) for b in chosen.tolist()]
-        assert found.tolist() == [bool(own) for own in hits]
-        assert coverage.counts("chrB", spans).tolist() == [len(own) for own in hits]
+        runs = {chrom: np.array([[b, 1] for b in sorted(bins)], dtype=np.int64) for chrom in ("chrB", "chrA")}
+        contigs = tuple(Contig(chrom, 10**6, own.reshape(-1, 2)) for chrom, own in runs.items())
+        places, coverage = Places(contigs, bin_size), Coverage(intervals)
+        hits = [hit(intervals, chrom, b, bin_size) for chrom in runs for b in sorted(bins)]
+        assert coverage.mask(places).dtype == bool
+        assert coverage.mask(places).tolist() == [bool(own) for own in hits]
+        assert coverage.counts(places).tolist() == [len(own) for own in hits]
 
     def test_the_pilot_regions(self, pilot):
         genome = load_genome("hg19")
         regions = read_bed(pilot / "data" / "genomes" / "encode-pilot.hg19.bed")
         genome.check_intervals(regions, "pilot")
         plans = plan_shards(genome, bin_size=25, max_bins=2**18, chromosomes=AUTOSOMES, regions=regions)
-        assert sum(p.n_bins for p in plans) == 1_126_426
+        assert sum(p.places.n_bins for p in plans) == 1_126_426
         on_autosomes = [i for i in regions if i.chrom in AUTOSOMES]
-        assert sum(len(p.runs) for p in plans) == len(on_autosomes)
+        assert sum(len(p.places.runs) for p in plans) == len(on_autosomes)

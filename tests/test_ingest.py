@@ -180,7 +180,7 @@ class TestRegions:
         bench, _ = three
         tensor = bench.ingest(regions=bench.bed(*self.REGIONS))
         with tensor.open_shard("chr1.0000") as shard:
-            assert shard.runs.tolist() == [[5, 36], [200, 1]]
+            assert shard.places.runs.tolist() == [[5, 36], [200, 1]]
 
     def test_the_blacklist_that_comes_along(self, bench):
         genome = load_genome("hg19")

@@ -21,7 +21,7 @@ from predictd.config import TrainSettings
 from predictd.constants import METRICS_TSV
 from predictd.errors import ConfigError, DataError, OutputError, TableError, TrackError
 from predictd.io.tables import Interval
-from predictd.io.tensor.layout import ShardPlan
+from predictd.io.tensor.layout import Places, ShardPlan
 from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry
 from predictd.io.tensor.store import Tensor, write_shard
 from predictd.io.tracks.bigwig import BigWigReader
@@ -56,7 +56,7 @@ def make(tmp_path, engine):
 
 def table(path: Path, columns: list[str], rows: list[list[object]], separator: str = "\t") -> Path:
     text = "\n".join(separator.join(map(str, row)) for row in [columns, *rows]) + "\n"
-    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix.lower() == ".gz" else text.encode())
     return path
 
 
@@ -70,7 +70,7 @@ def places(tensor: Tensor) -> list[Interval]:
     found = []
     for name in tensor.shard_names:
         with tensor.open_shard(name) as shard:
-            found += [Interval(shard.chrom, *span) for span in shard.places.spans().tolist()]
+            found += [Interval(shard.places.chrom, *span) for span in shard.places.spans().tolist()]
     return found
 
 
@@ -107,13 +107,13 @@ class TestReading:
         quoted = ["#'chr'", "'start'", "'end'", *(f"'{name}'" for name in COLUMNS)]
         forms = {
             "spans.tsv": (["chrom", "start", "end", *COLUMNS], rows_of(spans, values), "\t", None),
-            "quoted.tsv": (quoted, rows_of(spans, values), "\t", None),
+            "QUOTED.TSV": (quoted, rows_of(spans, values), "\t", None),
             "named.tsv.gz": (["", *COLUMNS], rows_of(named, values)[::-1], "\t", None),
             "short.tsv": (COLUMNS, rows_of(named, values), "\t", None),
-            "named.csv": (["region", *COLUMNS], rows_of(named, values), ",", None),
+            "NAMED.CSV": (["region", *COLUMNS], rows_of(named, values), ",", None),
             "genes.tsv": (["gene", *COLUMNS], rows_of(genes, values)[::-1], "\t", bed),
             "order.tsv": (COLUMNS, rows_of([[] for _ in named], values), "\t", bed),
-            "turned.csv.gz": (["", *NAMES], rows_of([[c] for c in COLUMNS], values.T), ",", None),
+            "Turned.Csv.Gz": (["", *NAMES], rows_of([[c] for c in COLUMNS], values.T), ",", None),
         }
         for name, (columns, rows, separator, bins) in forms.items():
             path = table(tmp_path / name, columns, rows, separator)
@@ -134,20 +134,20 @@ class TestReading:
         )
         joined = pandas.concat([frame.reset_index(drop=True), spans], axis=1)
         cells, assays = zip(*PAIRS, strict=True)
-        labels = pandas.DataFrame({"cell_type": pandas.Categorical(cells), "assay": assays}, index=COLUMNS)
+        labels = pandas.DataFrame({"Cell Type": pandas.Categorical(cells), "assay": assays}, index=COLUMNS)
         own = spans.set_index(pandas.Index([f"peak{i}" for i in range(len(spans))]))
         by_obs = anndata.AnnData(values.T.copy(), obs=labels, var=pandas.DataFrame(index=NAMES))
         by_var = anndata.AnnData(values, obs=own, var=labels)
-        frame.to_parquet(tmp_path / "m.parquet")
-        by_obs.write_h5ad(tmp_path / "m.h5ad")
+        frame.to_parquet(tmp_path / "M.PARQUET")
+        by_obs.write_h5ad(tmp_path / "M.H5AD")
         sources = {
             "frame": matrix_of_frame(frame[::-1]),
             "levels": matrix_of_frame(levels),
             "joined": matrix_of_frame(joined),
             "obs": matrix_of_anndata(by_obs),
             "var": matrix_of_anndata(by_var),
-            "parquet": tmp_path / "m.parquet",
-            "h5ad": tmp_path / "m.h5ad",
+            "parquet": tmp_path / "M.PARQUET",
+            "h5ad": tmp_path / "M.H5AD",
         }
         for name, source in sources.items():
             assert make(source, f"t-{name}").manifest.checksum == expected, name
@@ -281,8 +281,11 @@ class TestNames:
         assert places(tensor) == [Interval(*span) for span in spans]
 
     def test_a_table_of_tracks_with_commas_is_no_matrix(self, tmp_path, make):
-        path = table(tmp_path / "tracks.csv", ["cell_type", "assay", "path"], [["C", "A", "x.bw"]], ",")
-        with refused(TrackError, "tracks.csv, line 2", "x.bw does not exist"):
+        path = table(tmp_path / "TRACKS.CSV", ["Cell Type", "assay", "Path"], [["C", "A", "x.bw"]], ",")
+        with refused(TrackError, "TRACKS.CSV, line 2", "x.bw does not exist"):
+            make(path)
+        path = table(tmp_path / "tracks.csv", ["biosample", "assay", "Path"], [["C", "A", "x.bw"]], ",")
+        with refused(TableError, "missing: cell_type", "if 'biosample' is the cell_type"):
             make(path)
 
     def test_numbers_may_be_names(self, tmp_path, make):
@@ -413,7 +416,7 @@ def as_bins(path: Path, matrix: Matrix) -> Tensor:
         shards.append(
             write_shard(
                 path,
-                ShardPlan(f"{chrom}.0000", chrom, runs),
+                ShardPlan(f"{chrom}.0000", Places.of(chrom, genome.chromosomes[chrom], 25, runs)),
                 np.arcsinh(matrix.values[rows]).astype(np.float16),
             )
         )

@@ -103,7 +103,7 @@ def regions(tmp_path_factory, tensor_path):
     path = tmp_path_factory.mktemp("regions") / "promoters.bed"
     tensor = Tensor(tensor_path)
     with tensor.open_shard(tensor.shard_names[0]) as shard:
-        chrom, first = shard.chrom, int(shard.runs[0, 0])
+        chrom, first = shard.places.chrom, int(shard.places.runs[0, 0])
     lines = [
         f"{chrom}\t{(first + 30 * i) * 25 + 7}\t{(first + 30 * i) * 25 + 300}\tgene{max(i, 1)}"
         for i in range(41)
@@ -120,7 +120,7 @@ def test_activity_is_the_mean_signal_of_each_gene(regions, tensor_path):
     assert found.samples == tuple(cells) and found.genes == tuple(f"gene{i}" for i in range(1, 41))
     columns = tensor.columns([Experiment(cell, assay) for cell in cells])
     with tensor.open_shard(tensor.shard_names[0]) as shard:
-        signal, first = shard.read()[:, columns].astype(np.float64), int(shard.runs[0, 0])
+        signal, first = shard.read()[:, columns].astype(np.float64), int(shard.places.runs[0, 0])
         assert first + 41 * 30 <= shard.n_bins
     np.testing.assert_allclose(found.values[5], np.nanmean(signal[180:192], axis=0), rtol=1e-12)
     two = np.concatenate([signal[:12], signal[30:42]])

@@ -70,8 +70,8 @@ def test_ingested_signal_is_that_of_the_tracks(pilot, tracks, tensor):
         row = 0
         for shard_name in tensor.shard_names:
             with tensor.open_shard(shard_name) as shard:
-                for first, length in shard.runs.tolist():
-                    begin, whole = covered[shard.chrom, first]
+                for first, length in shard.places.runs.tolist():
+                    begin, whole = covered[shard.places.chrom, first]
                     assert length == whole
                     column = tensor.experiments.index(experiment)
                     np.testing.assert_allclose(
@@ -130,9 +130,9 @@ def in_order(path: str, tensor: Tensor) -> np.ndarray:
     with pyBigWig.open(path) as file:
         for name in tensor.shard_names:
             with tensor.open_shard(name) as shard:
-                for first, length in shard.runs.tolist():
-                    stop = min((first + length) * 25, file.chroms(shard.chrom))
-                    values += file.values(shard.chrom, first * 25, stop)[::25]
+                for first, length in shard.places.runs.tolist():
+                    stop = min((first + length) * 25, file.chroms(shard.places.chrom))
+                    values += file.values(shard.places.chrom, first * 25, stop)[::25]
     return np.array(values)
 
 

@@ -440,7 +440,7 @@ def test_examples_of_a_cross_validation(cv, tensor_path):
     for name in tensor.shard_names:
         with tensor.open_shard(name) as shard:
             whole[name] = (
-                shard.chrom,
+                shard.places.chrom,
                 shard.places.bins(),
                 shard.read(),
                 np.concatenate([predicted for _, _, predicted in application.blocks(shard)]),

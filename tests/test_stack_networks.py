@@ -300,7 +300,7 @@ def test_the_sample_has_complete_bins_with_what_is_around_them(gaps, tensor_path
     for name in tensor.shard_names:
         with tensor.open_shard(name) as shard:
             signal = shard.read()
-            built = [window_means(signal, shard.runs[:, 1].tolist(), half) for half in HALF_WIDTHS]
+            built = [window_means(signal, shard.places.runs[:, 1].tolist(), half) for half in HALF_WIDTHS]
             wanted.append(np.stack(built)[:, ~np.isnan(signal).any(axis=1)])
     # There are fewer complete bins than would be drawn: all are.
     np.testing.assert_allclose(sample.values, np.concatenate(wanted, axis=1), rtol=1e-5, atol=1e-6)

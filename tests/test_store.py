@@ -29,6 +29,7 @@ hypothesis = pytest.importorskip("hypothesis")
 given = hypothesis.given
 st = hypothesis.strategies
 
+LENGTHS = {"chr1": 250_000, "chr2": 2000}
 PAIRS = [("C1", "A1"), ("C1", "A2"), ("C2", "A1")]
 RUNS = {"chr1.0000": [[0, 5000]], "chr1.0001": [[5000, 1], [5002, 2], [6000, 4000]], "chr2.0000": [[3, 70]]}
 
@@ -42,7 +43,10 @@ def random_signal(seed: int, n_bins: int, n: int, dtype: str = "float16") -> np.
 
 
 def plan(name: str, runs: list[list[int]]) -> ShardPlan:
-    return ShardPlan(name, name.partition(".")[0], np.array(runs, dtype=np.int64))
+    chrom = name.partition(".")[0]
+    return ShardPlan(
+        name, Places.of(chrom, LENGTHS.get(chrom, 2**16 * 25), 25, np.array(runs, dtype=np.int64))
+    )
 
 
 def make_tensor(path: Path, dtype: str = "float16", **changes: Any) -> dict[str, np.ndarray]:
@@ -50,10 +54,10 @@ def make_tensor(path: Path, dtype: str = "float16", **changes: Any) -> dict[str,
     signals, entries = {}, []
     for seed, (name, runs) in enumerate(RUNS.items()):
         shard = plan(name, runs)
-        signals[name] = random_signal(seed, shard.n_bins, len(PAIRS), dtype)
+        signals[name] = random_signal(seed, shard.places.n_bins, len(PAIRS), dtype)
         entries.append(write_shard(path, shard, signals[name]))
     fields = {
-        "genome": GenomeEntry.of(Genome("small", {"chr1": 250_000, "chr2": 2000})),
+        "genome": GenomeEntry.of(Genome("small", LENGTHS)),
         "dtype": dtype,
         "experiments": tuple(ExperimentEntry(cell_type=c, assay=a) for c, a in PAIRS),
         "shards": tuple(entries),
@@ -83,8 +87,8 @@ class TestShards:
         assert tensor.n_bins == sum(map(len, signals.values())) == 9073
         for name, signal in signals.items():
             with tensor.open_shard(name) as shard:
-                assert (shard.chrom, shard.n_bins) == (name.partition(".")[0], len(signal))
-                np.testing.assert_array_equal(shard.runs, RUNS[name])
+                assert (shard.places.chrom, shard.n_bins) == (name.partition(".")[0], len(signal))
+                np.testing.assert_array_equal(shard.places.runs, RUNS[name])
                 read = shard.read()
                 assert read.dtype == np.float32
                 np.testing.assert_array_equal(read, signal.astype(np.float32))
@@ -177,7 +181,7 @@ class TestShards:
         for gap, length in lengths:
             runs.append((first + gap, length))
             first += gap + length
-        places = Places("c", 25 * (first + 1), 25, np.array(runs, dtype=np.int64))
+        places = Places.of("c", 25 * (first + 1), 25, np.array(runs, dtype=np.int64))
         bins = places.bins()[start : start + size]
         found = np.full(len(bins), -1)
         stretches = list(places.stretches(start, min(start + size, first)))
@@ -407,7 +411,7 @@ class TestManifest:
             self.edit(own, **changes)
             with refused(
                 TensorFormatError,
-                f"{own / 'manifest.json'} has format version 99, this predictd reads version {TENSOR_VERSION}",
+                f"{own / 'manifest.json'} has format version 99, this predictd reads versions 1 and 2",
                 "ingest the tracks again, or use the predictd that made it",
             ):
                 read_manifest(own)
@@ -457,12 +461,12 @@ import sys
 from pathlib import Path
 import numpy as np
 from predictd.errors import OutputError
-from predictd.io.tensor.layout import ShardPlan
+from predictd.io.tensor.layout import Places, ShardPlan
 from predictd.io.tensor.store import write_shard
 
 signal = np.random.default_rng(0).random((50_000, 4)).astype(np.float16)
 for number, n in enumerate((100, 50_000, 200)):
-    plan = ShardPlan(f"c.{number:04d}", "c", np.array([[0, n]]))
+    plan = ShardPlan(f"c.{number:04d}", Places.of("c", 25 * n, 25, np.array([[0, n]])))
     try:
         print(write_shard(Path(sys.argv[1]), plan, signal[:n]).n_bins)
     except OutputError as err:

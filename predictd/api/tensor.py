@@ -109,15 +109,16 @@ class Tensor:
     def regions(self) -> pd.DataFrame:
         """The parts of the genome that the tensor has: `chrom`, `start` and `end` of each stretch of bins in bp."""
         rows: list[tuple[str, int, int]] = []
-        for entry in self._tensor.manifest.shards:
-            places = self._tensor.places(entry.name)
-            spans = places.spans()
+        for name in self._tensor.shard_names:
+            places = self._tensor.places(name)
+            spans, chroms = places.spans(), places.names()
             last = places.runs[:, 1].cumsum() - 1
-            for start, end in zip(spans[last - places.runs[:, 1] + 1, 0], spans[last, 1], strict=True):
-                if rows and rows[-1][0] == entry.chrom and rows[-1][2] == start and self.bin_size:
-                    rows[-1] = (entry.chrom, rows[-1][1], int(end))
+            starts, ends = spans[last - places.runs[:, 1] + 1, 0].tolist(), spans[last, 1].tolist()
+            for chrom, start, end in zip(chroms[last].tolist(), starts, ends, strict=True):
+                if rows and rows[-1][0] == chrom and rows[-1][2] == start and self.bin_size:
+                    rows[-1] = (chrom, rows[-1][1], end)
                 else:
-                    rows.append((entry.chrom, int(start), int(end)))
+                    rows.append((chrom, start, end))
         return frames.frame(rows, ("chrom", "start", "end"))
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from predictd.io.tensor.layout import ShardPlan
+from predictd.io.tensor.layout import Places, ShardPlan
 from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest
 from predictd.io.tensor.store import Tensor, write_shard
 from predictd.io.tracks.genomes import Genome
@@ -34,12 +34,16 @@ def small_tensor(
     """A tensor of this signal (bins × n) on one chromosome, whose last bin may be some bp short."""
     n_bins, n = signal.shape
     pairs = experiments or [Experiment(f"C{i // 2}", f"A{i % 2}") for i in range(n)]
-    genome = Genome("made", {"chr1": 25 * n_bins - cut_last_bin})
+    length = 25 * n_bins - cut_last_bin
+    genome = Genome("made", {"chr1": length})
     borders = [n_bins * i // n_shards for i in range(n_shards + 1)]
     shards = tuple(
         write_shard(
             path,
-            ShardPlan(f"chr1.{i:04d}", "chr1", np.array([[borders[i], borders[i + 1] - borders[i]]])),
+            ShardPlan(
+                f"chr1.{i:04d}",
+                Places.of("chr1", length, 25, np.array([[borders[i], borders[i + 1] - borders[i]]])),
+            ),
             signal[borders[i] : borders[i + 1]].astype(np.float16),
         )
         for i in range(n_shards)
@@ -57,10 +61,10 @@ def with_signal(tensor: Tensor, path: Path, signal: np.ndarray) -> Tensor:
     shards, start = [], 0
     for name in tensor.shard_names:
         with tensor.open_shard(name) as shard:
-            plan = ShardPlan(name, shard.chrom, shard.runs)
-        part = signal[start : start + plan.n_bins].astype(np.float16)
+            plan = ShardPlan(name, shard.places)
+        part = signal[start : start + plan.places.n_bins].astype(np.float16)
         shards.append(write_shard(path, plan, part))
-        start += plan.n_bins
+        start += plan.places.n_bins
     tensor.manifest.model_copy(update={"shards": tuple(shards)}).write(path)
     return Tensor(path)
 
@@ -81,8 +85,8 @@ def rewritten(source: Path, path: Path, change: Callable[[int, str, np.ndarray],
     for number, name in enumerate(tensor.shard_names):
         with tensor.open_shard(name) as shard:
             signal = shard.read().astype(np.float16)
-            change(number, shard.chrom, signal)
-            entries.append(write_shard(path, ShardPlan(name, shard.chrom, shard.runs), signal))
+            change(number, shard.places.chrom, signal)
+            entries.append(write_shard(path, ShardPlan(name, shard.places), signal))
     tensor.manifest.model_copy(update={"shards": tuple(entries)}).write(path)
     return path
 

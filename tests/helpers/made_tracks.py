@@ -87,7 +87,7 @@ def read_track(path: Path, tensor: Tensor) -> np.ndarray:
     with pyBigWig.open(str(path)) as file:
         for name in tensor.shard_names:
             with tensor.open_shard(name) as shard:
-                chrom, bins = shard.chrom, shard.places.bins()
+                chrom, bins = shard.places.chrom, shard.places.bins()
             whole = np.array(file.values(chrom, 0, lengths[chrom]))
             size = tensor.manifest.bin_size
             values.append(whole[np.minimum(bins * size + size // 2, lengths[chrom] - 1)])

@@ -60,7 +60,7 @@ def stored(tensor: Tensor) -> dict[str, tuple[list[int], np.ndarray]]:
     found: dict[str, tuple[list[int], list[np.ndarray]]] = {}
     for name in tensor.shard_names:
         with tensor.open_shard(name) as shard:
-            bins, blocks = found.setdefault(shard.chrom, ([], []))
+            bins, blocks = found.setdefault(shard.places.chrom, ([], []))
             bins.extend(shard.places.bins().tolist())
             blocks.append(shard.read())
     return {chrom: (bins, np.concatenate(blocks)) for chrom, (bins, blocks) in found.items()}

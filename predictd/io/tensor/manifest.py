@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from predictd.constants import BIN_SIZE, MANIFEST, TENSOR_FORMAT, TENSOR_VERSION
+from predictd.constants import BIN_SIZE, MANIFEST, SHARED_VERSION, TENSOR_FORMAT, TENSOR_VERSION
 from predictd.errors import TensorFormatError
 from predictd.io.files import sha256_of_json, write_json
 from predictd.io.partition import read_job
@@ -45,13 +46,23 @@ class ExperimentEntry(_Entry):
 
 
 class ShardEntry(_Entry):
-    """A shard of the tensor, `shards/NAME.h5`."""
+    """A shard of the tensor, `shards/NAME.h5`; `chrom` is a list where several chromosomes share it."""
 
     name: str = Field(pattern=r"^[^/\\]+$")
-    chrom: str
+    chrom: str | tuple[str, ...]
     n_bins: int = Field(ge=1)
     n_complete: int = Field(ge=0)
     sha256: str
+
+    @property
+    def chroms(self) -> tuple[str, ...]:
+        """Its chromosomes, in the order of the genome."""
+        return (self.chrom,) if isinstance(self.chrom, str) else self.chrom
+
+
+def version_of(shards: Iterable[ShardEntry]) -> Literal[1, 2]:
+    """Format version of a tensor of these shards: 2 where chromosomes share one."""
+    return SHARED_VERSION if any(len(entry.chroms) > 1 for entry in shards) else TENSOR_VERSION
 
 
 class GenomeEntry(_Entry):
@@ -70,7 +81,7 @@ class Manifest(_Entry):
     """Contents of manifest.json; without a `bin_size`, bins are regions that have a start and an end each."""
 
     format: Literal["predictd-tensor"] = TENSOR_FORMAT
-    version: int = TENSOR_VERSION
+    version: Literal[1, 2] = TENSOR_VERSION
     genome: GenomeEntry
     bin_size: int | None = Field(BIN_SIZE, ge=1)
     dtype: Literal["float16", "float32"] = "float16"
@@ -78,6 +89,11 @@ class Manifest(_Entry):
     experiments: tuple[ExperimentEntry, ...] = Field(min_length=1)
     shards: tuple[ShardEntry, ...] = Field(min_length=1)
     provenance: dict[str, Any] = {}
+
+    @property
+    def chroms(self) -> list[str]:
+        """Chromosomes that the tensor has bins of, in the order of the genome."""
+        return list(dict.fromkeys(chrom for entry in self.shards for chrom in entry.chroms))
 
     @property
     def checksum(self) -> str:
@@ -130,9 +146,10 @@ def read_manifest(tensor: Path) -> Manifest:
         raise TensorFormatError(f"{path} is truncated or damaged; make the tensor again") from err
     # Before all else, since another version may have other fields.
     ours = isinstance(value, dict) and value.get("format") == TENSOR_FORMAT
-    if ours and (version := value.get("version", TENSOR_VERSION)) != TENSOR_VERSION:
+    known = TENSOR_VERSION, SHARED_VERSION
+    if ours and (version := value.get("version", TENSOR_VERSION)) not in known:
         raise TensorFormatError(
-            f"{path} has format version {version}, this predictd reads version {TENSOR_VERSION}; "
+            f"{path} has format version {version}, this predictd reads versions 1 and 2; "
             "ingest the tracks again, or use the predictd that made it"
         )
     try:

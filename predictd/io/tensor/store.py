@@ -3,7 +3,8 @@
 A shard holds `signal` (bins × experiments), `runs` (k × 2: first bin, length) and `summary` (experiments × 4:
 observed bins, sum, sum of squares, maximum of the stored signal). NaN is missing. Each chunk carries a checksum
 (Fletcher-32), so that damage shows when it is read. Where bins are regions, `regions` (bins × 2) has their starts and
-ends.
+ends. Where several chromosomes share the shard, `contigs` has their names, and `contig_runs` how many of the runs each
+has.
 """
 
 from __future__ import annotations
@@ -18,12 +19,20 @@ import hdf5plugin
 import numpy as np
 import numpy.typing as npt
 
-from predictd.constants import BLOCK_BINS, CHUNK_BYTES, MANIFEST, SHARDS, TENSOR_FORMAT, TENSOR_VERSION
+from predictd.constants import (
+    BLOCK_BINS,
+    CHUNK_BYTES,
+    MANIFEST,
+    SHARDS,
+    SHARED_VERSION,
+    TENSOR_FORMAT,
+    TENSOR_VERSION,
+)
 from predictd.errors import TensorFormatError
 from predictd.io.files import refuse_unreadable, replacing, sha256_of
 from predictd.io.hdf5 import UNREADABLE, ForeignFileError, check_format, reading, writing
-from predictd.io.tensor.layout import Places, Runs, ShardPlan
-from predictd.io.tensor.manifest import Manifest, ShardEntry, read_manifest
+from predictd.io.tensor.layout import Contig, Places, Runs, ShardPlan
+from predictd.io.tensor.manifest import Manifest, ShardEntry, read_manifest, version_of
 from predictd.io.tensor.scratch import Scratch
 from predictd.kernels import widen
 from predictd.pairs import Experiment, positions
@@ -39,8 +48,6 @@ class Shard:
 
     Attributes
     ----------
-    chrom
-        Chromosome of all its runs.
     places
         Where its bins lie, in runs or as regions.
     summary
@@ -53,17 +60,16 @@ class Shard:
         self._path = path
         n_experiments, bin_size = len(manifest.experiments), manifest.bin_size
         try:
-            check_format(file, format=TENSOR_FORMAT, version=TENSOR_VERSION)
+            check_format(file, format=TENSOR_FORMAT, version=version_of([entry]))
             self._signal = file["signal"]
-            self.runs: Runs = file["runs"][:]
             self.summary: npt.NDArray[np.float64] = file["summary"][:]
-            self.chrom = str(file.attrs["chrom"])
+            runs = _read_runs(file)
             regions = file["regions"][:] if bin_size is None else None
             n_bins, width = self._signal.shape
             fits = (
-                self.chrom == entry.chrom
+                tuple(runs) == entry.chroms
                 and (n_bins, width) == (entry.n_bins, n_experiments)
-                and self.runs[:, 1].sum() == n_bins
+                and sum(own[:, 1].sum() for own in runs.values()) == n_bins
                 and self.summary.shape == (width, 4)
                 and (regions is None or regions.shape == (n_bins, 2))
             )
@@ -75,12 +81,13 @@ class Shard:
             raise TensorFormatError(f"{path} is damaged; ingest the tracks again") from err
         if not fits:
             raise TensorFormatError(
-                f"{path} does not belong to this tensor: it holds {n_bins} bins × {width} experiments of {self.chrom}, "
-                f"the manifest says {entry.n_bins} × {n_experiments} of {entry.chrom}; ingest the tracks again"
+                f"{path} does not belong to this tensor: it holds {n_bins} bins × {width} experiments of {some(runs)}, "
+                f"the manifest says {entry.n_bins} × {n_experiments} of {some(entry.chroms)}; ingest the tracks again"
             )
         self.n_bins = n_bins
-        length = dict(manifest.genome.chromosomes)[self.chrom]
-        self.places = Places(self.chrom, length, bin_size, self.runs, regions)
+        lengths = dict(manifest.genome.chromosomes)
+        contigs = tuple(Contig(chrom, lengths[chrom], own) for chrom, own in runs.items())
+        self.places = Places(contigs, bin_size, regions)
 
     def read(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float32]:
         """Signal of bins [start, stop) of the shard, float32 (bins × experiments).
@@ -276,7 +283,7 @@ def write_shard(tensor: Path, plan: ShardPlan, signal: Signal) -> ShardEntry:
     tensor
         Directory of the tensor.
     plan
-        Name, chromosome, runs and regions.
+        Name and places.
     signal
         float16 or float32 (bins × experiments), transformed; NaN where missing.
 
@@ -285,16 +292,16 @@ def write_shard(tensor: Path, plan: ShardPlan, signal: Signal) -> ShardEntry:
     ShardEntry
         For the manifest.
     """
-    path = shard_path(tensor, plan.name)
+    path, places = shard_path(tensor, plan.name), plan.places
     n_bins, n_experiments = signal.shape
     summary, complete = _summarise(signal)
     with replacing(path) as partial:
-        with writing(partial, format=TENSOR_FORMAT, version=TENSOR_VERSION) as file:
-            file.attrs["chrom"] = plan.chrom
+        with writing(partial, format=TENSOR_FORMAT, version=_version_of(plan)) as file:
+            _write_chroms(file, places)
             file.attrs["n_complete"] = complete
-            file.create_dataset("runs", data=plan.runs, fletcher32=True)
-            if plan.regions is not None:
-                file.create_dataset("regions", data=plan.regions, fletcher32=True)
+            file.create_dataset("runs", data=places.runs, fletcher32=True)
+            if places.regions is not None:
+                file.create_dataset("regions", data=places.regions, fletcher32=True)
             file.create_dataset("summary", data=summary, fletcher32=True)
             file.create_dataset(
                 "signal",
@@ -321,14 +328,17 @@ def describe_shard(tensor: Path, plan: ShardPlan, n_experiments: int) -> ShardEn
 
 def _describe(file: Path, path: Path, tensor: Path, plan: ShardPlan, n_experiments: int) -> ShardEntry:
     """The entry of the shard in `file`, which is or is to be `path`."""
+    places = plan.places
     try:
         with reading(file, by_ranges=True) as opened:
-            check_format(opened, format=TENSOR_FORMAT, version=TENSOR_VERSION)
+            check_format(opened, format=TENSOR_FORMAT, version=_version_of(plan))
+            runs = _read_runs(opened)
             fits = (
-                opened["signal"].shape == (plan.n_bins, n_experiments)
-                and np.array_equal(opened["runs"][:], plan.runs)
-                and ("regions" in opened) == (plan.regions is not None)
-                and (plan.regions is None or np.array_equal(opened["regions"][:], plan.regions))
+                opened["signal"].shape == (places.n_bins, n_experiments)
+                and tuple(runs) == places.chroms
+                and all(np.array_equal(own.runs, runs[own.chrom]) for own in places.contigs)
+                and ("regions" in opened) == (places.regions is not None)
+                and (places.regions is None or np.array_equal(opened["regions"][:], places.regions))
             )
             complete = int(opened.attrs["n_complete"])
     except (ForeignFileError, *UNREADABLE) as err:
@@ -336,8 +346,38 @@ def _describe(file: Path, path: Path, tensor: Path, plan: ShardPlan, n_experimen
     if not fits:
         raise TensorFormatError(f"{path} is of another tensor; remove {tensor} and run the command again")
     return ShardEntry(
-        name=plan.name, chrom=plan.chrom, n_bins=plan.n_bins, n_complete=complete, sha256=sha256_of(file)
+        name=plan.name,
+        chrom=places.chrom if len(places.chroms) == 1 else places.chroms,
+        n_bins=places.n_bins,
+        n_complete=complete,
+        sha256=sha256_of(file),
     )
+
+
+def _version_of(plan: ShardPlan) -> int:
+    return TENSOR_VERSION if len(plan.places.contigs) == 1 else SHARED_VERSION
+
+
+def _write_chroms(file: h5py.File, places: Places) -> None:
+    """Say which chromosome, or chromosomes, the runs of a shard lie on."""
+    if len(places.contigs) == 1:
+        file.attrs["chrom"] = places.chrom
+        return
+    file.create_dataset(
+        "contigs", data=np.array([chrom.encode() for chrom in places.chroms]), fletcher32=True
+    )
+    n_runs = [len(contig.runs) for contig in places.contigs]
+    file.create_dataset("contig_runs", data=n_runs, dtype=np.int64, fletcher32=True)
+
+
+def _read_runs(file: h5py.File) -> dict[str, Runs]:
+    """Runs of a shard by chromosome."""
+    runs = file["runs"][:]
+    if "contigs" not in file:
+        return {str(file.attrs["chrom"]): runs}
+    chroms = [chrom.decode() for chrom in file["contigs"][:]]
+    borders = np.cumsum(file["contig_runs"][:])
+    return dict(zip(chroms, np.split(runs, borders[:-1]), strict=True))
 
 
 def _summarise(signal: Signal) -> tuple[npt.NDArray[np.float64], int]:

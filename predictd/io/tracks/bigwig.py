@@ -58,6 +58,7 @@ class BigWigReader:
     def __init__(self, path: str) -> None:
         self.path = without_secrets(path)
         self._ranges: RangeReader | None = None
+        self._within = False
         self._opened = ExitStack()
         # Servers do not see a fragment.
         place: Any = f"{path}#.bw"
@@ -66,7 +67,7 @@ class BigWigReader:
             place = self._ranges or path
             if self._ranges is None and not path.endswith(_SUFFIXES):
                 place = self._opened.enter_context(Path(path).open("rb"))  # noqa: SIM115
-        with self._explained():
+        with self.reading():
             self._file: Any = pybigtools.open(place)
             self.chromosomes: dict[str, int] = dict(self._file.chroms())
             self._summary: dict[str, float] = self._file.info()["summary"]
@@ -125,7 +126,7 @@ class BigWigReader:
         return means
 
     def _means(self, chrom: str, start: int, end: int, n_bins: int, uncovered: Uncovered) -> Any:
-        with self._explained():
+        with self.reading():
             return self._file.values(
                 chrom,
                 start,
@@ -155,7 +156,7 @@ class BigWigReader:
             return np.full(len(regions), 0.0 if uncovered == "zero" else np.nan)
         options = {"summary": "mean", "exact": True, "fillna": None}
         options["uncovered"] = 0.0 if uncovered == "zero" else None
-        with self._explained():
+        with self.reading():
             means = [self._file.values(chrom, *span, bins=1, **options)[0] for span in regions.tolist()]
         return np.array(means, dtype=np.float64)
 
@@ -164,7 +165,7 @@ class BigWigReader:
 
         They are float64 (n_bins,), NaN where nothing is covered.
         """
-        with self._explained():
+        with self.reading():
             means: npt.NDArray[np.float64] = self._file.values(
                 chrom, 0, n_bins * bin_size, bins=n_bins, summary="mean", exact=False, fillna=None
             )
@@ -178,8 +179,15 @@ class BigWigReader:
             self._ranges.close()
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn what goes wrong in the reader into one line; its panics print a trace, which is held back."""
+    def reading(self) -> Iterator[None]:
+        """Turn what goes wrong in the reader into one line; its panics print a trace, which is held back.
+
+        To hold it back takes as long as to read a short contig: thousands are read within one such block.
+        """
+        if self._within:
+            yield
+            return
+        self._within = True
         try:
             with _native_stderr_held_back():
                 yield
@@ -189,6 +197,8 @@ class BigWigReader:
             if isinstance(err, Exception) or type(err).__name__ == "PanicException":
                 raise _no_bigwig(self.path) from err
             raise
+        finally:
+            self._within = False
 
 
 class BigWigWriter:

@@ -17,6 +17,7 @@ from predictd.errors import ConfigError, OutputError
 from predictd.io.extras import needed_for
 from predictd.io.files import cannot_write, exists, give_up, replacing, staging
 from predictd.io.hdf5 import plain
+from predictd.io.names import has_suffix
 from predictd.io.remote import RemotePath
 from predictd.io.tracks.matrix import EXTRA
 from predictd.pairs import Experiment
@@ -34,15 +35,15 @@ class Block(NamedTuple):
 
     Attributes
     ----------
-    chrom
-        Chromosome of all.
+    chroms
+        Chromosome of each: str (n,).
     spans
         int64 (n × 2): start and end in bp, 0-based half-open.
     values
         float32 (n × m), in the unit of the tracks; NaN is missing.
     """
 
-    chrom: str
+    chroms: npt.NDArray[np.str_]
     spans: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
 
@@ -82,13 +83,14 @@ class Columns:
 
 def write_text(path: Path, columns: Columns, blocks: Iterable[Block]) -> None:
     """Write a table of chrom, start, end and a column a pair, separated by tabs (.gz: compressed); NA is missing."""
-    with replacing(path) as partial, _text(partial, zipped=path.suffix == ".gz") as file:
+    with replacing(path) as partial, _text(partial, zipped=has_suffix(path, (".gz",))) as file:
         file.write(("\t".join((*PLACES, *columns.names)) + "\n").encode())
         for block in blocks:
             lines = []
-            for (start, end), row in zip(block.spans.tolist(), block.values.tolist(), strict=True):
+            places = zip(block.chroms.tolist(), block.spans.tolist(), strict=True)
+            for (chrom, (start, end)), row in zip(places, block.values.tolist(), strict=True):
                 numbers = ("NA" if value != value else f"{value:.7g}" for value in row)
-                lines.append("\t".join((block.chrom, str(start), str(end), *numbers)))
+                lines.append("\t".join((chrom, str(start), str(end), *numbers)))
             file.write(("\n".join(lines) + "\n").encode())
 
 
@@ -112,7 +114,7 @@ def write_parquet(path: Path, columns: Columns, blocks: Iterable[Block]) -> None
     schema = pyarrow.schema(fields, metadata={name: str(value) for name, value in columns.about.items()})
     with replacing(path) as partial, parquet.ParquetWriter(partial, schema) as writer:
         for block in blocks:
-            arrays = [[block.chrom] * len(block.spans), *block.spans.T, *block.values.T]
+            arrays = [block.chroms.tolist(), *block.spans.T, *block.values.T]
             # Missing values are null in tables.
             filled = [pyarrow.array(own, from_pandas=True) for own in arrays]
             writer.write_table(pyarrow.Table.from_arrays(filled, schema=schema))
@@ -141,7 +143,7 @@ def write_h5ad(path: Path, columns: Columns, blocks: Iterable[Block]) -> None:
             signal.resize((m, n + len(block.spans)))
             signal[:, n:] = block.values.T
             n += len(block.spans)
-            places.append(Block(block.chrom, block.spans, block.values[:0]))
+            places.append(block._replace(values=block.values[:0]))
         write_elem(file, "obs", obs_of(columns))
         write_elem(file, "var", var_of(places))
         write_elem(file, "uns", dict(columns.about))
@@ -163,8 +165,8 @@ def var_of(blocks: Sequence[Block]) -> Any:
     """A pandas.DataFrame of places, as AnnData has it in var: named as chr1:1000-2000, with chrom, start and end."""
     with needed_for("AnnData", extra=EXTRA):
         import pandas
-    known = list(dict.fromkeys(block.chrom for block in blocks))
-    codes = np.concatenate([np.full(len(block.spans), known.index(block.chrom)) for block in blocks])
+    chroms = np.concatenate([block.chroms for block in blocks])
+    codes, known = pandas.factorize(chroms.astype(object))
     spans = np.concatenate([block.spans for block in blocks])
     names = [f"{known[code]}:{s}-{e}" for code, (s, e) in zip(codes.tolist(), spans.tolist(), strict=True)]
     chrom = pandas.Categorical.from_codes(codes, known)
@@ -187,7 +189,7 @@ def dataset_of(columns: Columns, block: Block) -> Any:
             )
         },
         coords={
-            "chrom": ("bin", np.full(len(block.spans), block.chrom, dtype=f"<U{width}")),
+            "chrom": ("bin", block.chroms.astype(f"<U{width}")),
             "start": ("bin", block.spans[:, 0], {"units": "bp", "long_name": "first base, counted from 0"}),
             "end": ("bin", block.spans[:, 1], {"units": "bp", "long_name": "end, exclusive"}),
             "experiment": ("experiment", np.array(columns.names)),
@@ -242,7 +244,7 @@ def _begin_zarr(path: Path, columns: Columns, block: Block) -> None:
 def _extend_zarr(arrays: dict[str, Any], block: Block, n: int) -> None:
     """Append a block to the arrays, which have n rows."""
     stop = n + len(block.spans)
-    own = {"chrom": np.full(len(block.spans), block.chrom, dtype=arrays["chrom"].dtype)}
+    own = {"chrom": block.chroms.astype(arrays["chrom"].dtype)}
     own |= {"start": block.spans[:, 0], "end": block.spans[:, 1], "signal": block.values}
     for name, values in own.items():
         arrays[name].resize((stop, *values.shape[1:]))
@@ -279,7 +281,7 @@ def writer_of(path: Path) -> Any:
         If the suffix is none that is known.
     """
     for suffix, write in WRITERS.items():
-        if path.name.endswith(suffix):
+        if has_suffix(path, (suffix,)):
             return write
     raise ConfigError(
         f"{path}: use one of the suffixes {', '.join(WRITERS)}, or none for a directory of bigWigs"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import as_file, files
 from operator import index
 from pathlib import Path
@@ -110,7 +111,11 @@ class Genome:
 
     def is_small(self, length: int) -> bool:
         """Whether a contig is no chromosome of its own: under 0.5 % of the genome, as chrM is."""
-        return length < _SMALL * sum(self.chromosomes.values())
+        return length < _SMALL * self._n_bases
+
+    @cached_property
+    def _n_bases(self) -> int:
+        return sum(self.chromosomes.values())
 
     def other_name(self, name: str) -> str | None:
         """A chromosome of the genome whose name differs by `chr` alone."""

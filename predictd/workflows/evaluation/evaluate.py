@@ -258,7 +258,7 @@ def _bigwigs(
     """Of the observed tracks and then of each method's, the bigWigs by pair; bedGraphs become ones in a directory."""
     lists = [list(observed.values()), *([method.tracks[pair] for pair in observed] for method in methods)]
     flat = [track for tracks in lists for track in tracks]
-    read = frozenset(entry.chrom for entry in tensor.manifest.shards)
+    read = frozenset(tensor.manifest.chroms)
     shared = Probing(temporary, tensor.manifest.load_genome(), read)
     paths = iter(probe.path for probe in probe_tracks(flat, shared, engine))
     return [[next(paths) for _ in tracks] for tracks in lists]

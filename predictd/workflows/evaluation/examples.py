@@ -149,7 +149,7 @@ class _Windows:
         longest = 0
         for name in self.shards:
             with tensor.open_shard(name) as shard:
-                longest = max(longest, int(shard.runs[:, 1].max()))
+                longest = max(longest, int(shard.places.runs[:, 1].max()))
         self.size = min(_BINS, longest, max(_LEAST_BINS, tensor.n_bins // 10))
         self._looked_at = 0
         self._places: list[list[_Place]] = [[] for _ in range(n_tracks)]
@@ -157,8 +157,8 @@ class _Windows:
 
     def add(self, name: str, shard: Shard, observed: Float32) -> None:
         """Look at the stretches of a shard, with the observed signal of the tracks (tracks × bins)."""
-        ends = np.cumsum(shard.runs[:, 1]).tolist()
-        for length, end in zip(shard.runs[:, 1].tolist(), ends, strict=True):
+        ends = np.cumsum(shard.places.runs[:, 1]).tolist()
+        for length, end in zip(shard.places.runs[:, 1].tolist(), ends, strict=True):
             for row in range(end - length, end - self.size + 1, self.size):
                 self._looked_at += self.size
                 part = observed[:, row : row + self.size]
@@ -246,7 +246,7 @@ class _Tracks:
             else:
                 observed = self._read(own, places)
             spans = places.spans()
-            return Stretch(shard.chrom, int(spans[0, 0]), int(spans[-1, 1]), observed, imputed)
+            return Stretch(places.chrom, int(spans[0, 0]), int(spans[-1, 1]), observed, imputed)
 
     def _read(self, source: SignalSource, places: Places) -> Float32:
         return source.read(places, uncovered=self._tensor.manifest.uncovered)

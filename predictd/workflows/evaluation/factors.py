@@ -197,8 +197,7 @@ def _sweep(model: CPModel, tensor: Tensor, covered: Mapping[str, Coverage], n_to
     with progress_bar("shards", len(tensor.shard_names)) as bar:
         for name in tensor.shard_names:
             with tensor.open_shard(name) as shard:
-                spans = shard.places.spans()
-                masks = [coverage.mask(shard.chrom, spans) for coverage in covered.values()]
+                masks = [coverage.mask(shard.places) for coverage in covered.values()]
                 for start, signal in shard.blocks(_BLOCK):
                     interrupt.stop_if_asked()
                     genome = solve(signal[:, columns])
@@ -217,7 +216,7 @@ def _sweep(model: CPModel, tensor: Tensor, covered: Mapping[str, Coverage], n_to
 def _write_top(folder: Path, tensor: Tensor, genome: _Genome) -> None:
     """A BED file a factor: its largest bins, neighbours joined, scores from 0 to 1000 by the largest value."""
     regions = tensor.manifest.bin_size is None
-    names = _chromosomes(tensor)
+    names = tensor.manifest.chroms
     width = len(str(len(genome.spans)))
     make_directory(folder)
     for factor, (values, chrom, own) in enumerate(
@@ -237,23 +236,19 @@ def _write_top(folder: Path, tensor: Tensor, genome: _Genome) -> None:
         write_rows(folder / f"factor-{factor:0{width}d}.bed", (), rows)
 
 
-def _chromosomes(tensor: Tensor) -> list[str]:
-    """Chromosomes of a tensor's shards, in genome order."""
-    return list(dict.fromkeys(entry.chrom for entry in tensor.manifest.shards))
-
-
 def _positions(
     tensor: Tensor, places: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Chromosome (its number), and start and end, of places that count the tensor's bins in order."""
     chroms, spans = np.empty_like(places), np.empty((*places.shape, 2), dtype=np.int64)
-    number = {name: index for index, name in enumerate(_chromosomes(tensor))}
+    number = {name: index for index, name in enumerate(tensor.manifest.chroms)}
     first = 0
     for name in tensor.shard_names:
         with tensor.open_shard(name) as shard:
             inside = (places >= first) & (places < first + shard.n_bins)
-            chroms[inside] = number[shard.chrom]
-            spans[inside] = shard.places.spans()[places[inside] - first]
+            rows = places[inside] - first
+            chroms[inside] = [number[name] for name in shard.places.names()[rows].tolist()]
+            spans[inside] = shard.places.spans()[rows]
             first += shard.n_bins
     return chroms, spans
 
@@ -271,12 +266,14 @@ def _enrichment(tensor: Tensor, covered: Mapping[str, Coverage], genome: _Genome
         "top_outside",
         "odds_ratio",
     )
+    names = tensor.manifest.chroms
     rows: list[Cells] = []
     for factor in range(n_factors):
         for region, (name, coverage) in enumerate(covered.items()):
+            chroms, spans = genome.chroms[factor], genome.spans[factor]
             top_inside = sum(
-                int(coverage.mask(chrom, genome.spans[factor][genome.chroms[factor] == number]).sum())
-                for number, chrom in enumerate(_chromosomes(tensor))
+                int(np.count_nonzero(coverage.counts_on(names[number], spans[chroms == number])))
+                for number in np.unique(chroms).tolist()
             )
             found = genome.sums.enrichment(factor, region, top_inside, n_top)
             rows.append([str(factor + 1), name, *(getattr(found, column) for column in columns)])

@@ -127,13 +127,12 @@ class ComparedSignal:
         ]
 
     def _weights(self, shard: Shard) -> list[dict[str, npt.NDArray[np.generic]]]:
-        spans = shard.places.spans()
         regions: dict[str, npt.NDArray[np.generic]] = {
-            kind: (coverage.counts if self._shared.challenge else coverage.mask)(shard.chrom, spans)
+            kind: (coverage.counts if self._shared.challenge else coverage.mask)(shard.places)
             for kind, coverage in self._regions.items()
         }
         return [
-            regions if peaks is None else regions | {"peaks": peaks.mask(shard.chrom, spans)}
+            regions if peaks is None else regions | {"peaks": peaks.mask(shard.places)}
             for peaks in self._peaks
         ]
 

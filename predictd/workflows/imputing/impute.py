@@ -274,8 +274,8 @@ def _write_missing(
     tracks: Sequence[OutputTrack], application: Application, tensor: Tensor, output: Path
 ) -> int:
     """Write the bigWigs that do not exist; returns empty bins."""
-    used = {entry.chrom for entry in tensor.manifest.shards}
-    lengths = {chrom: n for chrom, n in tensor.manifest.load_genome().chromosomes.items() if chrom in used}
+    known = tensor.manifest.load_genome().chromosomes
+    lengths = {chrom: known[chrom] for chrom in tensor.manifest.chroms}
     made = set(standing(output, [track.name for track in tracks]))
     todo = [track for track in tracks if track.name not in made]
     empty = imputed = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from predictd.constants import TRACKS_TSV
 from predictd.errors import DataError, TableError
 from predictd.io.network.expression import Expression, check_expression
 from predictd.io.tables import Interval, read_named_bed, read_tracks, unique_pairs
+from predictd.io.tensor.layout import Places
 from predictd.io.tensor.store import Shard, Tensor
 from predictd.wording import some
 from predictd.workflows.tensor.sources import SignalSource
@@ -142,11 +144,7 @@ def _add_shard(
     tensor: Tensor,
 ) -> None:
     """Add a shard's signal in the regions."""
-    places = np.array(sums.places.get(shard.chrom, []), np.int64).reshape(-1, 3)
-    spans = shard.places.spans()
-    low = np.searchsorted(spans[:, 1], places[:, 1], side="right")
-    high = np.searchsorted(spans[:, 0], places[:, 2])
-    places, low, high = places[low < high], low[low < high], high[low < high]
+    places, low, high = _rows_in_regions(sums.places, shard.places)
     if not len(places):
         return
     rows = np.unique(np.concatenate([np.arange(a, b) for a, b in zip(low, high, strict=True)]))
@@ -166,3 +164,17 @@ def _add_shard(
         own = slice(*np.searchsorted(rows, [first, end]).tolist())
         sums.signal[gene] += signal[own].sum(axis=0)
         sums.bins[gene] += there[own].sum(axis=0)
+
+
+def _rows_in_regions(
+    regions: Mapping[str, list[tuple[int, int, int]]], places: Places
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Regions (gene, start, end: int64, k × 3) that have rows among the places, their first row, the last plus one."""
+    found = []
+    for rows, own in places.parts():
+        spans, here = own.spans(), np.array(regions.get(own.chrom, []), np.int64).reshape(-1, 3)
+        low = rows.start + np.searchsorted(spans[:, 1], here[:, 1], side="right")
+        high = rows.start + np.searchsorted(spans[:, 0], here[:, 2])
+        found.append((here[low < high], low[low < high], high[low < high]))
+    every, low, high = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return every, low, high

@@ -102,7 +102,7 @@ def parse_shape(text: str) -> Shape:
         max_bins=most_bins(observed, MAX_SHARD_BINS),
         chromosomes=genome.chromosomes,
     )
-    sizes = [plan.n_bins for plan in plans]
+    sizes = [plan.places.n_bins for plan in plans]
     return Shape(cells, assays, observed, sum(sizes), len(sizes), max(sizes))
 
 

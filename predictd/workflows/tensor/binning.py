@@ -18,7 +18,7 @@ from predictd.io.files import sha256_of, state_of
 from predictd.io.partition import Job
 from predictd.io.remote import as_path
 from predictd.io.tables import Interval, Track, unique_pairs
-from predictd.io.tensor.layout import Places, ShardPlan, most_bins, plan_shards
+from predictd.io.tensor.layout import ShardPlan, most_bins, plan_shards
 from predictd.io.tensor.manifest import ExperimentEntry, ShardEntry, SourceFile
 from predictd.io.tensor.store import describe_shard, shard_path, write_shard
 from predictd.io.tracks.bigwig import Uncovered
@@ -95,10 +95,8 @@ class TracksInput:
         )
         sources = tuple(column.source for column in columns)
         with record.stage("make shards"):
-            shared = _Ingesting(
-                job.output, sources, place.genome, self.bin_size, options.uncovered, options.dtype
-            )
-            sizes = [plan.n_bins for plan in plans]
+            shared = _Ingesting(job.output, sources, options.uncovered, options.dtype)
+            sizes = [plan.places.n_bins for plan in plans]
             shards = engine.map(_make_shard, plans, shared, label="shards", sizes=sizes)
         return Made(tuple(column.entry for column in columns), tuple(shards))
 
@@ -158,7 +156,8 @@ def _covered(probes: list[Probe], genome: Genome, regions: list[Interval] | None
     """Chromosomes that at least one track has; warns of those that were asked for and none has."""
     covered = set().union(*(probe.chromosomes for probe in probes))
     asked = set(genome.chromosomes) if regions is None else {interval.chrom for interval in regions}
-    left_out = [chrom for chrom in genome.chromosomes if chrom in asked - covered]
+    absent = asked - covered
+    left_out = [chrom for chrom in genome.chromosomes if chrom in absent]
     if left_out:
         log.warning("no track has %s: left out of the tensor", some(left_out))
     return covered
@@ -170,8 +169,6 @@ class _Ingesting:
 
     output: Path
     sources: tuple[SignalSource, ...]
-    genome: Genome
-    bin_size: int
     uncovered: Uncovered
     dtype: Dtype
 
@@ -181,15 +178,14 @@ def _make_shard(plan: ShardPlan, shared: _Ingesting) -> ShardEntry:
     output, sources = shared.output, shared.sources
     if shard_path(output, plan.name).exists():
         return describe_shard(output, plan, len(sources))
-    signal = np.empty((plan.n_bins, len(sources)), dtype=shared.dtype)
+    signal = np.empty((plan.places.n_bins, len(sources)), dtype=shared.dtype)
     largest = float(np.finfo(shared.dtype).max)
-    places = Places(plan.chrom, shared.genome.chromosomes[plan.chrom], shared.bin_size, plan.runs)
     for index, source in enumerate(sources):
-        values = source.read(places, uncovered=shared.uncovered)
+        values = source.read(plan.places, uncovered=shared.uncovered)
         if np.nanmax(np.abs(values), initial=0.0) > largest:
             raise TrackError(
-                f"{source.named}: signal of {source.label} on {plan.chrom} is too large for {shared.dtype}; ingest "
-                "with `dtype` float32, or give the assay a transform"
+                f"{source.named}: signal of {source.label} on {some(plan.places.chroms)} is too large for "
+                f"{shared.dtype}; ingest with `dtype` float32, or give the assay a transform"
             )
         signal[:, index] = values
     return write_shard(output, plan, signal)

@@ -49,16 +49,14 @@ class Window:
         size, chrom = tensor.manifest.bin_size, interval.chrom
         length = dict(tensor.manifest.genome.chromosomes)[chrom]
         if size is None:
-            names = [entry.name for entry in tensor.manifest.shards if entry.chrom == chrom]
-            spans = np.concatenate(
-                [np.empty((0, 2), np.int64), *(tensor.places(name).spans() for name in names)]
-            )
+            own = [places.spans() for _, _, places in _places_on(tensor, chrom)]
+            spans = np.concatenate([np.empty((0, 2), np.int64), *own])
             first = int(np.searchsorted(spans[:, 1], interval.start, side="right"))
             spans = spans[first : np.searchsorted(spans[:, 0], interval.end)]
         else:
             first, end = interval.start // size, -(-interval.end // size)
             runs = np.array([[first, end - first]], dtype=np.int64)
-            spans = Places(chrom, length, size, runs).spans()
+            spans = Places.of(chrom, length, size, runs).spans()
         return cls(chrom, first, len(spans), size, spans)
 
     @property
@@ -102,7 +100,7 @@ def locate(tensor: Tensor, region: str | tuple[str, int, int]) -> Window:
     interval = parse_interval(region, tensor.manifest.load_genome())
     window = Window.of(tensor, interval)
     if next(_shards(tensor, window), None) is None:
-        held = list(dict.fromkeys(entry.chrom for entry in tensor.manifest.shards))
+        held = tensor.manifest.chroms
         where = f"it has {some(held)}" if window.chrom not in held else "it has other parts of the chromosome"
         raise DataError(
             f"{tensor.path} has no bin in {interval.chrom}:{interval.start}-{interval.end}; {where}"
@@ -162,10 +160,17 @@ def observed_rows(
 def _shards(tensor: Tensor, window: Window) -> Iterator[tuple[str, Piece]]:
     """The shards that hold bins of a window, with their rows, which are consecutive."""
     end = window.first + window.n_bins
-    for entry in tensor.manifest.shards:
-        if entry.chrom != window.chrom:
-            continue
-        bins = tensor.places(entry.name).bins()
+    for name, start, places in _places_on(tensor, window.chrom):
+        bins = places.bins()
         low, high = np.searchsorted(bins, [window.first, end]).tolist()
         if low < high:
-            yield entry.name, Piece(slice(low, high), bins[low:high] - window.first)
+            yield name, Piece(slice(start + low, start + high), bins[low:high] - window.first)
+
+
+def _places_on(tensor: Tensor, chrom: str) -> Iterator[tuple[str, int, Places]]:
+    """Shards that have rows on a chromosome: name, first such row, and where these rows lie."""
+    for entry in tensor.manifest.shards:
+        if chrom in entry.chroms:
+            for rows, places in tensor.places(entry.name).parts():
+                if places.chrom == chrom:
+                    yield entry.name, rows.start, places

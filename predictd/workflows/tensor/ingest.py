@@ -14,7 +14,7 @@ from predictd.io.partition import Job, read_job
 from predictd.io.remote import as_path
 from predictd.io.results import write_run_json
 from predictd.io.tables import Interval, read_bed
-from predictd.io.tensor.manifest import GenomeEntry, Manifest
+from predictd.io.tensor.manifest import GenomeEntry, Manifest, version_of
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.genomes import Genome, built_in_blacklist, load_genome
 from predictd.io.tracks.matrix import Matrix, is_matrix
@@ -114,6 +114,7 @@ def _begin(job: Job) -> None:
 
 def _manifest(signal: Input, made: Made, options: IngestOptions, genome: Genome) -> Manifest:
     return Manifest(
+        version=version_of(made.shards),
         genome=GenomeEntry.of(genome),
         bin_size=signal.bin_size,
         dtype=options.dtype,

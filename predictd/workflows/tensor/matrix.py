@@ -16,7 +16,7 @@ from predictd.errors import ConfigError, TableError
 from predictd.io.files import sha256_of
 from predictd.io.partition import Job
 from predictd.io.tables import Interval, Transform
-from predictd.io.tensor.layout import Coverage, ShardPlan, most_bins, plan_regions
+from predictd.io.tensor.layout import Contig, Coverage, Places, ShardPlan, most_bins, plan_regions
 from predictd.io.tensor.manifest import ExperimentEntry, ShardEntry
 from predictd.io.tensor.store import describe_shard, shard_path, write_shard
 from predictd.io.tracks.matrix import Matrix, read_matrix
@@ -95,8 +95,10 @@ class MatrixInput:
         with record.stage("make shards"):
             first = 0
             for plan in plan_regions(self._place.genome, matrix.regions, max_bins=most):
-                shards.append(self._shard(plan, matrix.values[first : first + plan.n_bins], job.output))
-                first += plan.n_bins
+                shards.append(
+                    self._shard(plan, matrix.values[first : first + plan.places.n_bins], job.output)
+                )
+                first += plan.places.n_bins
         return Made(entries, tuple(shards))
 
     def _shard(self, plan: ShardPlan, values: npt.NDArray[np.float32], output: Path) -> ShardEntry:
@@ -135,7 +137,7 @@ def _in_order(matrix: Matrix, place: Place) -> Matrix:
     rank = {chrom: index for index, chrom in enumerate(place.genome.chromosomes)}
     spans = np.array([(rank[i.chrom], i.start, i.end) for i in matrix.regions], dtype=np.int64).reshape(-1, 3)
     order = np.lexsort(spans.T[::-1])
-    order = order[_wanted(matrix.regions, spans, place)[order]]
+    order = order[_wanted(spans[order], place)]
     if not order.size:
         raise TableError(f"{matrix.source} has no region, or none is left by `regions` and `exclude`")
     own = spans[order]
@@ -152,15 +154,21 @@ def _in_order(matrix: Matrix, place: Place) -> Matrix:
     return replace(matrix, regions=regions, values=np.array(matrix.values[order], dtype=np.float32))
 
 
-def _wanted(regions: Sequence[Interval], spans: npt.NDArray[np.int64], place: Place) -> npt.NDArray[np.bool_]:
-    """Which regions overlap those that are asked for, and none that is excluded; `spans` have rank, start and end."""
-    wanted = np.ones(len(regions), dtype=bool)
-    for rank, chrom in enumerate(place.genome.chromosomes):
-        own = np.flatnonzero(spans[:, 0] == rank)
-        if place.regions is not None:
-            wanted[own] &= Coverage(place.regions).mask(chrom, spans[own, 1:])
-        if place.exclude is not None:
-            wanted[own] &= ~Coverage(place.exclude).mask(chrom, spans[own, 1:])
+def _wanted(spans: npt.NDArray[np.int64], place: Place) -> npt.NDArray[np.bool_]:
+    """Which regions overlap what is asked for, and nothing excluded; sorted: rank of the chromosome, start, end."""
+    numbers = np.searchsorted(spans[:, 0], np.arange(len(place.genome.chromosomes) + 1))
+    contigs = tuple(
+        Contig(chrom, length, np.array([[0, n]]))
+        for (chrom, length), n in zip(
+            place.genome.chromosomes.items(), np.diff(numbers).tolist(), strict=True
+        )
+    )
+    places = Places(contigs, None, spans[:, 1:])
+    wanted = np.ones(len(spans), dtype=bool)
+    if place.regions is not None:
+        wanted &= Coverage(place.regions).mask(places)
+    if place.exclude is not None:
+        wanted &= ~Coverage(place.exclude).mask(places)
     return wanted
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
@@ -26,7 +27,7 @@ from predictd.io.partition import Job
 from predictd.io.results import write_rows, write_run_json
 from predictd.io.tables import Interval, read_bed, read_pairs, write_tracks
 from predictd.io.tensor.layout import ShardPlan, most_bins, plan_shards
-from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry
+from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry, version_of
 from predictd.io.tensor.store import describe_shard, shard_path, write_shard
 from predictd.io.tracks.bigwig import BigWigWriter
 from predictd.io.tracks.genomes import Genome, load_genome
@@ -258,7 +259,7 @@ def _make_tracks(pairs: tuple[Experiment, ...], shared: _Simulated) -> None:
     """Write the bigWigs of some pairs, those that exist already left out."""
     directory, simulation, place = shared.directory, shared.simulation, shared.place
     todo = [pair for pair in pairs if not (directory / f"{pair.file_stem}.bw").exists()]
-    chromosomes = list(place.genome.chromosomes)
+    number = {chrom: index for index, chrom in enumerate(place.genome.chromosomes)}
     to_track = TRANSFORMS["arcsinh"].to_track
     with ExitStack() as undo:
         writers = []
@@ -268,12 +269,11 @@ def _make_tracks(pairs: tuple[Experiment, ...], shared: _Simulated) -> None:
             undo.callback(writer.discard)
             writers.append(writer)
         for plan in place.plan(1) if todo else []:
-            for run_first, length in plan.runs.tolist():
-                for first, n in aligned_blocks(run_first, length):
-                    interrupt.give_up_if_asked()
-                    signal = simulation.signal(todo, run=chromosomes.index(plan.chrom), first=first, n=n)
-                    for writer, values in zip(writers, np.ascontiguousarray(to_track(signal).T), strict=True):
-                        writer.add(plan.chrom, first, values)
+            for chrom, first, n in _blocks(plan):
+                interrupt.give_up_if_asked()
+                signal = simulation.signal(todo, run=number[chrom], first=first, n=n)
+                for writer, values in zip(writers, np.ascontiguousarray(to_track(signal).T), strict=True):
+                    writer.add(chrom, first, values)
         for writer in writers:
             writer.close()
 
@@ -292,6 +292,7 @@ def _write_tensor(name: str, pairs: list[Experiment], shared: _Simulated, engine
     columns = _SimulatedTensor(tensor, shared.simulation, place, tuple(pairs))
     entries = engine.map(_make_shard, place.plan(len(pairs)), columns, label=name)
     Manifest(
+        version=version_of(entries),
         genome=GenomeEntry.of(place.genome),
         bin_size=place.bin_size,
         experiments=tuple(ExperimentEntry(cell_type=pair.cell_type, assay=pair.assay) for pair in pairs),
@@ -305,11 +306,18 @@ def _make_shard(plan: ShardPlan, shared: _SimulatedTensor) -> ShardEntry:
     tensor, pairs = shared.directory, shared.pairs
     if shard_path(tensor, plan.name).exists():
         return describe_shard(tensor, plan, len(pairs))
-    run = list(shared.place.genome.chromosomes).index(plan.chrom)
-    signal = np.empty((plan.n_bins, len(pairs)), dtype=np.float16)
+    number = {chrom: index for index, chrom in enumerate(shared.place.genome.chromosomes)}
+    signal = np.empty((plan.places.n_bins, len(pairs)), dtype=np.float16)
     row = 0
-    for run_first, length in plan.runs.tolist():
-        for first, n in aligned_blocks(run_first, length):
-            signal[row : row + n] = shared.simulation.signal(pairs, run=run, first=first, n=n)
-            row += n
+    for chrom, first, n in _blocks(plan):
+        signal[row : row + n] = shared.simulation.signal(pairs, run=number[chrom], first=first, n=n)
+        row += n
     return write_shard(tensor, plan, signal)
+
+
+def _blocks(plan: ShardPlan) -> Iterator[tuple[str, int, int]]:
+    """Blocks that signal is made in: chromosome, first bin, number of bins."""
+    for contig in plan.places.contigs:
+        for run_first, length in contig.runs.tolist():
+            for first, n in aligned_blocks(run_first, length):
+                yield contig.chrom, first, n

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,7 +177,7 @@ class SignalSource:
         return ", ".join(map(without_secrets, self.sources or self.paths))
 
     def read(self, places: Places, *, uncovered: Uncovered) -> npt.NDArray[np.float32]:
-        """Transformed means over the bins of a chromosome: float32 (bins,), NaN where missing.
+        """Transformed means over bins, or regions: float32 (bins,), NaN where missing. Each file is opened once.
 
         Raises
         ------
@@ -189,9 +190,10 @@ class SignalSource:
         wrong = (means < transform.lower) | (means > transform.upper) | np.isinf(means)
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
-            start, end = places.spans()[row].tolist()
+            own = places.take(np.array([row]))
+            start, end = own.spans()[0].tolist()
             raise TrackError(
-                f"{self.named}: signal {means[row]:g} at {places.chrom}:{start}-{end} does not suit the "
+                f"{self.named}: signal {means[row]:g} at {own.chrom}:{start}-{end} does not suit the "
                 f"transform {self.transform} of {self.label}, which takes finite values from {transform.lower:g} to "
                 f"{transform.upper:g}; "
                 "correct the track, or give the assay another transform in the table"
@@ -200,22 +202,22 @@ class SignalSource:
 
 
 def _read_means(path: str, places: Places, uncovered: Uncovered) -> npt.NDArray[np.float64]:
-    reader = BigWigReader(path)
-    try:
-        # A contig of another length is another sequence.
-        if reader.chromosomes.get(places.chrom) != places.length:
-            reader.chromosomes.pop(places.chrom, None)
-        size = places.bin_size
-        if size is None:
-            return reader.region_means(places.chrom, places.spans(), uncovered=uncovered)
-        return np.concatenate(
-            [
-                reader.binned_means(places.chrom, first, length, bin_size=size, uncovered=uncovered)
-                for first, length in places.runs.tolist()
-            ]
-        )
-    finally:
-        reader.close()
+    means = np.empty(places.n_bins)
+    with closing(BigWigReader(path)) as reader, reader.reading():
+        for rows, own in places.parts():
+            # A contig of another length is another sequence.
+            if reader.chromosomes.get(own.chrom) != own.length:
+                reader.chromosomes.pop(own.chrom, None)
+            if own.bin_size is None:
+                means[rows] = reader.region_means(own.chrom, own.spans(), uncovered=uncovered)
+                continue
+            start = rows.start
+            for first, n in own.runs.tolist():
+                means[start : start + n] = reader.binned_means(
+                    own.chrom, first, n, bin_size=own.bin_size, uncovered=uncovered
+                )
+                start += n
+    return means
 
 
 def observed_mean(values: npt.NDArray[Any], *, axis: int) -> npt.NDArray[Any]:
@@ -226,9 +228,11 @@ def observed_mean(values: npt.NDArray[Any], *, axis: int) -> npt.NDArray[Any]:
 
 def add_rows(writer: BigWigWriter, shard: Shard, start: int, values: npt.NDArray[np.float32]) -> None:
     """Append to a bigWig what consecutive rows of a shard hold, from row `start`; float32 (rows,), NaN is uncovered."""
-    stop = start + len(values)
-    if shard.places.regions is not None:
-        writer.add_regions(shard.chrom, shard.places.regions[start:stop], values)
-        return
-    for first, rows in shard.places.stretches(start, stop):
-        writer.add(shard.chrom, first, values[rows])
+    for own, places in shard.places.parts(start, start + len(values)):
+        low, high = max(start, own.start), min(start + len(values), own.stop)
+        part = values[low - start : high - start]
+        if places.regions is not None:
+            writer.add_regions(places.chrom, places.regions[low - own.start : high - own.start], part)
+            continue
+        for first, rows in places.stretches(low - own.start, high - own.start):
+            writer.add(places.chrom, first, part[rows])

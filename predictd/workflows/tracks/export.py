@@ -119,8 +119,8 @@ class Exported:
         if manifest.bin_size is not None:
             about["bin_size"] = manifest.bin_size
         about |= {"intervals": "0-based, half-open", "tensor": manifest.checksum}
-        chromosomes = list(dict.fromkeys(entry.chrom for entry in manifest.shards))
-        return Columns(self.pairs, [by_assay[pair.assay] for pair in self.pairs], chromosomes, about)
+        transforms = [by_assay[pair.assay] for pair in self.pairs]
+        return Columns(self.pairs, transforms, manifest.chroms, about)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the rows that are wanted, block by block in the order of the genome.
@@ -131,7 +131,8 @@ class Exported:
             At the end, if there was none.
         """
         for shard, rows, wanted, values in self.pieces(self.pairs):
-            yield Block(shard.chrom, shard.places.spans()[rows][wanted], values[wanted])
+            places = shard.places.take(rows)
+            yield Block(places.names()[wanted], places.spans()[wanted], values[wanted])
 
     def pieces(self, pairs: Sequence[Experiment]) -> Iterator[Piece]:
         """Yield the signal of some pairs in whole stretches of rows, and which of these rows are wanted."""
@@ -145,7 +146,7 @@ class Exported:
                 with self.tensor.open_shard(name) as shard:
                     every = np.ones(shard.n_bins, dtype=bool)
                     if self._coverage is not None:
-                        every = self._coverage.mask(shard.chrom, shard.places.spans())
+                        every = self._coverage.mask(shard.places)
                     for start in range(0, shard.n_bins, size):
                         interrupt.stop_if_asked()
                         rows = slice(start, min(start + size, shard.n_bins))
@@ -241,7 +242,7 @@ def _write_bigwigs(signal: Exported, output: Path) -> int:
     make_directory(output)
     manifest = signal.tensor.manifest
     known = manifest.load_genome().chromosomes
-    lengths = {chrom: known[chrom] for chrom in known if chrom in signal.columns.chromosomes}
+    lengths = {chrom: known[chrom] for chrom in signal.columns.chromosomes}
     n_bins = 0
     for low, high in even_parts_of_at_most(len(signal.pairs), MAX_OPEN_TRACKS):
         pairs = signal.pairs[low:high]

@@ -259,7 +259,7 @@ def _pass_over(
 ) -> Array:
     """Moments of [G r Y_new 1] over the bins where the model's and all new tracks have values."""
     genome = tensor.manifest.load_genome()
-    used = {entry.chrom for entry in tensor.manifest.shards}
+    used = set(tensor.manifest.chroms)
     probes = probe_tracks(tracks, Probing(temporary, genome, frozenset(used)), engine)
     sources = tuple(
         SignalSource(str(track.experiment), (probe.path,), track.transform, (track.path,))
