@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +19,7 @@ from predictd.engine import Engine
 from predictd.errors import DataError, TableError
 from predictd.grn.links import Links
 from predictd.io.network.expression import Expression, Orientation
+from predictd.io.temporary import temporary_folder
 from predictd.workflows.network.filter import Limits
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.links import load_links, ranked, read_links
@@ -87,8 +87,8 @@ def infer(
     given = {"method": method, "trees": trees, "top": top}
     settings = load_settings(NetworkSettings, {name: own for name, own in given.items() if own is not None})
     in_file = isinstance(expression, (str, os.PathLike))
-    with tempfile.TemporaryDirectory(prefix="predictd-") as temporary, using(engine) as own:
-        directory = Path(temporary) / "network" if output is None else path_of(output)
+    with temporary_folder() as temporary, using(engine) as own:
+        directory = temporary / "network" if output is None else path_of(output)
         plan = Inference(
             path_of(expression) if in_file else _matrix(expression, orientation),
             directory,
@@ -97,8 +97,7 @@ def infer(
             orientation=orientation if in_file else None,
             seed=whole(seed, "seed"),
         )
-        if not plan.finished:
-            plan.make_all(own)
+        plan.ensure(own)
         return _frame(read_links(directory)[0])
 
 

@@ -5,6 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +19,7 @@ from commands import run_python
 from disks import MIB, small_disk, unwritable
 from folders import names
 from predictd.errors import OutputError
-from predictd.io import files
+from predictd.io import files, temporary
 from predictd.io.files import (
     cannot_write,
     exists,
@@ -26,6 +33,7 @@ from predictd.io.files import (
     write_text,
 )
 from predictd.io.locking import check_hdf5_locking
+from predictd.io.temporary import remove_left
 from refusals import refused
 
 
@@ -71,33 +79,103 @@ def test_an_os_error_is_told_as_one_of_writing(tmp_path):
     assert names(tmp_path) == ["file"]
 
 
-def test_a_block_that_writes_nothing_is_an_error(tmp_path):
-    with refused(OutputError, "No such file"), replacing(tmp_path / "file"):
-        pass
+def test_a_block_that_loses_its_file_is_an_error(tmp_path):
+    with refused(OutputError, "No such file"), replacing(tmp_path / "file") as partial:
+        partial.unlink()
 
 
-def test_what_a_killed_process_left_is_overwritten(tmp_path):
+def test_what_a_killed_process_left_is_removed(tmp_path):
     path = tmp_path / "file"
-    with replacing(path) as partial:
-        left = partial
-        partial.write_bytes(b"x" * 100)
-    left.write_bytes(b"the half of a killed process")
+    for name in ("file", "file.run.json"):
+        kill_while_it_writes(tmp_path / name)
+    assert [name[:14] for name in names(tmp_path)] == [".file.partial-", ".file.run.json"]
     write_text(path, "new")
     assert path.read_text() == "new"
+    assert [name[:14] for name in names(tmp_path)] == [".file.run.json", "file"]
+    remove_left(tmp_path.parent)
     assert names(tmp_path) == ["file"]
 
 
 def test_many_writers_do_not_meet(tmp_path):
     path = tmp_path / "file"
-    with (
-        replacing(path, many_writers=True) as first,
-        replacing(path, many_writers=True) as second,
-    ):
+    with replacing(path) as first, replacing(path) as second:
         first.write_bytes(b"first")
         second.write_bytes(b"second")
-    # The block of the first ends last.
+    # The block of the first ends last; what it had was not taken for left.
     assert path.read_bytes() == b"first"
     assert names(tmp_path) == ["file"]
+
+
+def test_what_another_process_writes_is_not_taken_for_left(tmp_path):
+    with writing_elsewhere(tmp_path / "file") as go_on:
+        write_text(tmp_path / "file", "own")
+        remove_left(tmp_path)
+        assert len(names(tmp_path)) == 2
+        go_on()
+    assert (tmp_path / "file").read_text() == "theirs"
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.ENOSYS])
+def test_without_locks_what_is_a_day_old_is_left(tmp_path, monkeypatch, error):
+    def refuse(*arguments: object) -> None:
+        raise OSError(error, "no locks")
+
+    kill_while_it_writes(tmp_path / "file")
+    monkeypatch.setattr(temporary.fcntl, "flock", refuse)
+    write_text(tmp_path / "file", "new")
+    (left, _) = names(tmp_path)
+    os.utime(tmp_path / left, (0, 0))
+    write_text(tmp_path / "file", "new")
+    assert names(tmp_path) == ["file"]
+
+
+def test_temporary_folders_of_killed_processes_are_removed_by_the_next(tmp_path):
+    script = """
+import os, sys
+from pathlib import Path
+from predictd.io.temporary import temporary_folder
+with temporary_folder(Path(sys.argv[1])) as folder:
+    (folder / "file").touch()
+    os.kill(os.getpid(), int(sys.argv[2]))
+"""
+    killed = run_python(script, tmp_path, signal.SIGKILL.value, cwd=tmp_path)
+    assert killed.returncode == -signal.SIGKILL and len(names(tmp_path)) == 1
+    assert run_python(script, tmp_path, 0, cwd=tmp_path).returncode == 0
+    assert names(tmp_path) == []
+
+
+WRITING = """
+import os, signal, sys
+from pathlib import Path
+from predictd.io.files import replacing
+with replacing(Path(sys.argv[1])) as partial:
+    partial.write_text("theirs")
+    print("writing", flush=True)
+    if not sys.stdin.readline():
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def kill_while_it_writes(path: Path) -> None:
+    done = run_python(WRITING, path, cwd=path.parent)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@contextmanager
+def writing_elsewhere(path: Path) -> Iterator[Callable[[], None]]:
+    """Another process that has begun to write; yields what lets it end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITING, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+
+        def go_on() -> None:
+            process.communicate("go on\n", timeout=60)
+            assert process.returncode == 0
+
+        yield go_on
 
 
 def test_a_failing_disk_shows_when_the_file_is_finished(tmp_path, monkeypatch):
@@ -198,6 +276,7 @@ LOCKING = """
 import sys
 from pathlib import Path
 from predictd.io.locking import check_hdf5_locking
+from predictd.io.temporary import remove_left, temporary_folder
 
 print(check_hdf5_locking(Path(sys.argv[1])))
 """

@@ -234,7 +234,7 @@ def cross_validate(
     )
     if not plan.finished:
         with using(engine) as own:
-            plan.make_all(own)
+            plan.ensure(own)
     return CrossValidation(output)
 
 

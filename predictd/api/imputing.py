@@ -71,7 +71,7 @@ def write_tracks(
     plan = Imputation(estimator, tensor.path, directory, pairs=_specified(pairs), sd=sd)
     if not plan.finished:
         with using(engine) as own:
-            plan.make_all(own)
+            plan.ensure(own)
     table = frames.read_frame(directory / TRACKS_TSV)
     for column in {"path", "sd_path"} & set(table.columns):
         table[column] = [str(directory.absolute() / name) for name in table[column]]

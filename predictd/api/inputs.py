@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import ConfigError, PredictdError
 from predictd.io.remote import as_path, is_remote
+from predictd.io.temporary import temporary_folder
 from predictd.pairs import Experiment
 
 # A path of the file system, or the URL of an object in a store, such as s3://BUCKET/KEY.
@@ -48,8 +48,8 @@ def table(source: Any) -> Iterator[Path]:
     if not hasattr(source, "to_csv"):
         yield path_of(source)
         return
-    with tempfile.TemporaryDirectory(prefix="predictd-") as temporary:
-        path = Path(temporary) / "table.tsv"
+    with temporary_folder() as temporary:
+        path = temporary / "table.tsv"
         paths = {
             name: list(map(_absolute, source[name])) for name in ("path", "peaks") if name in source.columns
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -17,9 +16,11 @@ from predictd.api.tensor import Tensor, opened
 from predictd.config import SolverName, TrainSettings, load_settings
 from predictd.engine import Engine
 from predictd.errors import ConfigError
+from predictd.io.checkpoint import Checkpoint
 from predictd.io.files import make_directory
 from predictd.io.models import ModelFile, write_model
 from predictd.io.results import write_run_json
+from predictd.io.temporary import temporary_folder
 from predictd.io.tensor import store
 from predictd.model.ensemble import Committee
 from predictd.pairs import Experiment
@@ -200,8 +201,8 @@ class Model:
     @contextmanager
     def _on_disk(self) -> Iterator[Path]:
         """A file of the model, which workers of this machine open."""
-        with tempfile.TemporaryDirectory(prefix="predictd-") as temporary:
-            path = Path(temporary) / "model.h5"
+        with temporary_folder() as temporary:
+            path = temporary / "model.h5"
             write_model(path, self._file)
             with called(path, self._source):
                 yield path
@@ -262,16 +263,18 @@ def train(
         If data and settings do not allow it.
     """
     settings = settings_of(solver, rank, penalty, networks)
-    with using(engine) as own, tempfile.TemporaryDirectory(prefix="predictd-") as temporary:
+    with using(engine) as own, temporary_folder() as temporary:
+        state = Checkpoint(temporary / "checkpoint")
         found = training.fit(
             store.Tensor(opened(tensor).path),
             settings,
             own,
-            Path(temporary) / "checkpoint",
+            state.path,
             seed=whole(seed, "seed"),
             folds=path_or_none(folds),
             fold_name=fold_name,
         )
+        state.release()
     return Model(found.file, replace(found.record, _usage=None))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import tempfile
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -15,6 +14,7 @@ from predictd.api.tensor import Tensor, opened
 from predictd.constants import METRIC_COUNTS, METRIC_KEYS
 from predictd.engine import Engine
 from predictd.errors import ConfigError
+from predictd.io.temporary import temporary_folder
 from predictd.model.peaks import PeakRule
 from predictd.workflows.evaluation import evaluate as scoring
 from predictd.workflows.evaluation.compare import COLUMNS as COMPARISON
@@ -169,13 +169,12 @@ def peaks(
         If a track is not there or no bigWig, or the output cannot be written.
     """
     pandas = frames.require("pandas")
-    with tempfile.TemporaryDirectory(prefix="predictd-") as temporary, using(engine) as own:
-        directory = Path(temporary) / "peaks" if output is None else path_of(output)
+    with temporary_folder() as temporary, using(engine) as own:
+        directory = temporary / "peaks" if output is None else path_of(output)
         rule = PeakRule(float(threshold), whole(gap, "gap"), whole(min_length, "min_length", least=1))
         size = None if bin_size is None else whole(bin_size, "bin_size", least=1)
         plan = PeakCalling(path_of(tracks), directory, rule, bin_size=size, p_values=p_values)
-        if not plan.finished:
-            plan.make_all(own)
+        plan.ensure(own)
         found = []
         for row in frames.read_frame(directory / PEAKS_TSV).to_dict("records"):
             if row["peaks"]:

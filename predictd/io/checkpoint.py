@@ -7,16 +7,25 @@ saved round with a file a worker, and `latest.json`, which is replaced when all 
 from __future__ import annotations
 
 import json
+import logging
+import time
 from pathlib import Path
 from typing import Any
 
+from predictd import interrupt
 from predictd.constants import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
-from predictd.errors import OutputError
-from predictd.io.files import make_directory, refuse_unreadable, remove_tree, write_json
+from predictd.errors import Interrupted, OutputError
+from predictd.io.files import cannot_write, make_directory, refuse_unreadable, remove_tree, write_json
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
 from predictd.io.partition import Job
+from predictd.io.remote import RemotePath
+from predictd.io.temporary import hold_alone, release
+
+log = logging.getLogger(__name__)
 
 _LATEST = "latest.json"
+_LOCK = "lock"
+_POLL_SECONDS = 0.5
 
 
 class Checkpoint:
@@ -32,7 +41,7 @@ class Checkpoint:
         self.path = path
 
     def begin(self, description: dict[str, Any]) -> None:
-        """Start, or go on with the computation of this description.
+        """Start, or go on with the computation of this description; `hold` comes first.
 
         Raises
         ------
@@ -40,6 +49,43 @@ class Checkpoint:
             If the directory belongs to a computation with another description.
         """
         Job(self.path, description).begin()
+
+    def hold(self) -> None:
+        """Be the only process that computes this, until `release`; wait while another one does.
+
+        Object stores have no locks: there nobody waits.
+
+        Raises
+        ------
+        Interrupted
+            If a stop was asked for meanwhile.
+        """
+        if isinstance(self.path, RemotePath):
+            return
+        make_directory(self.path)
+        waited = False
+
+        def waiting() -> None:
+            nonlocal waited
+            if not waited:
+                log.warning("%s is in use by another run of the same command: waiting for its end", self.path)
+            waited = True
+            if interrupt.requested():
+                raise Interrupted(f"stopped by {interrupt.received()}; run the command again to go on")
+            time.sleep(_POLL_SECONDS)
+            make_directory(self.path)
+
+        try:
+            hold_alone(self.path / _LOCK, waiting)
+        except FileNotFoundError:
+            # The other one has just ended, and removed it.
+            self.hold()
+        except OSError as err:
+            raise cannot_write(self.path, err) from err
+
+    def release(self) -> None:
+        """Let others compute this; see `hold`."""
+        release(self.path / _LOCK)
 
     @property
     def marker_file(self) -> Path:

@@ -9,7 +9,6 @@ import os
 import resource
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from predictd.constants import PARTIAL
 from predictd.errors import InputError, OutputError
 from predictd.io.remote import RemotePath
+from predictd.io.temporary import make_temporary_folder, new_file, release, remove_left
 
 # Rights, locks, and failing disks, servers and machines.
 _NOT_CONTENT = (
@@ -27,17 +27,16 @@ _NOT_CONTENT = (
 
 
 @contextmanager
-def replacing(path: Path, *, many_writers: bool = False) -> Iterator[Path]:
-    """Yield a temporary file that takes the place of `path` when the block ends well; see `staging`.
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary file, empty, that takes the place of `path` when the block ends well; see `staging`.
 
-    Whoever looks at `path` sees the old file or the whole new one.
+    Whoever looks at `path` sees the old file or the whole new one. Several processes, perhaps on several machines, may
+    write the file at once.
 
     Parameters
     ----------
     path
         The file.
-    many_writers
-        Several processes, perhaps on several machines, may write the file at once: each takes a name of its own.
 
     Raises
     ------
@@ -48,7 +47,7 @@ def replacing(path: Path, *, many_writers: bool = False) -> Iterator[Path]:
     """
     partial = path
     try:
-        partial = staging(path, many_writers=many_writers)
+        partial = staging(path)
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())
@@ -60,11 +59,11 @@ def replacing(path: Path, *, many_writers: bool = False) -> Iterator[Path]:
         raise
 
 
-def staging(path: Path, *, suffix: str = "", many_writers: bool = False) -> Path:
-    """A name on a file system under which a file can grow until it is whole and `put_in_place` makes it `path`.
+def staging(path: Path, *, suffix: str = "") -> Path:
+    """A new file on a file system that can grow until it is whole and `put_in_place` makes it `path`.
 
-    It is next to `path`, and the same every time, so that what a killed process leaves is overwritten by the next try.
-    For an object it is in a directory of its own in the system's temporary directory (TMPDIR).
+    It is next to `path`, under a name that no other process has; what a killed process has left is removed when the
+    file is put in place. For an object it is in a directory of its own in the system's temporary directory (TMPDIR).
 
     Parameters
     ----------
@@ -72,27 +71,27 @@ def staging(path: Path, *, suffix: str = "", many_writers: bool = False) -> Path
         The file that is made.
     suffix
         What the name has to end with.
-    many_writers
-        See `replacing`.
     """
     if isinstance(path, RemotePath):
-        return Path(tempfile.mkdtemp(prefix="predictd-"), f"{path.name}{suffix}")
+        return make_temporary_folder() / f"{path.name}{suffix}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}{PARTIAL}{suffix}")
-    return unique_name(partial) if many_writers else partial
+    return new_file(path, suffix)
 
 
 def put_in_place(partial: Path, path: Path) -> None:
-    """Make the whole file that grew under the name of `staging` what it is to be: renamed, or uploaded and removed."""
+    """Make the whole file that grew in `staging` what it is to be: renamed, or uploaded and removed."""
     if isinstance(path, RemotePath):
         path.upload(partial)
         give_up(partial, path)
     else:
+        # First: who is killed in between has to come by again.
+        remove_left(path.parent, path.name)
         partial.replace(path)
+        release(partial)
 
 
 def give_up(partial: Path, path: Path) -> None:
-    """Remove what exists under the name of `staging`, if anything does."""
+    """Remove what `staging` has made, if it is there."""
     if partial == path:
         return
     # Where nothing can be written, nothing can be removed either.
@@ -100,11 +99,8 @@ def give_up(partial: Path, path: Path) -> None:
         partial.unlink(missing_ok=True)
         if partial.parent != path.parent:
             partial.parent.rmdir()
-
-
-def unique_name(path: Path) -> Path:
-    """A name in the directory of `path` that no other process on any machine takes."""
-    return path.with_name(f"{path.name}-{uuid.uuid4().hex}")
+    release(partial)
+    release(partial.parent)
 
 
 def cannot_write(path: Path, err: OSError) -> OutputError:
@@ -213,16 +209,16 @@ def state_of(path: Path) -> dict[str, Any]:
     return {"bytes": stat.st_size, "modified": stat.st_mtime_ns}
 
 
-def write_text(path: Path, text: str, *, many_writers: bool = False) -> None:
+def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` in UTF-8; see `replacing`."""
-    with replacing(path, many_writers=many_writers) as partial:
+    with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any, *, many_writers: bool = False) -> None:
+def write_json(path: Path, value: Any) -> None:
     """Replace `path` by indented JSON with sorted keys; see `replacing`."""
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    write_text(path, text, many_writers=many_writers)
+    write_text(path, text)
 
 
 def sha256_of(path: Path) -> str:

@@ -80,7 +80,7 @@ class _Sink:
 
 
 @contextmanager
-def creating(path: Path, *, format: str, version: int, many_writers: bool = False) -> Iterator[h5py.File]:
+def creating(path: Path, *, format: str, version: int) -> Iterator[h5py.File]:
     """Yield a new HDF5 file that takes its name when the block ends well; see `replacing`.
 
     Raises
@@ -89,7 +89,7 @@ def creating(path: Path, *, format: str, version: int, many_writers: bool = Fals
         If it cannot be written.
     """
     with (
-        replacing(path, many_writers=many_writers) as partial,
+        replacing(path) as partial,
         writing(partial, format=format, version=version) as file,
     ):
         yield file
@@ -190,11 +190,10 @@ def write_arrays(
     version: int,
     header: dict[str, Any],
     arrays: Arrays,
-    many_writers: bool = False,
 ) -> None:
-    """Write a file, whole or not at all; the same content gives the same bytes. See `replacing` for `many_writers`."""
+    """Write a file, whole or not at all; the same content gives the same bytes."""
     text = json.dumps(header, sort_keys=True)
-    with creating(path, format=format, version=version, many_writers=many_writers) as file:
+    with creating(path, format=format, version=version) as file:
         file.attrs["crc32"] = _checksum(text, arrays)
         file.create_dataset("header", data=text, dtype=h5py.string_dtype())
         for name, array in sorted(arrays.items()):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import h5py
+
+from predictd.io.temporary import temporary_folder
 
 _READ = "import sys, h5py; h5py.File(sys.argv[1], 'r').close()"
 
@@ -20,8 +21,8 @@ def check_hdf5_locking(path: Path) -> str:
     OSError
         If files cannot be written or read there.
     """
-    with TemporaryDirectory(prefix="predictd-", dir=path) as folder:
-        file = Path(folder, "probe.h5")
+    with temporary_folder(path) as folder:
+        file = folder / "probe.h5"
         with h5py.File(file, "w") as writing:
             writing["probe"] = 1
             writing.flush()

@@ -11,23 +11,23 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from predictd.constants import PARTIAL, RUN_JSON
-from predictd.errors import OutputError
+from predictd.errors import AlreadyFinished, OutputError, PredictdError
 from predictd.io.files import (
     cannot_write,
     make_directory,
     remove_tree,
     sha256_of_json,
     standing,
-    unique_name,
     write_json,
 )
 from predictd.io.remote import RemotePath
+from predictd.io.temporary import new_folder, release, remove_left
 
 _JOB = "job.json"
 _PARTS = "parts"
@@ -121,7 +121,7 @@ class Job:
     def keep(self, name: str, content: Any) -> None:
         """Keep plain JSON values of this job until it is finished."""
         value = {"job": self.checksum, "content": content}
-        write_json(self._kept_path(name), value, many_writers=True)
+        write_json(self._kept_path(name), value)
 
     def kept(self, name: str) -> Any:
         """What `keep` kept under this name; None where that is nothing, damaged, or another job's."""
@@ -167,13 +167,42 @@ class Job:
             )
         return [part for part in parts if part is not None]
 
+    @contextmanager
+    def made_by_many(self) -> Iterator[None]:
+        """Make the output in this block, beside other runs of the same job.
+
+        One that ends sooner finishes the output, and removes what the others work with.
+
+        Raises
+        ------
+        AlreadyFinished
+            If something failed in the block, and the output is finished.
+        """
+        try:
+            yield
+        except AlreadyFinished:
+            raise
+        except (PredictdError, OSError) as err:
+            if not self.finished:
+                raise
+            self.tidy()
+            raise AlreadyFinished(
+                f"{self.output} was finished meanwhile by another run of this command"
+            ) from err
+
     def finish(self) -> None:
         """Remove the traces of the making; call it after the file that declares the output whole."""
         try:
             (self.scratch / _JOB).unlink(missing_ok=True)
         except OSError as err:
             raise cannot_write(self.scratch, err) from err
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what `finish`, or another run of the same job, has left of a finished output if it was killed."""
         remove_tree(self.scratch)
+        if not isinstance(self.output, RemotePath):
+            remove_left(self.output)
 
     def _kept_path(self, name: str) -> Path:
         return self.scratch / f"{name}.json"
@@ -186,7 +215,10 @@ class Job:
         """
         if isinstance(self.scratch, RemotePath):
             return self._create(self.scratch / _JOB, given_up)
-        own = unique_name(self.scratch)
+        try:
+            own = new_folder(self.scratch)
+        except OSError as err:
+            raise cannot_write(self.scratch, err) from err
         try:
             write_json(own / _JOB, self.description)
             while True:
@@ -202,6 +234,7 @@ class Job:
                 self._clear(given_up)
         finally:
             remove_tree(own)
+            release(own)
 
     def _create(self, path: RemotePath, given_up: dict[str, Any] | None) -> bool:
         """`_start` in an object store: of all that create the object, one succeeds.

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import requires
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryFile
 
 from threadpoolctl import threadpool_info
 
@@ -133,7 +133,7 @@ def _memory() -> str:
 def _disk(path: Path) -> str:
     try:
         usage = shutil.disk_usage(path)
-        with NamedTemporaryFile(dir=path):
+        with TemporaryFile(dir=path):
             pass
     except OSError as err:
         return f"NOT WRITABLE: {err.strerror}"

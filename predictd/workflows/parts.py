@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any, Generic, TypeVar
 
 from predictd import progress
@@ -85,12 +85,15 @@ class InParts(ABC, Generic[Report]):
                     f"there is no part {index}: parts are numbered from 0 to {self.n_parts - 1}"
                 )
         self._refuse_finished()
-        self._begin()
-        missing = [index for index in wanted if self.job.part(index) is None]
-        if missing:
-            some_parts = len(wanted) < self.n_parts
-            with progress.stage(self._named(wanted)) if some_parts else nullcontext():
-                self._make(missing, engine, record)
+        with self.job.made_by_many():
+            self._begin()
+            missing = [index for index in wanted if self.job.part(index) is None]
+            if missing:
+                some_parts = len(wanted) < self.n_parts
+                with progress.stage(self._named(wanted)) if some_parts else nullcontext():
+                    self._make(missing, engine, record)
+        if not self.job.begun:
+            self._refuse_finished()
         return missing
 
     def _named(self, parts: Sequence[int]) -> str:
@@ -109,13 +112,14 @@ class InParts(ABC, Generic[Report]):
 
     def _finish_whole(self, record: RunRecord) -> Report:
         self._refuse_finished()
-        self.job.refuse_another()
-        parts = self.job.whole_parts(self.n_parts)
-        # Parts that were made together have the same entry.
-        record.job = self.job.checksum
-        record.runs = list({str(part["run"]): part["run"] for part in parts}.values())
-        report = self._finish(parts, record)
-        self.job.finish()
+        with self.job.made_by_many():
+            self.job.refuse_another()
+            parts = self.job.whole_parts(self.n_parts)
+            # Parts that were made together have the same entry.
+            record.job = self.job.checksum
+            record.runs = list({str(part["run"]): part["run"] for part in parts}.values())
+            report = self._finish(parts, record)
+            self.job.finish()
         return report
 
     def make_all(self, engine: Engine) -> Report:
@@ -123,6 +127,12 @@ class InParts(ABC, Generic[Report]):
         record = self._record(engine)
         self._make_missing(range(self.n_parts), engine, record)
         return self._finish_whole(record)
+
+    def ensure(self, engine: Engine) -> None:
+        """See that the output is whole; see `make_all`."""
+        if not self.finished:
+            with suppress(AlreadyFinished):
+                self.make_all(engine)
 
     def _record(self, engine: Engine) -> RunRecord:
         workflow = str(self.job.description["command"])
@@ -139,6 +149,7 @@ class InParts(ABC, Generic[Report]):
                 raise OutputError(
                     f"{output} is finished, but {gone} is gone; remove the directory and run this again"
                 )
+            self.job.tidy()
             raise AlreadyFinished(
                 f"{output} is finished already, from the same input and settings: nothing was done"
             )

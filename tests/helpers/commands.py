@@ -144,7 +144,9 @@ def run_predictd(*arguments: object, cwd: Path, **options: object) -> subprocess
 def run_python(script: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a script in a process of its own, in a directory that has no predictd/ of its own."""
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(
+        command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False
+    )
 
 
 def every_command(group: click.Group = cli, *above: str) -> dict[str, click.Command]:

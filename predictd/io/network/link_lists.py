@@ -7,7 +7,6 @@ import heapq
 import io
 import math
 import re
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from predictd.errors import TableError
 from predictd.io.files import cannot_write, replacing
 from predictd.io.network.columns import LinkColumns, list_columns
 from predictd.io.network.networks import split_lines
+from predictd.io.temporary import temporary_folder
 
 # Regulator, target and weight, as the list has them.
 Link = tuple[str, str, str]
@@ -129,8 +129,8 @@ class StreamedLinks:
 
     def chosen(self, *, minimum: float | None, top_per_target: int | None, top: int | None) -> Iterator[Link]:
         """See `LinkTable.chosen`; links are sorted in pieces on the disk and merged."""
-        with tempfile.TemporaryDirectory(prefix="predictd-") as folder:
-            pieces = self._spread(Path(folder), minimum)
+        with temporary_folder() as folder:
+            pieces = self._spread(folder, minimum)
             for piece in pieces:
                 _sort(self._path, piece, top_per_target)
             yield from islice(heapq.merge(*map(_read_piece, pieces), key=rank), top)

@@ -21,7 +21,7 @@ from predictd.io.tables import UNREADABLE_TEXT, check_tabs, open_text, reason
 _LINES = 100_000
 
 
-def write_network(path: Path, info: dict[str, Any], arrays: Arrays, *, many_writers: bool = False) -> None:
+def write_network(path: Path, info: dict[str, Any], arrays: Arrays) -> None:
     """Write links and what is to be known of them, whole or not at all; see `Links.to_arrays`."""
     write_arrays(
         path,
@@ -29,7 +29,6 @@ def write_network(path: Path, info: dict[str, Any], arrays: Arrays, *, many_writ
         version=NETWORK_VERSION,
         header=info,
         arrays=arrays,
-        many_writers=many_writers,
     )
 
 

@@ -60,7 +60,6 @@ def bedgraph_to_bigwig(source: Path, target: Path, genome: Genome) -> tuple[str,
     if left_out:
         lines = (line for line in lines if line[1].split(maxsplit=1)[0] in genome.chromosomes)
     with replacing(target) as partial:
-        partial.write_bytes(b"")
         require_room(target, 0)
         out = pyBigWig.open(str(partial), "w")
         out.addHeader([(chrom, genome.chromosomes[chrom]) for chrom in order])

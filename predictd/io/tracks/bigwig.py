@@ -227,7 +227,6 @@ class BigWigWriter:
         try:
             # pybigtools, which checks the finished file, goes by the suffix.
             self._partial = staging(path, suffix=".bw")
-            self._partial.write_bytes(b"")
         except OSError as err:
             raise cannot_write(path, err) from err
         try:

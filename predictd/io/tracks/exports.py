@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from predictd.errors import ConfigError, OutputError
 from predictd.io.extras import needed_for
-from predictd.io.files import cannot_write, exists, give_up, replacing, staging
+from predictd.io.files import cannot_write, exists, give_up, replacing
 from predictd.io.hdf5 import plain
 from predictd.io.names import has_suffix
 from predictd.io.remote import RemotePath
+from predictd.io.temporary import make_temporary_folder, new_folder
 from predictd.io.tracks.matrix import EXTRA
 from predictd.pairs import Experiment
 
@@ -207,9 +208,9 @@ def write_zarr(path: Path, columns: Columns, blocks: Iterable[Block]) -> None:
         import zarr
     if exists(path):
         raise OutputError(f"{path} exists already; remove it, or name another")
-    partial = staging(path)
+    # In a folder that is held: xarray makes its own anew.
+    partial = (make_temporary_folder() if isinstance(path, RemotePath) else new_folder(path)) / path.name
     try:
-        shutil.rmtree(partial, ignore_errors=True)
         arrays: dict[str, Any] = {}
         n = 0
         for block in blocks:
@@ -254,7 +255,13 @@ def _extend_zarr(arrays: dict[str, Any], block: Block, n: int) -> None:
 def _put_store(partial: Path, path: Path) -> None:
     """Make a whole store what it is to be: renamed, or uploaded, its metadata last."""
     if not isinstance(path, RemotePath):
-        partial.rename(path)
+        try:
+            partial.rename(path)
+        except OSError as err:
+            if exists(path):
+                raise OutputError(f"{path} exists already; remove it, or name another") from err
+            raise
+        give_up(partial, path)
         return
     files = sorted(file.relative_to(partial) for file in partial.rglob("*") if file.is_file())
     for file in sorted(files, key=lambda file: len(file.parts) == 1):

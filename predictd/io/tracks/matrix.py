@@ -6,7 +6,6 @@ import csv
 import hashlib
 import logging
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -23,6 +22,7 @@ from predictd.io.files import copy, sha256_of_json
 from predictd.io.names import has_suffix
 from predictd.io.remote import RemotePath
 from predictd.io.tables import UNREADABLE_TEXT, Interval, Transform, called, open_text, read_named_bed, reason
+from predictd.io.temporary import temporary_folder
 from predictd.pairs import Experiment, check_name
 from predictd.wording import some
 
@@ -118,10 +118,10 @@ def read_matrix(path: Path, bins: Path | None = None) -> Matrix:
         if has_suffix(path, H5AD):
             with needed_for(f"{path}", extra=EXTRA):
                 import anndata
-            with tempfile.TemporaryDirectory(prefix="predictd-") as temporary:
+            with temporary_folder() as temporary:
                 local = path
                 if isinstance(path, RemotePath):
-                    local = Path(temporary, path.name)
+                    local = temporary / path.name
                     copy(path, local)
                 return matrix_of_anndata(anndata.read_h5ad(local), bins, source=str(path))
     except (OSError, ValueError, KeyError) as err:

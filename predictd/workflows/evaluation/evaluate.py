@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from predictd.io.files import make_directory, sha256_of
 from predictd.io.remote import as_path
 from predictd.io.results import write_metrics, write_run_json
 from predictd.io.tables import Track, read_bed, unique_pairs
+from predictd.io.temporary import temporary_folder
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.metadata import read_track_table
 from predictd.model.measures.comparison import Comparison
@@ -133,9 +133,9 @@ def evaluate(
         make_directory(options.scratch)
     with record.stage("moments"):
         data = TensorMoments(compute_moments(opened, engine), tuple(opened.experiments))
-    with TemporaryDirectory(prefix="predictd-", dir=options.scratch) as temporary:
+    with temporary_folder(options.scratch) as temporary:
         with record.stage("read headers"):
-            bigwigs = _bigwigs(methods, observed, Path(temporary), opened, engine)
+            bigwigs = _bigwigs(methods, observed, temporary, opened, engine)
         cases = _cases(methods, observed, data, opened, bigwigs)
         with record.stage("evaluate"):
             groups = group_cases(cases, engine.workers, n_methods=len(names), quantiles=options.quantiles)

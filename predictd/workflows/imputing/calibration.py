@@ -145,7 +145,6 @@ def count_residuals(task: HeldOut, shared: Counting) -> None:
         version=RESIDUALS_VERSION,
         header={},
         arrays=arrays,
-        many_writers=True,
     )
 
 

@@ -72,7 +72,7 @@ def infer_block(block: TargetBlock, shared: InferenceTask) -> None:
     if shared.settings.quality:
         with record.stage("quality"):
             arrays["quality"] = quality_of(problem, targets, shared.settings, seed=shared.seed)
-    write_network(path, {"block": block.index}, arrays, many_writers=True)
+    write_network(path, {"block": block.index}, arrays)
     shared.job.keep_part(block.index, {"links": len(links), "run": record.run_of([block.index])}, [path])
 
 
@@ -154,7 +154,6 @@ def write_prepared(path: Path, problem: Problem, order: NDArray[np.int64], metho
         version=EXPRESSION_VERSION,
         header={"method": method},
         arrays=arrays,
-        many_writers=True,
     )
 
 

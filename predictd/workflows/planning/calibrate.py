@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import geometric_mean
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from predictd.config import TrainSettings
@@ -16,6 +15,7 @@ from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread, tree_sum
 from predictd.errors import ConfigError
 from predictd.io.files import cannot_write
+from predictd.io.temporary import temporary_folder
 from predictd.io.tensor.manifest import read_manifest
 from predictd.model.simulate import Simulation
 from predictd.provenance import cpu_model
@@ -146,9 +146,9 @@ def calibrate() -> Rates:
     """
     packaged = load_rates()
     try:
-        with TemporaryDirectory(prefix="predictd-plan-") as folder, one_blas_thread():
+        with temporary_folder() as folder, one_blas_thread():
             # No worker has to start.
-            rates = _small_job(Path(folder), packaged.model_copy(update={"start": 1e-9}))
+            rates = _small_job(folder, packaged.model_copy(update={"start": 1e-9}))
     except OSError as err:
         raise cannot_write(Path(err.filename or "temporary files"), err) from err
     # What small fits take says little of large ones: they are taken to be as quick as the other stages are in the mean.

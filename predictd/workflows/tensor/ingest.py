@@ -7,7 +7,7 @@ from pathlib import Path
 
 from predictd.constants import MANIFEST, SHARDS
 from predictd.engine import Engine
-from predictd.errors import OutputError
+from predictd.errors import AlreadyFinished, OutputError
 from predictd.io.files import exists
 from predictd.io.names import has_suffix
 from predictd.io.partition import Job, read_job
@@ -61,14 +61,19 @@ def ingest(source: Path | Matrix, output: Path, options: IngestOptions, engine: 
     job = Job(output, _describe(signal, options, place))
     if _finished(job):
         return Tensor(output)
-    _begin(job)
-    engine.check_shared_paths(job.marker_file)
-    manifest = _manifest(signal, signal.make(job, engine, record), options, genome)
-    record.inputs = signal.checksums
-    record.results, record.job = _results(manifest), job.checksum
-    write_run_json(record, output)
-    manifest.write(output)
-    job.finish()
+    try:
+        with job.made_by_many():
+            _begin(job)
+            engine.check_shared_paths(job.marker_file)
+            manifest = _manifest(signal, signal.make(job, engine, record), options, genome)
+            record.inputs = signal.checksums
+            record.results, record.job = _results(manifest), job.checksum
+            write_run_json(record, output)
+            manifest.write(output)
+            job.finish()
+    except AlreadyFinished as finished:
+        log.info("%s", finished)
+        return Tensor(output)
     tensor = Tensor(output)
     warn_incomplete(tensor)
     warn_odd(tensor)
@@ -93,6 +98,7 @@ def _finished(job: Job) -> bool:
                 f"{job.output} is finished, but shard {gone[0]} is gone; remove it and ingest again"
             )
         log.info("%s is finished already, from the same input", job.output)
+        job.tidy()
         return True
     if not job.begun:
         raise OutputError(f"{job.output} is a whole tensor already; remove it, or name another directory")

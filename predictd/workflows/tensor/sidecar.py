@@ -114,7 +114,6 @@ def _write(target: Path, kind: Kind, header: Mapping[str, Any], arrays: Arrays) 
             version=kind.version,
             header=dict(header),
             arrays=arrays,
-            many_writers=True,
         )
     except OutputError as err:
         raise OutputError(f"{err} (`moments` keeps the {kind.name} in a file elsewhere)") from err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -20,7 +20,7 @@ from predictd.constants import (
     TRACKS_TSV,
 )
 from predictd.engine import Engine
-from predictd.errors import ConfigError, OutputError
+from predictd.errors import AlreadyFinished, ConfigError, OutputError
 from predictd.io.files import write_json
 from predictd.io.hdf5 import write_arrays
 from predictd.io.partition import Job
@@ -195,8 +195,16 @@ def simulate(
         return
     settings = simulation.to_dict() | {"form": form, "truth": truth}
     record = RunRecord.of("simulate", engine, seed=simulation.seed, settings=settings)
-    job.begin()
-    engine.check_shared_paths(job.marker_file)
+    with suppress(AlreadyFinished), job.made_by_many():
+        job.begin()
+        engine.check_shared_paths(job.marker_file)
+        _make(job, _Simulated(output, simulation, place), engine, record, form=form, truth=truth)
+
+
+def _make(
+    job: Job, simulated: _Simulated, engine: Engine, record: RunRecord, *, form: Form, truth: bool
+) -> None:
+    output, simulation, place = job.output, simulated.simulation, simulated.place
     observed = list(simulation.experiments)
     every = [Experiment(*pair) for pair in product(simulation.cell_types, simulation.assays)]
     missing = sorted(set(every) - set(observed)) if truth else []

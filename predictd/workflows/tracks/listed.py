@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from predictd.constants import BIN_SIZE, FOLDS_JSON, MANIFEST, MODELS, RUN_JSON, TRACKS_TSV
@@ -18,6 +17,7 @@ from predictd.io.names import is_bedgraph, is_bigwig, without_secrets
 from predictd.io.partition import read_job
 from predictd.io.remote import as_path
 from predictd.io.tables import Track, table_rows, unique_pairs
+from predictd.io.temporary import temporary_folder
 from predictd.io.tensor.manifest import read_manifest
 from predictd.io.tracks.bedgraph import bedgraph_extents, bedgraph_to_bigwig
 from predictd.io.tracks.bigwig import BigWigReader
@@ -98,7 +98,7 @@ def open_signal(path: str, chromosomes: Mapping[str, int] | None = None) -> Iter
 
     `chromosomes` are their lengths in bp; None: in a bedGraph they end where the last interval does.
     """
-    with TemporaryDirectory(prefix="predictd-") if is_bedgraph(path) else nullcontext() as folder:
+    with temporary_folder() if is_bedgraph(path) else nullcontext() as folder:
         shown, place = without_secrets(path), path
         if folder is not None:
             lengths = dict(chromosomes or bedgraph_extents(as_path(path)))

@@ -20,7 +20,6 @@ def write_choice(path: Path, choice: Choice) -> None:
         version=CHOICE_VERSION,
         header=header,
         arrays=dict(choice.learned),
-        many_writers=True,
     )
 
 

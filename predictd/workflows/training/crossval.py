@@ -197,7 +197,7 @@ class Crossval(InParts[CrossvalReport]):
             if json.loads((output / FOLDS_JSON).read_text(encoding="utf-8")) == folds_to_json(self._folds):
                 # Not replaced by every part: others may be reading it.
                 return
-        write_json(output / FOLDS_JSON, folds_to_json(self._folds), many_writers=True)
+        write_json(output / FOLDS_JSON, folds_to_json(self._folds))
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
         tensor, output = self._tensor, self.job.output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from predictd.io.files import make_directory, sha256_of
 from predictd.io.models import ModelFile, write_model
 from predictd.io.results import write_run_json
 from predictd.io.tables import Track, read_tracks, unique_pairs
+from predictd.io.temporary import temporary_folder
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.genomes import BUILT_IN
 from predictd.model.cp.extend import RowPrior, extended, genome_map, genome_moments, new_names
@@ -194,8 +194,8 @@ def _moments_of_table(
         )
     _check_transforms(tracks, tensor)
     engine.check_shared_paths(tensor.marker_file, base.path)
-    with tempfile.TemporaryDirectory(prefix="predictd-") as temporary:
-        s = _pass_over(base.path, tensor, tracks, engine, Path(temporary))
+    with temporary_folder() as temporary:
+        s = _pass_over(base.path, tensor, tracks, engine, temporary)
     if s[-1, -1] < REFUSE_COMPLETE * tensor.n_bins:
         raise DataError(
             f"only {s[-1, -1]:.0f} of {tensor.n_bins} bins have a value in every track of {table} and of "

@@ -129,18 +129,22 @@ def train(
     make_directory(output.parent)
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     tensor = Tensor(tensor_path, scratch=scratch)
-    trained = fit(
-        tensor,
-        settings,
-        engine,
-        checkpoint,
-        seed=seed,
-        folds=folds,
-        fold_name=fold_name,
-        moments=moments,
-    )
-    trained.write(output)
-    Checkpoint(checkpoint).remove()
+    state = Checkpoint(checkpoint)
+    try:
+        trained = fit(
+            tensor,
+            settings,
+            engine,
+            checkpoint,
+            seed=seed,
+            folds=folds,
+            fold_name=fold_name,
+            moments=moments,
+        )
+        trained.write(output)
+        state.remove()
+    finally:
+        state.release()
     return trained.report
 
 
@@ -160,7 +164,7 @@ def fit(
     Parameters
     ----------
     checkpoint
-        Directory for what SGD saves.
+        Directory for what SGD saves; it is held, and the caller releases it.
     tensor, settings, engine, seed, folds, fold_name, moments
         See `train`.
     """

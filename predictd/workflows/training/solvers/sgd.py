@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from predictd.config import TrainSettings
 from predictd.engine import Engine, LocalEngine
 from predictd.io.checkpoint import Checkpoint
+from predictd.io.temporary import temporary_folder
 from predictd.model.folds import Fold
 from predictd.provenance import RunRecord
 from predictd.workflows.training.settings import DEFAULT_RANK, check_rank, default_rank
@@ -67,18 +67,23 @@ class Sgd(Solver):
     ) -> Fit:
         """One fold on one worker."""
         if checkpoint is None:
-            with TemporaryDirectory(prefix="predictd-") as folder:
-                return self.fit(data, fold, choice, seed=seed, checkpoint=Path(folder, "state"))
+            with temporary_folder() as folder:
+                return self.fit(data, fold, choice, seed=seed, checkpoint=folder / "state")
         problem = sgd_problem(data.tensor, fold, choice.settings, seed=seed, checkpoint=checkpoint)
         saved = Checkpoint(checkpoint)
-        with LocalEngine(1) as engine:
-            fitted = fit_sgd(problem, None, engine, saved, RunRecord("train"))
-        saved.remove()
+        saved.hold()
+        try:
+            with LocalEngine(1) as engine:
+                fitted = fit_sgd(problem, None, engine, saved, RunRecord("train"))
+            saved.remove()
+        finally:
+            saved.release()
         return _fit(fitted)
 
     def train(self, job: TrainJob, engine: Engine, record: RunRecord) -> Training:
         """See `Solver.train`; the state is saved at the job's checkpoint, and a run goes on from there."""
         tensor, checkpoint, settings = job.data.tensor, job.checkpoint, job.choice.settings
+        checkpoint.hold()
         checkpoint.begin(
             {
                 "command": "train",
