@@ -15,6 +15,10 @@ from typing import Any
 
 import pytest
 
+import page_programs
+from desk import Asked, Desk
+from pages import scripts
+from places import ROOT
 from spark_cluster import environment, needs_spark
 
 CLOUD = Path(__file__).resolve().parents[1] / "cloud"
@@ -324,3 +328,37 @@ def test_a_file_that_cannot_be_is_told(old, new, problem, run, file):
     assert FILLED.count(old) == 1
     file.write_text(FILLED.replace(old, new))
     assert problem in error(run("show"))
+
+
+def test_commands_run_as_printed(aws, tmp_path):
+    """Those of the page, on the emulator; steps are said to have ended once they are waited for."""
+    import boto3
+    from moto.emr.models import emr_backends
+
+    boto3.client("s3", region_name="us-east-1", endpoint_url=aws, **KEYS).create_bucket(Bucket="lab-tracks")
+    page_programs.lay_out(tmp_path)
+    own = FILLED.replace('"lab"', '"lab-tracks"')
+    (tmp_path / "cloud" / "emr" / "cluster.toml").write_text(own)
+
+    def pack(asked: Asked) -> str:
+        (tmp_path / asked.words[asked.words.index("-o") + 1]).write_bytes(b"packed")
+        return ""
+
+    def python(asked: Asked) -> str:
+        if asked.words[1] == "wait":
+            for one in emr_backends[next(iter(emr_backends))]["us-east-1"].clusters[asked.words[2]].steps:
+                one.state = "COMPLETED"
+        if asked.words[1] == "submit":
+            page_programs.parse_predictd(asked.words[3:])
+        done = subprocess.run(
+            [sys.executable, *asked.words], cwd=asked.cwd, env=dict(asked.variables), capture_output=True, text=True,
+            timeout=100, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    desk = Desk(tmp_path / "bin", {**page_programs.CHECKED, "python": python, "cloud/pack.sh": pack})
+    keys = {name.upper(): value for name, value in KEYS.items()}
+    variables = {**keys, "AWS_ENDPOINT_URL": aws, "AWS_EC2_METADATA_DISABLED": "true"}
+    for shell, text in scripts(ROOT / "docs/emr.md"):
+        desk.run(shell, text, tmp_path, **variables)

@@ -19,6 +19,11 @@ from typing import Any
 
 import pytest
 
+import page_programs
+from desk import Asked, Desk
+from pages import scripts
+from places import ROOT
+
 HDINSIGHT = Path(__file__).resolve().parents[1] / "cloud" / "hdinsight"
 SCRIPT = HDINSIGHT / "submit.py"
 # The environment that has aws-parallelcluster has azure-mgmt-hdinsight too: both pin what predictd does not.
@@ -241,3 +246,35 @@ def test_errors_are_one_line(run, gateway, tmp_path):
     assert "gateway is still CHANGE-ME" in error(run("wait", 7))
     file.write_text(filled.replace("[batch]", "[batch"))
     assert "spark.toml: " in error(run("wait", 7))
+
+
+def test_commands_run_as_printed(gateway, tmp_path):
+    """Those of the page, at the gateway."""
+    page_programs.lay_out(tmp_path)
+    file = tmp_path / "cloud" / "hdinsight" / "spark.toml"
+    url = f"http://127.0.0.1:{gateway.server_address[1]}"
+    file.write_text(
+        file.read_text().replace("https://CHANGE-ME.azurehdinsight.net", url).replace("CHANGE-ME.", "lab.")
+    )
+
+    def python(asked: Asked) -> str:
+        assert asked.words[1] == "submit"
+        page_programs.parse_predictd(asked.words[2:])
+        done = subprocess.run(
+            [sys.executable, *asked.words], cwd=asked.cwd, env=dict(asked.variables), capture_output=True, text=True,
+            timeout=100, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    desk = Desk(tmp_path / "bin", {**page_programs.CHECKED, "python": python})
+    key = desk.folder / ".ssh" / "id_ed25519.pub"
+    key.parent.mkdir()
+    key.touch()
+    for name in ("env.tar.gz",):
+        (tmp_path / name).touch()
+    for shell, text in scripts(ROOT / "docs/hdinsight.md"):
+        desk.run(
+            shell, text, tmp_path, HDINSIGHT_PASSWORD=PASSWORD, D="lab.dfs.core.windows.net", A="192.0.2.1"
+        )
+    assert [body["args"][0] for _, body in gateway.asked] == ["ingest", "cv", "impute"]

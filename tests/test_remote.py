@@ -18,10 +18,15 @@ import numpy as np
 import pytest
 
 import engine_tasks as tasks
+import page_programs
 import predictd
 import spark_cluster
 from commands import run_predictd
+from desk import QUICK, Desk, put_predictd
+from example_folder import make_examples
 from object_stores import BUCKET, Store, clean, failing_proxy
+from pages import scripts
+from places import ROOT
 from predictd.config import TrainSettings
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import OutputError, RemoteError, TensorFormatError, TrackError
@@ -484,3 +489,26 @@ def test_the_library_takes_addresses_as_texts(remote_tensor, tensor_path, alone,
     np.testing.assert_array_equal(
         read.impute(again, region="chr1:0-5000"), model.impute(local, region="chr1:0-5000")
     )
+
+
+def test_commands_run_as_printed(s3, tmp_path, engine):
+    """Those of the page, on S3; the bucket has another name."""
+    folder = tmp_path / "work"
+    make_examples(folder, engine)
+    (folder / "quick.toml").write_text(QUICK)
+    desk = Desk(tmp_path / "bin", {"pip": page_programs.pip})
+    put_predictd(desk.folder / "predictd", "--workers", "1")
+    with pytest.MonkeyPatch.context() as patch:
+        use(patch, s3.environment())
+        lab = as_path(f"{s3.url}/lab")
+        for name in ("tracks", "truth"):
+            tracks = read_tracks(folder / f"{name}.tsv")
+            text = "".join(
+                f"{t.experiment.cell_type}\t{t.experiment.assay}\t{Path(t.path).name}\n" for t in tracks
+            )
+            write_text(lab / f"{name}.tsv", f"cell_type\tassay\tpath\n{text}")
+            for track in tracks:
+                (lab / Path(track.path).name).upload(Path(track.path))
+        for shell, script in scripts(ROOT / "docs/stores.md"):
+            desk.run(shell, script.replace("s3://lab", str(lab)), folder)
+        assert (lab / "metrics.tsv").read_text().count("\n") > 3

@@ -7,13 +7,20 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import page_programs
 from commands import run_predictd
-from slurm_cluster import SlurmCluster, missing_programs
+from desk import QUICK as QUICK_PAGES
+from desk import Asked, Desk, put_predictd
+from example_folder import make_examples
+from pages import scripts
+from places import PYTHONPATH, ROOT
+from predictd.engine import Engine
+from slurm_cluster import ENDED, SlurmCluster, missing_programs
 from waiting import until
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "slurm"
@@ -298,3 +305,86 @@ def test_a_signalled_task_alone_is_queued_again_and_what_depends_on_the_array_wa
     for shown in [*tasks, finished]:
         succeeded(shown, *logs, log(work, "finish", finish))
     assert contents(work / "imputed") == contents(work / "whole")
+
+
+# -- the pages --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pages_folder(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Path) -> Path:
+    """A folder with what the pages name, and a predictd that its jobs find."""
+    path = tmp_path_factory.mktemp("pages")
+    make_examples(path, engine, "hg38")
+    (path / "quick.toml").write_text(QUICK_PAGES)
+    page_programs.lay_out(path)
+    (path / "path" / "to" / "venv" / "bin").mkdir(parents=True)
+    (path / "path" / "to" / "tensor").symlink_to(tensor_path)
+    (path / "bin").mkdir()
+    put_predictd(path / "bin" / "predictd")
+    site = f"PATH={path}/bin:$PATH"
+    for name in ("predictd-site.sh", "path/to/venv/bin/activate"):
+        (path / name).write_text(f"{site}\n")
+    return path
+
+
+@pytest.fixture
+def desk(slurm_cluster: SlurmCluster, pages_folder: Path, tmp_path: Path) -> Desk:
+    """Programs of Slurm that wait for the end of what they start; jobs are as small as those of the other tests."""
+
+    def started(program: str, asked: Asked, words: list[str]) -> str:
+        own = {**slurm_cluster.environment(), **asked.variables, "PYTHONPATH": PYTHONPATH}
+        own["SLURM_CONF"] = str(slurm_cluster.configuration)
+        done = subprocess.run(
+            [program, *words],
+            cwd=asked.cwd,
+            env=own,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def sbatch(asked: Asked) -> str:
+        place = next(i for i, word in enumerate(asked.words) if word == "--wrap" or word.endswith(".sbatch"))
+        small = SMALL[: 1 if "--wrap" in asked.words else 2]
+        told = started("sbatch", asked, [*asked.words[:place], *small, *asked.words[place:]])
+        job = re.findall(r"\d+", told)[0]
+
+        def states() -> set[str]:
+            shown = slurm_cluster.run("scontrol", "--oneliner", "show", "job", job).stdout
+            return set(re.findall(r"JobState=(\S+)", shown))
+
+        until(lambda: states() <= ENDED, f"the end of job {job}", 200)
+        logs = [path.read_text() for path in asked.cwd.glob(f"*{job}*")]
+        assert states() == {"COMPLETED"}, logs
+        return told
+
+    def launched(program: str) -> Callable[[Asked], str]:
+        return lambda asked: started(program, asked, asked.words)
+
+    mpiexec = str(Path(sys.executable).with_name("mpiexec"))
+    own = {
+        "sbatch": sbatch,
+        "srun": launched("srun"),
+        "mpiexec": launched(mpiexec),
+        "module": page_programs.words_only,
+    }
+    return Desk(tmp_path / "desk", {**page_programs.CHECKED, **own})
+
+
+def test_commands_run_as_printed(desk, pages_folder):
+    for shell, script in scripts(ROOT / "slurm/README.md"):
+        printed = script.replace("/path/to/", f"{pages_folder}/path/to/").replace("--ntasks=4", "--ntasks=2")
+        desk.run(shell, printed, pages_folder)
+    assert (pages_folder / "imputed" / "run.json").exists()
+
+
+def test_commands_of_mpi_run_as_printed(desk, tmp_path, tensor_path):
+    (tmp_path / "tensor").symlink_to(tensor_path)
+    (tmp_path / "quick.toml").write_text(QUICK_PAGES)
+    put_predictd(desk.folder / "predictd")
+    for shell, script in scripts(ROOT / "docs/mpi.md"):
+        desk.run(shell, script, tmp_path)
+    assert (tmp_path / "cv" / "run.json").exists()

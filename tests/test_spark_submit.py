@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,8 +13,12 @@ from pathlib import Path
 
 import pytest
 
+import page_programs
 from commands import run_predictd
+from desk import Desk, put_predictd
 from folders import same_files
+from pages import blocks
+from places import ROOT
 from spark_cluster import SETTINGS, environment, needs_spark, run
 from waiting import until
 
@@ -57,31 +62,48 @@ def submit(master: str, *options: object) -> list[str]:
 
 @needs_spark
 @needs_environment
-def test_cv_by_a_packed_environment_has_the_same_bits(spark_cluster, tensor_path, tmp_path):
-    packed = pack("-o", "env.tar.gz", cwd=tmp_path, VIRTUAL_ENV=sys.prefix)
-    assert packed.returncode == 0, packed.stderr
-    assert packed.stdout.startswith("env.tar.gz: ") and not packed.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["env.tar.gz"]
-    names = run("tar", "-tzf", "env.tar.gz", cwd=tmp_path).stdout
-    assert "/predictd/kernels.py" in names and "/pyspark/" not in names and "/pytest/" not in names
+def test_commands_run_as_printed(spark_cluster, own_tensor, tmp_path):
+    """Those of the page, the packed environment first; it gives the same bits. The others find it finished."""
+    import pyspark
 
     # What stands in the working directory is not taken for predictd.
     (tmp_path / "predictd").mkdir()
     (tmp_path / "predictd" / "__init__.py").write_text('raise RuntimeError("not the installed one")\n')
     few = ("--tests", 2, "--valids", 2)
-    assert run_predictd("folds", tensor_path, "-o", "folds.json", *few, cwd=tmp_path).returncode == 0
-    command = ("cv", tensor_path, "--rank", 2, "--lambda", 0.1, "--folds", "folds.json")
-    command += ("--moments", "moments.h5", "-o")
-    local = run_predictd(*command, "local", cwd=tmp_path)
+    own_tensor.rename(tmp_path / "tensor")
+    assert run_predictd("folds", "tensor", "-o", "folds.json", *few, cwd=tmp_path).returncode == 0
+    fit = ("--rank", "2", "--lambda", "0.1", "--folds", "folds.json")
+    local = run_predictd("cv", "tensor", *fit, "-o", "local", cwd=tmp_path)
     assert local.returncode == 0, local.stderr
-    (tmp_path / "moments.h5").unlink()
-    archive = ("--archives", "env.tar.gz#env", "--conf", "spark.pyspark.python=./env/bin/python")
-    done = run(*submit(spark_cluster.url, *archive), *command, "spark", cwd=tmp_path, PYTHONSAFEPATH="")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.replace("spark", "local") == local.stdout
-    assert len(same_files(tmp_path / "local", tmp_path / "spark")) > 3
+    (tmp_path / "tensor" / "moments.h5").unlink()
+    (tmp_path / "cloud").symlink_to(CLOUD)
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    (tmp_path / "venv" / "bin" / "activate").write_text(f"export VIRTUAL_ENV={shlex.quote(sys.prefix)}\n")
+
+    desk = Desk(tmp_path / "bin", {"pip": page_programs.pip})
+    put_predictd(desk.folder / "predictd", *fit)
+    settings = "".join(f"{name} {value}\n" for name, value in SETTINGS.items())
+    (tmp_path / "spark-defaults.conf").write_text(settings)
+    home = Path(pyspark.__file__).parent
+    variables = environment(
+        SPARK_CONF_DIR=str(tmp_path),
+        PATH=f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        PYTHONSAFEPATH="",
+    )
+    first, submitted, packed = blocks(ROOT / "docs/spark.md", "sh")
+    for block in (packed, submitted, first):
+        printed = block.text.replace("spark://HOST:7077", spark_cluster.url).replace("URL", spark_cluster.url)
+        desk.run(
+            "sh",
+            printed.replace("cv tensor -o cv\n", f"cv tensor -o cv {shlex.join(fit)}\n"),
+            tmp_path,
+            **variables,
+        )
+    assert len(same_files(tmp_path / "local", tmp_path / "cv")) > 3
     ran = [path for path in spark_cluster.directory.glob("work-*/app-*/*/env/bin/python") if path.exists()]
     assert len(ran) == 2
+    names = run("tar", "-tzf", "env.tar.gz", cwd=tmp_path).stdout
+    assert "/predictd/kernels.py" in names and "/pyspark/" not in names and "/pytest/" not in names
 
 
 # It ends when it is told to.

@@ -16,20 +16,20 @@ from predictd.workflows.tensor.simulate import SimulationOptions, simulate
 CELLS, ASSAYS = ("E003", "E017", "E050", "E066", "E116"), ("H3K27ac", "H3K36me3", "H3K4me3")
 MISSING = {
     ("E003", "H3K27ac"),
+    ("E017", "H3K36me3"),
     ("E050", "H3K4me3"),
-    ("E050", "H3K36me3"),
     ("E066", "H3K27ac"),
     ("E116", "H3K36me3"),
 }
 BEGIN, END = 1_000_000, 1_100_000
 
 
-def make_examples(folder: Path, engine: Engine) -> None:
-    """Write made tracks on hg19 and tables of them, BED files, expression, and what is known of genes."""
+def make_examples(folder: Path, engine: Engine, genome: str = "hg19") -> None:
+    """Write made tracks on a genome and tables of them, BED files, expression, and what is known of genes."""
     observed = [pair for pair in product(CELLS, ASSAYS) if pair not in MISSING]
     write_rows(folder / "pairs.tsv", ("cell_type", "assay"), observed)
     (folder / "regions.bed").write_text(f"chr1\t{BEGIN}\t{END}\nchr2\t{BEGIN}\t{END}\n")
-    options = SimulationOptions(genome="hg19", pairs=folder / "pairs.tsv", regions=folder / "regions.bed")
+    options = SimulationOptions(genome=genome, pairs=folder / "pairs.tsv", regions=folder / "regions.bed")
     simulate(folder / "made", options.simulation(), options.place(), engine)
     for name in ("tracks", "truth"):
         tracks = read_tracks(folder / "made" / f"{name}.tsv")
