@@ -108,7 +108,7 @@ def test_decay_follows_the_powers_for_rows_updated_millions_of_times():
 
 
 def test_a_row_updated_more_often_than_the_powers_reach_stands_still_in_its_decay():
-    powers = kernels._decay_powers(1e-6)
+    powers = kernels.sgd._decay_powers(1e-6)
     assert powers.shape == (4, 256)
     problem = Problem()
     for rows in (problem.cells, problem.assays, problem.bins):
@@ -342,8 +342,9 @@ def test_missing_extensions_are_told_in_one_line_that_names_the_package(tmp_path
     (package / "_ext").mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "_ext" / "__init__.py").touch()
-    for name in ("kernels.py", "errors.py"):
-        shutil.copy(Path(predictd.__file__).parent / name, package)
+    own = Path(predictd.__file__).parent
+    shutil.copy(own / "errors.py", package)
+    shutil.copytree(own / "kernels", package / "kernels")
     program = (
         "import predictd.errors\n"
         "try:\n"

@@ -87,9 +87,9 @@ def _extras() -> Iterator[tuple[str, str]]:
 
 def _kernels() -> str:
     try:
-        from predictd import kernels
+        from predictd.kernels import compiled
 
-        return f"compiled, {Path(str(kernels._sgd.__file__)).name}"
+        return f"compiled, {Path(str(compiled.sgd.__file__)).name}"
     except PredictdError as err:
         return f"BROKEN: {err}"
 
