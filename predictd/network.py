@@ -10,15 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from predictd.api import frames
 from predictd.api.inputs import Source, path_of, using, whole
 from predictd.config import NetworkSettings, load_settings
 from predictd.engine import Engine
 from predictd.errors import DataError, TableError
 from predictd.grn.links import Links
-from predictd.io.network.expression import Expression, Orientation
+from predictd.io.network.expression import MatrixChoice, Orientation
+from predictd.io.network.frames import expression_of
 from predictd.io.temporary import temporary_folder
 from predictd.workflows.network.filter import Limits
 from predictd.workflows.network.infer import Inference
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["filter", "infer", "stats"]
 
-# Names of an index, or of a first column, that has genes.
-_GENE_NAMES = ("gene", "genes", "gene_id", "gene_name", "symbol")
 Method = Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson"]
 _LINKS = ("regulator", "target", "importance")
 
@@ -44,6 +41,9 @@ def infer(
     trees: int | None = None,
     top: int = 100,
     orientation: Orientation | None = None,
+    layer: str | None = None,
+    raw: bool = False,
+    gene_column: str | None = None,
     output: Source | None = None,
     seed: int = 0,
     engine: Engine | None = None,
@@ -53,7 +53,8 @@ def infer(
     Parameters
     ----------
     expression
-        A pandas DataFrame (samples × genes), an AnnData object (its `X`), or the path of a matrix (TSV, h5ad).
+        A pandas DataFrame (samples × genes), an AnnData object (sparse and backed ones, too), or the path of a matrix
+        (a table, Parquet, .h5ad, .loom, 10x's .h5 or folder).
     regulators
         Names of the genes that may regulate, or the path of a list with one a line; None: all genes, which takes long.
     method
@@ -66,6 +67,10 @@ def infer(
     orientation
         Where genes are; None: as the header of a file says; in columns of a DataFrame, unless its index is named
         `gene`.
+    layer, raw
+        A layer of AnnData or loom, or AnnData's `raw`, instead of the main matrix.
+    gene_column
+        Column that names genes: of AnnData's `var`, loom's row attributes, or 10x's features (`name`, `id`).
     output
         Directory to write as well, as `predictd network infer` does.
     seed
@@ -86,15 +91,16 @@ def infer(
     frames.require("pandas")
     given = {"method": method, "trees": trees, "top": top}
     settings = load_settings(NetworkSettings, {name: own for name, own in given.items() if own is not None})
+    choice = MatrixChoice(orientation, layer, raw, gene_column)
     in_file = isinstance(expression, (str, os.PathLike))
     with temporary_folder() as temporary, using(engine) as own:
         directory = temporary / "network" if output is None else path_of(output)
         plan = Inference(
-            path_of(expression) if in_file else _matrix(expression, orientation),
+            path_of(expression) if in_file else expression_of(expression, choice),
             directory,
             settings,
             regulators_path=_regulators(regulators),
-            orientation=orientation if in_file else None,
+            choice=choice,
             seed=whole(seed, "seed"),
         )
         plan.ensure(own)
@@ -167,32 +173,6 @@ def _regulators(regulators: Source | Iterable[str] | None) -> Path | list[str] |
     if regulators is None:
         return None
     return path_of(regulators) if isinstance(regulators, (str, os.PathLike)) else list(map(str, regulators))
-
-
-def _matrix(data: Any, orientation: Orientation | None) -> Expression:
-    """The matrix of a DataFrame or of an AnnData object."""
-    frame = data.to_df() if hasattr(data, "to_df") else data
-    if not hasattr(frame, "columns"):
-        raise TableError(
-            f"`expression` is a {type(data).__name__}: give a DataFrame (samples × genes), AnnData, or a path"
-        )
-    first = str(frame.columns[0]) if len(frame.columns) else ""
-    if first.casefold() in _GENE_NAMES and frame.index.name is None:
-        frame = frame.set_index(frame.columns[0])
-    if orientation is None:
-        # As files of expression say where they have their genes.
-        orientation = "rows" if str(frame.index.name).casefold() in _GENE_NAMES else "columns"
-    try:
-        values = frame.to_numpy(dtype=np.float64)
-    except (TypeError, ValueError) as err:
-        raise TableError(
-            f"`expression` has values that are not numbers ({err}): put the names of genes and samples into the header "
-            "and the index"
-        ) from err
-    rows, columns = (tuple(map(str, names)) for names in (frame.index, frame.columns))
-    genes, samples = (columns, rows) if orientation == "columns" else (rows, columns)
-    own = values.T if orientation == "columns" else values
-    return Expression(genes, samples, np.ascontiguousarray(own), orientation)
 
 
 def _links(links: Any) -> Links:

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 
 from commands import PREDICTD, call_predictd, every_command
 from example_folder import make_examples
+from made_expression import write_layer
+from made_networks import simulate_expression
 from predictd.cli import COMMANDS, SECTIONS, cli
 from predictd.cli.command import Command
 from predictd.cli.options import GENOMES
@@ -105,6 +107,7 @@ def test_all_examples_run(tmp_path, engine):
     for module in ("anndata", "xarray", "zarr"):
         pytest.importorskip(module)
     make_examples(tmp_path, engine)
+    write_layer(tmp_path / "cells.h5ad", *simulate_expression()[:2], layer="logs")
     (tmp_path / "quick.toml").write_text(
         "[train]\nnetworks = 0\n[train.als]\nstarts = 1\nstart_sweeps = 3\nmax_sweeps = 10\n"
     )

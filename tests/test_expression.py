@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from predictd.errors import TableError
-from predictd.io.network.expression import numeric_names, read_expression, read_names
+from predictd.io.network.expression import numeric_names
+from predictd.io.network.text import read_expression, read_names
 
 ROWS = "gene\tS1\tS2\tS3\nA\t1\t2\t3\nB\t4\t5\t6.5\n"
 COLUMNS = '"A"\t"B"\n1\t4\n2\t5\n3\t6.5\n'
@@ -62,8 +63,20 @@ def test_gzipped_matrices_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("mark", "comma"),
+    [(",", "."), (", ", "."), (";", "."), (";", ",")],
+)
+def test_tables_of_spreadsheets(mark, comma, written):
+    for text in (ROWS, '"gene"\t"S, 1"\t"S;2"\t"S3"\n"A"\t1\t2\t3\n"B"\t4\t5\t6.5\n'):
+        expression = read_expression(written(text.replace("\t", mark).replace("6.5", f"6{comma}5")))
+        assert expression.genes == ("A", "B") and len(expression.samples) == 3
+        np.testing.assert_array_equal(expression.values, VALUES)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        (ROWS.replace("\t", ";").replace("6.5", "1.006,5"), "line 3: '1.006.5' is not a number"),
         (
             ROWS.replace("gene", "id"),
             "cannot tell whether the rows of .* are genes or samples: give `orientation`",
@@ -92,7 +105,7 @@ def test_gzipped_matrices_are_read(tmp_path):
         (ROWS.replace("\tS1\tS2\tS3", "\tS1"), "the header has 2 fields, the line below 4"),
         ("0.25\t0.5\n1\t4\n2\t5\n", r"the names of genes read as numbers \(0.25, 0.5\): has it a header"),
         ("gene\tS1\n", "holds no expression"),
-        ("gene S1\nA 1\n", "has one column: separate its columns by tabs"),
+        ("gene S1\nA 1\n", "has one column: separate its columns by tabs or commas"),
         ("", "holds no expression"),
     ],
 )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-import h5py
 import numpy as np
 import pytest
-from scipy.sparse import csc_matrix, csr_array, csr_matrix
 
 from commands import call_predictd
 from folders import same_files
@@ -19,80 +17,13 @@ from predictd.grn.links import Links
 from predictd.grn.methods import METHODS, Problem, make_method
 from predictd.grn.multi import MOST, group_importances, group_targets
 from predictd.grn.quality import held_out_r2
-from predictd.io.network.expression import read_expression
-from predictd.io.network.h5ad import read_h5ad
 from predictd.io.network.networks import read_network
+from predictd.io.network.text import read_expression
 from predictd.io.tensor.store import Tensor
-from predictd.matrix import rows
 from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import Imputation
 from predictd.workflows.network.activity import Activity, region_activity
 from predictd.workflows.network.infer import Inference
-
-# -- AnnData files -----------------------------------------------------------------------------------------------------
-
-
-def write_h5ad(path, genes, expression, kind="dense"):
-    """As AnnData writes them: observations in rows."""
-    with h5py.File(path, "w") as file:
-        for name, names in (("obs", [f"S{i}" for i in range(expression.shape[1])]), ("var", genes)):
-            group = file.create_group(name)
-            group.attrs["_index"] = "names"
-            group.create_dataset("names", data=np.array(names, object), dtype=h5py.string_dtype())
-        if kind == "dense":
-            file.create_dataset("X", data=expression.T)
-        elif kind != "none":
-            matrix = {"csr_matrix": csr_matrix, "csc_matrix": csc_matrix}[kind](expression.T)
-            group = file.create_group("X")
-            group.attrs["encoding-type"], group.attrs["shape"] = kind, matrix.shape
-            for part in ("data", "indices", "indptr"):
-                group.create_dataset(part, data=getattr(matrix, part))
-    return path
-
-
-@pytest.mark.parametrize("kind", ["dense", "csr_matrix", "csc_matrix"])
-def test_annotated_matrices_are_read_as_tables(kind, tmp_path):
-    genes, expression, _ = simulate_expression()
-    expression[expression < -1] = 0.0
-    write_matrix(tmp_path / "e.tsv", genes, expression)
-    table = read_expression(tmp_path / "e.tsv")
-    read = read_h5ad(write_h5ad(tmp_path / "e.h5ad", genes, expression, kind))
-    assert (read.genes, read.samples, read.orientation) == (table.genes, table.samples, "columns")
-    # What is sparse in the file stays so.
-    assert isinstance(read.values, csr_array) == (kind != "dense")
-    np.testing.assert_array_equal(rows(read.values, slice(None)), table.values)
-    turned = read_h5ad(tmp_path / "e.h5ad", orientation="rows")
-    assert turned.genes == table.samples
-    np.testing.assert_array_equal(rows(turned.values, slice(None)), table.values.T)
-
-
-def test_networks_are_inferred_from_annotated_matrices(tmp_path, engine):
-    genes, expression, _ = simulate_expression()
-    write_matrix(tmp_path / "e.tsv", genes, expression)
-    write_h5ad(tmp_path / "e.h5ad", genes, expression, "csr_matrix")
-    for name in ("e.tsv", "e.h5ad"):
-        Inference(tmp_path / name, tmp_path / f"net-{name}", NetworkSettings(trees=5)).make_all(engine)
-    texts = [(tmp_path / f"net-{name}" / "links.tsv").read_text() for name in ("e.tsv", "e.h5ad")]
-    assert texts[0] == texts[1]
-
-
-def test_bad_annotated_matrices_are_told(tmp_path):
-    genes, expression, _ = simulate_expression()
-    expression[3, 2] = np.nan
-    with pytest.raises(TableError, match="gene G3 has no finite number in sample S2"):
-        read_h5ad(write_h5ad(tmp_path / "nan.h5ad", genes, expression))
-    with pytest.raises(TableError, match="has genes twice: G1"):
-        read_h5ad(write_h5ad(tmp_path / "twice.h5ad", ["G1", "G1", *genes[2:]], expression))
-    with pytest.raises(TableError, match=r"has no matrix /X"):
-        read_h5ad(write_h5ad(tmp_path / "none.h5ad", genes, expression, "none"))
-    with pytest.raises(TableError, match=r"/X is 40 × 24, but there are 40 names in /obs and 23 in /var"):
-        read_h5ad(write_h5ad(tmp_path / "few.h5ad", genes[1:], expression))
-    (tmp_path / "text.h5ad").write_text("gene\n")
-    with pytest.raises(TableError, match="is damaged or no AnnData file"):
-        read_h5ad(tmp_path / "text.h5ad")
-    with pytest.raises(TableError, match="there is no such file"):
-        read_h5ad(tmp_path / "absent.h5ad")
-
 
 # -- activity of regions -----------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ import spark_cluster
 from commands import run_predictd
 from desk import QUICK, Desk, put_predictd
 from example_folder import make_examples
+from made_expression import CELLS, GENES, write_h5ad, write_loom, write_mtx, write_parquet, write_tenx_h5
 from object_stores import BUCKET, Store, clean, failing_proxy
 from pages import scripts
 from places import ROOT
@@ -32,12 +33,15 @@ from predictd.engine import Engine, LocalEngine
 from predictd.errors import OutputError, RemoteError, TensorFormatError, TrackError
 from predictd.io import clients
 from predictd.io.files import make_directory, write_json, write_text
+from predictd.io.network.expression import MatrixChoice
+from predictd.io.network.matrices import files_of, read_matrix
 from predictd.io.partition import Job, read_job
 from predictd.io.remote import RemotePath, as_path
 from predictd.io.tables import Track, read_tracks
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.bigwig import BigWigReader
 from predictd.io.tracks.genomes import load_genome
+from predictd.matrix import rows
 from predictd.model.folds import folds_to_json, make_folds
 from predictd.model.peaks import PeakRule
 from predictd.pairs import Experiment
@@ -489,6 +493,19 @@ def test_the_library_takes_addresses_as_texts(remote_tensor, tensor_path, alone,
     np.testing.assert_array_equal(
         read.impute(again, region="chr1:0-5000"), model.impute(local, region="chr1:0-5000")
     )
+
+
+def test_expression_of_every_format(room, tmp_path):
+    pytest.importorskip("anndata")
+    for write in (write_h5ad, write_loom, write_tenx_h5, write_mtx, write_parquet):
+        path = write(tmp_path)
+        there = room / path.name
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            (there / file.name if path.is_dir() else there).upload(file)
+        here, read = (read_matrix(own, MatrixChoice()) for own in (path, there))
+        assert (read.genes, read.samples) == (here.genes, here.samples) == (GENES, CELLS)
+        np.testing.assert_array_equal(rows(read.values, slice(None)), rows(here.values, slice(None)))
+        assert [file.name for file in files_of(there)] == [file.name for file in files_of(path)]
 
 
 def test_commands_run_as_printed(s3, tmp_path, engine):

@@ -11,9 +11,9 @@ import pytest
 
 from predictd.errors import TableError
 from predictd.io.costs import read_costs
-from predictd.io.network.expression import read_expression, read_names
 from predictd.io.network.genesets import read_gmt, read_labels
 from predictd.io.network.networks import read_gold
+from predictd.io.network.text import read_expression, read_names
 from predictd.io.tables import (
     Interval,
     read_bed,
@@ -388,7 +388,6 @@ READERS = {
     "costs": (lambda path: read_costs(path, ["C"], ["A"]), "assay\tcost\nA\t5\n"),
     "BED": (read_bed, "chr1\t0\t5\nchr2\t0\t5\n"),
     "sizes": (lambda path: load_genome(str(path)), "chr1\t100\nchr2\t50\n"),
-    "expression": (read_expression, "gene\tS1\tS2\nA\t1\t2\nB\t3\t4\n"),
     "names": (read_names, "A\tx\nB\ty\n"),
     "gene sets": (read_gmt, "one\tmade\tA\tB\n"),
 }
@@ -402,7 +401,7 @@ class TestSeparators:
         wanted = read(table(text))
         assert read(table(text.replace("\t", mark))) == wanted
 
-    @pytest.mark.parametrize("kind", ["BED", "sizes", "expression", "names", "gene sets"])
+    @pytest.mark.parametrize("kind", ["BED", "sizes", "names", "gene sets"])
     @pytest.mark.parametrize(("mark", "name"), [(",", "comma"), (";", "semicolon"), (", ", "comma")])
     def test_what_spreadsheets_separate_tables_by_is_named(self, table, kind, mark, name):
         read, text = READERS[kind]

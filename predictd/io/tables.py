@@ -261,7 +261,7 @@ def check_tabs(path: Path, line: str) -> None:
 def table_header(path: Path, known: Sequence[str] = ()) -> list[str]:
     """Names of the columns of a table; none where it is empty. `known` ones are found as in `table_rows`."""
     lines = _lines(path)
-    return called(_fields(lines[0][1], _mark(lines[0][1])), known) if lines else []
+    return called(fields_of(lines[0][1], separator(lines[0][1])), known) if lines else []
 
 
 def called(header: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -297,8 +297,8 @@ def table_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dic
     """
     lines = _lines(path)
     first = lines[0][1] if lines else ""
-    mark = _mark(first)
-    header = called(_fields(first, mark), (*required, *_OPTIONAL))
+    mark = separator(first)
+    header = called(fields_of(first, mark), (*required, *_OPTIONAL))
     missing = [name for name in required if name not in header]
     if missing:
         raise TableError(
@@ -308,7 +308,7 @@ def table_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dic
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise TableError(f"{path}: the header names the column {twice[0]} twice; keep one of them")
-    rows = [(number, _fields(line, mark)) for number, line in lines[1:]]
+    rows = [(number, fields_of(line, mark)) for number, line in lines[1:]]
     for number, fields in rows:
         while len(fields) > len(header) and not fields[-1]:
             fields.pop()
@@ -330,7 +330,7 @@ def _hint(path: Path, header: Sequence[str], missing: Sequence[str]) -> str:
     """Which columns may be those that are missing, under other names or in a comment."""
     with open_text(path) as file:
         first = next((line.lstrip("# ") for line in file if line.strip()), "")
-    if set(missing) <= set(called(_fields(first, _mark(first)), missing)):
+    if set(missing) <= set(called(fields_of(first, separator(first)), missing)):
         return "; take the # before its header away"
     hints = []
     for wanted in missing:
@@ -344,13 +344,13 @@ def _hint(path: Path, header: Sequence[str], missing: Sequence[str]) -> str:
     return "".join(f"; {hint}" for hint in hints)
 
 
-def _mark(header: str) -> str:
-    """What separates the fields of a table."""
+def separator(header: str) -> str:
+    """What separates the fields of a table: a tab, or where its header has none, a comma or a semicolon."""
     mark = "\t" if "\t" in header else max(",;", key=header.count)
     return mark if mark in header else "\t"
 
 
-def _fields(line: str, mark: str) -> list[str]:
+def fields_of(line: str, mark: str) -> list[str]:
     """Fields of a line; quotes around a field are taken off, others are letters."""
     line = line.rstrip("\r\n")
     fields = line.split(mark)
@@ -358,6 +358,15 @@ def _fields(line: str, mark: str) -> list[str]:
         with suppress(csv.Error, StopIteration):
             fields = next(csv.reader([line], delimiter=mark, skipinitialspace=True, strict=True))
     return [field.strip() for field in fields]
+
+
+def is_number(text: str) -> bool:
+    """Whether a text reads as a number, finite or not."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def reason(err: Exception) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     cls=Command,
     examples=[
         "predictd network infer expression.tsv.gz -o net --regulators factors.txt",
+        "predictd network infer cells.h5ad -o sc --layer logs --gene-column symbol",
     ],
 )
 @click.argument("expression", type=PATH, required=False)
@@ -67,6 +68,13 @@ if TYPE_CHECKING:
     type=click.Choice(["rows", "columns"]),
     help="Where EXPRESSION has its genes.  [default: by header]",
 )
+@click.option("--layer", help="Layer of EXPRESSION, of AnnData or loom.  [default: the main matrix]")
+@click.option("--raw", is_flag=True, help="AnnData's raw instead of its main matrix.")
+@click.option(
+    "--gene-column",
+    help="Column of AnnData's var, loom's or 10x's features that names genes, e.g. gene_symbols, id.  "
+    "[default: AnnData's index, loom's Gene, 10x's name]",
+)
 @click.option(
     "--quality",
     is_flag=True,
@@ -90,6 +98,9 @@ def command(
     top: int | None,
     min_importance: float | None,
     orientation: Orientation | None,
+    layer: str | None,
+    raw: bool,
+    gene_column: str | None,
     quality: bool | None,
     seed: int | None,
     config: Path | None,
@@ -97,17 +108,19 @@ def command(
     engine_name: str | None,
     workers: int | None,
 ) -> None:
-    """Infer a network from EXPRESSION, a table of numbers by tabs, of genes and samples (.gz allowed), or .h5ad.
+    """Infer a network from EXPRESSION, of genes and samples: a table (.tsv, .csv, .parquet), .h5ad, .loom or 10x.
 
     A first column headed 'gene' means genes in rows; a header over numbers alone, samples in rows. Writes links.tsv,
     the links from the most important on, and network.h5.
     """
+    from predictd.io.network.expression import MatrixChoice
     from predictd.workflows.network.infer import Inference
     from predictd.workflows.network.inputs import choose_source
 
     with as_usage():
+        choice = MatrixChoice(orientation, layer, raw, gene_column)
         source = choose_source(
-            expression, tensor, regions=regions, assay=assay, imputed=imputed, orientation=orientation
+            expression, tensor, regions=regions, assay=assay, imputed=imputed, choice=choice
         )
     given = {
         "method": method,
@@ -117,7 +130,7 @@ def command(
         "quality": quality,
     }
     settings = load_config(config, {"seed": seed, "network": given})
-    make = partial(Inference, regulators_path=regulators_path, orientation=orientation, seed=settings.seed)
+    make = partial(Inference, regulators_path=regulators_path, choice=choice, seed=settings.seed)
     with make_engine(engine_name, workers) as engine:
         report = steps.take(make(source, output, settings.network), engine)
     if report is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from predictd.errors import TableError
-from predictd.io.network.expression import is_number
+from predictd.io.tables import is_number
 
 # Names in lower case without blanks and marks: of GENIE3, GRNBoost2 and pySCENIC, BEELINE, decoupler, DREAM.
 _REGULATOR = ("regulator", "tf", "regulatorygene", "regulatorgene", "gene1", "source", "from")

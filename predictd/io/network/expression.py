@@ -1,23 +1,21 @@
-"""Expression matrices and lists of genes: plain text, checked."""
+"""Expression matrices, checked, and what is read of a file that has several."""
 
 from __future__ import annotations
 
 import logging
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from predictd.errors import TableError
-from predictd.io.results import write_rows
-from predictd.io.tables import UNREADABLE_TEXT, check_tabs, open_text, reason
-from predictd.matrix import Values, blocks, not_finite
+from predictd.errors import ConfigError, TableError
+from predictd.io.tables import is_number
+from predictd.matrix import Values, not_finite
 from predictd.wording import some
 
 log = logging.getLogger(__name__)
@@ -31,26 +29,11 @@ _DATE = re.compile(
 )
 # Such as jun-1 and dec-7, which are genes of Caenorhabditis elegans.
 _PERHAPS_DATE = re.compile(rf"({_MONTHS})[-/. ]\d{{1,4}}", re.IGNORECASE)
-# Headings of a first column that names samples, and of one that names genes.
-_SAMPLES = frozenset(
-    (
-        "sample",
-        "samples",
-        "sampleid",
-        "samplename",
-        "cell",
-        "cells",
-        "cellid",
-        "cellname",
-        "barcode",
-        "barcodes",
-    )
+# What to do where names occur twice, as some symbols do that have several Ensembl numbers.
+_TWICE = "keep one of each, or add them up"
+_OTHER_COLUMN = (
+    "name genes by a column without repeats (`gene_column`, e.g. of Ensembl numbers), or keep one of each"
 )
-_GENES = frozenset(["gene", "genes", "geneid", "genename", "genesymbol", "symbol"])
-_UNCLEAR = frozenset(("id", "index"))
-# A first column of so many numbers, each one more than the last, is an index.
-_FEWEST_COUNTED = 8
-_TIMES = frozenset(("time", "times", "timepoint"))
 
 
 @dataclass(frozen=True)
@@ -75,62 +58,116 @@ class Expression:
     orientation: Orientation
 
 
-def read_expression(path: Path, *, orientation: Orientation | None = None) -> Expression:
-    """Read a matrix of numbers, separated by tabs (.gz allowed), with a header.
+@dataclass(frozen=True)
+class MatrixChoice:
+    """What is read of a file, or of an object, that may hold several matrices and names of genes.
+
+    Attributes
+    ----------
+    orientation
+        Where genes are; None: as the file says.
+    layer
+        Name of a layer, of AnnData and loom; None: the main matrix.
+    raw
+        Whether to take AnnData's `raw`.
+    gene_column
+        Column, of AnnData's `var`, loom's row attributes or 10x's features, that names genes; None: the usual one.
+
+    Raises
+    ------
+    ConfigError
+        If it is both a layer and raw.
+    """
+
+    orientation: Orientation | None = None
+    layer: str | None = None
+    raw: bool = False
+    gene_column: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.raw and self.layer is not None:
+            raise ConfigError("raw has no layers; give `layer` or `raw`")
+
+    @property
+    def named(self) -> dict[str, str | bool]:
+        """What was chosen but for the orientation, by its name."""
+        own = {"layer": self.layer, "raw": self.raw, "gene_column": self.gene_column}
+        return {name: value for name, value in own.items() if value}
+
+    def check(self, path: Path | str, kind: str, *allowed: str) -> None:
+        """Raise ConfigError where something is chosen that this kind of file does not have."""
+        for name in self.named:
+            if name not in allowed:
+                raise ConfigError(f"{path} is {kind}, for which there is no `{name}`; leave it out")
+
+    def pick(self, path: Path | str, columns: Iterable[str], usual: Sequence[str]) -> str:
+        """Name of the column that names genes, out of these: the chosen one, or the first that is usual.
+
+        Raises
+        ------
+        TableError
+            If there is none.
+        """
+        names = list(columns)
+        found = [name for name in ([self.gene_column] if self.gene_column else usual) if name in names]
+        if not found:
+            wanted = self.gene_column or " or ".join(usual)
+            raise TableError(f"{path} has no column {wanted} of genes; give `gene_column`: {some(names, 10)}")
+        return found[0]
+
+
+def assembled(
+    path: Path | str,
+    values: Any,
+    genes: Sequence[str],
+    samples: Sequence[str],
+    orientation: Orientation,
+    choice: MatrixChoice,
+) -> Expression:
+    """Make a checked matrix of what a file or an object holds that has a place for genes.
 
     Parameters
     ----------
     path
-        The file. A first column headed `gene` (or gene_id, symbol, …) means genes in rows; one headed `sample` (or
-        cell, barcode, …), or a header over numbers alone, samples in rows.
+        The file, for messages.
+    values
+        (n_genes, n_samples): a NumPy array or a SciPy sparse matrix; it is not changed.
+    genes, samples
+        Their names.
     orientation
-        Where genes are, whatever the header says.
+        Where the format has its genes.
+    choice
+        Its orientation wins: with the other one, what are called genes here are samples.
 
     Raises
     ------
     TableError
-        If it is no such matrix, leaves open where its genes are, or has names twice, dates for names, or no number
-        where one belongs.
+        If it is no matrix of numbers, or `check_expression` refuses it.
     """
-    lines = _lines(path)
-    _, header = next(lines, (0, []))
-    first = next(lines, (0, []))
-    width = len(first[1])
-    if not width:
-        raise TableError(f"{path} holds no expression: it needs a header and a line for each gene or sample")
-    if width < 2:
-        check_tabs(path, first[1][0])
-        raise TableError(f"{path} has one column: separate its columns by tabs")
-    layout = _layout(path, header, first[1], orientation)
-    labels, rows, numbers = [], [], []
-    # Line by line: as text a matrix takes many times the memory of its numbers.
-    for number, fields in chain([first], lines):
-        if len(fields) != width:
-            raise TableError(
-                f"{path}, line {number}: {len(fields)} fields where the lines before have {width}"
-            )
-        if layout.labelled:
-            labels.append(fields[0])
-        rows.append(_numbers(path, number, fields[layout.labelled :]))
-        numbers.append(number)
-    columns = tuple(header[layout.labelled and len(header) == width :])
-    values = np.array(rows)
-    if not layout.labelled and _counts_lines(values[:, 0]):
+    if values.dtype.kind not in "biuf":
+        raise TableError(f"{path} holds {values.dtype} in its matrix; give numbers")
+    if values.shape != (len(genes), len(samples)):
         raise TableError(
-            f"{path}: the first column, {header[0]}, counts the lines, which no gene does; head it 'sample', or leave "
-            "it out"
+            f"{path}: the matrix is of {values.shape[0]} genes and {values.shape[1]} samples, but {len(genes)} genes "
+            f"and {len(samples)} samples are named; write the file again"
         )
-    samples: tuple[str, ...] | None
-    if layout.genes == "rows":
-        genes, samples = tuple(labels), columns
+    if choice.orientation not in (None, orientation):
+        values, genes, samples = values.T, samples, genes
+    if isinstance(values, np.ndarray):
+        own: Values = np.ascontiguousarray(values, np.float64)
     else:
-        genes, samples, values = columns, tuple(labels) if layout.labelled else None, values.T
-    expression = Expression(genes, samples, np.ascontiguousarray(values), layout.genes)
-    check_expression(path, expression, numbers)
+        own = csr_array(values if values.dtype.kind == "f" else values.astype(np.float64))
+        if not own.has_canonical_format:
+            own = own.copy()
+            own.sum_duplicates()
+    expression = Expression(tuple(genes), tuple(samples), own, choice.orientation or orientation)
+    check_expression(path, expression, columns=True)
     return expression
 
 
-def check_expression(path: Path | str, expression: Expression, lines: Sequence[int] = ()) -> None:
+def check_expression(
+    path: Path | str, expression: Expression, lines: Sequence[int] = (), *, columns: bool = False
+) -> None:
     """Refuse names that are empty, occur twice or were changed to dates, and values that are no finite numbers.
 
     Parameters
@@ -141,6 +178,8 @@ def check_expression(path: Path | str, expression: Expression, lines: Sequence[i
         What it holds.
     lines
         Where samples have no names: the line of each.
+    columns
+        Whether genes may be named by another column.
 
     Raises
     ------
@@ -148,10 +187,10 @@ def check_expression(path: Path | str, expression: Expression, lines: Sequence[i
         If there are such.
     """
     genes, samples = expression.genes, expression.samples
-    _check_names(path, "gene", genes)
+    _check_names(path, "gene", genes, _OTHER_COLUMN if columns else _TWICE)
     _check_gene_names(path, genes)
     if samples is not None:
-        _check_names(path, "sample", samples)
+        _check_names(path, "sample", samples, "name them apart, or keep one of each")
     bad = not_finite(expression.values)
     if len(bad):
         gene, sample = bad[0]
@@ -162,120 +201,20 @@ def check_expression(path: Path | str, expression: Expression, lines: Sequence[i
         )
 
 
-def write_expression(path: Path, expression: Expression) -> None:
-    """Write a matrix with genes in rows, as `read_expression` reads it; values in full."""
-    assert expression.samples is not None
-    by_gene = chain.from_iterable(block for _, block in blocks(expression.values))
-    rows = zip(expression.genes, by_gene, strict=True)
-    columns = ("gene", *expression.samples)
-    write_rows(path, columns, ((gene, *map(repr, values.tolist())) for gene, values in rows))
-
-
-def read_names(path: Path) -> list[str]:
-    """Distinct names of a list, one a line, in file order; blank lines and lines that begin with # are skipped.
-
-    Raises
-    ------
-    TableError
-        If it cannot be read, or is empty.
-    """
-    try:
-        with open_text(path) as file:
-            names = [line.split("\t")[0].strip().strip('"') for line in file if not line.startswith("#")]
-    except UNREADABLE_TEXT as err:
-        raise TableError(f"cannot read {path}: {reason(err)}") from err
-    distinct = list(dict.fromkeys(name for name in names if name))
-    if distinct and all("," in name or ";" in name for name in distinct):
-        check_tabs(path, distinct[0])
-    if not distinct:
-        raise TableError(f"{path} lists no genes: it needs a name a line")
-    return distinct
-
-
 def numeric_names(genes: Sequence[str]) -> list[str]:
     """Genes whose names read as numbers, where others' do not: spreadsheets write 2310009E13 as 2.31E+13."""
     numeric = [gene for gene in genes if is_number(gene)]
     return [] if len(numeric) == len(genes) else numeric
 
 
-@dataclass(frozen=True)
-class _Layout:
-    genes: Orientation
-    labelled: bool
-
-
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number, fields) of the header and of what follows."""
-    try:
-        with open_text(path) as file:
-            for number, line in enumerate(file, 1):
-                if line.strip() and not line.startswith("#"):
-                    yield number, [field.strip().strip('"') for field in line.rstrip("\r\n").split("\t")]
-    except UNREADABLE_TEXT as err:
-        raise TableError(f"cannot read {path}: {reason(err)}") from err
-
-
-def _layout(path: Path, header: list[str], first: list[str], orientation: Orientation | None) -> _Layout:
-    if len(header) not in (len(first), len(first) - 1):
-        raise TableError(
-            f"{path}: the header has {len(header)} fields, the line below {len(first)}; give each column a name"
-        )
-    short = len(header) < len(first)
-    heading = "" if short else "".join(letter for letter in header[0].casefold() if letter.isalnum())
-    if heading in _TIMES:
-        raise TableError(f"{path}: the first column is called {header[0]}; leave it out, for it is no gene")
-    labelled = (
-        short
-        or orientation == "rows"
-        or heading in {"", *_UNCLEAR, *_GENES, *_SAMPLES}
-        or not is_number(first[0])
-    )
-    if orientation is None:
-        if heading in _GENES:
-            orientation = "rows"
-        elif not labelled or heading in _SAMPLES:
-            orientation = "columns"
-        else:
-            raise TableError(
-                f"cannot tell whether the rows of {path} are genes or samples: give `orientation` rows or columns, "
-                "or head the column of names 'gene' or 'sample'"
-            )
-    if orientation not in get_args(Orientation):
-        raise ValueError(f"orientation must be rows or columns, not {orientation}")
-    return _Layout(orientation, labelled)
-
-
-def _counts_lines(values: NDArray[np.float64]) -> bool:
-    return len(values) >= _FEWEST_COUNTED and np.array_equal(values - values[0], np.arange(len(values)))
-
-
-def _numbers(path: Path, number: int, fields: list[str]) -> NDArray[np.float64]:
-    try:
-        return np.array(fields, np.float64)
-    except ValueError as err:
-        wrong = next((field for field in fields if not is_number(field)), "")
-        raise TableError(
-            f"{path}, line {number}: '{wrong}' is not a number; leave the gene out, or fill in a value"
-        ) from err
-
-
-def is_number(text: str) -> bool:
-    """Whether a text reads as a number, finite or not."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _check_names(path: Path | str, what: str, names: tuple[str, ...]) -> None:
+def _check_names(path: Path | str, what: str, names: tuple[str, ...], twice_then: str) -> None:
     """Raise TableError where names are empty or not distinct."""
     if "" in names:
         raise TableError(f"{path}: {what} {names.index('') + 1} has no name")
     if len(set(names)) < len(names):
         seen: set[str] = set()
         twice = sorted({name for name in names if name in seen or seen.add(name)})  # type: ignore[func-returns-value]
-        raise TableError(f"{path} has {what}s twice: {some(twice)}; keep one of each, or join them")
+        raise TableError(f"{path} has {what}s twice: {some(twice)}; {twice_then}")
 
 
 def _check_gene_names(path: Path | str, genes: tuple[str, ...]) -> None:

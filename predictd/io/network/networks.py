@@ -15,8 +15,7 @@ from predictd.errors import NetworkFormatError, TableError
 from predictd.io.files import replacing
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
 from predictd.io.network.columns import gold_columns
-from predictd.io.network.expression import is_number
-from predictd.io.tables import UNREADABLE_TEXT, check_tabs, open_text, reason
+from predictd.io.tables import UNREADABLE_TEXT, check_tabs, is_number, open_text, reason
 
 _LINES = 100_000
 

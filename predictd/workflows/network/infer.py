@@ -24,14 +24,14 @@ from predictd.errors import ConfigError, NetworkFormatError, OutputError
 from predictd.grn.links import Links
 from predictd.grn.methods import DEFAULT_TREES
 from predictd.io.files import sha256_of_json
-from predictd.io.network.expression import Expression, Orientation
+from predictd.io.network.expression import Expression, MatrixChoice
 from predictd.io.network.networks import read_network, write_network
 from predictd.io.partition import Job
 from predictd.io.results import write_rows, write_run_json
 from predictd.provenance import EngineInfo, RunRecord, software
 from predictd.workflows.network.activity import Activity
 from predictd.workflows.network.blocks import divide_targets
-from predictd.workflows.network.inputs import read_inputs
+from predictd.workflows.network.inputs import WHOLE, read_inputs
 from predictd.workflows.network.links import write_ranked
 from predictd.workflows.network.tasks import (
     PILOT_TARGETS,
@@ -74,8 +74,8 @@ class Inference(InParts[InferReport]):
     Parameters
     ----------
     source
-        Matrix of numbers, see `predictd.io.network.expression` and `predictd.io.network.h5ad`; or one in memory; or
-        whose activity is to make one, see `predictd.workflows.network.activity`.
+        File of a matrix, see `predictd.io.network.matrices`; or one in memory, checked; or whose activity is to make
+        one, see `predictd.workflows.network.activity`.
     output
         Directory for `network.h5`, `links.tsv` and `run.json`; `quality.tsv` where quality is asked for, and the
         `expression.tsv` that an activity makes.
@@ -83,8 +83,8 @@ class Inference(InParts[InferReport]):
         Method, trees, what is kept.
     regulators_path
         Names of the genes that may regulate: a file with one a line, or a list; None: all genes.
-    orientation
-        Where the matrix has its genes; None: as its header says.
+    choice
+        What is read of the file.
     seed
         Of everything random: each target draws from its own stream, by its name.
 
@@ -101,7 +101,7 @@ class Inference(InParts[InferReport]):
         settings: NetworkSettings,
         *,
         regulators_path: Path | Sequence[str] | None = None,
-        orientation: Orientation | None = None,
+        choice: MatrixChoice = WHOLE,
         seed: int = 0,
     ) -> None:
         if settings.trees is not None and settings.method not in DEFAULT_TREES:
@@ -109,7 +109,7 @@ class Inference(InParts[InferReport]):
         trees = settings.trees or DEFAULT_TREES.get(settings.method)
         self._settings, self._seed = settings.model_copy(update={"trees": trees}), seed
         self._inputs = read_inputs(
-            source, regulators_path=regulators_path, orientation=orientation, quality=settings.quality
+            source, regulators_path=regulators_path, choice=choice, quality=settings.quality
         )
         self._targets = divide_targets(self._inputs.problem, grouped=settings.method == "multi", seed=seed)
         self._problem = replace(self._inputs.problem, groups=self._targets.groups)
@@ -132,6 +132,8 @@ class Inference(InParts[InferReport]):
             "settings": self._settings.model_dump(mode="json"),
             "seed": self._seed,
         }
+        if self._inputs.choice.named:
+            description["matrix"] = self._inputs.choice.named
         if self._targets.groups is not None:
             description["groups"] = sha256_of_json(self._targets.order.tolist())
         return description
@@ -205,6 +207,8 @@ class Inference(InParts[InferReport]):
             "missing_regulators": self._inputs.missing,
             "constant_genes": self._inputs.constant,
         }
+        if self._inputs.choice.named:
+            record.results["matrix"] = self._inputs.choice.named
         write_run_json(record, output)
         info = {
             "method": self._settings.method,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,33 +10,31 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from predictd.constants import EXPRESSION_TSV, TRACKS_TSV
 from predictd.errors import ConfigError, DataError
 from predictd.grn.methods import Problem
 from predictd.grn.quality import LEAST_SAMPLES as LEAST_FOR_QUALITY
 from predictd.io.files import sha256_of, sha256_of_json
-from predictd.io.network.expression import (
-    Expression,
-    Orientation,
-    check_expression,
-    numeric_names,
-    read_expression,
-    read_names,
-    write_expression,
-)
-from predictd.io.network.h5ad import SUFFIX, read_h5ad
+from predictd.io.network.expression import Expression, MatrixChoice, numeric_names
+from predictd.io.network.matrices import files_of, read_matrix
+from predictd.io.network.text import write_expression
 from predictd.io.tensor.store import Tensor
 from predictd.kernels import MAX_SAMPLES
-from predictd.matrix import varies
+from predictd.matrix import blocks, varies
 from predictd.wording import some
 from predictd.workflows.network.activity import Activity, region_activity
+from predictd.workflows.network.regulators import find_regulators
 
 log = logging.getLogger(__name__)
 
 LEAST_SAMPLES = 3
 # What a matrix that is in no file is called.
 _IN_MEMORY = "the matrix"
+WHOLE = MatrixChoice()
+# Sums of counts, of the most over the least, and of the most, from which on they are taken for not normalised.
+_UNEVEN, _MANY_COUNTS = 1.1, 1000
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,14 @@ class InferenceInputs:
 
     Attributes
     ----------
-    source, regulators_path
+    source, choice, regulators_path
         Where it is from; see `read_inputs`.
     expression
         The matrix.
     checksum
-        SHA-256 of the matrix: of its file, or of the values that were computed.
+        SHA-256 of the matrix: of its file, of the checksums of its files, or of values in memory.
+    checksums
+        Of each of its files.
     regulators
         (n_regulators,) int64: positions of the regulators among the genes, ascending.
     missing
@@ -59,9 +60,11 @@ class InferenceInputs:
     """
 
     source: Path | Activity | Expression
+    choice: MatrixChoice
     regulators_path: Path | Sequence[str] | None
     expression: Expression
     checksum: str
+    checksums: dict[str, str]
     regulators: NDArray[np.int64]
     missing: list[str]
     constant: list[str]
@@ -82,7 +85,7 @@ class InferenceInputs:
         elif isinstance(self.source, Expression):
             files, checksums = [], {_IN_MEMORY: self.checksum}
         else:
-            files, checksums = [], {str(self.source): self.checksum}
+            files, checksums = [], {str(file): found for file, found in self.checksums.items()}
         if isinstance(self.regulators_path, Path):
             files.append(self.regulators_path)
         return checksums | {str(file): sha256_of(file) for file in files}
@@ -95,14 +98,14 @@ def choose_source(
     regions: Path | None = None,
     assay: str | None = None,
     imputed: Path | None = None,
-    orientation: Orientation | None = None,
+    choice: MatrixChoice = WHOLE,
 ) -> Path | Activity:
     """A matrix of expression, or what activity is computed from.
 
     Parameters
     ----------
-    expression, orientation
-        The matrix, and where it has its genes.
+    expression, choice
+        The file of the matrix, and what is read of it.
     tensor, regions, assay, imputed
         See `Activity`.
 
@@ -117,8 +120,10 @@ def choose_source(
         if expression is None:
             raise ConfigError("give `expression`, or `tensor`")
         return expression
-    if expression is not None or orientation is not None:
-        raise ConfigError("with `tensor` there is no `expression`, and no `orientation`")
+    if expression is not None or choice != WHOLE:
+        given = ["`expression`"] * (expression is not None) + [f"`{name}`" for name in choice.named]
+        given += ["`orientation`"] * (choice.orientation is not None)
+        raise ConfigError(f"with `tensor` there is no {' and no '.join(given)}")
     if regions is None or assay is None:
         raise ConfigError("`tensor` needs `regions` and `assay`")
     return Activity(tensor, regions, assay, imputed)
@@ -128,14 +133,14 @@ def read_inputs(
     source: Path | Activity | Expression,
     *,
     regulators_path: Path | Sequence[str] | None = None,
-    orientation: Orientation | None = None,
+    choice: MatrixChoice = WHOLE,
     quality: bool = False,
 ) -> InferenceInputs:
     """Read and check what a network is to be inferred from.
 
     Parameters
     ----------
-    source, regulators_path, orientation
+    source, regulators_path, choice
         See `predictd.workflows.network.infer.Inference`.
     quality
         Whether samples are to be left out to test the network.
@@ -146,21 +151,44 @@ def read_inputs(
         If a file cannot be read, or matrix and regulators do not fit together.
     """
     path = _place(source)
-    expression = load_expression(source, orientation)
+    expression = load_expression(source, choice)
     regulators: NDArray[np.int64] = np.arange(len(expression.genes))
     missing: list[str] = []
     if regulators_path is not None:
         regulators, missing = find_regulators(expression, path, regulators_path)
     constant = check_samples(expression, path)
+    if not isinstance(source, Activity):
+        warn_of_counts(expression, path)
     n_samples = expression.values.shape[1]
     if quality and n_samples < LEAST_FOR_QUALITY:
         raise DataError(f"{path} has {n_samples} samples, too few to leave some out; leave out `quality`")
-    checksum = (
-        sha256_of_json([expression.genes, expression.samples, expression.values.tolist()])
-        if isinstance(source, (Activity, Expression))
-        else sha256_of(source)
+    checksums = {} if isinstance(source, (Activity, Expression)) else _checksums(source)
+    checksum = next(iter(checksums.values()), None) if len(checksums) < 2 else sha256_of_json(checksums)
+    return InferenceInputs(
+        source,
+        choice,
+        regulators_path,
+        expression,
+        checksum or _checksum(expression),
+        checksums,
+        regulators,
+        missing,
+        constant,
     )
-    return InferenceInputs(source, regulators_path, expression, checksum, regulators, missing, constant)
+
+
+def _checksum(expression: Expression) -> str:
+    """SHA-256 of a matrix in memory, as it is stored there."""
+    digest = hashlib.sha256(sha256_of_json([expression.genes, expression.samples]).encode())
+    own = expression.values
+    for stored in (own.indptr, own.indices, own.data) if isinstance(own, csr_array) else (own,):
+        digest.update(f"{stored.dtype} {stored.shape}".encode())
+        digest.update(np.ascontiguousarray(stored).data)
+    return digest.hexdigest()
+
+
+def _checksums(path: Path) -> dict[str, str]:
+    return {str(file): sha256_of(file) for file in files_of(path)}
 
 
 def _place(source: Path | Activity | Expression) -> Path | str:
@@ -170,49 +198,13 @@ def _place(source: Path | Activity | Expression) -> Path | str:
     return _IN_MEMORY if isinstance(source, Expression) else source
 
 
-def load_expression(source: Path | Activity | Expression, orientation: Orientation | None) -> Expression:
+def load_expression(source: Path | Activity | Expression, choice: MatrixChoice) -> Expression:
     """The matrix: of a file, the activity of regions, or itself where it is in memory."""
     if isinstance(source, Expression):
-        check_expression(_IN_MEMORY, source)
         return source
     if isinstance(source, Activity):
         return region_activity(source)
-    read = read_h5ad if source.name.lower().endswith(SUFFIX) else read_expression
-    return read(source, orientation=orientation)
-
-
-def find_regulators(
-    expression: Expression, expression_path: Path | str, listed: Path | Sequence[str]
-) -> tuple[NDArray[np.int64], list[str]]:
-    """Positions of the listed regulators among the genes, ascending, and those that are not among them."""
-    if isinstance(listed, Path):
-        path, names = str(listed), read_names(listed)
-    else:
-        path, names = "the list", list(dict.fromkeys(listed))
-    places = {gene: i for i, gene in enumerate(expression.genes)}
-    present = sorted(places[name] for name in names if name in places)
-    samples = set(names) & set(expression.samples or ())
-    if len(samples) > len(present):
-        other = "columns" if expression.orientation == "rows" else "rows"
-        raise DataError(
-            f"{len(samples)} of the {len(names)} regulators in {path} are among what was taken for samples of "
-            f"{expression_path} ({some(sorted(samples))}), {len(present)} among its genes; give `orientation` {other}"
-        )
-    if not present:
-        raise DataError(
-            f"none of the {len(names)} regulators in {path} ({some(names)}) is a gene of {expression_path} "
-            f"({some(expression.genes)}); use the same names"
-        )
-    missing = [name for name in names if name not in places]
-    if missing:
-        log.warning(
-            "%d of the %d regulators are not in %s and left out: %s",
-            len(missing),
-            len(names),
-            expression_path,
-            ", ".join(missing),
-        )
-    return np.array(present, dtype=np.int64), missing
+    return read_matrix(source, choice)
 
 
 def check_samples(expression: Expression, path: Path | str) -> list[str]:
@@ -241,3 +233,22 @@ def check_samples(expression: Expression, path: Path | str) -> list[str]:
             some(numeric),
         )
     return constant
+
+
+def warn_of_counts(expression: Expression, path: Path | str) -> None:
+    """Warn where all values are whole and their sums differ between samples, as of counts that are not normalised."""
+    own = expression.values
+    parts = [own.data] if isinstance(own, csr_array) else (values for _, values in blocks(own))
+    if any(part.size and (part.min() < 0 or not np.array_equal(part, np.rint(part))) for part in parts):
+        return
+    sums = np.asarray(own.sum(axis=0), np.float64)
+    least, most = sums.min(), sums.max()
+    if most >= _MANY_COUNTS and most > _UNEVEN * least:
+        log.warning(
+            "%s holds whole numbers, whose sums differ between samples (%.0f to %.0f): it seems counts that were not "
+            "normalised, whose links follow the depth of sequencing; divide them by these sums and take logarithms "
+            "(in scanpy pp.normalize_total and pp.log1p)",
+            path,
+            least,
+            most,
+        )

@@ -1,0 +1,227 @@
+"""Expression matrices and lists of genes in plain text."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictd.errors import TableError
+from predictd.io.network.expression import Expression, Orientation, check_expression
+from predictd.io.results import write_rows
+from predictd.io.tables import UNREADABLE_TEXT, check_tabs, fields_of, is_number, open_text, reason, separator
+from predictd.matrix import blocks
+
+log = logging.getLogger(__name__)
+
+# Headings of a first column that names samples, and of one that names genes.
+_SAMPLES = frozenset(
+    (
+        "sample",
+        "samples",
+        "sampleid",
+        "samplename",
+        "cell",
+        "cells",
+        "cellid",
+        "cellname",
+        "barcode",
+        "barcodes",
+    )
+)
+_GENES = frozenset(["gene", "genes", "geneid", "genename", "genesymbol", "symbol"])
+_UNCLEAR = frozenset(("id", "index"))
+# A first column of so many numbers, each one more than the last, is an index.
+_FEWEST_COUNTED = 8
+_TIMES = frozenset(("time", "times", "timepoint"))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a table has its genes, and whether its first column holds names."""
+
+    genes: Orientation
+    labelled: bool
+
+
+def read_expression(path: Path, *, orientation: Orientation | None = None) -> Expression:
+    """Read a matrix of numbers, separated by tabs, commas or semicolons (.gz allowed), with a header.
+
+    Between semicolons a comma is the decimal mark.
+
+    Parameters
+    ----------
+    path
+        The file. A first column headed `gene` (or gene_id, symbol, …) means genes in rows; one headed `sample` (or
+        cell, barcode, …), or a header over numbers alone, samples in rows.
+    orientation
+        Where genes are, whatever the header says.
+
+    Raises
+    ------
+    TableError
+        If it is no such matrix, leaves open where its genes are, or has names twice, dates for names, or no number
+        where one belongs.
+    """
+    mark = _separator(path)
+    lines = _lines(path, mark)
+    _, header = next(lines, (0, []))
+    first = next(lines, (0, []))
+    width = len(first[1])
+    if not width:
+        raise TableError(f"{path} holds no expression: it needs a header and a line for each gene or sample")
+    if width < 2:
+        raise TableError(f"{path} has one column: separate its columns by tabs or commas")
+    layout = layout_of(path, header, first[1], orientation)
+    labels, rows, numbers = [], [], []
+    # Line by line: as text a matrix takes many times the memory of its numbers.
+    for number, fields in chain([first], lines):
+        if len(fields) != width:
+            raise TableError(
+                f"{path}, line {number}: {len(fields)} fields where the lines before have {width}"
+            )
+        if layout.labelled:
+            labels.append(fields[0])
+        texts = fields[layout.labelled :]
+        if mark == ";":
+            texts = [text.replace(",", ".") for text in texts]
+        rows.append(_numbers(path, number, texts))
+        numbers.append(number)
+    columns = tuple(header[layout.labelled and len(header) == width :])
+    values = np.array(rows)
+    if not layout.labelled and _counts_lines(values[:, 0]):
+        raise TableError(
+            f"{path}: the first column, {header[0]}, counts the lines, which no gene does; head it 'sample', or leave "
+            "it out"
+        )
+    samples: tuple[str, ...] | None
+    if layout.genes == "rows":
+        genes, samples = tuple(labels), columns
+    else:
+        genes, samples, values = columns, tuple(labels) if layout.labelled else None, values.T
+    expression = Expression(genes, samples, np.ascontiguousarray(values), layout.genes)
+    check_expression(path, expression, numbers)
+    return expression
+
+
+def write_expression(path: Path, expression: Expression) -> None:
+    """Write a matrix with genes in rows, as `read_expression` reads it; values in full."""
+    assert expression.samples is not None
+    by_gene = chain.from_iterable(block for _, block in blocks(expression.values))
+    rows = zip(expression.genes, by_gene, strict=True)
+    columns = ("gene", *expression.samples)
+    write_rows(path, columns, ((gene, *map(repr, values.tolist())) for gene, values in rows))
+
+
+def read_names(path: Path) -> list[str]:
+    """Distinct names of a list, one a line, in file order; blank lines and lines that begin with # are skipped.
+
+    Raises
+    ------
+    TableError
+        If it cannot be read, or is empty.
+    """
+    try:
+        with open_text(path) as file:
+            names = [line.split("\t")[0].strip().strip('"') for line in file if not line.startswith("#")]
+    except UNREADABLE_TEXT as err:
+        raise TableError(f"cannot read {path}: {reason(err)}") from err
+    distinct = list(dict.fromkeys(name for name in names if name))
+    if distinct and all("," in name or ";" in name for name in distinct):
+        check_tabs(path, distinct[0])
+    if not distinct:
+        raise TableError(f"{path} lists no genes: it needs a name a line")
+    return distinct
+
+
+def _separator(path: Path) -> str:
+    return separator("\n".join(head(path, 1)))
+
+
+def head(path: Path, n_lines: int) -> list[str]:
+    """Read the first lines of a text file that are neither blank nor comments.
+
+    Raises
+    ------
+    TableError
+        If it cannot be read.
+    """
+    try:
+        with open_text(path) as file:
+            return list(islice((line for line in file if _counts(line)), n_lines))
+    except UNREADABLE_TEXT as err:
+        raise TableError(f"cannot read {path}: {reason(err)}") from err
+
+
+def _counts(line: str) -> bool:
+    return bool(line.strip()) and not line.startswith("#")
+
+
+def _lines(path: Path, mark: str) -> Iterator[tuple[int, list[str]]]:
+    """(line number, fields) of the header and of what follows."""
+    try:
+        with open_text(path) as file:
+            for number, line in enumerate(file, 1):
+                if _counts(line):
+                    yield number, fields_of(line, mark)
+    except UNREADABLE_TEXT as err:
+        raise TableError(f"cannot read {path}: {reason(err)}") from err
+
+
+def layout_of(
+    path: Path, header: Sequence[str], first: Sequence[str], orientation: Orientation | None
+) -> Layout:
+    """Where a table has its genes, by its header and the line below.
+
+    Raises
+    ------
+    TableError
+        If these leave it open.
+    """
+    if len(header) not in (len(first), len(first) - 1):
+        raise TableError(
+            f"{path}: the header has {len(header)} fields, the line below {len(first)}; give each column a name"
+        )
+    short = len(header) < len(first)
+    heading = "" if short else "".join(letter for letter in header[0].casefold() if letter.isalnum())
+    if heading in _TIMES:
+        raise TableError(f"{path}: the first column is called {header[0]}; leave it out, for it is no gene")
+    labelled = (
+        short
+        or orientation == "rows"
+        or heading in {"", *_UNCLEAR, *_GENES, *_SAMPLES}
+        or not is_number(first[0])
+    )
+    if orientation is None:
+        if heading in _GENES:
+            orientation = "rows"
+        elif not labelled or heading in _SAMPLES:
+            orientation = "columns"
+        else:
+            raise TableError(
+                f"cannot tell whether the rows of {path} are genes or samples: give `orientation` rows or columns, "
+                "or head the column of names 'gene' or 'sample'"
+            )
+    if orientation not in get_args(Orientation):
+        raise ValueError(f"orientation must be rows or columns, not {orientation}")
+    return Layout(orientation, labelled)
+
+
+def _counts_lines(values: NDArray[np.float64]) -> bool:
+    return len(values) >= _FEWEST_COUNTED and np.array_equal(values - values[0], np.arange(len(values)))
+
+
+def _numbers(path: Path, number: int, fields: list[str]) -> NDArray[np.float64]:
+    try:
+        return np.array(fields, np.float64)
+    except ValueError as err:
+        wrong = next((field for field in fields if not is_number(field)), "")
+        raise TableError(
+            f"{path}, line {number}: '{wrong}' is not a number; leave the gene out, or fill in a value"
+        ) from err
