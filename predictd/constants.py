@@ -28,7 +28,7 @@ UNCERTAINTY_FORMAT: Final = "predictd-uncertainty"
 UNCERTAINTY_VERSION: Final = 2
 
 NETWORK_FORMAT: Final = "predictd-network"
-NETWORK_VERSION: Final = 1
+NETWORK_VERSION: Final = 2
 EXPRESSION_FORMAT: Final = "predictd-expression"
 EXPRESSION_VERSION: Final = 2
 
@@ -73,6 +73,12 @@ MAX_OPEN_TRACKS: Final = 64
 MAX_LISTED_LINKS: Final = 10_000_000
 # A weight of a link list; every engine's reader takes the same.
 LINK_WEIGHT: Final = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+# How a link's sign may be written, and how it is written then; "." is one that is not known.
+LINK_SIGNS: Final = {
+    **dict.fromkeys(("+", "1", "+1", "1.0"), "+"),
+    **dict.fromkeys(("-", "-1", "-1.0"), "-"),
+    **dict.fromkeys((".", "0", "0.0", ""), "."),
+}
 
 # Measures of an evaluation, in the order of metrics.tsv.
 MEASURES: Final = (

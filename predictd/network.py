@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from predictd.api import frames
 from predictd.api.inputs import Source, path_of, using, whole
 from predictd.config import NetworkSettings, load_settings
+from predictd.constants import LINK_SIGNS
 from predictd.engine import Engine
 from predictd.errors import DataError, TableError
 from predictd.grn.links import Links
@@ -21,7 +22,7 @@ from predictd.io.network.frames import expression_of
 from predictd.io.temporary import temporary_folder
 from predictd.workflows.network.filter import Limits
 from predictd.workflows.network.infer import Inference
-from predictd.workflows.network.links import load_links, ranked, read_links
+from predictd.workflows.network.links import listed_links, load_links, ranked, read_links
 from predictd.workflows.network.stats import GENES, gene_rows, measure
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = ["filter", "infer", "stats"]
 
 Method = Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson"]
 _LINKS = ("regulator", "target", "importance")
+_SIGN = "sign"
 
 
 def infer(
@@ -81,7 +83,8 @@ def infer(
     Returns
     -------
     pandas.DataFrame
-        `regulator`, `target` and `importance`, the most important first.
+        `regulator`, `target`, `importance` and `sign`, the most important first. The sign is `+` where the regulator
+        raises the target, `-` where it lowers it, and `.` where neither is known.
 
     Raises
     ------
@@ -99,7 +102,7 @@ def infer(
             path_of(expression) if in_file else expression_of(expression, choice),
             directory,
             settings,
-            regulators_path=_regulators(regulators),
+            regulators_path=_names(regulators),
             choice=choice,
             seed=whole(seed, "seed"),
         )
@@ -119,8 +122,8 @@ def filter(
     Parameters
     ----------
     links
-        A DataFrame of regulators, targets and importances; or the path of what `predictd network infer` wrote, or of a
-        list.
+        A DataFrame of regulators, targets, importances and, if they are known, signs (see `infer`); or the path of what
+        `predictd network infer` wrote, or of a list.
     minimum
         Importance from which on a link is kept.
     top_per_target, top
@@ -129,7 +132,7 @@ def filter(
     Returns
     -------
     pandas.DataFrame
-        As of `infer`.
+        As of `infer`; without `sign` where `links` has none.
 
     Raises
     ------
@@ -169,10 +172,10 @@ def stats(
     return frames.frame(gene_rows(measure(_links(links), n_clusters=n_clusters, seed=seed), n_hubs), GENES)
 
 
-def _regulators(regulators: Source | Iterable[str] | None) -> Path | list[str] | None:
-    if regulators is None:
+def _names(genes: Source | Iterable[str] | None) -> Path | list[str] | None:
+    if genes is None:
         return None
-    return path_of(regulators) if isinstance(regulators, (str, os.PathLike)) else list(map(str, regulators))
+    return path_of(genes) if isinstance(genes, (str, os.PathLike)) else list(map(str, genes))
 
 
 def _links(links: Any) -> Links:
@@ -190,12 +193,20 @@ def _links(links: Any) -> Links:
         importances = [float(value) for value in links["importance"]]
     except (TypeError, ValueError) as err:
         raise TableError(f"`links`: an importance is not a number ({err})") from err
-    return Links.of_list(regulators, targets, importances)
+    if _SIGN not in links.columns:
+        return listed_links(regulators, targets, importances, None)
+    absent_signs = links[_SIGN].isna()
+    signs = [
+        "" if is_absent else str(sign) for sign, is_absent in zip(links[_SIGN], absent_signs, strict=True)
+    ]
+    if bad := [sign for sign in signs if sign not in LINK_SIGNS]:
+        raise TableError(f"`links`: the sign '{bad[0]}' is none of +, - and . (or 1, -1 and 0)")
+    return listed_links(regulators, targets, importances, [LINK_SIGNS[sign] for sign in signs])
 
 
 def _frame(links: Links) -> pd.DataFrame:
-    columns = dict(zip(_LINKS, ranked(links), strict=True))
-    return frames.require("pandas").DataFrame({name: values.tolist() for name, values in columns.items()})
+    columns = {name: values.tolist() for name, values in ranked(links).items()}
+    return frames.require("pandas").DataFrame(columns)
 
 
 def __dir__() -> list[str]:

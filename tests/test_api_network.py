@@ -53,7 +53,7 @@ def rows_of(path):
 def test_links_are_those_of_the_command(links, written):
     header, *rows = rows_of(written / "links.tsv")
     assert list(links.columns) == header
-    assert [[r, t, f"{w:.6g}"] for r, t, w in links.itertuples(index=False)] == rows
+    assert [[r, t, f"{w:.6g}", s] for r, t, w, s in links.itertuples(index=False)] == rows
 
 
 def test_known_links_come_first(links):
@@ -116,7 +116,7 @@ def test_the_strongest(links, written, engine, tmp_path):
     kept = predictd.network.filter(links, top_per_target=2, top=20)
     filter_network(written, tmp_path / "kept.tsv", Limits(top_per_target=2, top=20), engine)
     _, *rows = rows_of(tmp_path / "kept.tsv")
-    assert [[r, t, f"{w:.6g}"] for r, t, w in kept.itertuples(index=False)] == rows and len(kept) == 20
+    assert [[r, t, f"{w:.6g}", s] for r, t, w, s in kept.itertuples(index=False)] == rows and len(kept) == 20
     assert predictd.network.filter(written, top_per_target=2, top=20).equals(kept)
     with refused(ConfigError, "nothing to filter by"):
         predictd.network.filter(links)

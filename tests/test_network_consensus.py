@@ -133,7 +133,7 @@ def test_the_command_line_compares(networks, tmp_path):
         "ridge",
         "consensus",
     ]
-    assert (tmp_path / "both.tsv").read_text().startswith("regulator\ttarget\timportance\n")
+    assert (tmp_path / "both.tsv").read_text().startswith("regulator\ttarget\timportance\tsign\n")
 
 
 def test_networks_of_one_name_are_told_apart_by_their_paths(networks, tmp_path, monkeypatch):

@@ -138,7 +138,7 @@ def test_bad_link_lists_are_told(text, message, tmp_path):
 def test_lists_may_begin_with_comments_and_repeat_their_header(tmp_path):
     header = "TF\ttarget\tweight\n"
     (tmp_path / "links.tsv").write_text(f"# of two runs\n{header}a\tb\t1\n{header}a\tc\t2\n")
-    assert read_link_list(tmp_path / "links.tsv") == (["a", "a"], ["b", "c"], [1.0, 2.0])
+    assert read_link_list(tmp_path / "links.tsv") == (["a", "a"], ["b", "c"], [1.0, 2.0], None)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_lists_may_begin_with_comments_and_repeat_their_header(tmp_path):
 )
 def test_columns_of_link_lists_are_found_by_name(text, tmp_path):
     (tmp_path / "links.tsv").write_text(text)
-    assert read_link_list(tmp_path / "links.tsv") == (["a", "c"], ["b", "d"], [0.5, 2.0])
+    assert read_link_list(tmp_path / "links.tsv") == (["a", "c"], ["b", "d"], [0.5, 2.0], None)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from predictd.config import NetworkSettings
 from predictd.errors import ConfigError, DataError, NetworkFormatError, OutputError, TableError
 from predictd.grn.links import Links
 from predictd.io.network import link_lists
-from predictd.io.network.link_lists import StreamedLinks, stream_links, write_links
+from predictd.io.network.forms import write_links
+from predictd.io.network.link_lists import StreamedLinks, stream_links
 from predictd.workflows.network.filter import Limits, filter_network
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.links import load_links, read_links

@@ -85,8 +85,8 @@ def test_files_hold_the_links_that_the_method_gives(method, case, tmp_path, engi
             if importances[i] > 0:
                 expected[genes[i], genes[gene]] = importances[i]
     rows = [line.split("\t") for line in (tmp_path / "net" / "links.tsv").read_text().splitlines()]
-    assert rows[0] == ["regulator", "target", "importance"]
-    assert {(r, t): w for r, t, w in rows[1:]} == {pair: f"{w:.6g}" for pair, w in expected.items()}
+    assert rows[0] == ["regulator", "target", "importance", "sign"]
+    assert {(r, t): w for r, t, w, _ in rows[1:]} == {pair: f"{w:.6g}" for pair, w in expected.items()}
     weights = [float(row[2]) for row in rows[1:]]
     assert weights == sorted(weights, reverse=True)
     assert len(rows) - 1 == report.n_links == len(links) and report.listed

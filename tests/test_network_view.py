@@ -12,7 +12,7 @@ import chromium
 from commands import call_predictd
 from folders import same_files
 from made_networks import write_link_case
-from predictd.errors import OutputError
+from predictd.errors import OutputError, TableError
 from predictd.grn.graph import Edges
 from predictd.workflows.network.links import load_links
 from predictd.workflows.network.view import view_network
@@ -81,6 +81,7 @@ def test_the_page_needs_nothing_else(viewed):
 def test_graphs_are_read_by_others(viewed):
     graph = igraph.Graph.Read_GraphML(str(viewed / "view" / "network.graphml"))
     links, _ = load_links(viewed / "list.tsv")
+    assert "sign" not in graph.es.attributes()
     assert graph.is_directed() and graph.ecount() == len(links) == 2401 and graph.vcount() == 341
     expected = {
         (links.regulators[r], links.targets[t]): float(f"{w:.6g}")
@@ -91,6 +92,31 @@ def test_graphs_are_read_by_others(viewed):
     names = graph.vs["name"]
     got = {(names[e.source], names[e.target]): e["importance"] for e in graph.es}
     assert got == expected and graph.vs["in_degree"] == graph.indegree()
+
+
+def test_signs_are_shown(tmp_path):
+    (tmp_path / "list.tsv").write_text("TF\ttarget\timportance\tsign\na\tx\t3\t+\nb\tx\t2\t-\n")
+    view_network(tmp_path / "list.tsv", tmp_path / "view")
+    graph = igraph.Graph.Read_GraphML(str(tmp_path / "view" / "network.graphml"))
+    names = graph.vs["name"]
+    assert {(names[e.source], e["sign"]) for e in graph.es} == {("a", "+"), ("b", "-")}
+    page = (tmp_path / "view" / "network.html").read_text()
+    assert re.search(r'"links":\[\[\d,\d,3.0,1\],\[\d,\d,2.0,-1\]\]', page)
+
+
+@chromium.needs_chromium
+def test_a_browser_shows_signs(tmp_path):
+    (tmp_path / "list.tsv").write_text("TF\ttarget\timportance\tsign\na\tx\t3\t+\nb\tx\t2\t-\n")
+    view_network(tmp_path / "list.tsv", tmp_path / "view")
+    shown = dump(tmp_path / "view" / "network.html", tmp_path / "a", "#x")
+    assert "← a +<" in shown and "← b −<" in shown and '<p id="effects">' in shown
+
+
+def test_control_characters_are_refused(tmp_path):
+    (tmp_path / "list.tsv").write_text("a\x02\tx\t1\n")
+    with pytest.raises(TableError, match=r"names of genes with control characters \('a\\x02'\)"):
+        view_network(tmp_path / "list.tsv", tmp_path / "view")
+    assert not (tmp_path / "view").exists()
 
 
 def test_files_are_the_same_again(viewed, tmp_path):

@@ -21,12 +21,13 @@ def rank_average(networks: Sequence[Links]) -> Links:
     -------
     Links
         Of all regulators and targets by name; importances from 1 down towards 0: 1 − (mean rank − 1) / number of links.
+        The sign of a link is the one that most networks give it; there are none where no network has signs.
     """
-    regulators, targets, keys, ranks, _ = _ranked(networks)
+    regulators, targets, keys, ranks, _, signs = _ranked(networks)
     scores = 1 - (ranks.mean(axis=0) - 1) / keys.size
     target, regulator = np.divmod(keys, len(regulators))
     indptr = np.searchsorted(target, np.arange(len(targets) + 1))
-    links = Links(regulators, targets, indptr.astype(np.int64), regulator.astype(np.int32), scores)
+    links = Links(regulators, targets, indptr.astype(np.int64), regulator.astype(np.int32), scores, signs)
     return links.selected()
 
 
@@ -49,7 +50,7 @@ def agreement(networks: Sequence[Links], top: int) -> list[tuple[int, int, float
     """
     from scipy.stats import rankdata
 
-    _, _, keys, ranks, listed = _ranked(networks)
+    _, _, keys, ranks, listed, _ = _ranked(networks)
     count = min(top, keys.size)
     first = [set(np.argsort(own, kind="stable")[:count].tolist()) for own in ranks]
     found = []
@@ -63,10 +64,18 @@ def agreement(networks: Sequence[Links], top: int) -> list[tuple[int, int, float
 
 def _ranked(
     networks: Sequence[Links],
-) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
-    """All regulators and targets, links of any network, their ranks in each network, and whether it lists them.
+) -> tuple[
+    tuple[str, ...],
+    tuple[str, ...],
+    NDArray[np.int64],
+    NDArray[np.float64],
+    NDArray[np.bool_],
+    NDArray[np.int8] | None,
+]:
+    """All regulators and targets, links of any network, their ranks in each, whether it lists them, and their signs.
 
-    Links are (n_links,) as target · n_regulators + regulator; ranks and what is listed are (n_networks, n_links).
+    Links are (n_links,) as target · n_regulators + regulator; ranks and what is listed are (n_networks, n_links); signs
+    (n_links,) are those of most networks.
     """
     from scipy.stats import rankdata
 
@@ -81,9 +90,14 @@ def _ranked(
         own_keys.append(target[links.rows()] * len(regulators) + regulator[links.indices])
     keys = np.unique(np.concatenate(own_keys))
     ranks, listed = np.empty((len(networks), keys.size)), np.zeros((len(networks), keys.size), np.bool_)
+    votes = np.zeros(keys.size, np.int64)
     for number, (links, own) in enumerate(zip(networks, own_keys, strict=True)):
         places = np.searchsorted(keys, own)
         ranks[number] = (own.size + 1 + keys.size) / 2
         ranks[number, places] = rankdata(-links.importances)
         listed[number, places] = True
-    return tuple(regulators), tuple(targets), keys, ranks, listed
+        if links.signs is not None:
+            votes[places] += links.signs
+    signed = any(links.signs is not None for links in networks)
+    signs = np.sign(votes).astype(np.int8) if signed else None
+    return tuple(regulators), tuple(targets), keys, ranks, listed, signs

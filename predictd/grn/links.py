@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Row = tuple[NDArray[np.int32], NDArray[np.float64]]
+SignedRow = tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int8]]
 
 
 def top_links(importances: NDArray[np.float64], *, top: int, minimum: float = 0.0) -> Row:
@@ -46,6 +47,9 @@ class Links:
         (n_links,) int32: positions among the regulators.
     importances
         (n_links,) float64.
+    signs
+        (n_links,) int8: 1 where the regulator raises the target, −1 where it lowers it, 0 where that is not known;
+        None: it is known of no link.
     """
 
     regulators: tuple[str, ...]
@@ -53,11 +57,14 @@ class Links:
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     importances: NDArray[np.float64]
+    signs: NDArray[np.int8] | None = None
 
     @classmethod
-    def of_rows(cls, regulators: Sequence[str], targets: Sequence[str], rows: Iterable[Row]) -> Links:
-        """Of each target's regulators and importances, in the order of the targets."""
-        indices, importances = zip(*rows, strict=True)
+    def of_rows(
+        cls, regulators: Sequence[str], targets: Sequence[str], rows: Iterable[Row] | Iterable[SignedRow]
+    ) -> Links:
+        """Of each target's regulators, importances and, where they are known, signs, in the order of the targets."""
+        indices, importances, *signs = zip(*rows, strict=True)
         indptr = np.concatenate([[0], np.cumsum([len(row) for row in indices])])
         return cls(
             tuple(regulators),
@@ -65,11 +72,18 @@ class Links:
             indptr.astype(np.int64),
             np.concatenate(indices).astype(np.int32),
             np.concatenate(importances).astype(np.float64),
+            np.concatenate(signs[0]).astype(np.int8) if signs else None,
         )
 
     @classmethod
-    def of_list(cls, regulators: Sequence[str], targets: Sequence[str], weights: Sequence[float]) -> Links:
-        """Of three columns in any order."""
+    def of_list(
+        cls,
+        regulators: Sequence[str],
+        targets: Sequence[str],
+        weights: Sequence[float],
+        signs: Sequence[int] | None = None,
+    ) -> Links:
+        """Of columns in any order."""
         regulator_names, indices = np.unique(np.array(regulators, dtype=str), return_inverse=True)
         target_names, rows = np.unique(np.array(targets, dtype=str), return_inverse=True)
         order = np.argsort(rows, kind="stable")
@@ -80,11 +94,13 @@ class Links:
             indptr.astype(np.int64),
             indices[order].astype(np.int32),
             np.asarray(weights, np.float64)[order],
+            None if signs is None else np.asarray(signs, np.int8)[order],
         )
 
     @classmethod
     def joined(cls, blocks: Sequence[Links]) -> Links:
-        """Of blocks of targets with the same regulators, one after the other."""
+        """Of blocks of targets with the same regulators, one after the other; with signs where all have them."""
+        signs = [block.signs for block in blocks if block.signs is not None]
         counts = np.concatenate([np.diff(block.indptr) for block in blocks])
         return cls(
             blocks[0].regulators,
@@ -92,15 +108,27 @@ class Links:
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             np.concatenate([block.indices for block in blocks]),
             np.concatenate([block.importances for block in blocks]),
+            np.concatenate(signs) if len(signs) == len(blocks) else None,
         )
 
     def by_target(self, order: NDArray[np.int64]) -> Links:
         """The same links with targets in another order: (n_targets,) positions."""
         counts = np.diff(self.indptr)[order]
-        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        indptr = np.concatenate([[0], np.cumsum(counts)])
         taken = np.repeat(self.indptr[order] - indptr[:-1], counts) + np.arange(len(self))
         targets = tuple(self.targets[target] for target in order.tolist())
-        return Links(self.regulators, targets, indptr, self.indices[taken], self.importances[taken])
+        return self._of(targets, indptr, taken)
+
+    def _of(self, targets: tuple[str, ...], indptr: NDArray[np.integer], taken: NDArray[np.int64]) -> Links:
+        """Links at these positions, for these targets."""
+        return Links(
+            self.regulators,
+            targets,
+            indptr.astype(np.int64),
+            self.indices[taken],
+            self.importances[taken],
+            None if self.signs is None else self.signs[taken],
+        )
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Links:
@@ -117,9 +145,11 @@ class Links:
             arrays["indptr"].astype(np.int64),
             arrays["indices"].astype(np.int32),
             arrays["importances"].astype(np.float64),
+            arrays["signs"].astype(np.int8) if "signs" in arrays else None,
         )
         whole = links.indptr.size == len(links.targets) + 1 and links.indptr[0] == 0
         whole = whole and links.indptr[-1] == links.indices.size == links.importances.size
+        whole = whole and (links.signs is None or links.signs.size == links.indices.size)
         if not (whole and (np.diff(links.indptr) >= 0).all()):
             raise ValueError("its links and targets do not fit together")
         if links.indices.size and not (
@@ -129,14 +159,15 @@ class Links:
         return links
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """All as arrays, by name."""
-        return {
+        """All as arrays, by name; `signs` where they are known."""
+        arrays: dict[str, NDArray[Any]] = {
             "regulators": np.array(self.regulators, dtype=str),
             "targets": np.array(self.targets, dtype=str),
             "indptr": self.indptr,
             "indices": self.indices,
             "importances": self.importances,
         }
+        return arrays if self.signs is None else {**arrays, "signs": self.signs}
 
     def __len__(self) -> int:
         return self.indices.size
@@ -180,6 +211,4 @@ class Links:
         kept = kept[:top]
         kept = kept[np.argsort(rows[kept], kind="stable")]
         indptr = np.searchsorted(rows[kept], np.arange(len(self.targets) + 1))
-        return Links(
-            self.regulators, self.targets, indptr.astype(np.int64), self.indices[kept], self.importances[kept]
-        )
+        return self._of(self.targets, indptr, kept)

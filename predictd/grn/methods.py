@@ -16,6 +16,7 @@ from predictd.grn.features import code_features, float_features
 from predictd.grn.genie3 import forest_importances, target_seed
 from predictd.grn.linear import Ridge, pearson_importances, standardised
 from predictd.grn.multi import group_importances
+from predictd.grn.signs import effect_signs
 from predictd.matrix import Values, row, rows
 
 # Trees of the methods that grow some: those of GENIE3, and the most that GRNBoost2 grows.
@@ -86,6 +87,24 @@ class Method(ABC):
     @abstractmethod
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]: ...
 
+    def signs(self, gene: int, leading: NDArray[np.integer]) -> NDArray[np.int8]:
+        """Whether regulators raise (1) or lower (−1) a gene, or neither (0).
+
+        Parameters
+        ----------
+        gene
+            The one that `importances` was last asked for.
+        leading
+            (n,) positions among the regulators, the most important first; none of importance 0.
+
+        Returns
+        -------
+        ndarray
+            (n,) int8: signs of the effects, see `predictd.grn.signs`; of what the importances are sizes of, where they
+            are sizes.
+        """
+        return effect_signs(self.problem.expression, gene, self.problem.regulators[leading])
+
     def _seed_of(self, gene: int) -> int:
         return target_seed(self.seed, self.problem.genes[gene])
 
@@ -155,6 +174,7 @@ class _Ridge(Method):
     def __init__(self, problem: Problem, prepared: Prepared, n_trees: int, seed: int) -> None:
         super().__init__(problem, prepared, n_trees, seed)
         self._ridge = Ridge(*(prepared[name] for name in ("regulators", "eigenvalues", "basis")))
+        self._coefficients = np.zeros(problem.regulators.size)
 
     @staticmethod
     def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
@@ -163,26 +183,35 @@ class _Ridge(Method):
         return {"regulators": regulators, "eigenvalues": eigenvalues, "basis": basis}
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
-        return self._ridge.importances(standardised(values), excluded=excluded)
+        self._coefficients, _ = self._ridge.coefficients(standardised(values), excluded=excluded)
+        return np.abs(self._coefficients)
+
+    def signs(self, gene: int, leading: NDArray[np.integer]) -> NDArray[np.int8]:
+        return np.sign(self._coefficients[leading]).astype(np.int8)
 
 
 class _Pearson(Method):
     def __init__(self, problem: Problem, prepared: Prepared, n_trees: int, seed: int) -> None:
         super().__init__(problem, prepared, n_trees, seed)
         self._regulators = prepared["regulators"]
+        self._target = np.zeros(self._regulators.shape[1])
 
     @staticmethod
     def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
         return {"regulators": standardised(problem.of_regulators())}
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
-        return pearson_importances(self._regulators, standardised(values), excluded=excluded)
+        self._target = standardised(values)
+        return pearson_importances(self._regulators, self._target, excluded=excluded)
+
+    def signs(self, gene: int, leading: NDArray[np.integer]) -> NDArray[np.int8]:
+        return np.sign(self._regulators[leading] @ self._target).astype(np.int8)
 
 
-class _Clr(Method):
+class _Clr(_Pearson):
     def __init__(self, problem: Problem, prepared: Prepared, n_trees: int, seed: int) -> None:
         super().__init__(problem, prepared, n_trees, seed)
-        self._regulators, self._background = prepared["regulators"], prepared["background"]
+        self._background = prepared["background"]
 
     @staticmethod
     def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
@@ -190,7 +219,8 @@ class _Clr(Method):
         return {"regulators": ranks, "background": background(ranks, problem.expression, problem.regulators)}
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
-        return clr_importances(self._regulators, standard_ranks(values), self._background, excluded=excluded)
+        self._target = standard_ranks(values)
+        return clr_importances(self._regulators, self._target, self._background, excluded=excluded)
 
 
 _BY_NAME: dict[str, type[Method]] = {

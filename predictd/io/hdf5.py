@@ -174,12 +174,12 @@ def reading(path: Path, *, by_ranges: bool = False) -> Iterator[h5py.File]:
                 raise
 
 
-def check_format(file: h5py.File, *, format: str, version: int) -> None:
-    """Raise ForeignFileError unless the file says that it is of this format and version."""
+def check_format(file: h5py.File, *, format: str, version: int, oldest: int | None = None) -> None:
+    """Raise ForeignFileError unless the file says that it is of this format and version, or of one since `oldest`."""
     if str(file.attrs.get("format")) != format:
         raise ForeignFileError(f"it is no {format}")
     found = file.attrs["version"]
-    if found != version:
+    if not (version if oldest is None else oldest) <= found <= version:
         raise ForeignFileError(f"it has version {found}, this predictd reads version {version}")
 
 
@@ -204,9 +204,9 @@ def write_arrays(
 
 
 def read_arrays(
-    path: Path, *, format: str, version: int, mapped: bool = False
+    path: Path, *, format: str, version: int, oldest: int | None = None, mapped: bool = False
 ) -> tuple[dict[str, Any], Arrays]:
-    """Header and arrays of a file.
+    """Header and arrays of a file; see `check_format` for `oldest`.
 
     With `mapped` large arrays of a file on disk are read-only maps of it: processes of a machine share their memory.
 
@@ -230,7 +230,7 @@ def read_arrays(
 
     try:
         with reading(path) as file:
-            check_format(file, format=format, version=version)
+            check_format(file, format=format, version=version, oldest=oldest)
             text = file["header"][()].decode()
             header: dict[str, Any] = json.loads(text)
             file.visititems(collect)

@@ -28,10 +28,12 @@ def test_lists_are_filtered_to_the_same_bytes(engine, limits, tmp_path):
 def test_forms_of_lists_are_read_as_a_stream_reads_them(engine, tmp_path):
     rows = [("a b", "x", "3"), ("b", "x", "2.50"), ("a", "y", "-1e-3"), ("a", "é", "3")]
     forms = (
-        "\ufeff# made by hand\nTF\ttarget\tw\n"
+        "\ufeff# made by hand\nTF\ttarget\tweight\n"
         + "".join(" " + "\t ".join(f'"{field}"' for field in row) + "\tmore\r\n" for row in rows)
-        + "TF\ttarget\tw\nc\ty\t.5\n\n",
+        + "TF\ttarget\tweight\nc\ty\t.5\n\n",
         "".join(",".join(row) + "\n" for row in rows) + "p q 7\n",
+        "sign\tTF\ttarget\timportance\n1\ta\tx\t5\n-1\tb\tx\t4\n.\tc\tx\t3\n\td\tx\t2\n+\te\tx\t1\n",
+        "TF,target,importance,sign\na,x,5,-\nb,x,4\n",
     )
     for number, text in enumerate(forms):
         (tmp_path / "list.txt").write_text(text, encoding="utf-8", newline="")
@@ -56,6 +58,7 @@ def test_degrees_have_the_same_bytes(engine, tmp_path):
         ("a\tb\t1\nc\td\tx\n", "link c to d: the weight 'x' is no finite number"),
         ("a\tb\t1\nc\td\t1e999\n", "the weight '1e999' is no finite number"),
         ("a\tb\t1\na\tb\t2\n", "has the link a to b twice"),
+        ("TF\ttarget\tweight\tsign\na\tb\t1\tup\n", "link a to b: the sign 'up' is none of"),
     ],
 )
 def test_bad_lists_are_told(engine, text, message, tmp_path):

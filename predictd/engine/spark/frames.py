@@ -14,7 +14,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from predictd.constants import LINK_WEIGHT
+from predictd.constants import LINK_SIGNS, LINK_WEIGHT
 from predictd.engine.spark.engine import SparkEngine
 from predictd.engine.spark.session import gave_up
 from predictd.errors import TableError
@@ -36,7 +36,7 @@ class SparkLinks:
     path
         The list, at the same place for all executors, or in a store that Spark itself is set up for.
     places
-        Places of regulator, target and weight among the fields of a line.
+        Places of regulator, target, weight and, where the list has it, sign among the fields of a line.
     header
         The fields of its header, if it has one.
     """
@@ -45,19 +45,29 @@ class SparkLinks:
         self, engine: SparkEngine, path: Path, places: Sequence[int], header: Sequence[str] | None
     ) -> None:
         self._path, self._engine = path, engine
+        self._columns = _COLUMNS[: len(places)]
         session = engine.sql_session(max(2 * engine.workers, path.stat().st_size // _PIECE_BYTES))
         place = str(path) if "://" in str(path) else path.absolute().as_uri()
         line = F.regexp_replace("value", "^\ufeff", "")
         lines = session.read.text(place).select(line.alias("line"))
         links = lines.filter(~F.col("line").startswith("#") & F.col("line").rlike(r"\S")).select(
-            *(_field(F.col("line"), place).alias(name) for name, place in zip(_COLUMNS, places, strict=True))
+            *(
+                _field(F.col("line"), place).alias(name)
+                for name, place in zip(self._columns, places, strict=True)
+            )
         )
         if header is not None:
             same = [
-                F.col(name).eqNullSafe(header[place]) for name, place in zip(_COLUMNS, places, strict=True)
+                F.col(name).eqNullSafe(header[place])
+                for name, place in zip(self._columns, places, strict=True)
             ]
             links = links.filter(~(same[0] & same[1] & same[2]))
         number = F.when(F.col("weight").rlike(f"^({LINK_WEIGHT})$"), F.col("weight").cast("double"))
+        if "sign" in self._columns:
+            # A line that ends before it has none.
+            links = links.withColumn("written", F.coalesce("sign", F.lit("")))
+            known = F.create_map(*(F.lit(text) for pair in LINK_SIGNS.items() for text in pair))
+            links = links.withColumn("sign", known[F.col("written")])
         self._all = links.withColumn("value", number)
 
     def chosen(
@@ -76,7 +86,7 @@ class SparkLinks:
         links = links.orderBy(*order)
         if top is not None:
             links = links.limit(top)
-        return self._rows(links.select(*_COLUMNS))
+        return self._rows(links.select(*self._columns))
 
     def extent(self) -> tuple[int, float]:
         """See `LinkTable.extent`."""
@@ -105,13 +115,21 @@ class SparkLinks:
             F.length("target") > 0, F.lit(False)
         )
         finite = F.coalesce(F.abs(F.col("value")) < float("inf"), F.lit(False))
-        for regulator, target, weight, _ in self._collected(self._all.filter(~(named & finite)).limit(1)):
+        bad = self._all.filter(~(named & finite)).select(*_COLUMNS[:3])
+        for regulator, target, weight in self._collected(bad.limit(1)):
             if not (regulator and target and weight):
                 line = " ".join(field for field in (regulator, target, weight) if field)
                 raise TableError(f"{self._path}, line '{line}': expected regulator, target and weight")
             raise TableError(
                 f"{self._path}, link {regulator} to {target}: the weight '{weight}' is no finite number"
             )
+        if "sign" in self._columns:
+            bad = self._all.filter(F.col("sign").isNull()).select("regulator", "target", "written")
+            for regulator, target, sign in self._collected(bad.limit(1)):
+                raise TableError(
+                    f"{self._path}, link {regulator} to {target}: the sign '{sign}' is none of +, - and . (or 1, -1 "
+                    "and 0)"
+                )
 
     def _collected(self, frame: DataFrame) -> list[Any]:
         return self._engine.result_of(frame.collect, _NAME)
@@ -127,7 +145,7 @@ class SparkLinks:
             raise gave_up(_NAME, err) from err
 
 
-_COLUMNS = ("regulator", "target", "weight")
+_COLUMNS = ("regulator", "target", "weight", "sign")
 
 
 def _field(line: Column, place: int) -> Column:

@@ -13,6 +13,7 @@ from predictd.io.tables import is_number
 _REGULATOR = ("regulator", "tf", "regulatorygene", "regulatorgene", "gene1", "source", "from")
 _TARGET = ("target", "targetgene", "gene2", "to")
 _WEIGHT = ("importance", "weight", "edgeweight", "score", "confidence")
+_SIGN = ("sign",)
 _NAMES = "regulator and target (or TF, Gene1, source; Gene2)"
 
 
@@ -28,16 +29,19 @@ class LinkColumns:
         Of the number; None where the header names none.
     header
         The header's fields; None: there is no header.
+    sign
+        Of the column `sign`; None where the header names none.
     """
 
     regulator: int
     target: int
     weight: int | None
     header: tuple[str, ...] | None
+    sign: int | None = None
 
     @property
     def width(self) -> int:
-        """How many fields a line needs."""
+        """How many fields a line needs; the sign may be left out."""
         return 1 + max(self.regulator, self.target, self.weight or 0)
 
 
@@ -51,7 +55,7 @@ def named_columns(header: Sequence[str]) -> LinkColumns | None:
     regulator, target = place(_REGULATOR), place(_TARGET)
     if regulator is None or target is None:
         return None
-    return LinkColumns(regulator, target, place(_WEIGHT), tuple(header))
+    return LinkColumns(regulator, target, place(_WEIGHT), tuple(header), place(_SIGN))
 
 
 def list_columns(path: Path, first: Sequence[str]) -> LinkColumns:
@@ -93,7 +97,7 @@ def gold_columns(path: Path, lines: Sequence[Sequence[str]]) -> LinkColumns:
         raise TableError(f"{path} is not a gold standard: its header must hold {_NAMES}")
     if found.weight is not None:
         return found
-    others = set(range(len(lines[0]))) - {found.regulator, found.target}
+    others = set(range(len(lines[0]))) - {found.regulator, found.target, found.sign}
     marks = [place for place in sorted(others) if _marks(lines[1:], place)]
     if len(marks) > 1:
         names = ", ".join(lines[0][place] for place in marks)

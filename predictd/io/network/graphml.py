@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from predictd.io.files import replacing
+from predictd.io.network.forms import check_names, packed
 from predictd.io.results import told
 
 _TYPES = {str: "string", int: "long", float: "double"}
@@ -18,34 +18,44 @@ _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 def write_graphml(
     path: Path,
     genes: Mapping[str, Sequence[str | int | float]],
-    links: Iterable[tuple[int, int, float]],
+    ends: Iterable[tuple[int, int]],
+    links: Mapping[str, Sequence[str | int | float]],
 ) -> None:
     """Write a directed graph, whole or not at all.
 
     Parameters
     ----------
     path
-        The file.
+        The file, packed where its name ends with .gz.
     genes
         Attributes of the genes by name, in their order; `name` must be among them.
+    ends
+        Positions of each link's regulator and target among the genes.
     links
-        Positions of regulator and target among the genes, and importance.
+        Attributes of the links by name, in their order; with other names than those of the genes.
+
+    Raises
+    ------
+    TableError
+        If a name of a gene has characters that XML 1.0 forbids.
     """
-    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+    check_names(path, map(str, genes["name"]))
+    with packed(path) as file:
         file.write(_HEAD)
-        for name, values in genes.items():
-            kind = _TYPES[type(values[0])] if values else "string"
-            file.write(f'<key id="{name}" for="node" attr.name="{name}" attr.type="{kind}"/>\n')
-        file.write('<key id="importance" for="edge" attr.name="importance" attr.type="double"/>\n')
+        for what, attributes in (("node", genes), ("edge", links)):
+            for name, values in attributes.items():
+                kind = _TYPES[type(values[0])] if values else "string"
+                file.write(f'<key id="{name}" for="{what}" attr.name="{name}" attr.type="{kind}"/>\n')
         file.write('<graph edgedefault="directed">\n')
         for number, values in enumerate(zip(*genes.values(), strict=True)):
-            data = "".join(
-                f"<data key={quoteattr(name)}>{escape(told(value))}</data>"
-                for name, value in zip(genes, values, strict=True)
-            )
-            file.write(f'<node id="n{number}">{data}</node>\n')
-        for source, target, importance in links:
-            file.write(
-                f'<edge source="n{source}" target="n{target}"><data key="importance">{told(importance)}</data></edge>\n'
-            )
+            file.write(f'<node id="n{number}">{_data(genes, values)}</node>\n')
+        for (source, target), values in zip(ends, zip(*links.values(), strict=True), strict=True):
+            file.write(f'<edge source="n{source}" target="n{target}">{_data(links, values)}</edge>\n')
         file.write("</graph>\n</graphml>\n")
+
+
+def _data(names: Iterable[str], values: Iterable[str | int | float]) -> str:
+    return "".join(
+        f"<data key={quoteattr(name)}>{escape(told(value))}</data>"
+        for name, value in zip(names, values, strict=True)
+    )

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import heapq
-import io
 import math
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import IO, cast
 
-from predictd.constants import LINK_WEIGHT
+from predictd.constants import LINK_SIGNS, LINK_WEIGHT
 from predictd.errors import TableError
-from predictd.io.files import cannot_write, replacing
+from predictd.io.files import cannot_write
 from predictd.io.network.columns import LinkColumns, list_columns
+from predictd.io.network.forms import Link
 from predictd.io.network.networks import split_lines
 from predictd.io.temporary import temporary_folder
-
-# Regulator, target and weight, as the list has them.
-Link = tuple[str, str, str]
-LIST_SUFFIXES = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
 
 _WEIGHT = re.compile(LINK_WEIGHT)
 # Text that is sorted in memory at once, and how many pieces there are at most: each is an open file.
@@ -33,15 +27,11 @@ _MOST_PIECES = 200
 _PACKED = 8
 
 
-def is_list(path: Path) -> bool:
-    """Whether a name is that of a list, not of a network's directory."""
-    return path.name.lower().endswith(LIST_SUFFIXES)
-
-
 def stream_links(path: Path) -> Iterator[Link]:
     """Links of a list in file order: three columns, by name where there is a header, else in order (.gz allowed).
 
-    A line that repeats the header is passed over, as of lists that were put one after the other.
+    A column `sign` is the fourth of each link, written as `predictd.constants.LINK_SIGNS` has it. A line that repeats
+    the header is passed over, as of lists that were put one after the other.
 
     Raises
     ------
@@ -56,11 +46,18 @@ def stream_links(path: Path) -> Iterator[Link]:
             continue
         if len(fields) < columns.width:
             raise _not_a_link(path, number)
-        link = cast(Link, tuple(fields[place] for place in places if place is not None))
+        link: Link = tuple(fields[place] for place in places if place is not None)
         if not (link[0] and link[1]):
             raise _not_a_link(path, number)
         if not is_weight(link[2]):
             raise TableError(f"{path}, line {number}: the weight '{link[2]}' is no finite number")
+        if columns.sign is not None:
+            sign = fields[columns.sign] if columns.sign < len(fields) else ""
+            if sign not in LINK_SIGNS:
+                raise TableError(
+                    f"{path}, line {number}: the sign '{sign}' is none of +, - and . (or 1, -1 and 0)"
+                )
+            link += (LINK_SIGNS[sign],)
         yield link
 
 
@@ -73,8 +70,8 @@ def _not_a_link(path: Path, number: int) -> TableError:
     return TableError(f"{path}, line {number}: expected regulator, target and weight")
 
 
-def read_link_list(path: Path) -> tuple[list[str], list[str], list[float]]:
-    """Regulators, targets and weights of a list that fits in memory; see `stream_links`.
+def read_link_list(path: Path) -> tuple[list[str], list[str], list[float], list[str] | None]:
+    """Regulators, targets, weights and signs of a list that fits in memory; see `stream_links`.
 
     Raises
     ------
@@ -84,41 +81,24 @@ def read_link_list(path: Path) -> tuple[list[str], list[str], list[float]]:
     regulators: list[str] = []
     targets: list[str] = []
     weights: list[float] = []
+    signs: list[str] = []
     seen: set[tuple[str, str]] = set()
-    for regulator, target, weight in stream_links(path):
+    for regulator, target, weight, *sign in stream_links(path):
         if (regulator, target) in seen:
             raise twice(path, regulator, target)
         seen.add((regulator, target))
         regulators.append(regulator)
         targets.append(target)
         weights.append(float(weight))
+        signs += sign
     if not weights:
         raise TableError(f"{path} holds no links: it needs lines of regulator, target and weight")
-    return regulators, targets, weights
+    return regulators, targets, weights, signs or None
 
 
 def is_weight(text: str) -> bool:
     """Whether it is a finite number, written plainly."""
     return _WEIGHT.fullmatch(text) is not None and math.isfinite(float(text))
-
-
-def write_links(path: Path, links: Iterable[Link]) -> int:
-    """Write a list with a header, packed where its name ends with .gz, and return the number of links.
-
-    The same links give the same bytes.
-    """
-    count = 0
-    with replacing(path) as partial, ExitStack() as undo:
-        raw: IO[bytes] = undo.enter_context(partial.open("wb"))
-        if path.suffix.lower() == ".gz":
-            # Without its name and the time, which would be other bytes every time.
-            raw = undo.enter_context(cast(IO[bytes], gzip.GzipFile("", "wb", 6, raw, mtime=0)))
-        file = undo.enter_context(io.TextIOWrapper(raw, encoding="utf-8", newline="\n"))
-        file.write("regulator\ttarget\timportance\n")
-        for link in links:
-            file.write("\t".join(link) + "\n")
-            count += 1
-    return count
 
 
 class StreamedLinks:
@@ -138,7 +118,7 @@ class StreamedLinks:
     def extent(self) -> tuple[int, float]:
         """See `LinkTable.extent`."""
         count, largest = 0, 0.0
-        for _, _, weight in stream_links(self._path):
+        for _, _, weight, *_ in stream_links(self._path):
             count += 1
             largest = max(largest, abs(float(weight)))
         return count, largest
@@ -146,7 +126,7 @@ class StreamedLinks:
     def degrees(self, exponent: int) -> Iterator[tuple[str, int, int, int, int]]:
         """See `LinkTable.degrees`; only genes are kept in memory."""
         found: dict[str, list[int]] = {}
-        for regulator, target, weight in stream_links(self._path):
+        for regulator, target, weight, *_ in stream_links(self._path):
             units = round(math.ldexp(abs(float(weight)), exponent))
             for gene, place in ((target, 0), (regulator, 1)):
                 counts = found.setdefault(gene, [0, 0, 0, 0])
@@ -183,7 +163,7 @@ def _sort(path: Path, piece: Path, top_per_target: int | None) -> None:
     """Order a piece, and leave each target its first links."""
     links = sorted(_read_piece(piece), key=rank)
     seen: set[tuple[str, str]] = set()
-    for regulator, target, _ in links:
+    for regulator, target, *_ in links:
         if (regulator, target) in seen:
             raise twice(path, regulator, target)
         seen.add((regulator, target))
@@ -201,8 +181,7 @@ def _sort(path: Path, piece: Path, top_per_target: int | None) -> None:
 def _read_piece(piece: Path) -> Iterator[Link]:
     with piece.open(encoding="utf-8", newline="\n") as file:
         for line in file:
-            regulator, target, weight = line.rstrip("\n").split("\t")
-            yield regulator, target, weight
+            yield tuple(line.rstrip("\n").split("\t"))
 
 
 def twice(path: Path, regulator: str, target: str) -> TableError:

@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
-from numpy.typing import NDArray
 
 from predictd.constants import NETWORK_FORMAT, NETWORK_H5, NETWORK_VERSION
 from predictd.errors import NetworkFormatError, TableError
-from predictd.io.files import replacing
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
 from predictd.io.network.columns import gold_columns
 from predictd.io.tables import UNREADABLE_TEXT, check_tabs, is_number, open_text, reason
 
-_LINES = 100_000
+# Since when networks can be read: those of version 1 have no signs.
+_OLDEST = 1
 
 
 def write_network(path: Path, info: dict[str, Any], arrays: Arrays) -> None:
@@ -40,7 +38,7 @@ def read_network(path: Path) -> tuple[dict[str, Any], Arrays]:
         If the file is missing, damaged or foreign.
     """
     try:
-        return read_arrays(path, format=NETWORK_FORMAT, version=NETWORK_VERSION)
+        return read_arrays(path, format=NETWORK_FORMAT, version=NETWORK_VERSION, oldest=_OLDEST)
     except FileNotFoundError as err:
         raise NetworkFormatError(
             f"{path} does not exist; make a network with 'predictd network infer'"
@@ -66,23 +64,6 @@ def find_network(path: Path) -> Path | None:
     if not path.is_file():
         raise NetworkFormatError(f"{path} does not exist; make a network with 'predictd network infer'")
     return path if h5py.is_hdf5(path) else None
-
-
-def write_link_list(
-    path: Path,
-    regulators: NDArray[np.str_],
-    targets: NDArray[np.str_],
-    importances: NDArray[np.float64],
-) -> None:
-    """Write three columns with a header, in the order given; importances as %.6g."""
-    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
-        file.write("regulator\ttarget\timportance\n")
-        for start in range(0, len(importances), _LINES):
-            rows = slice(start, start + _LINES)
-            triples = zip(
-                regulators[rows].tolist(), targets[rows].tolist(), importances[rows].tolist(), strict=True
-            )
-            file.write("".join(f"{r}\t{t}\t{w:.6g}\n" for r, t, w in triples))
 
 
 def read_gold(path: Path) -> list[tuple[str, str]]:

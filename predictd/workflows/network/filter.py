@@ -7,16 +7,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from predictd.constants import LINKS_TSV, MAX_LISTED_LINKS, NETWORK_H5, RUN_JSON
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError
+from predictd.grn.graph import Edges
 from predictd.grn.links import Links
 from predictd.io.files import make_directory
-from predictd.io.network.link_lists import Link, is_list, write_links
-from predictd.io.network.networks import find_network, write_link_list, write_network
+from predictd.io.network.forms import Form, Link, form_of, write_links
+from predictd.io.network.graphml import write_graphml
+from predictd.io.network.networks import find_network, write_network
 from predictd.io.results import write_run_json
 from predictd.provenance import RunRecord, software
-from predictd.workflows.network.links import links_checksum, open_list, ranked, read_links, refuse_finished
+from predictd.workflows.network.links import (
+    link_values,
+    links_checksum,
+    listed_links,
+    open_list,
+    read_links,
+    refuse_finished,
+    write_ranked,
+)
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +55,17 @@ class Limits:
             raise ConfigError("nothing to filter by: give `minimum`, `top_per_target` or `top`")
 
 
-def filter_network(network: Path, output: Path, limits: Limits, engine: Engine) -> int:
+def check_request(output: Path, limits: Limits, form: Form | None) -> Form | None:
+    """The form of the output; raises ConfigError where there is nothing to do, or the form does not fit the name."""
+    form = form_of(output, form)
+    if form in (None, "list"):
+        limits.check()
+    return form
+
+
+def filter_network(
+    network: Path, output: Path, limits: Limits, engine: Engine, *, form: Form | None = None
+) -> int:
     """Write the links of a network that are within the limits, and return how many there are.
 
     Parameters
@@ -51,59 +73,76 @@ def filter_network(network: Path, output: Path, limits: Limits, engine: Engine) 
     network
         Directory or file of `predictd network infer`, or a list of regulator, target and weight.
     output
-        A list where the name ends as one (.tsv, .txt, also with .gz), with `OUTPUT.run.json` next to it; else a
-        directory of a network.
+        What to write, with `OUTPUT.run.json` next to it; or a directory of a network.
     limits
-        At least one.
+        At least one, unless links are written for other programs.
     engine
         What reads and sorts a list; Spark's executors do it together.
+    form
+        See `predictd.io.network.forms.write_links`, or `graphml`; None: as the name of the output ends.
 
     Raises
     ------
     PredictdError
         If the network cannot be read, no link is left, or the output cannot be written.
     """
-    limits.check()
-    record = RunRecord.of("network filter", engine, settings=asdict(limits))
-    file = find_network(network)
-    if not is_list(output):
+    form = check_request(output, limits, form)
+    listed = find_network(network) is None
+    record = RunRecord.of("network filter", engine, settings={**asdict(limits), "form": form})
+    if form is None:
         refuse_finished(output, (NETWORK_H5, LINKS_TSV, RUN_JSON), or_else=", or a list that ends with .tsv")
     with record.stage("filter"):
-        if file is None and is_list(output):
-            count = write_links(output, _some(open_list(network, engine).chosen(**asdict(limits)), network))
+        if form in (None, "graphml") or not listed:
+            links, info = _chosen(network, limits, engine)
+            count = len(links)
+            if form is None:
+                _write_network(output, links, info, limits)
+            elif form == "graphml":
+                _write_graph(output, links)
+            else:
+                write_ranked(output, links, form)
         else:
-            count = _filter_in_memory(network, output, limits, engine)
+            links_by_text = _some(open_list(network, engine).chosen(**asdict(limits)), network)
+            count = write_links(output, links_by_text, form)
     record.inputs = {str(network): links_checksum(network)}
     record.results = {"links": count}
-    write_run_json(record, output, sidecar=is_list(output))
+    write_run_json(record, output, sidecar=form is not None)
     return count
 
 
-def _filter_in_memory(network: Path, output: Path, limits: Limits, engine: Engine) -> int:
-    info: dict[str, Any]
+def _chosen(network: Path, limits: Limits, engine: Engine) -> tuple[Links, dict[str, Any]]:
+    """Links within the limits, and what is known of the network."""
     if find_network(network) is None:
         # Chosen by the engine, so that only what is left has to fit.
-        chosen = list(_some(open_list(network, engine).chosen(**asdict(limits)), network))
-        regulators, targets, weights = zip(*chosen, strict=True)
-        links = Links.of_list(regulators, targets, [float(weight) for weight in weights]).selected()
-        info = {"method": network.name.split(".")[0] or network.name}
-    else:
-        links, info = read_links(network)
-        whole = links
-        links = whole.selected(**asdict(limits))
-        if not len(links):
-            largest = whole.importances.max(initial=0.0)
-            raise DataError(_none_left(network, f" (the highest importance is {largest:.6g})"))
-    columns = ranked(links)
-    if is_list(output):
-        rows = ((r, t, f"{w:.6g}") for r, t, w in zip(*(c.tolist() for c in columns), strict=True))
-        return write_links(output, rows)
+        chosen = _some(open_list(network, engine).chosen(**asdict(limits)), network)
+        regulators, targets, weights, *signs = zip(*chosen, strict=True)
+        numbers = [float(weight) for weight in weights]
+        links = listed_links(regulators, targets, numbers, signs[0] if signs else None).selected()
+        return links, {"method": network.name.split(".")[0] or network.name}
+    whole, info = read_links(network)
+    links = whole.selected(**asdict(limits))
+    if not len(links):
+        largest = whole.importances.max(initial=0.0)
+        raise DataError(_none_left(network, f" (the highest importance is {largest:.6g})"))
+    return links, info
+
+
+def _write_network(output: Path, links: Links, info: dict[str, Any], limits: Limits) -> None:
     make_directory(output)
     if len(links) <= MAX_LISTED_LINKS:
-        write_link_list(output / LINKS_TSV, *columns)
+        write_ranked(output / LINKS_TSV, links)
     info = {**info, "filtered": [*info.get("filtered", []), asdict(limits)], "software": software()}
     write_network(output / NETWORK_H5, info, links.to_arrays())
-    return len(links)
+
+
+def _write_graph(output: Path, links: Links) -> None:
+    edges = Edges.of(links)
+    linked = edges.in_degree() + edges.out_degree() > 0
+    places = np.cumsum(linked) - 1
+    genes = [edges.genes[gene] for gene in np.flatnonzero(linked).tolist()]
+    ends = zip(places[edges.sources].tolist(), places[edges.targets].tolist(), strict=True)
+    values = {name: column.tolist() for name, column in link_values(links).items()}
+    write_graphml(output, {"name": genes}, ends, values)
 
 
 def _some(links: Any, network: Path) -> Any:

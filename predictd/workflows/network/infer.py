@@ -25,6 +25,7 @@ from predictd.grn.links import Links
 from predictd.grn.methods import DEFAULT_TREES
 from predictd.io.files import sha256_of_json
 from predictd.io.network.expression import Expression, MatrixChoice
+from predictd.io.network.forms import check_names
 from predictd.io.network.networks import read_network, write_network
 from predictd.io.partition import Job
 from predictd.io.results import write_rows, write_run_json
@@ -111,6 +112,7 @@ class Inference(InParts[InferReport]):
         self._inputs = read_inputs(
             source, regulators_path=regulators_path, choice=choice, quality=settings.quality
         )
+        check_names("the matrix", self._inputs.problem.genes)
         self._targets = divide_targets(self._inputs.problem, grouped=settings.method == "multi", seed=seed)
         self._problem = replace(self._inputs.problem, groups=self._targets.groups)
         description = self._description()

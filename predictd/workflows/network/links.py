@@ -14,17 +14,22 @@ from predictd.engine import Engine
 from predictd.errors import DataError, NetworkFormatError, OutputError
 from predictd.grn.links import Links
 from predictd.io.files import sha256_of, standing
+from predictd.io.network.forms import Form, Link, write_links
 from predictd.io.network.link_lists import StreamedLinks, columns_of, read_link_list
-from predictd.io.network.networks import find_network, read_network, write_link_list
+from predictd.io.network.networks import find_network, read_network
+
+_LINES = 100_000
+# Of 0, 1 and −1.
+_SIGNS = np.array([".", "+", "-"])
 
 
 class LinkTable(Protocol):
     """A list of links that need not fit in memory; all of its answers depend on the links alone, not on their order."""
 
-    def chosen(
-        self, *, minimum: float | None, top_per_target: int | None, top: int | None
-    ) -> Iterator[tuple[str, str, str]]:
-        """Regulator, target and weight of the links within these limits, from the highest weight on.
+    def chosen(self, *, minimum: float | None, top_per_target: int | None, top: int | None) -> Iterator[Link]:
+        """Regulator, target, weight and, where the list has it, sign of the links within these limits.
+
+        They come from the highest weight on.
 
         Equals come by the names of target and regulator. Of what is left by one limit, the next takes its share.
 
@@ -57,11 +62,19 @@ def load_links(path: Path) -> tuple[Links, str]:
     """
     if find_network(path) is None:
         name = path.name.removesuffix(".gz").rpartition(".")[0]
-        return Links.of_list(*read_link_list(path)), name or path.name
+        return listed_links(*read_link_list(path)), name or path.name
     links, info = read_links(path)
     if not len(links):
         raise DataError(f"{path} has no links: infer it again with a lower `min_importance`")
     return links, str(info["method"])
+
+
+def listed_links(
+    regulators: Sequence[str], targets: Sequence[str], weights: Sequence[float], signs: Sequence[str] | None
+) -> Links:
+    """Links of the columns of a list; signs as `predictd.constants.LINK_SIGNS` writes them."""
+    numbers = None if signs is None else [int(f"{sign}1") if sign != "." else 0 for sign in signs]
+    return Links.of_list(regulators, targets, weights, numbers)
 
 
 def read_links(path: Path) -> tuple[Links, dict[str, Any]]:
@@ -96,22 +109,42 @@ def open_list(path: Path, engine: Engine) -> LinkTable:
     assert isinstance(engine, SparkEngine)
     columns = columns_of(path)
     assert columns.weight is not None
-    return SparkLinks(engine, path, (columns.regulator, columns.target, columns.weight), columns.header)
+    places = [columns.regulator, columns.target, columns.weight]
+    if columns.sign is not None:
+        places.append(columns.sign)
+    return SparkLinks(engine, path, places, columns.header)
 
 
-def ranked(links: Links) -> tuple[NDArray[np.str_], NDArray[np.str_], NDArray[np.float64]]:
-    """Regulators, targets and importances of links as three columns, from the most important on."""
+def ranked(links: Links) -> dict[str, NDArray[Any]]:
+    """Columns of links by name, see `predictd.io.network.forms.COLUMNS`, from the most important on.
+
+    Without signs there is no such column.
+    """
     order = links.ranked()
-    return (
-        np.array(links.regulators, dtype=str)[links.indices[order]],
-        np.array(links.targets, dtype=str)[links.rows()[order]],
-        links.importances[order],
-    )
+    return {
+        "regulator": np.array(links.regulators, dtype=str)[links.indices[order]],
+        "target": np.array(links.targets, dtype=str)[links.rows()[order]],
+        **{name: values[order] for name, values in link_values(links).items()},
+    }
 
 
-def write_ranked(path: Path, links: Links) -> None:
-    """Write links as a list, from the most important on."""
-    write_link_list(path, *ranked(links))
+def link_values(links: Links) -> dict[str, NDArray[Any]]:
+    """What links have besides their genes, in their own order: `importance` and, where there are signs, `sign`."""
+    signs = {} if links.signs is None else {"sign": _SIGNS[links.signs]}
+    return {"importance": links.importances, **signs}
+
+
+def write_ranked(path: Path, links: Links, form: Form = "list") -> int:
+    """Write links as a list, from the most important on, importances as %.6g; see `write_links`."""
+    columns = list(ranked(links).values())
+
+    def lines() -> Iterator[Link]:
+        for start in range(0, len(links), _LINES):
+            some = (column[start : start + _LINES].tolist() for column in columns)
+            for regulator, target, importance, *sign in zip(*some, strict=True):
+                yield (regulator, target, f"{importance:.6g}", *sign)
+
+    return write_links(path, lines(), form)
 
 
 def refuse_finished(output: Path, names: Sequence[str] = (RUN_JSON,), *, or_else: str = "") -> None:

@@ -17,9 +17,10 @@ from predictd.config import NetworkSettings
 from predictd.constants import EXPRESSION_FORMAT, EXPRESSION_VERSION
 from predictd.engine.base import one_blas_thread, one_line
 from predictd.errors import OutputError, PredictdError, WorkerError
-from predictd.grn.links import Links, Row, top_links
+from predictd.grn.links import Links, SignedRow, top_links
 from predictd.grn.methods import Method, Prepared, Problem, make_method, prepare
 from predictd.grn.quality import held_out_r2
+from predictd.grn.signs import LEADING
 from predictd.io.hdf5 import ForeignFileError, read_arrays, write_arrays
 from predictd.io.network.networks import write_network
 from predictd.io.partition import Job
@@ -83,8 +84,8 @@ def infer_rows(
     prepared: Prepared | None = None,
     *,
     seed: int,
-) -> list[Row]:
-    """Links of some targets; see `predictd.grn.methods.make_method` for `prepared`.
+) -> list[SignedRow]:
+    """Links of some targets, with signs; see `predictd.grn.methods.make_method` for `prepared`.
 
     Raises
     ------
@@ -98,13 +99,17 @@ def infer_rows(
             importances = method.importances(gene)
             if not np.isfinite(importances).all():
                 raise ArithmeticError("importances that are not finite")
+            # Those that signs depend on, whatever is kept of them.
+            leading, _ = top_links(importances, top=max(LEADING, settings.top))
+            signs = method.signs(gene, leading)
         except PredictdError:
             raise
         except Exception as err:
             raise WorkerError(
                 f"{settings.method} failed at the gene {problem.genes[gene]}: {type(err).__name__}: {one_line(err)}"
             ) from err
-        rows.append(top_links(importances, top=settings.top, minimum=settings.min_importance))
+        kept, own = top_links(importances, top=settings.top, minimum=settings.min_importance)
+        rows.append((kept, own, signs[: kept.size]))
     return rows
 
 

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from predictd.errors import ConfigError
 from predictd.grn.graph import Edges, centralities, communities, hubs
 from predictd.io.files import make_directory, replacing, write_text
+from predictd.io.network.forms import check_names
 from predictd.io.network.graphml import write_graphml
 from predictd.io.results import write_run_json
 from predictd.provenance import RunRecord
 from predictd.report.drawing import rendered
 from predictd.report.network_figures import degrees_figure
-from predictd.workflows.network.links import links_checksum, load_links, refuse_finished
+from predictd.workflows.network.links import link_values, links_checksum, load_links, refuse_finished
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +70,14 @@ def view_network(
     refuse_finished(output)
     record = RunRecord("network view", seed=seed, settings={"hubs": n_hubs, "links": n_links})
     links, method = load_links(network)
+    check_names(network, (*links.regulators, *links.targets))
     edges = Edges.of(links)
     with record.stage("measure"):
         community, _ = communities(edges, seed=seed)
         pagerank = centralities(edges, seed=seed).pagerank
     make_directory(output)
     title = f"{network.resolve().name} ({method})" if network.is_dir() else network.name
-    page = _page_data(edges, community, pagerank, title, n_hubs, n_links)
+    page = _page_data(edges, links.signs, community, pagerank, title=title, n_hubs=n_hubs, n_links=n_links)
     write_text(output / NETWORK_HTML, page_html(page))
     attributes: dict[str, list[Any]] = {
         "name": list(edges.genes),
@@ -84,8 +86,9 @@ def view_network(
         "pagerank": pagerank.tolist(),
         "community": community.tolist(),
     }
-    triples = zip(edges.sources.tolist(), edges.targets.tolist(), links.importances.tolist(), strict=True)
-    write_graphml(output / NETWORK_GRAPHML, attributes, triples)
+    ends = zip(edges.sources.tolist(), edges.targets.tolist(), strict=True)
+    values = {name: column.tolist() for name, column in link_values(links).items()}
+    write_graphml(output / NETWORK_GRAPHML, attributes, ends, values)
     figure = _draw_degrees(output / DEGREES_SVG, edges)
     record.inputs = {str(network): links_checksum(network)}
     record.results = {"genes": len(edges.genes), "links": len(links), "figure": figure}
@@ -108,13 +111,15 @@ def page_html(page: dict[str, Any]) -> str:
 
 def _page_data(
     edges: Edges,
+    signs: NDArray[np.int8] | None,
     community: NDArray[np.int64],
     pagerank: NDArray[np.float64],
+    *,
     title: str,
     n_hubs: int,
     n_links: int,
 ) -> dict[str, Any]:
-    """What the page shows: links from the most important on, and their genes by number."""
+    """What the page shows: links from the most important on, with signs where they are known, and genes by number."""
     order = np.argsort(-edges.weights, kind="stable")
     leading = hubs(edges, n_hubs)
     first = np.zeros(edges.weights.size, np.bool_)
@@ -146,6 +151,7 @@ def _page_data(
         "hubs": numbers[leading].tolist(),
         "links": [
             [int(numbers[edges.sources[i]]), int(numbers[edges.targets[i]]), float(f"{edges.weights[i]:.6g}")]
+            + ([] if signs is None else [int(signs[i])])
             for i in order.tolist()
         ],
         "shown": first[order].astype(int).tolist(),
