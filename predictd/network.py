@@ -39,6 +39,7 @@ def infer(
     expression: Any,
     *,
     regulators: Source | Iterable[str] | None = None,
+    targets: Source | Iterable[str] | None = None,
     method: Method = "rf",
     trees: int | None = None,
     top: int = 100,
@@ -59,6 +60,9 @@ def infer(
         (a table, Parquet, .h5ad, .loom, 10x's .h5 or folder).
     regulators
         Names of the genes that may regulate, or the path of a list with one a line; None: all genes, which takes long.
+    targets
+        Names of the genes whose regulators are inferred, or the path of a list with one a line; None: all genes. The
+        links are those that all genes give, but for `multi`, where the targets decide which of them share a forest.
     method
         `rf` is GENIE3 (Huynh-Thu et al. 2010); `et` extra trees, `multi` trees of several targets, `grnboost`
         GRNBoost2, `ridge`, `clr`, `pearson`.
@@ -103,6 +107,7 @@ def infer(
             directory,
             settings,
             regulators_path=_names(regulators),
+            targets=_names(targets),
             choice=choice,
             seed=whole(seed, "seed"),
         )

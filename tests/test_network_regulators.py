@@ -11,7 +11,7 @@ from made_expression import CELLS, GENES, IDS
 from predictd.errors import DataError
 from predictd.io.network.expression import Expression
 from predictd.workflows.network.inputs import warn_of_counts
-from predictd.workflows.network.regulators import find_regulators
+from predictd.workflows.network.regulators import find_genes
 from refusals import refused
 
 
@@ -28,7 +28,7 @@ def test_versions_of_ensembl_are_passed_over(caplog):
         "jun-1.2",
     )
     listed = ["ENSG00000000003", "ENSG00000000001", "ENSG00000000002.7", "jun-1"]
-    found, missing = find_regulators(named(genes), "m", listed)
+    found, missing = find_genes(named(genes), "m", listed)
     assert found.tolist() == [0, 1, 2] and missing == ["jun-1"]
     assert (
         "3 of the 4 regulators in the list are found by their Ensembl numbers without versions" in caplog.text
@@ -36,7 +36,7 @@ def test_versions_of_ensembl_are_passed_over(caplog):
     assert "ENSG00000000001 as ENSG00000000001.5" in caplog.text
     # Not where two genes have the number, nor where the name itself is there.
     genes = ("ENSG00000000001.5", "ENSG00000000001.6", "ENSG00000000002.1", "ENSG00000000002")
-    found, missing = find_regulators(named(genes), "m", ["ENSG00000000001", "ENSG00000000002"])
+    found, missing = find_genes(named(genes), "m", ["ENSG00000000001", "ENSG00000000002"])
     assert found.tolist() == [3] and missing == ["ENSG00000000001"]
 
 
@@ -44,17 +44,17 @@ def test_upper_and_lower_case_is_told_and_not_matched(caplog):
     with refused(
         DataError, "none of the 2 regulators", "2 differ only in upper and lower case, SOX2 and Sox2"
     ):
-        find_regulators(named(GENES), "m", ["SOX2", "PAX6"])
-    found, missing = find_regulators(named(GENES), "m", ["Sox2", "PAX6", "Xyz"])
+        find_genes(named(GENES), "m", ["SOX2", "PAX6"])
+    found, missing = find_genes(named(GENES), "m", ["Sox2", "PAX6", "Xyz"])
     assert found.tolist() == [0] and missing == ["PAX6", "Xyz"]
     assert "left out: PAX6, Xyz (1 differ only in upper and lower case, PAX6 and Pax6" in caplog.text
 
 
 def test_numbers_against_symbols_are_told():
     with refused(DataError, "the list has Ensembl numbers, the matrix has other names: give `gene_column`"):
-        find_regulators(named(GENES), "m", list(IDS))
+        find_genes(named(GENES), "m", list(IDS))
     with refused(DataError, "the matrix has Ensembl numbers, the list has other names: give `gene_column`"):
-        find_regulators(named(IDS), "m", list(GENES))
+        find_genes(named(IDS), "m", list(GENES))
 
 
 def test_counts_that_were_not_normalised_are_warned_of(caplog):

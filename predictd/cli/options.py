@@ -53,6 +53,23 @@ class PathOrUrl(click.ParamType):
         return [CompletionItem(incomplete, type="file")]
 
 
+class NamesOrFile(PathOrUrl):
+    """A file of names, or the names themselves by commas."""
+
+    name = "file or names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Make a path where there is such a file, else a list of names."""
+        if not isinstance(value, str):
+            return value
+        path = as_path(value)
+        if is_remote(value) or path.is_file():
+            return path
+        if value.lower().endswith((".txt", ".tsv", ".csv")):
+            self.fail(f"there is no file {value}", param, ctx)
+        return [name.strip() for name in value.split(",") if name.strip()]
+
+
 class LocalPath(PathOrUrl):
     """A path on this machine."""
 

@@ -38,7 +38,7 @@ class Problem:
     regulators
         (n_regulators,) int64: positions of the regulators among the genes, ascending.
     groups
-        (n_genes,) int64: group of each gene; None for other methods than multi. See `predictd.grn.multi`.
+        (n_genes,) int64: group of each target; None for other methods than multi. See `predictd.grn.multi`.
     """
 
     expression: Values

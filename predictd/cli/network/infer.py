@@ -15,6 +15,7 @@ from predictd.cli.options import (
     OUTPUT_DIRECTORY,
     PATH,
     SEED,
+    NamesOrFile,
     Steps,
     in_parts,
     make_engine,
@@ -50,6 +51,11 @@ if TYPE_CHECKING:
     "regulators_path",
     type=PATH,
     help="Genes that may regulate, a name a line.  [default: all]",
+)
+@click.option(
+    "--targets",
+    type=NamesOrFile(),
+    help="Genes whose regulators are inferred: a file with a name a line, or names by commas.  [default: all]",
 )
 @click.option(
     "--method",
@@ -93,6 +99,7 @@ def command(
     assay: str | None,
     imputed: Path | None,
     regulators_path: Path | None,
+    targets: Path | list[str] | None,
     method: str | None,
     trees: int | None,
     top: int | None,
@@ -130,7 +137,13 @@ def command(
         "quality": quality,
     }
     settings = load_config(config, {"seed": seed, "network": given})
-    make = partial(Inference, regulators_path=regulators_path, choice=choice, seed=settings.seed)
+    make = partial(
+        Inference,
+        regulators_path=regulators_path,
+        choice=choice,
+        targets=targets,
+        seed=settings.seed,
+    )
     with make_engine(engine_name, workers) as engine:
         report = steps.take(make(source, output, settings.network), engine)
     if report is not None:

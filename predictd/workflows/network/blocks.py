@@ -35,9 +35,10 @@ class TargetBlocks:
     Attributes
     ----------
     order
-        (n_genes,) int64: positions of the targets among the genes.
+        (n_targets,) int64: positions of the targets among the genes.
     groups
-        (n_genes,) int64: group of each gene, where trees are grown for several targets; see `Problem`.
+        (n_genes,) int64: group of each target, −1 for other genes, where trees are grown for several targets; see
+        `Problem`.
     blocks
         In order.
     """
@@ -47,29 +48,29 @@ class TargetBlocks:
     blocks: tuple[TargetBlock, ...]
 
 
-def divide_targets(problem: Problem, *, grouped: bool, seed: int) -> TargetBlocks:
+def divide_targets(problem: Problem, targets: NDArray[np.int64], *, grouped: bool, seed: int) -> TargetBlocks:
     """Blocks of up to 64 targets.
 
     Parameters
     ----------
     problem
         Expression and regulators.
+    targets
+        (n_targets,) int64: positions of the targets among the genes, ascending.
     grouped
         Whether trees are grown for several targets: those that vary alike come next to each other, in blocks of whole
         groups.
     seed
         Of the groups.
     """
-    n_genes = len(problem.genes)
-    parts = even_parts_of_at_most(n_genes, MOST_TARGETS, at_least=LEAST_BLOCKS)
-    order, numbers = np.arange(n_genes), None
+    parts = even_parts_of_at_most(targets.size, MOST_TARGETS, at_least=LEAST_BLOCKS)
+    order, numbers = targets, None
     if grouped:
-        groups = group_targets(
-            standardised(rows(problem.expression, slice(None))), problem.regulators, seed=seed
-        )
-        order, numbers = np.concatenate(groups), np.empty(n_genes, np.int64)
+        regulating = np.flatnonzero(np.isin(targets, problem.regulators))
+        groups = group_targets(standardised(rows(problem.expression, targets)), regulating, seed=seed)
+        order, numbers = targets[np.concatenate(groups)], np.full(len(problem.genes), -1)
         for number, group in enumerate(groups):
-            numbers[group] = number
+            numbers[targets[group]] = number
         parts = _whole_groups(parts, np.cumsum([len(group) for group in groups]).tolist())
     blocks = tuple(TargetBlock(index, *part) for index, part in enumerate(parts))
     return TargetBlocks(order, numbers, blocks)

@@ -23,7 +23,7 @@ from predictd.engine import Engine
 from predictd.errors import ConfigError, NetworkFormatError, OutputError
 from predictd.grn.links import Links
 from predictd.grn.methods import DEFAULT_TREES
-from predictd.io.files import sha256_of_json
+from predictd.io.files import sha256_of, sha256_of_json
 from predictd.io.network.expression import Expression, MatrixChoice
 from predictd.io.network.forms import check_names
 from predictd.io.network.networks import read_network, write_network
@@ -32,7 +32,7 @@ from predictd.io.results import write_rows, write_run_json
 from predictd.provenance import EngineInfo, RunRecord, software
 from predictd.workflows.network.activity import Activity
 from predictd.workflows.network.blocks import divide_targets
-from predictd.workflows.network.inputs import WHOLE, read_inputs
+from predictd.workflows.network.inputs import WHOLE, find_targets, read_inputs
 from predictd.workflows.network.links import write_ranked
 from predictd.workflows.network.tasks import (
     PILOT_TARGETS,
@@ -58,7 +58,7 @@ class InferReport:
     Attributes
     ----------
     n_links, n_targets, n_regulators
-        Links that were kept; genes, and those of them that may regulate.
+        Links that were kept; genes whose regulators were inferred, and genes that may regulate.
     listed
         Whether there are few enough links for links.tsv.
     """
@@ -86,6 +86,8 @@ class Inference(InParts[InferReport]):
         Names of the genes that may regulate: a file with one a line, or a list; None: all genes.
     choice
         What is read of the file.
+    targets
+        Names of the genes whose regulators are inferred: a file with one a line, or a list; None: all genes.
     seed
         Of everything random: each target draws from its own stream, by its name.
 
@@ -103,6 +105,7 @@ class Inference(InParts[InferReport]):
         *,
         regulators_path: Path | Sequence[str] | None = None,
         choice: MatrixChoice = WHOLE,
+        targets: Path | Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
         if settings.trees is not None and settings.method not in DEFAULT_TREES:
@@ -113,7 +116,11 @@ class Inference(InParts[InferReport]):
             source, regulators_path=regulators_path, choice=choice, quality=settings.quality
         )
         check_names("the matrix", self._inputs.problem.genes)
-        self._targets = divide_targets(self._inputs.problem, grouped=settings.method == "multi", seed=seed)
+        chosen, self._absent = find_targets(self._inputs, targets)
+        self._targets_path = targets if isinstance(targets, Path) else None
+        self._targets = divide_targets(
+            self._inputs.problem, chosen, grouped=settings.method == "multi", seed=seed
+        )
         self._problem = replace(self._inputs.problem, groups=self._targets.groups)
         description = self._description()
         super().__init__(
@@ -136,6 +143,8 @@ class Inference(InParts[InferReport]):
         }
         if self._inputs.choice.named:
             description["matrix"] = self._inputs.choice.named
+        if self._targets.order.size < len(genes):
+            description["targets"] = sha256_of_json([genes[i] for i in sorted(self._targets.order.tolist())])
         if self._targets.groups is not None:
             description["groups"] = sha256_of_json(self._targets.order.tolist())
         return description
@@ -159,7 +168,7 @@ class Inference(InParts[InferReport]):
     def _warn_of_cost(self, engine: Engine, shared: InferenceTask) -> None:
         """Where trees are grown for all genes against all, say what that is going to take, by a pilot."""
         trees = self._settings.trees
-        n_genes = len(self._problem.genes)
+        n_genes = self._targets.order.size
         if self._inputs.regulators_path is not None or trees is None or n_genes < _MANY_GENES:
             return
         fewer = max(1, trees // _PILOT_SHARE)
@@ -200,13 +209,16 @@ class Inference(InParts[InferReport]):
                 zip(links.targets, arrays["quality"].tolist(), strict=True),
             )
         record.inputs = self._inputs.write(output)
+        if self._targets_path is not None:
+            record.inputs[str(self._targets_path)] = sha256_of(self._targets_path)
         record.results = {
             "links": len(links),
-            "targets": len(problem.genes),
+            "targets": len(links.targets),
             "regulators": problem.regulators.size,
             "samples": problem.expression.shape[1],
             "genes": self._inputs.expression.orientation,
             "missing_regulators": self._inputs.missing,
+            "missing_targets": self._absent,
             "constant_genes": self._inputs.constant,
         }
         if self._inputs.choice.named:
@@ -221,7 +233,7 @@ class Inference(InParts[InferReport]):
             "software": software(),
         }
         write_network(output / NETWORK_H5, info, arrays)
-        return InferReport(len(links), len(problem.genes), problem.regulators.size, listed)
+        return InferReport(len(links), len(links.targets), problem.regulators.size, listed)
 
     def _links_of_block(self, index: int) -> tuple[Links, NDArray[np.float64]]:
         """A block's links and quality; its file has no names, since all genes may be regulators of each block."""

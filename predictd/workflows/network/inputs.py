@@ -25,7 +25,7 @@ from predictd.kernels import MAX_SAMPLES
 from predictd.matrix import blocks, varies
 from predictd.wording import some
 from predictd.workflows.network.activity import Activity, region_activity
-from predictd.workflows.network.regulators import find_regulators
+from predictd.workflows.network.regulators import find_genes
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ def read_inputs(
     regulators: NDArray[np.int64] = np.arange(len(expression.genes))
     missing: list[str] = []
     if regulators_path is not None:
-        regulators, missing = find_regulators(expression, path, regulators_path)
+        regulators, missing = find_genes(expression, path, regulators_path, "regulators")
     constant = check_samples(expression, path)
     if not isinstance(source, Activity):
         warn_of_counts(expression, path)
@@ -205,6 +205,15 @@ def load_expression(source: Path | Activity | Expression, choice: MatrixChoice) 
     if isinstance(source, Activity):
         return region_activity(source)
     return read_matrix(source, choice)
+
+
+def find_targets(
+    inputs: InferenceInputs, listed: Path | Sequence[str] | None
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Positions of the listed targets, or of all genes, ascending, and those that are not among the genes."""
+    if listed is None:
+        return np.arange(len(inputs.expression.genes)), []
+    return find_genes(inputs.expression, _place(inputs.source), listed, "targets")
 
 
 def check_samples(expression: Expression, path: Path | str) -> list[str]:

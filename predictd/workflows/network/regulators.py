@@ -1,4 +1,4 @@
-"""Listed regulators among the genes of a matrix."""
+"""Listed regulators and targets among the genes of a matrix."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ log = logging.getLogger(__name__)
 _ENSEMBL = re.compile(r"(ENS[A-Z]*\d{11})(\.\d+)?")
 
 
-def find_regulators(
-    expression: Expression, expression_path: Path | str, listed: Path | Sequence[str]
+def find_genes(
+    expression: Expression,
+    expression_path: Path | str,
+    listed: Path | Sequence[str],
+    what: str = "regulators",
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """Find the listed regulators among the genes.
+    """Find listed regulators or targets among the genes.
 
     Names have to be the same, but for the version of a number of Ensembl (ENSG00000181449.5), which is passed over
     where only one gene has the number. Names that differ in upper and lower case are not matched: they may be of
@@ -37,10 +40,12 @@ def find_regulators(
         The matrix, and what messages call it.
     listed
         Names, or a file of them.
+    what
+        What messages call them.
 
     Returns
     -------
-    regulators : ndarray of int64, (n_regulators,)
+    places : ndarray of int64, (n,)
         Their positions among the genes, ascending.
     missing : list of str
         Those that are not among the genes.
@@ -60,15 +65,16 @@ def find_regulators(
     if len(samples) > len(found):
         other = "columns" if expression.orientation == "rows" else "rows"
         raise DataError(
-            f"{len(samples)} of the {len(names)} regulators in {path} are among what was taken for samples of "
+            f"{len(samples)} of the {len(names)} {what} in {path} are among what was taken for samples of "
             f"{expression_path} ({some(sorted(samples))}), {len(found)} among its genes; give `orientation` {other}"
         )
     versions = _other_versions([name for name in names if name not in found], places)
     if versions:
         log.warning(
-            "%d of the %d regulators in %s are found by their Ensembl numbers without versions: %s",
+            "%d of the %d %s in %s are found by their Ensembl numbers without versions: %s",
             len(versions),
             len(names),
+            what,
             path,
             some(f"{name} as {expression.genes[place]}" for name, place in versions.items()),
         )
@@ -76,15 +82,16 @@ def find_regulators(
     missing = [name for name in names if name not in found]
     if not found:
         raise DataError(
-            f"none of the {len(names)} regulators in {path} ({some(names)}) is a gene of {expression_path} "
+            f"none of the {len(names)} {what} in {path} ({some(names)}) is a gene of {expression_path} "
             f"({some(expression.genes)}); {_hint(names, places) or 'use the same names'}"
         )
     if missing:
         hint = _hint(missing, places)
         log.warning(
-            "%d of the %d regulators are not in %s and left out: %s%s",
+            "%d of the %d %s are not in %s and left out: %s%s",
             len(missing),
             len(names),
+            what,
             expression_path,
             ", ".join(missing),
             f" ({hint})" if hint else "",

@@ -126,9 +126,9 @@ def quality_of(
 
 def time_pilot(n_trees: int, shared: InferenceTask) -> float:
     """Seconds that genes spread over all take with so many trees."""
-    problem, _, prepared = read_prepared(shared.prepared)
+    problem, order, prepared = read_prepared(shared.prepared)
     method = make_method(shared.settings.method, problem, prepared, n_trees=n_trees, seed=shared.seed)
-    chosen = np.linspace(0, len(problem.genes) - 1, PILOT_TARGETS).astype(int).tolist()
+    chosen = order[np.linspace(0, order.size - 1, PILOT_TARGETS).astype(int)].tolist()
     start = time.perf_counter()
     for gene in chosen:
         method.importances(gene)
