@@ -399,6 +399,7 @@ def test_a_signal_saves_and_the_same_command_ends_with_the_same_bytes(
     out, err = process.communicate(timeout=60)
     assert process.returncode == 75 and not out
     stopped = re.fullmatch(
+        r"predictd: .*stopping after .* to stop now\n"
         rf"predictd: error: stopped by {number.name} after round (\d+); the state is saved, run the same command again "
         r"to go on from here\n",
         err,

@@ -389,7 +389,7 @@ def test_a_single_model_is_refused(model_path, tensor, engine, tmp_path):
 def test_a_calibration_that_cannot_be_read(cv, tensor, engine, tmp_path, content, told):
     copy = tmp_path / "cv"
     copy.mkdir()
-    for name in ("folds.json", "models"):
+    for name in ("folds.json", "models", "metrics.tsv"):
         (copy / name).symlink_to(cv / name)
     if content is not None:
         (copy / "uncertainty.json").write_text(content)

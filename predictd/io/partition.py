@@ -176,19 +176,27 @@ class Job:
         Raises
         ------
         AlreadyFinished
-            If something failed in the block, and the output is finished.
+            If something failed in the block, and the output has been finished since it began.
         """
+        finished = self._seems_finished()
         try:
             yield
         except AlreadyFinished:
             raise
         except (PredictdError, OSError) as err:
-            if not self.finished:
+            if finished or not self._seems_finished():
                 raise
             self.tidy()
             raise AlreadyFinished(
                 f"{self.output} was finished meanwhile by another run of this command"
             ) from err
+
+    def _seems_finished(self) -> bool:
+        """Whether it is finished, as far as that can be read."""
+        try:
+            return self.finished
+        except PredictdError:
+            return False
 
     def finish(self) -> None:
         """Remove the traces of the making; call it after the file that declares the output whole."""
