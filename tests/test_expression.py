@@ -98,7 +98,12 @@ def test_tables_of_spreadsheets(mark, comma, written):
         (ROWS.replace("A\t", "2021-03-01\t"), "read as dates"),
         (ROWS.replace("A\t", "SEP-02\t"), "read as dates"),
         (ROWS.replace("A\t", "\t"), "gene 1 has no name"),
-        ("n\tB\n" + "".join(f"{i}\t{i * i}\n" for i in range(9)), "the first column, n, counts the lines"),
+        ("Unnamed: 0\tA\tB\n3\t1\t2\n7\t3\t4\n9\t5\t6\n", "cannot tell whether the rows"),
+        (
+            "patient\tA\n" + "".join(f"{7 * i % 60}\t{i / 3}\n" for i in range(9)),
+            "the first column, patient, numbers the lines",
+        ),
+        ("n\tB\n" + "".join(f"{i}\t{i * i}\n" for i in range(9)), "the first column, n, numbers the lines"),
         ("Time\tA\n0\t4\n50\t5\n", "the first column is called Time; leave it out"),
         ("\tA\tB\n0\t1\t4\n1\t2\t5\n", "cannot tell whether the rows"),
         ("id\tA\tB\n7\t1\t4\n9\t2\t5\n", "cannot tell whether the rows"),

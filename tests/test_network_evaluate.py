@@ -97,7 +97,7 @@ def test_gold_links_to_oneself_and_twice_are_left_out(network, tmp_path, caplog)
         ),
         ("regulator\ttarget\nG1\tG1\n", DataError, "no links but of genes to themselves"),
         ("regulator\ttarget\n", TableError, "holds no links"),
-        ("tf\tgene\nG1\tG9\n", TableError, "its header must hold regulator and target"),
+        ("tf\tname\nG1\tG9\n", TableError, "its header must hold regulator and target"),
         ("regulator\ttarget\nG1\n", TableError, "line 2: expected a regulator and a target"),
     ],
 )
@@ -150,6 +150,9 @@ def test_lists_may_begin_with_comments_and_repeat_their_header(tmp_path):
         "regulatoryGene targetGene weight\na b 0.5\nc d 2\n",
         "source\ttarget\tpmid\tscore\na\tb\t9\t0.5\nc\td\t8\t2\n",
         "a\tb\t0.5\nc\td\t2\n",
+        "TF gene weight\na b 0.5\nc d 2\n",
+        # With row names, as R writes it.
+        "regulator\ttarget\tweight\n1\ta\tb\t0.5\n2\tc\td\t2\n",
     ],
 )
 def test_columns_of_link_lists_are_found_by_name(text, tmp_path):
@@ -163,6 +166,11 @@ def test_columns_of_link_lists_are_found_by_name(text, tmp_path):
         "regulator\ttarget\tlink\na\tb\t1\na\tc\t0\nd\te\t1\n",
         "TF,target,weight\na,b,-1\na,c,0\nd,e,1\n",
         "Gene1,Gene2,Type\na,b,+\nd,e,-\n",
+        "regulator\ttarget\tlabel\na\tb\tTrue\na\tc\tFalse\nd\te\tTrue\n",
+        "regulator\ttarget\tlabel\na\tb\t1.0\na\tc\t0.0\nd\te\t1.0\n",
+        "regulator\ttarget\tlabel\n1\ta\tb\tyes\n2\ta\tc\tno\n3\td\te\tyes\n",
+        "Transcription Factor,Target Gene\na,b\nd,e\n",
+        "a b 1.0\na c 0.0\nd e 1.0\n",
         "a\tb\t1\na\tc\t0\nd\te\t1\n",
     ],
 )
@@ -175,7 +183,9 @@ def test_a_gold_standard_may_say_what_is_no_link(text, tmp_path):
     ("text", "message"),
     [
         ("TF\ttarget\tchip\tmotif\na\tb\t1\t0\n", r"several columns hold 0 and 1 \(chip, motif\)"),
-        ("TF\ttarget\tweight\na\tb\tyes\n", "line 2: 'yes' is not a number"),
+        ("TF\ttarget\tweight\na\tb\tmuch\n", "line 2: 'much' is not a number"),
+        ("TF\ttarget\tweight\na\tb\tnan\n", "line 2: 'nan' is not a number"),
+        ("from\tto\tregulator\na\tb\t+\n", "is not a gold standard: its header must hold"),
         ("a\tb\nc\td\n", "is not a gold standard: its header must hold"),
         ("TF\ttarget\tweight\na\tb\t0\n", "holds no links"),
     ],

@@ -121,6 +121,23 @@ def test_every_method_finds_who_regulates(name, problem):
     assert right >= 30
 
 
+@pytest.mark.parametrize("name", ["ridge", "pearson", "et"])
+def test_constant_regulators_of_any_value_change_nothing(name):
+    # The mean of 30 times 0.1 is not 0.1 in double precision.
+    rng = np.random.default_rng(0)
+    expression = np.concatenate([rng.normal(size=(8, 30)), np.zeros((3, 30)), rng.normal(size=(1, 30))])
+    expression[11] += expression[0] - expression[3]
+    shifted = expression.copy()
+    shifted[8:11] = [[0.1], [np.log1p(1)], [7.3]]
+    genes, regulators = tuple(f"G{i}" for i in range(12)), np.arange(11)
+    zero, other = (
+        make_method(name, Problem(values, genes, regulators), n_trees=20, seed=0).importances(11)
+        for values in (expression, shifted)
+    )
+    np.testing.assert_allclose(other, zero, rtol=1e-9)
+    assert not other[8:].any()
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_a_regulator_is_none_of_itself_and_constant_genes_have_none(name, problem):
     expression = problem.expression.copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -221,6 +222,23 @@ def test_quality_stands_beside_the_links(method, tmp_path, engine):
 
     problem = Problem(expression, tuple(genes), np.arange(N_REGULATORS), groups=groups)
     np.testing.assert_array_equal(quality, held_out_r2(problem, range(len(genes)), make, seed=0))
+
+
+def test_quality_bears_regulators_that_are_constant_without_a_fold():
+    rng = np.random.default_rng(5)
+    expression = rng.normal(size=(8, 36))
+    expression[3:7] = 0.0
+    # Each varies in one sample alone: constant wherever that is left out.
+    expression[range(3, 7), [2, 11, 20, 33]] = 2.0
+    expression[7] = expression[0] + 0.3 * rng.normal(size=36)
+    genes, found = tuple(f"G{i}" for i in range(8)), []
+    for floor in (0.0, np.log1p(1)):
+        shifted = expression.copy()
+        shifted[3:7] += floor
+        problem = Problem(shifted, genes, np.arange(7))
+        make = partial(make_method, "pearson", n_trees=0, seed=0)
+        found.append(held_out_r2(problem, [7], make, seed=0)[0])
+    assert found[0] > 0.5 and found[1] == pytest.approx(found[0], rel=1e-9)
 
 
 def test_too_few_samples_for_quality_are_told(tmp_path):

@@ -215,7 +215,7 @@ def test_a_damaged_part_is_none(tmp_path, content):
     job = Job(tmp_path, DESCRIPTION)
     job.begin()
     job.keep_part(0, {}, [])
-    (path,) = (job.scratch / "parts").iterdir()
+    (path,) = (job.workspace / "parts").iterdir()
     path.write_bytes(content.encode("latin1"))
     assert job.part(0) is None
 

@@ -132,7 +132,7 @@ def test_undefined_measures_survive_their_part_file(tensor_path, folds, engine, 
     """MSEprom is nan without promoters, which JSON has not."""
     plan = Crossval(tensor_path, tmp_path / "out", TrainSettings(rank=2, regularisation=0.1), folds=folds)
     plan.make(range(3), engine)
-    json.loads((plan.job.scratch / "parts" / "0.json").read_text(), parse_constant=pytest.fail)
+    json.loads((plan.job.workspace / "parts" / "0.json").read_text(), parse_constant=pytest.fail)
     assert all(row["MSEprom"] != row["MSEprom"] for row in plan.finish(engine).rows)
 
 
@@ -226,7 +226,7 @@ def test_a_part_that_stands_is_left_and_a_damaged_one_is_made_again(kind, plan, 
     before = stamps(tmp_path / "out")
     assert plan.make([1], engine) == []
     assert stamps(tmp_path / "out") == before
-    part = plan.job.scratch / "parts" / "1.json"
+    part = plan.job.workspace / "parts" / "1.json"
     part.write_bytes(part.read_bytes()[:-20])
     with refused(OutputError, f"part 1 of {plan.n_parts} is missing"):
         plan.finish(engine)

@@ -15,7 +15,9 @@ def standardised(expression: NDArray[np.floating]) -> NDArray[np.float64]:
         expression, axis=-1, keepdims=True, dtype=np.float64
     )
     sd = np.sqrt(np.mean(np.square(centred), axis=-1, keepdims=True))
-    return np.ascontiguousarray(np.divide(centred, sd, out=np.zeros_like(centred), where=sd > 0))
+    # The mean of equal values is rounded, so that they seem to vary.
+    does = (sd > 0) & (np.ptp(expression, axis=-1, keepdims=True) > 0)
+    return np.ascontiguousarray(np.divide(centred, sd, out=np.zeros_like(centred), where=does))
 
 
 def pearson_importances(

@@ -70,7 +70,9 @@ def _predicted(
     if not len(x):
         return np.zeros(int(test.sum()))
     mean, sd = x[:, train].mean(axis=1, keepdims=True), x[:, train].std(axis=1, keepdims=True)
-    z = np.divide(x - mean, sd, out=np.zeros_like(x), where=sd > 0)
+    # The mean of equal values is rounded, so that they seem to vary.
+    does = (sd > 0) & (np.ptp(x[:, train], axis=1, keepdims=True) > 0)
+    z = np.divide(x - mean, sd, out=np.zeros_like(x), where=does)
     own, centred = z[:, train], y[train] - y[train].mean()
     left, values, right = np.linalg.svd(own, full_matrices=False)
     squares = np.square(values)

@@ -134,7 +134,14 @@ class Job:
         return value.get("content")
 
     def keep_part(self, index: int, content: dict[str, Any], files: Sequence[Path]) -> None:
-        """Declare a part whole: what is to be known of it, and its files below the output."""
+        """Declare a part whole: what is to be known of it, and its files below the output.
+
+        Raises
+        ------
+        OutputError
+            If another job has been begun there meanwhile.
+        """
+        self.refuse_another()
         names = [str(path.relative_to(self.output)) for path in files]
         self.keep(f"{_PARTS}/{index}", {**content, "files": names})
 
@@ -213,7 +220,8 @@ class Job:
             remove_left(self.output)
 
     def _kept_path(self, name: str) -> Path:
-        return self.scratch / f"{name}.json"
+        # Of this very job: what another one still writes there cannot be taken for it.
+        return self.workspace / f"{name}.json"
 
     def _start(self, given_up: dict[str, Any] | None) -> bool:
         """Put a fresh `.partial` in the place of what is there without a job or with the one that is given up.

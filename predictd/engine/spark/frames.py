@@ -58,7 +58,7 @@ class SparkLinks:
         )
         if header is not None:
             same = [
-                F.col(name).eqNullSafe(header[place])
+                F.col(name).eqNullSafe(header[place] if place < len(header) else None)
                 for name, place in zip(self._columns, places, strict=True)
             ]
             links = links.filter(~(same[0] & same[1] & same[2]))

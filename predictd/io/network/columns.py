@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from predictd.errors import TableError
 from predictd.io.tables import is_number
 
 # Names in lower case without blanks and marks: of GENIE3, GRNBoost2 and pySCENIC, BEELINE, decoupler, DREAM.
-_REGULATOR = ("regulator", "tf", "regulatorygene", "regulatorgene", "gene1", "source", "from")
-_TARGET = ("target", "targetgene", "gene2", "to")
+_REGULATOR = (
+    *("regulator", "regulatorid", "tf", "tfsymbol", "transcriptionfactor", "regulatorygene", "regulatorgene"),
+    *("gene1", "source", "sourceid", "from"),
+)
+_TARGET = ("target", "targetid", "targetgene", "gene2", "to")
+# The target's where no column has one of those names.
+_GENE = ("gene", "geneid", "genename", "genesymbol")
 _WEIGHT = ("importance", "weight", "edgeweight", "score", "confidence")
 _SIGN = ("sign",)
+# What a gold standard says of links and of what is none.
+_TRUE = frozenset(("1", "1.0", "true", "yes"))
+_FALSE = frozenset(("0", "0.0", "false", "no"))
 _NAMES = "regulator and target (or TF, Gene1, source; Gene2)"
 
 
@@ -52,14 +60,29 @@ def named_columns(header: Sequence[str]) -> LinkColumns | None:
     def place(names: Sequence[str]) -> int | None:
         return next((plain.index(name) for name in names if name in plain), None)
 
-    regulator, target = place(_REGULATOR), place(_TARGET)
+    regulators, targets = ([name for name in plain if name in names] for names in (_REGULATOR, _TARGET))
+    # Several columns of one kind: nothing tells which is meant.
+    regulator = place(regulators) if len(regulators) == 1 else None
+    target = place(_GENE) if not targets else place(targets) if len(targets) == 1 else None
     if regulator is None or target is None:
         return None
     return LinkColumns(regulator, target, place(_WEIGHT), tuple(header), place(_SIGN))
 
 
-def list_columns(path: Path, first: Sequence[str]) -> LinkColumns:
-    """Columns of a list of weighed links by its first line: by name, or in order where it has no header.
+def _beside_row_names(columns: LinkColumns, width: int) -> LinkColumns:
+    """Columns where lines have one more field than the header, as R writes them: the first is the name of the row."""
+    if columns.header is None or width != len(columns.header) + 1:
+        return columns
+    places = {
+        name: place + 1
+        for name in ("regulator", "target", "weight", "sign")
+        if (place := getattr(columns, name)) is not None
+    }
+    return replace(columns, **places)
+
+
+def list_columns(path: Path, first: Sequence[str], second: Sequence[str] = ()) -> LinkColumns:
+    """Columns of a list of weighed links by its first lines: by name, or in order where it has no header.
 
     Raises
     ------
@@ -76,7 +99,7 @@ def list_columns(path: Path, first: Sequence[str]) -> LinkColumns:
         raise TableError(
             f"{path}: its header names no weights: call the column importance, weight, EdgeWeight or score"
         )
-    return found or LinkColumns(0, 1, 2, None)
+    return LinkColumns(0, 1, 2, None) if found is None else _beside_row_names(found, len(second))
 
 
 def gold_columns(path: Path, lines: Sequence[Sequence[str]]) -> LinkColumns:
@@ -92,15 +115,17 @@ def gold_columns(path: Path, lines: Sequence[Sequence[str]]) -> LinkColumns:
     """
     found = named_columns(lines[0]) if lines else None
     if found is None:
-        if lines and all(len(fields) == 3 and fields[2] in ("0", "1") for fields in lines):
+        if lines and all(len(fields) == 3 and is_mark(fields[2]) for fields in lines):
             return LinkColumns(0, 1, 2, None)
         raise TableError(f"{path} is not a gold standard: its header must hold {_NAMES}")
+    found = _beside_row_names(found, len(lines[1]) if len(lines) > 1 else 0)
     if found.weight is not None:
         return found
-    others = set(range(len(lines[0]))) - {found.regulator, found.target, found.sign}
+    others = set(range(max(map(len, lines)))) - {found.regulator, found.target, found.sign}
     marks = [place for place in sorted(others) if _marks(lines[1:], place)]
     if len(marks) > 1:
-        names = ", ".join(lines[0][place] for place in marks)
+        shift = found.width > len(lines[0])
+        names = ", ".join(lines[0][place - shift] for place in marks)
         raise TableError(
             f"{path}: several columns hold 0 and 1 ({names}): call the one that says which lines are links weight"
         )
@@ -109,4 +134,14 @@ def gold_columns(path: Path, lines: Sequence[Sequence[str]]) -> LinkColumns:
 
 def _marks(lines: Sequence[Sequence[str]], place: int) -> bool:
     """Whether a column says of every line whether it is a link."""
-    return bool(lines) and {fields[place] if place < len(fields) else "" for fields in lines} <= {"0", "1"}
+    return bool(lines) and all(place < len(fields) and is_mark(fields[place]) for fields in lines)
+
+
+def is_mark(text: str) -> bool:
+    """Whether it says that something is a link, or none: 1 and 0, true and false, yes and no."""
+    return text.casefold() in _TRUE | _FALSE
+
+
+def is_false(text: str) -> bool:
+    """Whether it says that something is no link: such a mark, or a number that is 0."""
+    return text.casefold() in _FALSE or (is_number(text) and float(text) == 0)

@@ -63,7 +63,8 @@ def stream_links(path: Path) -> Iterator[Link]:
 
 def columns_of(path: Path) -> LinkColumns:
     """Columns of a list by its first line; see `predictd.io.network.columns.list_columns`."""
-    return list_columns(path, next(split_lines(path), (0, []))[1])
+    lines = (fields for _, fields in split_lines(path))
+    return list_columns(path, next(lines, []), next(lines, []))
 
 
 def _not_a_link(path: Path, number: int) -> TableError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import h5py
 from predictd.constants import NETWORK_FORMAT, NETWORK_H5, NETWORK_VERSION
 from predictd.errors import NetworkFormatError, TableError
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
-from predictd.io.network.columns import gold_columns
+from predictd.io.network.columns import gold_columns, is_false, is_mark
 from predictd.io.tables import UNREADABLE_TEXT, check_tabs, is_number, open_text, reason
 
 # Since when networks can be read: those of version 1 have no signs.
@@ -84,11 +85,11 @@ def read_gold(path: Path) -> list[tuple[str, str]]:
             raise TableError(f"{path}, line {number}: expected a regulator and a target")
         if columns.weight is not None:
             weight = fields[columns.weight]
-            if not is_number(weight):
+            if not (is_mark(weight) or (is_number(weight) and math.isfinite(float(weight)))):
                 raise TableError(
                     f"{path}, line {number}: '{weight}' is not a number; 0 says that it is no link"
                 )
-            if float(weight) == 0:
+            if is_false(weight):
                 continue
         gold.append((fields[columns.regulator], fields[columns.target]))
     if not gold:

@@ -36,7 +36,7 @@ _SAMPLES = frozenset(
     )
 )
 _GENES = frozenset(["gene", "genes", "geneid", "genename", "genesymbol", "symbol"])
-_UNCLEAR = frozenset(("id", "index"))
+_UNCLEAR = frozenset(("id", "index", "unnamed0", "rowname", "rownames", "level0", "obsname", "obsnames"))
 # A first column of so many numbers, each one more than the last, is an index.
 _FEWEST_COUNTED = 8
 _TIMES = frozenset(("time", "times", "timepoint"))
@@ -95,9 +95,9 @@ def read_expression(path: Path, *, orientation: Orientation | None = None) -> Ex
         numbers.append(number)
     columns = tuple(header[layout.labelled and len(header) == width :])
     values = np.array(rows)
-    if not layout.labelled and _counts_lines(values[:, 0]):
+    if not layout.labelled and (_counts_lines(values[:, 0]) or _numbers_lines(values)):
         raise TableError(
-            f"{path}: the first column, {header[0]}, counts the lines, which no gene does; head it 'sample', or leave "
+            f"{path}: the first column, {header[0]}, numbers the lines, which no gene does; head it 'sample', or leave "
             "it out"
         )
     samples: tuple[str, ...] | None
@@ -215,6 +215,13 @@ def layout_of(
 
 def _counts_lines(values: NDArray[np.float64]) -> bool:
     return len(values) >= _FEWEST_COUNTED and np.array_equal(values - values[0], np.arange(len(values)))
+
+
+def _numbers_lines(values: NDArray[np.float64]) -> bool:
+    """Whether the first column holds whole numbers, all of them distinct, and the others do not."""
+    first, others = values[:, 0], values[:, 1:]
+    whole = np.array_equal(first, np.rint(first)) and len(np.unique(first)) == len(first)
+    return len(first) >= _FEWEST_COUNTED and whole and bool((others != np.rint(others)).any())
 
 
 def _numbers(path: Path, number: int, fields: list[str]) -> NDArray[np.float64]:

@@ -151,11 +151,12 @@ class Inference(InParts[InferReport]):
 
     def _begin(self) -> None:
         self._refuse_foreign((LINKS_TSV, RUN_JSON))
-        self.job.begin(nothing_made=not any(block_path(self.job, i).exists() for i in range(self.n_parts)))
+        # Blocks of this job or of another one.
+        self.job.begin(nothing_made=not any(self.job.scratch.glob("*/blocks/*.h5")))
 
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
         engine.check_shared_paths(self.job.marker_file)
-        prepared = self.job.scratch / "expression.h5"
+        prepared = self.job.workspace / "expression.h5"
         shared = InferenceTask(prepared, self.job, self._settings, self._seed, EngineInfo.of(engine))
         with record.stage("prepare"):
             if not prepared.exists():

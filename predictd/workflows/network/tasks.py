@@ -195,4 +195,4 @@ def _read_prepared(path: Path, state: tuple[int, int]) -> tuple[Problem, NDArray
 
 def block_path(job: Job, index: int) -> Path:
     """Where the links of a block of targets are kept until all blocks are there."""
-    return job.scratch / "blocks" / f"{index}.h5"
+    return job.workspace / "blocks" / f"{index}.h5"

@@ -265,12 +265,12 @@ class Crossval(InParts[CrossvalReport]):
         return member_errors(load_model(path)[0], test, whole.test, data) if path.exists() else []
 
     def _residuals_path(self, index: int, number: int) -> Path:
-        return self.job.scratch / "residuals" / f"{index}.{number}.h5"
+        return self.job.workspace / "residuals" / f"{index}.{number}.h5"
 
     def _choose(self, name: str, group: Sequence[Fold], data: FitData, engine: Engine) -> Choice:
         """Settings of a test fold, with the reason; those that an interrupted run chose are taken up."""
         own = "everything" if name == EVERYTHING else f"fold-{name}"
-        path = self.job.scratch / "choices" / f"{own}.h5"
+        path = self.job.workspace / "choices" / f"{own}.h5"
         with suppress(FileNotFoundError):
             return read_choice(path)
         solver = SOLVERS[self._settings.solver]
