@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from example_folder import make_examples
 from pages import scripts
 from places import PYTHONPATH, ROOT
 from predictd.engine import Engine
-from slurm_cluster import ENDED, SlurmCluster, missing_programs
+from slurm_cluster import ENDED, SEARCH, SlurmCluster, missing_programs
 from waiting import until
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "slurm"
@@ -332,10 +333,12 @@ def desk(slurm_cluster: SlurmCluster, pages_folder: Path, tmp_path: Path) -> Des
     """Programs of Slurm that wait for the end of what they start; jobs are as small as those of the other tests."""
 
     def started(program: str, asked: Asked, words: list[str]) -> str:
-        own = {**slurm_cluster.environment(), **asked.variables, "PYTHONPATH": PYTHONPATH}
+        # The desk takes one command at a time: neither this one nor the programs of its job are to ask it again.
+        path = os.pathsep.join([str(pages_folder / "bin"), SEARCH])
+        own = slurm_cluster.environment(**{**asked.variables, "PATH": path, "PYTHONPATH": PYTHONPATH})
         own["SLURM_CONF"] = str(slurm_cluster.configuration)
         done = subprocess.run(
-            [program, *words],
+            [shutil.which(program, path=path), *words],
             cwd=asked.cwd,
             env=own,
             capture_output=True,
@@ -384,7 +387,6 @@ def test_commands_run_as_printed(desk, pages_folder):
 def test_commands_of_mpi_run_as_printed(desk, tmp_path, tensor_path):
     (tmp_path / "tensor").symlink_to(tensor_path)
     (tmp_path / "quick.toml").write_text(QUICK_PAGES)
-    put_predictd(desk.folder / "predictd")
     for shell, script in scripts(ROOT / "docs/mpi.md"):
         desk.run(shell, script, tmp_path)
     assert (tmp_path / "cv" / "run.json").exists()
