@@ -7,6 +7,7 @@ that knows its options. Other tests run blocks on services of their own; see `EL
 
 from __future__ import annotations
 
+import gzip
 import os
 import shlex
 import shutil
@@ -115,6 +116,9 @@ def make_more(folder: Path) -> None:
         shutil.copytree(folder / "other-tool", folder / name)
     for name in ("genes", "enhancers", "tss", "peaks"):
         shutil.copyfile(folder / "promoters.bed", folder / f"{name}.bed")
+    # A table of UCSC with one gene of two exons.
+    gene = "585 T1 chr1 + 1000000 1000400 1000150 1000350 2 1000000,1000300, 1000200,1000400, 0 ABC cmpl cmpl 0,1,"
+    (folder / "ncbiRefSeqCurated.txt.gz").write_bytes(gzip.compress(gene.replace(" ", "\t").encode()))
     shutil.copyfile(folder / "pairs.tsv", folder / "experiments.tsv")
     tracks = {track.experiment: track.path for track in read_tracks(folder / "tracks.tsv")}
     new = {Experiment("NEW", "H3K4me3"): tracks[Experiment("E003", "H3K4me3")]}

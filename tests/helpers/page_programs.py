@@ -187,5 +187,6 @@ CHECKED: dict[str, Callable[[Asked], str]] = {
     "cloud/pack.sh": words_only,  # test_spark_submit runs it.
     "java": words_only,  # ChromHMM is not distributed with anything.
     "multiqc": words_only,  # test_report reads the files by its rules.
+    "ssh": words_only,  # There is no other machine.
     "snakemake": words_only,  # test_workflow runs the workflow.
 }
