@@ -15,7 +15,7 @@ import pytest
 
 import page_programs
 from commands import run_predictd
-from desk import Desk, put_predictd
+from desk import QUICK, Desk, put_predictd
 from folders import same_files
 from pages import blocks
 from places import ROOT
@@ -72,7 +72,8 @@ def test_commands_run_as_printed(spark_cluster, own_tensor, tmp_path):
     few = ("--tests", 2, "--valids", 2)
     own_tensor.rename(tmp_path / "tensor")
     assert run_predictd("folds", "tensor", "-o", "folds.json", *few, cwd=tmp_path).returncode == 0
-    fit = ("--rank", "2", "--lambda", "0.1", "--folds", "folds.json")
+    (tmp_path / "quick.toml").write_text(QUICK)
+    fit = ("--rank", "2", "--lambda", "0.1", "--folds", "folds.json", "--config", "quick.toml")
     local = run_predictd("cv", "tensor", *fit, "-o", "local", cwd=tmp_path)
     assert local.returncode == 0, local.stderr
     (tmp_path / "tensor" / "moments.h5").unlink()
@@ -103,7 +104,7 @@ def test_commands_run_as_printed(spark_cluster, own_tensor, tmp_path):
     ran = [path for path in spark_cluster.directory.glob("work-*/app-*/*/env/bin/python") if path.exists()]
     assert len(ran) == 2
     names = run("tar", "-tzf", "env.tar.gz", cwd=tmp_path).stdout
-    assert "/predictd/kernels.py" in names and "/pyspark/" not in names and "/pytest/" not in names
+    assert "/predictd/kernels/checks.py" in names and "/pyspark/" not in names and "/pytest/" not in names
 
 
 # It ends when it is told to.
