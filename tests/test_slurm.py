@@ -389,4 +389,6 @@ def test_commands_of_mpi_run_as_printed(desk, tmp_path, tensor_path):
     (tmp_path / "quick.toml").write_text(QUICK_PAGES)
     for shell, script in scripts(ROOT / "docs/mpi.md"):
         desk.run(shell, script, tmp_path)
-    assert (tmp_path / "cv" / "run.json").exists()
+    # srun has one rank, and finds it finished.
+    run = json.loads((tmp_path / "cv" / "run.json").read_text())
+    assert (run["engine"], run["ranks"]) == ("mpi", 4)
