@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from predictd import interrupt
 from predictd.config import NetworkSettings
 from predictd.constants import (
     LINKS_TSV,
@@ -163,7 +164,7 @@ class Inference(InParts[InferReport]):
                 write_prepared(prepared, self._problem, self._targets.order, self._settings.method)
         if len(parts) > 1:
             self._warn_of_cost(engine, shared)
-        with record.stage("infer"):
+        with record.stage("infer"), interrupt.after(soon="the genes at work"):
             engine.map(infer_block, [self._targets.blocks[index] for index in parts], shared, label="blocks")
 
     def _warn_of_cost(self, engine: Engine, shared: InferenceTask) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from predictd import interrupt, progress
 from predictd.config import NetworkSettings
 from predictd.constants import EXPRESSION_FORMAT, EXPRESSION_VERSION
 from predictd.engine.base import one_blas_thread, one_line
@@ -94,7 +95,9 @@ def infer_rows(
     """
     method = make_method(settings.method, problem, prepared, n_trees=settings.trees or 0, seed=seed)
     rows = []
-    for gene in targets:
+    for done, gene in enumerate(targets):
+        interrupt.give_up_if_asked()
+        progress.task_share(done / len(targets))
         try:
             importances = method.importances(gene)
             if not np.isfinite(importances).all():

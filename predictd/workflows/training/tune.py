@@ -199,7 +199,8 @@ def _open_study(name: str, place: str) -> optuna.Study:
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Of a trial that a signal ends it would print the traceback.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage: optuna.storages.BaseStorage | str = place
     try:
         if "://" not in place:
