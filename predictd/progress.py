@@ -103,7 +103,9 @@ class _Activity:
         parts = []
         done = self.done + self.part
         if self.counted and self.total:
-            parts.append(f"{self.label} {self.done}/{self.total} ({100 * done / self.total:.0f} %)")
+            # All of it only where nothing is at work any more.
+            share = 100 if self.done == self.total else min(99, round(100 * done / self.total))
+            parts.append(f"{self.label} {self.done}/{self.total} ({share} %)")
         elif self.counted:
             parts.append(f"{self.done} {self.label}")
         parts += [self.note] if self.note else []
