@@ -69,9 +69,13 @@ def named_columns(header: Sequence[str]) -> LinkColumns | None:
     return LinkColumns(regulator, target, place(_WEIGHT), tuple(header), place(_SIGN))
 
 
-def _beside_row_names(columns: LinkColumns, width: int) -> LinkColumns:
-    """Columns where lines have one more field than the header, as R writes them: the first is the name of the row."""
-    if columns.header is None or width != len(columns.header) + 1:
+def _beside_row_names(columns: LinkColumns, lines: Sequence[Sequence[str]]) -> LinkColumns:
+    """Columns where lines begin with the number of the row, which R's headers do not name."""
+    width = len(columns.header or ()) + 1
+    numbers = {fields[0] for fields in lines if len(fields) == width and fields[0].isdecimal()}
+    if not lines or len(numbers) < len(lines):
+        return columns
+    if columns.weight is not None and not all(is_number(fields[columns.weight + 1]) for fields in lines):
         return columns
     places = {
         name: place + 1
@@ -99,7 +103,7 @@ def list_columns(path: Path, first: Sequence[str], second: Sequence[str] = ()) -
         raise TableError(
             f"{path}: its header names no weights: call the column importance, weight, EdgeWeight or score"
         )
-    return LinkColumns(0, 1, 2, None) if found is None else _beside_row_names(found, len(second))
+    return LinkColumns(0, 1, 2, None) if found is None else _beside_row_names(found, [second])
 
 
 def gold_columns(path: Path, lines: Sequence[Sequence[str]]) -> LinkColumns:
@@ -118,7 +122,7 @@ def gold_columns(path: Path, lines: Sequence[Sequence[str]]) -> LinkColumns:
         if lines and all(len(fields) == 3 and is_mark(fields[2]) for fields in lines):
             return LinkColumns(0, 1, 2, None)
         raise TableError(f"{path} is not a gold standard: its header must hold {_NAMES}")
-    found = _beside_row_names(found, len(lines[1]) if len(lines) > 1 else 0)
+    found = _beside_row_names(found, lines[1:])
     if found.weight is not None:
         return found
     others = set(range(max(map(len, lines)))) - {found.regulator, found.target, found.sign}
