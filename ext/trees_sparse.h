@@ -159,7 +159,7 @@ PREDICTD_INLINE int is_rare(const workspace *w, const node *at, int32_t feature)
 
 /*
  * What differs in a node of any size, of a rare feature: packed values at w->found, and their codes or values. An entry is
- * written in any case, and kept where it belongs. Returns how much it is.
+ * written in any case, and kept where it belongs; n counts those.
  */
 #define PREDICTD_FIND_RARE(type, found_values, n)                                  \
     do {                                                                           \

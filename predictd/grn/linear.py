@@ -9,15 +9,19 @@ from numpy.typing import NDArray
 PENALTIES = np.logspace(-3, 3, 25)
 
 
+def mean_and_sd(expression: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each row, (…, 1) float64 each; of equal values the deviation is exactly 0."""
+    mean = np.mean(expression, axis=-1, keepdims=True, dtype=np.float64)
+    sd = np.sqrt(np.mean(np.square(expression - mean), axis=-1, keepdims=True))
+    # The mean of equal values is rounded, so that they seem to vary.
+    return np.asarray(mean), np.where(np.ptp(expression, axis=-1, keepdims=True) > 0, sd, 0.0)
+
+
 def standardised(expression: NDArray[np.floating]) -> NDArray[np.float64]:
     """Rows less their mean, over their standard deviation; a constant row is zeros."""
-    centred = np.asarray(expression, np.float64) - np.mean(
-        expression, axis=-1, keepdims=True, dtype=np.float64
-    )
-    sd = np.sqrt(np.mean(np.square(centred), axis=-1, keepdims=True))
-    # The mean of equal values is rounded, so that they seem to vary.
-    does = (sd > 0) & (np.ptp(expression, axis=-1, keepdims=True) > 0)
-    return np.ascontiguousarray(np.divide(centred, sd, out=np.zeros_like(centred), where=does))
+    mean, sd = mean_and_sd(expression)
+    centred = np.asarray(expression, np.float64) - mean
+    return np.ascontiguousarray(np.divide(centred, sd, out=np.zeros_like(centred), where=sd > 0))
 
 
 def pearson_importances(

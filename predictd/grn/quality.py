@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.grn.linear import PENALTIES
+from predictd.grn.linear import PENALTIES, mean_and_sd
 from predictd.grn.methods import Method, Problem
 from predictd.matrix import of_samples, row, rows, varies
 
@@ -69,10 +69,8 @@ def _predicted(
     """What a ridge regression adds to the mean, its penalty chosen by the error of leaving single samples out."""
     if not len(x):
         return np.zeros(int(test.sum()))
-    mean, sd = x[:, train].mean(axis=1, keepdims=True), x[:, train].std(axis=1, keepdims=True)
-    # The mean of equal values is rounded, so that they seem to vary.
-    does = (sd > 0) & (np.ptp(x[:, train], axis=1, keepdims=True) > 0)
-    z = np.divide(x - mean, sd, out=np.zeros_like(x), where=does)
+    mean, sd = mean_and_sd(x[:, train])
+    z = np.divide(x - mean, sd, out=np.zeros_like(x), where=sd > 0)
     own, centred = z[:, train], y[train] - y[train].mean()
     left, values, right = np.linalg.svd(own, full_matrices=False)
     squares = np.square(values)
