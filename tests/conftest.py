@@ -18,7 +18,7 @@ from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread, usable_cpus
 from predictd.io.tensor.store import Tensor
 from predictd.model.simulate import Simulation
-from predictd.progress import PACE_VARIABLE
+from predictd.progress import PACE_VARIABLE, set_pace
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
 from predictd.workflows.training.train import train
@@ -26,6 +26,7 @@ from spark_cluster import SparkCluster
 
 # Tests say what commands write to standard error; how long they take, and so whether they tell of it, does not matter.
 os.environ[PACE_VARIABLE] = "1e9"
+set_pace("1e9")
 
 with suppress(ImportError):
     from hypothesis import settings

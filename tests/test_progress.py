@@ -20,6 +20,11 @@ from predictd import progress
 from predictd.io.tensor.store import Tensor
 
 
+@pytest.fixture(autouse=True)
+def usual_pace(monkeypatch):
+    monkeypatch.setattr(progress, "_pace", progress.Pace())
+
+
 def shown(capsys):
     with progress.progress_bar("shards", 3) as bar:
         bar.update(3)

@@ -93,7 +93,7 @@ def _as_if_started(command: list[str], cwd: Path) -> Iterator[tuple[io.StringIO,
     root = logging.getLogger()
     loggers = (root, logging.getLogger("predictd"), progress.log)
     handlers, levels = root.handlers[:], [logger.level for logger in loggers]
-    quiet, directory = progress.is_quiet(), Path.cwd()
+    quiet, pace, directory = progress.is_quiet(), progress._pace, Path.cwd()
     stdout, stderr = io.StringIO(), io.StringIO()
 
     def show(message, category, filename, lineno, file=None, line=None):
@@ -119,7 +119,7 @@ def _as_if_started(command: list[str], cwd: Path) -> Iterator[tuple[io.StringIO,
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
         progress.set_quiet(quiet)
-        progress.set_pace(None)
+        progress._pace = pace
 
 
 def choices_logged(printed: str) -> str:
