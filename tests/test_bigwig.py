@@ -16,8 +16,9 @@ from disks import MIB, small_disk, unwritable
 from folders import names
 from made_tracks import BIN, NAN, Bases, binned_by_hand, random_bases, write_bases
 from predictd.errors import OutputError, TrackError
-from predictd.io.tracks import bigwig
-from predictd.io.tracks.bigwig import BigWigReader, BigWigWriter, require_room
+from predictd.io.tracks import bigwig_writer
+from predictd.io.tracks.bigwig import BigWigReader
+from predictd.io.tracks.bigwig_writer import BigWigWriter, require_room
 from refusals import refused
 
 LENGTHS = {"chr1": 5013, "chr2": 700, "chr3": 11}
@@ -280,7 +281,7 @@ class TestWriter:
     def test_signal_that_got_lost_is_noticed(self, tmp_path, monkeypatch, found):
         writer = BigWigWriter(tmp_path / "a.bw", {"c": 100}, bin_size=BIN)
         writer.add("c", 0, np.ones(4, dtype=np.float32))
-        monkeypatch.setattr(bigwig, "_covered_bases", lambda path: found)
+        monkeypatch.setattr(bigwig_writer, "_covered_bases", lambda path: found)
         with refused(
             OutputError, f"{tmp_path / 'a.bw'}: {found} of 100 bases were written", "is the disk full?"
         ):
@@ -289,7 +290,7 @@ class TestWriter:
 
     def test_a_file_that_cannot_be_read_back_is_noticed(self, tmp_path):
         (tmp_path / "a.bw").write_bytes(b"no bigWig")
-        assert bigwig._covered_bases(tmp_path / "a.bw") == 0
+        assert bigwig_writer._covered_bases(tmp_path / "a.bw") == 0
 
     def test_unwritable_places(self, tmp_path):
         for place in unwritable(tmp_path):
@@ -303,7 +304,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from predictd.errors import OutputError
-from predictd.io.tracks.bigwig import BigWigWriter
+from predictd.io.tracks.bigwig_writer import BigWigWriter
 
 writer = None
 try:

@@ -18,7 +18,7 @@ from predictd.errors import ConfigError, DataError, OutputError, TableError
 from predictd.io.tables import write_tracks
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks import exports
-from predictd.io.tracks.bigwig import BigWigWriter
+from predictd.io.tracks.bigwig_writer import BigWigWriter
 from predictd.pairs import Experiment
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tracks.export import Selection, as_anndata, export

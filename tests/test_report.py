@@ -30,7 +30,7 @@ from predictd.io.results import write_rows
 from predictd.io.tables import write_tracks
 from predictd.io.tensor.manifest import ExperimentEntry
 from predictd.io.tensor.store import Tensor
-from predictd.io.tracks.bigwig import BigWigWriter
+from predictd.io.tracks.bigwig_writer import BigWigWriter
 from predictd.model.folds import folds_to_json, make_folds
 from predictd.pairs import Experiment
 from predictd.report import drawing

@@ -282,11 +282,11 @@ def settings_of(
     solver: SolverName, rank: int | None, penalty: float | None, networks: int | None
 ) -> TrainSettings:
     """Settings of a fit, where None leaves the default; ConfigError for what is out of range."""
+    # What is "auto" is left to the settings: a rank or a penalty alone says that factors are wanted.
     given = {"solver": solver, "rank": rank, "lambda": penalty, "networks": networks}
-    if solver == "auto":
-        # A rank or a penalty alone says that factors are wanted.
-        del given["solver"]
-    return load_settings(TrainSettings, {name: value for name, value in given.items() if value is not None})
+    return load_settings(
+        TrainSettings, {name: value for name, value in given.items() if value not in (None, "auto")}
+    )
 
 
 def load_model(path: Source) -> Model:

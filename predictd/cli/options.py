@@ -112,6 +112,45 @@ class NumberOrAuto(click.ParamType):
         return value if value == "auto" else self.number.convert(value, param, ctx)
 
 
+# What a model is fitted with, from the last to the first of the help.
+_FITTING = (
+    CONFIG,
+    SEED,
+    in_section(
+        MODEL, "--moments", type=PATH, help="Moments file of all solvers but sgd.  [default: in TENSOR]"
+    ),
+    in_section(
+        MODEL,
+        "--predictd-constants",
+        is_flag=True,
+        default=None,
+        help="sgd: the paper's own penalties, another objective.",
+    ),
+    in_section(
+        MODEL,
+        "--lambda",
+        "regularisation",
+        type=NumberOrAuto(click.FloatRange(min=0)),
+        metavar="X|auto",
+        help="Penalty of cell and assay factors; em: strength of their prior.  [default: auto]",
+    ),
+    in_section(
+        MODEL,
+        "--rank",
+        type=NumberOrAuto(click.IntRange(min=1)),
+        metavar="N|auto",
+        help="Components; auto: chosen on validation experiments.  [default: auto]",
+    ),
+    in_section(
+        MODEL,
+        "--solver",
+        type=click.Choice(get_args(SolverName)),
+        help="How models are fitted; auto: stack, which weighs the others.  "
+        "[default: auto; em where a rank or lambda is given]",
+    ),
+)
+
+
 def fitting(function: Decorated) -> Decorated:
     """What a model is fitted with, on the command line and in --config: handed over as `settings`; and --moments."""
 
@@ -136,42 +175,7 @@ def fitting(function: Decorated) -> Decorated:
         return function(*args, settings=settings, **others)
 
     decorated: Any = with_settings
-    for option in (
-        CONFIG,
-        SEED,
-        in_section(
-            MODEL, "--moments", type=PATH, help="Moments file of all solvers but sgd.  [default: in TENSOR]"
-        ),
-        in_section(
-            MODEL,
-            "--predictd-constants",
-            is_flag=True,
-            default=None,
-            help="sgd: the paper's own penalties, another objective.",
-        ),
-        in_section(
-            MODEL,
-            "--lambda",
-            "regularisation",
-            type=NumberOrAuto(click.FloatRange(min=0)),
-            metavar="X|auto",
-            help="Penalty of cell and assay factors; em: strength of their prior.  [default: auto]",
-        ),
-        in_section(
-            MODEL,
-            "--rank",
-            type=NumberOrAuto(click.IntRange(min=1)),
-            metavar="N|auto",
-            help="Components; auto: chosen on validation experiments.  [default: auto]",
-        ),
-        in_section(
-            MODEL,
-            "--solver",
-            type=click.Choice(get_args(SolverName)),
-            help="How models are fitted; auto: stack, which weighs the others.  "
-            "[default: auto; em where a rank or lambda is given]",
-        ),
-    ):
+    for option in _FITTING:
         decorated = option(decorated)
     result: Decorated = decorated
     return result

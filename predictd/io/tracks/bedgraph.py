@@ -14,7 +14,7 @@ import pyBigWig
 from predictd.errors import TableError, TrackError
 from predictd.io.files import exists, replacing
 from predictd.io.tables import UNREADABLE_TEXT, check_tabs, open_text, reason
-from predictd.io.tracks.bigwig import require_room
+from predictd.io.tracks.bigwig_writer import require_room
 from predictd.io.tracks.genomes import Genome
 
 _LINES = 100_000

@@ -21,7 +21,7 @@ from predictd.io.partition import Job
 from predictd.io.results import write_run_json
 from predictd.io.tables import write_tracks
 from predictd.io.tensor.store import Shard, Tensor
-from predictd.io.tracks.bigwig import BigWigWriter
+from predictd.io.tracks.bigwig_writer import BigWigWriter
 from predictd.model.ensemble import Ensemble
 from predictd.model.intervals.uncertainty import Calibration
 from predictd.pairs import Experiment

@@ -29,7 +29,7 @@ from predictd.io.tables import Interval, read_bed, read_pairs, write_tracks
 from predictd.io.tensor.layout import ShardPlan, most_bins, plan_shards
 from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, ShardEntry, version_of
 from predictd.io.tensor.store import describe_shard, shard_path, write_shard
-from predictd.io.tracks.bigwig import BigWigWriter
+from predictd.io.tracks.bigwig_writer import BigWigWriter
 from predictd.io.tracks.genomes import Genome, load_genome
 from predictd.model.simulate import Simulation, aligned_blocks
 from predictd.model.transforms import TRANSFORMS

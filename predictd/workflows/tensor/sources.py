@@ -22,7 +22,8 @@ from predictd.io.tensor.layout import Places
 from predictd.io.tensor.manifest import SourceFile
 from predictd.io.tensor.store import Shard
 from predictd.io.tracks.bedgraph import bedgraph_to_bigwig
-from predictd.io.tracks.bigwig import BigWigReader, BigWigWriter, Uncovered
+from predictd.io.tracks.bigwig import BigWigReader, Uncovered
+from predictd.io.tracks.bigwig_writer import BigWigWriter
 from predictd.io.tracks.genomes import Genome
 from predictd.model.transforms import TRANSFORMS
 from predictd.wording import some

@@ -20,7 +20,7 @@ from predictd.io.results import write_run_json
 from predictd.io.tables import read_bed, write_tracks
 from predictd.io.tensor.layout import Coverage
 from predictd.io.tensor.store import Shard, Tensor
-from predictd.io.tracks.bigwig import BigWigWriter
+from predictd.io.tracks.bigwig_writer import BigWigWriter
 from predictd.io.tracks.exports import WRITERS, Block, Columns, obs_of, var_of, writer_of
 from predictd.io.tracks.genomes import Genome, parse_interval
 from predictd.io.tracks.matrix import EXTRA
