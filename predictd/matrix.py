@@ -36,6 +36,17 @@ def blocks(values: Values) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         yield some, rows(values, some)
 
 
+def sample_blocks(values: Values) -> Iterator[csr_array]:
+    """All samples in order, some at a time: (n, n_genes), sparse and without zeros, of their own memory."""
+    n_genes, n_samples = values.shape
+    by_sample = values.tocsc() if isinstance(values, csr_array) else values
+    step = max(1, _BYTES // (8 * max(1, n_genes)))
+    for start in range(0, n_samples, step):
+        block = csr_array(by_sample[:, start : start + step].T)
+        block.eliminate_zeros()
+        yield block
+
+
 def varies(values: Values) -> NDArray[np.bool_]:
     """Which genes do not have the same value in all samples: (n_genes,)."""
     if not isinstance(values, csr_array):

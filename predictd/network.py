@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,20 +15,24 @@ from predictd.api.inputs import Source, path_of, using, whole
 from predictd.config import NetworkSettings, load_settings
 from predictd.constants import LINK_SIGNS
 from predictd.engine import Engine
-from predictd.errors import DataError, TableError
+from predictd.errors import ConfigError, DataError, TableError
 from predictd.grn.links import Links
 from predictd.io.network.expression import MatrixChoice, Orientation
 from predictd.io.network.frames import expression_of
+from predictd.io.network.genesets import read_gmt
+from predictd.io.network.matrices import read_matrix
 from predictd.io.temporary import temporary_folder
+from predictd.workflows.network.aucell import THRESHOLD, score_cells
 from predictd.workflows.network.filter import Limits
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.links import listed_links, load_links, ranked, read_links
+from predictd.workflows.network.regulons import LEAST, TOP, find_regulons
 from predictd.workflows.network.stats import GENES, gene_rows, measure
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["filter", "infer", "stats"]
+__all__ = ["aucell", "filter", "infer", "regulons", "stats"]
 
 Method = Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson"]
 _LINKS = ("regulator", "target", "importance")
@@ -175,6 +179,95 @@ def stats(
         If python-igraph is not installed.
     """
     return frames.frame(gene_rows(measure(_links(links), n_clusters=n_clusters, seed=seed), n_hubs), GENES)
+
+
+def regulons(
+    links: pd.DataFrame | Source, *, top_per_regulator: int = TOP, min_size: int = LEAST
+) -> pd.DataFrame:
+    """The strongest targets of each regulator, those that it raises apart from those that it lowers.
+
+    Parameters
+    ----------
+    links
+        See `filter`.
+    top_per_regulator
+        How many targets are kept of each regulator and sign, from the most important on.
+    min_size
+        Regulons of fewer targets are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `regulon` (`TF(+)` of what TF raises, `TF(-)` of what it lowers, `TF` where links have no signs), `regulator`,
+        `target`, `importance`; by regulon the most important first.
+
+    Raises
+    ------
+    DataError
+        If there is no regulon.
+    """
+    found = find_regulons(_links(links), "`links`", top=top_per_regulator, least=min_size)
+    rows = (
+        (one.name, one.regulator, target, importance)
+        for one in found
+        for target, importance in zip(one.targets, one.importances.tolist(), strict=True)
+    )
+    return frames.frame(rows, ("regulon", *_LINKS))
+
+
+def aucell(
+    expression: Any,
+    regulons: pd.DataFrame | Mapping[str, Iterable[str]] | Source,
+    *,
+    auc_threshold: float = THRESHOLD,
+    orientation: Orientation | None = None,
+    layer: str | None = None,
+    raw: bool = False,
+    gene_column: str | None = None,
+) -> pd.DataFrame:
+    """How active regulons, or other sets of genes, are in each cell, by AUCell's statistic (Aibar et al. 2017).
+
+    Parameters
+    ----------
+    expression, orientation, layer, raw, gene_column
+        See `infer`.
+    regulons
+        What `regulons` gives; or genes by name of the set; or the path of gene sets (GMT). Genes that the matrix lacks
+        do not count; sets with fewer than 20 % of their genes in the matrix are left out.
+    auc_threshold
+        Share of the genes, from a cell's highest on, that counts.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Cells × sets, from 0 to 1: the area under the recovery curve over the first ranks, divided by the largest that
+        the set can have, as Bioconductor's AUCell gives it.
+
+    Raises
+    ------
+    PredictdError
+        If matrix and sets do not fit together.
+    """
+    choice = MatrixChoice(orientation, layer, raw, gene_column)
+    if not 0 < auc_threshold <= 1:
+        raise ConfigError(f"`auc_threshold` has to be above 0 and at most 1, not {auc_threshold:g}")
+    in_file = isinstance(expression, (str, os.PathLike))
+    source = path_of(expression) if in_file else "the matrix"
+    matrix = read_matrix(path_of(expression), choice) if in_file else expression_of(expression, choice)
+    found = score_cells(matrix, _sets(regulons), threshold=auc_threshold, source=source)
+    return frames.require("pandas").DataFrame(found.values, index=list(found.cells), columns=list(found.sets))
+
+
+def _sets(regulons: Any) -> Mapping[str, Collection[str]]:
+    if isinstance(regulons, (str, os.PathLike)):
+        return read_gmt(path_of(regulons))
+    if hasattr(regulons, "columns"):
+        if absent := [name for name in ("regulon", "target") if name not in regulons.columns]:
+            raise TableError(f"`regulons` has no column {', '.join(absent)}")
+        return {
+            str(name): list(map(str, own)) for name, own in regulons.groupby("regulon", sort=False)["target"]
+        }
+    return {str(name): list(map(str, genes)) for name, genes in regulons.items()}
 
 
 def _names(genes: Source | Iterable[str] | None) -> Path | list[str] | None:

@@ -99,7 +99,20 @@ ORDER = [
         "factors",
     ),
     *("plan", "doctor", "config"),
-    *(f"network {name}" for name in ("infer", "filter", "evaluate", "stats", "enrich", "classify", "view")),
+    *(
+        f"network {name}"
+        for name in (
+            "infer",
+            "filter",
+            "evaluate",
+            "stats",
+            "regulons",
+            "aucell",
+            "enrich",
+            "classify",
+            "view",
+        )
+    ),
 ]
 
 

@@ -14,6 +14,7 @@ import click
 
 from predictd import progress
 from predictd.cli.command import ENGINE, MESSAGES, MODEL, Option
+from predictd.cli.messages import as_usage
 from predictd.config import SolverName, load_config
 from predictd.engine import Engine, LocalEngine
 from predictd.io.remote import as_path, is_remote
@@ -176,6 +177,40 @@ def fitting(function: Decorated) -> Decorated:
 
     decorated: Any = with_settings
     for option in _FITTING:
+        decorated = option(decorated)
+    result: Decorated = decorated
+    return result
+
+
+def of_matrix(function: Decorated) -> Decorated:
+    """What is read of EXPRESSION: handed over as `choice`."""
+
+    @wraps(function)
+    def with_choice(
+        *args: Any, orientation: Any, layer: str | None, raw: bool, gene_column: str | None, **others: Any
+    ) -> Any:
+        from predictd.io.network.expression import MatrixChoice
+
+        with as_usage():
+            choice = MatrixChoice(orientation, layer, raw, gene_column)
+        return function(*args, choice=choice, **others)
+
+    decorated: Any = with_choice
+    for option in (
+        click.option(
+            "--gene-column",
+            help="Column of AnnData's var, loom's or 10x's features that names genes, e.g. gene_symbols, id.  "
+            "[default: AnnData's index, loom's Gene, 10x's name]",
+        ),
+        click.option("--raw", is_flag=True, help="AnnData's raw instead of its main matrix."),
+        click.option("--layer", help="Layer of EXPRESSION, of AnnData or loom.  [default: the main matrix]"),
+        click.option(
+            "--genes",
+            "orientation",
+            type=click.Choice(["rows", "columns"]),
+            help="Where EXPRESSION has its genes.  [default: by header]",
+        ),
+    ):
         decorated = option(decorated)
     result: Decorated = decorated
     return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,8 +66,6 @@ def enrich(
     list of Enrichment
         Of pairs with genes in common, from the smallest p on; equals by the order of groups, then of sets.
     """
-    from scipy.stats import hypergeom
-
     places = {gene: i for i, gene in enumerate(sorted(set(background)))}
     group_matrix = _membership(groups, places)
     set_matrix = _membership(sets, places)
@@ -77,13 +76,12 @@ def enrich(
     group_sizes = group_matrix.sum(axis=1).A1.astype(np.int64)
     both = (group_matrix @ set_matrix.T).toarray().astype(np.int64)
     n_all = len(places)
-    p = np.asarray(hypergeom.sf(both - 1, n_all, set_sizes[np.newaxis], group_sizes[:, np.newaxis]))
+    fold, p = overlap(group_sizes[:, np.newaxis], set_sizes[np.newaxis], both, n_all)
     q = false_discovery_rates(p.ravel()).reshape(p.shape)
     genes = list(places)
     found = []
     for row, column in zip(*np.nonzero(both), strict=True):
         common = group_matrix[row].multiply(set_matrix[column]).indices
-        expected = group_sizes[row] * set_sizes[column] / n_all
         found.append(
             Enrichment(
                 group_names[row],
@@ -92,13 +90,24 @@ def enrich(
                 int(set_sizes[column]),
                 int(both[row, column]),
                 n_all,
-                float(both[row, column] / expected),
+                float(fold[row, column]),
                 float(p[row, column]),
                 float(q[row, column]),
                 tuple(genes[i] for i in sorted(common.tolist())),
             )
         )
     return sorted(found, key=lambda enrichment: enrichment.p)
+
+
+def overlap(
+    n_group: NDArray[np.int64], n_set: NDArray[np.int64], n_both: NDArray[np.int64], n_background: Any
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`fold` and `p` of `Enrichment` by its counts, of the shape of `n_both`; fold is 0 where none is expected."""
+    from scipy.stats import hypergeom
+
+    expected = n_group * n_set / n_background
+    fold = np.divide(n_both, expected, out=np.zeros(n_both.shape), where=expected > 0)
+    return fold, np.asarray(hypergeom.sf(n_both - 1, n_background, n_set, n_group))
 
 
 def false_discovery_rates(p: NDArray[np.float64]) -> NDArray[np.float64]:

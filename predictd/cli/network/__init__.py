@@ -12,6 +12,8 @@ SECTIONS = {
     },
     "Learn from a network": {
         "stats": "Measure a network's genes: centralities, hubs, communities.",
+        "regulons": "Write each regulator's strongest targets as gene sets.",
+        "aucell": "Score the activity of regulons in each cell.",
         "enrich": "Test groups of a network's genes for gene sets.",
         "classify": "Predict classes of genes from their place in a network.",
         "view": "Make an interactive page of a network, GraphML, and figures.",

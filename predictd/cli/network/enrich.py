@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from predictd.cli.command import Command
-from predictd.cli.options import OUTPUT_FILE, PATH, SEED, verbosity
+from predictd.cli.options import OUTPUT_FILE, PATH, SEED, PathOrUrl, verbosity
+from predictd.io.names import has_suffix
+
+GROUPS = ("targets", "communities", "clusters")
+
+
+class GroupsOrFile(PathOrUrl):
+    """What groups are made by, or the path of a GMT file that has them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Make a path of what ends as such a file does."""
+        if value in GROUPS:
+            return value
+        if not has_suffix(value, (".gmt",), packed=True):
+            self.fail(f"'{value}' is none of {', '.join(GROUPS)}, and no .gmt file", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 @click.command(
     cls=Command,
     examples=[
         "predictd network enrich net sets.gmt -o enriched.tsv --groups communities",
+        "predictd network enrich net sets.gmt -o e.tsv --groups regulons/regulons.gmt",
     ],
 )
 @click.argument("network", type=PATH)
@@ -22,10 +39,12 @@ from predictd.cli.options import OUTPUT_FILE, PATH, SEED, verbosity
 @click.option(
     "--groups",
     "by",
-    type=click.Choice(["targets", "communities", "clusters"]),
+    type=GroupsOrFile(),
+    metavar=f"{'|'.join(GROUPS)}|FILE.gmt",
     default="targets",
     show_default=True,
-    help="What is tested: each hub's targets, communities, or clusters of targets that are regulated alike.",
+    help="What is tested: each hub's targets, communities, clusters of targets that are regulated alike, or the groups "
+    "of a GMT file, such as regulons.",
 )
 @click.option(
     "--hubs", "n_hubs", type=click.IntRange(min=1), default=20, show_default=True, help="How many hubs."
@@ -52,7 +71,7 @@ def command(
     network: Path,
     sets_path: Path,
     output: Path,
-    by: str,
+    by: str | Path,
     n_hubs: int,
     least: int,
     most: int,

@@ -19,12 +19,13 @@ from predictd.cli.options import (
     Steps,
     in_parts,
     make_engine,
+    of_matrix,
     on_engine,
 )
 from predictd.config import load_config
 
 if TYPE_CHECKING:
-    from predictd.io.network.expression import Orientation
+    from predictd.io.network.expression import MatrixChoice
 
 
 @click.command(
@@ -68,19 +69,7 @@ if TYPE_CHECKING:
 )
 @click.option("--top", type=click.IntRange(min=1), help="Links to keep a target.  [default: 100]")
 @click.option("--min-importance", type=click.FloatRange(min=0), help="Leave out links of less.  [default: 0]")
-@click.option(
-    "--genes",
-    "orientation",
-    type=click.Choice(["rows", "columns"]),
-    help="Where EXPRESSION has its genes.  [default: by header]",
-)
-@click.option("--layer", help="Layer of EXPRESSION, of AnnData or loom.  [default: the main matrix]")
-@click.option("--raw", is_flag=True, help="AnnData's raw instead of its main matrix.")
-@click.option(
-    "--gene-column",
-    help="Column of AnnData's var, loom's or 10x's features that names genes, e.g. gene_symbols, id.  "
-    "[default: AnnData's index, loom's Gene, 10x's name]",
-)
+@of_matrix
 @click.option(
     "--quality",
     is_flag=True,
@@ -104,10 +93,7 @@ def command(
     trees: int | None,
     top: int | None,
     min_importance: float | None,
-    orientation: Orientation | None,
-    layer: str | None,
-    raw: bool,
-    gene_column: str | None,
+    choice: MatrixChoice,
     quality: bool | None,
     seed: int | None,
     config: Path | None,
@@ -120,12 +106,10 @@ def command(
     A first column headed 'gene' means genes in rows; a header over numbers alone, samples in rows. Writes links.tsv,
     the links from the most important on, and network.h5.
     """
-    from predictd.io.network.expression import MatrixChoice
     from predictd.workflows.network.infer import Inference
     from predictd.workflows.network.inputs import choose_source
 
     with as_usage():
-        choice = MatrixChoice(orientation, layer, raw, gene_column)
         source = choose_source(
             expression, tensor, regions=regions, assay=assay, imputed=imputed, choice=choice
         )

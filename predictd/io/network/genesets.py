@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from predictd.errors import TableError
+from predictd.io.network.forms import packed
 from predictd.io.network.networks import split_lines
 from predictd.io.tables import UNREADABLE_TEXT, check_tabs, open_text, reason
 
@@ -38,6 +40,13 @@ def read_gmt(path: Path) -> dict[str, frozenset[str]]:
     if not sets:
         raise TableError(f"{path} holds no gene sets: it needs a line for each")
     return sets
+
+
+def write_gmt(path: Path, sets: Iterable[tuple[str, str, Iterable[str]]]) -> None:
+    """Write gene sets, of a name, a description and genes each, as `read_gmt` reads them (.gz allowed)."""
+    with packed(path) as file:
+        for name, description, genes in sets:
+            file.write("\t".join((name, description, *genes)) + "\n")
 
 
 def read_labels(path: Path) -> dict[str, str]:

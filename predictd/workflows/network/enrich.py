@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from predictd.errors import DataError
@@ -23,7 +24,7 @@ def enrich_network(
     sets_path: Path,
     output: Path,
     *,
-    by: str = "targets",
+    by: str | Path = "targets",
     n_hubs: int = 20,
     least: int = 5,
     most: int = 500,
@@ -40,7 +41,8 @@ def enrich_network(
     output
         Table to write; `OUTPUT.run.json` is written next to it.
     by
-        What groups are: the targets of each hub, the communities, or the clusters of targets.
+        What groups are: the `targets` of each hub, the `communities`, or the `clusters` of targets; or a file of
+        groups (GMT), such as regulons.
     n_hubs
         How many hubs.
     least, most
@@ -51,9 +53,9 @@ def enrich_network(
     Raises
     ------
     PredictdError
-        If a file cannot be read, or no set has enough genes in the network.
+        If a file cannot be read, no set has enough genes in the network, or no group has any.
     """
-    settings = {"groups": by, "hubs": n_hubs, "min_size": least, "max_size": most}
+    settings = {"groups": str(by), "hubs": n_hubs, "min_size": least, "max_size": most}
     record = RunRecord("network enrich", seed=seed, settings=settings)
     links, _ = load_links(network)
     edges, sets = Edges.of(links), read_gmt(sets_path)
@@ -66,7 +68,9 @@ def enrich_network(
             "the same names, or other sizes"
         )
     with record.stage("enrich"):
-        groups = _groups(links, edges, by, n_hubs, seed)
+        groups = (
+            _listed(by, edges, network) if isinstance(by, Path) else _groups(links, edges, by, n_hubs, seed)
+        )
         found = enrich(groups, sets, edges.genes, least=least, most=most)
     rows = ([getattr(one, column) for column in COLUMNS[:-1]] + [",".join(one.genes)] for one in found)
     write_rows(output, COLUMNS, rows)
@@ -74,9 +78,19 @@ def enrich_network(
         str(sets_path): sha256_of(sets_path),
         str(network): links_checksum(network),
     }
+    if isinstance(by, Path):
+        record.inputs[str(by)] = sha256_of(by)
     record.results = {"groups": len(groups), "sets": n_tested, "background": len(known)}
     write_run_json(record, output, sidecar=True)
     return found
+
+
+def _listed(path: Path, edges: Edges, network: Path) -> Mapping[str, Collection[str]]:
+    """Groups of a file, of which one has to have genes in the network."""
+    groups = read_gmt(path)
+    if set(edges.genes).isdisjoint(set().union(*groups.values())):
+        raise DataError(f"no group of {path} has a gene of {network}; use the same names")
+    return groups
 
 
 def _groups(links: Links, edges: Edges, by: str, n_hubs: int, seed: int) -> dict[str, list[str]]:

@@ -83,10 +83,10 @@ def find_genes(
     if not found:
         raise DataError(
             f"none of the {len(names)} {what} in {path} ({some(names)}) is a gene of {expression_path} "
-            f"({some(expression.genes)}); {_hint(names, places) or 'use the same names'}"
+            f"({some(expression.genes)}); {spelling_hint(names, places) or 'use the same names'}"
         )
     if missing:
-        hint = _hint(missing, places)
+        hint = spelling_hint(missing, places)
         log.warning(
             "%d of the %d %s are not in %s and left out: %s%s",
             len(missing),
@@ -110,7 +110,7 @@ def _other_versions(names: Iterable[str], places: dict[str, int]) -> dict[str, i
     return {name: found[0] for name, found in numbers.items() if len(found) == 1}
 
 
-def _hint(names: Sequence[str], places: dict[str, int]) -> str:
+def spelling_hint(names: Sequence[str], places: dict[str, int]) -> str:
     """What to do with names that are no genes, where they or the genes tell; else nothing."""
     by_case = {gene.casefold(): gene for gene in places}
     alike = [(name, by_case[name.casefold()]) for name in names if name.casefold() in by_case]
