@@ -1,7 +1,6 @@
-"""Gene networks: speed beside scikit-learn, accuracy on real networks, and a genome's size. No time is asserted.
+"""Gene networks: speed beside scikit-learn, and a genome's size. No time is asserted.
 
     python bench/bench_network.py speed                 seconds a target and core, scikit-learn's in the same run
-    python bench/bench_network.py accuracy DATA FOLDER  AUPR; DATA has dream4/ and bsubtilis/, FOLDER takes networks
     python bench/bench_network.py boosting [PYTHON]     GRNBoost2 beside scikit-learn, and arboreto if PYTHON has it
     python bench/bench_network.py cells FOLDER          20,000 cells × 10,000 genes: loading, a target
     python bench/bench_network.py scale FOLDER          49,000 genes, 1,600 regulators, 300 samples: time and memory
@@ -25,7 +24,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +36,8 @@ from predictd.engine import LocalEngine
 from predictd.engine.base import one_blas_thread
 from predictd.grn.linear import PENALTIES, standardised
 from predictd.grn.methods import METHODS, Problem, make_method
-from predictd.workflows.network.evaluate import evaluate_network
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.inputs import read_inputs
-from predictd.workflows.network.links import load_links
 from predictd.workflows.network.tasks import infer_rows, read_prepared, write_prepared
 
 TREES, TARGETS = 200, 5
@@ -197,64 +193,6 @@ def cells(folder: Path, n_cells: int = 20_000, n_genes: int = 10_000, n_regulato
         prepared.unlink()
 
 
-def accuracy(data: Path, folder: Path) -> None:
-    print(f"{'data':10} {'method':9} {'trees':>5} {'AUPR':>7} {'95 %':>15} {'all pairs':>9}")
-    cases = [
-        ("rf", 1000),
-        ("et", 1000),
-        ("grnboost", None),
-        ("ridge", None),
-        ("clr", None),
-        ("pearson", None),
-    ]
-    with LocalEngine() as engine:
-        for name, trees in cases:
-            settings = NetworkSettings(method=name, trees=trees)
-            scores, whole = [], []
-            for i in (1, 2, 3):
-                net, gold = folder / f"{name}-{i}", data / "dream4" / f"net{i}.gold.tsv"
-                plan = Inference(data / "dream4" / f"net{i}.expression.tsv", net, settings)
-                plan.make_all(engine)
-                scores.extend(evaluate_network(net, gold, folder / "eval.tsv").values())
-                whole.append(over_all_pairs(net, gold))
-            low, high = np.mean([(s.aupr_low, s.aupr_high) for s in scores], axis=0)
-            aupr = np.mean([s.aupr for s in scores])
-            print(
-                f"{'DREAM4':10} {name:9} {trees or '':>5} {aupr:7.4f} {low:7.4f} {high:7.4f} {np.mean(whole):9.4f}"
-            )
-        for name, trees in [
-            ("rf", 100),
-            ("et", 100),
-            ("multi", 100),
-            ("ridge", None),
-            ("clr", None),
-            ("pearson", None),
-        ]:
-            settings, own = NetworkSettings(method=name, trees=trees), data / "bsubtilis"
-            net = folder / f"bsubtilis-{name}"
-            plan = Inference(own / "expression.tsv.gz", net, settings, regulators_path=own / "regulators.txt")
-            plan.make_all(engine)
-            (s,) = evaluate_network(net, own / "gold.tsv", folder / "eval.tsv").values()
-            print(
-                f"{'subtilis':10} {name:9} {trees or '':>5} {s.aupr:7.4f} {s.aupr_low:7.4f} {s.aupr_high:7.4f}"
-            )
-
-
-def over_all_pairs(net: Path, gold: Path) -> float:
-    """AUPR with all pairs of genes as candidates, as DREAM4 itself counts them."""
-    from sklearn.metrics import average_precision_score
-
-    links, _ = load_links(net)
-    true = {tuple(line.split()) for line in gold.read_text().splitlines()[1:]}
-    targets = np.array(links.targets)[links.rows()]
-    regulators = np.array(links.regulators)[links.indices]
-    listed = dict(
-        zip(zip(regulators.tolist(), targets.tolist(), strict=True), links.importances, strict=True)
-    )
-    pairs = [pair for one, other in combinations(links.targets, 2) for pair in ((one, other), (other, one))]
-    return average_precision_score([p in true for p in pairs], [listed.get(p, 0.0) for p in pairs])
-
-
 def scale(folder: Path, trees: int = 1000, targets: int = 40) -> None:
     """The memory of a whole run of ridge, and forests of a few targets, projected to all."""
     n_genes, n_regulators, n_samples = 49_000, 1_600, 300
@@ -330,17 +268,16 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["speed", "accuracy", "boosting", "cells", "scale", "scaling"])
+    parser.add_argument("what", choices=["speed", "boosting", "cells", "scale", "scaling"])
     parser.add_argument(
         "folders",
         type=Path,
         nargs="*",
-        help="accuracy: DATA and a folder; cells, scale: a folder; scaling: a folder, and engines if not all",
+        help="cells, scale: a folder; scaling: a folder, and engines if not all",
     )
     given = parser.parse_args()
     commands = {
         "speed": speed,
-        "accuracy": accuracy,
         "boosting": boosting,
         "cells": cells,
         "scale": scale,

@@ -149,7 +149,7 @@ class TrainSettings(Settings):
 class NetworkSettings(Settings):
     """What `predictd network infer` infers links by."""
 
-    method: Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson"] = Field(
+    method: Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson", "auto"] = Field(
         "rf", description="how links are inferred"
     )
     trees: int | None = Field(

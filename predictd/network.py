@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["aucell", "filter", "infer", "regulons", "stats"]
 
-Method = Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson"]
+Method = Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson", "auto"]
 _LINKS = ("regulator", "target", "importance")
 _SIGN = "sign"
 
@@ -69,7 +69,7 @@ def infer(
         links are those that all genes give, but for `multi`, where the targets decide which of them share a forest.
     method
         `rf` is GENIE3 (Huynh-Thu et al. 2010); `et` extra trees, `multi` trees of several targets, `grnboost`
-        GRNBoost2, `ridge`, `clr`, `pearson`.
+        GRNBoost2, `ridge`, `clr`, `pearson`; `auto` combines extra trees and ridge.
     trees
         How many a target; None: 1000, and at most 5000 of `grnboost`.
     top

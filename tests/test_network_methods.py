@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import norm, rankdata, spearmanr
 from sklearn.linear_model import Ridge as OracleRidge
 from sklearn.linear_model import RidgeCV
 from sklearn.tree import DecisionTreeRegressor
 
 from made_networks import simulate_expression
 from predictd.grn.boosting import boosting_importances
-from predictd.grn.features import code_features
+from predictd.grn.features import code_features, float_features
+from predictd.grn.genie3 import forest_importances, target_seed
 from predictd.grn.linear import PENALTIES, Ridge, standardised
 from predictd.grn.methods import DEFAULT_TREES, METHODS, Problem, make_method
 
@@ -59,6 +60,28 @@ def test_clr_follows_its_formula(problem):
         z.append((own - np.nanmean(information, axis=1)) / np.nanstd(information, axis=1))
         expected = np.hypot(*np.maximum(np.nan_to_num(z), 0))
         np.testing.assert_allclose(clr.importances(gene), expected, atol=1e-9)
+
+
+def test_auto_is_the_mean_of_trees_and_ridge_each_over_its_root_mean_square(problem):
+    expression = np.round(problem.expression, 1)
+    scores = norm.ppf((rankdata(expression, axis=1) - 0.5) / expression.shape[1])
+    problem, scored = (replace(problem, expression=values) for values in (expression, scores))
+    auto = make_method("auto", problem, n_trees=9, seed=2)
+    for gene, excluded in ((2, 2), (11, -1)):
+        members = [
+            make_method("et", problem, n_trees=5, seed=2).importances(gene),
+            forest_importances(
+                float_features(scores[:6]),
+                scores[gene],
+                excluded=excluded,
+                n_trees=5,
+                seed=target_seed(2, f"G{gene}\tnormal scores"),
+            ),
+            make_method("ridge", scored, n_trees=0, seed=0).importances(gene),
+        ]
+        others = np.arange(6) != excluded
+        expected = np.mean([own / np.sqrt(np.mean(own[others] ** 2)) for own in members], axis=0)
+        np.testing.assert_allclose(auto.importances(gene), expected, rtol=1e-9)
 
 
 def grnboost2(regulators, target, seed):
@@ -151,7 +174,7 @@ def test_a_regulator_is_none_of_itself_and_constant_genes_have_none(name, proble
     assert np.isfinite(importances).all()
 
 
-@pytest.mark.parametrize("name", ["rf", "et", "grnboost"])
+@pytest.mark.parametrize("name", ["rf", "et", "grnboost", "auto"])
 def test_trees_depend_on_the_seed_and_the_name_alone(name, problem):
     one = make_method(name, problem, n_trees=5, seed=1)
     first, again = one.importances(7), one.importances(7)

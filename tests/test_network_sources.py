@@ -15,7 +15,7 @@ from predictd.config import NetworkSettings
 from predictd.errors import DataError, TableError
 from predictd.grn.linear import standardised
 from predictd.grn.links import Links
-from predictd.grn.methods import METHODS, Problem, make_method
+from predictd.grn.methods import DEFAULT_TREES, METHODS, Problem, make_method
 from predictd.grn.multi import MOST, group_importances, group_targets
 from predictd.grn.quality import held_out_r2
 from predictd.io.network.networks import read_network
@@ -204,7 +204,7 @@ def test_quality_is_high_where_regulators_predict_and_low_where_none_does():
 @pytest.mark.parametrize("method", METHODS)
 def test_quality_stands_beside_the_links(method, tmp_path, engine):
     write_network_case(tmp_path)
-    trees = 5 if method in ("rf", "et", "multi", "grnboost") else None
+    trees = 5 if method in DEFAULT_TREES else None
     settings = NetworkSettings(method=method, trees=trees, quality=True)
     plan = Inference(
         tmp_path / "expression.tsv", tmp_path / "net", settings, regulators_path=tmp_path / "regulators.txt"

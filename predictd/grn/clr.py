@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictd.grn.linear import standardised
+from predictd.grn.scaling import ranks
 from predictd.matrix import Values, blocks
 
 # Of two genes with the same ranks the information would be infinite.
@@ -17,7 +18,7 @@ _MOST_SQUARED = 1 - 1e-12
 
 def standard_ranks(expression: NDArray[np.floating]) -> NDArray[np.float64]:
     """Ranks of values along the last axis, averaged over ties, standardised."""
-    return standardised(np.apply_along_axis(_ranks, -1, expression))
+    return standardised(ranks(expression))
 
 
 def information(regulators: NDArray[np.float64], genes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -86,12 +87,6 @@ def clr_importances(
     if excluded >= 0:
         importances[excluded] = 0.0
     return importances
-
-
-def _ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    _, groups, counts = np.unique(values, return_inverse=True, return_counts=True)
-    middles: NDArray[np.float64] = np.cumsum(counts) - (counts - 1) / 2
-    return middles[groups]
 
 
 def _above(

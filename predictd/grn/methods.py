@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,12 @@ from predictd.grn.features import code_features, float_features
 from predictd.grn.genie3 import forest_importances, target_seed
 from predictd.grn.linear import Ridge, pearson_importances, standardised
 from predictd.grn.multi import group_importances
+from predictd.grn.scaling import normal_scores, scaled_mean
 from predictd.grn.signs import effect_signs
 from predictd.matrix import Values, row, rows
 
 # Trees of the methods that grow some: those of GENIE3, and the most that GRNBoost2 grows.
-DEFAULT_TREES = {"rf": 1000, "et": 1000, "multi": 1000, "grnboost": 5000}
+DEFAULT_TREES = {"rf": 1000, "et": 1000, "multi": 1000, "grnboost": 5000, "auto": 1000}
 
 Prepared = Mapping[str, NDArray[Any]]
 
@@ -223,6 +224,53 @@ class _Clr(_Pearson):
         return clr_importances(self._regulators, self._target, self._background, excluded=excluded)
 
 
+class _ScoredTrees(_ExtraTrees):
+    """Extra trees on normal scores."""
+
+    def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
+        return super()._importances(gene, normal_scores(values), excluded)
+
+    def _seed_of(self, gene: int) -> int:
+        return target_seed(self.seed, f"{self.problem.genes[gene]}\tnormal scores")
+
+
+class _ScoredRidge(_Ridge):
+    """Ridge regression on normal scores."""
+
+    def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
+        return super()._importances(gene, normal_scores(values), excluded)
+
+
+class _Auto(Method):
+    """Half of the trees on values, half on normal scores, and ridge on these: the mean of their scaled importances."""
+
+    def __init__(self, problem: Problem, prepared: Prepared, n_trees: int, seed: int) -> None:
+        super().__init__(problem, prepared, n_trees, seed)
+        half, scored = -(-n_trees // 2), {"features": prepared["scored_features"]}
+        self._members = (
+            _ExtraTrees(problem, prepared, half, seed),
+            _ScoredTrees(problem, scored, half, seed),
+            _ScoredRidge(problem, prepared, 0, seed),
+        )
+
+    @staticmethod
+    def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
+        scores = replace(
+            problem,
+            expression=normal_scores(problem.of_regulators()),
+            regulators=np.arange(problem.regulators.size),
+        )
+        return {
+            **_ExtraTrees.prepare(problem),
+            **_Ridge.prepare(scores),
+            "scored_features": _ExtraTrees.prepare(scores)["features"],
+        }
+
+    def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
+        found = [member._importances(gene, values, excluded) for member in self._members]
+        return scaled_mean(found, excluded=excluded)
+
+
 _BY_NAME: dict[str, type[Method]] = {
     "rf": _Forest,
     "et": _ExtraTrees,
@@ -231,6 +279,7 @@ _BY_NAME: dict[str, type[Method]] = {
     "ridge": _Ridge,
     "clr": _Clr,
     "pearson": _Pearson,
+    "auto": _Auto,
 }
 
 

@@ -60,9 +60,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--method",
-    type=click.Choice(["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson"]),
-    help="Random forests, extra trees, extra trees of several targets, gradient boosting, or a cheap baseline.  "
-    "[default: rf]",
+    type=click.Choice(["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson", "auto"]),
+    help="Random forests, extra trees, extra trees of several targets, gradient boosting, a cheap baseline, or "
+    "(auto) extra trees and ridge combined.  [default: rf]",
 )
 @click.option(
     "--trees", type=click.IntRange(min=1), help="Trees a target.  [default: 1000; grnboost: 5000 at most]"
