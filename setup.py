@@ -45,6 +45,7 @@ def extension(name: str, *sources: str) -> Extension:
 setup(
     ext_modules=[
         extension("half", "half.pyx", "half_core.c"),
+        extension("scores", "scores.pyx", "scores_core.c"),
         extension("sgd", "sgd.pyx", "sgd_core.c"),
         extension("trees", "trees.pyx", "trees_core.c", "boost_core.c"),
     ],

@@ -287,11 +287,11 @@ def test_blocks_do_not_matter(sizes):
             part = slice(start, start + size)
             both = np.isfinite(y[part]) & np.isfinite(x[part])
             weights = {name: mask[part][both] for name, mask in masks.items()}
-            sweep(y[part][both], x[part][both], weights)
+            sweep(y[part][both], [x[part][both]], weights)
             start += size
             if start >= y.size:
                 break
-    assert comparison.measures() == pytest.approx(whole, rel=1e-12)
+    assert comparison.measures()[0] == pytest.approx(whole, rel=1e-12)
     kept = np.isfinite(y) & np.isfinite(x)
     expected = plain_measures(y[kept], x[kept], {name: mask[kept] for name, mask in masks.items()})
     assert whole == pytest.approx(expected, rel=1e-12)
@@ -304,8 +304,8 @@ def test_correlations_of_large_values_that_hardly_vary():
     comparison = metrics.TrackComparison(lambda values: values - 1e6)
     for sweep in (comparison.survey, comparison.compare):
         for start in range(0, 3000, 100):
-            sweep(y[start : start + 100], x[start : start + 100])
-    got = comparison.measures()
+            sweep(y[start : start + 100], [x[start : start + 100]])
+    (got,) = comparison.measures()
     expected = stats.pearsonr(y - 1e6, x - 1e6).statistic
     assert got["GWcorrasinh"] == pytest.approx(expected, rel=1e-9)
     assert got["GWcorr"] == pytest.approx(expected, rel=1e-12)
@@ -323,12 +323,12 @@ def test_sums_of_blocks_give_the_measures_of_any_of_them():
     for sweep in (comparison.survey, comparison.compare):
         for number in range(8):
             part = slice(500 * number, 500 * number + 500)
-            sweep(y[part], x[part], {name: values[part] for name, values in weights.items()}, number)
-    whole = comparison.measures()
+            sweep(y[part], [x[part]], {name: values[part] for name, values in weights.items()}, number)
+    (whole,) = comparison.measures()
     assert whole == pytest.approx(metrics.evaluate_track(y, x, transform=ARCSINH, weights=weights), rel=1e-9)
     drawn = np.array([2, 0, 1, 1, 0, 3, 1, 0])
     bins = np.repeat(np.arange(4000).reshape(8, 500), drawn, axis=0).ravel()
-    got = metrics.resampled_measures(drawn @ comparison.block_sums(), 4000, MEASURES)
+    got = metrics.resampled_measures(drawn @ comparison.block_sums()[0], 4000, MEASURES)
     assert set(MEASURES) - set(got) == {"AuprObs1", "AuprImp1", "AuprPeakObs"}
     own = {name: values[bins] for name, values in weights.items()}
     expected = plain_measures(y[bins], x[bins], own)
@@ -341,6 +341,17 @@ def test_sums_of_blocks_give_the_measures_of_any_of_them():
     ranks = [stats.rankdata(t)[bins] for t in (y, x)]
     assert got["GWspear"] == pytest.approx(stats.pearsonr(*ranks).statistic, abs=1e-3)
     assert got["AucObs1"] == pytest.approx(roc_auc_score(y1, x[bins]), abs=0.01)
+
+
+def test_tracks_compared_together_are_compared_as_each_alone():
+    y, x = track_pair(3000)
+    others = [x, np.zeros_like(x), x[::-1].astype(float)]
+    comparison = metrics.TrackComparison(np.sinh, n_imputed=3)
+    for sweep in (comparison.survey, comparison.compare):
+        sweep(y, others, some_weights(y.size))
+    for got, other in zip(comparison.measures(), others, strict=True):
+        alone = metrics.evaluate_track(y, other, transform=ARCSINH, weights=some_weights(y.size))
+        assert got == pytest.approx(alone, rel=1e-12, nan_ok=True)
 
 
 def test_half_precision_input():
@@ -356,7 +367,8 @@ def test_memory_does_not_grow_with_the_track():
         comparison = metrics.TrackComparison(np.sinh)
         for sweep in (comparison.survey, comparison.compare):
             for seed in range(n_blocks):
-                sweep(*track_pair(10_000, decimals=None, seed=seed))
+                y, x = track_pair(10_000, decimals=None, seed=seed % 4)
+                sweep(y, [x])
         comparison.measures()
         traced = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

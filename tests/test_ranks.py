@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from predictd.model.measures.ranks import N_KEYS, KeyCounts, distribution_map, key_values, rank_keys
+from predictd.model.measures.ranks import (
+    N_KEYS,
+    KeyCounts,
+    TopSets,
+    distribution_map,
+    key_values,
+    rank_keys,
+)
 
 
 def test_keys_ascend_with_the_value_over_the_whole_range():
@@ -35,34 +42,41 @@ def test_halves_have_keys_of_their_own():
 @pytest.mark.parametrize("n", [1, 2, 7, 1000, 70_000])
 def test_ranks(n):
     rng = np.random.default_rng(n)
-    for keys in (rng.integers(0, 5, n), rng.integers(0, N_KEYS, n), np.zeros(n, dtype=int)):
+    for keys in (rng.integers(0, 5, n), rng.integers(0, N_KEYS, n), np.zeros(n)):
+        keys = keys.astype(np.int32)
         counts = KeyCounts()
         for part in np.array_split(keys, 3):
             counts.add(part)
         ranking = counts.rank()
         expected = 2 * stats.rankdata(keys) - (n + 1)
-        assert np.array_equal(ranking.centred[keys], expected)
-        assert np.array_equal(ranking.counts(keys), np.unique(keys, return_counts=True)[1])
+        assert np.array_equal(ranking.centred[ranking.places[keys]], expected)
+        tops = TopSets(ranking.top(1), ranking.top(1))
+        ranked = ranking.ranked(keys, tops)
+        assert np.array_equal(ranked.ranks, expected)
+        assert np.array_equal(ranking.keys[ranked.places], keys)
+        assert np.flatnonzero(ranked.classes).tolist() == [np.argmax(keys)]
 
 
 def test_ranks_of_more_bins_than_an_int32_holds():
     counts = KeyCounts()
     counts._counts[[3, N_KEYS - 1]] = 2**32 - 5, 4
     ranking = counts.rank()
-    assert ranking.centred[[3, N_KEYS - 1]].tolist() == [-4, 2**32 - 5]
-    tops = [ranking.top(size) for size in (2, 4, 6)]
-    assert [(top.threshold, top.ties) for top in tops] == [(N_KEYS - 1, 2), (N_KEYS - 1, 4), (3, 2)]
+    assert ranking.centred[ranking.places[[3, N_KEYS - 1]]].tolist() == [-4, 2**32 - 5]
+    assert [ranking.top(size) for size in (2, 4, 6)] == [(N_KEYS - 1, 2), (N_KEYS - 1, 4), (3, 2)]
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 100])
 def test_top_ties_go_to_the_start(block):
-    def top(keys: list[int], size: int) -> list[int]:
+    def top(listed: list[int], size: int) -> list[int]:
+        keys = np.array(listed, dtype=np.int32)
         counts = KeyCounts()
-        counts.add(np.array(keys))
-        found = counts.rank().top(size)
-        parts = [found.take(np.array(keys[i : i + block])) for i in range(0, len(keys), block)]
-        assert found.ties == 0
-        return np.flatnonzero(np.concatenate(parts)).tolist()
+        counts.add(keys)
+        ranking = counts.rank()
+        found = TopSets(ranking.top(1), ranking.top(size))
+        classes = np.concatenate([found.take(keys[i : i + block]) for i in range(0, len(keys), block)])
+        assert np.flatnonzero(classes & 1).tolist() == [np.argmax(keys)]
+        assert found.state[[1, 3]].tolist() == [0, 0]
+        return np.flatnonzero(classes & 2).tolist()
 
     keys = [1, 2, 2, 0, 2, 3, 2]
     assert top(keys, 1) == [5]
@@ -76,10 +90,10 @@ def test_top_ties_go_to_the_start(block):
 
 def test_all_ties_with_the_last_of_a_top_set():
     counts = KeyCounts()
-    keys = np.array([5, 2, 2, 0, 2, 3])
+    keys = np.array([5, 2, 2, 0, 2, 3], dtype=np.int32)
     counts.add(keys)
-    assert counts.rank().top(3, all_ties=True).take(keys).tolist() == [True, True, True, False, True, True]
-    assert counts.rank().top(1, all_ties=True).take(keys).tolist() == [True, *[False] * 5]
+    one, three = (counts.rank().top(size, all_ties=True) for size in (1, 3))
+    assert TopSets(one, three).take(keys).tolist() == [3, 2, 2, 0, 2, 2]
 
 
 def test_signed_keys_ascend_and_stand_for_their_values():

@@ -17,7 +17,7 @@ from predictd.io.tables import Interval
 from predictd.pairs import Experiment
 from predictd.workflows.evaluation import score as _score
 from predictd.workflows.evaluation.cases import Baseline, Case, Scoring
-from predictd.workflows.evaluation.score import group_cases, score
+from predictd.workflows.evaluation.score import bundle, group_cases, score
 from predictd.workflows.training.train import train
 
 PAIRS = [Experiment(f"C{i // 2}", f"A{i % 2}") for i in range(6)]
@@ -110,3 +110,19 @@ def test_groups_fit_into_memory_and_serve_all_workers():
     assert sizes(2 * most, 1) == [most, most]
     one_too_many = sizes(2 * most + 1, 1)
     assert len(one_too_many) == 3 and max(one_too_many) - min(one_too_many) <= 1
+
+
+def test_tasks_hold_whole_groups_and_no_more_than_memory_allows():
+    cases = list(some_cases()) * 30
+    groups = [tuple(cases[:n]) for n in (8, 7, 7, 7, 7)]
+
+    def sizes(groups: list[tuple[Case, ...]], workers: int) -> list[int]:
+        return sorted(len(task) for task in bundle(groups, workers))
+
+    assert sizes(groups, 2) == [15, 21]
+    assert sizes(groups, 4) == [7, 7, 8, 14]
+    assert sizes(groups, 16) == [7, 7, 7, 7, 8]
+    most = _score.TASK_BYTES // _score.CASE_BYTES
+    assert all(size <= most for size in sizes(groups * 4, 1))
+    assert sizes([tuple(cases[:most])] * 3, 1) == [most] * 3
+    assert sizes([], 2) == []

@@ -1,10 +1,25 @@
 """The compiled kernels behind checks: nothing else imports `predictd._ext`.
 
 The kernels themselves check nothing and release the GIL. What they compute is specified by
-`predictd.model.cp.reference`, and by `predictd.grn.reference` for trees.
+`predictd.model.cp.reference`, by `predictd.grn.reference` for trees, and for scores by the tests of their kernels.
 """
 
 from predictd.kernels.half import widen
+from predictd.kernels.scores import (
+    COMPARED,
+    JOINT,
+    PEAK,
+    Ranked,
+    classify,
+    columns_of,
+    compare,
+    find_keys,
+    find_ranks,
+    joint,
+    mean_and_variance,
+    tally,
+    weighted,
+)
 from predictd.kernels.sgd import BLOCK, RowArrays, UpdateRule, row_width, sgd_updates
 from predictd.kernels.trees import (
     MAX_DEPTH,
@@ -17,15 +32,28 @@ from predictd.kernels.trees import (
 
 __all__ = [
     "BLOCK",
+    "COMPARED",
+    "JOINT",
     "MAX_DEPTH",
     "MAX_SAMPLES",
+    "PEAK",
     "BoostingRule",
+    "Ranked",
     "RowArrays",
     "UpdateRule",
     "boosting_importances",
+    "classify",
+    "columns_of",
+    "compare",
+    "find_keys",
+    "find_ranks",
     "forest_importances",
     "forest_limit",
+    "joint",
+    "mean_and_variance",
     "row_width",
     "sgd_updates",
+    "tally",
+    "weighted",
     "widen",
 ]

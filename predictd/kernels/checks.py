@@ -17,9 +17,13 @@ def check_array(
         raise TypeError(f"{name} must be a NumPy array, not {type(array).__name__}")
     if array.dtype != dtype:
         raise TypeError(f"{name} must be {np.dtype(dtype)}, not {array.dtype}")
-    if shape is not None and (
-        array.ndim != len(shape)
-        or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True))
+    if (
+        shape is not None
+        and array.shape != shape
+        and (
+            array.ndim != len(shape)
+            or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True))
+        )
     ):
         wanted = ", ".join("any" if length is None else str(length) for length in shape)
         raise ValueError(f"{name} must have the shape ({wanted}), not {array.shape}")

@@ -7,7 +7,7 @@ by variance of the ENCODE Imputation Challenge (Schreiber et al. 2023, Genome Bi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -15,31 +15,70 @@ from numpy.typing import ArrayLike, NDArray
 
 from predictd.constants import CHALLENGE, CHALLENGE_MEASURES, MEASURES
 from predictd.errors import DataError
-from predictd.model.measures.ranks import KeyCounts, Ranking, TopSet, rank_keys
-from predictd.model.measures.sums import (
-    REGIONS,
-    Array,
-    BlockSums,
-    Products,
-    dot,
-    measures_of,
-    no_measures,
-)
+from predictd.kernels import COMPARED, PEAK, Ranked, compare
+from predictd.model.measures.ranks import KeyCounts, Ranking, TopSets, rank_keys
+from predictd.model.measures.sums import REGIONS, Array, BlockSums, measures_of, no_measures
 from predictd.model.transforms import SignalTransform
 
 Inverse = Callable[[NDArray], NDArray]
 Weights = Mapping[str, NDArray]
+Counts = NDArray[np.int64]
 
-# Bins that are compared at once: temporaries of a few MB.
-_BLOCK = 2**18
+# Bins that are compared at once: temporaries of 1 MB, and tables of counts stay in the processor's cache for a while.
+_BLOCK = 2**17
 _NO_WEIGHTS: Weights = MappingProxyType({})
 
 
+class _Track:
+    """The keys of one track: counted first, then ranked."""
+
+    ranking: Ranking
+    _tops: TopSets
+
+    def __init__(self, *, signed: bool) -> None:
+        self._signed = signed
+        self._counts = KeyCounts()
+
+    def count(self, values: NDArray[np.floating]) -> None:
+        """First sweep: take the next bins."""
+        self._counts.add(rank_keys(values, signed=self._signed))
+
+    def rank(self, n_bins: int, *, all_ties: bool) -> None:
+        """Rank all n bins, when the first sweep is over."""
+        self.ranking = self._counts.rank()
+        del self._counts
+        first, second = (
+            self.ranking.top(max(1, n_bins * percent // 100), all_ties=all_ties) for percent in (1, 5)
+        )
+        self._tops = TopSets(first, second)
+
+    def take(self, values: NDArray[np.floating]) -> Ranked:
+        """Second sweep: the next bins' ranks."""
+        return self.ranking.ranked(rank_keys(values, signed=self._signed), self._tops)
+
+
+class _Imputed:
+    """An imputed track, and what its comparison with the observed one came to.
+
+    Attributes
+    ----------
+    track, sums
+        Its ranks, and sums over blocks of the genome.
+    positive
+        When it is ranked, bins by key: of the top of the observed track, of its own, and in peaks.
+    """
+
+    positive: tuple[Counts, Counts, Counts]
+
+    def __init__(self, track: _Track, sums: BlockSums) -> None:
+        self.track, self.sums = track, sums
+
+
 class TrackComparison:
-    """Compares an imputed track with the observed one in two sweeps over the same pieces of the genome.
+    """Compares imputed tracks with the observed one in two sweeps over the same pieces of the genome.
 
     `survey` takes every piece in genome order, then `compare` takes them again, then `measures` returns the result.
-    Memory (8 MB of counts of rank keys, and temporaries of a piece) does not depend on the number of bins, and
+    Memory (4 MB of counts of rank keys a track, and temporaries of a piece) does not depend on the number of bins, and
     results depend on the pieces only through the rounding of float64 sums.
 
     What ranks values, that is the top sets, GWspear and the areas under curves, compares their rank keys: values
@@ -58,25 +97,25 @@ class TrackComparison:
         Whether signal may be negative.
     n_blocks
         Blocks of the genome whose sums are kept apart.
+    n_imputed
+        Imputed tracks. What is the same for all is done once.
     """
 
-    def __init__(self, inverse: Inverse | None, *, signed: bool = False, n_blocks: int = 1) -> None:
-        self._inverse = inverse
-        self._signed = signed
-        self._n_bins = 0
-        self._counts = KeyCounts(), KeyCounts()
-        self._rankings: tuple[Ranking, Ranking] | None = None
-        self._tops: dict[str, TopSet] = {}
-        # By key: how many bins are in the top of the observed track, of the imputed track, and in peaks.
-        self._positive: dict[str, NDArray[np.int64]] = {}
-        self._sums = BlockSums(n_blocks)
-        self._plain = [Products() for _ in range(n_blocks)]
-        self._raw = [Products() for _ in range(n_blocks)]
+    def __init__(
+        self, inverse: Inverse | None, *, signed: bool = False, n_blocks: int = 1, n_imputed: int = 1
+    ) -> None:
+        self._inverse, self._n_blocks = inverse, n_blocks
+        self._n_bins, self._ranked = 0, False
+        self._observed = _Track(signed=signed)
+        self._imputed = [
+            _Imputed(_Track(signed=signed), BlockSums(n_blocks, raw=inverse is not None))
+            for _ in range(n_imputed)
+        ]
 
     def survey(
         self,
         observed: NDArray[np.floating],
-        imputed: NDArray[np.floating],
+        imputed: Sequence[NDArray[np.floating]],
         weights: Weights = _NO_WEIGHTS,
         block: int = 0,
     ) -> None:
@@ -85,127 +124,105 @@ class TrackComparison:
         Parameters
         ----------
         observed, imputed
-            (bins,) float arrays in transformed (usually arcsinh) space, or in the unit of the track; finite.
+            (bins,) float arrays in transformed (usually arcsinh) space, or in the unit of the track; finite. Of each
+            imputed track one.
         weights
             By any of the names `promoters`, `genes`, `enhancers`: (bins,) bool, or how often a bin counts; `variance`:
             (bins,) floats, by which squared errors are weighted in MSEvar. (`peaks` is not used yet.)
         block
             Of the genome, that the piece belongs to.
         """
-        if not observed.size:
-            return
         self._n_bins += observed.size
-        for counts, values in zip(self._counts, (observed, imputed), strict=True):
-            counts.add(rank_keys(values, signed=self._signed))
-        y, x = observed.astype(np.float64), imputed.astype(np.float64)
-        self._plain[block].add(y, x)
-        if self._inverse is not None:
-            self._raw[block].add(self._inverse(y), self._inverse(x))
-        errors = np.square(y - x)
-        self._sums.add(block, "bins", y.size)
-        self._sums.add(block, "errors", float(errors.sum()))
-        for name in (*REGIONS, "variance"):
-            if name in weights:
-                self._sums.add_part(block, name, errors, weights[name])
+        for part in _parts(observed.size):
+            y, *others = _alike(part, observed, *imputed)
+            own = {name: weights[name][part] for name in (*REGIONS, "variance") if name in weights}
+            raw = None if self._inverse is None else self._inverse(y.astype(np.float64))
+            self._observed.count(y)
+            for one, x in zip(self._imputed, others, strict=True):
+                one.track.count(x)
+                one.sums.add_pair("plain", block, y, x)
+                if self._inverse is not None and raw is not None:
+                    one.sums.add_pair("raw", block, raw, self._inverse(x.astype(np.float64)))
+                for name, values in own.items():
+                    one.sums.add_part(name, block, y, x, values)
 
     def compare(
         self,
         observed: NDArray[np.floating],
-        imputed: NDArray[np.floating],
+        imputed: Sequence[NDArray[np.floating]],
         weights: Weights = _NO_WEIGHTS,
         block: int = 0,
     ) -> None:
         """Second sweep: take the next piece, with the arguments of `survey`; of the weights `peaks` (bool) is used."""
         if not observed.size:
             return
-        y_ranking, x_ranking = self._ranked()
-        y, x = observed, imputed
-        y_keys, x_keys = (rank_keys(values, signed=self._signed) for values in (y, x))
-        keys = {"y": y_keys, "x": x_keys}
-        top = {name: found.take(keys[name[0]]) for name, found in self._tops.items()}
-        add = self._sums.add
-        for name, mask in (("observed top", top["y1"]), ("imputed top", top["x1"])):
-            errors = np.square(y[mask].astype(np.float64) - x[mask])
-            add(block, name, errors.size)
-            add(block, f"errors in {name}", float(errors.sum()))
-        for name, both in (
-            ("match", top["y1"] & top["x1"]),
-            ("catch observed", top["y1"] & top["x5"]),
-            ("catch imputed", top["x1"] & top["y5"]),
-        ):
-            add(block, name, float(np.count_nonzero(both)))
-        y_ranks = y_ranking.centred[y_keys].astype(np.float64)
-        x_ranks = x_ranking.centred[x_keys].astype(np.float64)
-        add(block, "rank yx", dot(y_ranks, x_ranks))
-        if len(self._plain) > 1:
-            add(block, "rank y", float(y_ranks.sum()))
-            add(block, "rank x", float(x_ranks.sum()))
-            add(block, "rank yy", dot(y_ranks, y_ranks))
-            add(block, "rank xx", dot(x_ranks, x_ranks))
-        self._rank("observed top", x_ranking, x_keys, x_ranks, top["y1"], block)
-        self._rank("imputed top", y_ranking, y_keys, y_ranks, top["x1"], block)
-        if "peaks" in weights:
-            add(block, "peaks", float(np.count_nonzero(weights["peaks"])))
-            self._rank("peaks", x_ranking, x_keys, x_ranks, weights["peaks"], block)
+        self._rank()
+        for part in _parts(observed.size):
+            y, *others = _alike(part, observed, *imputed)
+            of_y = self._observed.take(y)
+            if "peaks" in weights:
+                of_y.classes[:] |= weights["peaks"][part] * np.uint8(PEAK)
+            for one, x in zip(self._imputed, others, strict=True):
+                sums = np.zeros(len(COMPARED))
+                compare(y, x, (of_y, one.track.take(x)), sums, one.positive)
+                one.sums.add_compared(block, sums)
 
-    def _rank(
-        self, name: str, ranking: Ranking, keys: NDArray[np.intp], ranks: Array, positive: NDArray, block: int
-    ) -> None:
-        self._sums.add(block, f"ranks in {name}", float(ranks[positive].sum()))
-        self._positive[name] = ranking.counts(keys[positive]) + self._positive.get(name, 0)
+    def measures(self) -> list[dict[str, float]]:
+        """Return the measures of each imputed track by the names of `constants.MEASURES`, in that order.
 
-    def measures(self) -> dict[str, float]:
-        """Return the measures by the names of `constants.MEASURES`, or of `CHALLENGE_MEASURES`, in that order.
-
-        NaN is what is not defined: measures without their regions or whose regions select nothing, areas under curves
-        of all or no bins, correlations with a constant (for GWspear: of which all bins are tied), and all of no bin.
+        Of tracks in the unit of the input: of `CHALLENGE_MEASURES`. NaN is what is not defined: measures without their
+        regions or whose regions select nothing, areas under curves of all or no bins, correlations with a constant (for
+        GWspear: of which all bins are tied), and all of no bin.
         """
-        names = MEASURES if self._inverse is not None else CHALLENGE_MEASURES
-        if not self._n_bins:
-            return no_measures(names)
-        found = {
-            name: float(value)
-            for name, value in measures_of(self.block_sums().sum(axis=0), self.n_bins).items()
-        }
-        if self._inverse is None:
-            return {name: found[own] for name, own in CHALLENGE.items()}
-        y_ranking, x_ranking = self._ranked()
-        for name, part, ranking in (
-            ("AuprObs1", "observed top", x_ranking),
-            ("AuprImp1", "imputed top", y_ranking),
-            ("AuprPeakObs", "peaks", x_ranking),
-        ):
-            positive = self._positive.get(part, np.zeros(1, dtype=np.int64))
-            found[name] = ranking.average_precision(positive)
-        return {name: found[name] for name in names}
+        return [self._measures(one, sums) for one, sums in zip(self._imputed, self.block_sums(), strict=True)]
 
     @property
     def n_bins(self) -> int:
         """Bins that were compared."""
         return self._n_bins
 
-    def block_sums(self) -> Array:
-        """Sums over the bins of each block, as of `measures_of`: float64 (blocks × COLUMNS)."""
-        self._sums.set_products("plain", Products.by_block(self._plain))
-        self._sums.set_products("raw", Products.by_block(self._raw))
-        return self._sums.table
+    def block_sums(self) -> list[Array]:
+        """Sums over the bins of each block, as of `measures_of`, of each imputed track: float64 (blocks × COLUMNS)."""
+        return [one.sums.table() for one in self._imputed]
 
-    def _ranked(self) -> tuple[Ranking, Ranking]:
-        """Rankings of both tracks, made when the first sweep is over."""
-        if self._rankings is None:
-            y_counts, x_counts = self._counts
-            self._rankings = y_counts.rank(), x_counts.rank()
-            del self._counts
-            if len(self._plain) == 1:
-                # Over all bins centred ranks sum to 0.
-                for name, ranking in zip(("rank yy", "rank xx"), self._rankings, strict=True):
-                    self._sums.add(0, name, ranking.squares)
-            ties = self._inverse is None
-            for track, ranking in zip("yx", self._rankings, strict=True):
-                for percent in (1, 5):
-                    size = max(1, self._n_bins * percent // 100)
-                    self._tops[f"{track}{percent}"] = ranking.top(size, all_ties=ties)
-        return self._rankings
+    def _measures(self, one: _Imputed, sums: Array) -> dict[str, float]:
+        names = MEASURES if self._inverse is not None else CHALLENGE_MEASURES
+        if not self._n_bins:
+            return no_measures(names)
+        found = {name: float(value) for name, value in measures_of(sums.sum(axis=0), self.n_bins).items()}
+        if self._inverse is None:
+            return {name: found[own] for name, own in CHALLENGE.items()}
+        of_y, of_x = self._observed.ranking, one.track.ranking
+        curves = ("AuprObs1", "AuprImp1", "AuprPeakObs")
+        for name, positive, ranking in zip(curves, one.positive, (of_x, of_y, of_x), strict=True):
+            found[name] = ranking.average_precision(positive)
+        return {name: found[name] for name in names}
+
+    def _rank(self) -> None:
+        """Rank all tracks, when the first sweep is over."""
+        if self._ranked:
+            return
+        self._ranked = True
+        for track in (self._observed, *(one.track for one in self._imputed)):
+            track.rank(self._n_bins, all_ties=self._inverse is None)
+        of_y = self._observed.ranking
+        for one in self._imputed:
+            of_x = one.track.ranking
+            sizes = of_x.keys.size, of_y.keys.size, of_x.keys.size
+            first, second, third = (np.zeros(size, dtype=np.int64) for size in sizes)
+            one.positive = first, second, third
+            if self._n_blocks == 1:
+                one.sums.set_ranks_of_all(of_y.squares, of_x.squares)
+
+
+def _parts(n_bins: int) -> Iterator[slice]:
+    return (slice(start, start + _BLOCK) for start in range(0, n_bins, _BLOCK))
+
+
+def _alike(part: slice, *tracks: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+    """Bins of tracks in one type of number: float32, or float64 where one is wider."""
+    dtype = np.result_type(np.float32, *tracks)
+    return [np.ascontiguousarray(track[part], dtype=dtype) for track in tracks]
 
 
 def resampled_measures(sums: Array, n_bins: int, measures: Sequence[str]) -> dict[str, Array]:
@@ -275,8 +292,6 @@ def evaluate_track(
         y, x = transform.inverse(y), transform.inverse(x)
     given = {name: values[finite] for name, values in given.items()}
     comparison = TrackComparison(None if challenge else transform.inverse, signed=not transform.clipped)
-    for sweep in (comparison.survey, comparison.compare):
-        for start in range(0, y.size, _BLOCK):
-            piece = slice(start, start + _BLOCK)
-            sweep(y[piece], x[piece], {name: values[piece] for name, values in given.items()})
-    return comparison.measures()
+    comparison.survey(y, [x], given)
+    comparison.compare(y, [x], given)
+    return comparison.measures()[0]

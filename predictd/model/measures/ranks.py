@@ -14,16 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from predictd.kernels import Ranked, classify, find_keys, find_ranks, tally
+
 N_KEYS = 2**20
 _MIDDLE = N_KEYS // 2
 # Bits of a float32's magnitude that a key leaves out: of non-negative signal, and of signal with a sign.
 _DROPPED_BITS = {False: 11, True: 12}
 
-Keys = NDArray[np.intp]
+Keys = NDArray[np.int32]
 
 
 def rank_keys(values: NDArray[np.floating], *, signed: bool = False) -> Keys:
-    """Return the rank keys of values, in the same order: intp, under `N_KEYS`.
+    """Return the rank keys of values, in the same order: int32, under `N_KEYS`.
 
     Values are rounded to the nearest, not down: a stored float16 then shares its key with what arithmetic in float32
     makes of it.
@@ -35,49 +37,33 @@ def rank_keys(values: NDArray[np.floating], *, signed: bool = False) -> Keys:
     signed
         Whether values may be negative; without it the sign is not looked at.
     """
-    dropped = _DROPPED_BITS[signed]
-    narrow = values.astype(np.float32)
-    # Without the sign of -0.
-    bits = narrow.view(np.uint32) & np.uint32(2**31 - 1)
-    bits += np.uint32(2 ** (dropped - 1))
-    bits >>= np.uint32(dropped)
-    keys = bits.astype(np.intp)
-    if signed:
-        np.negative(keys, out=keys, where=narrow < 0)
-        keys += _MIDDLE
-    return keys
+    narrow = np.ascontiguousarray(values, dtype=np.float32)
+    return find_keys(narrow, _DROPPED_BITS[signed], _MIDDLE if signed else None)
 
 
-def key_values(keys: Keys, *, signed: bool = False) -> NDArray[np.float32]:
+def key_values(keys: NDArray[np.integer], *, signed: bool = False) -> NDArray[np.float32]:
     """Return the values that rank keys stand for: float32, the inverse of `rank_keys` up to its rounding."""
     places = keys - _MIDDLE if signed else keys
     bits = np.abs(places).astype(np.uint32) << np.uint32(_DROPPED_BITS[signed])
     return np.copysign(bits.view(np.float32), places.astype(np.float32)).astype(np.float32)
 
 
-@dataclass
-class TopSet:
-    """The bins with the largest keys, found block by block in genome order.
+class TopSets:
+    """The bins with the largest keys, the top 1 % and the top 5 %, found block by block in genome order.
 
     Attributes
     ----------
-    threshold
-        Smallest key of the set.
-    ties
-        Bins with just that key which are still to be taken: the first ones that come.
+    state
+        int64 (4,): for each set the key that all of it exceed, and how many bins with just that key are still to be
+        taken: the first ones that come.
     """
 
-    threshold: int
-    ties: int
+    def __init__(self, first: tuple[int, int], second: tuple[int, int]) -> None:
+        self.state = np.array([*first, *second], dtype=np.int64)
 
-    def take(self, keys: Keys) -> NDArray[np.bool_]:
-        """Return which bins of the next block belong to the set."""
-        top = keys > self.threshold
-        if self.ties:
-            tied = np.flatnonzero(keys == self.threshold)[: self.ties]
-            top[tied] = True
-            self.ties -= tied.size
-        return top
+    def take(self, keys: Keys) -> NDArray[np.uint8]:
+        """Return which bins of the next block belong to the sets: bits 1 and 2."""
+        return classify(keys, self.state)
 
 
 @dataclass(frozen=True)
@@ -88,33 +74,38 @@ class Ranking:
     ----------
     keys
         (k,) the keys that bins have, ascending.
+    places
+        int32 (N_KEYS,): where each of them is in `keys`; 0 for keys that no bin has.
     up_to
         (k,) int64: how many bins have this key or a smaller one.
     centred
-        (N_KEYS,) signed integers by key: 2r − (n + 1) with r the rank from 1, averaged over ties; they sum to 0 over
-        the n bins. 0 for keys that no bin has.
+        float64 (k,), whole numbers: 2r − (n + 1) with r the rank from 1, averaged over ties; they sum to 0 over the n
+        bins.
     """
 
-    keys: Keys
+    keys: NDArray[np.intp]
+    places: Keys
     up_to: NDArray[np.int64]
-    centred: NDArray[np.signedinteger]
+    centred: NDArray[np.float64]
 
     @property
     def squares(self) -> float:
         """Sum of the centred ranks' squares over the bins; 0 if all are tied."""
-        ranks = self.centred[self.keys].astype(np.float64)
-        return float((np.diff(self.up_to, prepend=0) * np.square(ranks)).sum())
+        return float((np.diff(self.up_to, prepend=0) * np.square(self.centred)).sum())
 
-    def top(self, size: int, *, all_ties: bool = False) -> TopSet:
-        """Return the set of so many bins (1 to n) with the largest keys; `all_ties`: and all that tie with the last."""
+    def top(self, size: int, *, all_ties: bool = False) -> tuple[int, int]:
+        """Return the set of so many bins (1 to n) with the largest keys, as of `TopSets`.
+
+        With `all_ties` all that tie with the last belong to it.
+        """
         n = int(self.up_to[-1])
         place = int(np.searchsorted(self.up_to, n - size, side="right"))
-        ties = n if all_ties else size - (n - int(self.up_to[place]))
-        return TopSet(int(self.keys[place]), ties)
+        threshold = int(self.keys[place])
+        return (threshold - 1, 0) if all_ties else (threshold, size - (n - int(self.up_to[place])))
 
-    def counts(self, keys: Keys) -> NDArray[np.int64]:
-        """Return how many of some bins have each of `self.keys`, (k,)."""
-        return np.bincount(np.searchsorted(self.keys, keys), minlength=self.keys.size)
+    def ranked(self, keys: Keys, tops: TopSets) -> Ranked:
+        """Ranks of the next block, and which of its bins belong to the top sets."""
+        return Ranked(tops.take(keys), *find_ranks(keys, self.places, self.centred))
 
     def average_precision(self, positive: NDArray[np.int64]) -> float:
         """Return the area under the precision-recall curve, as a step function; NaN without a positive bin.
@@ -122,7 +113,7 @@ class Ranking:
         Parameters
         ----------
         positive
-            Positive bins by key, as of `counts`.
+            Positive bins of each of `keys`, (k,).
         """
         if not positive.any():
             return np.nan
@@ -139,7 +130,7 @@ class KeyCounts:
 
     def add(self, keys: Keys) -> None:
         """Count a block."""
-        np.add.at(self._counts, keys, np.uint32(1))
+        tally(keys, self._counts)
 
     def rank(self) -> Ranking:
         """Rank the bins counted so far."""
@@ -147,11 +138,9 @@ class KeyCounts:
         keys = np.flatnonzero(self._counts != 0)
         counts = self._counts[keys].astype(np.int64)
         up_to = np.cumsum(counts)
-        n = int(counts.sum())
-        # int32 up to 2^31 bins, so that a ranking takes no more memory than the counts.
-        centred = np.zeros(N_KEYS, dtype=np.min_scalar_type(-n))
-        centred[keys] = 2 * up_to - counts - n
-        return Ranking(keys, up_to, centred)
+        places = np.zeros(N_KEYS, dtype=np.int32)
+        places[keys] = np.arange(keys.size)
+        return Ranking(keys, places, up_to, (2 * up_to - counts - counts.sum()).astype(np.float64))
 
 
 def distribution_map(track: KeyCounts, wanted: KeyCounts, *, signed: bool = False) -> NDArray[np.float32]:

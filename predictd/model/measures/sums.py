@@ -9,10 +9,11 @@ with the ranks and top sets of the whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+
+from predictd.kernels import COMPARED, JOINT, joint, weighted
 
 Array = NDArray[np.float64]
 
@@ -36,38 +37,58 @@ COLUMNS = (
     *_PRODUCTS,
 )
 _PLACE = {name: index for index, name in enumerate(COLUMNS)}
+_OF_COMPARED = np.array([_PLACE[name] for name in COMPARED])
+_OF_JOINT = {name: place for place, name in enumerate(JOINT)}
 
 
 class BlockSums:
     """Sums over the bins of each block of the genome.
 
-    Attributes
+    Parameters
     ----------
-    table
-        float64 (blocks × `COLUMNS`).
+    n_blocks
+        Blocks.
+    raw
+        Whether products are kept of the tracks turned back, too.
     """
 
-    def __init__(self, n_blocks: int) -> None:
-        self.table: Array = np.zeros((n_blocks, len(COLUMNS)))
+    def __init__(self, n_blocks: int, *, raw: bool) -> None:
+        self._table: Array = np.zeros((n_blocks, len(COLUMNS)))
+        self._squares: tuple[float, float] | None = None
+        self._joint = {space: _no_bins(n_blocks) for space in (("plain", "raw") if raw else ("plain",))}
 
-    def add(self, block: int, name: str, value: float) -> None:
-        """Add to a column of a block."""
-        self.table[block, _PLACE[name]] += value
+    def add_pair(self, space: str, block: int, y: NDArray[np.floating], x: NDArray[np.floating]) -> None:
+        """Add bins of both tracks in a space."""
+        joint(y, x, self._joint[space][block])
 
-    def add_part(self, block: int, name: str, errors: Array, weights: NDArray) -> None:
-        """Add squared errors in a part of the genome: of bins in a mask, or of all by their weights."""
-        if weights.dtype == bool:
-            chosen = errors[weights]
-            count, total = float(chosen.size), float(chosen.sum())
-        else:
-            count, total = float(weights.sum(dtype=np.float64)), dot(weights, errors)
-        self.add(block, name, count)
-        self.add(block, f"errors in {name}", total)
+    def add_part(
+        self, name: str, block: int, y: NDArray[np.floating], x: NDArray[np.floating], weights: NDArray
+    ) -> None:
+        """Add squared errors in a part of the genome: of bins by their weights."""
+        sums = np.zeros(2)
+        weighted(y, x, np.ascontiguousarray(weights, dtype=np.float32), sums)
+        self._table[block, [_PLACE[name], _PLACE[f"errors in {name}"]]] += sums
 
-    def set_products(self, space: str, products: Mapping[str, Array]) -> None:
-        """Set the columns of centred sums and products of a space, each by block."""
-        for name, values in products.items():
-            self.table[:, _PLACE[f"{space} {name}"]] = values
+    def add_compared(self, block: int, sums: Array) -> None:
+        """Add what `predictd.kernels.compare` found."""
+        self._table[block, _OF_COMPARED] += sums
+
+    def set_ranks_of_all(self, squares_y: float, squares_x: float) -> None:
+        """Give sums of squares of all ranks, where there is a single block: exact, and ranks sum to 0."""
+        self._squares = squares_y, squares_x
+
+    def table(self) -> Array:
+        """The sums: float64 (blocks × `COLUMNS`)."""
+        plain = self._joint["plain"]
+        self._table[:, _PLACE["bins"]] = plain[:, _OF_JOINT["n"]]
+        self._table[:, _PLACE["errors"]] = plain[:, _OF_JOINT["errors"]]
+        for space, states in self._joint.items():
+            columns = [_PLACE[f"{space} {what}"] for what in ("y", "x", "yx", "yy", "xx")]
+            self._table[:, columns] = _about_all(states)
+        if self._squares is not None:
+            columns = [_PLACE[name] for name in ("rank y", "rank x", "rank yy", "rank xx")]
+            self._table[0, columns] = 0.0, 0.0, *self._squares
+        return self._table
 
 
 def measures_of(sums: Array, n_bins: int) -> dict[str, Array]:
@@ -115,11 +136,6 @@ def measures_of(sums: Array, n_bins: int) -> dict[str, Array]:
         }
 
 
-def dot(y: NDArray, x: NDArray) -> float:
-    """Return the sum of products, without BLAS, whose bits depend on its number of threads."""
-    return float(np.einsum("i,i->", y, x))
-
-
 def _correlation(bins: Array, y: Array, x: Array, yx: Array, yy: Array, xx: Array) -> Array:
     """Pearson's r from sums and products; NaN where one track does not vary."""
     scale = np.sqrt(np.maximum(yy - y * y / bins, 0)) * np.sqrt(np.maximum(xx - x * x / bins, 0))
@@ -137,51 +153,25 @@ def _auc(bins: Array, positive: Array, ranks: Array, all_ranks: Array, n_bins: i
     return 0.5 + (ranks / positive - all_ranks / bins) / (2 * np.where(negative > 0, negative, np.nan))
 
 
-class Products:
-    """Centred products of two tracks that come in pieces.
+def _no_bins(n_blocks: int) -> Array:
+    """What `joint` keeps of each block before it has seen a bin."""
+    states = np.zeros((n_blocks, len(JOINT)))
+    for name in JOINT:
+        if name.startswith(("lowest", "highest")):
+            states[:, _OF_JOINT[name]] = np.inf if name.startswith("lowest") else -np.inf
+    return states
 
-    Each piece's are about its own means and then moved (Chan, Golub & LeVeque 1983, The American Statistician 37:242),
-    so that one sweep is as precise as two.
-    """
 
-    def __init__(self) -> None:
-        self._n = 0
-        self._means = np.zeros(2)
-        self._products = np.zeros(3)
-        self._lowest, self._highest = np.full(2, np.inf), np.full(2, -np.inf)
-
-    def add(self, y: Array, x: Array) -> None:
-        """Take a piece of at least one bin."""
-        means = np.array([y.mean(), x.mean()])
-        dy, dx = y - means[0], x - means[1]
-        self._join(y.size, means, np.array([dot(dy, dx), dot(dy, dy), dot(dx, dx)]))
-        self._lowest = np.minimum(self._lowest, [y.min(), x.min()])
-        self._highest = np.maximum(self._highest, [y.max(), x.max()])
-
-    def _join(self, n: int, means: Array, products: Array) -> None:
-        gap = means - self._means
-        total = self._n + n
-        self._products += products
-        self._products += self._n * (n / total) * gap[[0, 0, 1]] * gap[[1, 0, 1]]
-        self._means += gap * (n / total)
-        self._n = total
-
-    @staticmethod
-    def by_block(blocks: list[Products]) -> dict[str, Array]:
-        """Sums and products of each block about the means of all; zeros where either track has one value throughout."""
-        whole = Products()
-        for own in blocks:
-            if own._n:
-                whole._join(own._n, own._means, own._products)
-                whole._lowest = np.minimum(whole._lowest, own._lowest)
-                whole._highest = np.maximum(whole._highest, own._highest)
-        found = np.zeros((5, len(blocks)))
-        if (whole._lowest < whole._highest).all():
-            for index, own in enumerate(blocks):
-                gap = own._means - whole._means if own._n else np.zeros(2)
-                found[:2, index] = own._n * gap
-                found[2:, index] = own._products + own._n * gap[[0, 0, 1]] * gap[[1, 0, 1]]
-        return dict(zip(("y", "x", "yx", "yy", "xx"), found, strict=True))
+def _about_all(states: Array) -> Array:
+    """Sums and products of each block about the means of all, (blocks × 5); zeros where either track is constant."""
+    n, y, x, *products, _, low_y, low_x, high_y, high_x = states.T
+    found = np.zeros((len(n), 5))
+    if low_y.min() < high_y.max() and low_x.min() < high_x.max():
+        gaps = [means - (n * means).sum() / n.sum() for means in (y, x)]
+        found[:, :2] = (n * gaps).T
+        for place, (one, other) in enumerate(((0, 1), (0, 0), (1, 1))):
+            found[:, 2 + place] = products[place] + n * gaps[one] * gaps[other]
+    return found
 
 
 def no_measures(names: tuple[str, ...]) -> dict[str, float]:

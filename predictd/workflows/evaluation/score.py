@@ -5,7 +5,7 @@ What a task holds does not grow with the number of bins: counts of rank keys, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,17 +15,22 @@ import numpy.typing as npt
 from predictd.constants import BASELINES, MAPPED, MAX_SHARD_BINS
 from predictd.model.measures.metrics import TrackComparison
 from predictd.model.measures.ranks import KeyCounts, distribution_map, rank_keys
+from predictd.model.transforms import SignalTransform
+from predictd.pairs import Experiment
 from predictd.wording import even_parts_of_at_most
 from predictd.workflows.evaluation.cases import Case, Scoring
 from predictd.workflows.evaluation.signal import CaseBlock, ComparedSignal, transforms_of
 
 Row = dict[str, str | float]
+Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 _Item = TypeVar("_Item")
-# A method's part of what a task holds, about: a comparison of 8 MiB and a shard's signal.
-_METHOD_BYTES = 2**23 + 4 * MAX_SHARD_BINS
-# A pair's part, besides: a shard's observed signal, variance and regions, and temporaries.
-_PAIR_BYTES = 12 * MAX_SHARD_BINS
+# What is kept of a track's ranks, about: 4 MiB by key, and a few numbers of each key that occurs.
+_RANKS_BYTES = 5 * 2**20
+# A method's part of what a task holds: its ranks and a shard's signal.
+_METHOD_BYTES = _RANKS_BYTES + 4 * MAX_SHARD_BINS
+# A pair's part, besides: the observed track's, and a shard's variance and regions.
+_PAIR_BYTES = _METHOD_BYTES + 8 * MAX_SHARD_BINS
 CASE_BYTES = 3 * _METHOD_BYTES + _PAIR_BYTES
 # The parts of all pairs of a task; Python, libraries and temporaries come to about 200 MiB more.
 TASK_BYTES = 5 * 2**27
@@ -59,14 +64,30 @@ def group_cases(
     return [tuple(cases[start:end]) for start, end in parts]
 
 
+def bundle(groups: Sequence[tuple[_Item, ...]], workers: int) -> list[tuple[_Item, ...]]:
+    """Whole groups of cases that one task scores together: fewer tasks read the tensor less often.
+
+    There is a task for every worker as long as there are groups; which groups are together does not change a result.
+    """
+    n_tasks = min(len(groups), max(1, workers))
+    while True:
+        tasks: list[list[int]] = [[] for _ in range(n_tasks)]
+        sizes = [0] * n_tasks
+        for index in sorted(range(len(groups)), key=lambda index: -len(groups[index])):
+            least = sizes.index(min(sizes))
+            tasks[least].append(index)
+            sizes[least] += len(groups[index])
+        if n_tasks == len(groups) or max(sizes) <= TASK_BYTES // CASE_BYTES:
+            return [tuple(case for index in sorted(task) for case in groups[index]) for task in tasks]
+        n_tasks += 1
+
+
 @dataclass(frozen=True)
 class _Method:
     """What one row of metrics.tsv compares.
 
     Attributes
     ----------
-    index
-        Of the case.
     name, fold
         In metrics.tsv.
     row
@@ -75,86 +96,128 @@ class _Method:
         Whether its values are mapped to the distribution of the observed track.
     """
 
-    index: int
     name: str
     fold: str
     row: int
     mapped: bool
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """The methods of a case, and what compares them.
+
+    Attributes
+    ----------
+    index
+        Of the case.
+    pair
+        Cell type and assay.
+    methods
+        Rows of metrics.tsv.
+    signed
+        Whether signal may be negative.
+    comparison
+        Of all methods.
+    """
+
+    index: int
+    pair: Experiment
+    methods: Sequence[_Method]
+    signed: bool
+    comparison: TrackComparison
+
+
 def score(cases: tuple[Case, ...], shared: Scoring) -> list[Scored]:
     """Compare some pairs' signal in two sweeps over all shards."""
-    methods = [method for index, case in enumerate(cases) for method in _methods_of(index, case, shared)]
+    pairs = [
+        _pair(index, case, shared, transform)
+        for index, (case, transform) in enumerate(zip(cases, transforms_of(cases, shared), strict=True))
+    ]
     signal = ComparedSignal(cases, shared)
     if signal.n_bytes <= KEPT_BYTES:
-        # One after the other: the counts of one method stay in the processor's cache, those of all do not.
+        # One after the other: the counts of one pair stay in the processor's cache, those of all do not.
         blocks = list(signal)
-        found = [one for method in methods for one in _measure([method], blocks, cases, shared)]
-    else:
-        signal.sweeps = 2 + shared.quantiles
-        found = _measure(methods, signal, cases, shared)
-    return found
+        return [one for pair in pairs for one in _measure([pair], blocks)]
+    signal.sweeps = 2 + shared.quantiles
+    return _measure(pairs, signal)
 
 
-def _methods_of(index: int, case: Case, shared: Scoring) -> list[_Method]:
+def _pair(index: int, case: Case, shared: Scoring, transform: SignalTransform) -> _Pair:
+    methods, signed = _methods_of(case, shared), not transform.clipped
+    comparison = TrackComparison(
+        None if shared.challenge else transform.inverse,
+        signed=signed,
+        n_blocks=shared.n_blocks,
+        n_imputed=len(methods),
+    )
+    return _Pair(index, case.pair, methods, signed, comparison)
+
+
+def _methods_of(case: Case, shared: Scoring) -> list[_Method]:
     """The imputed signal, and the baselines where there are any."""
     names = shared.names + (BASELINES if case.baseline is not None else ())
     # A baseline is of what the first method learned from.
     folds = case.folds + case.folds[:1] * (len(names) - len(case.folds))
-    methods = [_Method(index, name, folds[i], 1 + i, mapped=False) for i, name in enumerate(names)]
+    methods = [_Method(name, folds[i], 1 + i, mapped=False) for i, name in enumerate(names)]
     if shared.quantiles:
-        methods += [
-            _Method(index, name + MAPPED, folds[i], 1 + i, mapped=True) for i, name in enumerate(names)
-        ]
+        methods += [_Method(name + MAPPED, folds[i], 1 + i, mapped=True) for i, name in enumerate(names)]
     return methods
 
 
-def _measure(
-    methods: Sequence[_Method], blocks: Iterable[list[CaseBlock]], cases: Sequence[Case], shared: Scoring
-) -> list[Scored]:
-    """What is found of each method, in two sweeps over all blocks, and one before where values are mapped."""
-    transforms = transforms_of(cases, shared)
-    signed = [not transforms[method.index].clipped for method in methods]
-    maps = _maps(methods, blocks, signed)
-    comparisons = [
-        TrackComparison(
-            None if shared.challenge else transforms[method.index].inverse,
-            signed=sign,
-            n_blocks=shared.n_blocks,
-        )
-        for method, sign in zip(methods, signed, strict=True)
-    ]
-    absent = [0] * len(methods)
+def _measure(pairs: Sequence[_Pair], blocks: Iterable[list[CaseBlock]]) -> list[Scored]:
+    """What is found of each pair's methods, in two sweeps over all blocks, and one before where values are mapped."""
+    maps = _maps(pairs, blocks)
+    absent: dict[int, int | npt.NDArray[np.int64]] = dict.fromkeys((pair.index for pair in pairs), 0)
     for sweep in (TrackComparison.survey, TrackComparison.compare):
         for block in blocks:
-            for place, (method, comparison) in enumerate(zip(methods, comparisons, strict=True)):
-                own = block[method.index]
-                imputed = own.signal[method.row]
-                if place in maps:
-                    imputed = maps[place][rank_keys(imputed, signed=signed[place])]
+            for pair in pairs:
+                own = block[pair.index]
+                imputed = [own.signal[method.row] for method in pair.methods]
+                for place, method in enumerate(pair.methods):
+                    if method.mapped:
+                        table = maps[pair.index, method.name]
+                        imputed[place] = table[rank_keys(imputed[place], signed=pair.signed)]
                 for number, part in own.pieces:
                     weights = {name: values[part] for name, values in own.weights.items()}
-                    sweep(comparison, own.signal[0, part], imputed[part], weights, number)
+                    tracks = [track[part] for track in imputed]
+                    sweep(pair.comparison, own.signal[0, part], tracks, weights, number)
                 if sweep is TrackComparison.survey:
-                    absent[place] += int(own.absent[method.row - 1])
-    found = []
-    for method, comparison, missing in zip(methods, comparisons, absent, strict=True):
-        pair = cases[method.index].pair
-        keys = {"cell_type": pair.cell_type, "assay": pair.assay, "fold": method.fold, "method": method.name}
-        row: Row = {**keys, "bins": comparison.n_bins, "absent": missing, **comparison.measures()}
-        found.append(Scored(row, comparison.block_sums()))
-    return found
+                    absent[pair.index] += own.absent
+    return [one for pair in pairs for one in _scored(pair, np.asarray(absent[pair.index]))]
 
 
-def _maps(
-    methods: Sequence[_Method], blocks: Iterable[list[CaseBlock]], signed: Sequence[bool]
-) -> dict[int, npt.NDArray[np.float32]]:
-    """What gives each mapped method's track the distribution of the observed one, by its place among the methods."""
-    counts = {place: (KeyCounts(), KeyCounts()) for place, method in enumerate(methods) if method.mapped}
+def _scored(pair: _Pair, absent: npt.NDArray[np.int64]) -> Iterator[Scored]:
+    """Rows of metrics.tsv, with sums of blocks."""
+    found = zip(pair.methods, pair.comparison.measures(), pair.comparison.block_sums(), strict=True)
+    for method, measures, sums in found:
+        keys = {
+            "cell_type": pair.pair.cell_type,
+            "assay": pair.pair.assay,
+            "fold": method.fold,
+            "method": method.name,
+        }
+        row: Row = {
+            **keys,
+            "bins": pair.comparison.n_bins,
+            "absent": int(absent[method.row - 1]),
+            **measures,
+        }
+        yield Scored(row, sums)
+
+
+def _maps(pairs: Sequence[_Pair], blocks: Iterable[list[CaseBlock]]) -> dict[tuple[int, str], Float32]:
+    """What gives each mapped method's track the distribution of the observed one, by case and method."""
+    mapped = [(pair, method) for pair in pairs for method in pair.methods if method.mapped]
+    # Of each track by its row; that of the observed one is 0.
+    counts = {(pair.index, row): KeyCounts() for pair, method in mapped for row in (0, method.row)}
+    signed = {pair.index: pair.signed for pair in pairs}
     if counts:
         for block in blocks:
-            for place, tracks in counts.items():
-                own = block[methods[place].index].signal
-                for row, track in zip((methods[place].row, 0), tracks, strict=True):
-                    track.add(rank_keys(own[row], signed=signed[place]))
-    return {place: distribution_map(*tracks, signed=signed[place]) for place, tracks in counts.items()}
+            for (index, row), own in counts.items():
+                own.add(rank_keys(block[index].signal[row], signed=signed[index]))
+    return {
+        (pair.index, method.name): distribution_map(
+            counts[pair.index, method.row], counts[pair.index, 0], signed=pair.signed
+        )
+        for pair, method in mapped
+    }

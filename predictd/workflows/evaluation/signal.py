@@ -13,11 +13,11 @@ from predictd.io.remote import as_path
 from predictd.io.tables import read_bed
 from predictd.io.tensor.layout import Coverage
 from predictd.io.tensor.store import Shard
+from predictd.kernels import columns_of, mean_and_variance
 from predictd.model.transforms import TRANSFORMS, SignalTransform
-from predictd.workflows.evaluation.cases import Case, Scoring
+from predictd.workflows.evaluation.cases import Baseline, Case, Scoring
 from predictd.workflows.imputing.apply import Application
 from predictd.workflows.imputing.estimators import load_held_out
-from predictd.workflows.tensor.sources import observed_mean
 
 Float32 = npt.NDArray[np.float32]
 
@@ -50,7 +50,7 @@ class ComparedSignal:
     Attributes
     ----------
     sweeps
-        How often that is going to be.
+        How often that is going to be. If more than once, a block is valid until the next is asked for.
     """
 
     def __init__(self, cases: Sequence[Case], shared: Scoring) -> None:
@@ -59,9 +59,20 @@ class ComparedSignal:
         self.sweeps, self._read = 1, 0
         self._predicted = [index for index, case in enumerate(cases) if None in case.imputed]
         self._application = None
-        if self._predicted and shared.estimator is not None:
+        if self._predicted:
+            assert shared.estimator is not None
             pairs = [cases[index].pair for index in self._predicted]
             self._application = Application(load_held_out(shared.estimator, pairs), pairs, self._tensor)
+        # Columns of the tensor: of each case its own, unless it has a file, and those of its assay's mean.
+        wanted = [
+            [
+                *(self._tensor.columns([case.pair]).tolist() if case.observed is None else ()),
+                *(case.baseline.columns if case.baseline is not None else ()),
+            ]
+            for case in cases
+        ]
+        self._columns = np.array(sorted(set().union(*wanted)), dtype=np.int64)
+        self._rows = [np.searchsorted(self._columns, own) for own in wanted]
         self._regions = {kind: Coverage(found) for kind, found in shared.intervals.items()}
         self._peaks = [Coverage(read_bed(as_path(case.peaks))) if case.peaks else None for case in cases]
 
@@ -74,12 +85,14 @@ class ComparedSignal:
 
     def __iter__(self) -> Iterator[list[CaseBlock]]:
         first = 0
+        shape = len(self._cases), len(self._shared.names) + 4
+        # What is iterated over again is not kept: all shards share the room of the largest.
+        most = max(entry.n_bins for entry in self._tensor.manifest.shards) if self.sweeps > 1 else 0
+        room = np.empty((*shape, most), dtype=np.float32)
         for name in self._tensor.shard_names:
             with self._tensor.open_shard(name) as shard:
                 # Observed, imputed by each method, mean of the assay and its rescaled one, variance over the assay.
-                signal = np.full(
-                    (len(self._cases), len(self._shared.names) + 4, shard.n_bins), np.nan, np.float32
-                )
+                signal = room[..., : shard.n_bins] if most else np.empty((*shape, shard.n_bins), np.float32)
                 self._read_files(shard, signal)
                 self._read_tensor(shard, signal)
                 weights = self._weights(shard)
@@ -106,7 +119,8 @@ class ComparedSignal:
         compared = signal if every else signal[:, keep]
         if self._shared.absent == "zero" and absent.any():
             compared[~np.isfinite(compared)] = transform.forward(np.zeros(1, dtype=np.float32))[0]
-        compared = transform.clip(compared)
+        if transform.clipped:
+            np.maximum(compared, 0, out=compared)
         if self._shared.challenge:
             compared = transform.inverse(compared)
         if case.baseline is not None and len(case.baseline.columns) > 1:
@@ -146,8 +160,8 @@ class ComparedSignal:
 
     def _read_tensor(self, shard: Shard, out: Float32) -> None:
         """Fill in what comes from the tensor: observed columns, predictions, means and variances of the same assay."""
-        observed = [index for index, case in enumerate(self._cases) if case.observed is None]
-        columns = self._tensor.columns([self._cases[index].pair for index in observed])
+        if self._application is None and not self._columns.size:
+            return
         nothing = np.empty((0, 0), dtype=np.float32)
         blocks = (
             self._application.blocks(shard)
@@ -158,26 +172,21 @@ class ComparedSignal:
             part = slice(first, first + len(block))
             for position, index in enumerate(self._predicted):
                 out[index, 1 + self._cases[index].imputed.index(None), part] = imputed[:, position]
-            out[observed, 0, part] = block[:, columns].T
+            rows = columns_of(block, self._columns)
             for index, case in enumerate(self._cases):
+                if case.observed is None:
+                    out[index, 0, part] = rows[self._rows[index][0]]
                 if case.baseline is not None:
-                    same = block[:, list(case.baseline.columns)]
-                    mean = observed_mean(same, axis=1)
-                    out[index, -3, part] = mean
-                    out[index, -2, part] = mean * np.float32(case.baseline.factor)
-                    out[index, -1, part] = self._variance(same, self._transforms[index])
+                    self._add_baseline(case.baseline, rows, index, out[index, -3:, part])
 
-    def _variance(self, signal: Float32, transform: SignalTransform) -> Float32:
-        """Variance over experiments of each bin, (bins × k) → (bins,); 0 where fewer than two have a value."""
-        if signal.shape[1] < 2:
-            return np.zeros(len(signal), dtype=np.float32)
+    def _add_baseline(self, baseline: Baseline, rows: Float32, index: int, out: Float32) -> None:
+        """Fill in mean, rescaled mean and variance of the same assay's tracks, (3 × bins)."""
+        same = self._rows[index][-len(baseline.columns) :]
+        mean_and_variance(rows, same, baseline.factor, (out[0], out[1], out[2]))
         if self._shared.challenge:
-            signal = transform.inverse(signal)
-        observed = np.isfinite(signal)
-        counts = np.maximum(observed.sum(axis=1), 1)
-        means = np.where(observed, signal, 0).sum(axis=1) / counts
-        squares = np.square(np.where(observed, signal - means[:, np.newaxis], 0)).sum(axis=1)
-        return np.asarray(squares / counts, dtype=np.float32)
+            raw = self._transforms[index].inverse(rows[same])
+            mean, scaled = np.empty((2, rows.shape[1]), dtype=np.float32)
+            mean_and_variance(raw, np.arange(len(same)), 1.0, (mean, scaled, out[2]))
 
 
 def transforms_of(cases: Sequence[Case], shared: Scoring) -> list[SignalTransform]:

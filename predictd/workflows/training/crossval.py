@@ -27,7 +27,7 @@ from predictd.pairs import Experiment, axes
 from predictd.provenance import RunRecord
 from predictd.workflows.evaluation.cases import Case, Scoring, make_baseline
 from predictd.workflows.evaluation.regions import Regions
-from predictd.workflows.evaluation.score import Row, group_cases, score
+from predictd.workflows.evaluation.score import Row, bundle, group_cases, score
 from predictd.workflows.imputing.apply import BLOCK_AT_WORK
 from predictd.workflows.imputing.calibration import (
     Counting,
@@ -225,10 +225,12 @@ class Crossval(InParts[CrossvalReport]):
                 tasks = group_cases(own, 1)
                 owners += [index] * len(tasks)
                 groups += tasks
-            sizes = [len(group) for group in groups]
             scoring = Scoring(tensor, output, self._intervals)
+            tasks = bundle(groups, engine.workers)
             with interrupt.after(soon=BLOCK_AT_WORK):
-                scored = engine.map(score, groups, scoring, label="groups of experiments", sizes=sizes)
+                scored = engine.map(
+                    score, tasks, scoring, label="groups of experiments", sizes=[len(task) for task in tasks]
+                )
         with record.stage("uncertainty"):
             counting = [
                 HeldOut(self._residuals_path(owner, number), tuple(case.pair for case in group))
@@ -239,13 +241,12 @@ class Crossval(InParts[CrossvalReport]):
                 scales |= expected_scales(s, fold.train, fold.test)
             judging = Counting(tensor, output, assay_spans(tensor), scales)
             with interrupt.after(soon=BLOCK_AT_WORK):
+                sizes = [len(group) for group in groups]
                 engine.map(count_residuals, counting, judging, label="groups of experiments", sizes=sizes)
         for index in parts:
             test = self._groups[index][0]
             counted = [key.path for key, owner in zip(counting, owners, strict=True) if owner == index]
-            rows = [
-                one.row for owner, some in zip(owners, scored, strict=True) if owner == index for one in some
-            ]
+            rows = [one.row for some in scored for one in some if one.row["fold"] == test]
             models = [task.path for task in fits if task.owner == test]
             content = {
                 "test": test,
