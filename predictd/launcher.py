@@ -18,6 +18,14 @@ _VARIABLES = (
     ("PALS_RANKID", "PALS_SIZE"),
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
 )
+# Where schedulers tell each task of a job array its index, from 0, and how many tasks there are where they tell it. AWS
+# Batch comes before Kubernetes, on which it may run.
+_ARRAYS = (
+    ("AWS Batch", "AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"),
+    ("Kubernetes", "JOB_COMPLETION_INDEX", ""),
+    ("Slurm", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"),
+)
+ARRAY_VARIABLES = tuple(index for _, index, _ in _ARRAYS)
 # Beginnings of the variables with which a process finds its place in an MPI job, which its children have not.
 LAUNCHER_PREFIXES = (
     "PMI_",
@@ -62,6 +70,35 @@ def announced(environment: Mapping[str, str] | None = None) -> Announced | None:
     ]
     # The launcher's own word comes first: in a batch job it may itself have been started once a node by srun.
     return found[0] if found and found[0].size > 1 else None
+
+
+@dataclass(frozen=True)
+class ArrayTask:
+    """What a scheduler says of a task of a job array.
+
+    Attributes
+    ----------
+    scheduler
+        Its name.
+    index
+        The task's number.
+    size
+        Tasks of the array; None where the scheduler does not say.
+    """
+
+    scheduler: str
+    index: int
+    size: int | None
+
+
+def array_task(environment: Mapping[str, str] | None = None) -> ArrayTask | None:
+    """What the scheduler says; None where this process is not a task of a job array."""
+    variables = os.environ if environment is None else environment
+    for scheduler, index, size in _ARRAYS:
+        if (found := variables.get(index, "")).isdigit():
+            tasks = variables.get(size, "")
+            return ArrayTask(scheduler, int(found), int(tasks) if tasks.isdigit() else None)
+    return None
 
 
 def allotted(environment: Mapping[str, str] | None = None) -> int:

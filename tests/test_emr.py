@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import page_programs
+from aws_cloud import VARIABLES, client, emulator, needs_emulator, problems
 from desk import Asked, Desk
 from pages import scripts
 from places import ROOT
@@ -26,10 +27,7 @@ SCRIPT = CLOUD / "emr" / "cluster.py"
 FILLED = (CLOUD / "emr" / "cluster.toml").read_text().replace("subnet-CHANGE-ME", "subnet-1")
 FILLED = FILLED.replace('"CHANGE-ME"', '"lab"')
 
-pytestmark = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("boto3", "moto", "flask")),
-    reason="moto[server] is not installed",
-)
+pytestmark = needs_emulator
 
 
 @pytest.fixture(scope="module")
@@ -57,34 +55,10 @@ def request_of(script: ModuleType, file: Path) -> dict[str, Any]:
 # -- held against what botocore knows of the API ----------------------------------------------------------------------
 
 
-def problems(operation: str, sent: dict[str, Any]) -> list[str]:
-    """What botocore's description of an operation of EMR refuses in a request, values of enumerations included."""
-    import botocore.session
-    from botocore.validate import ParamValidator
-
-    shape = botocore.session.get_session().get_service_model("emr").operation_model(operation).input_shape
-    report = ParamValidator().validate(sent, shape)
-    found = [report.generate_report()] if report.has_errors() else []
-
-    def look(value: Any, shape: Any, where: str) -> None:
-        if shape.type_name == "structure" and isinstance(value, dict):
-            for name, part in value.items():
-                if name in shape.members:
-                    look(part, shape.members[name], f"{where}.{name}")
-        elif shape.type_name == "list" and isinstance(value, list):
-            for number, part in enumerate(value):
-                look(part, shape.member, f"{where}[{number}]")
-        elif shape.type_name == "string" and shape.enum and value not in shape.enum:
-            found.append(f"{where}: {value} is none of {shape.enum}")
-
-    look(sent, shape, operation)
-    return found
-
-
 def test_the_api_takes_request_and_step(script, file, request_of):
-    assert problems("RunJobFlow", request_of) == []
+    assert problems("emr", "RunJobFlow", request_of) == []
     step = script.step(script.Definition(file), ["cv", "s3://lab/T", "-o", "s3://lab/cv"])
-    assert problems("AddJobFlowSteps", {"JobFlowId": "j-1", "Steps": [step]}) == []
+    assert problems("emr", "AddJobFlowSteps", {"JobFlowId": "j-1", "Steps": [step]}) == []
 
 
 def fleet(sent: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -109,7 +83,7 @@ def fleet(sent: dict[str, Any], kind: str) -> dict[str, Any]:
 def test_what_the_api_does_not_take_is_found(spoil, problem, request_of):
     spoiled = copy.deepcopy(request_of)
     spoil(spoiled)
-    assert problem in " ".join(problems("RunJobFlow", spoiled))
+    assert problem in " ".join(problems("emr", "RunJobFlow", spoiled))
 
 
 def test_nothing_is_open_or_left_running(request_of):
@@ -128,8 +102,6 @@ def test_nothing_is_open_or_left_running(request_of):
 
 
 def test_executors_fill_fleets_that_encrypt_their_traffic(script, request_of, aws):
-    import boto3
-
     spark = script.settings(request_of)
     cores = int(spark["spark.executor.cores"])
     assert int(spark["spark.executor.instances"]) * cores == 32
@@ -137,7 +109,7 @@ def test_executors_fill_fleets_that_encrypt_their_traffic(script, request_of, aw
         int(spark[name].removesuffix("g"))
         for name in ("spark.executor.memory", "spark.executor.memoryOverhead")
     )
-    described = boto3.client("ec2", region_name="us-east-1", endpoint_url=aws, **KEYS)
+    described = client("ec2", aws)
     for kind in ("CORE", "TASK"):
         for one in fleet(request_of, kind)["InstanceTypeConfigs"]:
             (told,) = described.describe_instance_types(InstanceTypes=[one["InstanceType"]])["InstanceTypes"]
@@ -200,21 +172,12 @@ def test_hdinsight_runs_alike(script, request_of):
 
 # -- a cluster's life, in an emulator ---------------------------------------------------------------------------------
 
-KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[str]:
     """URL of an emulator of AWS on a port of its own."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+    with emulator() as url:
+        yield url
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -223,13 +186,10 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def run(aws: str, file: Path, tmp_path: Path) -> Run:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    keys = {name.upper(): value for name, value in KEYS.items()}
     own = {
         **inherited,
-        **keys,
+        **VARIABLES,
         "AWS_ENDPOINT_URL": aws,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_MAX_ATTEMPTS": "1",
         "HOME": str(tmp_path),
         "PYTHONSAFEPATH": "1",
     }
@@ -255,11 +215,10 @@ def error(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_a_cluster_from_start_to_end(aws, run, request_of, tmp_path):
-    import boto3
     from moto.emr.models import emr_backends
 
-    boto3.client("s3", region_name="us-east-1", endpoint_url=aws, **KEYS).create_bucket(Bucket="lab")
-    emr = boto3.client("emr", region_name="us-east-1", endpoint_url=aws, **KEYS)
+    client("s3", aws).create_bucket(Bucket="lab")
+    emr = client("emr", aws)
     (tmp_path / "env.tar.gz").write_bytes(b"packed")
     (tmp_path / "spark_submit.py").touch()
     up = run("upload", "env.tar.gz")
@@ -332,10 +291,9 @@ def test_a_file_that_cannot_be_is_told(old, new, problem, run, file):
 
 def test_commands_run_as_printed(aws, tmp_path):
     """Those of the page, on the emulator; steps are said to have ended once they are waited for."""
-    import boto3
     from moto.emr.models import emr_backends
 
-    boto3.client("s3", region_name="us-east-1", endpoint_url=aws, **KEYS).create_bucket(Bucket="lab-tracks")
+    client("s3", aws).create_bucket(Bucket="lab-tracks")
     page_programs.lay_out(tmp_path)
     own = FILLED.replace('"lab"', '"lab-tracks"')
     (tmp_path / "cloud" / "emr" / "cluster.toml").write_text(own)
@@ -358,7 +316,6 @@ def test_commands_run_as_printed(aws, tmp_path):
         return done.stdout
 
     desk = Desk(tmp_path / "bin", {**page_programs.CHECKED, "python": python, "cloud/pack.sh": pack})
-    keys = {name.upper(): value for name, value in KEYS.items()}
-    variables = {**keys, "AWS_ENDPOINT_URL": aws, "AWS_EC2_METADATA_DISABLED": "true"}
+    variables = {**VARIABLES, "AWS_ENDPOINT_URL": aws}
     for shell, text in scripts(ROOT / "docs/emr.md"):
         desk.run(shell, text, tmp_path, **variables)

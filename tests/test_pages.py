@@ -36,8 +36,10 @@ from predictd.workflows.tensor.simulate import SimulationOptions, simulate
 OTHER = ("python", "text", "toml")
 # Pages that other tests run, on services of their own.
 ELSEWHERE = {
+    "docs/batch.md": "test_arrays",
     "docs/emr.md": "test_emr",
     "docs/hdinsight.md": "test_hdinsight",
+    "docs/kubernetes.md": "test_arrays",
     "docs/mpi.md": "test_slurm",
     "docs/spark.md": "test_spark_submit",
     "docs/stores.md": "test_remote",

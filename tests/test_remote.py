@@ -24,8 +24,9 @@ import spark_cluster
 from commands import choices_logged, run_predictd
 from desk import QUICK, Desk, put_predictd
 from example_folder import make_examples
+from in_stores import copied, stored_contents, use
 from made_expression import CELLS, GENES, write_h5ad, write_loom, write_mtx, write_parquet, write_tenx_h5
-from object_stores import BUCKET, Store, clean, failing_proxy
+from object_stores import BUCKET, Store, failing_proxy
 from pages import scripts
 from places import ROOT
 from predictd.config import TrainSettings
@@ -36,7 +37,7 @@ from predictd.io.files import make_directory, write_json, write_text
 from predictd.io.network.expression import MatrixChoice
 from predictd.io.network.matrices import files_of, read_matrix
 from predictd.io.partition import Job, read_job
-from predictd.io.remote import RemotePath, as_path
+from predictd.io.remote import as_path
 from predictd.io.tables import Track, read_tracks
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.bigwig import BigWigReader
@@ -60,15 +61,6 @@ from track_server import serving
 SETTINGS = TrainSettings(rank=2, regularisation=0.1)
 FITTED = ("--rank", 2, "--lambda", 0.1)
 DESCRIPTION = {"command": "x", "tracks": [["C:A", 5]]}
-
-
-def use(patch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
-    """Let this process, and those that it starts, find a store by these variables alone."""
-    for name in os.environ.keys() - clean().keys():
-        patch.delenv(name)
-    for name, value in variables.items():
-        patch.setenv(name, value)
-    patch.setattr(clients, "_clients", {})
 
 
 @pytest.fixture(scope="module", params=["s3", "gs", "azure"])
@@ -104,21 +96,6 @@ def remote_tensor(base: Path, tensor_path: Path) -> Path:
 def room(base: Path, request: pytest.FixtureRequest) -> Path:
     """An empty directory of a test's own in the store."""
     return base / request.node.name.partition("[")[0]
-
-
-def copied(source: Path, target: Path) -> Path:
-    assert isinstance(target, RemotePath)
-    for file in sorted(source.rglob("*")):
-        if file.is_file():
-            (target / str(file.relative_to(source))).upload(file)
-    return target
-
-
-def contents(path: Path) -> dict[str, bytes]:
-    """Everything but the files that tell of times and places."""
-    assert isinstance(path, RemotePath)
-    names = [name for name in path.names() if Path(name).name not in ("run.json", "manifest.json")]
-    return {name: (path / name).read_bytes() for name in names}
 
 
 def local_contents(path: Path) -> dict[str, bytes]:
@@ -185,7 +162,7 @@ def test_the_whole_job_with_every_path_remote(store, base, room, local, tmp_path
         assert (done.returncode, done.stderr) == (0, logged), (arguments, done.stderr)
     assert not list(tmp_path.iterdir())
     for name in ("tensor", "cv", "imputed"):
-        assert contents(room / name) == local_contents(local / name), name
+        assert stored_contents(room / name) == local_contents(local / name), name
     assert (room / "metrics.tsv").read_bytes() == (local / "metrics.tsv").read_bytes()
     manifest = json.loads((tensor / "manifest.json").read_text())
     assert Tensor(tensor).manifest.checksum == Tensor(local / "tensor").manifest.checksum
@@ -197,7 +174,7 @@ def test_the_whole_job_with_every_path_remote(store, base, room, local, tmp_path
 
 
 def test_a_simulation_is_the_same_bytes(base, data):
-    assert contents(base / "data") == local_contents(data)
+    assert stored_contents(base / "data") == local_contents(data)
 
 
 def test_parts_and_an_interrupted_job(remote_tensor, room, local, alone):
@@ -212,7 +189,7 @@ def test_parts_and_an_interrupted_job(remote_tensor, room, local, alone):
     with pytest.raises(OutputError, match=r"part 0 of 2 is missing in .*/cv; make it first \(`part` 0\)"):
         plan().finish(alone)
     plan().make_all(alone)
-    assert contents(cv) == local_contents(local / "cv")
+    assert stored_contents(cv) == local_contents(local / "cv")
     for name in local_contents(local / "imputed"):
         if name.startswith("C1"):
             (room / "imputed" / name).upload(local / "imputed" / name)
@@ -222,7 +199,7 @@ def test_parts_and_an_interrupted_job(remote_tensor, room, local, alone):
     imputation = Imputation(cv, remote_tensor, room / "imputed")
     imputation.make([2, 0], alone)
     Imputation(cv, remote_tensor, room / "imputed").make_all(alone)
-    assert contents(room / "imputed") == local_contents(local / "imputed")
+    assert stored_contents(room / "imputed") == local_contents(local / "imputed")
 
 
 @pytest.mark.engines
@@ -303,7 +280,9 @@ def test_keys_of_all_characters(tensor_path, room, tmp_path):
         place = room / name
         tensor = copied(tensor_path, place / "tensor")
         assert Tensor(tensor).n_bins == 20_000, name
-        assert local_contents(tensor_path).keys() >= {each.partition("/")[2] for each in contents(place)}
+        assert local_contents(tensor_path).keys() >= {
+            each.partition("/")[2] for each in stored_contents(place)
+        }
         write_text(place / "tracks.tsv", f"cell_type\tassay\tpath\nC\tA\t{place}/a?.bw\nC\tB\tb?.bw\n")
         assert [track.path for track in read_tracks(place / "tracks.tsv")] == [
             f"{place}/a?.bw",
@@ -463,7 +442,7 @@ def test_peaks_hubs_and_views_of_remote_tracks(base, data, alone, room, tmp_path
     rule = PeakRule(threshold=1)
     PeakCalling(base / "data", room / "peaks", rule).make_all(alone)
     PeakCalling(data, tmp_path / "peaks", rule).make_all(alone)
-    remote, local = contents(room / "peaks"), local_contents(tmp_path / "peaks")
+    remote, local = stored_contents(room / "peaks"), local_contents(tmp_path / "peaks")
     # The tables name the tracks, each its own.
     assert remote.pop("peaks.tsv").count(str(base).encode()) == 18 and local.pop("peaks.tsv")
     local.pop("run.json", None)
@@ -471,7 +450,7 @@ def test_peaks_hubs_and_views_of_remote_tracks(base, data, alone, room, tmp_path
 
     for place, target in ((base / "data", room / "hub"), (data, tmp_path / "hub")):
         make_hub(place, target, HubOptions(genome="mine"))
-    remote, local = contents(room / "hub"), local_contents(tmp_path / "hub")
+    remote, local = stored_contents(room / "hub"), local_contents(tmp_path / "hub")
     local.pop("run.json", None)
     assert remote == local and len(remote) == 19
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -18,7 +19,7 @@ from predictd.cli.messages import as_usage
 from predictd.config import SolverName, load_config
 from predictd.engine import Engine, LocalEngine
 from predictd.io.remote import as_path, is_remote
-from predictd.launcher import announced, longest_array, submitted_to_spark
+from predictd.launcher import ARRAY_VARIABLES, announced, array_task, longest_array, submitted_to_spark
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -69,6 +70,24 @@ class NamesOrFile(PathOrUrl):
         if value.lower().endswith((".txt", ".tsv", ".csv")):
             self.fail(f"there is no file {value}", param, ctx)
         return [name.strip() for name in value.split(",") if name.strip()]
+
+
+class Part(click.ParamType):
+    """The number of a part, or `array`: the one that this task of a job array is to make."""
+
+    name = "part"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Make a number; of a task of an array its index, counted from FIRST_PART in the environment."""
+        if value != "array":
+            return click.INT.convert(value, param, ctx)
+        task = array_task()
+        if task is None:
+            self.fail(f"array: no scheduler has set {', '.join(ARRAY_VARIABLES)}: give a number", param, ctx)
+        first = os.environ.get("FIRST_PART") or "0"
+        if not first.isdigit():
+            self.fail(f"FIRST_PART={first} in the environment is no number of a part", param, ctx)
+        return int(first) + task.index
 
 
 class LocalPath(PathOrUrl):
@@ -310,7 +329,13 @@ def in_parts(function: Decorated) -> Decorated:
     decorated: Any = with_steps
     for option in (
         in_section(ENGINE, "--finish", is_flag=True, help="Finish OUTPUT when all parts are made."),
-        in_section(ENGINE, "--part", type=int, metavar="I", help="Make only part I, counted from 0."),
+        in_section(
+            ENGINE,
+            "--part",
+            type=Part(),
+            metavar="I|array",
+            help="Make only part I, counted from 0; array: the one of this task of a job array.",
+        ),
         in_section(
             ENGINE, "--parts", is_flag=True, help="Print in how many parts this can be made, and end."
         ),

@@ -181,6 +181,8 @@ CHECKED: dict[str, Callable[[Asked], str]] = {
     "srun": launcher,  # As mpiexec.
     "sbatch": sbatch,  # In containers and clouds; the page of Slurm runs on a real one.
     "aws": aws,  # An account is needed; what is not read is `aws s3` and `emr create-default-roles`.
+    "gcloud": words_only,  # As az.
+    "kubectl": words_only,  # A cluster is needed; test_arrays reads what it applies.
     "az": words_only,  # An account is needed, and its program is no dependency.
     "pcluster": words_only,  # An account is needed; test_cloud reads the file of the cluster with its own schema.
     "conda": words_only,  # It is no package of Python.
