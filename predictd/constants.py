@@ -48,6 +48,7 @@ TRACKS_TSV: Final = "tracks.tsv"
 NETWORK_H5: Final = "network.h5"
 LINKS_TSV: Final = "links.tsv"
 QUALITY_TSV: Final = "quality.tsv"
+DECAY_TSV: Final = "decay.tsv"
 EXPRESSION_TSV: Final = "expression.tsv"
 # What stands beside or inside an output while it is not whole.
 PARTIAL: Final = ".partial"

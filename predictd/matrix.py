@@ -55,10 +55,10 @@ def varies(values: Values) -> NDArray[np.bool_]:
     return np.asarray(highest > lowest)
 
 
-def of_samples(values: Values, samples: NDArray[np.bool_]) -> Values:
-    """The values in some samples."""
+def of_samples(values: Values, samples: NDArray[np.bool_] | NDArray[np.int64]) -> Values:
+    """The values in some samples: a mask, or positions."""
     if isinstance(values, csr_array):
-        return values[:, np.flatnonzero(samples)]
+        return values[:, np.flatnonzero(samples) if samples.dtype == np.bool_ else samples]
     return np.ascontiguousarray(values[:, samples])
 
 

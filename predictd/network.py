@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from predictd.api import frames
-from predictd.api.inputs import Source, path_of, using, whole
+from predictd.api.inputs import Source, path_of, path_or_none, using, whole
 from predictd.config import NetworkSettings, load_settings
 from predictd.constants import LINK_SIGNS
 from predictd.engine import Engine
@@ -21,12 +21,14 @@ from predictd.io.network.expression import MatrixChoice, Orientation
 from predictd.io.network.frames import expression_of
 from predictd.io.network.genesets import read_gmt
 from predictd.io.network.matrices import read_matrix
+from predictd.io.network.samples import samples_of_frame
 from predictd.io.temporary import temporary_folder
 from predictd.workflows.network.aucell import THRESHOLD, score_cells
 from predictd.workflows.network.filter import Limits
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.links import listed_links, load_links, ranked, read_links
 from predictd.workflows.network.regulons import LEAST, TOP, find_regulons
+from predictd.workflows.network.samples import SampleChoice, choose_samples
 from predictd.workflows.network.stats import GENES, gene_rows, measure
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ def infer(
     layer: str | None = None,
     raw: bool = False,
     gene_column: str | None = None,
+    samples: pd.DataFrame | Source | None = None,
+    decay: float | Mapping[str, float] | Source | None = None,
     output: Source | None = None,
     seed: int = 0,
     engine: Engine | None = None,
@@ -81,6 +85,13 @@ def infer(
         A layer of AnnData or loom, or AnnData's `raw`, instead of the main matrix.
     gene_column
         Column that names genes: of AnnData's `var`, loom's row attributes, or 10x's features (`name`, `id`).
+    samples
+        A table of the samples, or its path: `series` and `time` of time series (dynGENIE3, Huynh-Thu & Geurts 2018; a
+        steady state has neither), `batch`, whose mean is taken out of each gene, or `weight`. The index of a DataFrame
+        names the samples, as that of AnnData's `obs` does, or the column `sample`.
+    decay
+        With times: decay rates of genes in units of 1 / time, one for all or by name, or the path of a table with the
+        columns `gene` and `rate`; None: as dynGENIE3 estimates them from the series.
     output
         Directory to write as well, as `predictd network infer` does.
     seed
@@ -113,6 +124,7 @@ def infer(
             regulators_path=_names(regulators),
             targets=_names(targets),
             choice=choice,
+            samples=_samples(samples, decay),
             seed=whole(seed, "seed"),
         )
         plan.ensure(own)
@@ -268,6 +280,21 @@ def _sets(regulons: Any) -> Mapping[str, Collection[str]]:
             str(name): list(map(str, own)) for name, own in regulons.groupby("regulon", sort=False)["target"]
         }
     return {str(name): list(map(str, genes)) for name, genes in regulons.items()}
+
+
+def _samples(samples: Any, decay: Any) -> SampleChoice | None:
+    table = samples_of_frame(samples, "`samples`") if hasattr(samples, "columns") else path_or_none(samples)
+    if decay is None or isinstance(decay, (str, os.PathLike)):
+        return choose_samples(table, path_or_none(decay))
+    try:
+        own = (
+            {str(gene): float(rate) for gene, rate in decay.items()}
+            if hasattr(decay, "items")
+            else float(decay)
+        )
+    except (TypeError, ValueError) as err:
+        raise ConfigError(f"`decay` is a number, numbers by gene, or a path ({err})") from err
+    return choose_samples(table, own)
 
 
 def _names(genes: Source | Iterable[str] | None) -> Path | list[str] | None:

@@ -105,7 +105,9 @@ def test_effects_are_those_of_the_ridge_regression_of_least_error(signed):
         errors.append(left / np.square(1 - np.trace(hat) / N_SAMPLES))
         coefficients.append(inverse @ x.T @ y)
     expected = np.sign(coefficients[int(np.argmin(errors))])
-    assert effect_signs(problem.expression, target, regulators).tolist() == expected.tolist()
+    assert (
+        effect_signs(problem.expression, problem.expression[target], regulators).tolist() == expected.tolist()
+    )
 
 
 def test_sparse_values_give_the_signs_of_dense_ones():
@@ -114,8 +116,8 @@ def test_sparse_values_give_the_signs_of_dense_ones():
     values[7] = 0
     values[9] = 1.5 * (rng.random(500) < 0.2) + values[139]
     order = rng.permutation(139)
-    dense = effect_signs(values, 139, order)
-    assert effect_signs(csr_array(values), 139, order).tolist() == dense.tolist()
+    dense = effect_signs(values, values[139], order)
+    assert effect_signs(csr_array(values), values[139], order).tolist() == dense.tolist()
     assert dense[order.tolist().index(7)] == 0 and dense[order.tolist().index(9)] == 1
     late = order[LEADING:]
     with np.errstate(invalid="ignore"):

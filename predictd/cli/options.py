@@ -90,6 +90,19 @@ class Part(click.ParamType):
         return int(first) + task.index
 
 
+class NumberOrFile(PathOrUrl):
+    """A number, or a file."""
+
+    name = "number or file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Make a number of what reads as one, else a path."""
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            return super().convert(value, param, ctx)
+
+
 class LocalPath(PathOrUrl):
     """A path on this machine."""
 

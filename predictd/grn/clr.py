@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.grn.linear import standardised
+from predictd.grn.design import ALIKE, SampleDesign
 from predictd.grn.scaling import ranks
 from predictd.matrix import Values, blocks
 
@@ -16,9 +16,9 @@ from predictd.matrix import Values, blocks
 _MOST_SQUARED = 1 - 1e-12
 
 
-def standard_ranks(expression: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Ranks of values along the last axis, averaged over ties, standardised."""
-    return standardised(ranks(expression))
+def standard_ranks(expression: NDArray[np.floating], design: SampleDesign = ALIKE) -> NDArray[np.float64]:
+    """Ranks of values along the last axis, averaged over ties, by weight, as `SampleDesign.scaled` has them."""
+    return design.scaled(ranks(expression, design.weights))
 
 
 def information(regulators: NDArray[np.float64], genes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -28,7 +28,10 @@ def information(regulators: NDArray[np.float64], genes: NDArray[np.float64]) -> 
 
 
 def background(
-    regulators: NDArray[np.float64], values: Values, own: NDArray[np.int64]
+    regulators: NDArray[np.float64],
+    values: Values,
+    own: NDArray[np.int64],
+    design: SampleDesign = ALIKE,
 ) -> NDArray[np.float64]:
     """Mean and standard deviation of each regulator's information about all genes but itself.
 
@@ -40,6 +43,8 @@ def background(
         Expression of all genes, (n_genes, n_samples).
     own
         (n_regulators,) position of each regulator among the genes.
+    design
+        Batches and weights of the samples.
 
     Returns
     -------
@@ -48,7 +53,7 @@ def background(
     """
     sums = np.zeros((2, len(regulators)))
     for some, expression in blocks(values):
-        block = information(regulators, standard_ranks(expression))
+        block = information(regulators, standard_ranks(design.centred(expression), design))
         inside = np.flatnonzero((own >= some.start) & (own < some.stop))
         block[inside, own[inside] - some.start] = 0.0
         sums += block.sum(axis=1), np.square(block).sum(axis=1)

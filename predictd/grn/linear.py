@@ -9,17 +9,28 @@ from numpy.typing import NDArray
 PENALTIES = np.logspace(-3, 3, 25)
 
 
-def mean_and_sd(expression: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each row, (…, 1) float64 each; of equal values the deviation is exactly 0."""
-    mean = np.mean(expression, axis=-1, keepdims=True, dtype=np.float64)
-    sd = np.sqrt(np.mean(np.square(expression - mean), axis=-1, keepdims=True))
+def mean_and_sd(
+    expression: NDArray[np.floating], weights: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each row, (…, 1) float64 each; of equal values the deviation is exactly 0.
+
+    `weights` are those of the values in a row, (n,); None: all count alike.
+    """
+    if weights is None:
+        mean = np.mean(expression, axis=-1, keepdims=True, dtype=np.float64)
+        sd = np.sqrt(np.mean(np.square(expression - mean), axis=-1, keepdims=True))
+    else:
+        mean = np.average(expression, axis=-1, weights=weights, keepdims=True)
+        sd = np.sqrt(np.average(np.square(expression - mean), axis=-1, weights=weights, keepdims=True))
     # The mean of equal values is rounded, so that they seem to vary.
     return np.asarray(mean), np.where(np.ptp(expression, axis=-1, keepdims=True) > 0, sd, 0.0)
 
 
-def standardised(expression: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Rows less their mean, over their standard deviation; a constant row is zeros."""
-    mean, sd = mean_and_sd(expression)
+def standardised(
+    expression: NDArray[np.floating], weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Rows less their mean, over their standard deviation, see `mean_and_sd`; a constant row is zeros."""
+    mean, sd = mean_and_sd(expression, weights)
     centred = np.asarray(expression, np.float64) - mean
     return np.ascontiguousarray(np.divide(centred, sd, out=np.zeros_like(centred), where=sd > 0))
 
@@ -53,7 +64,9 @@ class Ridge:
     All targets share one eigendecomposition of K = ZᵀZ, Z (n_regulators, n_samples) standardised, in its basis V of
     k ≤ n_regulators, n_samples vectors; a target that is a regulator itself takes its own row out by a rank-one update
     (Sherman & Morrison 1950). With G = (K + λI)⁻¹ and y centred, the residuals are λGy, those of leaving a sample out
-    λGy / (λ diag G − 1/n), the intercept included, and the coefficients ZGy.
+    λGy / (λ diag G − 1/n), the intercept included, and the coefficients ZGy. Where samples have weights or batches, Z
+    and y are as `predictd.grn.design.SampleDesign.scaled` has them, and shares of the batches' weights take the place
+    of 1/n: the errors are those of leaving out a sample with all its weight.
 
     Parameters
     ----------
@@ -61,6 +74,8 @@ class Ridge:
         (n_regulators, n_samples) float64, standardised.
     eigenvalues, basis
         What `eigenbasis` says of them.
+    leverages
+        (n_samples,) what each sample adds to its own prediction by the intercept; None: 1 / n_samples.
     """
 
     def __init__(
@@ -68,8 +83,10 @@ class Ridge:
         regulators: NDArray[np.float64],
         eigenvalues: NDArray[np.float64],
         basis: NDArray[np.float64],
+        leverages: NDArray[np.float64] | None = None,
     ) -> None:
         self._z, self._basis = regulators, basis
+        self._leverages = 1.0 / regulators.shape[1] if leverages is None else leverages
         n_samples = regulators.shape[1]
         self._whole = len(eigenvalues) == n_samples
         mean = float(eigenvalues.sum()) / n_samples
@@ -121,7 +138,7 @@ class Ridge:
             gy = gy + gz * ((gz @ target)[:, np.newaxis] / rest)
             diagonal = diagonal + np.square(gz) / rest
         penalties = self._penalties[:, np.newaxis]
-        left_out = penalties * gy / (penalties * diagonal - 1.0 / target.size)
+        left_out = penalties * gy / (penalties * diagonal - self._leverages)
         best = int(np.argmin(np.square(left_out).mean(axis=1)))
         coefficients = self._z @ gy[best]
         if excluded >= 0:

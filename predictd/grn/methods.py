@@ -12,16 +12,19 @@ from numpy.typing import NDArray
 
 from predictd.grn.boosting import boosting_importances
 from predictd.grn.clr import background, clr_importances, standard_ranks
+from predictd.grn.design import ALIKE, SampleDesign
 from predictd.grn.features import code_features, float_features
 from predictd.grn.genie3 import forest_importances, target_seed
 from predictd.grn.linear import Ridge, pearson_importances, standardised
 from predictd.grn.multi import group_importances
 from predictd.grn.scaling import normal_scores, scaled_mean
 from predictd.grn.signs import effect_signs
-from predictd.matrix import Values, row, rows
+from predictd.matrix import Values, rows
 
 # Trees of the methods that grow some: those of GENIE3, and the most that GRNBoost2 grows.
 DEFAULT_TREES = {"rf": 1000, "et": 1000, "multi": 1000, "grnboost": 5000, "auto": 1000}
+# Methods that compare genes at the same time, and one whose samples that a tree leaves out tell when to stop.
+WITHOUT_TIME, WITHOUT_WEIGHTS = ("clr", "pearson"), ("grnboost",)
 
 Prepared = Mapping[str, NDArray[Any]]
 
@@ -40,12 +43,18 @@ class Problem:
         (n_regulators,) int64: positions of the regulators among the genes, ascending.
     groups
         (n_genes,) int64: group of each target; None for other methods than multi. See `predictd.grn.multi`.
+    targets
+        (n_genes, n_samples): what is to be predicted of each gene; None: its expression.
+    design
+        Batches and weights of the samples.
     """
 
     expression: Values
     genes: tuple[str, ...]
     regulators: NDArray[np.int64]
     groups: NDArray[np.int64] | None = None
+    targets: Values | None = None
+    design: SampleDesign = ALIKE
 
     def excluded(self, gene: int) -> int:
         """Position of a gene among the regulators; −1: it is none."""
@@ -53,8 +62,16 @@ class Problem:
         return place if place < self.regulators.size and self.regulators[place] == gene else -1
 
     def of_regulators(self) -> NDArray[np.float64]:
-        """Expression of the regulators, (n_regulators, n_samples)."""
-        return rows(self.expression, self.regulators)
+        """Expression of the regulators, centred by batch: (n_regulators, n_samples)."""
+        return self.design.centred(rows(self.expression, self.regulators))
+
+    def of_targets(self, genes: NDArray[np.integer] | slice) -> NDArray[np.float64]:
+        """What is to be predicted of some genes, centred by batch: (n, n_samples)."""
+        return self.design.centred(rows(self.expression if self.targets is None else self.targets, genes))
+
+    def of_target(self, gene: int) -> NDArray[np.float64]:
+        """The same of one gene: (n_samples,)."""
+        return self.of_targets(slice(gene, gene + 1))[0]
 
 
 class Method(ABC):
@@ -80,7 +97,7 @@ class Method(ABC):
 
     def importances(self, gene: int) -> NDArray[np.float64]:
         """Importance of every regulator for a gene: (n_regulators,) float64; 0 for itself, and for a constant gene."""
-        values = row(self.problem.expression, gene)
+        values = self.problem.of_target(gene)
         if np.ptp(values) == 0:
             return np.zeros(self.problem.regulators.size)
         return self._importances(gene, values, self.problem.excluded(gene))
@@ -104,7 +121,10 @@ class Method(ABC):
             (n,) int8: signs of the effects, see `predictd.grn.signs`; of what the importances are sizes of, where they
             are sizes.
         """
-        return effect_signs(self.problem.expression, gene, self.problem.regulators[leading])
+        problem = self.problem
+        return effect_signs(
+            problem.expression, problem.of_target(gene), problem.regulators[leading], problem.design
+        )
 
     def _seed_of(self, gene: int) -> int:
         return target_seed(self.seed, self.problem.genes[gene])
@@ -123,7 +143,12 @@ class _Forest(Method):
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
         return forest_importances(
-            self._features, values, excluded=excluded, n_trees=self.n_trees, seed=self._seed_of(gene)
+            self._features,
+            values,
+            excluded=excluded,
+            n_trees=self.n_trees,
+            seed=self._seed_of(gene),
+            weights=self.problem.design.weights,
         )
 
 
@@ -161,11 +186,12 @@ class _Multi(Method):
             members = np.flatnonzero(self._groups == self._groups[gene])
             found = group_importances(
                 self._regulators,
-                standardised(rows(self.problem.expression, members)),
+                standardised(self.problem.of_targets(members), self.problem.design.weights),
                 excluded=excluded,
                 n_trees=self.n_trees,
                 seed=self.seed,
                 names=tuple(self.problem.genes[member] for member in members.tolist()),
+                weights=self.problem.design.weights,
             )
             self._known = dict(zip(members.tolist(), found, strict=True))
         return self._known[gene]
@@ -174,17 +200,20 @@ class _Multi(Method):
 class _Ridge(Method):
     def __init__(self, problem: Problem, prepared: Prepared, n_trees: int, seed: int) -> None:
         super().__init__(problem, prepared, n_trees, seed)
-        self._ridge = Ridge(*(prepared[name] for name in ("regulators", "eigenvalues", "basis")))
+        regulators, eigenvalues, basis = (prepared[name] for name in ("regulators", "eigenvalues", "basis"))
+        leverages = problem.design.leverages(problem.expression.shape[1])
+        self._ridge = Ridge(regulators, eigenvalues, basis, leverages)
         self._coefficients = np.zeros(problem.regulators.size)
 
     @staticmethod
     def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
-        regulators = standardised(problem.of_regulators())
+        regulators = problem.design.scaled(problem.of_regulators())
         eigenvalues, basis = Ridge.eigenbasis(regulators)
         return {"regulators": regulators, "eigenvalues": eigenvalues, "basis": basis}
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
-        self._coefficients, _ = self._ridge.coefficients(standardised(values), excluded=excluded)
+        target = self.problem.design.scaled(values)
+        self._coefficients, _ = self._ridge.coefficients(target, excluded=excluded)
         return np.abs(self._coefficients)
 
     def signs(self, gene: int, leading: NDArray[np.integer]) -> NDArray[np.int8]:
@@ -199,10 +228,10 @@ class _Pearson(Method):
 
     @staticmethod
     def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
-        return {"regulators": standardised(problem.of_regulators())}
+        return {"regulators": problem.design.scaled(problem.of_regulators())}
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
-        self._target = standardised(values)
+        self._target = self.problem.design.scaled(values)
         return pearson_importances(self._regulators, self._target, excluded=excluded)
 
     def signs(self, gene: int, leading: NDArray[np.integer]) -> NDArray[np.int8]:
@@ -216,19 +245,25 @@ class _Clr(_Pearson):
 
     @staticmethod
     def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
-        ranks = standard_ranks(problem.of_regulators())
-        return {"regulators": ranks, "background": background(ranks, problem.expression, problem.regulators)}
+        ranks = standard_ranks(problem.of_regulators(), problem.design)
+        own = background(ranks, problem.expression, problem.regulators, problem.design)
+        return {"regulators": ranks, "background": own}
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
-        self._target = standard_ranks(values)
+        self._target = standard_ranks(values, self.problem.design)
         return clr_importances(self._regulators, self._target, self._background, excluded=excluded)
+
+
+def _scores(problem: Problem, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Normal scores of a target, centred by batch as those of the regulators are."""
+    return problem.design.centred(normal_scores(values, problem.design.weights))
 
 
 class _ScoredTrees(_ExtraTrees):
     """Extra trees on normal scores."""
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
-        return super()._importances(gene, normal_scores(values), excluded)
+        return super()._importances(gene, _scores(self.problem, values), excluded)
 
     def _seed_of(self, gene: int) -> int:
         return target_seed(self.seed, f"{self.problem.genes[gene]}\tnormal scores")
@@ -238,7 +273,7 @@ class _ScoredRidge(_Ridge):
     """Ridge regression on normal scores."""
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
-        return super()._importances(gene, normal_scores(values), excluded)
+        return super()._importances(gene, _scores(self.problem, values), excluded)
 
 
 class _Auto(Method):
@@ -257,7 +292,7 @@ class _Auto(Method):
     def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
         scores = replace(
             problem,
-            expression=normal_scores(problem.of_regulators()),
+            expression=normal_scores(problem.of_regulators(), problem.design.weights),
             regulators=np.arange(problem.regulators.size),
         )
         return {

@@ -65,6 +65,7 @@ def group_importances(
     n_trees: int,
     seed: int,
     names: tuple[str, ...],
+    weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Importance of every regulator for every target of a group.
 
@@ -78,6 +79,8 @@ def group_importances(
         Trees.
     seed, names
         Of the run, and of the targets: nothing else decides.
+    weights
+        (n_samples,) of the samples, with a mean of 1; None: all count alike.
 
     Returns
     -------
@@ -96,7 +99,7 @@ def group_importances(
     for batch, start in enumerate(range(0, n_trees, _BATCH)):
         forest = ExtraTreesRegressor(
             min(_BATCH, n_trees - start), max_features="sqrt", random_state=(own + batch) % 2**32
-        ).fit(x, y if len(targets) > 1 else y[:, 0])
+        ).fit(x, y if len(targets) > 1 else y[:, 0], sample_weight=weights)
         for estimator in forest.estimators_:
             _add_explained(sums, estimator.tree_)
     importances[:, candidates] = sums.T / (n_trees * x.shape[0])

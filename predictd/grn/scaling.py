@@ -8,16 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Ranks along the last axis from 1 on, averaged over ties."""
-    return np.asarray(np.apply_along_axis(_ranks, -1, values))
+def ranks(values: NDArray[np.floating], weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Ranks along the last axis from 1 on, averaged over ties.
+
+    With weights (n,), the weight of all lower values, half of that of equal ones, and ½: ranks where all weights are 1.
+    """
+    return np.asarray(np.apply_along_axis(_ranks, -1, values, weights))
 
 
-def normal_scores(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Normal quantiles of the ranks along the last axis: Φ⁻¹((rank − ½) / n); those of equal values are equal."""
+def normal_scores(
+    values: NDArray[np.floating], weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Normal quantiles of the ranks along the last axis: Φ⁻¹((rank − ½) / n); those of equal values are equal.
+
+    `weights` are as of `ranks`, with a mean of 1.
+    """
     from scipy.special import ndtri
 
-    return np.asarray(ndtri((ranks(values) - 0.5) / np.shape(values)[-1]))
+    return np.asarray(ndtri((ranks(values, weights) - 0.5) / np.shape(values)[-1]))
 
 
 def scaled_mean(importances: Sequence[NDArray[np.float64]], *, excluded: int) -> NDArray[np.float64]:
@@ -47,7 +55,8 @@ def scaled_mean(importances: Sequence[NDArray[np.float64]], *, excluded: int) ->
     return total / len(importances)
 
 
-def _ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    _, groups, counts = np.unique(values, return_inverse=True, return_counts=True)
-    middles: NDArray[np.float64] = np.cumsum(counts) - (counts - 1) / 2
+def _ranks(values: NDArray[np.floating], weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    _, groups = np.unique(values, return_inverse=True)
+    sums = np.bincount(groups, weights)
+    middles: NDArray[np.float64] = np.cumsum(sums) - (sums - 1) / 2
     return middles[groups]

@@ -6,7 +6,7 @@ import gzip
 from itertools import product
 from pathlib import Path
 
-from made_networks import simulate_expression, write_network_case
+from made_networks import N_SAMPLES, simulate_expression, write_network_case
 from predictd.engine import Engine
 from predictd.io.results import write_rows
 from predictd.io.tables import read_tracks, write_tracks
@@ -55,6 +55,8 @@ def make_examples(folder: Path, engine: Engine, genome: str = "hg19") -> None:
     write_network_case(folder)
     (folder / "expression.tsv.gz").write_bytes(gzip.compress((folder / "expression.tsv").read_bytes()))
     (folder / "regulators.txt").rename(folder / "factors.txt")
+    samples = [(f"S{i}", f"series{i // 10}", i % 10) for i in range(N_SAMPLES)]
+    write_rows(folder / "samples.tsv", ("sample", "series", "time"), samples)
     write_rows(
         folder / "labels.tsv", ("gene", "label"), [(gene, f"class{i % 2}") for i, gene in enumerate(genes)]
     )

@@ -49,3 +49,31 @@ def write_link_case(path: Path, n_regulators=40, n_targets=300, seed=0) -> None:
             rows.append(f"TF{regulator}\tgene{target}\t{weight}")
     rng.shuffle(rows)
     path.write_text("TF\ttarget\timportance\n" + "\n".join(rows) + "\n")
+
+
+def simulate_series(n_series=6, n_times=14, seed=0):
+    """Names and expression of 6 regulators and 18 targets in time series, links, series and times of the samples.
+
+    Regulators are sums of waves; targets follow two of them by dx/dt = production − decay · x, and so come late. Times
+    are not even.
+    """
+    rng = np.random.default_rng(seed)
+    n_targets, fine = N_GENES - N_REGULATORS, np.arange(0, 12, 0.02)
+    pairs = np.array([rng.choice(N_REGULATORS, 2, replace=False) for _ in range(n_targets)])
+    decay = rng.uniform(0.2, 0.6, n_targets)
+    samples, series, times = [], [], []
+    for number in range(n_series):
+        phases, speeds = rng.uniform(0, 6, (2, N_REGULATORS, 3)), rng.uniform(0.5, 1.5, (N_REGULATORS, 3, 1))
+        regulators = 3 + np.sin(speeds * fine + phases[0][:, :, np.newaxis]).sum(axis=1)
+        made, targets = regulators[pairs].sum(axis=1), np.empty((n_targets, fine.size))
+        targets[:, 0] = rng.uniform(5, 15, n_targets)
+        for step in range(fine.size - 1):
+            targets[:, step + 1] = targets[:, step] + 0.02 * (made[:, step] - decay * targets[:, step])
+        at = np.sort(rng.choice(fine.size, n_times, replace=False))
+        own = np.concatenate([regulators, targets])[:, at]
+        samples.append(own + 0.02 * rng.normal(size=own.shape))
+        series += [f"series {number}"] * n_times
+        times += fine[at].tolist()
+    genes = [f"G{i}" for i in range(N_GENES)]
+    links = [(genes[r], genes[N_REGULATORS + t]) for t, pair in enumerate(pairs) for r in pair.tolist()]
+    return genes, np.concatenate(samples, axis=1).round(5), links, series, times

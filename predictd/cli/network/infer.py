@@ -16,6 +16,7 @@ from predictd.cli.options import (
     PATH,
     SEED,
     NamesOrFile,
+    NumberOrFile,
     Steps,
     in_parts,
     make_engine,
@@ -71,6 +72,17 @@ if TYPE_CHECKING:
 @click.option("--min-importance", type=click.FloatRange(min=0), help="Leave out links of less.  [default: 0]")
 @of_matrix
 @click.option(
+    "--samples",
+    type=PATH,
+    help="Table of the samples with series and time, batch, or weight; or an .h5ad, for its obs.",
+)
+@click.option(
+    "--decay",
+    type=NumberOrFile(),
+    help="With times in --samples: decay rate of all genes, or a table of gene and rate.  "
+    "[default: estimated from the series]",
+)
+@click.option(
     "--quality",
     is_flag=True,
     default=None,
@@ -94,6 +106,8 @@ def command(
     top: int | None,
     min_importance: float | None,
     choice: MatrixChoice,
+    samples: Path | None,
+    decay: float | Path | None,
     quality: bool | None,
     seed: int | None,
     config: Path | None,
@@ -108,11 +122,13 @@ def command(
     """
     from predictd.workflows.network.infer import Inference
     from predictd.workflows.network.inputs import choose_source
+    from predictd.workflows.network.samples import choose_samples
 
     with as_usage():
         source = choose_source(
             expression, tensor, regions=regions, assay=assay, imputed=imputed, choice=choice
         )
+        chosen = choose_samples(samples, decay)
     given = {
         "method": method,
         "trees": trees,
@@ -126,6 +142,7 @@ def command(
         regulators_path=regulators_path,
         choice=choice,
         targets=targets,
+        samples=chosen,
         seed=settings.seed,
     )
     with make_engine(engine_name, workers) as engine:

@@ -55,6 +55,23 @@ def read_h5ad(path: Path, file: h5py.File, choice: MatrixChoice) -> Expression:
     return _of_parts(path, matrix, samples, genes, column, choice)
 
 
+def frame_of_samples(path: Path, file: h5py.File) -> Any:
+    """Read `obs` of an open AnnData file, a DataFrame.
+
+    Raises
+    ------
+    TableError
+        If it has none.
+    ConfigError
+        If the library `anndata` is missing.
+    """
+    with needed_for(f"{path}", extra=EXTRA):
+        import anndata  # noqa: F401
+    if not isinstance(file.get("obs"), h5py.Group):
+        raise TableError(f"{path} has no obs: it is no AnnData file of version 0.7 or later")
+    return _read(file["obs"])
+
+
 def expression_of_anndata(data: Any, choice: MatrixChoice, *, source: str = "the matrix") -> Expression:
     """Make the matrix of an `anndata.AnnData`, in memory or backed by a file; see `read_h5ad`."""
     top = data.raw if choice.raw else data

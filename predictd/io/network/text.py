@@ -21,7 +21,7 @@ from predictd.matrix import blocks
 log = logging.getLogger(__name__)
 
 # Headings of a first column that names samples, and of one that names genes.
-_SAMPLES = frozenset(
+SAMPLE_HEADINGS = frozenset(
     (
         "sample",
         "samples",
@@ -195,13 +195,13 @@ def layout_of(
     labelled = (
         short
         or orientation == "rows"
-        or heading in {"", *_UNCLEAR, *_GENES, *_SAMPLES}
+        or heading in {"", *_UNCLEAR, *_GENES, *SAMPLE_HEADINGS}
         or not is_number(first[0])
     )
     if orientation is None:
         if heading in _GENES:
             orientation = "rows"
-        elif not labelled or heading in _SAMPLES:
+        elif not labelled or heading in SAMPLE_HEADINGS:
             orientation = "columns"
         else:
             raise TableError(

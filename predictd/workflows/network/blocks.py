@@ -9,10 +9,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.grn.linear import standardised
 from predictd.grn.methods import Problem
 from predictd.grn.multi import group_targets
-from predictd.matrix import rows
 from predictd.wording import even_parts_of_at_most
 
 MOST_TARGETS = 64
@@ -67,7 +65,7 @@ def divide_targets(problem: Problem, targets: NDArray[np.int64], *, grouped: boo
     order, numbers = targets, None
     if grouped:
         regulating = np.flatnonzero(np.isin(targets, problem.regulators))
-        groups = group_targets(standardised(rows(problem.expression, targets)), regulating, seed=seed)
+        groups = group_targets(problem.design.scaled(problem.of_targets(targets)), regulating, seed=seed)
         order, numbers = targets[np.concatenate(groups)], np.full(len(problem.genes), -1)
         for number, group in enumerate(groups):
             numbers[targets[group]] = number

@@ -35,6 +35,7 @@ from predictd.workflows.network.activity import Activity
 from predictd.workflows.network.blocks import divide_targets
 from predictd.workflows.network.inputs import WHOLE, find_targets, read_inputs
 from predictd.workflows.network.links import write_ranked
+from predictd.workflows.network.samples import SampleChoice, design_samples
 from predictd.workflows.network.tasks import (
     PILOT_TARGETS,
     InferenceTask,
@@ -89,6 +90,8 @@ class Inference(InParts[InferReport]):
         What is read of the file.
     targets
         Names of the genes whose regulators are inferred: a file with one a line, or a list; None: all genes.
+    samples
+        Time series, batches and weights of the samples; None: all are alike.
     seed
         Of everything random: each target draws from its own stream, by its name.
 
@@ -107,6 +110,7 @@ class Inference(InParts[InferReport]):
         regulators_path: Path | Sequence[str] | None = None,
         choice: MatrixChoice = WHOLE,
         targets: Path | Sequence[str] | None = None,
+        samples: SampleChoice | None = None,
         seed: int = 0,
     ) -> None:
         if settings.trees is not None and settings.method not in DEFAULT_TREES:
@@ -119,10 +123,12 @@ class Inference(InParts[InferReport]):
         check_names("the matrix", self._inputs.problem.genes)
         chosen, self._absent = find_targets(self._inputs, targets)
         self._targets_path = targets if isinstance(targets, Path) else None
-        self._targets = divide_targets(
-            self._inputs.problem, chosen, grouped=settings.method == "multi", seed=seed
+        self._designed = (
+            design_samples(self._inputs, samples, settings, targets=chosen) if samples is not None else None
         )
-        self._problem = replace(self._inputs.problem, groups=self._targets.groups)
+        problem = self._inputs.problem if self._designed is None else self._designed.problem
+        self._targets = divide_targets(problem, chosen, grouped=settings.method == "multi", seed=seed)
+        self._problem = replace(problem, groups=self._targets.groups)
         description = self._description()
         super().__init__(
             Job(output, description),
@@ -144,6 +150,8 @@ class Inference(InParts[InferReport]):
         }
         if self._inputs.choice.named:
             description["matrix"] = self._inputs.choice.named
+        if self._designed is not None:
+            description["samples"] = self._designed.checksum
         if self._targets.order.size < len(genes):
             description["targets"] = sha256_of_json([genes[i] for i in sorted(self._targets.order.tolist())])
         if self._targets.groups is not None:
@@ -225,6 +233,9 @@ class Inference(InParts[InferReport]):
         }
         if self._inputs.choice.named:
             record.results["matrix"] = self._inputs.choice.named
+        if self._designed is not None:
+            record.inputs |= self._designed.write(output)
+            record.results |= self._designed.results()
         write_run_json(record, output)
         info = {
             "method": self._settings.method,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from predictd.config import NetworkSettings
 from predictd.constants import EXPRESSION_FORMAT, EXPRESSION_VERSION
 from predictd.engine.base import one_blas_thread, one_line
 from predictd.errors import OutputError, PredictdError, WorkerError
+from predictd.grn.design import SampleDesign
 from predictd.grn.links import Links, SignedRow, top_links
 from predictd.grn.methods import Method, Prepared, Problem, make_method, prepare
 from predictd.grn.quality import held_out_r2
@@ -30,9 +31,9 @@ from predictd.provenance import EngineInfo, RunRecord
 from predictd.workflows.network.blocks import TargetBlock
 
 PILOT_TARGETS = 20
-# Parts of a sparse matrix, and what names of prepared arrays begin with in the file.
+# Parts of a sparse matrix, and what names of prepared arrays and of the targets' matrix begin with in the file.
 _SPARSE = ("data", "indices", "indptr")
-_PREPARED = "prepared/"
+_PREPARED, _TARGETS = "prepared/", "targets/"
 
 
 @dataclass(frozen=True)
@@ -147,12 +148,11 @@ def write_prepared(path: Path, problem: Problem, order: NDArray[np.int64], metho
     }
     if problem.groups is not None:
         arrays["groups"] = problem.groups
-    values = problem.expression
-    if isinstance(values, csr_array):
-        arrays |= {name: getattr(values, name) for name in _SPARSE}
-        arrays["shape"] = np.array(values.shape)
-    else:
-        arrays["expression"] = values
+    design = {"batches": problem.design.batches, "weights": problem.design.weights}
+    arrays |= {name: array for name, array in design.items() if array is not None}
+    arrays |= _arrays_of(problem.expression)
+    if problem.targets is not None:
+        arrays |= _arrays_of(problem.targets, _TARGETS)
     with one_blas_thread():
         prepared = prepare(method, problem)
     arrays |= {f"{_PREPARED}{name}": array for name, array in prepared.items()}
@@ -184,16 +184,34 @@ def read_prepared(path: Path) -> tuple[Problem, NDArray[np.int64], Prepared]:
 def _read_prepared(path: Path, state: tuple[int, int]) -> tuple[Problem, NDArray[np.int64], Prepared]:
     """The file as it was at some time, once for all blocks of a worker."""
     _, arrays = read_arrays(path, format=EXPRESSION_FORMAT, version=EXPRESSION_VERSION, mapped=True)
-    values: Values
-    if "shape" in arrays:
-        values = csr_array(tuple(arrays[name] for name in _SPARSE), shape=tuple(arrays["shape"].tolist()))
-    else:
-        values = arrays["expression"]
-    problem = Problem(values, tuple(arrays["genes"].tolist()), arrays["regulators"], arrays.get("groups"))
+    problem = Problem(
+        _values_of(arrays),
+        tuple(arrays["genes"].tolist()),
+        arrays["regulators"],
+        arrays.get("groups"),
+        _values_of(arrays, _TARGETS) if any(name.startswith(_TARGETS) for name in arrays) else None,
+        SampleDesign(arrays.get("batches"), arrays.get("weights")),
+    )
     prepared = {
         name.removeprefix(_PREPARED): array for name, array in arrays.items() if name.startswith(_PREPARED)
     }
     return problem, arrays["order"], prepared
+
+
+def _arrays_of(values: Values, before: str = "") -> dict[str, NDArray[Any]]:
+    """A matrix as arrays of a file, whose names begin with some text."""
+    if not isinstance(values, csr_array):
+        return {f"{before}expression": values}
+    return {f"{before}{name}": getattr(values, name) for name in _SPARSE} | {
+        f"{before}shape": np.array(values.shape)
+    }
+
+
+def _values_of(arrays: Mapping[str, NDArray[Any]], before: str = "") -> Values:
+    if f"{before}shape" not in arrays:
+        return arrays[f"{before}expression"]
+    parts = tuple(arrays[f"{before}{name}"] for name in _SPARSE)
+    return csr_array(parts, shape=tuple(arrays[f"{before}shape"].tolist()))
 
 
 def block_path(job: Job, index: int) -> Path:
