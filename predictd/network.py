@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ from predictd.config import NetworkSettings, load_settings
 from predictd.constants import LINK_SIGNS
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, TableError
+from predictd.grn.consensus import rank_average
 from predictd.grn.links import Links
 from predictd.io.network.expression import MatrixChoice, Orientation
 from predictd.io.network.frames import expression_of
@@ -34,7 +35,7 @@ from predictd.workflows.network.stats import GENES, gene_rows, measure
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["aucell", "filter", "infer", "regulons", "stats"]
+__all__ = ["aucell", "combine", "filter", "infer", "regulons", "stats"]
 
 Method = Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson", "auto"]
 _LINKS = ("regulator", "target", "importance")
@@ -129,6 +130,30 @@ def infer(
         )
         plan.ensure(own)
         return _frame(read_links(directory)[0])
+
+
+def combine(networks: Sequence[pd.DataFrame | Source]) -> pd.DataFrame:
+    """Several networks, of several data sets, methods or seeds, as one: the mean rank of each link.
+
+    Parameters
+    ----------
+    networks
+        Two or more; see `filter`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As of `infer`: all links of any of them, with importances from 1 down towards 0; those that a network does not
+        list share its last rank (Marbach et al. 2012). The sign is the one that most networks give a link.
+
+    Raises
+    ------
+    ConfigError
+        If it is a single network.
+    """
+    if len(networks) < 2:
+        raise ConfigError("to combine networks takes two or more")
+    return _frame(rank_average([_links(links) for links in networks]))
 
 
 def filter(

@@ -104,6 +104,7 @@ ORDER = [
         for name in (
             "infer",
             "filter",
+            "combine",
             "evaluate",
             "stats",
             "regulons",

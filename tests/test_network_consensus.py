@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+import predictd
 from commands import call_predictd
 from made_networks import simulate_expression, write_network_case
 from predictd.config import NetworkSettings
@@ -16,6 +17,7 @@ from predictd.grn.consensus import agreement, rank_average
 from predictd.grn.links import Links
 from predictd.grn.scores import score_links
 from predictd.io.network.link_lists import read_link_list
+from predictd.workflows.network.combine import combine_networks
 from predictd.workflows.network.evaluate import COLUMNS, evaluate_network
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.links import load_links
@@ -55,6 +57,31 @@ def test_a_network_agrees_with_itself():
     np.testing.assert_array_equal(
         np.argsort(rank_average([one, one]).importances), np.argsort(one.selected().importances)
     )
+
+
+def test_networks_are_combined_by_command_and_in_python(tmp_path):
+    pd = pytest.importorskip("pandas")
+    rows = (("a", "x", 9.0, "+"), ("b", "x", 5.0, "-")), (("b", "x", 0.2, "-"), ("c", "z", 0.1, "+"))
+    frames = [pd.DataFrame(own, columns=["regulator", "target", "importance", "sign"]) for own in rows]
+    for name, own in zip(("one.tsv", "other.csv"), frames, strict=True):
+        own.to_csv(tmp_path / name, sep="," if name.endswith("csv") else "\t", index=False)
+    paths = [tmp_path / "one.tsv", tmp_path / "other.csv"]
+    assert combine_networks(paths, tmp_path / "both.tsv") == 3
+    # Ranks 2 and 1, 1 and 3, 3 and 2 among three links.
+    lines = ["b\tx\t0.833333\t-", "a\tx\t0.666667\t+", "c\tz\t0.5\t+"]
+    assert (tmp_path / "both.tsv").read_text().splitlines()[1:] == lines
+    assert (tmp_path / "both.tsv.run.json").is_file()
+    together = predictd.network.combine([frames[0], tmp_path / "other.csv"])
+    assert ["\t".join((r, t, f"{w:.6g}", s)) for r, t, w, s in together.itertuples(index=False)] == lines
+    for networks, output, message in (
+        (paths[:1], "x.tsv", "takes two or more"),
+        (paths[:1] * 2, "x.tsv", "a network is given twice"),
+        (paths, "x", "has to be a list"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            combine_networks(networks, tmp_path / output)
+    with pytest.raises(ConfigError, match="takes two or more"):
+        predictd.network.combine(frames[:1])
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ SECTIONS = {
     "Make a network": {
         "infer": "Infer which genes regulate which from their expression.",
         "filter": "Keep a network's strongest links.",
+        "combine": "Combine several networks by the ranks of their links.",
         "evaluate": "Score a network against known links.",
     },
     "Learn from a network": {
