@@ -194,7 +194,7 @@ def filter(
 def stats(
     links: pd.DataFrame | Source, *, n_hubs: int = 20, n_clusters: int | None = None, seed: int = 0
 ) -> pd.DataFrame:
-    """Degrees, PageRank, betweenness, hubs, communities and clusters of the genes of a network.
+    """Degrees, PageRank, betweenness, hubs, components, communities and clusters of the genes of a network.
 
     Parameters
     ----------

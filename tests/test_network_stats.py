@@ -12,7 +12,7 @@ from folders import same_files
 from made_networks import write_link_case
 from predictd.errors import ConfigError, OutputError
 from predictd.grn.clusters import cluster_targets, regulation_profiles
-from predictd.grn.graph import Edges, centralities, communities, hubs, numbered
+from predictd.grn.graph import Edges, centralities, communities, components, hubs, numbered
 from predictd.grn.links import Links
 from predictd.workflows.network.stats import describe_degrees, describe_network
 
@@ -81,6 +81,14 @@ def test_communities_are_the_teams_and_seeds_decide():
     assert len({(a, b) for a, b in zip(team.tolist(), found.tolist(), strict=True)}) == 2
     again, _ = communities(edges, seed=3)
     np.testing.assert_array_equal(found, again)
+
+
+def test_components_by_hand():
+    # Two of two genes each, of which the first by name comes first, and a gene without links.
+    links = links_of(("q", "p", 1.0), ("y", "x", 1.0), ("d", "a", 1.0), ("c", "d", 0.0), ("e", "e", 1.0))
+    edges = Edges.of(Links((*links.regulators, "alone"), *list(vars(links).values())[1:]))
+    found = dict(zip(edges.genes, components(edges).tolist(), strict=True))
+    assert found == {"a": 1, "c": 1, "d": 1, "p": 2, "q": 2, "x": 3, "y": 3, "e": 4, "alone": 0}
 
 
 def test_groups_are_numbered_by_size():

@@ -141,6 +141,25 @@ def communities(edges: Edges, *, seed: int) -> tuple[NDArray[np.int64], float]:
     return numbered(np.array(found.membership, np.int64), linked), float(found.modularity)
 
 
+def components(edges: Edges) -> NDArray[np.int64]:
+    """Connected components of the network without directions: (n_genes,) int64, numbered as communities.
+
+    Equals come by their first gene by name.
+
+    Raises
+    ------
+    ConfigError
+        If python-igraph is not installed.
+    """
+    graph = _graph(len(edges.genes), edges.sources, edges.targets, directed=False)
+    found = np.array(graph.connected_components().membership, np.int64)
+    linked = edges.in_degree() + edges.out_degree() > 0
+    by_name = np.array(sorted(range(len(edges.genes)), key=edges.genes.__getitem__), np.int64)
+    numbers = np.empty(len(edges.genes), np.int64)
+    numbers[by_name] = numbered(found[by_name], linked[by_name])
+    return numbers
+
+
 def numbered(membership: NDArray[np.integer], counted: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Groups by size: 1 for the largest, equals by their first member; 0 for those that are not counted."""
     numbers = np.zeros(membership.size, np.int64)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from made_networks import write_link_case
 from predictd.engine import Engine, LocalEngine
-from predictd.errors import TableError
+from predictd.errors import ConfigError, TableError
 from predictd.workflows.network.filter import Limits, filter_network
-from predictd.workflows.network.stats import describe_degrees
+from predictd.workflows.network.links import load_links
+from predictd.workflows.network.stats import describe_degrees, describe_network, measure
+
+pytest.importorskip("pyspark")
+from predictd.engine.spark.frames import SparkLinks
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +54,41 @@ def test_degrees_have_the_same_bytes(engine, tmp_path):
         describe_degrees(tmp_path / "list.tsv", tmp_path / name, own)
     texts = [(tmp_path / name / "degrees.tsv").read_text() for name in ("spark", "stream")]
     assert texts[0] == texts[1] and texts[0].count("\n") == 341
+
+
+def test_a_graph_is_measured_as_by_igraph(engine, tmp_path, caplog, monkeypatch):
+    pytest.importorskip("igraph")
+    write_link_case(tmp_path / "list.tsv", 8, 40)
+    # Between regulators, of a gene to itself, without weight, and a path longer than stars are made in one round.
+    others = [("gene3", "TF0", -2), ("TF1", "TF0", 1e-7), ("x", "y", 0), ("z", "z", 0), ("TF2", "TF2", 1)]
+    others += [("TF3", "TF2", 3), *((f"c{(3 * i) % 7}", f"c{(3 * i + 3) % 7}", 1) for i in range(6))]
+    with (tmp_path / "list.tsv").open("a") as file:
+        file.writelines(f"{regulator}\t{target}\t{weight}\n" for regulator, target, weight in others)
+    ranks = []
+
+    def watched(table, *arguments, **options):
+        for row in graph(table, *arguments, **options):
+            ranks.append(row[-2])
+            yield row
+
+    graph = SparkLinks.graph
+    monkeypatch.setattr(SparkLinks, "graph", watched)
+    for name, own in (("spark", engine), ("all", LocalEngine(1))):
+        report = describe_network(tmp_path / "list.tsv", tmp_path / name, own)
+        assert report.n_genes == 58 and len(report.leading) == 10
+    rows = [
+        [line.split("\t") for line in (tmp_path / name / "genes.tsv").read_text().splitlines()]
+        for name in ("spark", "all")
+    ]
+    kept = [rows[1][0].index(name) for name in rows[0][0]]
+    assert rows[0] == [[row[place] for place in kept] for row in rows[1]]
+    assert {row[-1] for row in rows[0][1:]} == {"1", "2", "3", "4"}
+    right = measure(load_links(tmp_path / "list.tsv")[0])
+    expected = dict(zip(right.edges.genes, right.central.pagerank.tolist(), strict=True))
+    np.testing.assert_allclose(ranks, [expected[row[1]] for row in rows[0][1:]], rtol=1e-6)
+    assert "Spark measures degrees, PageRank and connected components of a list" in caplog.text
+    with pytest.raises(ConfigError, match="Spark makes no clusters; leave `n_clusters` out"):
+        describe_network(tmp_path / "list.tsv", tmp_path / "more", engine, n_clusters=3)
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,9 @@ def command(
 ) -> None:
     """Measure the genes of NETWORK: a directory of 'network infer', or any list of regulator, target and weight.
 
-    Writes tables of genes (degrees, strengths, PageRank, betweenness, community, cluster), hubs, communities, clusters,
-    and how degrees are distributed.
+    Writes tables of genes (degrees, strengths, PageRank, betweenness, component, community, cluster), hubs,
+    communities, clusters, and how degrees are distributed. With --engine spark a list need not fit in memory; then only
+    degrees, strengths, PageRank and connected components are measured.
     """
     from predictd.workflows.network.stats import describe_degrees, describe_network
 
@@ -58,6 +59,5 @@ def command(
             )
     click.echo(f"{output}: {report.n_genes} genes, {report.n_links} links")
     if report.leading:
-        click.echo(
-            f"{report.n_communities} communities; the most significant genes: {', '.join(report.leading)}"
-        )
+        groups = f"{report.n_communities} communities; " if report.n_communities else ""
+        click.echo(f"{groups}the most significant genes: {', '.join(report.leading)}")

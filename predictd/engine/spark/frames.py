@@ -5,7 +5,7 @@ The rules of reading are those of `predictd.io.network.link_lists`, so that the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from predictd.constants import LINK_SIGNS, LINK_WEIGHT
 from predictd.engine.spark.engine import SparkEngine
+from predictd.engine.spark.graphs import components, pagerank
 from predictd.engine.spark.session import gave_up
 from predictd.errors import TableError
 from predictd.interrupt import stop_if_asked
@@ -39,10 +40,18 @@ class SparkLinks:
         Places of regulator, target, weight and, where the list has it, sign among the fields of a line.
     header
         The fields of its header, if it has one.
+    kept
+        Whether executors keep what they have read, in memory or on their disks, until `graph` has been answered.
     """
 
     def __init__(
-        self, engine: SparkEngine, path: Path, places: Sequence[int], header: Sequence[str] | None
+        self,
+        engine: SparkEngine,
+        path: Path,
+        places: Sequence[int],
+        header: Sequence[str] | None,
+        *,
+        kept: bool = False,
     ) -> None:
         self._path, self._engine = path, engine
         self._columns = _COLUMNS[: len(places)]
@@ -68,7 +77,8 @@ class SparkLinks:
             links = links.withColumn("written", F.coalesce("sign", F.lit("")))
             known = F.create_map(*(F.lit(text) for pair in LINK_SIGNS.items() for text in pair))
             links = links.withColumn("sign", known[F.col("written")])
-        self._all = links.withColumn("value", number)
+        links = links.withColumn("value", number)
+        self._all = links.persist() if kept else links
 
     def chosen(
         self, *, minimum: float | None, top_per_target: int | None, top: int | None
@@ -76,9 +86,7 @@ class SparkLinks:
         """See `LinkTable.chosen`; executors rank the links."""
         self._refuse_bad()
         links = self._all if minimum is None else self._all.filter(F.col("value") >= minimum)
-        pairs = links.groupBy("regulator", "target").count().filter(F.col("count") > 1)
-        for regulator, target, _ in self._collected(pairs.orderBy("target", "regulator").limit(1)):
-            raise TableError(f"{self._path} has the link {regulator} to {target} twice; keep one of them")
+        self._refuse_twice(links)
         order = [F.col("value").desc(), F.col("target"), F.col("regulator")]
         if top_per_target is not None:
             place = F.row_number().over(Window.partitionBy("target").orderBy(*order))
@@ -96,6 +104,37 @@ class SparkLinks:
 
     def degrees(self, exponent: int) -> Iterator[tuple[str, int, int, int, int]]:
         """See `LinkTable.degrees`; weights are summed as whole numbers, exactly."""
+        return self._rows(self._degrees(exponent).orderBy("gene"))
+
+    def graph(self, exponent: int, *, damping: float) -> Iterator[tuple[Any, ...]]:
+        """See `predictd.workflows.network.links.GraphTable.graph`; only the sizes of components come to the driver."""
+        self._refuse_twice(self._all)
+
+        def run(action: Callable[[], Any]) -> Any:
+            return self._engine.result_of(action, _NAME)
+
+        links = self._all.select("regulator", "target", F.abs("value").alias("size"))
+        try:
+            genes = run(self._degrees(exponent).localCheckpoint)
+            ranks, unit = pagerank(links, run(genes.count), damping=damping, run=run)
+            roots = components(links, run=run)
+            joined = genes.join(ranks, "gene", "left").join(roots, "gene", "left")
+            rank, root = F.coalesce("rank", F.lit(unit)), F.coalesce("root", "gene")
+            joined = run(joined.withColumns({"rank": rank, "root": root}).localCheckpoint)
+        finally:
+            self._all.unpersist()
+        ((total,),) = run(joined.agg(F.sum("rank")).collect)
+        sizes = sorted(
+            map(tuple, run(joined.groupBy("root").count().collect)), key=lambda own: (-own[1], own[0])
+        )
+        numbers = {root: number for number, (root, _) in enumerate(sizes, 1)}
+        shares = joined.withColumn("rank", F.col("rank") / F.lit(total))
+        # By what tables show of it.
+        order = F.format_string("%.5e", "rank").cast("double").desc()
+        for *own, root in self._rows(shares.orderBy(order, "gene")):
+            yield (*own, numbers[root])
+
+    def _degrees(self, exponent: int) -> DataFrame:
         # Whole units: their sums are the same in any order.
         units = F.rint(F.abs("value") * F.lit(2.0**exponent)).cast("long").alias("units")
         links = self._all.select("regulator", "target", units)
@@ -107,8 +146,12 @@ class SparkLinks:
                 "gene", zero.alias("n"), F.col("n").alias("m"), zero.alias("units"), F.col("units").alias("v")
             )
         )
-        sums = both.groupBy("gene").agg(*(F.sum(name).alias(name) for name in ("n", "m", "units", "v")))
-        return self._rows(sums.orderBy("gene"))
+        return both.groupBy("gene").agg(*(F.sum(name).alias(name) for name in ("n", "m", "units", "v")))
+
+    def _refuse_twice(self, links: DataFrame) -> None:
+        pairs = links.groupBy("regulator", "target").count().filter(F.col("count") > 1)
+        for regulator, target, _ in self._collected(pairs.orderBy("target", "regulator").limit(1)):
+            raise TableError(f"{self._path} has the link {regulator} to {target} twice; keep one of them")
 
     def _refuse_bad(self) -> None:
         named = F.coalesce(F.length("regulator") > 0, F.lit(False)) & F.coalesce(

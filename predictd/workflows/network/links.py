@@ -52,6 +52,23 @@ class LinkTable(Protocol):
         ...
 
 
+class GraphTable(LinkTable, Protocol):
+    """A list whose graph can be measured, too."""
+
+    def graph(self, exponent: int, *, damping: float) -> Iterator[tuple[Any, ...]]:
+        """What `degrees` gives of each gene, its PageRank and the number of its connected component.
+
+        See `predictd.grn.graph.Centralities` and `predictd.grn.graph.components`. From the highest PageRank on, equals
+        to six digits by name.
+
+        Raises
+        ------
+        TableError
+            If a link occurs twice.
+        """
+        ...
+
+
 def load_links(path: Path) -> tuple[Links, str]:
     """Links and the method that made them: of a network's directory or file, or of a list of three columns.
 
@@ -100,9 +117,15 @@ def links_checksum(path: Path) -> str:
 
 def open_list(path: Path, engine: Engine) -> LinkTable:
     """A list as Spark's executors hold it together, or with another engine as a stream."""
+    if engine.name == "spark":
+        return open_graph(path, engine, kept=False)
     engine.check_shared_paths(path)
-    if engine.name != "spark":
-        return StreamedLinks(path)
+    return StreamedLinks(path)
+
+
+def open_graph(path: Path, engine: Engine, *, kept: bool = True) -> GraphTable:
+    """A list as Spark's executors hold it together; `kept`: so that they read it once."""
+    engine.check_shared_paths(path)
     from predictd.engine.spark import SparkEngine
     from predictd.engine.spark.frames import SparkLinks
 
@@ -112,7 +135,7 @@ def open_list(path: Path, engine: Engine) -> LinkTable:
     places = [columns.regulator, columns.target, columns.weight]
     if columns.sign is not None:
         places.append(columns.sign)
-    return SparkLinks(engine, path, places, columns.header)
+    return SparkLinks(engine, path, places, columns.header, kept=kept)
 
 
 def ranked(links: Links) -> dict[str, NDArray[Any]]:

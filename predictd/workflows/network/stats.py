@@ -14,13 +14,29 @@ from numpy.typing import NDArray
 from predictd.engine import Engine
 from predictd.errors import ConfigError
 from predictd.grn.clusters import cluster_targets
-from predictd.grn.graph import SOURCES, Centralities, Edges, centralities, communities, hubs
+from predictd.grn.graph import (
+    DAMPING,
+    SOURCES,
+    Centralities,
+    Edges,
+    centralities,
+    communities,
+    components,
+    hubs,
+)
 from predictd.grn.links import Links
 from predictd.io.files import make_directory
 from predictd.io.network.networks import find_network
 from predictd.io.results import told, write_rows, write_run_json
 from predictd.provenance import RunRecord
-from predictd.workflows.network.links import links_checksum, load_links, open_list, refuse_finished
+from predictd.workflows.network.links import (
+    LinkTable,
+    links_checksum,
+    load_links,
+    open_graph,
+    open_list,
+    refuse_finished,
+)
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +44,9 @@ GENES_TSV, DEGREES_TSV = "genes.tsv", "degrees.tsv"
 HUBS_TSV, COMMUNITIES_TSV, CLUSTERS_TSV = "hubs.tsv", "communities.tsv", "clusters.tsv"
 DISTRIBUTION_TSV = "distribution.tsv"
 DEGREES = ("gene", "in_degree", "out_degree", "in_strength", "out_strength")
-GENES = ("rank", *DEGREES, "pagerank", "betweenness", "hub", "community", "cluster")
+GENES = ("rank", *DEGREES, "pagerank", "betweenness", "hub", "component", "community", "cluster")
+# What Spark measures of a list.
+GRAPH = ("rank", *DEGREES, "pagerank", "component")
 _SHOWN = 10
 # Whole units below which sums of weights stay, so that they are exact in 64 bits.
 _UNIT_BITS = 62
@@ -59,6 +77,7 @@ class Measured:
     links: Links
     edges: Edges
     central: Centralities
+    component: NDArray[np.int64]
     community: NDArray[np.int64]
     modularity: float
     cluster: NDArray[np.int64]
@@ -69,7 +88,8 @@ def measure(links: Links, *, n_clusters: int | None = None, seed: int = 0) -> Me
     edges = Edges.of(links)
     found, modularity = communities(edges, seed=seed)
     cluster = cluster_targets(links, n_clusters=n_clusters, seed=seed)
-    return Measured(links, edges, centralities(edges, seed=seed), found, modularity, cluster)
+    central = centralities(edges, seed=seed)
+    return Measured(links, edges, central, components(edges), found, modularity, cluster)
 
 
 def gene_rows(measured: Measured, n_hubs: int) -> list[tuple[str | int | float, ...]]:
@@ -96,7 +116,7 @@ def describe_network(
     output
         Directory to write.
     engine
-        What runs it.
+        What runs it; of a list, which need not fit in memory then, Spark's executors measure what `GRAPH` names.
     n_hubs, n_clusters
         How many hubs are listed; how many clusters are made, None: by the number of targets.
     seed
@@ -114,6 +134,10 @@ def describe_network(
         settings={"hubs": n_hubs, "clusters": n_clusters, "degrees": False},
     )
     refuse_finished(output)
+    if engine.name == "spark" and find_network(network) is None:
+        if n_clusters is not None:
+            raise ConfigError("Spark makes no clusters; leave `n_clusters` out, or use another engine")
+        return _describe_graph(network, output, engine, record)
     links, _ = load_links(network)
     with record.stage("measure"):
         measured = measure(links, n_clusters=n_clusters, seed=seed)
@@ -138,6 +162,40 @@ def describe_network(
     return StatsReport(len(edges.genes), len(links), n_communities, first)
 
 
+def _describe_graph(network: Path, output: Path, engine: Engine, record: RunRecord) -> StatsReport:
+    """Write what Spark measures of the genes of a list."""
+    log.warning(
+        "Spark measures degrees, PageRank and connected components of a list; betweenness, hubs, communities and "
+        "clusters need another engine, and the list in memory"
+    )
+    first: list[str] = []
+    n_genes = n_components = 0
+    with record.stage("measure"):
+        table = open_graph(network, engine)
+        count, exponent = _exact(table)
+        make_directory(output)
+
+        def rows() -> Iterator[tuple[str | int | float, ...]]:
+            nonlocal n_genes, n_components
+            for gene, into, out, *units, rank, component in table.graph(exponent, damping=DAMPING):
+                n_genes, n_components = n_genes + 1, max(n_components, component)
+                first.extend([gene] if n_genes <= _SHOWN else [])
+                sums = (math.ldexp(own, -exponent) for own in units)
+                yield n_genes, gene, into, out, *sums, rank, component
+
+        write_rows(output / GENES_TSV, GRAPH, rows())
+    record.results = {"genes": n_genes, "links": count, "components": n_components}
+    record.inputs = {str(network): links_checksum(network)}
+    write_run_json(record, output)
+    return StatsReport(n_genes, count, 0, first)
+
+
+def _exact(table: LinkTable) -> tuple[int, int]:
+    """How many links there are, and the exponent with which sums of their weights are exact."""
+    count, largest = table.extent()
+    return count, min(1000, _UNIT_BITS - count.bit_length() - math.frexp(largest)[1])
+
+
 def describe_degrees(network: Path, output: Path, engine: Engine) -> StatsReport:
     """Write the degrees and strengths of the genes of a list that need not fit in memory; see `describe_network`."""
     if find_network(network) is not None:
@@ -146,8 +204,7 @@ def describe_degrees(network: Path, output: Path, engine: Engine) -> StatsReport
     refuse_finished(output)
     with record.stage("measure"):
         table = open_list(network, engine)
-        count, largest = table.extent()
-        exponent = min(1000, _UNIT_BITS - count.bit_length() - math.frexp(largest)[1])
+        count, exponent = _exact(table)
         make_directory(output)
         found = 0
 
@@ -203,8 +260,8 @@ def _gene_rows(
     ]
     for place, gene in enumerate(order.tolist(), 1):
         values = (column[gene] for column in columns)
-        groups = int(gene in hub), int(measured.community[gene]), int(cluster[gene])
-        yield place, edges.genes[gene], *values, *groups
+        groups = (int(own[gene]) for own in (measured.component, measured.community, cluster))
+        yield place, edges.genes[gene], *values, int(gene in hub), *groups
 
 
 def _hub_rows(edges: Edges, leading: NDArray[np.int64]) -> Iterator[tuple[str | int | float, ...]]:
