@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 # Where launchers tell each process its rank and the number of processes: MPICH and what follows its PMI (Intel MPI,
 # MVAPICH, srun --mpi=pmi2), Open MPI, MVAPICH's own, Cray PALS, and srun for any step.
@@ -26,6 +28,17 @@ _ARRAYS = (
     ("Slurm", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"),
 )
 ARRAY_VARIABLES = tuple(index for _, index, _ in _ARRAYS)
+# What only a job of the platform has. Those that have no variable of their own get PREDICTD_PLATFORM from their
+# definitions in cloud/.
+_PLATFORMS = (
+    ("AWS Batch", "AWS_BATCH_JOB_ID"),
+    ("Slurm", "SLURM_JOB_ID"),
+    ("Dataproc", "DATAPROC_IMAGE_VERSION"),
+    ("Kubernetes", "KUBERNETES_SERVICE_HOST"),
+)
+SPARK_PLATFORMS = ("EMR Serverless", "Dataproc")
+# Below /opt/ml: of training and of processing jobs.
+_SAGEMAKER_HOSTS = ("input/config/resourceconfig.json", "config/resourceconfig.json")
 # Beginnings of the variables with which a process finds its place in an MPI job, which its children have not.
 LAUNCHER_PREFIXES = (
     "PMI_",
@@ -99,6 +112,26 @@ def array_task(environment: Mapping[str, str] | None = None) -> ArrayTask | None
             tasks = variables.get(size, "")
             return ArrayTask(scheduler, int(found), int(tasks) if tasks.isdigit() else None)
     return None
+
+
+def sagemaker_host(root: Path = Path("/opt/ml")) -> ArrayTask | None:
+    """Which of the hosts of a job of SageMaker this is; None where it is none."""
+    for name in _SAGEMAKER_HOSTS:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            told = json.loads((root / name).read_text(encoding="utf-8"))
+            hosts = sorted(told["hosts"])
+            return ArrayTask("Amazon SageMaker", hosts.index(told["current_host"]), len(hosts))
+    return None
+
+
+def platform(environment: Mapping[str, str] | None = None) -> str | None:
+    """What runs this process, as a job; None where it is none that is known."""
+    variables = os.environ if environment is None else environment
+    if named := variables.get("PREDICTD_PLATFORM"):
+        return named
+    if host := sagemaker_host():
+        return host.scheduler
+    return next((name for name, variable in _PLATFORMS if variables.get(variable)), None)
 
 
 def allotted(environment: Mapping[str, str] | None = None) -> int:

@@ -25,7 +25,7 @@ from places import HELPERS, PYTHONPATH
 from predictd import interrupt
 from predictd.engine import LocalEngine, base
 from predictd.engine.base import subtrees, tree_sum, usable_cpus
-from predictd.engine.quota import cpu_quota
+from predictd.engine.quota import cpu_quota, memory_limit
 from predictd.errors import Interrupted, TensorFormatError, WorkerError
 from waiting import alive
 
@@ -306,6 +306,27 @@ def test_quotas_of_control_groups(groups, files, quota, tmp_path):
     if groups:
         (tmp_path / "groups").write_text(groups)
     assert cpu_quota(tmp_path / "mounts", tmp_path / "groups") == quota
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "limit"),
+    [
+        ("0::/pod/c\n", {"pod/c/memory.max": "max", "pod/memory.max": "8589934592"}, 8 * 2**30),
+        (
+            "9:memory:/docker/x\n0::/\n",
+            {"memory/memory.limit_in_bytes": "1048576", "memory.max": "max"},
+            2**20,
+        ),
+        ("0::/\n", {"memory.max": "max"}, math.inf),
+        ("0::/\n", {"cpu.max": "200000 100000"}, math.inf),
+    ],
+)
+def test_memory_of_control_groups(groups, files, limit, tmp_path):
+    for name, text in files.items():
+        (tmp_path / "mounts" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mounts" / name).write_text(f"{text}\n")
+    (tmp_path / "groups").write_text(groups)
+    assert memory_limit(tmp_path / "mounts", tmp_path / "groups") == limit
 
 
 @pytest.mark.parametrize(("quota", "expected"), [(math.inf, 8), (20, 8), (2.9, 2), (0.5, 1)])

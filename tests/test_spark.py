@@ -185,6 +185,16 @@ def test_an_absent_master_is_told(tensor_path, tmp_path):
     assert done.returncode == 1 and "not of the form spark://HOST:PORT" in done.stderr
 
 
+@needs_spark
+def test_spark_connect_is_refused(tensor_path, tmp_path):
+    command = (*PREDICTD, "info", tensor_path, "--verify", "--engine", "spark")
+    done = run(*command, cwd=tmp_path, SPARK_REMOTE="sc://localhost")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(
+        "predictd: error: Spark Connect is asked for (SPARK_REMOTE), which runs queries"
+    )
+
+
 def test_without_pyspark_the_extra_is_named(tensor_path, tmp_path):
     hidden = tmp_path / "hidden"
     hidden.mkdir()

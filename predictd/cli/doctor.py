@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 from predictd.cli.command import Command
-from predictd.cli.options import LOCAL, verbosity
+from predictd.cli.options import PATH, verbosity
+from predictd.io.remote import is_remote
 
 
 @click.command(
     cls=Command,
     examples=[
         "predictd doctor",
+        "predictd doctor --job .",
     ],
 )
-@click.argument("path", type=LOCAL, default=Path())
+@click.argument("path", type=PATH, default=Path())
+@click.option(
+    "--job", is_flag=True, help="Show what this job has, and what is missing; PATH may be in a store."
+)
 @verbosity
-def command(path: Path) -> None:
-    """Show versions, CPUs, BLAS threads and engines of this machine, and try HDF5's locks in the directory PATH."""
-    from predictd.workflows.doctor import examine
+def command(path: Path, job: bool) -> None:
+    """Show versions, CPUs, BLAS threads and engines of this machine, and try HDF5's locks in the directory PATH.
 
-    for what, found in examine(path):
+    With --job, show on which platform this runs, which part of an array, and whether memory, scratch space, credentials
+    and Spark are what predictd needs. The exit code is 1 if something is missing.
+    """
+    from predictd.workflows.doctor import examine, examine_job
+
+    if not job and is_remote(str(path)):
+        raise click.UsageError("PATH has to be a directory of this machine, unless with --job")
+    missing = False
+    for what, found in (examine_job if job else examine)(path):
         click.echo(f"{what:14} {found}")
+        missing |= job and found.startswith("MISSING")
+    if missing:
+        sys.exit(1)

@@ -12,14 +12,19 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import requires
+from math import inf
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
+from uuid import uuid4
 
 from threadpoolctl import threadpool_info
 
+from predictd import launcher
 from predictd.engine.base import usable_cpus
+from predictd.engine.quota import memory_limit
 from predictd.errors import PredictdError
 from predictd.io.locking import check_hdf5_locking
+from predictd.io.remote import RemotePath
 from predictd.provenance import cpu_model, package_version, physical_memory
 from predictd.wording import EXTRAS, install
 
@@ -34,6 +39,8 @@ _REQUIRED = (
     "click",
     "scikit-learn",
 )
+# What the largest worker took of jobs of the paper's size (slurm/README.md), in bytes.
+_WORKER_MEMORY = 2**30
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+).*extra == ['\"]([a-z]+)['\"]")
 
 
@@ -60,6 +67,81 @@ def examine(path: Path) -> Iterator[tuple[str, str]]:
     yield "memory", _memory()
     yield f"disk at {path}", _disk(path)
     yield f"HDF5 locks at {path}", _locks(path)
+
+
+def examine_job(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield what a job finds where it runs; what is missing begins with MISSING and says what to do.
+
+    Parameters
+    ----------
+    path
+        A directory, or a place in an object store, that is read and written.
+    """
+    name = launcher.platform()
+    yield "platform", name or "none that predictd knows by its variables"
+    yield "part", _part(name)
+    yield (
+        "predictd",
+        f"{package_version('predictd')}, python {platform.python_version()}, kernels {_kernels()}",
+    )
+    yield "processor", f"{usable_cpus()} of {os.cpu_count()} CPUs usable"
+    yield "memory", _job_memory()
+    scratch = Path(gettempdir())
+    found = _disk(scratch)
+    writable = not found.startswith("NOT")
+    yield (
+        f"scratch {scratch}",
+        found if writable else f"MISSING: {found}; set TMPDIR to a directory that is writable",
+    )
+    yield f"data at {path}", _access(path)
+    if not isinstance(path, RemotePath):
+        yield f"HDF5 locks at {path}", _locks(path)
+    yield "spark", _job_spark(name)
+
+
+def _part(name: str | None) -> str:
+    task = launcher.array_task() or launcher.sagemaker_host()
+    if task is not None:
+        of = "" if task.size is None else f" of {task.size}"
+        return f"task {task.index}{of}, counted from 0"
+    if name == "Kubernetes":
+        return "no task of a job array (completionMode: Indexed would make it one)"
+    return "no task of a job array"
+
+
+def _job_memory() -> str:
+    total = min(memory_limit(), physical_memory() or inf)
+    if total == inf:
+        return "unknown"
+    told, wanted = f"{total / 2**30:.1f} GiB", usable_cpus() * _WORKER_MEMORY
+    if total >= wanted:
+        return told
+    return f"MISSING: {told} for {usable_cpus()} workers, which take up to 1 GiB each: ask for more, or for fewer CPUs"
+
+
+def _access(path: Path) -> str:
+    """Whether a place can be read and written with the credentials that there are."""
+    trial = path / f".predictd-doctor-{uuid4().hex}"
+    try:
+        if isinstance(path, RemotePath):
+            RemotePath(str(trial)).create(b"")
+        else:
+            trial.touch(exist_ok=False)
+        trial.read_bytes()
+        trial.unlink()
+    except (OSError, PredictdError) as err:
+        return f"MISSING: {getattr(err, 'strerror', None) or err}"
+    return "can be read and written"
+
+
+def _job_spark(name: str | None) -> str:
+    if os.environ.get("SPARK_REMOTE"):
+        return "MISSING: SPARK_REMOTE asks for Spark Connect, which does not run predictd's tasks: unset it"
+    if importlib.util.find_spec("pyspark") is None:
+        if name in launcher.SPARK_PLATFORMS:
+            return "MISSING: no pyspark; start predictd by spark_submit.py, and the environment's Python as on its page"
+        return "none, which only the spark engine needs"
+    return str(import_module("pyspark").__version__)
 
 
 def _blas() -> Iterator[tuple[str, str]]:

@@ -79,6 +79,7 @@ def open_context(master: str | None, workers: int | None) -> tuple[SparkContext,
 
 
 def _new_context(master: str | None, workers: int | None) -> SparkContext:
+    _refuse_connect()
     _find_java()
     _check_user()
     if master is not None:
@@ -111,6 +112,15 @@ def _new_context(master: str | None, workers: int | None) -> SparkContext:
         signal.signal(signal.SIGINT, handler)
     context.setLogLevel("ERROR")
     return context
+
+
+def _refuse_connect() -> None:
+    """A context of our own would run here, and not on the server that was asked for."""
+    if asked := sorted(os.environ.keys() & {"SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED"}):
+        raise EngineError(
+            f"Spark Connect is asked for ({asked[0]}), which runs queries, not tasks: unset it, and give `master`, or "
+            "submit with spark-submit"
+        )
 
 
 def _find_java() -> None:
