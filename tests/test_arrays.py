@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import page_programs
-from aws_cloud import VARIABLES, client, emulator, needs_emulator, problems
+from aws_cloud import VARIABLES, aws_program, client, emulator, needs_aws_program, needs_emulator, problems
 from commands import call_predictd
 from desk import Asked, Desk, put_program
 from folders import contents
@@ -35,7 +35,6 @@ CLOUD = ROOT / "cloud"
 STACK = CLOUD / "batch" / "stack.yaml"
 JOB = CLOUD / "kubernetes" / "job.yaml"
 SCHEMAS = os.environ.get("PREDICTD_PCLUSTER_PYTHON", "")
-AWS = Path(SCHEMAS).parent / "aws"
 PAGES = {"batch": "docs/batch.md", "kubernetes": "docs/kubernetes.md"}
 
 
@@ -241,7 +240,7 @@ def aws() -> Iterator[str]:
 
 
 @needs_emulator
-@pytest.mark.skipif(not AWS.is_file(), reason="PREDICTD_PCLUSTER_PYTHON names no Python that has awscli")
+@needs_aws_program
 def test_commands_of_batch_run_as_printed(aws, desk, tmp_path, monkeypatch):
     """By the AWS command line, which compares them with the API's description, on the emulator."""
     (tmp_path / "tracks").mkdir()
@@ -252,20 +251,7 @@ def test_commands_of_batch_run_as_printed(aws, desk, tmp_path, monkeypatch):
         STACK.read_text().replace("      Type: MANAGED\n", f"      Type: MANAGED\n      {role}\n")
     )
 
-    def program(asked: Asked) -> str:
-        done = subprocess.run(
-            [str(AWS), *asked.words],
-            cwd=asked.cwd,
-            env=dict(asked.variables),
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    desk.programs = {**desk.programs, "aws": program}
+    desk.programs = {**desk.programs, "aws": aws_program}
     for shell, text in scripts(ROOT / PAGES["batch"]):
         desk.run(shell, text, tmp_path, **VARIABLES, AWS_ENDPOINT_URL=aws)
     batch = client("batch", aws)

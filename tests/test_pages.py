@@ -37,6 +37,8 @@ OTHER = ("python", "text", "toml")
 # Pages that other tests run, on services of their own.
 ELSEWHERE = {
     "docs/batch.md": "test_arrays",
+    "docs/dataproc.md": "test_spark_clouds",
+    "docs/emr-serverless.md": "test_spark_clouds",
     "docs/emr.md": "test_emr",
     "docs/hdinsight.md": "test_hdinsight",
     "docs/kubernetes.md": "test_arrays",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from desk import Asked
 
 KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
 VARIABLES = {
@@ -20,6 +25,26 @@ needs_emulator = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("boto3", "moto", "flask")),
     reason="moto[server] is not installed",
 )
+
+AWS = Path(os.environ.get("PREDICTD_PCLUSTER_PYTHON", "")).parent / "aws"
+needs_aws_program = pytest.mark.skipif(
+    not AWS.is_file(), reason="PREDICTD_PCLUSTER_PYTHON names no Python that has awscli"
+)
+
+
+def aws_program(asked: Asked) -> str:
+    """Run the AWS command line, which compares its words with the APIs' descriptions, as a page asks for it."""
+    done = subprocess.run(
+        [str(AWS), *asked.words],
+        cwd=asked.cwd,
+        env=dict(asked.variables),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @contextmanager

@@ -1,0 +1,186 @@
+"""EMR Serverless and Dataproc: definitions against what the clouds' clients know of them, and the pages' commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import page_programs
+from aws_cloud import VARIABLES, aws_program, client, emulator, needs_aws_program, needs_emulator, problems
+from desk import Asked, Desk
+from pages import scripts
+from places import ROOT
+from predictd.config import tomllib
+
+yaml = pytest.importorskip("yaml")
+
+CLOUD = ROOT / "cloud"
+APPLICATION = CLOUD / "emr-serverless" / "application.json"
+CLUSTER = CLOUD / "dataproc" / "cluster.yaml"
+SCHEMAS = os.environ.get("PREDICTD_PCLUSTER_PYTHON", "")
+
+
+def application() -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(APPLICATION.read_text())
+    return read
+
+
+def serverless() -> dict[str, str]:
+    (defaults,) = application()["runtimeConfiguration"]
+    settings: dict[str, str] = defaults["properties"]
+    return settings
+
+
+def dataproc() -> dict[str, str]:
+    properties = yaml.safe_load(CLUSTER.read_text())["config"]["softwareConfig"]["properties"]
+    return {name.removeprefix("spark:"): value for name, value in properties.items()}
+
+
+# -- definitions ------------------------------------------------------------------------------------------------------
+
+
+@needs_emulator
+def test_the_api_takes_the_application():
+    # The token is added by whoever sends it.
+    sent = {"clientToken": "any", **application()}
+    assert problems("emr-serverless", "CreateApplication", sent) == []
+    sent["architecture"], sent["autoStopConfiguration"]["idle"] = "X86", 5
+    found = " ".join(problems("emr-serverless", "CreateApplication", sent))
+    assert "X86 is none of" in found and '"idle"' in found
+
+
+DATAPROC = """
+import json, sys
+from google.cloud.dataproc_v1 import Cluster
+Cluster.from_json(sys.stdin.read(), ignore_unknown_fields=False)
+"""
+
+
+@pytest.mark.skipif(
+    not SCHEMAS, reason="PREDICTD_PCLUSTER_PYTHON names no Python that has google-cloud-dataproc"
+)
+@pytest.mark.parametrize("spoilt", ["", "SPOTTY", "instances"])
+def test_google_takes_the_cluster(spoilt):
+    cluster = yaml.safe_load(CLUSTER.read_text())
+    if spoilt == "SPOTTY":
+        cluster["config"]["secondaryWorkerConfig"]["preemptibility"] = spoilt
+    elif spoilt:
+        cluster["config"]["workerConfig"][spoilt] = 2
+    done = subprocess.run(
+        [SCHEMAS, "-c", DATAPROC],
+        input=json.dumps(cluster),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode == 0) == (not spoilt) and spoilt in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("settings", [serverless, dataproc])
+def test_what_predictd_needs_of_spark_is_as_on_emr(settings):
+    """Where they ran in a real Spark."""
+    defaults = tomllib.loads((CLOUD / "emr" / "cluster.toml").read_text())["request"]["Configurations"]
+    (emr,) = (one["Properties"] for one in defaults if one["Classification"] == "spark-defaults")
+    own = settings()
+    apart = {"spark.pyspark.python", "spark.submit.deployMode"}
+    shared = (emr.keys() & own.keys()) - apart
+    assert {name: emr[name] for name in shared} == {name: own[name] for name in shared}
+    assert {"spark.dynamicAllocation.enabled", "spark.speculation", "spark.executor.memoryOverhead"} <= shared
+    assert all(isinstance(value, str) for value in own.values())
+
+
+def test_executors_fit_where_they_run():
+    def number(text: str) -> int:
+        return int(text.rstrip("g vCPUGB"))
+
+    own, most = serverless(), application()["maximumCapacity"]
+    executors, cores = int(own["spark.executor.instances"]), int(own["spark.executor.cores"])
+    memory = [
+        number(own[f"spark.{kind}.memory"]) + number(own[f"spark.{kind}.memoryOverhead"])
+        for kind in ("executor", "driver")
+    ]
+    # A worker of 4 vCPUs has 8 to 30 GB.
+    assert cores == int(own["spark.driver.cores"]) == 4 and all(8 <= gb <= 30 for gb in memory)
+    assert executors * cores + 4 == number(most["cpu"]) and executors * memory[0] + memory[1] == number(
+        most["memory"]
+    )
+    config = yaml.safe_load(CLUSTER.read_text())["config"]
+    nodes = sum(config[kind]["numInstances"] for kind in ("workerConfig", "secondaryWorkerConfig"))
+    assert int(dataproc()["spark.executor.instances"]) == nodes - 1
+
+
+# -- pages ------------------------------------------------------------------------------------------------------------
+
+
+def packed(asked: Asked) -> str:
+    (asked.cwd / asked.words[asked.words.index("-o") + 1]).write_bytes(b"packed")
+    return ""
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    page_programs.lay_out(tmp_path)
+    (tmp_path / "tracks").mkdir()
+    return Desk(tmp_path / "bin", {**page_programs.CHECKED, "cloud/pack.sh": packed})
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[str]:
+    """URL of an emulator of AWS."""
+    with emulator() as url:
+        yield url
+
+
+@needs_emulator
+@needs_aws_program
+def test_commands_of_emr_serverless_run_as_printed(aws, desk, tmp_path):
+    started = []
+
+    def program(asked: Asked) -> str:
+        if "start-job-run" in asked.words:
+            told = json.loads(aws_program(asked))
+            run = client("emr-serverless", aws).get_job_run(
+                applicationId=told["applicationId"], jobRunId=told["jobRunId"]
+            )["jobRun"]
+            started.append(run["jobDriver"]["sparkSubmit"])
+            return ""
+        if "delete-application" in asked.words:
+            client("emr-serverless", aws).stop_application(applicationId=asked.words[-1])
+        return aws_program(asked)
+
+    desk.programs = {**desk.programs, "aws": program}
+    for shell, text in scripts(ROOT / "docs/emr-serverless.md"):
+        desk.run(shell, text, tmp_path, **VARIABLES, AWS_ENDPOINT_URL=aws)
+    assert [run["entryPointArguments"][0] for run in started] == ["doctor", "ingest", "cv", "impute"]
+    for run in started:
+        page_programs.parse_predictd(run["entryPointArguments"])
+    stored = client("s3", aws)
+    (place,) = {run["entryPoint"] for run in started}
+    for url in (place, serverless()["spark.archives"].replace("CHANGE-ME", "lab-tracks").partition("#")[0]):
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        stored.head_object(Bucket=bucket, Key=key)
+
+
+def test_commands_of_dataproc_run_as_printed(desk, tmp_path):
+    submitted = []
+
+    def gcloud(asked: Asked) -> str:
+        if "--source" in asked.words:
+            made = (asked.cwd / asked.words[asked.words.index("--source") + 1]).read_text()
+            assert "gs://lab-tracks/predictd/env.tar.gz#env" in made
+        if "--" in asked.words:
+            submitted.append(asked.words[asked.words.index("--") + 1 :])
+            page_programs.parse_predictd(submitted[-1])
+        return page_programs.words_only(asked)
+
+    desk.programs = {**desk.programs, "gcloud": gcloud}
+    for shell, text in scripts(ROOT / "docs/dataproc.md"):
+        desk.run(shell, text, tmp_path)
+    assert [words[0] for words in submitted] == ["doctor", "ingest", "cv", "impute"]
