@@ -446,7 +446,7 @@ def both(tmp_path_factory, known, engine) -> Path:
     ingest(known, folder / "regions", IngestOptions(genome=write_sizes(folder)), engine)
     as_bins(folder / "bins", known)
     for name in ("regions", "bins"):
-        settings = TrainSettings(als=FEW_SWEEPS)
+        settings = TrainSettings(networks=2, als=FEW_SWEEPS)
         crossval(folder / name, folder / f"cv-{name}", settings, engine)
         impute(folder / f"cv-{name}", folder / name, folder / f"imputed-{name}", engine, sd=True)
     return folder
