@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import ENGINES, lend_engine
+from commands import end_engines, lend_engine
 from object_stores import S3, Azure, Google, Store
 from places import SHARED
 from predictd.config import TrainSettings
@@ -97,8 +97,7 @@ def small_matrices() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def shared_engines() -> Iterator[None]:
     yield
-    for shared in ENGINES.values():
-        shared.end()
+    end_engines()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ import engine_tasks as tasks
 import page_programs
 import predictd
 import spark_cluster
-from commands import choices_logged, run_predictd
-from desk import QUICK, Desk, put_predictd
+from commands import call_predictd, choices_logged, end_engines, lend_engine, run_predictd
+from desk import QUICK, Desk
 from example_folder import make_examples
 from in_stores import copied, stored_contents, use
 from made_expression import CELLS, GENES, write_h5ad, write_loom, write_mtx, write_parquet, write_tenx_h5
@@ -63,26 +64,33 @@ FITTED = ("--rank", 2, "--lambda", 0.1)
 DESCRIPTION = {"command": "x", "tracks": [["C:A", 5]]}
 
 
+@contextmanager
+def known(store: Store) -> Iterator[Store]:
+    """For a while this process, and the workers of the shared engines, know of a store."""
+    with pytest.MonkeyPatch.context() as patch:
+        use(patch, store.environment())
+        end_engines()
+        yield store
+    end_engines()
+
+
 @pytest.fixture(scope="module", params=["s3", "gs", "azure"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    running: Store = request.getfixturevalue(request.param)
-    with pytest.MonkeyPatch.context() as patch:
-        use(patch, running.environment())
+    with known(request.getfixturevalue(request.param)) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def alone(store: Store) -> Iterator[Engine]:
-    """An engine whose process knows of the store."""
-    with LocalEngine(1) as engine:
-        yield engine
+def knowing(store: Store) -> Engine:
+    """An engine whose workers know of the store."""
+    return lend_engine(2)
 
 
 @pytest.fixture(scope="module")
-def base(store: Store, alone: Engine, simulation, place) -> Path:
+def base(store: Store, knowing: Engine, simulation, place) -> Path:
     """Directory in the store with the data set: its tracks and its genome. Other files have names of a test's own."""
     path = as_path(f"{store.url}/base")
-    simulate(path / "data", simulation, place, alone)
+    simulate(path / "data", simulation, place, knowing)
     return path
 
 
@@ -153,11 +161,13 @@ def test_the_whole_job_with_every_path_remote(store, base, room, local, tmp_path
             "--shard-bins",
             4000,
         ],
-        ["cv", tensor, "-o", room / "cv", "--folds", folds, "--workers", 2, *FITTED],
+        ["cv", tensor, "-o", room / "cv", "--folds", folds, *FITTED],
         ["impute", room / "cv", tensor, "-o", room / "imputed"],
         ["evaluate", room / "imputed", data / "truth.tsv", "-o", room / "metrics.tsv"],
     ):
-        done = run_predictd(*arguments, *(() if "--workers" in arguments else ("--workers", 1)), cwd=tmp_path)
+        # One in a process of its own, whose variables and end are those that a user has.
+        call = run_predictd if arguments[0] == "ingest" else call_predictd
+        done = call(*arguments, "--workers", 2, cwd=tmp_path)
         logged = choices_logged(done.stdout) if arguments[0] == "cv" else ""
         assert (done.returncode, done.stderr) == (0, logged), (arguments, done.stderr)
     assert not list(tmp_path.iterdir())
@@ -177,7 +187,7 @@ def test_a_simulation_is_the_same_bytes(base, data):
     assert stored_contents(base / "data") == local_contents(data)
 
 
-def test_parts_and_an_interrupted_job(remote_tensor, room, local, alone):
+def test_parts_and_an_interrupted_job(remote_tensor, room, local, knowing):
     """Parts by several processes, one of which left only some tracks behind."""
     cv = room / "cv"
     (room / "folds.json").upload(local / "folds.json")
@@ -185,20 +195,20 @@ def test_parts_and_an_interrupted_job(remote_tensor, room, local, alone):
     def plan() -> Crossval:
         return Crossval(remote_tensor, cv, SETTINGS, folds=room / "folds.json")
 
-    assert plan().make([1], alone) == [1]
+    assert plan().make([1], knowing) == [1]
     with pytest.raises(OutputError, match=r"part 0 of 2 is missing in .*/cv; make it first \(`part` 0\)"):
-        plan().finish(alone)
-    plan().make_all(alone)
+        plan().finish(knowing)
+    plan().make_all(knowing)
     assert stored_contents(cv) == local_contents(local / "cv")
     for name in local_contents(local / "imputed"):
         if name.startswith("C1"):
             (room / "imputed" / name).upload(local / "imputed" / name)
     with pytest.raises(OutputError, match=r"holds C1-.*bw already"):
-        Imputation(cv, remote_tensor, room / "imputed").make([0], alone)
+        Imputation(cv, remote_tensor, room / "imputed").make([0], knowing)
     (room / "imputed").remove_tree()
     imputation = Imputation(cv, remote_tensor, room / "imputed")
-    imputation.make([2, 0], alone)
-    Imputation(cv, remote_tensor, room / "imputed").make_all(alone)
+    imputation.make([2, 0], knowing)
+    Imputation(cv, remote_tensor, room / "imputed").make_all(knowing)
     assert stored_contents(room / "imputed") == local_contents(local / "imputed")
 
 
@@ -231,11 +241,11 @@ def test_other_engines_train_on_a_remote_tensor(
 # Reading and writing
 
 
-def test_what_a_stack_learns_from_is_kept_in_the_store(room, local, alone, tmp_path):
+def test_what_a_stack_learns_from_is_kept_in_the_store(room, local, knowing, tmp_path):
     settings = TrainSettings(solver="donors", networks=1)
     tensor = copied(local / "tensor", room / "tensor")
     for source, model in ((tensor, room / "m.h5"), (local / "tensor", tmp_path / "m.h5")):
-        train(source, model, settings, alone, moments=model.with_name("own.h5"))
+        train(source, model, settings, knowing, moments=model.with_name("own.h5"))
     assert {Path(name).name for name in room.names()} >= {"own.h5", "own.sample.h5"}
     for name in ("m.h5", "own.sample.h5"):
         assert (room / name).read_bytes() == (tmp_path / name).read_bytes()
@@ -384,12 +394,12 @@ def test_a_store_that_does_not_answer(store, remote_tensor, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_a_shard_that_vanishes(tensor_path, room, alone):
+def test_a_shard_that_vanishes(tensor_path, room, knowing):
     tensor = Tensor(copied(tensor_path, room))
     gone = tensor.shard_path(tensor.shard_names[1])
     gone.unlink()
     with pytest.raises(TensorFormatError, match=rf"^{gone} is missing; ingest the tracks again$"):
-        compute_moments(tensor, alone)
+        compute_moments(tensor, knowing)
     with pytest.raises(TensorFormatError, match="is missing"):
         tensor.summary()
 
@@ -438,10 +448,10 @@ def test_a_store_that_goes_on_failing(store, remote_tensor, monkeypatch):
         assert len(given) in ((3, 4) if store.kind == "gs" else (2,))
 
 
-def test_peaks_hubs_and_views_of_remote_tracks(base, data, alone, room, tmp_path):
+def test_peaks_hubs_and_views_of_remote_tracks(base, data, knowing, room, tmp_path):
     rule = PeakRule(threshold=1)
-    PeakCalling(base / "data", room / "peaks", rule).make_all(alone)
-    PeakCalling(data, tmp_path / "peaks", rule).make_all(alone)
+    PeakCalling(base / "data", room / "peaks", rule).make_all(knowing)
+    PeakCalling(data, tmp_path / "peaks", rule).make_all(knowing)
     remote, local = stored_contents(room / "peaks"), local_contents(tmp_path / "peaks")
     # The tables name the tracks, each its own.
     assert remote.pop("peaks.tsv").count(str(base).encode()) == 18 and local.pop("peaks.tsv")
@@ -460,14 +470,14 @@ def test_peaks_hubs_and_views_of_remote_tracks(base, data, alone, room, tmp_path
     assert got == (tmp_path / "hub" / "imputed" / "C1_A1.bw").read_bytes()[50:100]
 
 
-def test_the_library_takes_addresses_as_texts(remote_tensor, tensor_path, alone, room):
+def test_the_library_takes_addresses_as_texts(remote_tensor, tensor_path, knowing, room):
     pytest.importorskip("pandas")
     tensor = predictd.open_tensor(str(remote_tensor))
     local = predictd.open_tensor(tensor_path)
     np.testing.assert_array_equal(tensor.fetch("chr1:1000-9000"), local.fetch("chr1:1000-9000"))
     assert repr(tensor).startswith(f"<predictd.Tensor '{remote_tensor}'")
     again = pickle.loads(pickle.dumps(tensor))
-    model = predictd.train(again, solver="em", rank=2, penalty=0.1, engine=alone).save(f"{room}/m.h5")
+    model = predictd.train(again, solver="em", rank=2, penalty=0.1, engine=knowing).save(f"{room}/m.h5")
     read = predictd.load_model(f"{room}/m.h5")
     pytest.importorskip("xarray")
     np.testing.assert_array_equal(
@@ -494,9 +504,7 @@ def test_commands_run_as_printed(s3, tmp_path, engine):
     make_examples(folder, engine)
     (folder / "quick.toml").write_text(QUICK)
     desk = Desk(tmp_path / "bin", {"pip": page_programs.pip})
-    put_predictd(desk.folder / "predictd", "--workers", "1")
-    with pytest.MonkeyPatch.context() as patch:
-        use(patch, s3.environment())
+    with known(s3):
         lab = as_path(f"{s3.url}/lab")
         for name in ("tracks", "truth"):
             tracks = read_tracks(folder / f"{name}.tsv")

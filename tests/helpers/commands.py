@@ -71,6 +71,12 @@ def lend_engine(workers: int | None = None) -> SharedEngine:
     return ENGINES.setdefault(workers, SharedEngine(workers))
 
 
+def end_engines() -> None:
+    """End the workers of the shared engines; new ones start with the environment that this process has then."""
+    for shared in ENGINES.values():
+        shared.end()
+
+
 def call_predictd(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Call the command line in this process, as if a user had typed it in that directory.
 
