@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from commands import PREDICTD, call_predictd, every_command
+from desk import QUICK, cheaper
 from example_folder import make_examples
 from made_expression import write_layer
 from made_networks import simulate_expression
@@ -74,14 +75,6 @@ def test_every_command_has_examples_that_fit_on_a_line(name):
         assert len(example) <= 78
 
 
-# Makes it cheaper; the last of an option that is given twice wins.
-CHEAPER = {
-    "ingest": ["--regions", "regions.bed"],
-    "train": ["--config", "quick.toml"],
-    "cv": ["--config", "quick.toml"],
-    "tune": ["--trials", "2", "--config", "quick.toml"],
-    "network infer": ["--trees", "20"],
-}
 # What an example reads is made by one above it.
 ORDER = [
     *("simulate", "demo", "ingest", "folds", "tune", "train", "cv", "impute", "extend"),
@@ -122,9 +115,7 @@ def test_all_examples_run(tmp_path, engine):
         pytest.importorskip(module)
     make_examples(tmp_path, engine)
     write_layer(tmp_path / "cells.h5ad", *simulate_expression()[:2], layer="logs")
-    (tmp_path / "quick.toml").write_text(
-        "[train]\nnetworks = 0\n[train.als]\nstarts = 1\nstart_sweeps = 3\nmax_sweeps = 10\n"
-    )
+    (tmp_path / "quick.toml").write_text(QUICK)
     assert sorted(ORDER) == sorted(EVERY)
     with (
         mock.patch("predictd.workflows.demo.BINS", 5000),
@@ -134,8 +125,8 @@ def test_all_examples_run(tmp_path, engine):
         for name in ORDER:
             for example in examples_of(name):
                 line, _, file = example.partition(" > ")
-                words = shlex.split(line)[1:] + CHEAPER.get(name, [])
-                done = call_predictd(*words, cwd=tmp_path)
+                words = shlex.split(line)[1:]
+                done = call_predictd(*words, *cheaper(words), cwd=tmp_path)
                 assert done.returncode == 0 and done.stdout, (example, done.stderr)
                 if file:
                     (tmp_path / file).write_text(done.stdout)
