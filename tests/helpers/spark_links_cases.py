@@ -59,9 +59,10 @@ def test_degrees_have_the_same_bytes(engine, tmp_path):
 def test_a_graph_is_measured_as_by_igraph(engine, tmp_path, caplog, monkeypatch):
     pytest.importorskip("igraph")
     write_link_case(tmp_path / "list.tsv", 8, 40)
-    # Between regulators, of a gene to itself, without weight, and a path longer than stars are made in one round.
+    # Between regulators, of a gene to itself, without weight, and a path that takes three rounds to a star.
     others = [("gene3", "TF0", -2), ("TF1", "TF0", 1e-7), ("x", "y", 0), ("z", "z", 0), ("TF2", "TF2", 1)]
-    others += [("TF3", "TF2", 3), *((f"c{(3 * i) % 7}", f"c{(3 * i + 3) % 7}", 1) for i in range(6))]
+    path = ("c3", "c0"), ("c3", "c6"), ("c2", "c6"), ("c2", "c5"), ("c1", "c5"), ("c1", "c4")
+    others += [("TF3", "TF2", 3), *((*link, 1) for link in path)]
     with (tmp_path / "list.tsv").open("a") as file:
         file.writelines(f"{regulator}\t{target}\t{weight}\n" for regulator, target, weight in others)
     ranks = []
