@@ -31,7 +31,7 @@ PREDICTD_INLINE node draw_part(const predictd_boost_problem *problem, workspace 
 {
     const int64_t n = problem->forest.n_samples;
     int64_t wanted = problem->n_drawn;
-    node root = {0, 0, 0};
+    node root = {0, 0, 0, 0};
     for (int64_t row = 0; row < n; ++row) {
         w->weights[row] = below(next_random(w), n - row) < wanted;
         if (!w->weights[row])
@@ -42,7 +42,6 @@ PREDICTD_INLINE node draw_part(const predictd_boost_problem *problem, workspace 
         root.total += w->packed[root.stop];
         ++root.stop;
     }
-    place_samples(w, n, &root);
     return root;
 }
 
@@ -54,22 +53,23 @@ PREDICTD_INLINE void grow_one(const predictd_boost_problem *problem, const predi
     int16_t places = 1;
     b->open[0] = (open_node){draw_part(problem, w, b->residuals), 0, 0};
     while (waiting) {
-        const open_node at = b->open[--waiting];
-        const node *samples = &at.samples;
+        open_node at = b->open[--waiting];
+        node *samples = &at.samples, left, right;
         cut best = {-1.0, 0, -1, 0.0F};
-        if (at.depth < problem->depth && samples->stop - samples->start > 1 && !is_pure(forest, w, samples))
+        if (at.depth < problem->depth && samples->stop - samples->start > 1 && !is_pure(forest, w, samples)) {
+            take_up(forest, w, samples);
             best = best_cut(forest, w, samples);
+        }
         if (best.feature < 0) {
             const double sum = (double)(samples->total >> forest->weight_bits);
             const double mean = sum / (double)(samples->total & mask);
             b->tree[at.place] = (grown){(int64_t)rint(problem->rate * mean), -1, 0, 0};
+            drop_samples(forest, w, samples);
             continue;
         }
         b->tree[at.place] = (grown){0, best.feature, places, (uint8_t)best.last};
         importances[best.feature] += reduction_of(w, forest->weight_bits, best.left, samples->total);
-        const int64_t middle = divide(forest, w, samples, &best);
-        const node left = {samples->start, middle, best.left};
-        const node right = {middle, samples->stop, samples->total - best.left};
+        part(forest, w, samples, &best, &left, &right);
         b->open[waiting++] = (open_node){right, at.depth + 1, (int16_t)(places + 1)};
         b->open[waiting++] = (open_node){left, at.depth + 1, places};
         places = (int16_t)(places + 2);

@@ -51,6 +51,7 @@
 
 #if defined(__GNUC__)
 #define PREDICTD_LOWEST_BIT(word) __builtin_ctzll(word)
+#define PREDICTD_COUNT_BITS(word) __builtin_popcountll(word)
 #else
 static inline int predictd_lowest_bit(uint64_t word)
 {
@@ -59,7 +60,15 @@ static inline int predictd_lowest_bit(uint64_t word)
         ++bit;
     return bit;
 }
+static inline int predictd_count_bits(uint64_t word)
+{
+    int n = 0;
+    for (; word; word &= word - 1)
+        ++n;
+    return n;
+}
 #define PREDICTD_LOWEST_BIT(word) predictd_lowest_bit(word)
+#define PREDICTD_COUNT_BITS(word) predictd_count_bits(word)
 #endif
 
 #endif

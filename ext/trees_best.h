@@ -3,9 +3,7 @@
 #ifndef PREDICTD_TREES_BEST_H
 #define PREDICTD_TREES_BEST_H
 
-#include <string.h>
-
-#include "trees_sparse.h"
+#include "trees_part.h"
 
 /* Sum over both sides of (sum of y)^2 / weight: the larger, the more the cut reduces the sum of squares. */
 PREDICTD_INLINE double score_of(const workspace *w, int bits, int64_t left, int64_t total)
@@ -68,78 +66,97 @@ PREDICTD_INLINE int try_found(const predictd_forest_problem *problem, workspace 
         present[code >> 6] |= UINT64_C(1) << (code & 63);
     }
     if (n < at->stop - at->start) {
-        const unsigned code = w->common_codes[feature];
+        const unsigned code = (unsigned)problem->sparse->common[feature];
         w->sums[code] += rest;
         present[code >> 6] |= UINT64_C(1) << (code & 63);
     }
     return try_sums(w, present, at, problem->weight_bits, feature, best);
 }
 
-/* The same in a node of any size, of a feature alone. */
-PREDICTD_INLINE int try_alone(const predictd_forest_problem *problem, workspace *w, const node *at, int32_t feature,
-                              double unit, cut *best)
+/* Compare a cut with the best one. Returns whether it parts the node; where it does not, it means nothing. */
+PREDICTD_INLINE int try_one(const workspace *w, const node *at, int bits, int32_t feature, int64_t left, float last,
+                            cut *best)
 {
-    if (!is_rare(w, at, feature))
-        return try_all(w, problem->codes + feature * problem->n_samples, at, problem->weight_bits, feature, best);
-    int64_t n = 0;
-    PREDICTD_FIND_RARE(uint8_t, w->found_codes, n);
-    return n && try_found(problem, w, at, feature, unit, 0, n, best);
+    if (!left || left == at->total)
+        return 0;
+    const double score = score_of(w, bits, left, at->total);
+    if (score > best->score)
+        *best = (cut){score, left, feature, last};
+    return 1;
 }
 
-/* Whether all samples of a node have the same y. */
-PREDICTD_INLINE int is_pure(const predictd_forest_problem *problem, const workspace *w, const node *at)
+/* Values with so many entries each are worth a loop of their own. */
+enum { MANY = 16 };
+
+/* Sum what a node that is spread has of a feature's entries, up to the last one of each value, and of all. */
+PREDICTD_INLINE int64_t sum_entries(const predictd_sparse *sparse, workspace *w, int32_t feature)
 {
-    const int64_t first = problem->y[w->rows[at->start]];
-    for (int64_t i = at->start + 1; i < at->stop; ++i)
-        if (problem->y[w->rows[i]] != first)
-            return 0;
-    return 1;
+    const int64_t begin = sparse->by_feature[feature], n = sparse->by_feature[feature + 1] - begin;
+    const int64_t first = sparse->by_value[feature], n_values = sparse->by_value[feature + 1] - first;
+    const int64_t others = w->others.by_feature[feature], n_others = w->others.by_feature[feature + 1] - others;
+    const int32_t *restrict ends = sparse->ends + first;
+    int64_t *restrict up_to = w->up_to;
+    int32_t *restrict n_up_to = w->n_up_to;
+    int64_t sum = 0;
+    int32_t weight = 0;
+    up_to[0] = 0;
+    for (int64_t entry = 0; entry < n_others; ++entry) {
+        sum += w->mass[sample_of(sparse, w->others.samples, others + entry)];
+        up_to[entry + 1] = sum;
+    }
+    if (w->unit && n_values * MANY < n) {
+        int64_t done = 0;
+        for (int64_t value = 0; value < n_values; done = ends[value++]) {
+            weight += (int32_t)sum_weights(sparse, w, begin + done, ends[value] - done);
+            n_up_to[ends[value]] = weight;
+        }
+    } else if (w->unit) {
+        for (int64_t entry = 0; entry < n; ++entry) {
+            weight += w->weight_of[sample_of(sparse, sparse->samples, begin + entry)];
+            n_up_to[entry + 1] = weight;
+        }
+    }
+    return sum + w->unit * weight;
+}
+
+/* Try all cuts of a feature in a node that is spread. Returns whether it takes more than one value there. */
+PREDICTD_INLINE int try_spread(const predictd_forest_problem *problem, workspace *w, const node *at, int32_t feature,
+                               double unit, cut *best)
+{
+    const predictd_sparse *sparse = problem->sparse;
+    const int64_t sum = sum_entries(sparse, w, feature), rest = at->total - sum;
+    const int64_t first = sparse->by_value[feature], stop = sparse->by_value[feature + 1];
+    const int64_t common = first + sparse->n_below[feature];
+    int64_t left = 0;
+    int varies = 0;
+    (void)unit;
+    if (!sum)
+        return 0;
+    for (int64_t value = first; value < stop; ++value) {
+        if (value == common)
+            varies |= try_one(w, at, problem->weight_bits, feature, left + rest, sparse->common[feature], best);
+        left = w->up_to[w->others.ends[value]] + w->unit * w->n_up_to[sparse->ends[value]];
+        varies |= try_one(w, at, problem->weight_bits, feature, value < common ? left : left + rest,
+                          sparse->distinct[value], best);
+    }
+    return varies;
 }
 
 PREDICTD_INLINE cut best_cut(const predictd_forest_problem *problem, workspace *w, const node *at)
 {
     cut best = {-1.0, 0, -1, 0.0F};
     const int pair = at->stop - at->start == 2;
-    if (w->sparse && !pair)
-        return best_of_candidates(problem, w, at, (try_candidate){try_found, try_alone});
+    if (problem->sparse && !pair)
+        return best_of_candidates(problem, w, at, (try_candidate){try_found, try_spread, 0});
     const int64_t n_candidates = pair ? 1 : problem->n_candidates;
-    const int32_t *rows = w->rows + at->start;
     int varies = 0;
     for (int64_t k = 0; k < w->n_features && (k < n_candidates || !varies); ++k) {
         const int32_t feature = draw_candidate(w, k, next_random(w));
         const uint8_t *column = problem->codes + feature * problem->n_samples;
-        if (pair)
-            varies |= part_pair(w, at, column[rows[0]], column[rows[1]], feature, &best);
-        else
-            varies |= try_all(w, column, at, problem->weight_bits, feature, &best);
+        varies |= pair ? try_pair(problem, w, at, feature, &best)
+                       : try_all(w, column, at, problem->weight_bits, feature, &best);
     }
     return best;
-}
-
-/* Put the samples of the left side before the others, each side in its order; returns where the right side starts. */
-PREDICTD_INLINE int64_t divide(const predictd_forest_problem *problem, workspace *w, const node *at, const cut *best)
-{
-    const int64_t column = best->feature * problem->n_samples;
-    const uint8_t last_code = problem->extra ? 0 : (uint8_t)best->last;
-    int64_t n_left = at->start, n_right = 0;
-    for (int64_t i = at->start; i < at->stop; ++i) {
-        const int32_t row = w->rows[i];
-        const int64_t packed = w->packed[i];
-        const int to_right = problem->extra ? !(problem->values[column + row] <= best->last)
-                                            : problem->codes[column + row] > last_code;
-        w->rows[n_left] = row;
-        w->packed[n_left] = packed;
-        w->other_rows[n_right] = row;
-        w->other_packed[n_right] = packed;
-        n_left += !to_right;
-        n_right += to_right;
-    }
-    memcpy(w->rows + n_left, w->other_rows, (size_t)n_right * sizeof *w->rows);
-    memcpy(w->packed + n_left, w->other_packed, (size_t)n_right * sizeof *w->packed);
-    if (w->sparse)
-        for (int64_t i = at->start; i < at->stop; ++i)
-            w->standing[w->rows[i]].place = i;
-    return n_left;
 }
 
 /* What a cut of a node takes from the sum of squares. */

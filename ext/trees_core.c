@@ -7,7 +7,8 @@
 PREDICTD_INLINE node draw_samples(const predictd_forest_problem *problem, workspace *w)
 {
     const int64_t n = problem->n_samples;
-    node root = {0, 0, 0};
+    node root = {0, 0, 0, 0};
+    int64_t heaviest = 0;
     for (int64_t row = 0; row < n; ++row)
         w->weights[row] = problem->extra;
     if (!problem->extra)
@@ -17,12 +18,16 @@ PREDICTD_INLINE node draw_samples(const predictd_forest_problem *problem, worksp
         const int64_t weight = w->weights[row];
         if (!weight)
             continue;
+        heaviest = weight > heaviest ? weight : heaviest;
         w->rows[root.stop] = (int32_t)row;
         w->packed[root.stop] = weight * problem->y[row] * ((int64_t)1 << problem->weight_bits) + weight;
         root.total += w->packed[root.stop];
         ++root.stop;
     }
-    place_samples(w, n, &root);
+    if (problem->sparse && heaviest > MOST_WEIGHT) {
+        w->unit = 0;
+        w->others = all_entries(problem->sparse);
+    }
     return root;
 }
 
@@ -31,19 +36,22 @@ PREDICTD_INLINE void grow(const predictd_forest_problem *problem, workspace *w, 
     int64_t waiting = 1;
     w->stack[0] = draw_samples(problem, w);
     while (waiting) {
-        const node at = w->stack[--waiting];
-        if (at.stop - at.start < 2 || is_pure(problem, w, &at))
+        node at = w->stack[--waiting], left, right;
+        cut best = {-1.0, 0, -1, 0.0F};
+        if (at.stop - at.start > 1 && !is_pure(problem, w, &at)) {
+            take_up(problem, w, &at);
+            best = !problem->extra                ? best_cut(problem, w, &at)
+                   : at.stop - at.start == 2 ? random_cut_of_pair(problem, w, &at)
+                                                  : best_random_cut(problem, w, &at);
+        }
+        if (best.feature < 0) {
+            drop_samples(problem, w, &at);
             continue;
-        const int pair = at.stop - at.start == 2;
-        const cut best = !problem->extra ? best_cut(problem, w, &at)
-                         : pair          ? random_cut_of_pair(problem, w, &at)
-                                         : best_random_cut(problem, w, &at);
-        if (best.feature < 0)
-            continue;
-        const int64_t middle = divide(problem, w, &at, &best);
+        }
+        part(problem, w, &at, &best, &left, &right);
         importances[best.feature] += reduction_of(w, problem->weight_bits, best.left, at.total);
-        w->stack[waiting++] = (node){middle, at.stop, at.total - best.left};
-        w->stack[waiting++] = (node){at.start, middle, best.left};
+        w->stack[waiting++] = right;
+        w->stack[waiting++] = left;
     }
 }
 
@@ -61,6 +69,7 @@ int predictd_forest(const predictd_forest_problem *problem, uint64_t seed, doubl
     workspace w;
     int status = open_workspace(problem, &w);
     status = status ? status : open_sparse(problem, &w);
+    status = status ? status : open_others(problem, &w);
     if (!status)
         grow_all(problem, &w, seed, importances);
     close_sparse(&w);

@@ -5,7 +5,34 @@
 
 #include <stdint.h>
 
+/*
+ * Features of which most samples have one value, the common one, such as the zeros of single cells: what differs, by
+ * feature and by sample. An entry is a sample and a feature whose value is not the common one.
+ */
 typedef struct {
+    const float *common;       /* n_features */
+    const int64_t *by_feature; /* n_features + 1: where a feature's entries begin, by value */
+    const void *samples;       /* of the entries: uint16_t where `narrow`, else int32_t */
+    const int64_t *by_value;   /* n_features + 1: where a feature's distinct values begin, ascending */
+    const float *distinct;     /* those values, or codes */
+    const int32_t *ends;       /* where their entries end, counted from the feature's first */
+    const int32_t *n_below;    /* n_features: distinct values below the common one */
+    const uint64_t *bits;      /* n_samples x n_words: which features differ; see below */
+    const uint8_t *codes;      /* of the entries, by sample and feature; not for extra */
+    const float *values;       /* the same, for extra */
+    int64_t n_words;
+    int narrow;
+} predictd_sparse;
+
+/*
+ * The words of a sample are lines of 8, for 384 features each: bit f % 64 of word f / 64 is set where feature f of the
+ * line differs; then comes the place of the line's first value in `codes` or `values`, and in ten bits for each of the
+ * six words how many bits of the line are set before it. All of that is in one line of the cache.
+ */
+enum { PREDICTD_LINE = 384 };
+
+typedef struct {
+    const predictd_sparse *sparse; /* NULL: all values are looked at */
     const uint8_t *codes;  /* n_features x n_samples: each feature's values by their rank; not for extra */
     const float *values;   /* n_features x n_samples: each feature's values; for extra */
     const int64_t *y;      /* n_samples: the target in whole units, so that sums are exact in any order */

@@ -3,7 +3,7 @@
 #ifndef PREDICTD_TREES_EXTRA_H
 #define PREDICTD_TREES_EXTRA_H
 
-#include "trees_sparse.h"
+#include "trees_part.h"
 
 /*
  * Most nodes have few samples, too few to fill a vector: so the lanes of the vectors are candidates. Arrays of `width`
@@ -105,15 +105,26 @@ PREDICTD_INLINE int try_lanes(const predictd_forest_problem *problem, workspace 
     return varies;
 }
 
+/* Compare a cut with the best one. */
+PREDICTD_INLINE void try_cut(const predictd_forest_problem *problem, const node *at, int32_t feature, int64_t left,
+                             float last, cut *best)
+{
+    const double sum = (double)(left >> problem->weight_bits);
+    const int32_t count = (int32_t)(left & (((int64_t)1 << problem->weight_bits) - 1));
+    double score;
+    score_lanes((double)(at->total >> problem->weight_bits), (int32_t)(at->stop - at->start), 1, &sum, &count, &score);
+    if (score > best->score)
+        *best = (cut){score, left, feature, last};
+}
+
 /* Try a cut of a candidate by what differs from its common value. Returns whether it varies in the node. */
 PREDICTD_INLINE int cut_found(const predictd_forest_problem *problem, workspace *w, const node *at, int32_t feature,
                               double unit, int64_t first, int64_t n, cut *best)
 {
     const float *restrict values = w->found_values + first;
     const int64_t *restrict packed = w->found + first;
-    const float common = w->common_values[feature];
-    const int64_t size = at->stop - at->start, mask = ((int64_t)1 << problem->weight_bits) - 1;
-    const int some_common = n < size;
+    const float common = problem->sparse->common[feature];
+    const int some_common = n < at->stop - at->start;
     float low = some_common || !n ? common : values[0], high = low, last;
     int64_t left = 0, rest = at->total;
     for (int64_t i = 0; i < n; ++i) {
@@ -128,50 +139,68 @@ PREDICTD_INLINE int cut_found(const predictd_forest_problem *problem, workspace 
         rest -= packed[i];
     }
     left += some_common && common <= last ? rest : 0;
-    const double sum = (double)(left >> problem->weight_bits);
-    const int32_t count = (int32_t)(left & mask);
-    double score;
-    score_lanes((double)(at->total >> problem->weight_bits), (int32_t)size, 1, &sum, &count, &score);
-    if (score > best->score)
-        *best = (cut){score, left, feature, last};
+    try_cut(problem, at, feature, left, last, best);
     return 1;
 }
 
-/* The same in a node of any size, of a feature alone. What differs is written in any case, and kept where it does. */
-PREDICTD_INLINE int cut_alone(const predictd_forest_problem *problem, workspace *w, const node *at, int32_t feature,
-                              double unit, cut *best)
+/* The same in a node that is spread. */
+PREDICTD_INLINE int cut_spread(const predictd_forest_problem *problem, workspace *w, const node *at, int32_t feature,
+                               double unit, cut *best)
 {
-    const float *restrict column = problem->values + feature * problem->n_samples;
-    const float common = w->common_values[feature];
-    int64_t n = 0;
-    if (is_rare(w, at, feature)) {
-        PREDICTD_FIND_RARE(float, w->found_values, n);
-    } else {
-        for (int64_t i = at->start; i < at->stop; ++i) {
-            w->found[n] = w->packed[i];
-            w->found_values[n] = column[w->rows[i]];
-            n += w->found_values[n] != common;
-        }
+    const predictd_sparse *sparse = problem->sparse;
+    const uint8_t *restrict weight_of = w->weight_of;
+    const int64_t begin = sparse->by_feature[feature], end = sparse->by_feature[feature + 1];
+    const int64_t size = at->stop - at->start;
+    const float common = sparse->common[feature];
+    int64_t first = begin, stop = end, least = sparse->by_value[feature], greatest = sparse->by_value[feature + 1] - 1;
+    while (first < end && !weight_of[sample_of(sparse, sparse->samples, first)])
+        ++first;
+    if (first == end)
+        return 0;
+    while (!weight_of[sample_of(sparse, sparse->samples, stop - 1)])
+        --stop;
+    while (sparse->ends[least] <= first - begin)
+        ++least;
+    while (greatest > least && sparse->ends[greatest - 1] >= stop - begin)
+        --greatest;
+    float low = sparse->distinct[least], high = sparse->distinct[greatest], last;
+    int64_t entries = 0;
+    if (size <= end - begin)
+        entries = sum_weights(sparse, w, first, stop - first);
+    if (entries < size) {
+        low = common < low ? common : low;
+        high = common > high ? common : high;
     }
-    return cut_found(problem, w, at, feature, unit, 0, n, best);
+    if (!(low < high))
+        return 0;
+    place_cuts(&low, &high, &unit, 1, &last);
+    const int64_t above = first_above(sparse, feature, last);
+    const int64_t middle = begin + begin_of(sparse, sparse->ends, feature, above);
+    const int64_t others_middle = w->others.by_feature[feature] + begin_of(sparse, w->others.ends, feature, above);
+    /* Sum the side without the common value. */
+    const int keeps_left = common <= last;
+    const int64_t from = keeps_left ? middle : first, to = keeps_left ? stop : middle;
+    int64_t sum = w->unit ? w->unit * sum_weights(sparse, w, from, to - from) : 0;
+    for (int64_t entry = keeps_left ? others_middle : w->others.by_feature[feature];
+         entry < (keeps_left ? w->others.by_feature[feature + 1] : others_middle); ++entry)
+        sum += w->mass[sample_of(sparse, w->others.samples, entry)];
+    try_cut(problem, at, feature, keeps_left ? at->total - sum : sum, last, best);
+    return 1;
 }
 
 PREDICTD_INLINE cut random_cut_of_pair(const predictd_forest_problem *problem, workspace *w, const node *at)
 {
     cut best = {-1.0, 0, -1, 0.0F};
-    for (int64_t k = 0; k < w->n_features && best.feature < 0; ++k) {
-        const int32_t feature = draw_candidate(w, k, next_random(w));
-        const float *column = problem->values + feature * problem->n_samples;
-        part_pair(w, at, column[w->rows[at->start]], column[w->rows[at->start + 1]], feature, &best);
-    }
+    for (int64_t k = 0; k < w->n_features && best.feature < 0; ++k)
+        try_pair(problem, w, at, draw_candidate(w, k, next_random(w)), &best);
     return best;
 }
 
 PREDICTD_INLINE cut best_random_cut(const predictd_forest_problem *problem, workspace *w, const node *at)
 {
     cut best = {-1.0, 0, -1, 0.0F};
-    if (w->sparse)
-        return best_of_candidates(problem, w, at, (try_candidate){cut_found, cut_alone});
+    if (problem->sparse)
+        return best_of_candidates(problem, w, at, (try_candidate){cut_found, cut_spread, 1});
     const int64_t n = at->stop - at->start, most = n <= FEW ? MOST_LANES : LANES;
     const int64_t wanted = problem->n_candidates < w->n_features ? problem->n_candidates : w->n_features;
     int varies = 0;

@@ -11,14 +11,18 @@
 #include "trees_core.h"
 
 /* LANES candidates of extra trees are a whole number of vectors; MOST_LANES are looked at together in nodes of FEW samples. */
-enum { CODES = 256, LANES = 16, MOST_LANES = 64, FEW = 96, SMALL = 512 };
+enum { CODES = 256, LANES = 16, MOST_LANES = 64, FEW = 96 };
 #define GOLDEN UINT64_C(0x9E3779B97F4A7C15)
 
-/* The samples of a node stand together in `rows` and `packed`; `total` is the sum of their packed values. */
+/*
+ * The samples of a node stand together in `rows` and `packed`, or where it is spread in `mass`: see trees_spread.h.
+ * `total` is the sum of their packed values.
+ */
 typedef struct {
     int64_t start;
     int64_t stop;
     int64_t total;
+    int spread;
 } node;
 
 /* The best cut so far: samples whose code or value of the feature is at most `last` go to the left. */
@@ -29,11 +33,12 @@ typedef struct {
     float last;
 } cut;
 
-/* A sample's packed value in a tree, and where it stands in `rows`; -1 where it is not drawn. */
+/* Entries of each feature in the order of its values: see trees_core.h. */
 typedef struct {
-    int64_t packed;
-    int64_t place;
-} standing;
+    const int64_t *by_feature;
+    const void *samples;
+    const int32_t *ends;
+} entry_list;
 
 /*
  * A sample's packed value is (weight * y) * 2^weight_bits + weight: one addition sums both, exactly, as weights are
@@ -53,21 +58,23 @@ typedef struct {
     int64_t sums[CODES];
     float *own; /* for extra: the candidates' values in the samples of a node, sample by sample */
     double *y;  /* for extra: y of the samples of a node */
-    /* See trees_sparse.h; all of it is NULL or unused where `sparse` is 0. */
-    int sparse;
-    uint8_t *common_codes; /* the common value of each feature */
-    float *common_values;
-    int64_t *by_feature; /* where a feature's differing values begin, and the next one's */
-    int64_t *by_sample;
-    int32_t *samples_of; /* sample of each, by feature; feature of each, by sample */
-    int32_t *features_of;
-    void *value_by_feature; /* uint8_t or float */
-    void *value_by_sample;
-    standing *standing;
-    int32_t *lane_of; /* -1, but while candidates are looked at together */
-    int64_t *found; /* packed values of what differs in a node, and their codes or values */
+    /* See trees_sparse.h and trees_spread.h; all of it is NULL or 0 where all values are looked at. */
+    int64_t wide;        /* nodes of so many samples are spread */
+    uint8_t *weight_of;  /* of the samples of the node that is spread, 0 of others, by sample */
+    int64_t *mass;       /* their packed values, less `unit` times their weight, by sample */
+    int64_t unit;        /* packed value of the most common y at a weight of 1, or 0 */
+    entry_list others;   /* entries of samples with another y, or all where `unit` is 0 */
+    void *others_memory[3];
+    int32_t *n_up_to;    /* sums of weights of a feature's entries, up to each, and of `mass` of those in `others` */
+    int64_t *up_to;
+    int32_t *bit_of;     /* of each feature: its word times 64, and its bit there */
+    uint64_t *looked_at; /* bits of the candidates that are looked at together, and their lanes by bit */
+    uint8_t *lane_of;
+    void *finding;
+    int64_t *found;      /* packed values of what differs in a node, lane by lane, and their codes or values */
     uint8_t *found_codes;
     float *found_values;
+    int64_t stride; /* from lane to lane */
     int64_t n_found[MOST_LANES];
 } workspace;
 
@@ -138,29 +145,6 @@ PREDICTD_INLINE int32_t draw_candidate(workspace *w, int64_t k, uint64_t number)
     w->features[drawn] = w->features[k];
     w->features[k] = feature;
     return feature;
-}
-
-/* Note where the samples of a tree stand. */
-PREDICTD_INLINE void place_samples(workspace *w, int64_t n, const node *root)
-{
-    if (!w->sparse)
-        return;
-    for (int64_t row = 0; row < n; ++row)
-        w->standing[row].place = -1;
-    for (int64_t i = root->start; i < root->stop; ++i)
-        w->standing[w->rows[i]] = (standing){w->packed[i], i};
-}
-
-/* Two samples are parted alike by every feature that differs: the first one drawn is as good as any. */
-PREDICTD_INLINE int part_pair(const workspace *w, const node *at, float one, float other, int32_t feature, cut *best)
-{
-    if (!(one < other || other < one))
-        return 0;
-    best->score = 0.0;
-    best->left = w->packed[at->start + (one > other)];
-    best->feature = feature;
-    best->last = one < other ? one : other;
-    return 1;
 }
 
 #endif

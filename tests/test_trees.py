@@ -110,7 +110,7 @@ def make_cells(n_samples, *, seed=0):
 
 
 @pytest.mark.parametrize("method", ["rf", "et"])
-@pytest.mark.parametrize(("n_samples", "n_candidates"), [(60, 4), (60, 14), (700, 1), (1500, 6)])
+@pytest.mark.parametrize(("n_samples", "n_candidates"), [(60, 4), (60, 14), (300, 3), (700, 1)])
 def test_trees_of_sparse_features_follow_the_reference_to_the_bit(method, n_samples, n_candidates):
     expression, y = make_cells(n_samples)
     features = PREPARE[method](expression)
@@ -126,6 +126,79 @@ def test_boosting_on_sparse_features_follows_the_reference_to_the_bit():
     settings = {"excluded": -1, "n_candidates": 3, "n_trees": 9, "seed": 1}
     got = kernels.boosting_importances(codes, y, rule, **settings)
     np.testing.assert_array_equal(got[0], reference.boosting_importances(codes, y, rule, **settings)[0])
+
+
+def make_odd_cells(n_features, n_samples, *, levels, seed=0):
+    """Features of every kind in turns, of which few values differ from the most common one."""
+    rng = np.random.default_rng(seed)
+    values = rng.gamma(2.0, size=(n_features, n_samples)).round(levels)
+    values *= rng.random((n_features, n_samples)) < 0.08
+    kind = np.arange(n_features) % 10
+    values[kind == 1] *= -1
+    values[kind == 2] = 4.0
+    values[kind == 3] = 0.0
+    values[kind == 4] = np.where(rng.random(values[kind == 4].shape) < 0.5, -0.0, values[kind == 4])
+    values[kind == 5] *= np.where(rng.random(values[kind == 5].shape) < 0.5, -1.0, 1.0)
+    values[kind == 6] = np.arange(n_samples) == n_samples // 2
+    values[kind == 7] += 1.0
+    values[8] = rng.normal(size=n_samples)
+    return values
+
+
+Y_KINDS = {
+    "mostly one": lambda rng, n: rng.integers(-(10**6), 10**6, n) * (rng.random(n) < 0.2) - 12_345,
+    "all differ": lambda rng, n: rng.permutation(n) * 1000 - 500 * n,
+    "two": lambda rng, n: (rng.random(n) < 0.45) * 7 - 3,
+}
+SPARSE_SHAPES = [(20, 2, 3), (20, 97, 4), (500, 900, 22), (30, 3000, 30), (3200, 150, 70)]
+
+
+@pytest.mark.parametrize("y_kind", list(Y_KINDS))
+@pytest.mark.parametrize(("n_features", "n_samples", "n_candidates"), SPARSE_SHAPES)
+@pytest.mark.parametrize("method", ["rf", "et"])
+def test_trees_are_the_same_whether_common_values_are_looked_at_or_not(
+    method, n_features, n_samples, n_candidates, y_kind
+):
+    for levels in (1, 6):
+        values = PREPARE[method](make_odd_cells(n_features, n_samples, levels=levels))
+        y = Y_KINDS[y_kind](np.random.default_rng(1), n_samples).astype(np.int64)
+        settings = {"excluded": 5, "n_candidates": n_candidates, "n_trees": 3, "seed": 11}
+        features = kernels.TreeFeatures.of(values)
+        assert features.sparse is not None
+        got = kernels.forest_importances(features, y, **settings)
+        expected = kernels.forest_importances(kernels.TreeFeatures(values), y, **settings)
+        np.testing.assert_array_equal(got, expected)
+        # More samples than two bytes number.
+        samples = features.sparse["samples"].astype(np.int32)
+        wide = kernels.TreeFeatures(values, {**features.sparse, "samples": samples})
+        np.testing.assert_array_equal(kernels.forest_importances(wide, y, **settings), expected)
+
+
+@pytest.mark.parametrize("y_kind", list(Y_KINDS))
+@pytest.mark.parametrize(("n_features", "n_samples", "n_candidates"), SPARSE_SHAPES[1:])
+def test_boosting_is_the_same_whether_common_values_are_looked_at_or_not(
+    n_features, n_samples, n_candidates, y_kind
+):
+    codes = code_features(make_odd_cells(n_features, n_samples, levels=6))
+    y = Y_KINDS[y_kind](np.random.default_rng(1), n_samples).astype(np.int64)
+    rule = kernels.BoostingRule(rate=0.1, n_drawn=int(0.9 * n_samples), depth=4, window=8)
+    settings = {"excluded": -1, "n_candidates": n_candidates, "n_trees": 30, "seed": 3}
+    got, n_grown = kernels.boosting_importances(codes, y, rule, **settings)
+    expected, n_expected = kernels.boosting_importances(kernels.TreeFeatures(codes), y, rule, **settings)
+    np.testing.assert_array_equal(got, expected)
+    assert n_grown == n_expected
+
+
+def test_features_of_trees_are_kept_as_arrays():
+    values = float_features(make_odd_cells(20, 50, levels=1))
+    features = kernels.TreeFeatures.of(values)
+    assert kernels.TreeFeatures.of(features) is features
+    again = kernels.TreeFeatures.of_arrays(features.arrays())
+    assert again.values is values and again.sparse == features.sparse
+    # Where much differs, or nothing does, all values are looked at.
+    for other in (np.random.default_rng(0).normal(size=(3, 40)), np.ones((3, 40))):
+        features = kernels.TreeFeatures.of(other.astype(np.float32))
+        assert features.sparse is None and list(features.arrays()) == ["features"]
 
 
 def test_a_pair_is_parted_by_the_only_feature_that_differs():

@@ -17,14 +17,20 @@ WINDOW = 25
 
 
 def boosting_importances(
-    codes: NDArray[np.uint8], target: NDArray[np.floating], *, excluded: int, n_trees: int, seed: int
+    codes: kernels.TreeFeatures | NDArray[np.uint8],
+    target: NDArray[np.floating],
+    *,
+    excluded: int,
+    n_trees: int,
+    seed: int,
 ) -> NDArray[np.float64]:
     """Importance of every regulator for one target: its share of what the trees explain, times their number.
 
     Parameters
     ----------
     codes
-        (n_regulators, n_samples) the regulators' expression, coded by `predictd.grn.features.code_features`.
+        (n_regulators, n_samples) the regulators' expression, coded by `predictd.grn.features.code_features`. For
+        many targets `predictd.kernels.TreeFeatures.of` it, made once.
     target
         (n_samples,) the target's expression, not constant.
     excluded
@@ -39,13 +45,14 @@ def boosting_importances(
     ndarray
         (n_regulators,) float64, 0 for the target itself.
     """
-    n_regulators = len(codes) - (excluded >= 0)
+    features = kernels.TreeFeatures.of(codes)
+    n_regulators = len(features.values) - (excluded >= 0)
     if not n_regulators:
-        return np.zeros(len(codes))
+        return np.zeros(len(features.values))
     y, _ = in_whole_units(target)
     rule = kernels.BoostingRule(RATE, max(1, int(SAMPLES * len(y))), DEPTH, WINDOW)
     explained, n_grown = kernels.boosting_importances(
-        codes,
+        features,
         y,
         rule,
         excluded=excluded,

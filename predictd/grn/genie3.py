@@ -27,7 +27,7 @@ def target_seed(seed: int, gene: str) -> int:
 
 
 def forest_importances(
-    features: NDArray[np.uint8] | NDArray[np.float32],
+    features: kernels.TreeFeatures | NDArray[np.uint8] | NDArray[np.float32],
     target: NDArray[np.floating],
     *,
     excluded: int,
@@ -42,7 +42,7 @@ def forest_importances(
     ----------
     features
         (n_regulators, n_samples) the regulators' expression: coded by `code_features` for a random forest, float32 for
-        extra trees.
+        extra trees. For many targets `predictd.kernels.TreeFeatures.of` it, made once.
     target
         (n_samples,) the target's expression, not constant.
     excluded
@@ -61,9 +61,10 @@ def forest_importances(
     ndarray
         (n_regulators,) float64: explained shares of the target's variance, 0 for the target itself.
     """
-    n_regulators = len(features) - (excluded >= 0)
+    features = kernels.TreeFeatures.of(features)
+    n_regulators = len(features.values) - (excluded >= 0)
     if not n_regulators:
-        return np.zeros(len(features))
+        return np.zeros(len(features.values))
     y, variance = in_whole_units(target, weights)
     grown = partial(
         kernels.forest_importances,
@@ -73,13 +74,14 @@ def forest_importances(
     if weights is None:
         total = grown(features, y, n_trees=n_trees, seed=seed)
     else:
-        total = np.zeros(len(features))
+        total = np.zeros(len(features.values))
         for number, start in enumerate(range(0, n_trees, TREES_A_DRAW)):
             own = (seed + number) % 2**64
             drawn = drawn_by_weight(weights, own)
             trees = min(TREES_A_DRAW, n_trees - start)
-            some: Any = np.take(features, drawn, axis=1)
-            total += grown(some, y[drawn], n_trees=trees, seed=own)
+            # Too few trees to be worth finding what differs.
+            some: Any = np.take(features.values, drawn, axis=1)
+            total += grown(kernels.TreeFeatures(some), y[drawn], n_trees=trees, seed=own)
     return total / (variance * len(y) * n_trees)
 
 

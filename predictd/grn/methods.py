@@ -19,6 +19,7 @@ from predictd.grn.linear import Ridge, pearson_importances, standardised
 from predictd.grn.multi import group_importances
 from predictd.grn.scaling import normal_scores, scaled_mean
 from predictd.grn.signs import effect_signs
+from predictd.kernels import TreeFeatures
 from predictd.matrix import Values, rows
 
 # Trees of the methods that grow some: those of GENIE3, and the most that GRNBoost2 grows.
@@ -135,11 +136,11 @@ class _Forest(Method):
 
     def __init__(self, problem: Problem, prepared: Prepared, n_trees: int, seed: int) -> None:
         super().__init__(problem, prepared, n_trees, seed)
-        self._features = prepared["features"]
+        self._features = TreeFeatures.of_arrays(prepared)
 
     @staticmethod
     def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
-        return {"features": code_features(problem.of_regulators())}
+        return TreeFeatures.of(code_features(problem.of_regulators())).arrays()
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
         return forest_importances(
@@ -157,7 +158,7 @@ class _ExtraTrees(_Forest):
 
     @staticmethod
     def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
-        return {"features": float_features(problem.of_regulators())}
+        return TreeFeatures.of(float_features(problem.of_regulators())).arrays()
 
 
 class _Boosting(_Forest):
@@ -179,7 +180,9 @@ class _Multi(Method):
         self._groups, self._regulators = problem.groups, prepared["features"]
         self._known: dict[int, NDArray[np.float64]] = {}
 
-    prepare = _ExtraTrees.prepare
+    @staticmethod
+    def prepare(problem: Problem) -> dict[str, NDArray[Any]]:
+        return {"features": float_features(problem.of_regulators())}
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:
         if gene not in self._known:
@@ -276,12 +279,18 @@ class _ScoredRidge(_Ridge):
         return super()._importances(gene, _scores(self.problem, values), excluded)
 
 
+_SCORED = "scored_"
+
+
 class _Auto(Method):
     """Half of the trees on values, half on normal scores, and ridge on these: the mean of their scaled importances."""
 
     def __init__(self, problem: Problem, prepared: Prepared, n_trees: int, seed: int) -> None:
         super().__init__(problem, prepared, n_trees, seed)
-        half, scored = -(-n_trees // 2), {"features": prepared["scored_features"]}
+        half = -(-n_trees // 2)
+        scored = {
+            name.removeprefix(_SCORED): array for name, array in prepared.items() if name.startswith(_SCORED)
+        }
         self._members = (
             _ExtraTrees(problem, prepared, half, seed),
             _ScoredTrees(problem, scored, half, seed),
@@ -298,7 +307,7 @@ class _Auto(Method):
         return {
             **_ExtraTrees.prepare(problem),
             **_Ridge.prepare(scores),
-            "scored_features": _ExtraTrees.prepare(scores)["features"],
+            **{f"{_SCORED}{name}": array for name, array in _ExtraTrees.prepare(scores).items()},
         }
 
     def _importances(self, gene: int, values: NDArray[np.float64], excluded: int) -> NDArray[np.float64]:

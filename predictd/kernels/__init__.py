@@ -4,6 +4,7 @@ The kernels themselves check nothing and release the GIL. What they compute is s
 `predictd.model.cp.reference`, by `predictd.grn.reference` for trees, and for scores by the tests of their kernels.
 """
 
+from predictd.kernels.features import TreeFeatures
 from predictd.kernels.half import widen
 from predictd.kernels.scores import (
     COMPARED,
@@ -40,6 +41,7 @@ __all__ = [
     "BoostingRule",
     "Ranked",
     "RowArrays",
+    "TreeFeatures",
     "UpdateRule",
     "boosting_importances",
     "classify",

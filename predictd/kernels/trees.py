@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from predictd.kernels import compiled
 from predictd.kernels.checks import check_array, check_range
+from predictd.kernels.features import TreeFeatures
 
 # So many samples a forest takes, and so deep boosted trees grow.
 MAX_SAMPLES = 2**20
@@ -23,7 +24,7 @@ def forest_limit(n_samples: int) -> int:
 
 
 def forest_importances(
-    features: NDArray[np.uint8] | NDArray[np.float32],
+    features: TreeFeatures | NDArray[np.uint8] | NDArray[np.float32],
     y: NDArray[np.int64],
     *,
     excluded: int,
@@ -43,7 +44,7 @@ def forest_importances(
     ----------
     features
         (n_features, n_samples) uint8 or float32, C-contiguous: values by their order, or values, finite (not
-        checked here); at most 2^20 samples.
+        checked here); at most 2^20 samples. For many targets `TreeFeatures.of` them, made once.
     y
         (n_samples,) int64: the target, below `forest_limit(n_samples)` in magnitude.
     excluded
@@ -65,14 +66,18 @@ def forest_importances(
     TypeError, ValueError
         If a dtype, shape, memory layout or setting is not what it must be.
     """
-    extra = features.dtype == np.float32
-    _check_trees(features, np.float32 if extra else np.uint8, y, excluded, n_candidates, n_trees, seed)
-    importances = np.zeros(len(features))
-    codes = None if extra else features
-    values = features if extra else None
-    bits = len(y).bit_length()
+    features = TreeFeatures.of(features)
+    _check_trees(features.values, y, excluded, n_candidates, n_trees, seed)
+    importances = np.zeros(len(features.values))
     compiled.trees.forest_importances(
-        codes, values, y, importances, excluded, n_candidates, n_trees, bits, seed
+        features.compiled(),
+        y,
+        importances,
+        excluded,
+        n_candidates,
+        n_trees,
+        len(y).bit_length(),
+        seed,
     )
     return importances
 
@@ -100,7 +105,7 @@ class BoostingRule:
 
 
 def boosting_importances(
-    codes: NDArray[np.uint8],
+    codes: TreeFeatures | NDArray[np.uint8],
     y: NDArray[np.int64],
     rule: BoostingRule,
     *,
@@ -119,7 +124,8 @@ def boosting_importances(
     Parameters
     ----------
     codes
-        (n_features, n_samples) uint8, C-contiguous: values by their order; 2 to 2^20 samples.
+        (n_features, n_samples) uint8, C-contiguous: values by their order; 2 to 2^20 samples. For many targets
+        `TreeFeatures.of` them, made once.
     y
         (n_samples,) int64: the target less its mean, below `forest_limit(n_samples)` in magnitude; residuals that would
         pass that limit are held there.
@@ -140,15 +146,17 @@ def boosting_importances(
     TypeError, ValueError
         If a dtype, shape, memory layout or setting is not what it must be.
     """
-    _check_trees(codes, np.uint8, y, excluded, n_candidates, n_trees, seed)
+    features = TreeFeatures.of(codes)
+    check_array("codes", features.values, np.uint8, (None, None))
+    _check_trees(features.values, y, excluded, n_candidates, n_trees, seed)
     if not 0 < rule.rate <= 1:
         raise ValueError(f"rate must lie in (0, 1], not {rule.rate}")
     check_range("n_drawn", rule.n_drawn, 1, len(y))
     check_range("depth", rule.depth, 1, MAX_DEPTH + 1)
     check_range("window", rule.window, 1, 2**20)
-    importances = np.zeros(len(codes))
+    importances = np.zeros(len(features.values))
     grown = compiled.trees.boosting_importances(
-        codes,
+        features.compiled(),
         y,
         importances,
         excluded,
@@ -167,7 +175,6 @@ def boosting_importances(
 
 def _check_trees(
     features: NDArray[Any],
-    dtype: Any,
     y: NDArray[np.int64],
     excluded: int,
     n_candidates: int,
@@ -175,7 +182,6 @@ def _check_trees(
     seed: int,
 ) -> None:
     """Raise TypeError or ValueError for what trees cannot grow on."""
-    check_array("features", features, dtype, (None, None))
     n_features, n_samples = features.shape
     if not (0 < n_samples <= MAX_SAMPLES and 0 < n_features < 2**31):
         raise ValueError(
