@@ -2,7 +2,7 @@
 
     python bench/bench_network.py speed                 seconds a target and core, scikit-learn's in the same run
     python bench/bench_network.py boosting [PYTHON]     GRNBoost2 beside scikit-learn, and arboreto if PYTHON has it
-    python bench/bench_network.py cells FOLDER          20,000 cells × 10,000 genes: loading, a target
+    python bench/bench_network.py cells FOLDER          20,000 cells × 10,000 genes: loading, a target, two workers
     python bench/bench_network.py scale FOLDER          49,000 genes, 1,600 regulators, 300 samples: time and memory
     python bench/bench_network.py scaling FOLDER [ENGINE...]   two workers and one; two jobs at once, which tell what
                                                         the machine gives; wants two idle cores
@@ -25,6 +25,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -191,6 +192,11 @@ def cells(folder: Path, n_cells: int = 20_000, n_genes: int = 10_000, n_regulato
             f"{name:9} {trees or '':>6} {taken:10.1f} {each:15.3f} {each * n_genes / 3600:24.2f}", flush=True
         )
         prepared.unlink()
+    (folder / "targets.txt").write_text("".join(f"G{i}\n" for i in range(n_regulators, n_regulators + 32)))
+    for name in ("rf", "et"):
+        print(f"{name}, 32 targets with 50 trees, by workers; medians of three turns")
+        given = [path.name, "--regulators", listed.name, "--targets", "targets.txt", "--trees", "50"]
+        by_workers(folder, [*given, "--method", name], ["local"], turns=3, of=median)
 
 
 def scale(folder: Path, trees: int = 1000, targets: int = 40) -> None:
@@ -226,22 +232,29 @@ def scale(folder: Path, trees: int = 1000, targets: int = 40) -> None:
     )
 
 
-def scaling(folder: Path, *engines: Path, trees: int = 200, turns: int = 2) -> None:
-    """Seconds of the stage that infers in whole commands: one worker, two such at once, two workers, by turns."""
+def scaling(folder: Path, *engines: Path, trees: int = 200) -> None:
+    """One worker and two on a small matrix, by each engine; best of two turns."""
     problem = simulated(1_000, 300, 200)
     with (folder / "expression.tsv").open("w") as file:
         file.write("\t".join(["gene", *(f"S{i}" for i in range(200))]) + "\n")
         for gene, row in zip(problem.genes, problem.expression, strict=True):
             file.write(gene + "\t" + "\t".join(f"{value:.5g}" for value in row.tolist()) + "\n")
     (folder / "regulators.txt").write_text("".join(f"{gene}\n" for gene in problem.genes[:300]))
-    program = [sys.executable, "-m", "predictd", "network", "infer", "expression.tsv", "--quiet"]
-    given = ["--regulators", "regulators.txt", "--trees", str(trees)]
+    given = ["expression.tsv", "--regulators", "regulators.txt", "--trees", str(trees)]
+    by_workers(folder, given, [str(name) for name in engines] or ["local", "mpi", "spark"], turns=2, of=min)
+
+
+def by_workers(
+    folder: Path, given: list[str], engines: list[str], *, turns: int, of: Callable[[list[float]], float]
+) -> None:
+    """Seconds of the stage that infers in whole commands: one worker, two such at once, two workers, by turns."""
 
     def seconds(engine: str, workers: int, output: str) -> float:
         shutil.rmtree(folder / output, ignore_errors=True)
+        program = [sys.executable, "-m", "predictd", "network", "infer", *given, "--quiet"]
         launcher = [str(Path(sys.executable).with_name("mpiexec")), "-n", str(workers)]
         each = 1 if engine == "mpi" else workers
-        command = [*program, "-o", output, *given, "--engine", engine, "--workers", str(each)]
+        command = [*program, "-o", output, "--engine", engine, "--workers", str(each)]
         subprocess.run(
             [*launcher, *command] if engine == "mpi" else command,
             cwd=folder,
@@ -253,14 +266,14 @@ def scaling(folder: Path, *engines: Path, trees: int = 200, turns: int = 2) -> N
         return sum(stage["seconds"] for stage in stages if stage["name"] == "infer")
 
     print(f"{'engine':6} {'1 worker':>9} {'2 workers':>10} {'times':>6} {'two jobs at once':>17}")
-    for engine in [str(name) for name in engines] or ["local", "mpi", "spark"]:
+    for engine in engines:
         alone, beside, shared = [], [], []
         for _ in range(turns):
             alone.append(seconds(engine, 1, "a"))
             with ThreadPoolExecutor(2) as pool:
                 beside.append(max(pool.map(partial(seconds, engine, 1), ("a", "b"))))
             shared.append(seconds(engine, 2, "a"))
-        one, other, two = min(alone), min(beside), min(shared)
+        one, other, two = of(alone), of(beside), of(shared)
         print(f"{engine:6} {one:8.1f}s {two:9.1f}s {one / two:6.2f} {2 * one / other:17.2f}", flush=True)
 
 
