@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from made_tensors import small_tensor, stored_signal, with_gaps
+from predictd.engine.local import LocalEngine
 from predictd.errors import ModelFormatError, OutputError
 from predictd.io.models import ModelFile, read_model, write_model
-from predictd.io.tensor.store import Tensor
+from predictd.io.tensor.store import Shard, Tensor
 from predictd.model.ensemble import Committee
 from predictd.model.moments import moments
 from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide, related_assays
@@ -329,6 +330,40 @@ def test_a_large_tensor_is_sampled_whatever_the_number_of_workers(engine, tmp_pa
         ensure_window_sample(tensor, engine, tmp_path / "m.h5", named=True)
     again = ensure_window_sample(tensor, engine, Path(tmp_path / "m.h5"), named=False)
     assert again.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("gaps", [False, True], ids=["complete", "with gaps"])
+def test_of_many_blocks_only_those_that_hold_the_sample_are_read(gaps, tmp_path, monkeypatch):
+    monkeypatch.setattr("predictd.io.tensor.store.CHUNK_BYTES", 2**15)
+    monkeypatch.setattr(context, "_MOST_BINS", 200)
+    monkeypatch.setattr(context, "_LEAST_BINS", 1)
+    values = np.random.default_rng(4).gamma(1, 1, (90_000, 4))
+    if gaps:
+        # All of the second shard but the end of its last block.
+        values[45_000:89_900, 2] = np.nan
+    tensor = small_tensor(tmp_path / "t", values, n_shards=2)
+    read: list[tuple[int, int]] = []
+    rows_of = Shard.read
+    monkeypatch.setattr(
+        Shard, "read", lambda shard, low, high: read.append((low, high)) or rows_of(shard, low, high)
+    )
+    here = LocalEngine(1)
+    monkeypatch.setattr(here, "map", lambda task, keys, shared, **_: [task(key, shared) for key in keys])
+    sample = read_window_sample(ensure_window_sample(tensor, here, tmp_path / "m.h5", named=True))
+    monkeypatch.undo()
+    assert sample.values.shape == (len(HALF_WIDTHS), 200, 4) and not np.isnan(sample.values).any()
+    whole = stored_signal(tensor)
+    order = {row.tobytes(): index for index, row in enumerate(whole)}
+    rows = np.array([order[row.tobytes()] for row in sample.values[0]])
+    assert len(set(rows.tolist())) == 200
+    counts = np.bincount(rows[rows < 45_000] // 4096)
+    if not gaps:
+        assert len(read) == 8 and sorted(counts[counts > 0].tolist()) == [4, 32, 32, 32]
+        assert all(high - low <= 4096 + 800 for low, high in read)
+    for row, got in zip(rows.tolist(), sample.values[-1], strict=True):
+        first, last = (0, 45_000) if row < 45_000 else (45_000, 90_000)
+        around = whole[max(row - 400, first) : min(row + 401, last)].astype(np.float64)
+        np.testing.assert_allclose(got, np.nanmean(around, axis=0), rtol=1e-5)
 
 
 def test_many_experiments_are_sampled_at_fewer_bins():

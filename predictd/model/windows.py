@@ -30,22 +30,48 @@ def window_means(signal: Float32, run_lengths: Sequence[int], half_width: int) -
     # Where every run is one bin, such as a region, a window has nothing but that.
     if half_width == 0 or max(run_lengths, default=1) == 1:
         return signal
-    means = np.empty_like(signal)
-    observed = ~np.isnan(signal)
-    complete = bool(observed.all())
-    start = 0
+    return window_means_at(signal, run_lengths, (half_width,), np.arange(len(signal)))[0]
+
+
+def window_means_at(
+    signal: Float32, run_lengths: Sequence[int], half_widths: Sequence[int], rows: npt.NDArray[np.intp]
+) -> Float32:
+    """Means over several windows around some bins, as of `window_means`: float32 (windows × rows × k).
+
+    Parameters
+    ----------
+    signal, run_lengths
+        See `window_means`.
+    half_widths
+        In bins.
+    rows
+        The bins, ascending.
+    """
+    means = np.empty((len(half_widths), len(rows), signal.shape[1]), dtype=np.float32)
+    if max(run_lengths, default=1) == 1:
+        means[:] = signal[rows]
+        return means
     nothing = np.zeros((1, signal.shape[1]))
+    start = 0
     for length in run_lengths:
-        run = slice(start, start + length)
-        low = np.maximum(np.arange(length) - half_width, 0)
-        high = np.minimum(np.arange(length) + half_width + 1, length)
-        values = signal[run] if complete else np.where(observed[run], signal[run], np.float32(0.0))
-        sums = np.concatenate([nothing, np.cumsum(values, axis=0, dtype=np.float64)])
-        if complete:
-            count = (high - low)[:, np.newaxis].astype(np.float64)
-        else:
-            counts = np.concatenate([nothing, np.cumsum(observed[run], axis=0)])
-            count = counts[high] - counts[low]
-        means[run] = (sums[high] - sums[low]) / np.where(count, count, np.nan)
+        own = slice(*np.searchsorted(rows, [start, start + length]).tolist())
+        if own.start < own.stop:
+            values, places = signal[start : start + length], rows[own] - start
+            observed = ~np.isnan(values)
+            complete = bool(observed.all())
+            known = values if complete else np.where(observed, values, np.float32(0.0))
+            sums = np.concatenate([nothing, np.cumsum(known, axis=0, dtype=np.float64)])
+            counts = None if complete else np.concatenate([nothing, np.cumsum(observed, axis=0)])
+            for index, half_width in enumerate(half_widths):
+                if half_width == 0:
+                    means[index, own] = values[places]
+                    continue
+                low, high = np.maximum(places - half_width, 0), np.minimum(places + half_width + 1, length)
+                count = (
+                    (high - low)[:, np.newaxis].astype(np.float64)
+                    if counts is None
+                    else counts[high] - counts[low]
+                )
+                means[index, own] = (sums[high] - sums[low]) / np.where(count, count, np.nan)
         start += length
     return means

@@ -101,6 +101,10 @@ class Shard:
         count = max(stop - start, 0)
         return self._read_into(self._buffers(count), start, count)
 
+    def block_rows(self, size: int = BLOCK_BINS) -> int:
+        """Bins of a block: whole chunks, at least `size` bins."""
+        return max(size, int(self._signal.chunks[0]))
+
     def _buffers(self, count: int) -> _Buffers:
         """Room for so many bins as they are stored, and in float32; one array where that is the same."""
         shape = count, self._signal.shape[1]
@@ -127,7 +131,7 @@ class Shard:
 
         With `reuse` all blocks are views of one array, each valid until the next is asked for.
         """
-        step = max(size, self._signal.chunks[0])
+        step = self.block_rows(size)
         buffers = self._buffers(min(step, self.n_bins)) if reuse else None
         for start in range(0, self.n_bins, step):
             count = min(step, self.n_bins - start)
@@ -135,7 +139,7 @@ class Shard:
 
     def sample(self, stride: int, size: int = BLOCK_BINS) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the signal of every `stride`th block, the first one at least; whole chunks as in `blocks`."""
-        step = max(size, self._signal.chunks[0])
+        step = self.block_rows(size)
         for start in range(0, self.n_bins, step * stride):
             yield self.read(start, start + step)
 

@@ -12,7 +12,7 @@ from predictd.io.tensor.store import Shard, Tensor
 from predictd.model.ensemble import Committee
 from predictd.model.intervals.spread import Spread
 from predictd.pairs import Experiment
-from predictd.workflows.tensor.windows import WideBlock, wide_blocks
+from predictd.workflows.tensor.windows import WideBlock, wide_blocks, wide_rows
 
 Float32 = npt.NDArray[np.float32]
 
@@ -54,15 +54,8 @@ class Application:
 
     def rows(self, shard: Shard, start: int, stop: int) -> tuple[Float32, Float32]:
         """Signal (bins × n) and predictions (bins × m) of the rows [start, stop) of a shard, as `blocks` has them."""
-        block = self._wide_block(shard, start, stop)
+        block = wide_rows(shard, start, stop, self._halo)
         return block.signal, self._predicted(block)
-
-    def _wide_block(self, shard: Shard, start: int, stop: int) -> WideBlock:
-        low, high = max(start - self._halo, 0), min(stop + self._halo, shard.n_bins)
-        wide = shard.read(low, high)
-        inner = slice(start - low, stop - low)
-        lengths = [rows.stop - rows.start for _, rows in shard.places.stretches(low, high)]
-        return WideBlock(start, wide[inner], wide, lengths, inner)
 
     def _predicted(self, block: WideBlock) -> Float32:
         interrupt.give_up_if_asked()
@@ -98,7 +91,7 @@ class SpreadApplication(Application):
 
     def rows_with_spread(self, shard: Shard, start: int, stop: int) -> tuple[Float32, Float32, Float32]:
         """Signal, predictions, their spread of the rows [start, stop) of a shard, as `blocks_with_spread` has them."""
-        return self._spread(self._wide_block(shard, start, stop), 1)
+        return self._spread(wide_rows(shard, start, stop, self._halo), 1)
 
     def _spread(self, block: WideBlock, every: int) -> tuple[Float32, Float32, Float32]:
         """Signal, predictions and their spread of every so many bins of a block."""

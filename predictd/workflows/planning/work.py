@@ -20,7 +20,7 @@ from predictd.workflows.evaluation.score import CASE_BYTES, KEPT_BYTES, group_ca
 from predictd.workflows.imputing.impute import track_groups
 from predictd.workflows.planning.rates import Rates
 from predictd.workflows.planning.shape import Shape
-from predictd.workflows.tensor.context import sampled_bins
+from predictd.workflows.tensor.context import blocks_read, sampled_bins
 from predictd.workflows.training.folds import n_deciding
 from predictd.workflows.training.settings import default_rank
 from predictd.workflows.training.solvers import SOLVERS
@@ -237,13 +237,14 @@ class Workload:
         waves.append(Wave.of(folds, seconds))
         if self.settings.networks:
             waves.append(Wave.of(self.settings.networks, rates.network))
-        # The sample is read with the bins around it.
-        reading = 4 * self.shape.values * rates.read
+        # The sample is read with the bins around it, where there are many blocks from some of them.
+        bins = min(self.shape.bins, sampled_bins(self.shape.observed))
+        share = min(1.0, blocks_read(bins) * 1.5 * self._block_rows / self.shape.bins)
+        reading = 3 * share * self.shape.values * rates.read
         sample = Wave.of(self.shape.shards, reading / self.shape.shards)
         most = max([self.rank, *(rank for turn in turns for rank in turn)])
-        bins = min(self.shape.bins, sampled_bins(self.shape.observed))
         memory = self._fit_bytes(most) + 4.0 * len(HALF_WIDTHS) * bins * self.shape.observed
-        size = self.tensor_bytes
+        size = share * self.tensor_bytes
         choose = Stage(
             "choose",
             job.kind,
@@ -282,7 +283,10 @@ class Workload:
         return [*found, train]
 
     def score(self) -> Stage:
-        """Every experiment by the models of its test fold, beside two baselines, a group of them at a time."""
+        """Every experiment by the models of its test fold, beside two baselines, a group of them at a time.
+
+        Few workers take several groups at a time, and read less.
+        """
         shape, rates = self.shape, self.rates
         held = max(1, ceil(shape.observed / TESTS))
         groups = [len(group) for group in group_cases(range(held), 1)]

@@ -10,19 +10,22 @@ import numpy.typing as npt
 from predictd.constants import SAMPLE_FORMAT, SAMPLE_VERSION
 from predictd.engine import Engine
 from predictd.io.hdf5 import Arrays
-from predictd.io.tensor.store import Tensor
+from predictd.io.tensor.store import Shard, Tensor
 from predictd.model.stack.inputs import HALF_WIDTHS
 from predictd.model.stack.networks import WindowSample
-from predictd.model.windows import window_means
-from predictd.workflows.tensor.sample import SamplePlan, chosen_bins, plan_sample, rows_of
+from predictd.model.windows import window_means_at
+from predictd.workflows.tensor.sample import Index, SamplePlan, chosen_bins, plan_sample, rows_of
 from predictd.workflows.tensor.sidecar import Kind, ensure_beside, header_of, read_beside
-from predictd.workflows.tensor.windows import wide_blocks
+from predictd.workflows.tensor.windows import WideBlock, wide_blocks, wide_rows
 
 _KIND = Kind(SAMPLE_FORMAT, SAMPLE_VERSION, "sample")
 # Of a tensor always the same bins, whatever the seed of a run.
 _SEED = 0
 # Bins, fewer where there are many experiments: what is read is held whole.
 _MOST_BINS, _LEAST_BINS, _VALUES = 2**15, 2**12, 2**23
+# Of a block that is read so many at most are drawn, where there are more blocks than that takes.
+_OF_BLOCK = 32
+Float32 = npt.NDArray[np.float32]
 
 
 def ensure_window_sample(tensor: Tensor, engine: Engine, moments: Path, *, named: bool) -> Path:
@@ -51,7 +54,7 @@ def ensure_window_sample(tensor: Tensor, engine: Engine, moments: Path, *, named
         return {"values": np.concatenate(pieces, axis=1)}
 
     target = moments.with_name(f"{moments.name.removesuffix('.h5')}.sample.h5")
-    header = header_of(tensor) | {"bins": plan.n_bins, "windows": list(HALF_WIDTHS)}
+    header = header_of(tensor) | {"bins": plan.n_bins, "of_block": _OF_BLOCK, "windows": list(HALF_WIDTHS)}
     return ensure_beside(target, _KIND, header, compute, tensor, engine, named=named)
 
 
@@ -72,17 +75,47 @@ def read_window_sample(path: Path) -> WindowSample:
     return WindowSample(experiments, arrays["values"])
 
 
-def _shard_sample(index: int, plan: SamplePlan) -> npt.NDArray[np.float32]:
+def blocks_read(n_bins: int) -> int:
+    """In how many blocks a sample of so many bins lies, where there are more."""
+    return -(-n_bins // _OF_BLOCK)
+
+
+def _shard_sample(index: int, plan: SamplePlan) -> Float32:
     """The sampled bins of a shard over every window: float32 (windows × bins × n)."""
     tensor = plan.tensor
-    chosen = chosen_bins(plan, index)
-    pieces = []
-    seen = 0
     with tensor.open_shard(tensor.shard_names[index]) as shard:
-        for block in wide_blocks(shard, max(HALF_WIDTHS)):
-            rows, seen = rows_of(chosen, block.signal, seen)
-            if rows.size:
-                wide = plan.cut(block.wide)
-                means = (window_means(wide, block.run_lengths, half) for half in HALF_WIDTHS)
-                pieces.append(np.stack([values[block.inner][rows] for values in means]))
+        pieces = _of_some_blocks(shard, index, plan)
+        if pieces is None:
+            chosen, seen, pieces = chosen_bins(plan, index), 0, []
+            for block in wide_blocks(shard, max(HALF_WIDTHS)):
+                rows, seen = rows_of(chosen, block.signal, seen)
+                pieces.append(_means(plan, block, rows))
     return np.concatenate(pieces, axis=1)
+
+
+def _of_some_blocks(shard: Shard, index: int, plan: SamplePlan) -> list[Float32] | None:
+    """Sampled bins of blocks that are drawn; None where about all blocks would be, or have too few complete bins.
+
+    A sample in two stages: blocks, and bins in them. Only these blocks are read, and what is around them.
+    """
+    size, wanted = shard.block_rows(), plan.per_shard[index]
+    starts = np.arange(0, shard.n_bins, size)
+    if blocks_read(wanted) >= len(starts):
+        return None
+    rng = np.random.default_rng([plan.seed, index])
+    pieces: list[Float32] = []
+    for start in rng.permutation(starts).tolist():
+        block = wide_rows(shard, start, min(start + size, shard.n_bins), max(HALF_WIDTHS))
+        complete = np.flatnonzero(~np.isnan(block.signal).any(axis=1))
+        rows = rng.choice(complete, size=min(_OF_BLOCK, wanted, complete.size), replace=False)
+        pieces.append(_means(plan, block, np.sort(rows)))
+        wanted -= rows.size
+        if not wanted:
+            return pieces
+    return None
+
+
+def _means(plan: SamplePlan, block: WideBlock, rows: Index) -> Float32:
+    """Means over every window around some rows of a block: float32 (windows × rows × n)."""
+    wide = plan.cut(block.wide) if rows.size else block.wide
+    return window_means_at(wide, block.run_lengths, HALF_WIDTHS, rows + block.inner.start)

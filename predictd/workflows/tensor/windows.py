@@ -70,3 +70,12 @@ def wide_blocks(shard: Shard, halo: int) -> Iterator[WideBlock]:
         yield WideBlock(start, signal, wide, lengths, slice(offset, offset + len(signal)))
         before = wide[: offset + len(signal)][-halo:]
         current = following
+
+
+def wide_rows(shard: Shard, start: int, stop: int, halo: int) -> WideBlock:
+    """The rows [start, stop) of a shard with what is around them."""
+    low, high = max(start - halo, 0), min(stop + halo, shard.n_bins)
+    wide = shard.read(low, high)
+    inner = slice(start - low, stop - low)
+    lengths = [rows.stop - rows.start for _, rows in shard.places.stretches(low, high)]
+    return WideBlock(start, wide[inner], wide, lengths, inner)
