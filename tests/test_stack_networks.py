@@ -16,7 +16,14 @@ from predictd.io.tensor.store import Shard, Tensor
 from predictd.model.ensemble import Committee
 from predictd.model.moments import moments
 from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide, related_assays
-from predictd.model.stack.networks import Lesson, Networks, WindowSample, fit_network
+from predictd.model.stack.networks import (
+    Lesson,
+    Networks,
+    WindowSample,
+    errors_of_unseen,
+    fit_network,
+    worthwhile,
+)
 from predictd.model.stack.pooling import SAME_CELL
 from predictd.model.stack.scales import Scales
 from predictd.model.stack.stack import StackModel
@@ -214,6 +221,28 @@ def test_networks_learn_what_no_weighted_sum_says(indices, signal):
             own = rest[:, [PAIRS.index(e) for e in imputer.inputs]]
             errors.append(np.mean((imputer(own)[:, 0] - y) ** 2))
         assert errors[1] < 0.75 * errors[0]
+
+
+def test_networks_are_judged_on_tracks_that_they_did_not_learn_from(signal):
+    """The errors of each track are those with the others' networks, and decide whether networks are worth it."""
+    lessons, sample = lessons_of(signal), sample_of(signal[:2000])
+    networks = Networks.joined([fit_network(lessons, sample, index, 4, seed=0) for index in range(4)])
+    found = np.concatenate([errors_of_unseen(lesson, sample, networks, 0) for lesson in lessons])
+    places = [tuple(int(a[row]) for a in one.places) for one in lessons for row in range(len(one.names))]
+    usable = [place for place in places if networks.weights(*place, unseen=True).any()]
+    assert len(found) == len(usable) > 4
+    for place in usable:
+        weights = networks.weights(*place, unseen=True)
+        assert weights[0] == 0 and weights.sum() == pytest.approx(1)
+        assert not any(place in map(tuple, networks.learned[i].tolist()) for i in np.flatnonzero(weights))
+    assert worthwhile(found) and found[:, 1].mean() < 0.9 * found[:, 0].mean()
+    # Networks that say nothing take nothing off; those that say noise add to the error.
+    silent = replace(networks, last=networks.last * 0, last_bias=networks.last_bias * 0)
+    same = np.concatenate([errors_of_unseen(lesson, sample, silent, 0) for lesson in lessons])
+    np.testing.assert_array_equal(same[:, 0], same[:, 1])
+    assert not worthwhile(same)
+    assert len(errors_of_unseen(lessons[0], sample, silent, 0, every=10**6)) <= 1
+    assert worthwhile(found[:1])
 
 
 def test_tracks_that_are_not_taught_are_not_looked_at(signal):

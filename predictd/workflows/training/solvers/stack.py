@@ -17,7 +17,7 @@ from predictd.model.cp.factors import CPModel
 from predictd.model.folds import Fold, by_assay_alone
 from predictd.model.moments import CONSTANT, squared_errors
 from predictd.model.stack.inputs import CurveScales, Guide, related_assays
-from predictd.model.stack.networks import FEWEST, Lesson, Networks, fit_network
+from predictd.model.stack.networks import FEWEST, Lesson, Networks, errors_of_unseen, fit_network, worthwhile
 from predictd.model.stack.pooling import Pooled
 from predictd.model.stack.scales import Scales
 from predictd.model.stack.stack import StackModel
@@ -57,6 +57,8 @@ class StandardisedEm(Em):
 
 STANDARDISED_EM, _RAW_EM = StandardisedEm(), Em()
 _FACTORS = ("em", "em_raw")
+# Tracks on which networks are judged, about.
+_JUDGED_TRACKS = 64
 _RANKS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
 
 
@@ -105,7 +107,9 @@ class Stack(MomentsSolver):
         if settings.networks and len(trials.donors) >= FEWEST:
             assert data.moments is not None
             sample = ensure_window_sample(data.tensor, engine, data.moments, named=data.named)
-            learned |= self._networks(data, tried, weights, sample, settings.networks, engine, seed=seed)
+            own, told = self._networks(data, tried, weights, sample, settings.networks, engine, seed=seed)
+            learned |= own
+            factors += told
         return Choice(settled, _explain(members, trials, weights) + factors, learned)
 
     def _networks(
@@ -118,8 +122,8 @@ class Stack(MomentsSolver):
         engine: Engine,
         *,
         seed: int,
-    ) -> Arrays:
-        """What networks learn, with what they need to be led."""
+    ) -> tuple[Arrays, str]:
+        """What networks learn, with what they need to be led, and what they are worth; nothing if it is too little."""
         moments = moments_of(data)
         cell_types, assays = axes(moments.experiments)
         known = sorted(set().union(*({*one.model.train, *one.known.names} for one in tried)))
@@ -129,9 +133,17 @@ class Stack(MomentsSolver):
         lessons = tuple(one.lesson(weights, related) for one in tried)
         teaching = _Teaching(lessons, sample, n_networks, seed)
         found = Networks.joined(engine.map(_fit_network, range(n_networks), teaching, label="networks"))
+        every = -(-sum(len(lesson.names) for lesson in lessons) // _JUDGED_TRACKS)
+        judging = _Judging(teaching, found, every)
+        judged = engine.map(_judge_networks, range(len(lessons)), judging, label="networks judged")
+        errors = np.concatenate(judged)
+        share = (errors[:, 0] - errors[:, 1]).sum() / max(errors[:, 0].sum(), 1e-300)
+        told = f"networks take {100 * share:.2g} % of the error off experiments that they did not learn from"
+        if not worthwhile(errors):
+            return {}, f"; {told}, no more than chance would: they are left out"
         scales = read_window_sample(sample).curve_scales
         own = {"related": related.astype(np.int64), "curve_means": scales.means, "curve_sds": scales.sds}
-        return found.to_arrays() | own
+        return found.to_arrays() | own, f"; {told}"
 
     def fit_moments(
         self, data: TensorMoments, fold: Fold, choice: Choice, *, seed: int, sweeps: int | None = None
@@ -257,6 +269,24 @@ def _fit_network(index: int, shared: _Teaching) -> Networks:
     with one_blas_thread():
         sample = read_window_sample(shared.sample)
         return fit_network(shared.lessons, sample, index, shared.n_networks, shared.seed)
+
+
+@dataclass(frozen=True)
+class _Judging:
+    """What networks are judged on: one of so many tracks of each lesson."""
+
+    teaching: _Teaching
+    networks: Networks
+    every: int
+
+
+def _judge_networks(index: int, shared: _Judging) -> npt.NDArray[np.float64]:
+    teaching = shared.teaching
+    with one_blas_thread():
+        sample = read_window_sample(teaching.sample)
+        return errors_of_unseen(
+            teaching.lessons[index], sample, shared.networks, teaching.seed, every=shared.every
+        )
 
 
 def _of_em(settings: TrainSettings) -> TrainSettings:
