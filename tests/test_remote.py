@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import os
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -35,6 +37,7 @@ from predictd.engine import Engine, LocalEngine
 from predictd.errors import OutputError, RemoteError, TensorFormatError, TrackError
 from predictd.io import clients
 from predictd.io.files import make_directory, write_json, write_text
+from predictd.io.hdf5 import reading
 from predictd.io.network.expression import MatrixChoice
 from predictd.io.network.matrices import files_of, read_matrix
 from predictd.io.partition import Job, read_job
@@ -517,3 +520,19 @@ def test_commands_run_as_printed(s3, tmp_path, engine):
         for shell, script in scripts(ROOT / "docs/stores.md"):
             desk.run(shell, script.replace("s3://lab", str(lab)), folder)
         assert (lab / "metrics.tsv").read_text().count("\n") > 3
+
+
+def test_no_garbage_is_collected_while_hdf5_waits_for_a_store(s3, tmp_path, monkeypatch):
+    """What is left of an open file would take h5py's lock in the thread of the store's client, and wait for ever."""
+    use(monkeypatch, s3.environment())
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = np.arange(5)
+    stored = as_path(f"{s3.url}/garbage/a.h5")
+    stored.upload(tmp_path / "a.h5")
+    assert gc.isenabled()
+    with reading(stored, by_ranges=True) as file:
+        assert not gc.isenabled() and file["x"][:].sum() == 10
+    assert gc.isenabled()
+    with pytest.raises(OSError), reading(stored.with_name("absent.h5"), by_ranges=True):
+        pass
+    assert gc.isenabled()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import zlib
@@ -163,7 +164,7 @@ def reading(path: Path, *, by_ranges: bool = False) -> Iterator[h5py.File]:
         with h5py.File(io.BytesIO(path.read_bytes()), "r") as file:
             yield file
     else:
-        with path.ranges() as ranges:
+        with path.ranges() as ranges, _garbage_kept():
             try:
                 with h5py.File(ranges, "r") as file:
                     yield file
@@ -172,6 +173,22 @@ def reading(path: Path, *, by_ranges: bool = False) -> Iterator[h5py.File]:
                 if ranges.error is not None:
                     raise ranges.error from None
                 raise
+
+
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Collect no garbage while HDF5 waits for a store.
+
+    It holds h5py's lock then. The store's client has a thread of its own; if that collected what is left of an open
+    file, it would wait for this lock, and both for ever.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def check_format(file: h5py.File, *, format: str, version: int, oldest: int | None = None) -> None:
