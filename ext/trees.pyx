@@ -63,10 +63,14 @@ cdef class Features:
     def __cinit__(self, const uint8_t[:, ::1] codes, const float[:, ::1] values, sparse):
         self._arrays = (codes, values)
         self.problem.extra = codes is None
-        self.problem.codes = NULL if codes is None else &codes[0, 0]
-        self.problem.values = NULL if values is None else &values[0, 0]
-        self.problem.n_features = values.shape[0] if codes is None else codes.shape[0]
-        self.problem.n_samples = values.shape[1] if codes is None else codes.shape[1]
+        self.problem.codes = NULL
+        self.problem.values = NULL
+        if codes is None:
+            self.problem.values = &values[0, 0]
+            self.problem.n_features, self.problem.n_samples = values.shape[0], values.shape[1]
+        else:
+            self.problem.codes = &codes[0, 0]
+            self.problem.n_features, self.problem.n_samples = codes.shape[0], codes.shape[1]
         self.problem.sparse = NULL
         if sparse is not None:
             self._hold(**sparse)

@@ -34,7 +34,7 @@ yaml = pytest.importorskip("yaml")
 CLOUD = ROOT / "cloud"
 STACK = CLOUD / "batch" / "stack.yaml"
 JOB = CLOUD / "kubernetes" / "job.yaml"
-SCHEMAS = os.environ.get("PREDICTD_PCLUSTER_PYTHON", "")
+SCHEMAS = os.environ.get("PREDICTD_CLOUDS_PYTHON", "")
 PAGES = {"batch": "docs/batch.md", "kubernetes": "docs/kubernetes.md"}
 
 
@@ -146,7 +146,7 @@ for version in ("1.29", kubernetes_validate.latest_version()):
 
 
 @pytest.mark.skipif(
-    not SCHEMAS, reason="PREDICTD_PCLUSTER_PYTHON names no Python that has kubernetes-validate"
+    not SCHEMAS, reason="PREDICTD_CLOUDS_PYTHON names no Python that has kubernetes-validate"
 )
 def test_kubernetes_takes_the_job():
     def validate(job: dict[str, Any]) -> subprocess.CompletedProcess[str]:

@@ -186,11 +186,11 @@ from pcluster.schemas.cluster_schema import ClusterSchema
 cluster = ClusterSchema(cluster_name="predictd").load(json.load(sys.stdin))
 print(json.dumps([[queue.name, queue.capacity_type.value] for queue in cluster.scheduling.queues]))
 """
-PCLUSTER = os.environ.get("PREDICTD_PCLUSTER_PYTHON", "")
+PCLUSTER = os.environ.get("PREDICTD_CLOUDS_PYTHON", "")
 
 
 @pytest.mark.skipif(
-    not PCLUSTER, reason="PREDICTD_PCLUSTER_PYTHON names no Python that has aws-parallelcluster"
+    not PCLUSTER, reason="PREDICTD_CLOUDS_PYTHON names no Python that has aws-parallelcluster"
 )
 def test_parallelcluster_takes_the_cluster_file(tmp_path):
     yaml = "import json, sys, yaml; print(json.dumps(yaml.safe_load(sys.stdin)))"

@@ -27,7 +27,7 @@ from places import ROOT
 HDINSIGHT = Path(__file__).resolve().parents[1] / "cloud" / "hdinsight"
 SCRIPT = HDINSIGHT / "submit.py"
 # The environment that has aws-parallelcluster has azure-mgmt-hdinsight too: both pin what predictd does not.
-SCHEMAS = os.environ.get("PREDICTD_PCLUSTER_PYTHON", "")
+SCHEMAS = os.environ.get("PREDICTD_CLOUDS_PYTHON", "")
 PASSWORD = "not:a secret"
 
 
@@ -95,7 +95,7 @@ def filled(value: Any, template: dict[str, Any]) -> Any:
 
 
 @pytest.mark.skipif(
-    not SCHEMAS, reason="PREDICTD_PCLUSTER_PYTHON names no Python that has azure-mgmt-hdinsight"
+    not SCHEMAS, reason="PREDICTD_CLOUDS_PYTHON names no Python that has azure-mgmt-hdinsight"
 )
 def test_azure_knows_every_property(template, tmp_path):
     cluster = template["resources"][-1]

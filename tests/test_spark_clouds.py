@@ -23,7 +23,7 @@ yaml = pytest.importorskip("yaml")
 CLOUD = ROOT / "cloud"
 APPLICATION = CLOUD / "emr-serverless" / "application.json"
 CLUSTER = CLOUD / "dataproc" / "cluster.yaml"
-SCHEMAS = os.environ.get("PREDICTD_PCLUSTER_PYTHON", "")
+SCHEMAS = os.environ.get("PREDICTD_CLOUDS_PYTHON", "")
 
 
 def application() -> dict[str, Any]:
@@ -63,7 +63,7 @@ Cluster.from_json(sys.stdin.read(), ignore_unknown_fields=False)
 
 
 @pytest.mark.skipif(
-    not SCHEMAS, reason="PREDICTD_PCLUSTER_PYTHON names no Python that has google-cloud-dataproc"
+    not SCHEMAS, reason="PREDICTD_CLOUDS_PYTHON names no Python that has google-cloud-dataproc"
 )
 @pytest.mark.parametrize("spoilt", ["", "SPOTTY", "instances"])
 def test_google_takes_the_cluster(spoilt):

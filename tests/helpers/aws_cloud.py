@@ -26,9 +26,9 @@ needs_emulator = pytest.mark.skipif(
     reason="moto[server] is not installed",
 )
 
-AWS = Path(os.environ.get("PREDICTD_PCLUSTER_PYTHON", "")).parent / "aws"
+AWS = Path(os.environ.get("PREDICTD_CLOUDS_PYTHON", "")).parent / "aws"
 needs_aws_program = pytest.mark.skipif(
-    not AWS.is_file(), reason="PREDICTD_PCLUSTER_PYTHON names no Python that has awscli"
+    not AWS.is_file(), reason="PREDICTD_CLOUDS_PYTHON names no Python that has awscli"
 )
 
 
