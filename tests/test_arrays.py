@@ -145,9 +145,7 @@ for version in ("1.29", kubernetes_validate.latest_version()):
 """
 
 
-@pytest.mark.skipif(
-    not SCHEMAS, reason="PREDICTD_CLOUDS_PYTHON names no Python that has kubernetes-validate"
-)
+@pytest.mark.skipif(not SCHEMAS, reason="PREDICTD_CLOUDS_PYTHON names no Python that has kubernetes-validate")
 def test_kubernetes_takes_the_job():
     def validate(job: dict[str, Any]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -16,13 +16,12 @@ from predictd.io.tensor.store import Shard, Tensor
 from predictd.model.ensemble import Committee
 from predictd.model.moments import moments
 from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide, related_assays
+from predictd.model.stack.judging import errors_of_unseen, worthwhile
 from predictd.model.stack.networks import (
     Lesson,
     Networks,
     WindowSample,
-    errors_of_unseen,
     fit_network,
-    worthwhile,
 )
 from predictd.model.stack.pooling import SAME_CELL
 from predictd.model.stack.scales import Scales

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,7 @@ def _checked(name: str, samples: Iterable[str], columns: Mapping[str, Sequence[s
     if "" in names:
         raise TableError(f"{name}: a line has no name of a sample")
     if len(set(names)) < len(names):
-        twice = sorted(own for own in set(names) if names.count(own) > 1)
+        twice = sorted(own for own, count in Counter(names).items() if count > 1)
         raise TableError(f"{name} has samples twice: {some(twice)}; keep one line of each")
     known: dict[str, tuple[str, ...]] = {}
     for given, values in columns.items():

@@ -74,9 +74,8 @@ class Shard:
                 and (regions is None or regions.shape == (n_bins, 2))
             )
         except ForeignFileError as err:
-            raise TensorFormatError(
-                f"{path} is not a shard that can be read: {err}; ingest the tracks again"
-            ) from err
+            reason = f"{path} is not a shard that can be read: {err}; ingest the tracks again"
+            raise TensorFormatError(reason) from err
         except UNREADABLE as err:
             raise TensorFormatError(f"{path} is damaged; ingest the tracks again") from err
         if not fits:
@@ -119,9 +118,8 @@ class Shard:
                 self._signal.read_direct(stored, np.s_[start : start + count])
         except UNREADABLE as err:
             refuse_unreadable(self._path, err)
-            raise TensorFormatError(
-                f"{self._path} is damaged (bins {start} to {start + count}); ingest the tracks again"
-            ) from err
+            reason = f"{self._path} is damaged (bins {start} to {start + count}); ingest the tracks again"
+            raise TensorFormatError(reason) from err
         return widen(stored, signal) if stored.dtype == np.float16 else signal
 
     def blocks(

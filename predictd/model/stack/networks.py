@@ -50,8 +50,6 @@ _TRACKS = 3
 _SAME_ASSAY, _SAME_CELL_TYPE = 30.0, 8.0
 # With fewer known tracks there is too little to learn from.
 FEWEST = 6
-# Bins at which networks are judged on a track that they did not learn from.
-_JUDGED_BINS = 4096
 # Bins at once: what the hidden layers hold of them should stay in cache.
 _STEP = 2048
 
@@ -215,7 +213,7 @@ def fit_network(
     chosen = _chosen(len(every), index, n_networks, seed)
     n_bins = min(sample.values.shape[1], _MOST_BINS, max(_LEAST_BINS, _BINS // len(chosen)))
     pieces = [
-        _exercise(*every[number], sample, _drawn(*every[number], sample, n_bins, rng)) for number in chosen
+        exercise(*every[number], sample, _drawn(*every[number], sample, n_bins, rng)) for number in chosen
     ]
     read, wanted = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     network = MLPRegressor(
@@ -246,56 +244,6 @@ def fit_network(
     return Networks(w1, b1, w2, b2, w3, b3, learned)
 
 
-def errors_of_unseen(
-    lesson: Lesson, sample: WindowSample, networks: Networks, seed: int, *, every: int = 1
-) -> Float64:
-    """How networks do on known tracks that they did not learn from, out of the bag (Breiman 1996).
-
-    Parameters
-    ----------
-    lesson
-        The tracks.
-    sample
-        Whose bins are predicted.
-    networks
-        Of these, a track is predicted by the ones that learned from a few others.
-    seed
-        Of the bins.
-    every
-        One of so many tracks is predicted.
-
-    Returns
-    -------
-    float64 (tracks × 2)
-        The squared error that the stack leaves, and that with what networks add, over the track's variance. Tracks that
-        all networks have seen are left out.
-    """
-    found = []
-    for row in range(0, len(lesson.names), every):
-        cell, assay = (int(axis[row]) for axis in lesson.places)
-        weights = networks.weights(cell, assay, unseen=True)
-        if not weights.any():
-            continue
-        give_up_if_asked()
-        rng = np.random.default_rng([seed, row])
-        n_bins = sample.values.shape[1]
-        rows = rng.choice(n_bins, min(n_bins, _JUDGED_BINS), replace=False)
-        read, wanted = _exercise(lesson, row, sample, rows)
-        left = wanted - networks(read, weights)
-        found.append([np.square(values, dtype=np.float64).mean() for values in (wanted, left)])
-    return np.array(found, dtype=np.float64).reshape(-1, 2)
-
-
-def worthwhile(errors: Float64) -> bool:
-    """Whether networks take more off errors, as of `errors_of_unseen`, than chance would.
-
-    The mean over tracks must exceed its standard error (the rule of one standard error: Breiman et al. 1984,
-    Classification and Regression Trees). Of fewer than two tracks nothing is known, and networks stay.
-    """
-    gains = errors[:, 0] - errors[:, 1]
-    return len(gains) < 2 or bool(gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains)))
-
-
 def _is_general(index: int) -> bool:
     return index % _GENERAL_EVERY == 0
 
@@ -322,7 +270,7 @@ def _drawn(
     return np.concatenate([rows, rows[strong]])
 
 
-def _exercise(
+def exercise(
     lesson: Lesson, row: int, sample: WindowSample, rows: npt.NDArray[np.intp]
 ) -> tuple[Float32, Float32]:
     """What networks read of a known track at bins of a sample, (bins × inputs), and should give, (bins,)."""

@@ -17,7 +17,8 @@ from predictd.model.cp.factors import CPModel
 from predictd.model.folds import Fold, by_assay_alone
 from predictd.model.moments import CONSTANT, squared_errors
 from predictd.model.stack.inputs import CurveScales, Guide, related_assays
-from predictd.model.stack.networks import FEWEST, Lesson, Networks, errors_of_unseen, fit_network, worthwhile
+from predictd.model.stack.judging import errors_of_unseen, worthwhile
+from predictd.model.stack.networks import FEWEST, Lesson, Networks, fit_network
 from predictd.model.stack.pooling import Pooled
 from predictd.model.stack.scales import Scales
 from predictd.model.stack.stack import StackModel
