@@ -219,7 +219,11 @@ def stats(
 
 
 def regulons(
-    links: pd.DataFrame | Source, *, top_per_regulator: int = TOP, min_size: int = LEAST
+    links: pd.DataFrame | Source,
+    *,
+    top_per_regulator: int = TOP,
+    min_size: int = LEAST,
+    min_importance: float = 0.0,
 ) -> pd.DataFrame:
     """The strongest targets of each regulator, those that it raises apart from those that it lowers.
 
@@ -231,6 +235,8 @@ def regulons(
         How many targets are kept of each regulator and sign, from the most important on.
     min_size
         Regulons of fewer targets are left out.
+    min_importance
+        Links of less are left out.
 
     Returns
     -------
@@ -243,7 +249,13 @@ def regulons(
     DataError
         If there is no regulon.
     """
-    found = find_regulons(_links(links), "`links`", top=top_per_regulator, least=min_size)
+    found = find_regulons(
+        _links(links),
+        "`links`",
+        top_per_regulator=top_per_regulator,
+        min_size=min_size,
+        min_importance=min_importance,
+    )
     rows = (
         (one.name, one.regulator, target, importance)
         for one in found
@@ -291,7 +303,7 @@ def aucell(
     in_file = isinstance(expression, (str, os.PathLike))
     source = path_of(expression) if in_file else "the matrix"
     matrix = read_matrix(path_of(expression), choice) if in_file else expression_of(expression, choice)
-    found = score_cells(matrix, _sets(regulons), threshold=auc_threshold, source=source)
+    found = score_cells(matrix, _sets(regulons), auc_threshold=auc_threshold, source=source)
     return frames.require("pandas").DataFrame(found.values, index=list(found.cells), columns=list(found.sets))
 
 

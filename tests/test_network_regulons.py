@@ -117,6 +117,8 @@ def test_regulons_are_the_strongest_targets_of_each_sign():
         ("B(-)", "B", ("t0", "t1", "t2", "t3")),
     ]
     assert found[0].importances.tolist() == [9, 8, 7, 6]
+    (strong,) = regulons_of(Links.of_list(*zip(*ROWS, strict=True)), top=4, least=1, min_importance=8)
+    assert strong.targets == ("t0", "t1")
     unsigned = regulons_of(Links.of_list(*list(zip(*ROWS, strict=True))[:3]), top=4, least=4)
     assert [(one.name, one.targets) for one in unsigned] == [
         ("A", ("v", "t0", "t1", "t2")),
@@ -178,8 +180,8 @@ def test_regulons_are_written_as_gene_sets_and_a_table(folder, tmp_path):
     assert [row[5:8] for row in rows] == [["20", "20", "33"], ["20", "5", "33"], ["20", "5", "33"]]
     with refused(OutputError, "holds run.json already"):
         write_regulons(folder / "links.tsv", tmp_path / "again")
-    with refused(DataError, "has no 31 targets of a regulator and sign", "lower `least`"):
-        write_regulons(folder / "links.tsv", tmp_path / "none", least=31)
+    with refused(DataError, "has no 31 targets of a regulator and sign", "lower `min_size`"):
+        write_regulons(folder / "links.tsv", tmp_path / "none", min_size=31)
 
 
 def test_every_form_has_the_same_scores(folder, tmp_path):
@@ -235,7 +237,7 @@ def test_python_gives_the_same(folder):
             "S\t\tg0\tg1\n",
             0.005,
             MatrixChoice(),
-            "has 200 genes, of which 0.005 is too few; raise `threshold`",
+            "has 200 genes, of which 0.005 is too few; raise `auc_threshold`",
         ),
     ],
 )
@@ -246,7 +248,7 @@ def test_what_does_not_fit_together_is_refused(folder, sets, threshold, choice, 
             folder / "cells.tsv",
             tmp_path / "sets.gmt",
             tmp_path / "a.tsv",
-            threshold=threshold,
+            auc_threshold=threshold,
             choice=choice,
         )
     assert [path.name for path in tmp_path.iterdir()] == ["sets.gmt"]
@@ -255,12 +257,17 @@ def test_what_does_not_fit_together_is_refused(folder, sets, threshold, choice, 
 def test_genes_that_the_matrix_lacks_and_empty_cells_are_warned_of(folder, tmp_path, caplog):
     few = "\t".join(["g0", *(f"x{i}" for i in range(5))])
     (tmp_path / "sets.gmt").write_text(f"S\t\tg0\tg1\tx9\nfew\t\t{few}\n")
-    found = write_activity(folder / "cells.tsv", tmp_path / "sets.gmt", tmp_path / "a.tsv", threshold=0.9)
+    found = write_activity(folder / "cells.tsv", tmp_path / "sets.gmt", tmp_path / "a.tsv", auc_threshold=0.9)
     assert found.sets == ("S",) and found.sizes == (2,)
     told = "\n".join(record.getMessage() for record in caplog.records)
     assert "1 of the 2 sets have fewer than 20 % of their genes" in told and "left out: few" in told
     assert "6 of the 8 genes of the sets are not in" in told
     assert "in 30 of the 30 cells fewer genes than the 179 that count" in told
+    write_activity(folder / "cells.tsv", tmp_path / "sets.gmt", tmp_path / "b.tsv", auc_threshold=0.01)
+    assert "1 sets have more genes than the 2 ranks that count" not in caplog.text
+    (tmp_path / "sets.gmt").write_text("S\t\tg0\tg1\tg2\n")
+    write_activity(folder / "cells.tsv", tmp_path / "sets.gmt", tmp_path / "b.tsv", auc_threshold=0.01)
+    assert "1 sets have more genes than the 2 ranks that count" in caplog.text
 
 
 def test_names_that_a_table_cannot_hold_and_names_of_files(tmp_path):

@@ -87,7 +87,10 @@ def test_tables_that_do_not_fit_are_refused_in_a_line(columns, parts, case, tmp_
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        ({"method": "clr"}, ["clr compares genes at the same time", "give `method` et, rf or ridge"]),
+        (
+            {"method": "clr"},
+            ["clr compares genes at the same time", "give another `method`, such as et or ridge"],
+        ),
         ({"method": "grnboost"}, ["grnboost takes no weights"]),
         ({"decay": -1.0}, ["`decay` must be a number of 0 or more"]),
     ],

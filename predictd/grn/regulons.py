@@ -60,7 +60,7 @@ class KnownTargets:
     q: float
 
 
-def regulons_of(links: Links, *, top: int, least: int) -> list[Regulon]:
+def regulons_of(links: Links, *, top: int, least: int, min_importance: float = 0.0) -> list[Regulon]:
     """Regulons of a network.
 
     Parameters
@@ -71,6 +71,8 @@ def regulons_of(links: Links, *, top: int, least: int) -> list[Regulon]:
         How many targets are kept of each regulator and sign, from the most important on.
     least
         Regulons of fewer targets are left out.
+    min_importance
+        Links of less are left out.
 
     Returns
     -------
@@ -78,6 +80,7 @@ def regulons_of(links: Links, *, top: int, least: int) -> list[Regulon]:
         In the order of the regulators, what is raised before what is lowered.
     """
     order = links.ranked()
+    order = order[links.importances[order] >= min_importance]
     places = links.rows()
     signs = np.zeros(len(links), np.int8) if links.signs is None else links.signs
     if links.signs is not None:

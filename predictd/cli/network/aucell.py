@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--auc-threshold",
-    "threshold",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.05,
     show_default=True,
@@ -40,7 +39,9 @@ if TYPE_CHECKING:
 )
 @of_matrix
 @verbosity
-def command(expression: Path, sets_path: Path, output: Path, threshold: float, choice: MatrixChoice) -> None:
+def command(
+    expression: Path, sets_path: Path, output: Path, auc_threshold: float, choice: MatrixChoice
+) -> None:
     """Score the activity of SETS (GMT), such as regulons, in each cell of EXPRESSION by AUCell's statistic.
 
     EXPRESSION is a matrix as for 'network infer'. Writes a table of cells and sets.
@@ -50,5 +51,5 @@ def command(expression: Path, sets_path: Path, output: Path, threshold: float, c
 
     with as_usage():
         check_cells(output)
-    found = write_activity(expression, sets_path, output, threshold=threshold, choice=choice)
+    found = write_activity(expression, sets_path, output, auc_threshold=auc_threshold, choice=choice)
     click.echo(f"{output}: {len(found.sets)} sets in {len(found.cells)} cells")

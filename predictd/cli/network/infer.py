@@ -148,6 +148,8 @@ def command(
     with make_engine(engine_name, workers) as engine:
         report = steps.take(make(source, output, settings.network), engine)
     if report is not None:
+        if report.samples:
+            click.echo(report.samples)
         listed = f", listed in {output / 'links.tsv'}" if report.listed else ""
         click.echo(
             f"{output}: {report.n_links} links from {report.n_regulators} regulators to {report.n_targets} genes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,7 +22,6 @@ from predictd.cli.options import OUTPUT_DIRECTORY, PATH, verbosity
 @OUTPUT_DIRECTORY
 @click.option(
     "--top-per-regulator",
-    "top",
     type=click.IntRange(min=1),
     default=50,
     show_default=True,
@@ -29,17 +29,23 @@ from predictd.cli.options import OUTPUT_DIRECTORY, PATH, verbosity
 )
 @click.option(
     "--min-size",
-    "least",
     type=click.IntRange(min=1),
     default=10,
     show_default=True,
     help="Leave out regulons of fewer targets.",
 )
 @click.option(
+    "--min-importance",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Leave out links of less.",
+)
+@click.option(
     "--gold", "gold_path", type=PATH, help="Known links, as of 'network evaluate', to test each regulon for."
 )
 @verbosity
-def command(network: Path, output: Path, top: int, least: int, gold_path: Path | None) -> None:
+def command(network: Path, output: Path, gold_path: Path | None, **limits: Any) -> None:
     """Write the strongest targets of each regulator in NETWORK as gene sets.
 
     NETWORK is what 'predictd network infer' wrote, or any list of regulator, target and weight. Writes regulons.gmt,
@@ -48,7 +54,7 @@ def command(network: Path, output: Path, top: int, least: int, gold_path: Path |
     """
     from predictd.workflows.network.regulons import write_regulons
 
-    regulons, known = write_regulons(network, output, top=top, least=least, gold_path=gold_path)
+    regulons, known = write_regulons(network, output, gold_path=gold_path, **limits)
     click.echo(f"{output}: {len(regulons)} regulons of {len({one.regulator for one in regulons})} regulators")
     if gold_path is not None:
         tested = [one for one in known if one is not None]

@@ -100,7 +100,8 @@ def samples_of_frame(frame: Any, name: str) -> SampleTable:
         naming = next((own for own in frame.columns if _plain(str(own)) in SAMPLE_HEADINGS), None)
         if naming is None:
             raise TableError(
-                f"{name} has no column of the samples' names, called sample, and no index of them"
+                f"{name} has only numbers as names of its rows; make the samples' names its index, or give them in a "
+                "column called sample"
             )
         names, frame = frame[naming], frame.drop(columns=[naming])
     else:

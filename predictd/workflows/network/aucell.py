@@ -57,7 +57,7 @@ def score_cells(
     expression: Expression,
     sets: Mapping[str, Collection[str]],
     *,
-    threshold: float = THRESHOLD,
+    auc_threshold: float = THRESHOLD,
     source: Path | str = "the matrix",
 ) -> CellActivity:
     """AUCell's statistic of each set in each cell; see `predictd.grn.aucell.aucell`.
@@ -68,7 +68,7 @@ def score_cells(
         The matrix; its samples are the cells.
     sets
         Genes by name of the set; those that the matrix lacks do not count.
-    threshold
+    auc_threshold
         Share of the genes, from a cell's highest on, that counts.
     source
         What messages call the matrix.
@@ -79,11 +79,21 @@ def score_cells(
         If the matrix has too few genes, or none of the sets.
     """
     n_genes, n_cells = expression.values.shape
-    limit = ranks_that_count(threshold, n_genes)
+    limit = ranks_that_count(auc_threshold, n_genes)
     if limit < 2:
-        raise DataError(f"{source} has {n_genes} genes, of which {threshold:g} is too few; raise `threshold`")
+        raise DataError(
+            f"{source} has {n_genes} genes, of which {auc_threshold:g} is too few; raise `auc_threshold`"
+        )
     found = _places(expression, sets, source)
     _warn_of_empty_cells(expression, limit)
+    if large := [name for name, genes in found.items() if genes.size > limit]:
+        log.warning(
+            "%d sets have more genes than the %d ranks that count, so that their activity hardly differs between "
+            "cells: %s; raise `auc_threshold`, or take fewer genes",
+            len(large),
+            limit,
+            some(large),
+        )
     values = np.empty((n_cells, len(found)))
     done = 0
     with progress_bar("cells", n_cells) as bar:
@@ -101,7 +111,7 @@ def write_activity(
     sets_path: Path,
     output: Path,
     *,
-    threshold: float = THRESHOLD,
+    auc_threshold: float = THRESHOLD,
     choice: MatrixChoice = WHOLE,
 ) -> CellActivity:
     """Write AUCell's statistic of each set in each cell, with `OUTPUT.run.json` next to it.
@@ -114,7 +124,7 @@ def write_activity(
         Gene sets (GMT).
     output
         What to write; see `predictd.io.network.cells.write_cells`.
-    threshold
+    auc_threshold
         See `score_cells`.
 
     Raises
@@ -123,12 +133,12 @@ def write_activity(
         If a file cannot be read or written, or the sets are not of the matrix's genes.
     """
     check_cells(output)
-    settings = {"auc_threshold": threshold, **choice.named}
+    settings = {"auc_threshold": auc_threshold, **choice.named}
     record = RunRecord("network aucell", settings=settings)
     sets = read_gmt(sets_path)
     expression = read_matrix(expression_path, choice)
     with record.stage("aucell"):
-        found = score_cells(expression, sets, threshold=threshold, source=expression_path)
+        found = score_cells(expression, sets, auc_threshold=auc_threshold, source=expression_path)
     with record.stage("write"):
         write_cells(output, found.cells, found.sets, found.values, found.sizes)
     record.inputs = {str(path): sha256_of(path) for path in (*files_of(expression_path), sets_path)}
@@ -137,7 +147,7 @@ def write_activity(
         "sets": len(found.sets),
         "sets_left_out": [name for name in sets if name not in found.sets],
         "genes": expression.orientation,
-        "ranks": ranks_that_count(threshold, len(expression.genes)),
+        "ranks": ranks_that_count(auc_threshold, len(expression.genes)),
     }
     write_run_json(record, output, sidecar=True)
     return found
@@ -194,7 +204,7 @@ def _warn_of_empty_cells(expression: Expression, limit: int) -> None:
     if 2 * few > counts.size:
         log.warning(
             "in %d of the %d cells fewer genes than the %d that count have a value other than 0, and genes of 0 fill "
-            "their ranks; lower `threshold`",
+            "their ranks; lower `auc_threshold`",
             few,
             counts.size,
             limit - 1,

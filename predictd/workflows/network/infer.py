@@ -63,12 +63,15 @@ class InferReport:
         Links that were kept; genes whose regulators were inferred, and genes that may regulate.
     listed
         Whether there are few enough links for links.tsv.
+    samples
+        What was taken from the table of samples, in a line; empty without one.
     """
 
     n_links: int
     n_targets: int
     n_regulators: int
     listed: bool
+    samples: str
 
 
 class Inference(InParts[InferReport]):
@@ -246,7 +249,8 @@ class Inference(InParts[InferReport]):
             "software": software(),
         }
         write_network(output / NETWORK_H5, info, arrays)
-        return InferReport(len(links), len(links.targets), problem.regulators.size, listed)
+        described = "" if self._designed is None else self._designed.described
+        return InferReport(len(links), len(links.targets), problem.regulators.size, listed, described)
 
     def _links_of_block(self, index: int) -> tuple[Links, NDArray[np.float64]]:
         """A block's links and quality; its file has no names, since all genes may be regulators of each block."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from predictd.errors import DataError
 from predictd.grn.links import Links
@@ -22,7 +23,14 @@ TOP, LEAST = 50, 10
 _SAID = {"+": "targets that {} raises", "-": "targets that {} lowers", ".": "targets of {}"}
 
 
-def find_regulons(links: Links, what: Path | str, *, top: int = TOP, least: int = LEAST) -> list[Regulon]:
+def find_regulons(
+    links: Links,
+    what: Path | str,
+    *,
+    top_per_regulator: int = TOP,
+    min_size: int = LEAST,
+    min_importance: float = 0.0,
+) -> list[Regulon]:
     """Regulons of a network, of which there has to be one; see `predictd.grn.regulons.regulons_of`.
 
     Raises
@@ -30,15 +38,24 @@ def find_regulons(links: Links, what: Path | str, *, top: int = TOP, least: int 
     DataError
         If there is none; `what` is what the message calls the network.
     """
-    found = regulons_of(links, top=top, least=least)
+    found = regulons_of(links, top=top_per_regulator, least=min_size, min_importance=min_importance)
     if not found:
         each = "of a regulator" if links.signs is None else "of a regulator and sign"
-        raise DataError(f"{what} has no {least} targets {each}, up to `top` {top}; lower `least`")
+        raise DataError(
+            f"{what} has no {min_size} targets {each}, up to `top_per_regulator` {top_per_regulator} and of "
+            f"`min_importance` {min_importance:g}; lower `min_size`"
+        )
     return found
 
 
 def write_regulons(
-    network: Path, output: Path, *, top: int = TOP, least: int = LEAST, gold_path: Path | None = None
+    network: Path,
+    output: Path,
+    *,
+    top_per_regulator: int = TOP,
+    min_size: int = LEAST,
+    min_importance: float = 0.0,
+    gold_path: Path | None = None,
 ) -> tuple[list[Regulon], list[KnownTargets | None]]:
     """Write the regulons of a network as gene sets, and a table of them.
 
@@ -48,7 +65,7 @@ def write_regulons(
         Directory or file of `predictd network infer`, or a list of regulator, target and weight.
     output
         Directory to write.
-    top, least
+    top_per_regulator, min_size, min_importance
         See `predictd.grn.regulons.regulons_of`.
     gold_path
         Known links, which regulons are compared with; None: none.
@@ -58,11 +75,15 @@ def write_regulons(
     PredictdError
         If a file cannot be read, there is no regulon, or the output cannot be written.
     """
-    settings = {"top_per_regulator": top, "min_size": least}
+    settings: dict[str, Any] = {
+        "top_per_regulator": top_per_regulator,
+        "min_size": min_size,
+        "min_importance": min_importance,
+    }
     record = RunRecord("network regulons", settings=settings)
     refuse_finished(output)
     links, _ = load_links(network)
-    regulons = find_regulons(links, network, top=top, least=least)
+    regulons = find_regulons(links, network, **settings)
     known = [] if gold_path is None else known_among(regulons, links, read_gold(gold_path))
     make_directory(output)
     sets = ((one.name, _SAID[one.sign].format(one.regulator), one.targets) for one in regulons)

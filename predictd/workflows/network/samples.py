@@ -75,6 +75,8 @@ class DesignedSamples:
         How many samples are taken, and how many batches, series, steps and steady states there are.
     constant
         Genes of which nothing varies that is to be predicted.
+    described
+        The same in a line.
     """
 
     choice: SampleChoice
@@ -83,6 +85,7 @@ class DesignedSamples:
     checksum: str
     counts: dict[str, int]
     constant: list[str]
+    described: str
 
     def write(self, output: Path) -> dict[str, str]:
         """Write the decay rates, and return the checksums of what was given of the samples, for run.json."""
@@ -132,7 +135,7 @@ def design_samples(
     _check_settings(facts, choice, settings)
     if not facts.kept.all():
         problem = replace(problem, expression=of_samples(problem.expression, facts.kept))
-    weights, batches, rates = facts.weights, None, None
+    weights, batches, rates, steps = facts.weights, None, None, None
     counts = {"samples": weights.size}
     if facts.batches is not None:
         batches = np.unique(facts.batches, return_inverse=True)[1]
@@ -153,7 +156,29 @@ def design_samples(
     )
     problem = replace(problem, design=design)
     constant = _constant(problem, inputs.constant, facts.name)
-    return DesignedSamples(choice, problem, rates, _checksum(facts, rates), counts, constant)
+    described = _described(facts.name, counts, design, steps, rates)
+    return DesignedSamples(choice, problem, rates, _checksum(facts, rates), counts, constant, described)
+
+
+def _described(
+    name: str,
+    counts: dict[str, int],
+    design: SampleDesign,
+    steps: TimeSteps | None,
+    rates: NDArray[np.float64] | None,
+) -> str:
+    """What was taken from the table, and how long steps and what rates of decay are, in a line."""
+    parts = [f"{counts['samples']} samples"]
+    if steps is not None and rates is not None:
+        lengths = steps.lengths[np.isfinite(steps.lengths)]
+        parts += [
+            f"{counts['series']} time series of {counts['steps']} steps ({lengths.min():g} to {lengths.max():g} long)",
+            f"decay rates {rates.min():.2g} to {rates.max():.2g} (median {np.median(rates):.2g})",
+            f"{counts['steady_states']} steady states",
+        ]
+    parts.append(f"{counts.get('batches', 1)} batches" if design.batches is not None else "one batch")
+    parts.append("weighted" if design.weights is not None else "all of the same weight")
+    return f"{name}: {', '.join(parts)}"
 
 
 def _check_settings(facts: SampleFacts, choice: SampleChoice, settings: NetworkSettings) -> None:
@@ -165,8 +190,8 @@ def _check_settings(facts: SampleFacts, choice: SampleChoice, settings: NetworkS
         )
     if facts.series and method in WITHOUT_TIME:
         raise ConfigError(
-            f"the method {method} compares genes at the same time and takes no time series; give `method` et, rf or "
-            f"ridge, or leave the column time out of {facts.name}"
+            f"the method {method} compares genes at the same time and takes no time series; give another `method`, "
+            f"such as et or ridge, or leave the column time out of {facts.name}"
         )
     if method in WITHOUT_WEIGHTS and np.ptp(facts.weights):
         raise ConfigError(
