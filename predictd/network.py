@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -151,6 +153,8 @@ def combine(networks: Sequence[pd.DataFrame | Source]) -> pd.DataFrame:
     ConfigError
         If it is a single network.
     """
+    if hasattr(networks, "columns") or isinstance(networks, (str, os.PathLike)):
+        raise ConfigError("`networks` is one network; give a list of two or more")
     if len(networks) < 2:
         raise ConfigError("to combine networks takes two or more")
     return _frame(rank_average([_links(links) for links in networks]))
@@ -215,6 +219,10 @@ def stats(
     ConfigError
         If python-igraph is not installed.
     """
+    whole(n_hubs, "n_hubs", least=1)
+    if n_clusters is not None:
+        whole(n_clusters, "n_clusters", least=1)
+    whole(seed, "seed")
     return frames.frame(gene_rows(measure(_links(links), n_clusters=n_clusters, seed=seed), n_hubs), GENES)
 
 
@@ -249,6 +257,8 @@ def regulons(
     DataError
         If there is no regulon.
     """
+    whole(top_per_regulator, "top_per_regulator", least=1)
+    whole(min_size, "min_size", least=1)
     found = find_regulons(
         _links(links),
         "`links`",
@@ -298,8 +308,6 @@ def aucell(
         If matrix and sets do not fit together.
     """
     choice = MatrixChoice(orientation, layer, raw, gene_column)
-    if not 0 < auc_threshold <= 1:
-        raise ConfigError(f"`auc_threshold` has to be above 0 and at most 1, not {auc_threshold:g}")
     in_file = isinstance(expression, (str, os.PathLike))
     source = path_of(expression) if in_file else "the matrix"
     matrix = read_matrix(path_of(expression), choice) if in_file else expression_of(expression, choice)
@@ -316,6 +324,10 @@ def _sets(regulons: Any) -> Mapping[str, Collection[str]]:
         return {
             str(name): list(map(str, own)) for name, own in regulons.groupby("regulon", sort=False)["target"]
         }
+    if not hasattr(regulons, "items") or any(isinstance(genes, str) for genes in regulons.values()):
+        raise ConfigError(
+            "`regulons` is what `regulons` gives, lists of genes by name, or the path of a GMT file"
+        )
     return {str(name): list(map(str, genes)) for name, genes in regulons.items()}
 
 
@@ -355,6 +367,11 @@ def _links(links: Any) -> Links:
         importances = [float(value) for value in links["importance"]]
     except (TypeError, ValueError) as err:
         raise TableError(f"`links`: an importance is not a number ({err})") from err
+    if infinite := [value for value in importances if not math.isfinite(value)]:
+        raise TableError(f"`links`: the importance {infinite[0]} is no finite number")
+    if len(set(zip(regulators, targets, strict=True))) < len(importances):
+        (twice, _), *_ = Counter(zip(regulators, targets, strict=True)).most_common(1)
+        raise TableError(f"`links` has the link {twice[0]} to {twice[1]} twice; keep one of them")
     if _SIGN not in links.columns:
         return listed_links(regulators, targets, importances, None)
     absent_signs = links[_SIGN].isna()

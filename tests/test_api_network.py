@@ -136,3 +136,24 @@ def test_measures_of_genes(links, written, engine, tmp_path):
         [f"{v:.6g}" if isinstance(v, float) else str(v) for v in row] for row in found.itertuples(index=False)
     ] == rows
     assert set(predictd.network.stats(links)["gene"]) == set(found["gene"])
+
+
+def test_links_that_the_command_line_refuses(links, matrix):
+    one = {"regulator": ["a", "a"], "target": ["b", "c"], "importance": [1.0, np.nan]}
+    twice = pd.DataFrame(one | {"target": ["b", "b"], "importance": 1.0})
+    for call in (
+        predictd.network.stats,
+        predictd.network.regulons,
+        lambda own: predictd.network.combine([links, own]),
+    ):
+        with refused(TableError, "the importance nan is no finite number"):
+            call(pd.DataFrame(one))
+        with refused(TableError, "has the link a to b twice"):
+            call(twice)
+    for name in ("top_per_regulator", "min_size"):
+        with refused(ConfigError, f"`{name}` -3: give a whole number of at least 1"):
+            predictd.network.regulons(links, **{name: -3})
+    with refused(ConfigError, "`networks` is one network"):
+        predictd.network.combine(links)
+    with refused(ConfigError, "lists of genes by name"):
+        predictd.network.aucell(matrix, {"a": "g1"})

@@ -68,15 +68,18 @@ def test_networks_are_combined_by_command_and_in_python(tmp_path):
     paths = [tmp_path / "one.tsv", tmp_path / "other.csv"]
     assert combine_networks(paths, tmp_path / "both.tsv") == 3
     # Ranks 2 and 1, 1 and 3, 3 and 2 among three links.
-    lines = ["b\tx\t0.833333\t-", "a\tx\t0.666667\t+", "c\tz\t0.5\t+"]
+    lines = ["b\tx\t0.8333333333\t-", "a\tx\t0.6666666667\t+", "c\tz\t0.5\t+"]
     assert (tmp_path / "both.tsv").read_text().splitlines()[1:] == lines
     assert (tmp_path / "both.tsv.run.json").is_file()
     together = predictd.network.combine([frames[0], tmp_path / "other.csv"])
-    assert ["\t".join((r, t, f"{w:.6g}", s)) for r, t, w, s in together.itertuples(index=False)] == lines
+    assert ["\t".join((r, t, f"{w:.10g}", s)) for r, t, w, s in together.itertuples(index=False)] == lines
+    (tmp_path / "copy.tsv").write_bytes(paths[0].read_bytes())
     for networks, output, message in (
         (paths[:1], "x.tsv", "takes two or more"),
         (paths[:1] * 2, "x.tsv", "a network is given twice"),
         (paths, "x", "has to be a list"),
+        (paths, "one.tsv", "is one of the networks"),
+        ([paths[0], tmp_path / "copy.tsv"], "x.tsv", "networks are the same"),
     ):
         with pytest.raises(ConfigError, match=message):
             combine_networks(networks, tmp_path / output)

@@ -26,7 +26,7 @@ from predictd.io.network.matrices import read_matrix
 from predictd.matrix import sample_blocks
 from predictd.workflows.network.aucell import write_activity
 from predictd.workflows.network.enrich import enrich_network
-from predictd.workflows.network.regulons import write_regulons
+from predictd.workflows.network.regulons import find_regulons, write_regulons
 from refusals import refused
 
 
@@ -119,6 +119,10 @@ def test_regulons_are_the_strongest_targets_of_each_sign():
     assert found[0].importances.tolist() == [9, 8, 7, 6]
     (strong,) = regulons_of(Links.of_list(*zip(*ROWS, strict=True)), top=4, least=1, min_importance=8)
     assert strong.targets == ("t0", "t1")
+    odd = Links.of_list(["A", "A", "A"], ["A", "x", "y"], [3.0, 2.0, 0.0])
+    assert [one.targets for one in regulons_of(odd, top=9, least=1)] == [("x",)]
+    with refused(DataError, "has weights below 0", "a column sign"):
+        find_regulons(Links.of_list(["A"], ["x"], [-1.0]), "net")
     unsigned = regulons_of(Links.of_list(*list(zip(*ROWS, strict=True))[:3]), top=4, least=4)
     assert [(one.name, one.targets) for one in unsigned] == [
         ("A", ("v", "t0", "t1", "t2")),

@@ -71,6 +71,8 @@ NAMES = [f"S{i}" for i in range(8)]
             {"sample": NAMES, "series": list("aaaabbbb"), "time": [0, 1, 2, 3, 0, 1, 2, ""]},
             ["S7 has one of series and time without the other"],
         ),
+        ({"sample": NAMES, "batch": [*"pppqqq", "NA", "q"]}, ["S6 has no batch"]),
+        ({"sample": NAMES, "weight": [1] * 8, "hour": range(8)}, ["a column hour: if it is the time"]),
         (
             {"sample": NAMES, "series": list("aaaabbbb"), "time": range(8), "batch": list("ppppqqqp")},
             ["series of S4 goes through the batches p and q"],
@@ -183,6 +185,16 @@ def test_frames_and_anndata_are_tables_too(case, tmp_path, engine, caplog):
         pd.testing.assert_frame_equal(other, found[0])
     assert not found[0].equals(predictd.network.infer(data, **options))
     named = obs.reset_index(names="sample")
+    # Sorted, its index is of numbers still.
+    mixed = named.sort_values("sample", ascending=False)
+    again = predictd.network.infer(data, samples=mixed, **options)
+    pd.testing.assert_frame_equal(again, found[0])
+    with refused(TableError, "`samples` has columns twice: time"):
+        predictd.network.infer(
+            data, samples=named.set_axis(["sample", "time", "time", "n"], axis=1), **options
+        )
+    with refused(TableError, "`samples` lists no samples"):
+        predictd.network.infer(data, samples=named[:0], **options)
     rates = [pd.Series(0.5, index=genes), 0.5]
     given = [predictd.network.infer(data, samples=named, decay=own, **options) for own in rates]
     pd.testing.assert_frame_equal(*given)

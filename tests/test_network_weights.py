@@ -185,6 +185,15 @@ def test_trees_of_several_targets_have_weights(weighted):
     assert found.sum() == pytest.approx(1) and np.abs(found[0] - forest / forest.sum()).max() < 0.05
 
 
+def test_a_weight_of_next_to_nothing_leaves_normal_scores_finite():
+    values = np.array([3.0, 1.0, 2.0, 9.0])
+    for least in (1e-12, 1e-16, 1e-300):
+        weights = np.array([1.0, 1.0, 1.0, least])
+        found = normal_scores(values, weights / weights.mean())
+        np.testing.assert_allclose(found[:3], normal_scores(values[:3]), atol=1e-9)
+        assert 5 < found[3] < 8
+
+
 @pytest.mark.parametrize("design", [{"weights": 1}, {"batches": 1}, {"weights": 1, "batches": 1}])
 def test_sparse_values_have_the_signs_of_dense_ones(design):
     rng = np.random.default_rng(0)

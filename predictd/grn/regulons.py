@@ -66,7 +66,8 @@ def regulons_of(links: Links, *, top: int, least: int, min_importance: float = 0
     Parameters
     ----------
     links
-        The network. Where it has signs, links of unknown sign are in no regulon.
+        The network, of importances of 0 or more. Where it has signs, links of unknown sign are in no regulon; nor are
+        links of a regulator to itself, and those of importance 0.
     top
         How many targets are kept of each regulator and sign, from the most important on.
     least
@@ -79,9 +80,14 @@ def regulons_of(links: Links, *, top: int, least: int, min_importance: float = 0
     list of Regulon
         In the order of the regulators, what is raised before what is lowered.
     """
-    order = links.ranked()
-    order = order[links.importances[order] >= min_importance]
     places = links.rows()
+    target_places = {name: place for place, name in enumerate(links.targets)}
+    of_itself = np.array([target_places.get(name, -1) for name in links.regulators])
+    taken = (
+        (links.importances > 0) & (links.importances >= min_importance) & (of_itself[links.indices] != places)
+    )
+    order = links.ranked()
+    order = order[taken[order]]
     signs = np.zeros(len(links), np.int8) if links.signs is None else links.signs
     if links.signs is not None:
         order = order[signs[order] != 0]

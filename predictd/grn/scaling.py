@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+# Quantiles stay so far from 0 and 1, which tiny weights would come to: their normal scores are infinite.
+_FARTHEST = 1e-12
+
 
 def ranks(values: NDArray[np.floating], weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
     """Ranks along the last axis from 1 on, averaged over ties.
@@ -25,7 +28,8 @@ def normal_scores(
     """
     from scipy.special import ndtri
 
-    return np.asarray(ndtri((ranks(values, weights) - 0.5) / np.shape(values)[-1]))
+    quantiles = (ranks(values, weights) - 0.5) / np.shape(values)[-1]
+    return np.asarray(ndtri(np.clip(quantiles, _FARTHEST, 1 - _FARTHEST)))
 
 
 def scaled_mean(importances: Sequence[NDArray[np.float64]], *, excluded: int) -> NDArray[np.float64]:

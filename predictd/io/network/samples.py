@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,16 +17,16 @@ from predictd.io.network.text import SAMPLE_HEADINGS
 from predictd.io.tables import is_number, reason, table_rows
 from predictd.wording import some
 
-log = logging.getLogger(__name__)
-
 # What is read, and other names of it, which are refused where it is missing.
 _COLUMNS = {
     "series": "timeseries timecourse trajectory",
-    "time": "timepoint timepoints hours minutes days",
-    "batch": "batches batchid datasetid",
+    "time": "timepoint timepoints hour hours hr hrs minute minutes min mins day days pseudotime",
+    "batch": "batches batchid samplebatch datasetid",
     "weight": "weights sampleweight",
 }
 _ALIKE = 0.8
+# How R and pandas write that there is no value.
+_ABSENT = ("", "NA", "N/A", "NaN", "nan", "<NA>")
 # Columns of a table of decay rates.
 RATES = ("gene", "rate")
 
@@ -44,11 +43,14 @@ class SampleTable:
         Names, all distinct.
     columns
         Texts of some of the columns `series`, `time`, `batch` and `weight`, by their names; empty where there is none.
+    unused
+        Names of its other columns.
     """
 
     name: str
     samples: tuple[str, ...]
     columns: Mapping[str, tuple[str, ...]]
+    unused: tuple[str, ...] = ()
 
 
 def read_samples(path: Path) -> SampleTable:
@@ -87,7 +89,7 @@ def read_samples(path: Path) -> SampleTable:
 
 
 def samples_of_frame(frame: Any, name: str) -> SampleTable:
-    """The table of a pandas DataFrame; names of samples are its index, or where that only counts, in a column.
+    """The table of a pandas DataFrame; names of samples are its index, or where that is of numbers, in a column.
 
     Raises
     ------
@@ -96,8 +98,13 @@ def samples_of_frame(frame: Any, name: str) -> SampleTable:
     """
     import pandas
 
-    if isinstance(frame.index, pandas.RangeIndex):
-        naming = next((own for own in frame.columns if _plain(str(own)) in SAMPLE_HEADINGS), None)
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()].unique()
+        raise TableError(f"{name} has columns twice: {some(map(str, twice))}; keep one of each")
+    naming = next((own for own in frame.columns if _plain(str(own)) in SAMPLE_HEADINGS), None)
+    if isinstance(frame.index, pandas.RangeIndex) or (
+        naming is not None and pandas.api.types.is_numeric_dtype(frame.index)
+    ):
         if naming is None:
             raise TableError(
                 f"{name} has only numbers as names of its rows; make the samples' names its index, or give them in a "
@@ -112,6 +119,8 @@ def samples_of_frame(frame: Any, name: str) -> SampleTable:
 
 def _checked(name: str, samples: Iterable[str], columns: Mapping[str, Sequence[str]]) -> SampleTable:
     names = tuple(samples)
+    if not names:
+        raise TableError(f"{name} lists no samples")
     if "" in names:
         raise TableError(f"{name}: a line has no name of a sample")
     if len(set(names)) < len(names):
@@ -123,7 +132,7 @@ def _checked(name: str, samples: Iterable[str], columns: Mapping[str, Sequence[s
         if wanted in known:
             raise TableError(f"{name} has several columns of the {wanted}; keep one of them")
         if wanted in _COLUMNS:
-            known[wanted] = tuple(value.strip() for value in values)
+            known[wanted] = tuple("" if value.strip() in _ABSENT else value.strip() for value in values)
     others = [given for given in columns if _plain(given) not in (*_COLUMNS, "dataset")]
     for wanted, synonyms in _COLUMNS.items():
         alike = [own for own in others if wanted not in known and _may_be(_plain(own), wanted, synonyms)]
@@ -135,9 +144,7 @@ def _checked(name: str, samples: Iterable[str], columns: Mapping[str, Sequence[s
         raise TableError(
             f"{name} has none of the columns {', '.join(_COLUMNS)}: it says nothing of the samples"
         )
-    if others:
-        log.info("%s: columns that are not used: %s", name, some(others))
-    return SampleTable(name, names, known)
+    return SampleTable(name, names, known, tuple(others))
 
 
 def read_rates(path: Path) -> dict[str, float]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from predictd.errors import DataError
+from predictd.errors import ConfigError, DataError
 from predictd.grn.aucell import aucell, ranks_that_count
 from predictd.interrupt import stop_if_asked
 from predictd.io.files import sha256_of
@@ -78,6 +78,8 @@ def score_cells(
     DataError
         If the matrix has too few genes, or none of the sets.
     """
+    if not 0 < auc_threshold <= 1:
+        raise ConfigError(f"`auc_threshold` has to be above 0 and at most 1, not {auc_threshold:g}")
     n_genes, n_cells = expression.values.shape
     limit = ranks_that_count(auc_threshold, n_genes)
     if limit < 2:

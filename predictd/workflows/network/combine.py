@@ -13,6 +13,9 @@ from predictd.provenance import RunRecord
 from predictd.wording import some
 from predictd.workflows.network.links import links_checksum, load_links, write_ranked
 
+# Of mean ranks: those of a million links differ in the seventh.
+RANK_DIGITS = 10
+
 
 def check_combination(networks: Sequence[Path], output: Path) -> None:
     """Raise ConfigError unless there are several networks, each once, and the output is a list."""
@@ -21,6 +24,8 @@ def check_combination(networks: Sequence[Path], output: Path) -> None:
         raise ConfigError(f"a network is given twice: {some(twice)}")
     if len(networks) < 2:
         raise ConfigError("to combine networks takes two or more")
+    if output in networks:
+        raise ConfigError(f"{output} is one of the networks; write to another file")
     if form_of(output, None) != "list":
         raise ConfigError(f"{output} has to be a list: let its name end with .tsv, .txt or .csv")
 
@@ -43,9 +48,13 @@ def combine_networks(networks: Sequence[Path], output: Path) -> int:
     """
     check_combination(networks, output)
     record = RunRecord("network combine")
-    with record.stage("combine"):
-        count = write_ranked(output, rank_average([load_links(path)[0] for path in networks]))
     record.inputs = {str(path): links_checksum(path) for path in networks}
+    if same := [path for path, own in record.inputs.items() if list(record.inputs.values()).count(own) > 1]:
+        raise ConfigError(f"these networks are the same: {some(same)}; give each once")
+    with record.stage("combine"):
+        count = write_ranked(
+            output, rank_average([load_links(path)[0] for path in networks]), digits=RANK_DIGITS
+        )
     record.results = {"links": count}
     write_run_json(record, output, sidecar=True)
     return count

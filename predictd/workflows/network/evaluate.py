@@ -15,6 +15,7 @@ from predictd.io.network.networks import read_gold
 from predictd.io.results import write_rows, write_run_json
 from predictd.provenance import RunRecord
 from predictd.wording import some
+from predictd.workflows.network.combine import RANK_DIGITS
 from predictd.workflows.network.links import links_checksum, load_links, write_ranked
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def evaluate_network(
             together = rank_average(networks)
             scores.append(score_links(together, list(gold), seed=seed))
             labels.append("consensus")
-            write_ranked(consensus, together)
+            write_ranked(consensus, together, digits=RANK_DIGITS)
     by_label = dict(zip(labels, scores, strict=True))
     rows = ((label, *(getattr(own, column) for column in COLUMNS[1:])) for label, own in by_label.items())
     write_rows(output, COLUMNS, rows)

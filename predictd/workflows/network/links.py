@@ -157,15 +157,15 @@ def link_values(links: Links) -> dict[str, NDArray[Any]]:
     return {"importance": links.importances, **signs}
 
 
-def write_ranked(path: Path, links: Links, form: Form = "list") -> int:
-    """Write links as a list, from the most important on, importances as %.6g; see `write_links`."""
+def write_ranked(path: Path, links: Links, form: Form = "list", *, digits: int = 6) -> int:
+    """Write links as a list, from the most important on, importances with so many digits; see `write_links`."""
     columns = list(ranked(links).values())
 
     def lines() -> Iterator[Link]:
         for start in range(0, len(links), _LINES):
             some = (column[start : start + _LINES].tolist() for column in columns)
             for regulator, target, importance, *sign in zip(*some, strict=True):
-                yield (regulator, target, f"{importance:.6g}", *sign)
+                yield (regulator, target, f"{importance:.{digits}g}", *sign)
 
     return write_links(path, lines(), form)
 

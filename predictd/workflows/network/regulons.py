@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from predictd.io.network.networks import read_gold
 from predictd.io.results import write_rows, write_run_json
 from predictd.provenance import RunRecord
 from predictd.workflows.network.links import links_checksum, load_links, refuse_finished
+
+log = logging.getLogger(__name__)
 
 REGULONS_GMT, REGULONS_TSV = "regulons.gmt", "regulons.tsv"
 COLUMNS = ("regulon", "regulator", "sign", "n_targets", "least_importance")
@@ -38,6 +41,10 @@ def find_regulons(
     DataError
         If there is none; `what` is what the message calls the network.
     """
+    if (links.importances < 0).any():
+        raise DataError(
+            f"{what} has weights below 0: give their sizes, and what raises or lowers as + and - in a column sign"
+        )
     found = regulons_of(links, top=top_per_regulator, least=min_size, min_importance=min_importance)
     if not found:
         each = "of a regulator" if links.signs is None else "of a regulator and sign"
@@ -85,6 +92,8 @@ def write_regulons(
     links, _ = load_links(network)
     regulons = find_regulons(links, network, **settings)
     known = [] if gold_path is None else known_among(regulons, links, read_gold(gold_path))
+    if gold_path is not None and not any(known):
+        log.warning("%s has no known target of these regulators: are they of the same organism?", gold_path)
     make_directory(output)
     sets = ((one.name, _SAID[one.sign].format(one.regulator), one.targets) for one in regulons)
     write_gmt(output / REGULONS_GMT, sets)

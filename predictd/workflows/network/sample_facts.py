@@ -35,6 +35,8 @@ class SampleFacts:
         Positions of the samples of each time series, in the order of their times; empty where there are no times.
     times
         (n_samples,) NaN in steady states.
+    unused
+        Names of columns that say nothing here.
     """
 
     name: str
@@ -43,6 +45,7 @@ class SampleFacts:
     batches: NDArray[np.str_] | None
     series: list[NDArray[np.int64]]
     times: NDArray[np.float64]
+    unused: tuple[str, ...]
 
 
 def read_facts(table: SampleTable, samples: tuple[str, ...] | None) -> SampleFacts:
@@ -60,6 +63,8 @@ def read_facts(table: SampleTable, samples: tuple[str, ...] | None) -> SampleFac
     weights = _numbers(table, names, "weight", columns.get("weight", ("1",) * len(names)), least=0)
     if np.isnan(weights).any():
         raise TableError(f"{table.name}: {_first(names, np.isnan(weights))} has no weight; 0 leaves it out")
+    # Only ratios count; sums and products of the largest numbers would be infinite.
+    weights = weights / max(weights.max(), 1e-300)
     kept = weights > 0
     if not kept.any():
         raise TableError(f"{table.name}: all weights are 0; no sample is left")
@@ -76,7 +81,7 @@ def read_facts(table: SampleTable, samples: tuple[str, ...] | None) -> SampleFac
                 f"{table.name}: a time series of {names[own[0]]} goes through the batches {crossing}; give the samples "
                 "of each batch a series of their own"
             )
-    return SampleFacts(table.name, kept, weights[kept], batches, series, times)
+    return SampleFacts(table.name, kept, weights[kept], batches, series, times, table.unused)
 
 
 def _in_order(table: SampleTable, samples: tuple[str, ...] | None) -> dict[str, tuple[str, ...]]:

@@ -156,12 +156,12 @@ def design_samples(
     )
     problem = replace(problem, design=design)
     constant = _constant(problem, inputs.constant, facts.name)
-    described = _described(facts.name, counts, design, steps, rates)
+    described = _described(facts, counts, design, steps, rates)
     return DesignedSamples(choice, problem, rates, _checksum(facts, rates), counts, constant, described)
 
 
 def _described(
-    name: str,
+    facts: SampleFacts,
     counts: dict[str, int],
     design: SampleDesign,
     steps: TimeSteps | None,
@@ -178,7 +178,8 @@ def _described(
         ]
     parts.append(f"{counts.get('batches', 1)} batches" if design.batches is not None else "one batch")
     parts.append("weighted" if design.weights is not None else "all of the same weight")
-    return f"{name}: {', '.join(parts)}"
+    unused = f"; columns that are not used: {some(facts.unused)}" if facts.unused else ""
+    return f"{facts.name}: {', '.join(parts)}{unused}"
 
 
 def _check_settings(facts: SampleFacts, choice: SampleChoice, settings: NetworkSettings) -> None:
