@@ -300,7 +300,7 @@ def test_doctor_tells_what_there_is(tmp_path):
     assert (
         done.returncode == 0
         and "NOT WRITABLE: No such file or directory" in done.stdout
-        and "BROKEN" in done.stdout
+        and "not tried: it does not exist" in done.stdout
     )
 
 

@@ -83,10 +83,10 @@ def test_memory_that_is_too_little(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "usable_cpus", lambda: 4)
     code, lines = told(tmp_path)
     assert code == 1 and lines["memory"].startswith(
-        "MISSING: 1.5 GiB for 4 workers, which take up to 1 GiB each"
+        "MISSING: 1.5 GiB for a worker of up to 1 GiB on each CPU (4): ask for more"
     )
     monkeypatch.setattr(doctor, "usable_cpus", lambda: 1)
-    assert told(tmp_path)[1]["memory"] == "1.5 GiB"
+    assert told(tmp_path)[1]["memory"] == "1.5 GiB, enough for a worker of up to 1 GiB on each CPU (1)"
 
 
 def test_places_that_cannot_be_written(tmp_path, monkeypatch):
@@ -96,7 +96,12 @@ def test_places_that_cannot_be_written(tmp_path, monkeypatch):
     assert lines["scratch"].endswith(
         "MISSING: NOT WRITABLE: No such file or directory; set TMPDIR to a directory that is writable"
     )
-    assert lines["data"].endswith("MISSING: No such file or directory")
+    assert lines["data"].endswith("MISSING: it does not exist")
+    assert lines["HDF5"].endswith("not tried: it does not exist")
+    (tmp_path / "file").touch()
+    code, lines = told(tmp_path, tmp_path / "file")
+    assert code == 1 and lines["data"].endswith("MISSING: Not a directory")
+    assert lines["HDF5"].endswith("not tried: NOT WRITABLE: Not a directory")
 
 
 def test_spark_connect_and_a_spark_that_is_not_there(tmp_path, monkeypatch):

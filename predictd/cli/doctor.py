@@ -21,14 +21,17 @@ from predictd.io.remote import is_remote
 )
 @click.argument("path", type=PATH, default=Path())
 @click.option(
-    "--job", is_flag=True, help="Show what this job has, and what is missing; PATH may be in a store."
+    "--job",
+    is_flag=True,
+    help="Show what this job has, and what is missing; PATH may be an address, such as s3://bucket.",
 )
 @verbosity
 def command(path: Path, job: bool) -> None:
     """Show versions, CPUs, BLAS threads and engines of this machine, and try HDF5's locks in the directory PATH.
 
-    With --job, show on which platform this runs, which part of an array, and whether memory, scratch space, credentials
-    and Spark are what predictd needs. The exit code is 1 if something is missing.
+    With --job, show on which platform this runs, which part of an array, CPUs, whether memory is enough for them, free
+    scratch space, whether PATH can be read and written with the credentials that there are, and Spark. What is missing
+    begins with "MISSING:", and the exit code is then 1.
     """
     from predictd.workflows.doctor import examine, examine_job
 

@@ -113,14 +113,17 @@ def _job_memory() -> str:
     total = min(memory_limit(), physical_memory() or inf)
     if total == inf:
         return "unknown"
-    told, wanted = f"{total / 2**30:.1f} GiB", usable_cpus() * _WORKER_MEMORY
-    if total >= wanted:
-        return told
-    return f"MISSING: {told} for {usable_cpus()} workers, which take up to 1 GiB each: ask for more, or for fewer CPUs"
+    told = f"{total / 2**30:.1f} GiB"
+    wanted = f"a worker of up to 1 GiB on each CPU ({usable_cpus()})"
+    if total >= usable_cpus() * _WORKER_MEMORY:
+        return f"{told}, enough for {wanted}"
+    return f"MISSING: {told} for {wanted}: ask for more, or for fewer CPUs"
 
 
 def _access(path: Path) -> str:
     """Whether a place can be read and written with the credentials that there are."""
+    if not isinstance(path, RemotePath) and not path.exists():
+        return "MISSING: it does not exist"
     trial = path / f".predictd-doctor-{uuid4().hex}"
     try:
         if isinstance(path, RemotePath):
@@ -223,6 +226,10 @@ def _disk(path: Path) -> str:
 
 
 def _locks(path: Path) -> str:
+    if not path.exists():
+        return "not tried: it does not exist"
+    if (found := _disk(path)).startswith("NOT"):
+        return f"not tried: {found}"
     try:
         return check_hdf5_locking(path)
     except OSError as err:
