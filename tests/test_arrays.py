@@ -260,32 +260,42 @@ def test_commands_of_batch_run_as_printed(aws, desk, tmp_path, monkeypatch):
         ]
     ]
     jobs = {job["jobName"]: job for job in batch.describe_jobs(jobs=ids)["jobs"]}
-    assert list(jobs) == ["doctor", "ingest", "cv", "cv-finish"]
+    arrays = ["cv", "impute", "network"]
+    assert list(jobs) == ["doctor", "ingest", *(f"{name}{end}" for name in arrays for end in ("", "-finish"))]
     monkeypatch.setenv("AWS_BATCH_JOB_ARRAY_INDEX", "0")
     for job in jobs.values():
         page_programs.parse_predictd(job["container"]["command"])
-    assert jobs["cv"]["arrayProperties"]["size"] == 5 and jobs["cv"]["container"]["command"][-2:] == [
-        "--part",
-        "array",
-    ]
-    assert jobs["cv-finish"]["dependsOn"] == [{"jobId": jobs["cv"]["jobId"]}]
+    for name in arrays:
+        *words, option, which = jobs[name]["container"]["command"]
+        assert jobs[name]["arrayProperties"]["size"] == 5 and (option, which) == ("--part", "array")
+        assert jobs[f"{name}-finish"]["container"]["command"] == [*words, "--finish"]
+        assert jobs[f"{name}-finish"]["dependsOn"] == [{"jobId": jobs[name]["jobId"]}]
 
 
 def test_commands_of_kubernetes_run_as_printed(desk, tmp_path):
-    applied = []
+    applied, asked_for = [], []
 
     def kubectl(asked: Asked) -> str:
         if asked.words[:2] == ["apply", "-f"]:
             applied.append(yaml.safe_load((asked.cwd / asked.words[2]).read_text()))
+        if asked.words[0] == "run":
+            page_programs.parse_predictd(asked.words[asked.words.index("--") + 1 :])
+            (pod,) = (json.loads(word) for word in asked.words if word[0] == "{")
+            asked_for.append(pod["spec"]["serviceAccountName"])
         return ""
 
     desk.programs = {**desk.programs, "kubectl": kubectl}
     for shell, text in scripts(ROOT / PAGES["kubernetes"]):
         desk.run(shell, text, tmp_path)
-    words = "cv gs://lab-tracks/T -o gs://lab-tracks/cv"
     image = "europe-west1-docker.pkg.dev/lab/lab/predictd"
-    assert applied == [filled(NAME="cv", IMAGE=image, PARTS=5, WORDS=words)]
+    lines = [
+        "cv gs://lab-tracks/T -o gs://lab-tracks/cv",
+        "impute gs://lab-tracks/cv gs://lab-tracks/T -o gs://lab-tracks/imputed",
+        "network infer gs://lab-tracks/expression.tsv -o gs://lab-tracks/net",
+    ]
+    assert applied == [filled(NAME=words.split()[0], IMAGE=image, PARTS=5, WORDS=words) for words in lines]
     assert applied[0]["metadata"]["name"] == "predictd-cv" and applied[0]["spec"]["completions"] == 5
+    assert asked_for == [applied[0]["spec"]["template"]["spec"]["serviceAccountName"]]
 
 
 # -- tasks, as the platforms run them --------------------------------------------------------------------------------

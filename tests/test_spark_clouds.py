@@ -13,7 +13,7 @@ import pytest
 
 import page_programs
 from aws_cloud import VARIABLES, aws_program, client, emulator, needs_aws_program, needs_emulator, problems
-from desk import Asked, Desk
+from desk import Asked, Desk, put_shim
 from pages import scripts
 from places import ROOT
 from predictd.config import tomllib
@@ -141,23 +141,36 @@ def aws() -> Iterator[str]:
 @needs_emulator
 @needs_aws_program
 def test_commands_of_emr_serverless_run_as_printed(aws, desk, tmp_path):
-    started = []
+    started: list[dict[str, Any]] = []
+    waited: list[Asked] = []
 
     def program(asked: Asked) -> str:
         if "start-job-run" in asked.words:
-            told = json.loads(aws_program(asked))
-            run = client("emr-serverless", aws).get_job_run(
-                applicationId=told["applicationId"], jobRunId=told["jobRunId"]
-            )["jobRun"]
+            told = aws_program(asked)
+            application = asked.words[asked.words.index("--application-id") + 1]
+            run = client("emr-serverless", aws).get_job_run(applicationId=application, jobRunId=told.strip())[
+                "jobRun"
+            ]
             started.append(run["jobDriver"]["sparkSubmit"])
-            return ""
+            return told
+        if "get-job-run" in asked.words:
+            # The emulator's jobs have ended at once.
+            told = aws_program(asked)
+            return told if waited else "RUNNING\n"
         if "delete-application" in asked.words:
             client("emr-serverless", aws).stop_application(applicationId=asked.words[-1])
         return aws_program(asked)
 
-    desk.programs = {**desk.programs, "aws": program}
+    def sleep(asked: Asked) -> str:
+        waited.append(asked)
+        assert len(waited) == 1, "a job that has ended is waited for"
+        return ""
+
+    put_shim(desk.folder / "sleep")
+    desk.programs = {**desk.programs, "aws": program, "sleep": sleep}
     for shell, text in scripts(ROOT / "docs/emr-serverless.md"):
         desk.run(shell, text, tmp_path, **VARIABLES, AWS_ENDPOINT_URL=aws)
+    assert len(waited) == 1
     assert [run["entryPointArguments"][0] for run in started] == ["doctor", "ingest", "cv", "impute"]
     for run in started:
         page_programs.parse_predictd(run["entryPointArguments"])
