@@ -48,6 +48,7 @@ LOOKS: dict[str, Callable[[Path], bool]] = {
     "source": lambda path: path.is_file() or _is_directory_of_tracks(path),
     "expression": lambda path: path.is_file(),
     "network": _is_network,
+    "networks": _is_network,
     "gold_path": _is_table,
     "labels_path": _is_table,
     "sets_path": _is_table,

@@ -58,8 +58,8 @@ class StandardisedEm(Em):
 
 STANDARDISED_EM, _RAW_EM = StandardisedEm(), Em()
 _FACTORS = ("em", "em_raw")
-# Tracks on which networks are judged, about.
-_JUDGED_TRACKS = 64
+# Tracks on which networks are judged, about; of fewer networks too few learned from a few tracks each to judge by them.
+_JUDGED_TRACKS, _FEWEST_JUDGED = 64, 8
 _RANKS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
 
 
@@ -134,17 +134,19 @@ class Stack(MomentsSolver):
         lessons = tuple(one.lesson(weights, related) for one in tried)
         teaching = _Teaching(lessons, sample, n_networks, seed)
         found = Networks.joined(engine.map(_fit_network, range(n_networks), teaching, label="networks"))
-        every = -(-sum(len(lesson.names) for lesson in lessons) // _JUDGED_TRACKS)
-        judging = _Judging(teaching, found, every)
-        judged = engine.map(_judge_networks, range(len(lessons)), judging, label="networks judged")
-        errors = np.concatenate(judged)
-        share = (errors[:, 0] - errors[:, 1]).sum() / max(errors[:, 0].sum(), 1e-300)
-        told = f"networks take {100 * share:.2g} % of the error off experiments that they did not learn from"
-        if not worthwhile(errors):
-            return {}, f"; {told}, no more than chance would: they are left out"
+        told = ""
+        if n_networks >= _FEWEST_JUDGED:
+            every = -(-sum(len(lesson.names) for lesson in lessons) // _JUDGED_TRACKS)
+            judging = _Judging(teaching, found, every)
+            judged = engine.map(_judge_networks, range(len(lessons)), judging, label="networks judged")
+            errors = np.concatenate(judged)
+            share = (errors[:, 0] - errors[:, 1]).sum() / max(errors[:, 0].sum(), 1e-300)
+            told = f"; networks take {100 * share:.2g} % of the error off experiments that they did not learn from"
+            if not worthwhile(errors):
+                return {}, f"{told}, no more than chance would: they are left out"
         scales = read_window_sample(sample).curve_scales
         own = {"related": related.astype(np.int64), "curve_means": scales.means, "curve_sds": scales.sds}
-        return found.to_arrays() | own, f"; {told}"
+        return found.to_arrays() | own, told
 
     def fit_moments(
         self, data: TensorMoments, fold: Fold, choice: Choice, *, seed: int, sweeps: int | None = None
