@@ -23,6 +23,7 @@ from predictd.grn.links import Links
 from predictd.io.network.expression import MatrixChoice, Orientation
 from predictd.io.network.frames import expression_of
 from predictd.io.network.genesets import read_gmt
+from predictd.io.network.link_lists import twice
 from predictd.io.network.matrices import read_matrix
 from predictd.io.network.samples import samples_of_frame
 from predictd.io.temporary import temporary_folder
@@ -370,8 +371,8 @@ def _links(links: Any) -> Links:
     if infinite := [value for value in importances if not math.isfinite(value)]:
         raise TableError(f"`links`: the importance {infinite[0]} is no finite number")
     if len(set(zip(regulators, targets, strict=True))) < len(importances):
-        (twice, _), *_ = Counter(zip(regulators, targets, strict=True)).most_common(1)
-        raise TableError(f"`links` has the link {twice[0]} to {twice[1]} twice; keep one of them")
+        (link, _), *_ = Counter(zip(regulators, targets, strict=True)).most_common(1)
+        raise twice("`links`", *link)
     if _SIGN not in links.columns:
         return listed_links(regulators, targets, importances, None)
     absent_signs = links[_SIGN].isna()

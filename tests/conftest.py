@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from aws_cloud import emulator
 from commands import end_engines, lend_engine
 from object_stores import S3, Azure, Google, Store
 from places import SHARED
@@ -189,6 +190,13 @@ def quick_java(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Spark starts in half the time; all processes of the tests share what this takes."""
     base = tmp_path_factory.getbasetemp()
     use_java((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "java")
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[str]:
+    """URL of an emulator of AWS."""
+    with emulator() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

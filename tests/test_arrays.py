@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 
 import page_programs
-from aws_cloud import VARIABLES, aws_program, client, emulator, needs_aws_program, needs_emulator, problems
+from aws_cloud import VARIABLES, aws_program, client, needs_aws_program, needs_emulator, problems
 from commands import call_predictd
 from desk import Asked, Desk, put_program
 from folders import contents
@@ -228,13 +227,6 @@ def counted(asked: Asked) -> str:
 def desk(tmp_path: Path) -> Desk:
     page_programs.lay_out(tmp_path)
     return Desk(tmp_path / "bin", {**page_programs.CHECKED, "predictd": counted})
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[str]:
-    """URL of an emulator of AWS."""
-    with emulator() as url:
-        yield url
 
 
 @needs_emulator

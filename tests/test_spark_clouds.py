@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import page_programs
-from aws_cloud import VARIABLES, aws_program, client, emulator, needs_aws_program, needs_emulator, problems
+from aws_cloud import VARIABLES, aws_program, client, needs_aws_program, needs_emulator, problems
 from desk import Asked, Desk, put_shim
 from pages import scripts
 from places import ROOT
@@ -129,13 +128,6 @@ def desk(tmp_path: Path) -> Desk:
     page_programs.lay_out(tmp_path)
     (tmp_path / "tracks").mkdir()
     return Desk(tmp_path / "bin", {**page_programs.CHECKED, "cloud/pack.sh": packed})
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[str]:
-    """URL of an emulator of AWS."""
-    with emulator() as url:
-        yield url
 
 
 @needs_emulator

@@ -18,8 +18,8 @@ from predictd.cli.options import OUTPUT_FILE, PATH, verbosity
 def command(networks: tuple[Path, ...], output: Path) -> None:
     """Combine NETWORKS, of several data sets, methods or seeds, into one list by the mean rank of each link.
 
-    Each is what 'predictd network infer' wrote, or any list of regulator, target and weight. Links that one of them
-    does not list share its last rank.
+    Each is what 'predictd network infer' wrote, or any list of regulator, target and weight. A link that one of them
+    does not list counts there as tied for the last place.
     """
     from predictd.workflows.network.combine import check_combination, combine_networks
 

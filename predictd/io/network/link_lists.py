@@ -185,6 +185,6 @@ def _read_piece(piece: Path) -> Iterator[Link]:
             yield tuple(line.rstrip("\n").split("\t"))
 
 
-def twice(path: Path, regulator: str, target: str) -> TableError:
+def twice(path: Path | str, regulator: str, target: str) -> TableError:
     """Make the error of a link that a list has more than once."""
     return TableError(f"{path} has the link {regulator} to {target} twice; keep one of them")
