@@ -14,7 +14,7 @@ from predictd.grn.multi import group_targets
 from predictd.wording import even_parts_of_at_most
 
 MOST_TARGETS = 64
-LEAST_BLOCKS = 16
+LEAST_BLOCKS = 32
 
 
 @dataclass(frozen=True)
