@@ -89,6 +89,9 @@ def test_tables_of_spreadsheets(mark, comma, written):
         (COLUMNS.replace("6.5", "inf"), "gene B has no finite number in line 4"),
         (ROWS.replace("6.5", "NA"), "line 3: 'NA' is not a number; leave the gene out"),
         (ROWS.replace("6.5", ""), "line 3: '' is not a number"),
+        (ROWS.replace("6.5", "6,5"), "line 3: '6,5' is not a number; write decimals with a point, as in 0.5"),
+        ("A\tB\n0,5\t1,5\n2,5\t3,5\n", "line 2: '1,5' is not a number; write decimals with a point"),
+        ("A,B\n0,5,1,5\n2,5,3,5\n", "header has 2 fields, the line below 4; do numbers have decimal commas"),
         (ROWS.replace("\t6.5", ""), "line 3: 3 fields where the lines before have 4"),
         (
             ROWS.replace("A\t", "1-Mar\t"),

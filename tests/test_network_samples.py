@@ -46,6 +46,10 @@ NAMES = [f"S{i}" for i in range(8)]
         ({"sample": NAMES, "wieght": [1] * 8}, ["a column wieght: if it is the weight, call it weight"]),
         ({"sample": NAMES, "batch": [1] * 8, "dataset": [1] * 8}, ["several columns of the batch"]),
         ({"sample": NAMES, "weight": [-1, *[1] * 7]}, ["the weight '-1' of S0 is no number of 0 or more"]),
+        (
+            {"sample": NAMES, "weight": ["0,5", *[1] * 7]},
+            ["the weight '0,5' of S0 is no number; write decimals with a point, as in 0.5, not with a comma"],
+        ),
         ({"sample": NAMES, "weight": ["", *[1] * 7]}, ["S0 has no weight"]),
         ({"sample": NAMES, "weight": [0] * 8}, ["all weights are 0"]),
         ({"sample": NAMES, "weight": [1, 1, *[0] * 6]}, ["leaves 2 samples, too few"]),

@@ -215,6 +215,11 @@ class TestTrackTable:
             ):
                 read_tracks(path)
 
+    def test_decimal_commas_between_commas_are_told(self, table):
+        path = table("cell_type,assay,path\na,b,0,5\n")
+        with refused(TableError, "line 2: 4 fields where the header has 3", "write points, as in 0.5"):
+            read_tracks(path)
+
     def test_row_names_of_r_are_told(self, table):
         path = table('"cell_type"\t"assay"\t"path"\n"1"\t"C"\t"A"\t"a.bw"\n"2"\t"D"\t"A"\t"b.bw"\n')
         with refused(TableError, "line 2: 4 fields where the header has 3", "row.names=FALSE"):

@@ -321,6 +321,7 @@ def table_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dic
                     if named
                     else ""
                 )
+                + ("; do numbers have decimal commas? write points, as in 0.5" if mark == "," else "")
             )
         values = fields + [""] * (len(header) - len(fields))
         yield number, dict(zip(header, values, strict=True))
@@ -367,6 +368,12 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def no_number(text: str, otherwise: str = "") -> str:
+    """What to do about a text that is no number: of one with a decimal comma, as Excel may write it, this; or else."""
+    with_comma = text.count(",") == 1 and is_number(text.replace(",", "."))
+    return "; write decimals with a point, as in 0.5, not with a comma" if with_comma else otherwise
 
 
 def reason(err: Exception) -> str:

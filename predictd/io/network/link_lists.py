@@ -17,6 +17,7 @@ from predictd.io.files import cannot_write
 from predictd.io.network.columns import LinkColumns, list_columns
 from predictd.io.network.forms import Link
 from predictd.io.network.networks import split_lines
+from predictd.io.tables import no_number
 from predictd.io.temporary import temporary_folder
 
 _WEIGHT = re.compile(LINK_WEIGHT)
@@ -50,7 +51,9 @@ def stream_links(path: Path) -> Iterator[Link]:
         if not (link[0] and link[1]):
             raise _not_a_link(path, number)
         if not is_weight(link[2]):
-            raise TableError(f"{path}, line {number}: the weight '{link[2]}' is no finite number")
+            raise TableError(
+                f"{path}, line {number}: the weight '{link[2]}' is no finite number{no_number(link[2])}"
+            )
         if columns.sign is not None:
             sign = fields[columns.sign] if columns.sign < len(fields) else ""
             if sign not in LINK_SIGNS:

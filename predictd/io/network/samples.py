@@ -14,7 +14,7 @@ from predictd.errors import TableError
 from predictd.io.hdf5 import UNREADABLE, reading
 from predictd.io.network.h5ad import frame_of_samples
 from predictd.io.network.text import SAMPLE_HEADINGS
-from predictd.io.tables import is_number, reason, table_rows
+from predictd.io.tables import is_number, no_number, reason, table_rows
 from predictd.wording import some
 
 # What is read, and other names of it, which are refused where it is missing.
@@ -159,7 +159,8 @@ def read_rates(path: Path) -> dict[str, float]:
     for line, row in table_rows(path, required=RATES):
         gene, rate = (row[name] for name in RATES)
         if not (is_number(rate) and 0 <= float(rate) < math.inf):
-            raise TableError(f"{path}, line {line}: the rate '{rate}' of {gene} is no number of 0 or more")
+            advice = no_number(rate, " of 0 or more")
+            raise TableError(f"{path}, line {line}: the rate '{rate}' of {gene} is no number{advice}")
         if gene in rates:
             raise TableError(f"{path}, line {line}: {gene} has a rate already; keep one")
         rates[gene] = float(rate)

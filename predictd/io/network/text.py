@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from predictd.errors import TableError
 from predictd.io.network.expression import Expression, Orientation, check_expression
 from predictd.io.results import write_rows
-from predictd.io.tables import UNREADABLE_TEXT, check_tabs, fields_of, is_number, open_text, reason, separator
+from predictd.io.tables import (
+    UNREADABLE_TEXT,
+    check_tabs,
+    fields_of,
+    is_number,
+    no_number,
+    open_text,
+    reason,
+    separator,
+)
 from predictd.matrix import blocks
 
 log = logging.getLogger(__name__)
@@ -78,6 +87,14 @@ def read_expression(path: Path, *, orientation: Orientation | None = None) -> Ex
         raise TableError(f"{path} holds no expression: it needs a header and a line for each gene or sample")
     if width < 2:
         raise TableError(f"{path} has one column: separate its columns by tabs or commas")
+    # Decimal commas would pass for names.
+    if mark == "\t" and any(map(no_number, first[1][1:])):
+        _numbers(path, first[0], first[1][1:])
+    if mark == "," and len(first[1]) > len(header) + 1:
+        raise TableError(
+            f"{path}: the header has {len(header)} fields, the line below {len(first[1])}; do numbers have decimal "
+            "commas? write points, as in 0.5, or separate the columns by semicolons"
+        )
     layout = layout_of(path, header, first[1], orientation)
     labels, rows, numbers = [], [], []
     # Line by line: as text a matrix takes many times the memory of its numbers.
@@ -230,5 +247,6 @@ def _numbers(path: Path, number: int, fields: list[str]) -> NDArray[np.float64]:
     except ValueError as err:
         wrong = next((field for field in fields if not is_number(field)), "")
         raise TableError(
-            f"{path}, line {number}: '{wrong}' is not a number; leave the gene out, or fill in a value"
+            f"{path}, line {number}: '{wrong}' is not a number"
+            + no_number(wrong, "; leave the gene out, or fill in a value")
         ) from err

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from predictd.errors import DataError, TableError
 from predictd.io.network.samples import SampleTable
-from predictd.io.tables import is_number
+from predictd.io.tables import is_number, no_number
 from predictd.wording import some
 
 log = logging.getLogger(__name__)
@@ -163,7 +163,9 @@ def _numbers(
     for sample, text in zip(samples, texts, strict=True):
         if text and not (is_number(text) and least <= float(text) < math.inf and float(text) > -math.inf):
             limit = "; leave it empty in a steady state" if what == "time" else f" of {least:g} or more"
-            raise TableError(f"{table.name}: the {what} '{text}' of {sample} is no number{limit}")
+            raise TableError(
+                f"{table.name}: the {what} '{text}' of {sample} is no number{no_number(text, limit)}"
+            )
     return np.array([float(text) if text else math.nan for text in texts])
 
 
