@@ -58,6 +58,45 @@ def test_the_regression_is_dyngenie3s(form, shuffled):
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("form", [np.array, csr_array])
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_what_varies_by_rounding_alone_does_not_vary(form, kind):
+    times = np.array([1000.1, 1000.4, 1000.7, 1001.2, 1001.3, 0.1, 0.2, 0.4, 0.7, np.nan])
+    steps = TimeSteps.of([np.arange(5), np.arange(5, 9)], times)
+    known = np.nan_to_num(times)
+    batches = np.repeat([0, 1, 2], [4, 3, 1])
+    slope = np.where(np.arange(10) < 5, 0.3, -0.7)
+    values = np.stack([0.1 + 0.3 * known, 0.1 + slope * known, 0.1 + slope * known + 1e-3 * np.sin(known)])
+    values[:, :5] -= (slope * 1000)[:5]
+    values = form(values.astype(kind).astype(np.float64))
+    rates = np.array([0.0, 0, 0])
+    apart = observed_production(values, steps, rates, batches)
+    together = observed_production(values, steps, rates)
+    apart, together = (own if form is np.array else own.toarray() for own in (apart, together))
+    # By batch the first two are constant, the third is not; in all, with the steady state at 0, none is.
+    assert not apart[:2].any() and np.ptp(apart[2, :4]) > 1e-4 and np.ptp(apart[2, 4:7]) > 1e-4
+    np.testing.assert_allclose(together[0], [0.3] * 7 + [0], atol=1e-4)
+    first = TimeSteps.of([np.arange(5)], times[:5])
+    assert abs(observed_production(values[:2, :5], first, rates[:2])).sum() == 0
+
+
+def test_a_gene_that_grows_linearly_and_does_not_decay_has_no_links(tmp_path, engine, caplog):
+    rng = np.random.default_rng(0)
+    times = np.round(np.linspace(0, 2, 12), 2)
+    expression = np.vstack([rng.normal(5, 1, (5, 12)), [0.1 + 0.3 * times]])
+    genes, names = [f"G{i}" for i in range(6)], [f"S{i}" for i in range(12)]
+    write_matrix(tmp_path / "expression.tsv", genes, expression)
+    (tmp_path / "regulators.txt").write_text("".join(f"{gene}\n" for gene in genes[:3]))
+    write_table(tmp_path / "samples.tsv", sample=names, time=times)
+    infer(tmp_path, tmp_path / "net", engine, method="et", decay=0.0)
+    assert {target for _, target, *_ in links_of(tmp_path / "net")} == set(genes[:5])
+    assert (
+        "1 genes are constant in the batches and series of" in caplog.text and "no links: G5" in caplog.text
+    )
+    told = json.loads((tmp_path / "net" / "run.json").read_text())["results"]
+    assert told["constant_genes"] == ["G5"]
+
+
 @pytest.mark.parametrize("batches", [None, np.zeros(15, np.int64)])
 def test_decay_rates_are_those_between_the_highest_and_the_lowest_value(batches, shuffled):
     values, _, times, places = shuffled

@@ -143,10 +143,10 @@ def design_samples(
     if facts.series:
         rates = _rates(problem, facts, choice.decay, batches, targets)
         steps = TimeSteps.of(facts.series, facts.times)
-        production = observed_production(problem.expression, steps, rates)
-        problem = replace(problem, expression=of_samples(problem.expression, steps.now), targets=production)
         weights = np.sqrt(weights[steps.now] * weights[steps.after])
         batches = None if batches is None else batches[steps.now]
+        production = observed_production(problem.expression, steps, rates, batches)
+        problem = replace(problem, expression=of_samples(problem.expression, steps.now), targets=production)
         steady = int(np.isnan(facts.times).sum())
         counts |= {"series": len(facts.series), "steps": weights.size - steady, "steady_states": steady}
     _check_rows(facts, weights.size, batches)
