@@ -18,7 +18,6 @@ from predictd.config import NetworkSettings, load_settings
 from predictd.constants import LINK_SIGNS
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, TableError
-from predictd.grn.consensus import rank_average
 from predictd.grn.links import Links
 from predictd.io.network.expression import MatrixChoice, Orientation
 from predictd.io.network.frames import expression_of
@@ -28,6 +27,7 @@ from predictd.io.network.matrices import read_matrix
 from predictd.io.network.samples import samples_of_frame
 from predictd.io.temporary import temporary_folder
 from predictd.workflows.network.aucell import THRESHOLD, score_cells
+from predictd.workflows.network.combine import combined
 from predictd.workflows.network.filter import Limits
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.links import listed_links, load_links, ranked, read_links
@@ -152,13 +152,15 @@ def combine(networks: Sequence[pd.DataFrame | Source]) -> pd.DataFrame:
     Raises
     ------
     ConfigError
-        If it is a single network.
+        If it is a single network, or two of them are the same.
     """
     if hasattr(networks, "columns") or isinstance(networks, (str, os.PathLike)):
         raise ConfigError("`networks` is one network; give a list of two or more")
     if len(networks) < 2:
         raise ConfigError("to combine networks takes two or more")
-    return _frame(rank_average([_links(links) for links in networks]))
+    return _frame(
+        combined([_links(links) for links in networks], [f"number {i + 1}" for i in range(len(networks))])
+    )
 
 
 def filter(

@@ -79,12 +79,38 @@ def test_networks_are_combined_by_command_and_in_python(tmp_path):
         (paths[:1] * 2, "x.tsv", "a network is given twice"),
         (paths, "x", "has to be a list"),
         (paths, "one.tsv", "is one of the networks"),
-        ([paths[0], tmp_path / "copy.tsv"], "x.tsv", "networks are the same"),
+        (
+            [paths[0], tmp_path / "copy.tsv"],
+            "x.tsv",
+            r"have the same links: .*one.tsv, .*copy.tsv; give each once",
+        ),
     ):
         with pytest.raises(ConfigError, match=message):
             combine_networks(networks, tmp_path / output)
     with pytest.raises(ConfigError, match="takes two or more"):
         predictd.network.combine(frames[:1])
+    with pytest.raises(ConfigError, match="have the same links: number 1, number 3"):
+        predictd.network.combine([*frames, frames[0]])
+    # Other importances, or other links, are another network.
+    for change in ({"importance": frames[0]["importance"] * 1.001}, {"target": "y"}):
+        assert len(predictd.network.combine([frames[0], frames[0].assign(**change)])) in (2, 4)
+
+
+def test_a_network_and_its_list_do_not_count_twice(networks, tmp_path):
+    one = [networks / "one", networks / "one" / "links.tsv"]
+    for make in (
+        lambda: combine_networks([networks / "two", *one], tmp_path / "x.tsv"),
+        lambda: evaluate_network(
+            one[0],
+            networks / "gold.tsv",
+            tmp_path / "x.tsv",
+            beside=one[1:],
+            consensus=tmp_path / "list.tsv",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=r"have the same links: .*one, .*links.tsv; give each once"):
+            make()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,9 @@ def test_a_network_is_scored_and_told(network, tmp_path):
     assert header.split("\t") == list(COLUMNS)
     values = dict(zip(COLUMNS, row.split("\t"), strict=True))
     assert (values["method"], values["n_gold"], values["n_candidates"]) == ("ridge", "36", "108")
-    numbers = {column: float(values[column]) for column in COLUMNS[1:]}
+    assert values["candidates"] == "all"
+    assert f"candidates: all pairs of the regulators and targets of {network / 'gold.tsv'}" in done.stdout
+    numbers = {column: float(values[column]) for column in COLUMNS[1:-1]}
     assert 0.9 < numbers["aupr_low"] <= numbers["aupr"] <= numbers["aupr_high"] <= 1
     assert numbers["early_precision"] > 0.9 and numbers["auroc"] > 0.9
     assert (
@@ -121,6 +123,7 @@ def test_gold_genes_that_the_network_lacks_are_told(network, tmp_path, caplog):
     [
         ("a\tb\n", "line 1: expected regulator, target and weight"),
         ("a\tb\t1\nc\td\tx\n", "line 2: the weight 'x' is no finite number"),
+        ("a\tb\t1\nc\td\t0,5\n", "the weight '0,5' is no finite number; write decimals with a point"),
         ("a\tb\tnan\nc\td\t1\n", "line 1: the weight 'nan' is no finite number"),
         ("a\tb\t1\n\td\t1\n", "line 2: expected regulator, target and weight"),
         ("a\tb\t1\na\tb\t2\n", "has the link a to b twice"),
@@ -171,6 +174,7 @@ def test_columns_of_link_lists_are_found_by_name(text, tmp_path):
         "regulator\ttarget\tlabel\n1\ta\tb\tyes\n2\ta\tc\tno\n3\td\te\tyes\n",
         "Transcription Factor,Target Gene\na,b\nd,e\n",
         "a b 1.0\na c 0.0\nd e 1.0\n",
+        "regulator\ttarget\tlabel\na\tb\t1,0\na\tc\t0,0\nd\te\t1,0\n",
         "a\tb\t1\na\tc\t0\nd\te\t1\n",
     ],
 )
@@ -185,6 +189,7 @@ def test_a_gold_standard_may_say_what_is_no_link(text, tmp_path):
         ("TF\ttarget\tchip\tmotif\na\tb\t1\t0\n", r"several columns hold 0 and 1 \(chip, motif\)"),
         ("TF\ttarget\tweight\na\tb\tmuch\n", "line 2: 'much' is not a number"),
         ("TF\ttarget\tweight\na\tb\tnan\n", "line 2: 'nan' is not a number"),
+        ("TF\ttarget\tweight\na\tb\t0,5\n", "line 2: '0,5' is not a number; write decimals with a point"),
         ("from\tto\tregulator\na\tb\t+\n", "is not a gold standard: its header must hold"),
         ("a\tb\nc\td\n", "is not a gold standard: its header must hold"),
         ("TF\ttarget\tweight\na\tb\t0\n", "holds no links"),
@@ -193,6 +198,29 @@ def test_a_gold_standard_may_say_what_is_no_link(text, tmp_path):
 def test_gold_standards_that_could_be_read_in_two_ways_are_refused(text, message, tmp_path):
     (tmp_path / "gold.tsv").write_text(text)
     with pytest.raises(TableError, match=message):
+        read_gold(tmp_path / "gold.tsv")
+
+
+def test_pairs_that_a_gold_standard_does_not_judge_are_no_candidates(tmp_path):
+    gold, links = tmp_path / "gold.tsv", tmp_path / "links.tsv"
+    links.write_text("b\ty\t9\na\tz\t8\na\tx\t3\na\ty\t2\n")
+    gold.write_text("a\tx\t1\na\ty\t0\nb\tx\t0\na\tz\t0\nb\tb\t0\na\ty\t0\n")
+    done = call_predictd("network", "evaluate", links, gold, "-o", "eval.tsv", cwd=tmp_path)
+    assert "2 links to oneself or listed twice are left out" in done.stderr
+    # a to z, a to x (a link), a to y, b to x: the network's first, b to y, is not judged.
+    expected = ["links", "0.666667", "0.5", "0", "1", "4", "listed"]
+    (row,) = (line.split("\t") for line in (tmp_path / "eval.tsv").read_text().splitlines()[1:])
+    assert [*row[:3], *row[5:]] == expected
+    assert f"candidates: the pairs that {gold} lists, links or not" in done.stdout
+    # Without the zeros, all pairs of its genes are candidates, as of a list of links.
+    gold.write_text("a\tx\t1\n")
+    (scores,) = evaluate_network(links, gold, tmp_path / "eval.tsv").values()
+    assert (scores.n_candidates, scores.candidates) == (1, "all")
+
+
+def test_a_pair_that_is_a_link_and_none_is_refused(tmp_path):
+    (tmp_path / "gold.tsv").write_text("a\tb\t1\nc\td\t1\na\tb\t0\n")
+    with pytest.raises(TableError, match="has a to b both as a link and as none; keep one of the lines"):
         read_gold(tmp_path / "gold.tsv")
 
 

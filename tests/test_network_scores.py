@@ -22,14 +22,21 @@ def networks_and_gold(draw):
     """A network with ties, listed in part, and a gold standard that shares names with it."""
     listed = draw(st.lists(st.sampled_from(PAIRS), min_size=1, unique=True))
     weights = draw(st.lists(st.integers(-2, 5), min_size=len(listed), max_size=len(listed)))
-    gold = draw(st.lists(st.sampled_from(PAIRS), min_size=1, max_size=12, unique=True))
-    return dict(zip(listed, map(float, weights), strict=True)), gold
+    judged = draw(st.lists(st.sampled_from(PAIRS), min_size=1, max_size=24, unique=True))
+    n_gold = draw(st.integers(1, len(judged)))
+    return dict(zip(listed, map(float, weights), strict=True)), judged[:n_gold], judged[n_gold:]
 
 
-def all_candidates(weights, gold):
+def all_candidates(weights, gold, none):
     """Every candidate with its score, plainly; what is not listed comes last."""
-    regulators, targets = sorted({r for r, _ in gold}), sorted({t for _, t in gold})
-    pairs = [(r, t) for r in regulators for t in targets if r != t]
+    regulators, targets = ({pair[i] for pair in (*gold, *none)} for i in (0, 1))
+    targets = sorted(targets)
+    pairs = [
+        (r, t)
+        for r in regulators
+        for t in targets
+        if (r, t) in gold or (r, t) in none or (not none and r != t)
+    ]
     scores = [weights.get(pair, -1000.0) for pair in pairs]
     return np.array(scores), np.array([pair in gold for pair in pairs]), [targets.index(t) for _, t in pairs]
 
@@ -41,9 +48,9 @@ def links_of(weights):
 
 @given(networks_and_gold(), st.integers(0, 2**32 - 1))
 def test_areas_are_scikit_learns(case, seed):
-    weights, gold = case
-    scores, truths, targets = all_candidates(weights, gold)
-    candidates = candidates_of(links_of(weights), gold)
+    weights, *judged = case
+    scores, truths, targets = all_candidates(weights, *judged)
+    candidates = candidates_of(links_of(weights), *judged)
     by_target = np.random.default_rng(seed).integers(0, 3, max(targets) + 1).astype(float)
     for own in (np.ones_like(by_target), by_target):
         found, seen = candidates.counts(own)
@@ -61,13 +68,13 @@ def test_areas_are_scikit_learns(case, seed):
 
 @given(networks_and_gold())
 def test_early_precision_is_that_of_a_random_order_of_ties(case):
-    weights, gold = case
-    scores, truths, _ = all_candidates(weights, gold)
+    weights, *judged = case
+    scores, truths, _ = all_candidates(weights, *judged)
     k = truths.sum()
     edge = np.sort(scores)[::-1][k - 1]
     above, tied = scores > edge, scores == edge
     expected = (truths[above].sum() + (k - above.sum()) * truths[tied].mean()) / k
-    got = early_precision(*candidates_of(links_of(weights), gold).counts())
+    got = early_precision(*candidates_of(links_of(weights), *judged).counts())
     assert got == pytest.approx(expected, abs=1e-12)
 
 

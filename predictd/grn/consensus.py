@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from predictd.grn.links import Links
+
+# How far importances of one network may be apart that were written with six digits.
+_DIGITS = 1e-5
 
 
 def rank_average(networks: Sequence[Links]) -> Links:
@@ -29,6 +32,24 @@ def rank_average(networks: Sequence[Links]) -> Links:
     indptr = np.searchsorted(target, np.arange(len(targets) + 1))
     links = Links(regulators, targets, indptr.astype(np.int64), regulator.astype(np.int32), scores, signs)
     return links.selected()
+
+
+def same_links(networks: Sequence[Links]) -> list[int]:
+    """Positions of networks that have the links of another one of them, with its importances to five digits.
+
+    So a network and its list, which has six digits, are told as one; signs do not count.
+    """
+    *_, keys = _keyed(networks)
+    orders = [np.argsort(own, kind="stable") for own in keys]
+    sorted_keys = [own[order] for own, order in zip(keys, orders, strict=True)]
+    importances = [links.importances[order] for links, order in zip(networks, orders, strict=True)]
+    same = [
+        pair
+        for pair in combinations(range(len(networks)), 2)
+        if np.array_equal(*(sorted_keys[i] for i in pair))
+        and np.allclose(*(importances[i] for i in pair), rtol=_DIGITS, atol=0)
+    ]
+    return sorted(set(chain.from_iterable(same)))
 
 
 def agreement(networks: Sequence[Links], top: int) -> list[tuple[int, int, float, float]]:
@@ -79,15 +100,7 @@ def _ranked(
     """
     from scipy.stats import rankdata
 
-    regulators = sorted({name for links in networks for name in links.regulators})
-    targets = sorted({name for links in networks for name in links.targets})
-    regulator_places = {name: i for i, name in enumerate(regulators)}
-    target_places = {name: i for i, name in enumerate(targets)}
-    own_keys = []
-    for links in networks:
-        regulator = np.array([regulator_places[name] for name in links.regulators], np.int64)
-        target = np.array([target_places[name] for name in links.targets], np.int64)
-        own_keys.append(target[links.rows()] * len(regulators) + regulator[links.indices])
+    regulators, targets, own_keys = _keyed(networks)
     keys = np.unique(np.concatenate(own_keys))
     ranks, listed = np.empty((len(networks), keys.size)), np.zeros((len(networks), keys.size), np.bool_)
     votes = np.zeros(keys.size, np.int64)
@@ -100,4 +113,20 @@ def _ranked(
             votes[places] += links.signs
     signed = any(links.signs is not None for links in networks)
     signs = np.sign(votes).astype(np.int8) if signed else None
-    return tuple(regulators), tuple(targets), keys, ranks, listed, signs
+    return regulators, targets, keys, ranks, listed, signs
+
+
+def _keyed(
+    networks: Sequence[Links],
+) -> tuple[tuple[str, ...], tuple[str, ...], list[NDArray[np.int64]]]:
+    """All regulators and targets by name, and each network's links as target · n_regulators + regulator."""
+    regulators = tuple(sorted({name for links in networks for name in links.regulators}))
+    targets = tuple(sorted({name for links in networks for name in links.targets}))
+    regulator_places = {name: i for i, name in enumerate(regulators)}
+    target_places = {name: i for i, name in enumerate(targets)}
+    keys = []
+    for links in networks:
+        regulator = np.array([regulator_places[name] for name in links.regulators], np.int64)
+        target = np.array([target_places[name] for name in links.targets], np.int64)
+        keys.append(target[links.rows()] * len(regulators) + regulator[links.indices])
+    return regulators, targets, keys

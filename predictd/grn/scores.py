@@ -1,13 +1,15 @@
 """How well a ranking of links finds those of a gold standard.
 
-Candidates are all pairs of a gold regulator and a gold target other than itself. Those that the network does not list
-share the last rank. Equal importances share a rank, too: no order among them is assumed.
+Candidates are the pairs that the gold standard judges where it lists those that are no links, else all pairs of a gold
+regulator and a gold target other than itself. Those that the network does not list share the last rank. Equal
+importances share a rank, too: no order among them is assumed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,8 @@ class Scores:
         Precision among as many candidates as there are gold links (Pratapa et al. 2020).
     n_gold, n_candidates
         Gold links without self-links; candidates.
+    candidates
+        Which these are: `listed`, the pairs that the gold standard judges; or `all`, of its regulators and targets.
     """
 
     auroc: float
@@ -40,6 +44,7 @@ class Scores:
     early_precision: float
     n_gold: int
     n_candidates: int
+    candidates: Literal["all", "listed"]
 
 
 class Candidates:
@@ -109,10 +114,12 @@ def early_precision(found: NDArray[np.float64], seen: NDArray[np.float64]) -> fl
     return float(np.interp(found[-1], np.append(0.0, seen), np.append(0.0, found)) / found[-1])
 
 
-def candidates_of(links: Links, gold: Collection[tuple[str, str]]) -> Candidates:
-    """Candidates of a gold standard, (regulator, target) without self-links, as a network ranks them."""
-    regulators = {name: i for i, name in enumerate(sorted({regulator for regulator, _ in gold}))}
-    targets = {name: i for i, name in enumerate(sorted({target for _, target in gold}))}
+def candidates_of(
+    links: Links, gold: Collection[tuple[str, str]], none: Collection[tuple[str, str]] = ()
+) -> Candidates:
+    """Candidates of a gold standard as a network ranks them; see `score_links`."""
+    regulators = {name: i for i, name in enumerate(sorted({regulator for regulator, _ in (*gold, *none)}))}
+    targets = {name: i for i, name in enumerate(sorted({target for _, target in (*gold, *none)}))}
     n_targets = len(targets)
     as_gold_regulator = np.array([regulators.get(name, -1) for name in links.regulators], np.int64)
     as_gold_target = np.array([targets.get(name, -1) for name in links.targets], np.int64)
@@ -121,18 +128,30 @@ def candidates_of(links: Links, gold: Collection[tuple[str, str]]) -> Candidates
     itself = np.array([regulators.get(name, -1) for name in targets], np.int64)
     kept = (regulator >= 0) & (target >= 0)
     kept[kept] = regulator[kept] != itself[target[kept]]
-    regulator, target = regulator[kept], target[kept]
-    keys = np.array([regulators[r] * n_targets + targets[t] for r, t in gold], np.int64)
-    truths = np.isin(regulator * n_targets + target, keys)
+    keys, others = (
+        np.array([regulators[r] * n_targets + targets[t] for r, t in pairs], np.int64)
+        for pairs in (gold, none)
+    )
     n_gold = np.bincount(keys % n_targets, minlength=n_targets)
     n_all = len(regulators) - (itself >= 0)
+    if none:
+        listed = regulator * n_targets + target
+        kept &= np.isin(listed, keys) | np.isin(listed, others)
+        n_all = n_gold + np.bincount(others % n_targets, minlength=n_targets)
+    regulator, target = regulator[kept], target[kept]
+    truths = np.isin(regulator * n_targets + target, keys)
     rest_true = n_gold - np.bincount(target[truths], minlength=n_targets)
     rest_all = n_all - np.bincount(target, minlength=n_targets)
     return Candidates(links.importances[kept], truths, target, rest_true, rest_all - rest_true)
 
 
 def score_links(
-    links: Links, gold: Collection[tuple[str, str]], *, n_bootstraps: int = 1000, seed: int = 0
+    links: Links,
+    gold: Collection[tuple[str, str]],
+    none: Collection[tuple[str, str]] = (),
+    *,
+    n_bootstraps: int = 1000,
+    seed: int = 0,
 ) -> Scores:
     """Score a network.
 
@@ -142,6 +161,9 @@ def score_links(
         The network; it has each pair at most once.
     gold
         Distinct (regulator, target) without self-links, at least one.
+    none
+        Distinct pairs that are known to be no links, without self-links: where there are some, they and the gold links
+        are the candidates. Else all pairs of a gold regulator and a gold target other than itself.
     n_bootstraps, seed
         Bootstrap samples of the gold targets, and their seed.
 
@@ -150,7 +172,7 @@ def score_links(
     Scores
         See there.
     """
-    candidates = candidates_of(links, gold)
+    candidates = candidates_of(links, gold, none)
     found, seen = candidates.counts()
     rng = np.random.default_rng(seed)
     n = candidates.n_targets
@@ -168,4 +190,5 @@ def score_links(
         early_precision=early_precision(found, seen),
         n_gold=round(found[-1]),
         n_candidates=round(seen[-1]),
+        candidates="listed" if none else "all",
     )

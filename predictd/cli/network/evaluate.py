@@ -40,7 +40,8 @@ def command(
     """Score NETWORK against GOLD, a table of known links (regulator, target).
 
     NETWORK is what 'predictd network infer' wrote, or any list of regulator, target and weight. Candidates are all
-    pairs of GOLD's regulators and targets. With networks beside it, of other seeds or methods, OUTPUT.agreement.tsv
+    pairs of GOLD's regulators and targets, or, where GOLD also lists pairs that are no links (0), the pairs that it
+    lists. With networks beside it, of other seeds or methods, OUTPUT.agreement.tsv
     says how far they agree.
     """
     from predictd.workflows.network.evaluate import evaluate_network
@@ -53,4 +54,10 @@ def command(
             f"{label}: AUPR {own.aupr:.4f} ({own.aupr_low:.4f} to {own.aupr_high:.4f}), AUROC {own.auroc:.4f}, "
             f"early precision {own.early_precision:.4f}: {own.n_gold} known links among {own.n_candidates} candidates"
         )
+    which = (
+        "the pairs that {} lists, links or not"
+        if own.candidates == "listed"
+        else "all pairs of the regulators and targets of {}"
+    )
+    click.echo(f"candidates: {which.format(gold_path)}")
     click.echo(f"{output}: all scores")

@@ -20,8 +20,8 @@ _GENE = ("gene", "geneid", "genename", "genesymbol")
 _WEIGHT = ("importance", "weight", "edgeweight", "score", "confidence")
 _SIGN = ("sign",)
 # What a gold standard says of links and of what is none.
-_TRUE = frozenset(("1", "1.0", "true", "yes"))
-_FALSE = frozenset(("0", "0.0", "false", "no"))
+_TRUE = frozenset(("1", "1.0", "1,0", "true", "yes"))
+_FALSE = frozenset(("0", "0.0", "0,0", "false", "no"))
 _NAMES = "regulator and target (or TF, Gene1, source; Gene2)"
 
 

@@ -13,7 +13,7 @@ from predictd.constants import NETWORK_FORMAT, NETWORK_H5, NETWORK_VERSION
 from predictd.errors import NetworkFormatError, TableError
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
 from predictd.io.network.columns import gold_columns, is_false, is_mark
-from predictd.io.tables import UNREADABLE_TEXT, check_tabs, is_number, open_text, reason
+from predictd.io.tables import UNREADABLE_TEXT, check_tabs, is_number, no_number, open_text, reason
 
 # Since when networks can be read: those of version 1 have no signs.
 _OLDEST = 1
@@ -68,33 +68,45 @@ def find_network(path: Path) -> Path | None:
 
 
 def read_gold(path: Path) -> list[tuple[str, str]]:
-    """Links of a gold standard, in file order; see `predictd.io.network.columns.gold_columns`.
+    """Links of a gold standard, in file order, without the pairs that are none; see `read_judged`."""
+    return read_judged(path)[0]
 
-    Lines whose number says that they are no link are left out.
+
+def read_judged(path: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Links of a gold standard, and pairs whose number says that they are none, each in file order.
+
+    See `predictd.io.network.columns.gold_columns`.
 
     Raises
     ------
     TableError
-        If the file is no such table, or has no links.
+        If the file is no such table, has no links, or says both of a pair.
     """
     lines = list(split_lines(path))
     columns = gold_columns(path, [fields for _, fields in lines])
-    gold = []
+    gold: list[tuple[str, str]] = []
+    none: list[tuple[str, str]] = []
     for number, fields in lines[columns.header is not None :]:
         if len(fields) < columns.width or not (fields[columns.regulator] and fields[columns.target]):
             raise TableError(f"{path}, line {number}: expected a regulator and a target")
+        found = gold
         if columns.weight is not None:
             weight = fields[columns.weight]
             if not (is_mark(weight) or (is_number(weight) and math.isfinite(float(weight)))):
                 raise TableError(
-                    f"{path}, line {number}: '{weight}' is not a number; 0 says that it is no link"
+                    f"{path}, line {number}: '{weight}' is not a number"
+                    + no_number(weight, "; 0 says that it is no link")
                 )
-            if is_false(weight):
-                continue
-        gold.append((fields[columns.regulator], fields[columns.target]))
+            found = none if is_false(weight) else gold
+        found.append((fields[columns.regulator], fields[columns.target]))
     if not gold:
         raise TableError(f"{path} holds no links: it needs lines of regulator and target")
-    return gold
+    if both := set(gold) & set(none):
+        regulator, target = min(both)
+        raise TableError(
+            f"{path} has {regulator} to {target} both as a link and as none; keep one of the lines"
+        )
+    return gold, none
 
 
 def split_lines(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from predictd.errors import ConfigError
-from predictd.grn.consensus import rank_average
+from predictd.grn.consensus import rank_average, same_links
+from predictd.grn.links import Links
 from predictd.io.network.forms import form_of
 from predictd.io.results import write_run_json
 from predictd.provenance import RunRecord
@@ -30,6 +31,15 @@ def check_combination(networks: Sequence[Path], output: Path) -> None:
         raise ConfigError(f"{output} has to be a list: let its name end with .tsv, .txt or .csv")
 
 
+def combined(networks: Sequence[Links], names: Sequence[object]) -> Links:
+    """Networks as one, see `rank_average`; ConfigError where two of them are the same and would count twice."""
+    if same := same_links(networks):
+        raise ConfigError(
+            f"these networks have the same links: {some(str(names[i]) for i in same)}; give each once"
+        )
+    return rank_average(networks)
+
+
 def combine_networks(networks: Sequence[Path], output: Path) -> int:
     """Write the links of several networks by their mean rank, and return how many there are.
 
@@ -44,17 +54,14 @@ def combine_networks(networks: Sequence[Path], output: Path) -> int:
     Raises
     ------
     PredictdError
-        If a network cannot be read, or see `check_combination`.
+        If a network cannot be read, or see `check_combination` and `combined`.
     """
     check_combination(networks, output)
     record = RunRecord("network combine")
     record.inputs = {str(path): links_checksum(path) for path in networks}
-    if same := [path for path, own in record.inputs.items() if list(record.inputs.values()).count(own) > 1]:
-        raise ConfigError(f"these networks are the same: {some(same)}; give each once")
     with record.stage("combine"):
-        count = write_ranked(
-            output, rank_average([load_links(path)[0] for path in networks]), digits=RANK_DIGITS
-        )
+        links = combined([load_links(path)[0] for path in networks], networks)
+        count = write_ranked(output, links, digits=RANK_DIGITS)
     record.results = {"links": count}
     write_run_json(record, output, sidecar=True)
     return count

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from predictd.errors import ConfigError, DataError
-from predictd.grn.consensus import agreement, rank_average
+from predictd.grn.consensus import agreement
 from predictd.grn.links import Links
 from predictd.grn.scores import Scores, score_links
 from predictd.io.files import sha256_of
-from predictd.io.network.networks import read_gold
+from predictd.io.network.networks import read_judged
 from predictd.io.results import write_rows, write_run_json
 from predictd.provenance import RunRecord
 from predictd.wording import some
-from predictd.workflows.network.combine import RANK_DIGITS
+from predictd.workflows.network.combine import RANK_DIGITS, combined
 from predictd.workflows.network.links import links_checksum, load_links, write_ranked
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,9 @@ COLUMNS = (
     "early_precision",
     "n_gold",
     "n_candidates",
+    "candidates",
 )
+Pairs = dict[tuple[str, str], None]
 
 
 def evaluate_network(
@@ -49,7 +51,8 @@ def evaluate_network(
     network
         Directory or file of `predictd network infer`, or a list of regulator, target and weight.
     gold_path
-        Gold standard: a table with the columns `regulator` and `target`.
+        Gold standard: a table with the columns `regulator` and `target`; see
+        `predictd.io.network.networks.read_judged` and, for what the candidates are, `score_links`.
     output
         Table to write; `OUTPUT.run.json` is written next to it, and with more networks `OUTPUT.agreement.tsv`.
     name
@@ -75,13 +78,14 @@ def evaluate_network(
         raise ConfigError("a consensus needs more than one network: name others with `beside`")
     record = RunRecord("network evaluate", seed=seed, settings={"name": name})
     paths = [network, *beside]
-    networks, methods, gold = _load(paths, gold_path)
+    networks, methods, gold, none = _load(paths, gold_path)
     labels = _labels(paths, methods, name)
     with record.stage("score"):
-        scores = [score_links(links, list(gold), seed=seed) for links in networks]
         if consensus is not None:
-            together = rank_average(networks)
-            scores.append(score_links(together, list(gold), seed=seed))
+            together = combined(networks, paths)
+        scores = [score_links(links, gold, none, seed=seed) for links in networks]
+        if consensus is not None:
+            scores.append(score_links(together, gold, none, seed=seed))
             labels.append("consensus")
             write_ranked(consensus, together, digits=RANK_DIGITS)
     by_label = dict(zip(labels, scores, strict=True))
@@ -94,15 +98,13 @@ def evaluate_network(
     return by_label
 
 
-def _load(
-    paths: Sequence[Path], gold_path: Path
-) -> tuple[list[Links], list[str], dict[tuple[str, str], None]]:
-    """Networks, their methods, and the gold standard that they have regulators and targets in common with."""
+def _load(paths: Sequence[Path], gold_path: Path) -> tuple[list[Links], list[str], Pairs, Pairs]:
+    """Networks, their methods, and links and other pairs of the gold standard that they have genes in common with."""
     loaded = [load_links(path) for path in paths]
-    gold = _known_links(gold_path)
+    gold, none = judged_pairs(gold_path)
     for path, (links, _) in zip(paths, loaded, strict=True):
-        _require_common(path, links, gold_path, gold)
-    return [links for links, _ in loaded], [method for _, method in loaded], gold
+        _require_common(path, links, gold_path, gold | none)
+    return [links for links, _ in loaded], [method for _, method in loaded], gold, none
 
 
 def _write_agreement(path: Path, labels: Sequence[str], networks: Sequence[Links], n_first: int) -> None:
@@ -121,18 +123,26 @@ def _labels(paths: Sequence[Path], methods: Sequence[str], name: str | None) -> 
     raise ConfigError(f"a network is given twice: {', '.join(map(str, paths))}")
 
 
-def _known_links(path: Path) -> dict[tuple[str, str], None]:
-    """Distinct links of a gold standard but those of genes to themselves, in file order."""
-    listed = read_gold(path)
-    gold = dict.fromkeys(pair for pair in listed if pair[0] != pair[1])
-    if len(gold) < len(listed):
-        log.warning("%s: %d links to oneself or listed twice are left out", path, len(listed) - len(gold))
+def judged_pairs(path: Path) -> tuple[Pairs, Pairs]:
+    """Distinct links of a gold standard, and pairs that it says are none, but those of genes to themselves.
+
+    Both are in file order. Without pairs that are none it does not say which pairs it judges.
+
+    Raises
+    ------
+    PredictdError
+        If it cannot be read, or has no links.
+    """
+    read = read_judged(path)
+    gold, none = (dict.fromkeys(pair for pair in own if pair[0] != pair[1]) for own in read)
+    if left_out := sum(map(len, read)) - len(gold) - len(none):
+        log.warning("%s: %d links to oneself or listed twice are left out", path, left_out)
     if not gold:
         raise DataError(f"{path} holds no links but of genes to themselves")
-    return gold
+    return gold, none
 
 
-def _require_common(network: Path, links: Links, gold_path: Path, gold: dict[tuple[str, str], None]) -> None:
+def _require_common(network: Path, links: Links, gold_path: Path, gold: Pairs) -> None:
     """Raise DataError unless they have a regulator and a target in common; say how many are not."""
     absent = []
     for what, theirs, known in (
