@@ -142,12 +142,28 @@ def test_bad_labels_are_told(text, error, message, tmp_path):
         ("S1\tonly a description\n", "line 1: expected a name, a description and genes"),
         ("S1\t\tg1\nS1\t\tg2\n", "line 2: the set S1 occurs twice"),
         ("\n", "holds no gene sets"),
+        (
+            "gene\tS1\tS2\tS3\nA\t5.1\t0\t2\nB\t1\t2.5\t3\n",
+            r"is a table of numbers \(0, 2.5\), not of gene sets",
+        ),
+        (
+            "gene\tS1\tS2\tS3\nA\t1\t0\t-2\nB\t1\t0\t3\n",
+            r"numbers \(0, -2, 0\), not .*: it needs a line of name",
+        ),
     ],
 )
 def test_bad_gene_sets_are_told(text, message, tmp_path):
     (tmp_path / "sets.gmt").write_text(text)
     with pytest.raises(TableError, match=message):
         read_gmt(tmp_path / "sets.gmt")
+
+
+def test_genes_of_sets_may_be_numbers_of_entrez(tmp_path):
+    (tmp_path / "sets.gmt").write_text("one\thttp://x\t7157\t1956\nother\t\t672\t675\t5728\n")
+    assert read_gmt(tmp_path / "sets.gmt")["one"] == {"7157", "1956"}
+    # A few numbers among names are names.
+    (tmp_path / "sets.gmt").write_text("one\t\tA\tB\t1.5\n")
+    assert read_gmt(tmp_path / "sets.gmt")["one"] == {"A", "B", "1.5"}
 
 
 def test_labels_may_stand_in_any_column(tmp_path):

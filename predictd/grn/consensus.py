@@ -44,10 +44,10 @@ def same_links(networks: Sequence[Links]) -> list[int]:
     sorted_keys = [own[order] for own, order in zip(keys, orders, strict=True)]
     importances = [links.importances[order] for links, order in zip(networks, orders, strict=True)]
     same = [
-        pair
-        for pair in combinations(range(len(networks)), 2)
-        if np.array_equal(*(sorted_keys[i] for i in pair))
-        and np.allclose(*(importances[i] for i in pair), rtol=_DIGITS, atol=0)
+        (one, other)
+        for one, other in combinations(range(len(networks)), 2)
+        if np.array_equal(sorted_keys[one], sorted_keys[other])
+        and np.allclose(importances[one], importances[other], rtol=_DIGITS, atol=0)
     ]
     return sorted(set(chain.from_iterable(same)))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from predictd.errors import TableError
 from predictd.io.network.forms import packed
 from predictd.io.network.networks import split_lines
-from predictd.io.tables import UNREADABLE_TEXT, check_tabs, open_text, reason
+from predictd.io.tables import UNREADABLE_TEXT, check_tabs, is_number, open_text, reason
+from predictd.wording import some
 
 
 def read_gmt(path: Path) -> dict[str, frozenset[str]]:
@@ -17,9 +18,10 @@ def read_gmt(path: Path) -> dict[str, frozenset[str]]:
     Raises
     ------
     TableError
-        If the file is no such list, or a name occurs twice.
+        If the file is no such list, as where most genes are numbers that identify none; or a name occurs twice.
     """
     sets: dict[str, frozenset[str]] = {}
+    listed: list[str] = []
     try:
         with open_text(path) as file:
             for number, line in enumerate(file, 1):
@@ -27,6 +29,7 @@ def read_gmt(path: Path) -> dict[str, frozenset[str]]:
                     continue
                 fields = [field.strip() for field in line.rstrip("\r\n").split("\t")]
                 genes = frozenset(field for field in fields[2:] if field)
+                listed += fields[2:]
                 if not fields[0] or not genes:
                     check_tabs(path, line)
                     raise TableError(
@@ -39,7 +42,18 @@ def read_gmt(path: Path) -> dict[str, frozenset[str]]:
         raise TableError(f"cannot read {path}: {reason(err)}") from err
     if not sets:
         raise TableError(f"{path} holds no gene sets: it needs a line for each")
+    numbers = [gene for gene in listed if is_number(gene)]
+    # Entrez identifies genes by whole numbers from 1 on.
+    if 2 * len(numbers) > len(listed) and (values := [gene for gene in numbers if not _identifies(gene)]):
+        raise TableError(
+            f"{path} is a table of numbers ({some(values, 3)}), not of gene sets: it needs a line of name, description "
+            "and genes for each set, separated by tabs (GMT)"
+        )
     return sets
+
+
+def _identifies(number: str) -> bool:
+    return number.isdecimal() and int(number) > 0
 
 
 def write_gmt(path: Path, sets: Iterable[tuple[str, str, Iterable[str]]]) -> None:
