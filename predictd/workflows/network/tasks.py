@@ -104,7 +104,7 @@ def infer_rows(
             if not np.isfinite(importances).all():
                 raise ArithmeticError("importances that are not finite")
             # Those that signs depend on, whatever is kept of them.
-            leading, _ = top_links(importances, top=max(LEADING, settings.top))
+            leading, ranked = top_links(importances, top=max(LEADING, settings.top))
             signs = method.signs(gene, leading)
         except PredictdError:
             raise
@@ -112,8 +112,8 @@ def infer_rows(
             raise WorkerError(
                 f"{settings.method} failed at the gene {problem.genes[gene]}: {type(err).__name__}: {one_line(err)}"
             ) from err
-        kept, own = top_links(importances, top=settings.top, minimum=settings.min_importance)
-        rows.append((kept, own, signs[: kept.size]))
+        kept = min(settings.top, int((ranked >= settings.min_importance).sum()))
+        rows.append((leading[:kept], ranked[:kept], signs[:kept]))
     return rows
 
 
