@@ -11,7 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from predictd.errors import ConfigError
@@ -146,10 +154,20 @@ class TrainSettings(Settings):
         return penalty
 
 
+NetworkMethod = Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson", "auto"]
+# What others call these methods.
+NETWORK_METHOD_NAMES = {"genie3": "rf", "grnboost2": "grnboost"}
+
+
+def network_method(name: Any) -> Any:
+    """What a method of inference is called here; other names as they are."""
+    return NETWORK_METHOD_NAMES.get(name.casefold(), name) if isinstance(name, str) else name
+
+
 class NetworkSettings(Settings):
     """What `predictd network infer` infers links by."""
 
-    method: Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson", "auto"] = Field(
+    method: Annotated[NetworkMethod, BeforeValidator(network_method)] = Field(
         "rf", description="how links are inferred"
     )
     trees: int | None = Field(

@@ -131,3 +131,5 @@ METRIC_COUNTS: Final = ("bins", "absent")
 BASELINES: Final = ("assay_mean", "assay_mean_scaled")
 MAPPED: Final = " (quantiles)"
 METRIC_KEYS: Final = ("cell_type", "assay", "fold", "method")
+# What groups of a network's genes may be made by.
+GENE_GROUPS: Final = ("targets", "communities", "clusters")

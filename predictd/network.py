@@ -5,44 +5,42 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from predictd.api import frames
-from predictd.api.inputs import Source, path_of, path_or_none, using, whole
-from predictd.config import NetworkSettings, load_settings
-from predictd.constants import LINK_SIGNS
+from predictd.api.inputs import Source, path_of, using, whole
+from predictd.api.network_genes import GeneClasses, aucell, classify, enrich, regulons, stats
+from predictd.api.networks import frame_of, gold_of, links_of, names_of, samples_of
+from predictd.config import NetworkMethod, NetworkSettings, load_settings
 from predictd.engine import Engine
-from predictd.errors import ConfigError, DataError, TableError
-from predictd.grn.links import Links
+from predictd.errors import ConfigError
+from predictd.grn.scores import score_links
 from predictd.io.network.expression import MatrixChoice, Orientation
 from predictd.io.network.frames import expression_of
-from predictd.io.network.genesets import read_gmt
-from predictd.io.network.link_lists import twice
-from predictd.io.network.matrices import read_matrix
-from predictd.io.network.samples import samples_of_frame
 from predictd.io.temporary import temporary_folder
-from predictd.workflows.network.aucell import THRESHOLD, score_cells
 from predictd.workflows.network.combine import combined
+from predictd.workflows.network.evaluate import COLUMNS, require_common, score_rows
 from predictd.workflows.network.filter import Limits
 from predictd.workflows.network.infer import Inference
-from predictd.workflows.network.links import listed_links, load_links, ranked, read_links
-from predictd.workflows.network.regulons import LEAST, TOP, find_regulons
-from predictd.workflows.network.samples import SampleChoice, choose_samples
-from predictd.workflows.network.stats import GENES, gene_rows, measure
+from predictd.workflows.network.links import load_links, read_links
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["aucell", "combine", "filter", "infer", "regulons", "stats"]
-
-Method = Literal["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson", "auto"]
-_LINKS = ("regulator", "target", "importance")
-_SIGN = "sign"
+__all__ = [
+    "GeneClasses",
+    "aucell",
+    "classify",
+    "combine",
+    "enrich",
+    "evaluate",
+    "filter",
+    "infer",
+    "regulons",
+    "stats",
+]
 
 
 def infer(
@@ -50,7 +48,7 @@ def infer(
     *,
     regulators: Source | Iterable[str] | None = None,
     targets: Source | Iterable[str] | None = None,
-    method: Method = "rf",
+    method: NetworkMethod = "rf",
     trees: int | None = None,
     top: int = 100,
     orientation: Orientation | None = None,
@@ -125,14 +123,14 @@ def infer(
             path_of(expression) if in_file else expression_of(expression, choice),
             directory,
             settings,
-            regulators_path=_names(regulators),
-            targets=_names(targets),
+            regulators_path=names_of(regulators),
+            targets=names_of(targets),
             choice=choice,
-            samples=_samples(samples, decay),
+            samples=samples_of(samples, decay),
             seed=whole(seed, "seed"),
         )
         plan.ensure(own)
-        return _frame(read_links(directory)[0])
+        return frame_of(read_links(directory)[0])
 
 
 def combine(networks: Sequence[pd.DataFrame | Source]) -> pd.DataFrame:
@@ -158,8 +156,8 @@ def combine(networks: Sequence[pd.DataFrame | Source]) -> pd.DataFrame:
         raise ConfigError("`networks` is one network; give a list of two or more")
     if len(networks) < 2:
         raise ConfigError("to combine networks takes two or more")
-    return _frame(
-        combined([_links(links) for links in networks], [f"number {i + 1}" for i in range(len(networks))])
+    return frame_of(
+        combined([links_of(links) for links in networks], [f"number {i + 1}" for i in range(len(networks))])
     )
 
 
@@ -194,201 +192,56 @@ def filter(
     """
     limits = Limits(minimum, top_per_target, top)
     limits.check()
-    kept = _links(links).selected(minimum=minimum, top_per_target=top_per_target, top=top)
-    return _frame(kept)
+    kept = links_of(links).selected(minimum=minimum, top_per_target=top_per_target, top=top)
+    return frame_of(kept)
 
 
-def stats(
-    links: pd.DataFrame | Source, *, n_hubs: int = 20, n_clusters: int | None = None, seed: int = 0
-) -> pd.DataFrame:
-    """Degrees, PageRank, betweenness, hubs, components, communities and clusters of the genes of a network.
-
-    Parameters
-    ----------
-    links
-        See `filter`.
-    n_hubs, n_clusters
-        How many hubs are marked; how many clusters of targets are made, None: by their number.
-    seed
-        Of communities and clusters.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each gene, the one of the highest PageRank first.
-
-    Raises
-    ------
-    ConfigError
-        If python-igraph is not installed.
-    """
-    whole(n_hubs, "n_hubs", least=1)
-    if n_clusters is not None:
-        whole(n_clusters, "n_clusters", least=1)
-    whole(seed, "seed")
-    return frames.frame(gene_rows(measure(_links(links), n_clusters=n_clusters, seed=seed), n_hubs), GENES)
-
-
-def regulons(
-    links: pd.DataFrame | Source,
+def evaluate(
+    links: pd.DataFrame | Source | Mapping[str, pd.DataFrame | Source],
+    gold: pd.DataFrame | Source,
     *,
-    top_per_regulator: int = TOP,
-    min_size: int = LEAST,
-    min_importance: float = 0.0,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """The strongest targets of each regulator, those that it raises apart from those that it lowers.
+    """How well networks find known links.
 
     Parameters
     ----------
     links
-        See `filter`.
-    top_per_regulator
-        How many targets are kept of each regulator and sign, from the most important on.
-    min_size
-        Regulons of fewer targets are left out.
-    min_importance
-        Links of less are left out.
+        A network, see `filter`; or several by name, such as `{"rf": one, "auto": other}`.
+    gold
+        A DataFrame of known links with the columns `regulator`, `target` and, if pairs are listed that are no links,
+        `weight`, which is 0 there; or the path of such a table, or of one of the DREAM challenges. Where there are
+        zeros, the pairs that are listed are the candidates; else all pairs of its regulators and targets.
+    seed
+        Of the bootstrap.
 
     Returns
     -------
     pandas.DataFrame
-        `regulon` (`TF(+)` of what TF raises, `TF(-)` of what it lowers, `TF` where links have no signs), `regulator`,
-        `target`, `importance`; by regulon the most important first.
+        A row for each network: `method`, `auroc`, `aupr` with its 95 % interval `aupr_low` and `aupr_high`,
+        `early_precision`, `n_gold`, `n_candidates`, and `candidates`, which is `listed` or `all`. Compare an average
+        precision with that of chance, n_gold / n_candidates.
 
     Raises
     ------
     DataError
-        If there is no regulon.
+        If a network and the known links have no regulator or no target in common.
     """
-    whole(top_per_regulator, "top_per_regulator", least=1)
-    whole(min_size, "min_size", least=1)
-    found = find_regulons(
-        _links(links),
-        "`links`",
-        top_per_regulator=top_per_regulator,
-        min_size=min_size,
-        min_importance=min_importance,
-    )
-    rows = (
-        (one.name, one.regulator, target, importance)
-        for one in found
-        for target, importance in zip(one.targets, one.importances.tolist(), strict=True)
-    )
-    return frames.frame(rows, ("regulon", *_LINKS))
-
-
-def aucell(
-    expression: Any,
-    regulons: pd.DataFrame | Mapping[str, Iterable[str]] | Source,
-    *,
-    auc_threshold: float = THRESHOLD,
-    orientation: Orientation | None = None,
-    layer: str | None = None,
-    raw: bool = False,
-    gene_column: str | None = None,
-) -> pd.DataFrame:
-    """How active regulons, or other sets of genes, are in each cell, by AUCell's statistic (Aibar et al. 2017).
-
-    Parameters
-    ----------
-    expression, orientation, layer, raw, gene_column
-        See `infer`.
-    regulons
-        What `regulons` gives; or genes by name of the set; or the path of gene sets (GMT). Genes that the matrix lacks
-        do not count; sets with fewer than 20 % of their genes in the matrix are left out.
-    auc_threshold
-        Share of the genes, from a cell's highest on, that counts.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Cells × sets, from 0 to 1: the area under the recovery curve over the first ranks, divided by the largest that
-        the set can have, as Bioconductor's AUCell gives it.
-
-    Raises
-    ------
-    PredictdError
-        If matrix and sets do not fit together.
-    """
-    choice = MatrixChoice(orientation, layer, raw, gene_column)
-    in_file = isinstance(expression, (str, os.PathLike))
-    source = path_of(expression) if in_file else "the matrix"
-    matrix = read_matrix(path_of(expression), choice) if in_file else expression_of(expression, choice)
-    found = score_cells(matrix, _sets(regulons), auc_threshold=auc_threshold, source=source)
-    return frames.require("pandas").DataFrame(found.values, index=list(found.cells), columns=list(found.sets))
-
-
-def _sets(regulons: Any) -> Mapping[str, Collection[str]]:
-    if isinstance(regulons, (str, os.PathLike)):
-        return read_gmt(path_of(regulons))
-    if hasattr(regulons, "columns"):
-        if absent := [name for name in ("regulon", "target") if name not in regulons.columns]:
-            raise TableError(f"`regulons` has no column {', '.join(absent)}")
-        return {
-            str(name): list(map(str, own)) for name, own in regulons.groupby("regulon", sort=False)["target"]
-        }
-    if not hasattr(regulons, "items") or any(isinstance(genes, str) for genes in regulons.values()):
-        raise ConfigError(
-            "`regulons` is what `regulons` gives, lists of genes by name, or the path of a GMT file"
-        )
-    return {str(name): list(map(str, genes)) for name, genes in regulons.items()}
-
-
-def _samples(samples: Any, decay: Any) -> SampleChoice | None:
-    table = samples_of_frame(samples, "`samples`") if hasattr(samples, "columns") else path_or_none(samples)
-    if decay is None or isinstance(decay, (str, os.PathLike)):
-        return choose_samples(table, path_or_none(decay))
-    try:
-        own = (
-            {str(gene): float(rate) for gene, rate in decay.items()}
-            if hasattr(decay, "items")
-            else float(decay)
-        )
-    except (TypeError, ValueError) as err:
-        raise ConfigError(f"`decay` is a number, numbers by gene, or a path ({err})") from err
-    return choose_samples(table, own)
-
-
-def _names(genes: Source | Iterable[str] | None) -> Path | list[str] | None:
-    if genes is None:
-        return None
-    return path_of(genes) if isinstance(genes, (str, os.PathLike)) else list(map(str, genes))
-
-
-def _links(links: Any) -> Links:
-    if not hasattr(links, "columns"):
-        return load_links(path_of(links))[0]
-    absent = [name for name in _LINKS if name not in links.columns]
-    if absent:
-        raise TableError(
-            f"`links` has no column {', '.join(absent)}; its columns have to be {', '.join(_LINKS)}"
-        )
-    if not len(links):
-        raise DataError("`links` has no links")
-    regulators, targets = (list(map(str, links[name])) for name in _LINKS[:2])
-    try:
-        importances = [float(value) for value in links["importance"]]
-    except (TypeError, ValueError) as err:
-        raise TableError(f"`links`: an importance is not a number ({err})") from err
-    if infinite := [value for value in importances if not math.isfinite(value)]:
-        raise TableError(f"`links`: the importance {infinite[0]} is no finite number")
-    if len(set(zip(regulators, targets, strict=True))) < len(importances):
-        (link, _), *_ = Counter(zip(regulators, targets, strict=True)).most_common(1)
-        raise twice("`links`", *link)
-    if _SIGN not in links.columns:
-        return listed_links(regulators, targets, importances, None)
-    absent_signs = links[_SIGN].isna()
-    signs = [
-        "" if is_absent else str(sign) for sign, is_absent in zip(links[_SIGN], absent_signs, strict=True)
-    ]
-    if bad := [sign for sign in signs if sign not in LINK_SIGNS]:
-        raise TableError(f"`links`: the sign '{bad[0]}' is none of +, - and . (or 1, -1 and 0)")
-    return listed_links(regulators, targets, importances, [LINK_SIGNS[sign] for sign in signs])
-
-
-def _frame(links: Links) -> pd.DataFrame:
-    columns = {name: values.tolist() for name, values in ranked(links).items()}
-    return frames.require("pandas").DataFrame(columns)
+    whole(seed, "seed")
+    if isinstance(links, Mapping):
+        networks = {str(name): links_of(own) for name, own in links.items()}
+    elif hasattr(links, "columns"):
+        networks = {"links": links_of(links)}
+    else:
+        own, method = load_links(path_of(links))
+        networks = {method: own}
+    if not networks:
+        raise ConfigError("`links` has no network")
+    known, named = gold_of(gold)
+    for name, own in networks.items():
+        require_common(own, known, source=f"the network {name}", gold_source=named)
+    scores = {name: score_links(own, *known, seed=seed) for name, own in networks.items()}
+    return frames.frame(score_rows(scores), COLUMNS)
 
 
 def __dir__() -> list[str]:

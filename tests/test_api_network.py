@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import get_args
+
 import numpy as np
 import pytest
 
 import predictd
 from made_networks import N_REGULATORS, simulate_expression, write_matrix
-from predictd.config import NetworkSettings
+from predictd.api.networks import labels_of
+from predictd.config import NETWORK_METHOD_NAMES, NetworkMethod, NetworkSettings, load_settings
 from predictd.errors import ConfigError, DataError, TableError
+from predictd.grn import classification
+from predictd.grn.methods import METHODS
+from predictd.io.network.genesets import write_gmt
+from predictd.io.results import told
+from predictd.workflows.network.classify import classify_genes
+from predictd.workflows.network.enrich import enrich_network
+from predictd.workflows.network.evaluate import evaluate_network
 from predictd.workflows.network.filter import Limits, filter_network
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.stats import describe_network
@@ -136,6 +147,80 @@ def test_measures_of_genes(links, written, engine, tmp_path):
         [f"{v:.6g}" if isinstance(v, float) else str(v) for v in row] for row in found.itertuples(index=False)
     ] == rows
     assert set(predictd.network.stats(links)["gene"]) == set(found["gene"])
+
+
+def test_known_links_score_as_by_the_command(links, written, tmp_path):
+    genes, _, gold = simulate_expression()
+    table = pd.DataFrame(gold, columns=["regulator", "target"])
+    table.to_csv(tmp_path / "gold.tsv", sep="\t", index=False)
+    other = links.assign(importance=links["importance"].rank(ascending=False))
+    for known in (table, tmp_path / "gold.tsv"):
+        scores = predictd.network.evaluate({"rf": written, "upside down": other}, known)
+        by_file = evaluate_network(written, tmp_path / "gold.tsv", tmp_path / "eval.tsv")["rf"]
+        assert list(scores["method"]) == ["rf", "upside down"]
+        assert scores.iloc[0, 1:].tolist() == list(asdict(by_file).values())
+        assert scores["aupr"][0] > 0.8 > scores["aupr"][1] and scores["candidates"][0] == "all"
+    assert predictd.network.evaluate(written, table).equals(scores[:1])
+    # Half of the other pairs are judged.
+    judged = table.assign(weight=1.5)
+    none = [(r, t, 0) for r in genes[:N_REGULATORS] for t in genes[::2] if r != t and (r, t) not in set(gold)]
+    judged = pd.concat([judged, pd.DataFrame(none, columns=judged.columns)])
+    (scores,) = predictd.network.evaluate(links, judged).itertuples()
+    assert (scores.n_gold, scores.n_candidates) == (len(gold), len(judged)) and scores.candidates == "listed"
+    with refused(TableError, f"`gold` has {gold[0][0]} to {gold[0][1]} both as a link and as none"):
+        predictd.network.evaluate(links, pd.concat([judged, judged[:1].assign(weight=0)]))
+    with refused(TableError, "`gold`: the weight nan is no finite number"):
+        predictd.network.evaluate(links, judged.assign(weight=np.nan))
+    with refused(TableError, "`gold` has no column target"):
+        predictd.network.evaluate(links, table[["regulator"]])
+    with refused(DataError, "no regulator of `gold` (G0x", "is a regulator of the network links"):
+        predictd.network.evaluate(links, table + "x")
+
+
+def test_enriched_sets_and_classes_are_those_of_the_command(links, written, tmp_path, monkeypatch):
+    pytest.importorskip("igraph")
+    monkeypatch.setattr(classification, "N_TREES", 20)
+    genes = sorted(set(links["target"]))
+    sets = {"one": genes[:9], "other": genes[5:15], "small": genes[:2]}
+    write_gmt(tmp_path / "sets.gmt", [(name, "", own) for name, own in sets.items()])
+    enrich_network(written, tmp_path / "sets.gmt", tmp_path / "e.tsv", by="clusters", most=9)
+    found = predictd.network.enrich(written, sets, by="clusters", max_size=9)
+    header, *rows = rows_of(tmp_path / "e.tsv")
+    assert list(found.columns) == header and set(found["gene_set"]) == {"one"}
+    assert [list(map(told, row)) for row in found.itertuples(index=False)] == rows
+    by_file = predictd.network.enrich(
+        written, tmp_path / "sets.gmt", by=predictd.network.regulons(links, min_size=3)
+    )
+    assert set(by_file["group"]) <= set(predictd.network.regulons(links, min_size=3)["regulon"])
+    labels = dict.fromkeys(genes[:8], "a") | dict.fromkeys(genes[8:18], "b")
+    (tmp_path / "labels.tsv").write_text(
+        "gene\tlabel\n" + "".join(f"{g}\t{own}\n" for g, own in labels.items())
+    )
+    classify_genes(written, tmp_path / "labels.tsv", tmp_path / "classes", n_folds=2)
+    for given in (labels, tmp_path / "labels.tsv"):
+        assert labels_of(given)[0] == labels
+    classes = predictd.network.classify(written, pd.Series({**labels, genes[-1]: None}), n_folds=2)
+    for name, table in classes._asdict().items():
+        header, *rows = rows_of(tmp_path / "classes" / f"{name}.tsv")
+        assert list(table.columns) == header
+        assert [list(map(told, row)) for row in table.itertuples(index=False)] == rows
+    with refused(DataError, "no gene of `labels` (x) is in `links`"):
+        predictd.network.classify(written, {"x": "a"})
+    with refused(ConfigError, "`labels` is labels by gene"):
+        predictd.network.classify(written, ["a"])
+    with refused(DataError, "no set of `sets` has 5 to 500 of the genes of `links` (the most are 2)"):
+        predictd.network.enrich(written, {"small": genes[:2]})
+    with refused(DataError, "no group of `by` has a gene of `links`"):
+        predictd.network.enrich(written, sets, by={"x": ["x"]})
+    with refused(ConfigError, "`sets` is what `regulons` gives"):
+        predictd.network.enrich(written, {"one": "G1"})
+
+
+def test_methods_have_the_names_that_others_give_them(matrix, regulators, engine, links):
+    found = predictd.network.infer(matrix, regulators=regulators, method="GENIE3", trees=50, engine=engine)
+    assert found.equals(links)
+    assert load_settings(NetworkSettings, {"method": "grnboost2"}).method == "grnboost"
+    assert set(METHODS) == set(get_args(NetworkMethod)) >= set(NETWORK_METHOD_NAMES.values())
 
 
 def test_links_that_the_command_line_refuses(links, matrix):

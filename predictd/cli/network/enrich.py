@@ -9,9 +9,8 @@ import click
 
 from predictd.cli.command import Command
 from predictd.cli.options import OUTPUT_FILE, PATH, SEED, PathOrUrl, verbosity
+from predictd.constants import GENE_GROUPS
 from predictd.io.names import has_suffix
-
-GROUPS = ("targets", "communities", "clusters")
 
 
 class GroupsOrFile(PathOrUrl):
@@ -19,10 +18,10 @@ class GroupsOrFile(PathOrUrl):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Make a path of what ends as such a file does."""
-        if value in GROUPS:
+        if value in GENE_GROUPS:
             return value
         if not has_suffix(value, (".gmt",), packed=True):
-            self.fail(f"'{value}' is none of {', '.join(GROUPS)}, and no .gmt file", param, ctx)
+            self.fail(f"'{value}' is none of {', '.join(GENE_GROUPS)}, and no .gmt file", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -40,7 +39,7 @@ class GroupsOrFile(PathOrUrl):
     "--groups",
     "by",
     type=GroupsOrFile(),
-    metavar=f"{'|'.join(GROUPS)}|FILE.gmt",
+    metavar=f"{'|'.join(GENE_GROUPS)}|FILE.gmt",
     default="targets",
     show_default=True,
     help="What is tested: each hub's targets, communities, clusters of targets that are regulated alike, or the groups "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -23,10 +23,18 @@ from predictd.cli.options import (
     of_matrix,
     on_engine,
 )
-from predictd.config import load_config
+from predictd.config import NetworkMethod, load_config, network_method
 
 if TYPE_CHECKING:
     from predictd.io.network.expression import MatrixChoice
+
+
+class MethodName(click.Choice):
+    """A method of inference, also by the name that others give it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Called by click."""
+        return super().convert(network_method(value), param, ctx)
 
 
 @click.command(
@@ -61,9 +69,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--method",
-    type=click.Choice(["rf", "et", "multi", "grnboost", "ridge", "clr", "pearson", "auto"]),
-    help="Random forests, extra trees, extra trees of several targets, gradient boosting, a cheap baseline, or "
-    "(auto) extra trees and ridge combined.  [default: rf]",
+    type=MethodName(get_args(NetworkMethod)),
+    help="Random forests (GENIE3), extra trees, extra trees of several targets, gradient boosting (GRNBoost2), a cheap "
+    "baseline, or (auto) extra trees and ridge combined.  [default: rf]",
 )
 @click.option(
     "--trees", type=click.IntRange(min=1), help="Trees a target.  [default: 1000; grnboost: 5000 at most]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +101,19 @@ def read_judged(path: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]
         found.append((fields[columns.regulator], fields[columns.target]))
     if not gold:
         raise TableError(f"{path} holds no links: it needs lines of regulator and target")
+    refuse_both(path, gold, none)
+    return gold, none
+
+
+def refuse_both(
+    source: Path | str, gold: Collection[tuple[str, str]], none: Collection[tuple[str, str]]
+) -> None:
+    """Raise TableError where a gold standard has a pair both as a link and as none."""
     if both := set(gold) & set(none):
         regulator, target = min(both)
         raise TableError(
-            f"{path} has {regulator} to {target} both as a link and as none; keep one of the lines"
+            f"{source} has {regulator} to {target} both as a link and as none; keep one of the lines"
         )
-    return gold, none
 
 
 def split_lines(path: Path) -> Iterator[tuple[int, list[str]]]:

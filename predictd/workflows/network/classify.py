@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 # What genes are classified by, before the components of their regulation.
 FEATURES = ("in_degree", "out_degree", "in_strength", "out_strength", "pagerank", "betweenness")
 PREDICTIONS_TSV, SCORES_TSV, FEATURES_TSV = "predictions.tsv", "scores.tsv", "features.tsv"
+Table = tuple[Sequence[str], Sequence[tuple[str | int | float, ...]]]
 
 
 def classify_genes(
@@ -53,52 +55,101 @@ def classify_genes(
     record = RunRecord("network classify", seed=seed, settings={"folds": n_folds})
     links, _ = load_links(network)
     known = read_labels(labels_path)
-    edges = Edges.of(links)
-    absent = sorted(set(known) - set(edges.genes))
-    if len(absent) == len(known):
-        raise DataError(
-            f"no gene of {labels_path} ({some(absent)}) is in {network} ({some(edges.genes)}); use the same names"
-        )
-    if absent:
-        log.warning("%d labelled genes are not in %s and left out: %s", len(absent), network, some(absent))
-    labels = [known.get(gene) for gene in edges.genes]
     with record.stage("classify"):
-        names, features = gene_features(links, edges, seed=seed)
-        classified = classify(features, labels, n_folds=n_folds, seed=seed)
-    scores = score_classes(classified, labels)
-    _write_classes(output, edges.genes, labels, classified, scores)
-    importance = sorted(
-        zip(names, classified.importances.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0])
-    )
-    write_rows(output / FEATURES_TSV, ("feature", "importance"), importance)
+        found = find_classes(links, known, n_folds=n_folds, seed=seed, called=(network, labels_path))
+    make_directory(output)
+    for name, table in found.tables().items():
+        write_rows(output / name, *table)
     record.inputs = {
         str(labels_path): sha256_of(labels_path),
         str(network): links_checksum(network),
     }
-    record.results = {"classes": list(classified.classes), "labelled": len(known) - len(absent)}
+    record.results = {"classes": list(found.classified.classes), "labelled": found.n_labelled}
     write_run_json(record, output)
-    return scores
+    return found.scores
 
 
-def _write_classes(
-    output: Path,
-    genes: Sequence[str],
-    labels: Sequence[str | None],
-    classified: Classified,
-    scores: Sequence[ClassScores],
-) -> None:
-    """Write the predictions, and how far to trust them."""
-    make_directory(output)
-    write_rows(
-        output / PREDICTIONS_TSV,
-        ("gene", "label", "predicted", *(f"p_{label}" for label in classified.classes)),
-        (
-            (gene, label or "", classified.classes[int(np.argmax(p))], *p.tolist())
-            for gene, label, p in zip(genes, labels, classified.probabilities, strict=True)
-        ),
-    )
-    columns = ("label", "n_genes", "auroc", "aupr", "precision", "recall")
-    write_rows(output / SCORES_TSV, columns, ([getattr(one, c) for c in columns] for one in scores))
+@dataclass(frozen=True)
+class GeneClasses:
+    """Classes of a network's genes.
+
+    Attributes
+    ----------
+    genes, labels
+        Names, and what was known of each; None: nothing.
+    classified, scores
+        What was learned, and how far to trust it.
+    features
+        What genes were classified by.
+    """
+
+    genes: tuple[str, ...]
+    labels: list[str | None]
+    classified: Classified
+    scores: list[ClassScores]
+    features: list[str]
+
+    @property
+    def n_labelled(self) -> int:
+        """How many genes have a label."""
+        return sum(label is not None for label in self.labels)
+
+    def tables(self) -> dict[str, Table]:
+        """Columns and rows of predictions, scores and importances of features, by the names of their files."""
+        classes = self.classified.classes
+        columns = ("label", "n_genes", "auroc", "aupr", "precision", "recall")
+        features = list(zip(self.features, self.classified.importances.tolist(), strict=True))
+        features.sort(key=lambda pair: (-pair[1], pair[0]))
+        predictions = [
+            (gene, label or "", classes[int(np.argmax(p))], *p.tolist())
+            for gene, label, p in zip(self.genes, self.labels, self.classified.probabilities, strict=True)
+        ]
+        return {
+            PREDICTIONS_TSV: (
+                ("gene", "label", "predicted", *(f"p_{label}" for label in classes)),
+                predictions,
+            ),
+            SCORES_TSV: (columns, [tuple(getattr(one, c) for c in columns) for one in self.scores]),
+            FEATURES_TSV: (("feature", "importance"), features),
+        }
+
+
+def find_classes(
+    links: Links,
+    known: Mapping[str, str],
+    *,
+    n_folds: int,
+    seed: int,
+    called: tuple[Path | str, Path | str],
+) -> GeneClasses:
+    """Learn classes of genes from their place in a network; see `classify_genes`.
+
+    Parameters
+    ----------
+    links, known
+        The network, and labels of some of its genes by name.
+    n_folds, seed
+        Of the cross-validation; of everything random.
+    called
+        What messages call the network and the labels.
+
+    Raises
+    ------
+    DataError
+        If the labels do not suffice.
+    """
+    edges, (network, labels_name) = Edges.of(links), called
+    absent = sorted(set(known) - set(edges.genes))
+    if len(absent) == len(known):
+        raise DataError(
+            f"no gene of {labels_name} ({some(absent)}) is in {network} ({some(edges.genes)}); use the same names"
+        )
+    if absent:
+        log.warning("%d labelled genes are not in %s and left out: %s", len(absent), network, some(absent))
+    labels = [known.get(gene) for gene in edges.genes]
+    names, features = gene_features(links, edges, seed=seed)
+    classified = classify(features, labels, n_folds=n_folds, seed=seed)
+    return GeneClasses(edges.genes, labels, classified, score_classes(classified, labels), names)
 
 
 def gene_features(links: Links, edges: Edges, *, seed: int) -> tuple[list[str], NDArray[np.float64]]:

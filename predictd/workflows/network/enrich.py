@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from predictd.errors import DataError
@@ -16,6 +16,7 @@ from predictd.io.results import write_rows, write_run_json
 from predictd.provenance import RunRecord
 from predictd.workflows.network.links import links_checksum, load_links
 
+GeneSets = Mapping[str, Collection[str]]
 COLUMNS = ("group", "gene_set", "n_group", "n_set", "n_both", "n_background", "fold", "p", "q", "genes")
 
 
@@ -58,42 +59,83 @@ def enrich_network(
     settings = {"groups": str(by), "hubs": n_hubs, "min_size": least, "max_size": most}
     record = RunRecord("network enrich", seed=seed, settings=settings)
     links, _ = load_links(network)
-    edges, sets = Edges.of(links), read_gmt(sets_path)
-    known = set(edges.genes)
-    sizes = [len(genes & known) for genes in sets.values()]
-    n_tested = sum(least <= size <= most for size in sizes)
-    if not n_tested:
-        raise DataError(
-            f"no set of {sets_path} has {least} to {most} of the genes of {network} (the most are {max(sizes)}): use "
-            "the same names, or other sizes"
-        )
+    sets = read_gmt(sets_path)
+    groups = read_gmt(by) if isinstance(by, Path) else by
     with record.stage("enrich"):
-        groups = (
-            _listed(by, edges, network) if isinstance(by, Path) else _groups(links, edges, by, n_hubs, seed)
+        found, counts = find_enriched(
+            links,
+            sets,
+            groups,
+            n_hubs=n_hubs,
+            sizes=(least, most),
+            seed=seed,
+            called=(network, sets_path, by),
         )
-        found = enrich(groups, sets, edges.genes, least=least, most=most)
-    rows = ([getattr(one, column) for column in COLUMNS[:-1]] + [",".join(one.genes)] for one in found)
-    write_rows(output, COLUMNS, rows)
+    write_rows(output, COLUMNS, enriched_rows(found))
     record.inputs = {
         str(sets_path): sha256_of(sets_path),
         str(network): links_checksum(network),
     }
     if isinstance(by, Path):
         record.inputs[str(by)] = sha256_of(by)
-    record.results = {"groups": len(groups), "sets": n_tested, "background": len(known)}
+    record.results = counts
     write_run_json(record, output, sidecar=True)
     return found
 
 
-def _listed(path: Path, edges: Edges, network: Path) -> Mapping[str, Collection[str]]:
-    """Groups of a file, of which one has to have genes in the network."""
-    groups = read_gmt(path)
-    if set(edges.genes).isdisjoint(set().union(*groups.values())):
-        raise DataError(f"no group of {path} has a gene of {network}; use the same names")
-    return groups
+def find_enriched(
+    links: Links,
+    sets: GeneSets,
+    by: str | GeneSets,
+    *,
+    n_hubs: int,
+    sizes: tuple[int, int],
+    seed: int,
+    called: tuple[Path | str, Path | str, Path | str],
+) -> tuple[list[Enrichment], dict[str, int]]:
+    """Test groups of a network's genes for gene sets; see `enrich_network`.
+
+    Parameters
+    ----------
+    links, sets
+        The network, and genes by name of the set.
+    by
+        What groups are: `targets`, `communities` or `clusters`; or genes by name of the group.
+    n_hubs, seed
+        See `enrich_network`.
+    sizes
+        Least and most genes of a set.
+    called
+        What messages call the network, the sets and the groups.
+
+    Returns
+    -------
+    found, counts
+        What groups and sets have genes in common, and how many groups, tested sets and genes of the network there are.
+    """
+    edges, (network, sets_name, groups_name) = Edges.of(links), called
+    known = set(edges.genes)
+    found = [len(known.intersection(genes)) for genes in sets.values()]
+    n_tested = sum(sizes[0] <= size <= sizes[1] for size in found)
+    if not n_tested:
+        raise DataError(
+            f"no set of {sets_name} has {sizes[0]} to {sizes[1]} of the genes of {network} (the most are "
+            f"{max(found, default=0)}): use the same names, or other sizes"
+        )
+    groups = _groups(links, edges, by, n_hubs, seed) if isinstance(by, str) else by
+    if not isinstance(by, str) and known.isdisjoint(set().union(*groups.values())):
+        raise DataError(f"no group of {groups_name} has a gene of {network}; use the same names")
+    enriched = enrich(groups, sets, edges.genes, least=sizes[0], most=sizes[1])
+    return enriched, {"groups": len(groups), "sets": n_tested, "background": len(known)}
 
 
-def _groups(links: Links, edges: Edges, by: str, n_hubs: int, seed: int) -> dict[str, list[str]]:
+def enriched_rows(found: Iterable[Enrichment]) -> Iterator[list[str | int | float]]:
+    """A row of `COLUMNS` for each group and set that have genes in common."""
+    for one in found:
+        yield [getattr(one, column) for column in COLUMNS[:-1]] + [",".join(one.genes)]
+
+
+def _groups(links: Links, edges: Edges, by: str, n_hubs: int, seed: int) -> GeneSets:
     """Genes by group."""
     if by == "targets":
         return {

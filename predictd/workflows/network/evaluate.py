@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from predictd.errors import ConfigError, DataError
@@ -31,7 +31,7 @@ COLUMNS = (
     "n_candidates",
     "candidates",
 )
-Pairs = dict[tuple[str, str], None]
+Pair = tuple[str, str]
 
 
 def evaluate_network(
@@ -52,7 +52,7 @@ def evaluate_network(
         Directory or file of `predictd network infer`, or a list of regulator, target and weight.
     gold_path
         Gold standard: a table with the columns `regulator` and `target`; see
-        `predictd.io.network.networks.read_judged` and, for what the candidates are, `score_links`.
+        `predictd.io.network.networks.read_judged`.
     output
         Table to write; `OUTPUT.run.json` is written next to it, and with more networks `OUTPUT.agreement.tsv`.
     name
@@ -78,33 +78,33 @@ def evaluate_network(
         raise ConfigError("a consensus needs more than one network: name others with `beside`")
     record = RunRecord("network evaluate", seed=seed, settings={"name": name})
     paths = [network, *beside]
-    networks, methods, gold, none = _load(paths, gold_path)
-    labels = _labels(paths, methods, name)
+    loaded = [load_links(path) for path in paths]
+    networks = [links for links, _ in loaded]
+    gold = distinct_pairs(*read_judged(gold_path), source=gold_path)
+    for path, links in zip(paths, networks, strict=True):
+        require_common(links, gold, source=path, gold_source=gold_path)
+    labels = _labels(paths, [method for _, method in loaded], name)
     with record.stage("score"):
         if consensus is not None:
             together = combined(networks, paths)
-        scores = [score_links(links, gold, none, seed=seed) for links in networks]
+        scores = [score_links(links, *gold, seed=seed) for links in networks]
         if consensus is not None:
-            scores.append(score_links(together, gold, none, seed=seed))
+            scores.append(score_links(together, *gold, seed=seed))
             labels.append("consensus")
             write_ranked(consensus, together, digits=RANK_DIGITS)
     by_label = dict(zip(labels, scores, strict=True))
-    rows = ((label, *(getattr(own, column) for column in COLUMNS[1:])) for label, own in by_label.items())
-    write_rows(output, COLUMNS, rows)
+    write_rows(output, COLUMNS, score_rows(by_label))
     if beside:
-        _write_agreement(output.with_name(f"{output.name}.agreement.tsv"), labels, networks, len(gold))
+        _write_agreement(output.with_name(f"{output.name}.agreement.tsv"), labels, networks, len(gold[0]))
     record.inputs = {str(gold_path): sha256_of(gold_path), **{str(p): links_checksum(p) for p in paths}}
     write_run_json(record, output, sidecar=True)
     return by_label
 
 
-def _load(paths: Sequence[Path], gold_path: Path) -> tuple[list[Links], list[str], Pairs, Pairs]:
-    """Networks, their methods, and links and other pairs of the gold standard that they have genes in common with."""
-    loaded = [load_links(path) for path in paths]
-    gold, none = judged_pairs(gold_path)
-    for path, (links, _) in zip(paths, loaded, strict=True):
-        _require_common(path, links, gold_path, gold | none)
-    return [links for links, _ in loaded], [method for _, method in loaded], gold, none
+def score_rows(scores: Mapping[str, Scores]) -> Iterator[tuple[str | int | float, ...]]:
+    """A row of `COLUMNS` for each network, by its name."""
+    for name, own in scores.items():
+        yield name, *(getattr(own, column) for column in COLUMNS[1:])
 
 
 def _write_agreement(path: Path, labels: Sequence[str], networks: Sequence[Links], n_first: int) -> None:
@@ -123,36 +123,44 @@ def _labels(paths: Sequence[Path], methods: Sequence[str], name: str | None) -> 
     raise ConfigError(f"a network is given twice: {', '.join(map(str, paths))}")
 
 
-def judged_pairs(path: Path) -> tuple[Pairs, Pairs]:
+def distinct_pairs(
+    gold: Sequence[Pair], none: Sequence[Pair], *, source: Path | str
+) -> tuple[list[Pair], list[Pair]]:
     """Distinct links of a gold standard, and pairs that it says are none, but those of genes to themselves.
-
-    Both are in file order. Without pairs that are none it does not say which pairs it judges.
 
     Raises
     ------
-    PredictdError
-        If it cannot be read, or has no links.
+    DataError
+        If there are no links.
     """
-    read = read_judged(path)
-    gold, none = (dict.fromkeys(pair for pair in own if pair[0] != pair[1]) for own in read)
-    if left_out := sum(map(len, read)) - len(gold) - len(none):
-        log.warning("%s: %d links to oneself or listed twice are left out", path, left_out)
-    if not gold:
-        raise DataError(f"{path} holds no links but of genes to themselves")
-    return gold, none
+    links, others = (list(dict.fromkeys(pair for pair in own if pair[0] != pair[1])) for own in (gold, none))
+    if left_out := len(gold) + len(none) - len(links) - len(others):
+        log.warning("%s: %d links to oneself or listed twice are left out", source, left_out)
+    if not links:
+        raise DataError(f"{source} holds no links but of genes to themselves")
+    return links, others
 
 
-def _require_common(network: Path, links: Links, gold_path: Path, gold: Pairs) -> None:
-    """Raise DataError unless they have a regulator and a target in common; say how many are not."""
+def require_common(
+    links: Links, gold: tuple[list[Pair], list[Pair]], *, source: Path | str, gold_source: Path | str
+) -> None:
+    """Warn of genes of the gold standard that a network lacks.
+
+    Raises
+    ------
+    DataError
+        If they have no regulator or no target in common.
+    """
+    judged = gold[0] + gold[1]
     absent = []
     for what, theirs, known in (
-        ("regulator", sorted({regulator for regulator, _ in gold}), links.regulators),
-        ("target", sorted({target for _, target in gold}), links.targets),
+        ("regulator", sorted({regulator for regulator, _ in judged}), links.regulators),
+        ("target", sorted({target for _, target in judged}), links.targets),
     ):
         missing = sorted(set(theirs) - set(known))
         if len(missing) == len(theirs):
             raise DataError(
-                f"no {what} of {gold_path} ({some(theirs)}) is a {what} of {network} ({some(known)}); use the same "
+                f"no {what} of {gold_source} ({some(theirs)}) is a {what} of {source} ({some(known)}); use the same "
                 "names"
             )
         if missing:
@@ -161,6 +169,6 @@ def _require_common(network: Path, links: Links, gold_path: Path, gold: Pairs) -
         log.warning(
             "%s of %s are not in %s: their links are candidates all the same, and share the last rank",
             " and ".join(absent),
-            gold_path,
-            network,
+            gold_source,
+            source,
         )
