@@ -26,6 +26,7 @@ cdef extern from "trees_core.h" nogil:
         const uint8_t *codes
         const float *values
         const int64_t *y
+        const int64_t *drawn
         int64_t n_samples
         int64_t n_features
         int64_t excluded
@@ -63,6 +64,7 @@ cdef class Features:
     def __cinit__(self, const uint8_t[:, ::1] codes, const float[:, ::1] values, sparse):
         self._arrays = (codes, values)
         self.problem.extra = codes is None
+        self.problem.drawn = NULL
         self.problem.codes = NULL
         self.problem.values = NULL
         if codes is None:
@@ -140,11 +142,14 @@ def forest_importances(
     int64_t n_trees,
     int weight_bits,
     uint64_t seed,
+    const int64_t[::1] drawn,
 ):
-    """Add each feature's reductions of the sum of squares to `importances`."""
+    """Add each feature's reductions of the sum of squares to `importances`; `drawn`: None, or see trees_core.h."""
     cdef predictd_forest_problem problem
     cdef int status
     features._fill(y, excluded, n_candidates, n_trees, weight_bits, &problem)
+    if drawn is not None:
+        problem.drawn = &drawn[0]
     with nogil:
         status = predictd_forest(&problem, seed, &importances[0])
     if status:

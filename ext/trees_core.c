@@ -3,17 +3,18 @@
 #include "trees_best.h"
 #include "trees_extra.h"
 
-/* Fill the root with the samples of a tree: all of them once, or a bootstrap sample. */
+/* Fill the root with the samples of a tree: all that are drawn, or a bootstrap sample of these. */
 PREDICTD_INLINE node draw_samples(const predictd_forest_problem *problem, workspace *w)
 {
     const int64_t n = problem->n_samples;
     node root = {0, 0, 0, 0};
     int64_t heaviest = 0;
     for (int64_t row = 0; row < n; ++row)
-        w->weights[row] = problem->extra;
-    if (!problem->extra)
-        for (int64_t draw = 0; draw < n; ++draw)
-            ++w->weights[below(next_random(w), n)];
+        w->weights[row] = 0;
+    for (int64_t draw = 0; draw < n; ++draw) {
+        const int64_t place = problem->extra ? draw : below(next_random(w), n);
+        ++w->weights[problem->drawn ? problem->drawn[place] : place];
+    }
     for (int64_t row = 0; row < n; ++row) {
         const int64_t weight = w->weights[row];
         if (!weight)

@@ -36,6 +36,7 @@ typedef struct {
     const uint8_t *codes;  /* n_features x n_samples: each feature's values by their rank; not for extra */
     const float *values;   /* n_features x n_samples: each feature's values; for extra */
     const int64_t *y;      /* n_samples: the target in whole units, so that sums are exact in any order */
+    const int64_t *drawn;  /* n_samples: which samples trees are grown on, one perhaps several times; NULL: each once */
     int64_t n_samples;
     int64_t n_features;
     int64_t excluded;      /* a feature that is no candidate; -1: all are */

@@ -34,9 +34,10 @@ PREDICTD_INLINE void place_cuts(const float *restrict low, const float *restrict
     }
 }
 
-/* Sums of y and numbers of samples on the left; y are whole numbers whose sums doubles hold exactly. */
-PREDICTD_INLINE void sum_left(const float *restrict own, const double *restrict y, int64_t n, int64_t width,
-                              const float *restrict last, double *restrict sum, int32_t *restrict count)
+/* Sums of y and of weights on the left; y are whole numbers whose sums doubles hold exactly. */
+PREDICTD_INLINE void sum_left(const float *restrict own, const double *restrict y, const int32_t *restrict weight,
+                              int64_t n, int64_t width, const float *restrict last, double *restrict sum,
+                              int32_t *restrict count)
 {
     for (int64_t lane = 0; lane < width; ++lane) {
         sum[lane] = 0.0;
@@ -44,9 +45,10 @@ PREDICTD_INLINE void sum_left(const float *restrict own, const double *restrict 
     }
     for (int64_t i = 0; i < n; ++i) {
         const double value = y[i];
+        const int32_t times = weight[i];
         for (int64_t lane = 0; lane < width; ++lane) {
             sum[lane] += own[i * width + lane] <= last[lane] ? value : 0.0;
-            count[lane] += own[i * width + lane] <= last[lane];
+            count[lane] += own[i * width + lane] <= last[lane] ? times : 0;
         }
     }
 }
@@ -60,6 +62,12 @@ PREDICTD_INLINE void score_lanes(double total, int32_t n, int64_t width, const d
         score[lane] = sum[lane] * sum[lane] * (1.0 / (double)count[lane]) +
                       right * right * (1.0 / (double)(n - count[lane]));
     }
+}
+
+/* The weights of a node's samples together. */
+PREDICTD_INLINE int32_t weight_of_node(const predictd_forest_problem *problem, const node *at)
+{
+    return (int32_t)(at->total & (((int64_t)1 << problem->weight_bits) - 1));
 }
 
 /* Draw so many candidates, from number k on, and try a cut of each. Returns whether one of them varies in the node. */
@@ -89,8 +97,8 @@ PREDICTD_INLINE int try_lanes(const predictd_forest_problem *problem, workspace 
     }
     find_ranges(own, n, width, low, high);
     place_cuts(low, high, unit, width, last);
-    sum_left(own, w->y, n, width, last, sum, count);
-    score_lanes((double)(at->total >> problem->weight_bits), (int32_t)n, width, sum, count, score);
+    sum_left(own, w->y, w->weight, n, width, last, sum, count);
+    score_lanes((double)(at->total >> problem->weight_bits), weight_of_node(problem, at), width, sum, count, score);
     for (int64_t lane = 0; lane < lanes; ++lane) {
         if (!(low[lane] < high[lane]))
             continue;
@@ -112,7 +120,7 @@ PREDICTD_INLINE void try_cut(const predictd_forest_problem *problem, const node 
     const double sum = (double)(left >> problem->weight_bits);
     const int32_t count = (int32_t)(left & (((int64_t)1 << problem->weight_bits) - 1));
     double score;
-    score_lanes((double)(at->total >> problem->weight_bits), (int32_t)(at->stop - at->start), 1, &sum, &count, &score);
+    score_lanes((double)(at->total >> problem->weight_bits), weight_of_node(problem, at), 1, &sum, &count, &score);
     if (score > best->score)
         *best = (cut){score, left, feature, last};
 }
@@ -150,7 +158,7 @@ PREDICTD_INLINE int cut_spread(const predictd_forest_problem *problem, workspace
     const predictd_sparse *sparse = problem->sparse;
     const uint8_t *restrict weight_of = w->weight_of;
     const int64_t begin = sparse->by_feature[feature], end = sparse->by_feature[feature + 1];
-    const int64_t size = at->stop - at->start;
+    const int64_t size = weight_of_node(problem, at);
     const float common = sparse->common[feature];
     int64_t first = begin, stop = end, least = sparse->by_value[feature], greatest = sparse->by_value[feature + 1] - 1;
     while (first < end && !weight_of[sample_of(sparse, sparse->samples, first)])
@@ -165,7 +173,7 @@ PREDICTD_INLINE int cut_spread(const predictd_forest_problem *problem, workspace
         --greatest;
     float low = sparse->distinct[least], high = sparse->distinct[greatest], last;
     int64_t entries = 0;
-    if (size <= end - begin)
+    if (at->stop - at->start <= end - begin)
         entries = sum_weights(sparse, w, first, stop - first);
     if (entries < size) {
         low = common < low ? common : low;
@@ -204,8 +212,10 @@ PREDICTD_INLINE cut best_random_cut(const predictd_forest_problem *problem, work
     const int64_t n = at->stop - at->start, most = n <= FEW ? MOST_LANES : LANES;
     const int64_t wanted = problem->n_candidates < w->n_features ? problem->n_candidates : w->n_features;
     int varies = 0;
-    for (int64_t i = 0; i < n; ++i)
+    for (int64_t i = 0; i < n; ++i) {
         w->y[i] = (double)(w->packed[at->start + i] >> problem->weight_bits);
+        w->weight[i] = (int32_t)(w->packed[at->start + i] & (((int64_t)1 << problem->weight_bits) - 1));
+    }
     for (int64_t k = 0; k < wanted; k += most)
         varies |= try_lanes(problem, w, at, k, wanted - k < most ? wanted - k : most, &best);
     for (int64_t k = wanted; k < w->n_features && !varies; ++k)

@@ -57,7 +57,8 @@ typedef struct {
     double *inverse; /* 1 / k; 0 for k = 0 */
     int64_t sums[CODES];
     float *own; /* for extra: the candidates' values in the samples of a node, sample by sample */
-    double *y;  /* for extra: y of the samples of a node */
+    double *y;  /* for extra: sums of y of the samples of a node, each times its weight, and the weights */
+    int32_t *weight;
     /* See trees_sparse.h and trees_spread.h; all of it is NULL or 0 where all values are looked at. */
     int64_t wide;        /* nodes of so many samples are spread */
     uint8_t *weight_of;  /* of the samples of the node that is spread, 0 of others, by sample */
@@ -92,8 +93,9 @@ static inline int open_workspace(const predictd_forest_problem *problem, workspa
         /* Zeros: lanes without a candidate are read as well. */
         w->own = calloc(n <= FEW ? n * MOST_LANES : n * LANES + FEW * MOST_LANES, sizeof *w->own);
         w->y = malloc(n * sizeof *w->y);
+        w->weight = malloc(n * sizeof *w->weight);
     }
-    if (!(w->features && w->rows && w->packed && w->stack && w->inverse && (!problem->extra || (w->own && w->y))))
+    if (!(w->features && w->rows && w->packed && w->stack && w->inverse && (!problem->extra || (w->own && w->y && w->weight))))
         return -1;
     w->other_rows = w->rows + n;
     w->other_packed = w->packed + n;
@@ -116,6 +118,7 @@ static inline void close_workspace(workspace *w)
     free(w->inverse);
     free(w->own);
     free(w->y);
+    free(w->weight);
 }
 
 PREDICTD_INLINE uint64_t mixed(uint64_t z)

@@ -12,6 +12,8 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import Ridge as OracleRidge
 
 from made_networks import N_GENES, N_REGULATORS, simulate_expression
+from predictd import kernels
+from predictd.grn import reference
 from predictd.grn.design import SampleDesign
 from predictd.grn.features import code_features, float_features
 from predictd.grn.genie3 import drawn_by_weight, forest_importances
@@ -225,3 +227,21 @@ def test_batches_of_sparse_cells_stay_sparse(tmp_path):
     np.testing.assert_allclose(
         own.importances(20), make_method("ridge", dense, n_trees=0, seed=0).importances(20), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("coded", [code_features, float_features])
+def test_trees_take_samples_that_are_drawn_several_times(coded):
+    rng = np.random.default_rng(0)
+    features, y = coded(rng.normal(size=(8, 60))), rng.integers(-(10**6), 10**6, 60)
+    drawn = np.sort(rng.integers(0, 60, 60))
+    settings = {"excluded": 2, "n_candidates": 3, "n_trees": 4, "seed": 3}
+    got = kernels.forest_importances(features, y, **settings, drawn=drawn)
+    np.testing.assert_array_equal(got, reference.forest_importances(features, y, **settings, drawn=drawn))
+    each = kernels.forest_importances(features, y, **settings, drawn=np.arange(60))
+    np.testing.assert_array_equal(each, kernels.forest_importances(features, y, **settings))
+    if coded is float_features:
+        # All cuts add up to the sum of squares of what was drawn.
+        assert got.sum() == pytest.approx(4 * y[drawn].var() * 60, rel=1e-12)
+    for wrong in (drawn[:9], drawn.astype(float), drawn - 30, drawn + 60):
+        with pytest.raises((TypeError, ValueError), match="drawn"):
+            kernels.forest_importances(features, y, **settings, drawn=wrong)

@@ -109,15 +109,23 @@ def make_cells(n_samples, *, seed=0):
     return features, y
 
 
+def drawn_often(n_samples, *, times=9):
+    """Samples as they may be drawn: one many times, some not at all."""
+    drawn = np.random.default_rng(2).integers(0, n_samples, n_samples)
+    drawn[: min(times, n_samples // 2)] = n_samples // 3
+    return np.sort(drawn)
+
+
 @pytest.mark.parametrize("method", ["rf", "et"])
 @pytest.mark.parametrize(("n_samples", "n_candidates"), [(60, 4), (60, 14), (300, 3), (700, 1)])
 def test_trees_of_sparse_features_follow_the_reference_to_the_bit(method, n_samples, n_candidates):
     expression, y = make_cells(n_samples)
     features = PREPARE[method](expression)
     settings = {"excluded": 5, "n_candidates": n_candidates, "n_trees": 2, "seed": 11}
-    got = kernels.forest_importances(features, y, **settings)
-    np.testing.assert_array_equal(got, reference.forest_importances(features, y, **settings))
-    assert got.max() > 0 and got[5] == 0
+    for drawn in (None, drawn_often(n_samples)):
+        got = kernels.forest_importances(features, y, **settings, drawn=drawn)
+        np.testing.assert_array_equal(got, reference.forest_importances(features, y, **settings, drawn=drawn))
+        assert got.max() > 0 and got[5] == 0
 
 
 def test_boosting_on_sparse_features_follows_the_reference_to_the_bit():
@@ -168,6 +176,12 @@ def test_trees_are_the_same_whether_common_values_are_looked_at_or_not(
         got = kernels.forest_importances(features, y, **settings)
         expected = kernels.forest_importances(kernels.TreeFeatures(values), y, **settings)
         np.testing.assert_array_equal(got, expected)
+        if levels == 1:
+            for times in (20, 300):
+                drawn = {"drawn": drawn_often(n_samples, times=times)}
+                got = kernels.forest_importances(features, y, **settings, **drawn)
+                dense = kernels.forest_importances(kernels.TreeFeatures(values), y, **settings, **drawn)
+                np.testing.assert_array_equal(got, dense)
         # More samples than two bytes number.
         samples = features.sparse["samples"].astype(np.int32)
         wide = kernels.TreeFeatures(values, {**features.sparse, "samples": samples})

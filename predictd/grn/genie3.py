@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import math
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,11 +76,8 @@ def forest_importances(
         total = np.zeros(len(features.values))
         for number, start in enumerate(range(0, n_trees, TREES_A_DRAW)):
             own = (seed + number) % 2**64
-            drawn = drawn_by_weight(weights, own)
             trees = min(TREES_A_DRAW, n_trees - start)
-            # Too few trees to be worth finding what differs.
-            some: Any = np.take(features.values, drawn, axis=1)
-            total += grown(kernels.TreeFeatures(some), y[drawn], n_trees=trees, seed=own)
+            total += grown(features, y, n_trees=trees, seed=own, drawn=drawn_by_weight(weights, own))
     return total / (variance * len(y) * n_trees)
 
 

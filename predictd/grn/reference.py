@@ -24,6 +24,7 @@ def forest_importances(
     n_candidates: int,
     n_trees: int,
     seed: int,
+    drawn: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
     """See `predictd.kernels.forest_importances`."""
     extra = features.dtype == np.float32
@@ -32,10 +33,10 @@ def forest_importances(
     for tree in range(n_trees):
         draws = _Draws(_mixed((seed + (tree + 1) * _GOLDEN) & _WORD))
         n = len(y)
-        weights = [1] * n if extra else [0] * n
-        if not extra:
-            for _ in range(n):
-                weights[draws.below(n)] += 1
+        weights = [0] * n
+        for draw in range(n):
+            place = draw if extra else draws.below(n)
+            weights[place if drawn is None else int(drawn[place])] += 1
         waiting = [[row for row in range(n) if weights[row]]]
         while waiting:
             rows = waiting.pop()

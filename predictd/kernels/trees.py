@@ -14,6 +14,8 @@ from predictd.kernels.features import TreeFeatures
 
 # So many samples a forest takes, and so deep boosted trees grow.
 MAX_SAMPLES = 2**20
+# How often extra trees may have a sample where they look at what differs only: a byte holds it.
+_MOST_DRAWN = 255
 MAX_DEPTH: int = compiled.trees.DEEPEST
 
 
@@ -31,6 +33,7 @@ def forest_importances(
     n_candidates: int,
     n_trees: int,
     seed: int,
+    drawn: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
     """Grow regression trees and sum what each feature's cuts reduce the sum of squares by, without the GIL.
 
@@ -55,6 +58,9 @@ def forest_importances(
         Trees.
     seed
         A number below 2^64.
+    drawn
+        (n_samples,) int64: positions of the samples that trees are grown on, one perhaps several times, as if each time
+        it were another sample of the same values; None: each once.
 
     Returns
     -------
@@ -68,6 +74,12 @@ def forest_importances(
     """
     features = TreeFeatures.of(features)
     _check_trees(features.values, y, excluded, n_candidates, n_trees, seed)
+    if drawn is not None:
+        check_array("drawn", drawn, np.int64, (len(y),))
+        check_range("drawn", int(drawn.min()), 0, len(y))
+        check_range("drawn", int(drawn.max()), 0, len(y))
+        if features.values.dtype == np.float32 and np.bincount(drawn).max() > _MOST_DRAWN:
+            features = TreeFeatures(features.values)
     importances = np.zeros(len(features.values))
     compiled.trees.forest_importances(
         features.compiled(),
@@ -78,6 +90,7 @@ def forest_importances(
         n_trees,
         len(y).bit_length(),
         seed,
+        drawn,
     )
     return importances
 
