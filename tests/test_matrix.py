@@ -13,7 +13,7 @@ import pyBigWig
 import pytest
 
 from commands import call_predictd
-from made_folds import FEW_SWEEPS
+from made_folds import FEW_SWEEPS, few_folds
 from made_matrices import LENGTHS, PAIRS, made_matrix, made_regions, made_values, write_sizes
 from made_tensors import stored_signal
 from places import SHARED
@@ -443,11 +443,12 @@ def known() -> Matrix:
 def both(tmp_path_factory, known, engine) -> Path:
     """A folder of tensors of regions and of bins, their cross-validations, and what these imputed. Read only."""
     folder = tmp_path_factory.mktemp("both")
-    ingest(known, folder / "regions", IngestOptions(genome=write_sizes(folder)), engine)
+    tensor = ingest(known, folder / "regions", IngestOptions(genome=write_sizes(folder)), engine)
     as_bins(folder / "bins", known)
+    folds, settings = folder / "folds.json", TrainSettings(networks=2, als=FEW_SWEEPS)
+    few_folds(tensor, folds)
     for name in ("regions", "bins"):
-        settings = TrainSettings(networks=2, als=FEW_SWEEPS)
-        crossval(folder / name, folder / f"cv-{name}", settings, engine)
+        crossval(folder / name, folder / f"cv-{name}", settings, engine, folds=folds)
         impute(folder / f"cv-{name}", folder / name, folder / f"imputed-{name}", engine, sd=True)
     return folder
 
