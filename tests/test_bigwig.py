@@ -53,6 +53,26 @@ class TestBinnedMeans:
         assert ((uncovered > 0) & (uncovered < BIN)).sum() > 50
 
     @pytest.mark.parametrize("uncovered", ["missing", "zero"])
+    def test_a_file_that_covers_little(self, uncovered, tmp_path):
+        """Of one value in a bin each: at a block's edges, within one that others surround, and at the end."""
+        length, values = 50_000_017, [1.5, 2.0, -3.0, 4.0, 0.0, 5.0]
+        bins = [4095, 4096, 20_000, 20_001, 1_900_000, 2_000_000]
+        with pyBigWig.open(str(tmp_path / "few.bw"), "w") as file:
+            file.addHeader([("chr1", length)])
+            starts = [number * BIN + 3 for number in bins]
+            file.addEntries(["chr1"] * 6, starts, ends=[start + 10 for start in starts], values=values)
+        reader = BigWigReader(str(tmp_path / "few.bw"))
+        for first, n in [(0, 2_000_001), (4096, 15_905), (0, 30_000), (0, 8192)]:
+            expected = np.full(n, 0.0 if uncovered == "zero" else NAN)
+            for number, value in zip(bins, values, strict=True):
+                if first <= number < first + n:
+                    # The last bin is 17 bases wide.
+                    share = 10 / (17 if number == 2_000_000 else BIN)
+                    expected[number - first] = value * (share if uncovered == "zero" else 1.0)
+            means = reader.binned_means("chr1", first, n, bin_size=BIN, uncovered=uncovered)
+            np.testing.assert_allclose(means, expected, rtol=1e-12)
+
+    @pytest.mark.parametrize("uncovered", ["missing", "zero"])
     def test_parts_of_a_chromosome(self, path, track, uncovered):
         reader = BigWigReader(str(path))
         whole = binned_by_hand(track["chr1"], uncovered)

@@ -78,7 +78,8 @@ def call_peaks(signal: npt.NDArray[Any], rule: PeakRule, *, bin_size: int, lengt
         A peak begins and ends with a bin that is above the threshold. Where several bins are the highest, the summit
         is in the middle one.
     """
-    above = np.nan_to_num(signal, nan=-np.inf) >= rule.threshold
+    with np.errstate(invalid="ignore"):
+        above = signal >= rule.threshold
     edges = np.flatnonzero(np.diff(np.concatenate([[False], above, [False]])))
     first, last = edges[::2], edges[1::2]
     if first.size:

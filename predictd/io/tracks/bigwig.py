@@ -23,6 +23,8 @@ from predictd.io.remote import RangeReader, RemotePath, as_path
 _SUFFIXES = (".bw", ".bigWig", ".bigwig")
 Uncovered = Literal["missing", "zero"]
 _MAGIC = 0x888FFC26
+# Of files that cover less than one base in so many, blocks of so many bins are looked at first.
+_SPARSE, _BLOCK = 20, 4096
 
 
 class BigWigReader:
@@ -99,21 +101,36 @@ class BigWigReader:
             return np.full(n_bins, 0.0 if uncovered == "zero" else np.nan)
         start, end = first * bin_size, (first + n_bins) * bin_size
         whole = n_bins if end <= length else n_bins - 1
-        means = np.empty(n_bins)
-        if whole:
-            means[:whole] = self._means(chrom, start, start + whole * bin_size, whole, uncovered)
+        means = np.full(n_bins, 0.0 if uncovered == "zero" else np.nan)
+        for begin, stop in self._stretches(chrom, start, whole, bin_size):
+            means[begin:stop] = self._values(
+                chrom, start + begin * bin_size, start + stop * bin_size, stop - begin, uncovered
+            )
         if whole < n_bins:
-            means[whole:] = self._means(chrom, start + whole * bin_size, length, 1, uncovered)
+            means[whole:] = self._values(chrom, start + whole * bin_size, length, 1, uncovered)
         return means
 
-    def _means(self, chrom: str, start: int, end: int, n_bins: int, uncovered: Uncovered) -> Any:
+    def _stretches(self, chrom: str, start: int, n_bins: int, bin_size: int) -> list[tuple[int, int]]:
+        """Where bins may have values: of a file that covers little, only blocks of bins that it covers somewhere."""
+        n_blocks = n_bins // _BLOCK
+        if n_blocks < 2 or self.covered_bases * _SPARSE > sum(self.chromosomes.values()):
+            return [(0, n_bins)] if n_bins else []
+        read = n_blocks * _BLOCK
+        highest = self._values(chrom, start, start + read * bin_size, n_blocks, "missing", summary="max")
+        edges = np.flatnonzero(np.diff(np.concatenate([[True], np.isnan(highest), [True]]))) * _BLOCK
+        found = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+        return found if read == n_bins else [*found, (read, n_bins)]
+
+    def _values(
+        self, chrom: str, start: int, end: int, n_bins: int, uncovered: Uncovered, summary: str = "mean"
+    ) -> Any:
         with self.reading():
             return self._file.values(
                 chrom,
                 start,
                 end,
                 bins=n_bins,
-                summary="mean",
+                summary=summary,
                 exact=True,
                 uncovered=0.0 if uncovered == "zero" else None,
                 fillna=None,
