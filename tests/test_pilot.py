@@ -10,11 +10,14 @@ import numpy as np
 import pyBigWig
 import pytest
 
+from made_folds import FEW_SWEEPS
 from made_tensors import small_tensor, stored_signal
 from predictd.config import TrainSettings
 from predictd.engine import Engine
+from predictd.io.files import write_json
 from predictd.io.tables import read_tracks
 from predictd.io.tensor.store import Tensor
+from predictd.model.folds import folds_to_json, make_folds
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import impute
@@ -149,7 +152,9 @@ def test_the_stack_is_better_than_the_assays_mean(pilot, tmp_path, engine):
     signal = np.stack([np.load(file)["signal"][:100_000] for file in files], axis=1)
     pairs = [Experiment(*file.stem.split("-")) for file in files]
     tensor = small_tensor(tmp_path / "t", signal, experiments=pairs, n_shards=2)
-    report = crossval(tensor.path, tmp_path / "cv", TrainSettings(networks=2), engine)
+    folds, settings = tmp_path / "folds.json", TrainSettings(networks=1, als=FEW_SWEEPS)
+    write_json(folds, folds_to_json(make_folds(pairs, tests=5, valids=2)))
+    report = crossval(tensor.path, tmp_path / "cv", settings, engine, folds=folds)
     means = {
         method: [
             np.mean([row[name] for row in report.rows if row["method"] == method])
