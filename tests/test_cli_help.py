@@ -6,13 +6,12 @@ import os
 import shlex
 import shutil
 import subprocess
-from unittest import mock
 
 import pytest
 from click.testing import CliRunner
 
 from commands import PREDICTD, call_predictd, every_command
-from desk import QUICK, cheaper
+from desk import QUICK, cheaper, quickened
 from example_folder import make_examples
 from made_expression import write_layer
 from made_networks import simulate_expression
@@ -117,11 +116,7 @@ def test_all_examples_run(tmp_path, engine):
     write_layer(tmp_path / "cells.h5ad", *simulate_expression()[:2], layer="logs")
     (tmp_path / "quick.toml").write_text(QUICK)
     assert sorted(ORDER) == sorted(EVERY)
-    with (
-        mock.patch("predictd.workflows.demo.BINS", 5000),
-        mock.patch("predictd.io.tracks.serve.RangeServer.serve_until"),
-        mock.patch("webbrowser.open") as opened,
-    ):
+    with quickened() as opened:
         for name in ORDER:
             for example in examples_of(name):
                 line, _, file = example.partition(" > ")

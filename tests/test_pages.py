@@ -16,13 +16,12 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
 import page_programs
 from commands import call_predictd
-from desk import QUICK, Desk, cheaper
+from desk import QUICK, Desk, cheaper, quickened
 from example_folder import make_examples
 from made_metadata import row, write
 from pages import PAGES, SHELLS, blocks, in_prose, name_of, scripts
@@ -102,10 +101,11 @@ def made(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
     page_programs.lay_out(folder)
     (folder / "shared" / "predictd").mkdir(parents=True)
     (folder / "shared" / "predictd" / "predictd-site.sh").touch()
-    for command in MADE.values():
-        words = shlex.split(command)[1:]
-        done = call_predictd(*words, *cheaper(words), cwd=folder)
-        assert done.returncode == 0, done.stderr
+    with quickened():
+        for command in MADE.values():
+            words = shlex.split(command)[1:]
+            done = call_predictd(*words, *cheaper(words), cwd=folder)
+            assert done.returncode == 0, done.stderr
     shutil.copytree(folder / "imputed", folder / "ours")
     # Of the job that is only read.
     shutil.copytree(folder / "tensor", folder / "shared" / "T")
@@ -173,11 +173,7 @@ def test_commands_run_as_printed(name, folder, tmp_path, request):
     if name == "docs/tutorial.md":
         request.getfixturevalue("portal")
     desk = Desk(tmp_path / "bin", page_programs.CHECKED)
-    with (
-        mock.patch("predictd.workflows.demo.BINS", 5000),
-        mock.patch("predictd.io.tracks.serve.RangeServer.serve_until"),
-        mock.patch("webbrowser.open"),
-    ):
+    with quickened():
         for shell, script in scripts(HERE[name]):
             for printed, here in PLACES.get(name, {}).items():
                 script = script.replace(printed, here.format(folder))

@@ -13,12 +13,14 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 from commands import PREDICTD, call_predictd
+from predictd.model.folds import make_folds
 
 # Makes it cheaper; the last of an option that is given twice wins.
 CHEAPER = {
@@ -152,6 +154,21 @@ class Desk:
 def cheaper(words: list[str]) -> list[str]:
     """What is put behind the words of predictd so that they cost less."""
     return next((more for name, more in CHEAPER.items() if words[: len(name.split())] == name.split()), [])
+
+
+@contextmanager
+def quickened() -> Iterator[mock.Mock]:
+    """Demos have few bins, cross-validations few folds unless they are told, and nothing waits for a browser.
+
+    Gives what is called in place of opening one.
+    """
+    with (
+        mock.patch("predictd.workflows.demo.BINS", 5000),
+        mock.patch.dict(make_folds.__kwdefaults__, tests=3, valids=2),
+        mock.patch("predictd.io.tracks.serve.RangeServer.serve_until"),
+        mock.patch("webbrowser.open") as opened,
+    ):
+        yield opened
 
 
 def put_shim(path: Path) -> None:
