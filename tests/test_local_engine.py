@@ -254,6 +254,13 @@ def test_a_worker_is_ended_for_want_of_memory_before_its_parent():
     assert min(scores) > tasks.how_soon_ended(0, None)
 
 
+def test_the_memory_of_workers_is_known_while_they_stay():
+    with LocalEngine(1) as engine:
+        for n_bytes in (100_000_000, 300_000_000):
+            engine.map(tasks.take_memory, [0], n_bytes)
+            assert n_bytes < engine.peak_memory_bytes < n_bytes + 180_000_000
+
+
 def test_threads_that_share_an_engine_take_turns():
     with LocalEngine(2) as engine, ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda n: engine.map(tasks.power, list(range(5)), n), range(1, 9)))

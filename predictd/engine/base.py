@@ -68,7 +68,7 @@ class Engine(ABC):
     bytes_sent
         What workers have sent each other in reductions and programs so far, in all.
     peak_memory_bytes
-        The largest that any other rank's process has been so far; 0 where there are none.
+        The largest that any other process has been so far, a worker's or another rank's; 0 where there are none.
     """
 
     name: str

@@ -38,6 +38,7 @@ from predictd.engine.meeting import run_program
 from predictd.errors import ConfigError, Interrupted, WorkerError
 from predictd.launcher import LAUNCHER_PREFIXES
 from predictd.progress import progress_bar, reported_to
+from predictd.provenance import peak_memory
 from predictd.wording import some
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -64,9 +65,10 @@ class LocalEngine(Engine):
         self._pool: ProcessPoolExecutor | None = None
         # Threads that share an engine take turns.
         self._turn = threading.Lock()
-        # The signal that asked to stop, for the workers, and how much each has done of its task.
+        # The signal that asked to stop, for the workers; how much each has done of its task, and its peak memory.
         self._asked = RawValue("i", 0)
         self._shares = RawArray("d", self.workers)
+        self._peaks = RawArray("q", self.workers)
 
     def map(
         self,
@@ -171,6 +173,7 @@ class LocalEngine(Engine):
             raise
         finally:
             wait(running)
+            self.peak_memory_bytes = max(self.peak_memory_bytes, *self._peaks)
 
     def reduce(
         self,
@@ -218,7 +221,7 @@ class LocalEngine(Engine):
                         self.workers,
                         mp_context=self._context,
                         initializer=_start_worker,
-                        initargs=(self._asked, self._shares),
+                        initargs=(self._asked, self._shares, self._peaks),
                     )
             with _inherited():
                 return self._pool.submit(_run_in_place, place, task, key, packed)
@@ -287,20 +290,24 @@ def _inherited() -> Iterator[None]:
                     os.environ[name] = value
 
 
-# Of a worker: where all say how much they have done of their tasks.
+# Of a worker: where all say how much they have done of their tasks, and how large they have been.
 _shares: Any = None
+_peaks: Any = None
 
 
 def _run_in_place(place: int, task: Task[Result], key: Key, packed: bytes) -> Result:
-    """Run a task, and say at a place how much of it is done."""
-    with reported_to(lambda share: _shares.__setitem__(place, share)):
-        return run_packed(task, key, packed)
+    """Run a task, and say at a place how much of it is done, and how much memory this process has taken."""
+    try:
+        with reported_to(lambda share: _shares.__setitem__(place, share)):
+            return run_packed(task, key, packed)
+    finally:
+        _peaks[place] = max(_peaks[place], peak_memory())
 
 
-def _start_worker(asked: Any, shares: Any) -> None:
+def _start_worker(asked: Any, shares: Any, peaks: Any) -> None:
     """In a fresh worker: leave stop signals to the parent, who says what they ask (`asked`), and end with it."""
-    global _shares
-    _shares = shares
+    global _shares, _peaks
+    _shares, _peaks = shares, peaks
     interrupt.listen(lambda: int(asked.value))
     for number in interrupt.SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -220,7 +220,7 @@ class World:
         if interrupt.requested():
             outcome.stopped_by = interrupt.received()
         outcome.told_to_stop = bool(self._told)
-        outcome.peak_memory_bytes = peak_memory()
+        outcome.peak_memory_bytes = max(peak_memory(), self._pool.peak_memory_bytes if self._pool else 0)
         return outcome
 
     def _broadcast(self, content: bytes | None) -> bytes:
