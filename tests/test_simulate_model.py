@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections import Counter
@@ -208,6 +209,13 @@ def test_once_where_the_share_allows_no_more():
         Simulation.for_shape(6, 4, share=0.2)
 
 
+def test_decimals_are_of_the_track(small):
+    rounded, place = dataclasses.replace(small, decimals=1), {"run": 0, "first": 5, "n": 300}
+    tracks, plain = (np.sinh(sim.signal(small.experiments, **place)) for sim in (rounded, small))
+    np.testing.assert_allclose(tracks, np.round(plain, 1), rtol=1e-5, atol=1e-6)
+    assert np.abs(tracks - plain).max() > 0.04
+
+
 def test_json_round_trip(small):
     values = json.loads(json.dumps(small.to_dict()))
     assert values["experiments"] == [str(e) for e in small.experiments]
@@ -229,6 +237,7 @@ def test_json_round_trip(small):
         ({"peak_threshold": 9.0}, "peak_threshold between"),
         ({"mean": math.inf}, "mean must be finite"),
         ({"shortest": 10.0, "longest": 5.0}, "correlation lengths"),
+        ({"decimals": 6}, "decimals must be between 0 and 5"),
     ],
 )
 def test_settings_out_of_range(settings, message):

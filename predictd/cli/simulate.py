@@ -78,6 +78,11 @@ from predictd.constants import BIN_SIZE
     "--longest", type=float, default=3000.0, show_default=True, help="Longest correlation length in bins."
 )
 @click.option(
+    "--decimals",
+    type=click.IntRange(0, 5),
+    help="Digits after the point in tracks; 3: files as large as real ones.  [default: all]",
+)
+@click.option(
     "--as",
     "form",
     type=click.Choice(["tracks", "tensor"]),

@@ -96,6 +96,9 @@ class Simulation:
     shortest, longest
         Correlation lengths of the first and the last component in bins, those between spaced evenly on a
         logarithmic scale; r has their geometric mean. At a distance of τ bins z has correlation 1/e.
+    decimals
+        Digits after the point that signal has in the unit of the track, sinh(y); None: as many as there are. With 3,
+        bigWigs have about 3.4 bytes a bin, as real ones have.
 
     Raises
     ------
@@ -117,6 +120,7 @@ class Simulation:
     peak_threshold: float = 1.5
     shortest: float = 15.0
     longest: float = 3000.0
+    decimals: int | None = None
 
     def __post_init__(self) -> None:
         experiments = tuple(sorted(self.experiments))
@@ -137,6 +141,8 @@ class Simulation:
             raise ConfigError("simulation: mean must be finite and peak_threshold between -10 and 5")
         if not 0 < self.shortest <= self.longest < math.inf:
             raise ConfigError("simulation: 0 < shortest <= longest is needed of the correlation lengths")
+        if self.decimals is not None and not 0 <= self.decimals <= 5:
+            raise ConfigError(f"simulation: decimals must be between 0 and 5, not {self.decimals}")
 
     @classmethod
     def for_shape(
@@ -273,7 +279,7 @@ class Simulation:
         run, first, n
             As for `genome`.
         noise, clip
-            Without them the signal is η, rounded to float32.
+            Without noise the signal is η, rounded to float32, and to `decimals`; without clip it may be negative.
 
         Returns
         -------
@@ -304,6 +310,8 @@ class Simulation:
                 block += self._noise(run, cell_index, assay_index, start, size)
             if clip:
                 np.maximum(block, 0, out=block)
+            if self.decimals is not None:
+                block[:] = np.arcsinh(np.round(np.sinh(block), self.decimals))
         return out
 
     def _indices(self, pairs: Sequence[Experiment]) -> tuple[list[int], list[int]]:

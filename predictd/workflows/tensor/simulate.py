@@ -93,7 +93,7 @@ class SimulationOptions:
         Instead of it: hg38, mm10, … or a chromosome-sizes file, and a BED file of the regions that are made.
     bin_size
         In bp.
-    rank, noise, amplitudes, peaks, shortest, longest, seed
+    rank, noise, amplitudes, peaks, shortest, longest, decimals, seed
         See `predictd.model.simulate.Simulation`.
     """
 
@@ -111,6 +111,7 @@ class SimulationOptions:
     peaks: float = 1.5
     shortest: float = 15.0
     longest: float = 3000.0
+    decimals: int | None = None
     seed: int = 0
 
     def simulation(self) -> Simulation:
@@ -129,6 +130,7 @@ class SimulationOptions:
             "peak_threshold": self.peaks,
             "shortest": self.shortest,
             "longest": self.longest,
+            "decimals": self.decimals,
         }
         if self.pairs is not None:
             return Simulation(tuple(read_pairs(self.pairs)), **settings)
