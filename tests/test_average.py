@@ -33,3 +33,14 @@ def test_a_worker_sends_little():
     row = averaged[0].values[0].nbytes + averaged[0].scalars[0].nbytes
     # Twenty rows, five a worker: each sends three shares of its own rows, and its averaged share three times.
     assert sent == 2 * 3 * 5 * row
+
+
+@pytest.mark.parametrize("n_rows", [1, 5, 8])
+def test_matrices_are_added_in_the_order_of_ranks_and_sent_twice(n_rows):
+    matrices = np.random.default_rng(0).normal(size=(4, n_rows, 3)) * 10.0 ** np.arange(4)[:, None, None]
+    with LocalEngine(4) as engine:
+        results = engine.spmd(tasks.add, [], matrices)
+    share = -(-n_rows // 4) * 3 * 8
+    for added, sent in results:
+        np.testing.assert_array_equal(added, matrices[0] + matrices[1] + matrices[2] + matrices[3])
+        assert sent == 2 * 3 * share

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import threadpool_info
 
 from predictd import interrupt, progress
@@ -192,6 +193,14 @@ def average(
 
     before, made = rows_of_workers(comm.size, *shared)
     return average_rows(comm, made[comm.rank], before), comm.bytes_sent
+
+
+def add(
+    comm: Communicator, keys: Sequence[Any], shared: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], int]:
+    from predictd.workflows.training.sgd.average import add_up
+
+    return add_up(comm, shared[comm.rank]), comm.bytes_sent
 
 
 def gather_kinds(comm: Communicator, keys: Sequence[Any], shared: None) -> list[np.ndarray]:

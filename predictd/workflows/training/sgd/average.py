@@ -1,4 +1,4 @@
-"""The averaging that ends a round of SGD, divided among the workers."""
+"""What the workers of SGD put together, each of them a share: averages that end a round, and sums."""
 
 from __future__ import annotations
 
@@ -46,6 +46,18 @@ def average_rows(comm: Communicator, made: Sequence[Rows], before: Sequence[Rows
     packed = comm.allgather(_to_bytes(merged)).reshape(comm.size * share, -1)[:n_rows]
     borders = np.cumsum([len(rows) for rows in made])[:-1]
     return [_from_bytes(block, made[0]).copy() for block in np.split(packed, borders)]
+
+
+def add_up(comm: Communicator, own: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The sum of every worker's matrix, on every worker, with the same bits: added in rank order.
+
+    Each worker adds a share of the rows, as in `average_rows`: it sends and holds about two matrices, where gathering
+    everybody's would take as many as there are workers.
+    """
+    share = -(-len(own) // comm.size)
+    filled = np.pad(own, [(0, comm.size * share - len(own)), (0, 0)])
+    added = comm.alltoall(filled.reshape(comm.size, share, -1)).sum(axis=0)
+    return comm.allgather(added).reshape(comm.size * share, -1)[: len(own)]
 
 
 def _to_bytes(rows: Rows) -> Bytes:

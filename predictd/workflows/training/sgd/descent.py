@@ -41,7 +41,7 @@ from predictd.model.moments import moments, squared_errors
 from predictd.pairs import Experiment, axes
 from predictd.progress import progress_bar
 from predictd.workflows.tensor.sample import SamplePlan, read_sample
-from predictd.workflows.training.sgd.average import average_rows
+from predictd.workflows.training.sgd.average import add_up, average_rows
 
 log = logging.getLogger(__name__)
 
@@ -176,8 +176,7 @@ class _Worker:
         )
         self.pair_assays = np.array([self.assays.index(e.assay) for e in problem.train], dtype=np.int32)
         y = read_sample(problem.sample, problem.train + problem.valid, comm.rank, comm.size)
-        # Added in rank order, so that every worker has the same bits.
-        self.moments = comm.allgather(moments(y)).sum(axis=0)
+        self.moments = add_up(comm, moments(y))
         self.y = np.ascontiguousarray(y[:, : len(problem.train)])
         means = self.moments[-1, : len(problem.train)] / self.moments[-1, -1]
         self.effects: MainEffects = main_effects(
