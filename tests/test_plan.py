@@ -96,6 +96,10 @@ def test_seconds_of_stages_by_hand(rates):
     (impute,) = found["impute"].waves
     assert impute.tasks == 16
     assert impute.longest == pytest.approx(300_000 * (120 * 2.0 + 3 * 120 * 5.0 + 2.5 * 7.0))
+    with_sd = Workload(shape, own, Job(settings=GIVEN, targets=40, sd=True))
+    sd = with_sd.stages()[-1]
+    assert sd.waves[0].longest == pytest.approx(300_000 * (120 * 2.0 + 3 * 120 * 5.0 + 2.5 * 2 * 7.0))
+    assert sd.writes == 2 * found["impute"].writes == with_sd.storage()["imputed"]
     # 96 of 120 are not tested: 12 validate, 84 train at rank 8.
     genome = 84 * 8 * (84 + 40)
     rows = 28 * 8 * (84 + 8 * (8 / 6 + 3)) + 2 * 160 * 64
@@ -364,6 +368,7 @@ def test_calibrate_and_use_the_rates(tmp_path, monkeypatch):
         ([], "give TENSOR or --shape"),
         (["t", "--shape", "roadmap"], "give either TENSOR or --shape"),
         (["--shape", "roadmap", "--calibrate", "--rates", "r"], "give either --calibrate or --rates"),
+        (["--shape", "roadmap", "--sd", "--job", "train"], "--sd is of --job cv"),
         (["--shape", "roadmap", "--machines", "3"], "--machines and --compare are for --on emr"),
         (["--shape", "roadmap", "--on", "emr", "--workers", "3"], "emr has one worker a core"),
     ],

@@ -50,6 +50,7 @@ from predictd.config import SolverName, load_config
     show_default=True,
     help="Pairs to impute.",
 )
+@click.option("--sd", is_flag=True, help="As of impute: write standard deviations, too.")
 @click.option(
     "--solver",
     type=click.Choice(get_args(SolverName)),
@@ -118,7 +119,8 @@ def command(
         return
     given = {"solver": options["solver"], "rank": options["rank"], "lambda": options["regularisation"]}
     settings = load_config(options["config"], {"train": given}).train
-    shape, job = shape_and_job(tensor or options["shape"], options["kind"], settings, options["pairs"])
+    source, sd = tensor or options["shape"], options["sd"]
+    shape, job = shape_and_job(source, options["kind"], settings, options["pairs"], sd=sd)
     wanted = Wanted(options["workers"], options["machine"], options["machines"], options["within"])
     plan = make_plan(shape, job, options["place"], wanted, rates, load_prices(options["prices"]))
     if output is not None:
@@ -135,6 +137,8 @@ def _check(
         raise click.UsageError("give either TENSOR or --shape")
     if tensor is None and options["shape"] is None and not (calibrate and output is not None):
         raise click.UsageError("give TENSOR or --shape, or only --calibrate and -o RATES.toml")
+    if options["sd"] and options["kind"] != "cv":
+        raise click.UsageError("--sd is of --job cv: standard deviations come from a cross-validation")
     if calibrate and options["rates"]:
         raise click.UsageError("give either --calibrate or --rates")
     if not emr and (options["machine"] or options["machines"] or compare):

@@ -81,12 +81,12 @@ def corrected(rates: Rates, path: Path, busy: float = 1.0) -> Rates:
         shape = shape_of(read_manifest(_tensor_of(run, path.parent)))
         settings = TrainSettings.model_validate(run["settings"] if "solver" in run["settings"] else {})
         workers = int(made[0]["workers"])
-        pairs = int(run["results"].get("pairs", 0))
+        pairs, sd = int(run["results"].get("pairs", 0)), bool(run["settings"].get("sd"))
     except (OSError, LookupError, ValueError, TypeError) as err:
         raise ConfigError(
             f"{path} is of no use as a past run of ingest, train, cv or impute: {err!r}"
         ) from err
-    job = Job("train" if "train" in seconds and "score" not in seconds else "cv", settings, pairs)
+    job = Job("train" if "train" in seconds and "score" not in seconds else "cv", settings, pairs, sd=sd)
     plain = rates.model_copy(update={"seconds": {}, "memory": {}})
     factors, memory = dict(rates.seconds), dict(rates.memory)
     modelled = 0.0

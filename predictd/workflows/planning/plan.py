@@ -108,12 +108,12 @@ class Plan:
 
 
 def shape_and_job(
-    source: Path | str, kind: JobKind, settings: TrainSettings, pairs: Pairs
+    source: Path | str, kind: JobKind, settings: TrainSettings, pairs: Pairs, *, sd: bool = False
 ) -> tuple[Shape, Job]:
     """The shape of a tensor that exists (a path) or is described (see `parse_shape`), and what is to be done to it."""
     ingested = isinstance(source, Path)
     shape = shape_of(read_manifest(source)) if isinstance(source, Path) else parse_shape(source)
-    return shape, Job(kind, settings, shape.targets(pairs), ingested)
+    return shape, Job(kind, settings, shape.targets(pairs), ingested, sd=sd)
 
 
 def make_plan(shape: Shape, job: Job, on: Place, wanted: Wanted, rates: Rates, prices: Prices) -> Plan:

@@ -107,6 +107,8 @@ class Job:
         Whether the tensor exists already.
     tests
         Test folds of the cross-validation; 1: a part of it.
+    sd
+        Whether a track of standard deviations is written beside each imputed one.
     """
 
     kind: JobKind = "cv"
@@ -114,6 +116,7 @@ class Job:
     targets: int = 0
     ingested: bool = False
     tests: int = TESTS
+    sd: bool = False
 
 
 class Workload:
@@ -173,7 +176,7 @@ class Workload:
             "tracks": shape.values * self.rates.track_bytes,
             "tensor": self.tensor_bytes,
             "models": self.models * self._model_bytes(),
-            "imputed": shape.bins * self.job.targets * self.rates.imputed_bytes,
+            "imputed": shape.bins * self.job.targets * (1 + self.job.sd) * self.rates.imputed_bytes,
         }
 
     def _corrected(self, stage: Stage, *, starts: bool) -> Stage:
@@ -310,7 +313,8 @@ class Workload:
     def impute(self) -> Stage:
         """A part is some pairs over all shards, by all models at once or by the factors of a single one."""
         shape, rates, targets, n = self.shape, self.rates, self.job.targets, self.shape.observed
-        groups = [len(group) for group in track_groups(range(targets), MAX_OPEN_TRACKS)]
+        written = 1 + self.job.sd
+        groups = [len(group) for group in track_groups(range(targets), MAX_OPEN_TRACKS // written)]
         pairs = max(groups)
         products = pairs * n
         if self.job.kind == "train" and SOLVERS[self.solver].holds_out:
@@ -318,12 +322,12 @@ class Workload:
         a_bin = (
             n * rates.read
             + products * rates.multiply
-            + targets / len(groups) * (rates.bigwig + self._refining())
+            + targets / len(groups) * (written * rates.bigwig + self._refining())
         )
         wave = Wave.of(len(groups), shape.bins * a_bin)
         memory = self._imputing_bytes(self.models if SOLVERS[self.solver].holds_out else 1, pairs)
-        memory += pairs * (_WRITER_BYTES + 8.0 * self._block_rows)
-        reads, writes = len(groups) * self.tensor_bytes, shape.bins * targets * rates.imputed_bytes
+        memory += pairs * written * (_WRITER_BYTES + 8.0 * self._block_rows)
+        reads, writes = len(groups) * self.tensor_bytes, self.storage()["imputed"]
         return Stage(
             "impute", "impute", (wave,), memory, reads=reads, source=self.tensor_bytes, writes=writes
         )
