@@ -18,7 +18,7 @@ from predictd.model.stack import members
 from predictd.model.stack import scales as scales_module
 from predictd.model.stack.pooling import NEITHER, SAME_ASSAY, SAME_CELL, Pooled
 from predictd.model.stack.scales import Scales
-from predictd.model.stack.stack import MEMBERS, StackModel
+from predictd.model.stack.stack import FEATURED, MEMBERS, StackModel
 from predictd.model.stack.tracks import Tracks
 from predictd.model.stack.weights import Trials, Weights, pool_of
 from predictd.pairs import Experiment, rows_of
@@ -32,6 +32,8 @@ CELLS, ASSAYS = tuple(f"C{c}" for c in range(N_CELLS)), tuple(f"A{a}" for a in r
 PAIRS = [Experiment(cell, assay) for cell in CELLS for assay in ASSAYS]
 HELD = [PAIRS[5], PAIRS[14]]
 TRAIN = tuple(pair for pair in PAIRS if pair not in HELD)
+# Those that read no features, which tests/test_stack_features.py are about.
+PLAIN = tuple(name for name in MEMBERS if name != FEATURED)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def factors_of(s: np.ndarray, train: tuple[Experiment, ...], *, raw: bool) -> CP
     return problem.model(found.point).canonical()
 
 
-def model_of(s: np.ndarray, train: tuple[Experiment, ...] = TRAIN, names=MEMBERS) -> StackModel:
+def model_of(s: np.ndarray, train: tuple[Experiment, ...] = TRAIN, names=PLAIN) -> StackModel:
     tracks = tracks_of(s, train)
     weights = Weights(
         np.tile([0.1, 0.3, 0.2, 0.3, 0.1][: len(names)], (4, 1)), np.array([1.0, 0.8, 0.6, 0.5])
@@ -344,7 +346,7 @@ def test_it_beats_the_same_assay_mean(model, s):
     assert (error(model.imputer(HELD)) < error(mean.imputer(HELD))).all()
 
 
-@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_a_pair_that_was_trained_on_is_predicted_from_the_others(name, s):
     model = model_of(s, names=(name,))
     weights = model.imputer(list(TRAIN)).affine.weights
@@ -356,7 +358,7 @@ def test_em_without_itself_is_em_on_the_track_told_by_the_others(model):
     tracks = model.tracks
     places = places_of([TRAIN[4]])
     with_itself = members.em(tracks, places, model.factors)[0]
-    found = model.maps(places)[0][MEMBERS.index("em"), 0]
+    found = model.maps(places)[0][PLAIN.index("em"), 0]
     rest = np.delete(np.arange(len(tracks.names)), 4)
     r = tracks.correlations
     told = np.linalg.solve(r[np.ix_(rest, rest)] + 0.1 * np.eye(len(rest)), r[rest, 4])
@@ -431,6 +433,7 @@ def test_a_model_file_gives_the_model_back(model, tmp_path):
         ("weights", np.full_like(parts["weights"], np.nan)),
         ("members", np.array(["assay_mean", "donors", "kriging", "em", "trees"])),
         ("members", np.array(["assay_mean", "donors", "kriging", "donors", "em_raw"])),
+        ("members", np.array(["assay_mean", "donors", "kriging_features", "em", "em_raw"])),
         ("tracks", np.array(["C0:A0", "C9:A0"])),
         ("em_C", parts["em_C"][:, :1]),
         ("raw_A", parts["raw_A"][1:]),

@@ -128,7 +128,7 @@ def test_all_tracks_of_one_assay(engine, tmp_path):
     tensor = small_tensor(tmp_path / "t", signal, experiments=[Experiment(f"C{i}", "A") for i in range(7)])
     report = train(tensor.path, tmp_path / "m.h5", SETTINGS, engine)
     assert "; no em, since no experiment shares its cell type" in report.chosen
-    assert load_model(tmp_path / "m.h5")[0].members == ("assay_mean", "donors", "kriging")
+    assert load_model(tmp_path / "m.h5")[0].members == ("assay_mean", "donors", "kriging", "kriging_features")
     with refused(DataError, "`pairs` missing: ", "has every assay of every cell type", "`pairs` observed"):
         impute(tmp_path / "m.h5", tensor.path, tmp_path / "imputed", engine)
     assert (

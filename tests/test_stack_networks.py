@@ -242,6 +242,9 @@ def test_networks_are_judged_on_tracks_that_they_did_not_learn_from(signal):
     assert not worthwhile(same)
     assert len(errors_of_unseen(lessons[0], sample, silent, 0, every=10**6)) <= 1
     assert worthwhile(found[:1])
+    # Less than a standard error, and more than nothing.
+    little = np.array([[1.0, 0.9], [1.0, 1.05], [1.0, 0.98]])
+    assert worthwhile(little, few=True) and not worthwhile(little) and not worthwhile(same, few=True)
 
 
 def test_tracks_that_are_not_taught_are_not_looked_at(signal):

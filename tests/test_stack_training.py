@@ -28,6 +28,7 @@ from predictd.pairs import Experiment
 from predictd.workflows.evaluation.factors import explain_factors
 from predictd.workflows.imputing.estimators import fold_model_path, load_estimator, load_held_out, load_model
 from predictd.workflows.imputing.impute import impute
+from predictd.workflows.tensor.context import ensure_window_sample
 from predictd.workflows.tensor.folds import load_folds, write_folds
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.training.crossval import Crossval, crossval
@@ -56,6 +57,15 @@ def validated(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_p
     write_folds(Tensor(tensor_path), path.parent / "folds.json", tests=2, valids=4, seed=0)
     crossval(tensor_path, path, SETTINGS, engine, folds=path.parent / "folds.json")
     return path
+
+
+def runs_of(tensor: Tensor) -> list[int]:
+    """Lengths of the stretches that windows do not leave."""
+    found: list[int] = []
+    for name in tensor.shard_names:
+        with tensor.open_shard(name) as shard:
+            found += shard.places.runs[:, 1].tolist()
+    return found
 
 
 def test_auto_is_the_stack():
@@ -91,13 +101,16 @@ def test_members_are_judged_by_their_errors_on_validation_experiments(tensor, en
     data = FitData(tensor, ensure_moments(tensor, engine, tmp_path / "m.h5"), named=True)
     settings = TrainSettings(solver="stack", rank=2, regularisation=0.3)
     fold = selection_folds(tensor.experiments, 0)[0]
-    tried = stack._try_fold(fold, stack._Trying(solver, data, settings, 0))
-    signal = stored_signal(tensor).astype(np.float64)
+    # The sample has every bin: errors are exact.
+    sample = ensure_window_sample(tensor, engine, data.moments, named=True)
+    sampled = stack._sampled(read_moments(data.moments), sample)
+    tried = stack._try_fold(fold, stack._Trying(solver, data, settings, 0, sampled))
+    signal, runs = stored_signal(tensor).astype(np.float64), runs_of(tensor)
     assert tried.known.names == fold.valid
     for k in range(len(MEMBERS)):
         weights = Weights(np.tile(np.eye(len(MEMBERS))[k], (4, 1)), np.ones(4))
         imputer = replace(tried.model, weights=weights).imputer(fold.valid)
-        predicted = imputer(signal[:, tensor.columns(imputer.inputs)].astype(np.float32))
+        predicted = imputer(signal[:, tensor.columns(imputer.inputs)].astype(np.float32), runs)
         y = signal[:, tensor.columns(fold.valid)]
         errors = np.mean((y - predicted) ** 2, axis=0) / y.var(axis=0)
         np.testing.assert_allclose(tried.trials.errors(np.eye(len(MEMBERS))[k]), errors, rtol=2e-3)
@@ -107,7 +120,7 @@ def test_errors_of_each_member_on_held_out_experiments(validated, tensor):
     with (validated / "members.tsv").open(newline="") as file:
         rows = {(r["cell_type"], r["assay"], r["member"]): r for r in csv.DictReader(file, delimiter="\t")}
     assert len(rows) == (len(MEMBERS) + 1) * len(tensor.experiments)
-    signal = stored_signal(tensor).astype(np.float64)
+    signal, runs = stored_signal(tensor).astype(np.float64), runs_of(tensor)
     for fold in {fold.owner: fold.whole() for fold in load_folds(validated / "folds.json")}.values():
         model = load_model(fold_model_path(validated, fold))[0]
         for k, name in enumerate((*MEMBERS, "together")):
@@ -118,7 +131,7 @@ def test_errors_of_each_member_on_held_out_experiments(validated, tensor):
                 else replace(model, networks=None, weights=only)
             )
             imputer = part.imputer(fold.test)
-            predicted = imputer(signal[:, tensor.columns(imputer.inputs)].astype(np.float32))
+            predicted = imputer(signal[:, tensor.columns(imputer.inputs)].astype(np.float32), runs)
             y = signal[:, tensor.columns(fold.test)]
             for pair, errors, variance in zip(
                 fold.test, ((y - predicted) ** 2).T, y.var(axis=0), strict=True
@@ -278,7 +291,17 @@ def test_networks_are_left_out_where_none_are_wanted(tensor_path, engine, tmp_pa
     settings = TrainSettings(solver="stack", networks=0)
     train(tensor_path, tmp_path / "model.h5", settings, engine, moments=tmp_path / "m.h5")
     assert load_model(tmp_path / "model.h5")[0].networks is None
-    assert sorted(path.name for path in tmp_path.glob("m.*")) == ["m.h5"]
+    assert sorted(path.name for path in tmp_path.glob("m.*")) == ["m.h5", "m.sample.h5"]
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_features_are_read_where_experiments_are_few(few, tensor, engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(stack, "MOST_TRACKS", len(tensor.experiments) - (not few))
+    settings = TrainSettings(solver="stack", networks=0, als=FEW_SWEEPS)
+    report = train(tensor.path, tmp_path / "model.h5", settings, engine, moments=tmp_path / "m.h5")
+    model = load_model(tmp_path / "model.h5")[0]
+    assert ("kriging_features" in model.members) == few == ("kriging_features" in report.chosen)
+    assert (model.tracks.features is not None) == few == (tmp_path / "m.sample.h5").exists()
 
 
 def test_units_of_tracks_do_not_matter(engine, tmp_path):

@@ -142,19 +142,17 @@ def held_out(tensor: Tensor, test: tuple[Experiment, ...], model: StackModel, ev
     clipped = {e.assay: TRANSFORMS[e.transform].clipped for e in tensor.manifest.experiments}
     columns = tensor.columns(test)
     same = [tensor.columns([e for e in model.train if e.assay == pair.assay]) for pair in test]
-    parts: dict[str, list[npt.NDArray[np.float32]]] = defaultdict(list)
+    parts: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in (MEAN, *applications)}
     observed = []
     for shard_name in tensor.shard_names:
         with tensor.open_shard(shard_name) as shard:
-            for number, blocks in enumerate(
-                zip(*(a.blocks(shard) for a in applications.values()), strict=True)
-            ):
-                if number % every == 0:
-                    signal = blocks[0][1]
-                    observed.append(signal[:, columns])
-                    parts[MEAN].append(np.stack([signal[:, own].mean(axis=1) for own in same], axis=1))
-                    for name, (_, _, predicted) in zip(applications, blocks, strict=True):
-                        parts[name].append(predicted)
+            size = shard.block_rows()
+            for start in range(0, shard.n_bins, size * every):
+                for name, application in applications.items():
+                    signal, predicted = application.rows(shard, start, min(start + size, shard.n_bins))
+                    parts[name].append(predicted)
+                observed.append(signal[:, columns])
+                parts[MEAN].append(np.stack([signal[:, own].mean(axis=1) for own in same], axis=1))
     truth = np.concatenate(observed).astype(np.float64)
     scores = []
     for name, pieces in parts.items():

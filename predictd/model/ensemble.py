@@ -62,7 +62,10 @@ class Model(Protocol):
         ...
 
     def alone(self, targets: Sequence[Experiment]) -> dict[str, AffineMap]:
-        """Maps of the tracks of `train` to pairs by each member alone, and by all together; none of a single piece."""
+        """Maps to pairs by each member alone, and by all together; none of a single piece.
+
+        They are of the tracks that its imputers read, and of these tracks' features where it reads such.
+        """
         ...
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:

@@ -87,6 +87,8 @@ class Guide:
         The tracks of each pair's assay in other cell types.
     constants
         float64 (m × c).
+    beyond
+        What the stack and its members, the first maps, make of the tracks' features: float64 (m × maps × 3n), or None.
     """
 
     maps: Array
@@ -94,6 +96,7 @@ class Guide:
     curved: Index
     same: tuple[Index, ...]
     constants: Array
+    beyond: Array | None = None
 
     @classmethod
     def of(
@@ -108,17 +111,17 @@ class Guide:
         targets
             The pairs' cell types and assays.
         stack, members
-            Maps of the stack (m × n) and of its k members (k × m × n).
+            Maps of the stack (m × n) and of its k members (k × m × n); 4n where features are read as well.
         pooled, related
             Pooled correlations; what `related_assays` says.
         """
-        (m, n), k = stack.shape, len(members)
+        m, n, k = len(stack), len(tracks.names), len(members)
         n_related = related.shape[1]
         top, near, means = 1 + k, 1 + k + _TOP, 1 + k + _TOP + _NEAREST
         slots = means + 3
         maps = np.zeros((m, slots + 2 * n_related, n))
-        maps[:, 0] = stack
-        maps[:, 1 : 1 + k] = members.transpose(1, 0, 2)
+        first = np.concatenate([stack[:, np.newaxis], members.transpose(1, 0, 2)], axis=1)
+        maps[:, : 1 + k] = first[..., :n]
         correlations = pooled.between(targets, tracks.places)
         similar = _similarity(tracks)
         constants = np.zeros((m, 3 + _TOP + 2 * n_related))
@@ -139,13 +142,14 @@ class Guide:
                 some += [np.flatnonzero(of_assay & (tracks.places[0] == cell)), tracks.donors(cell, other)]
             for place, those in enumerate(some):
                 maps[row, means + place, those] = 1.0 / max(1, those.size)
-            variance = stack[row] @ tracks.correlations @ stack[row]
+            variance = stack[row] @ tracks.every_correlation @ stack[row]
             constants[row, :3] = np.log1p(donors.size), np.log1p(context.size), np.sqrt(max(variance, 0.0))
             constants[row, 3 : 3 + best.size] = np.abs(correlations[row, best])
             constants[row, 3 + _TOP :] = [those.size > 0 for those in some[3:]]
         wide = np.array([0, *range(means, slots + 2 * n_related)], dtype=np.intp)
         curved = np.array([0, *range(top, top + _TOP), means, means + 1], dtype=np.intp)
-        return cls(maps, wide, curved, tuple(same), constants)
+        beyond = None if tracks.features is None else first[..., n:]
+        return cls(maps, wide, curved, tuple(same), constants, beyond)
 
     @property
     def n_inputs(self) -> int:
@@ -155,7 +159,14 @@ class Guide:
         return own + n_windows * len(self.wide) + self.constants.shape[1]
 
     def inputs(
-        self, row: int, z: Float32, curved: Float32, windows: Sequence[Float32], *, maps: Float32
+        self,
+        row: int,
+        z: Float32,
+        curved: Float32,
+        windows: Sequence[Float32],
+        *,
+        maps: Float32,
+        features: Float32 | None = None,
     ) -> Float32:
         """What networks read of a pair at some bins: float32 (bins × inputs).
 
@@ -169,6 +180,8 @@ class Guide:
             Of each half width but 0, (bins × len(wide)): means of the wide maps.
         maps
             The pair's, in float32 (q × n).
+        features
+            Standardised, (bins × 3n), where they are read.
         """
         same = self.same[row]
         extremes = np.zeros((len(z), 2), dtype=np.float32)
@@ -176,7 +189,11 @@ class Guide:
             tracks = z[:, same]
             extremes[:, 0], extremes[:, 1] = tracks.max(axis=1), tracks.min(axis=1)
         through = [values @ maps[self.curved].T for values in curved]
-        read = np.concatenate([z @ maps.T, extremes, *through, *windows], axis=1)
+        along = z @ maps.T
+        if features is not None and self.beyond is not None:
+            beyond = self.beyond[row].astype(np.float32)
+            along[:, : len(beyond)] += features @ beyond.T
+        read = np.concatenate([along, extremes, *through, *windows], axis=1)
         # Many times as fast as log1p, whose care for the smallest values is not needed.
         size = np.abs(read)
         size += np.float32(1)

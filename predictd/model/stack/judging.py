@@ -51,11 +51,13 @@ def errors_of_unseen(
     return np.array(found, dtype=np.float64).reshape(-1, 2)
 
 
-def worthwhile(errors: Float64) -> bool:
+def worthwhile(errors: Float64, *, few: bool = False) -> bool:
     """Whether networks take more off errors, as of `errors_of_unseen`, than chance would.
 
     The mean over tracks must exceed its standard error (the rule of one standard error: Breiman et al. 1984,
-    Classification and Regression Trees). Of fewer than two tracks nothing is known, and networks stay.
+    Classification and Regression Trees). Of fewer than two tracks nothing is known, and networks stay. With `few` they
+    stay if the mean is above 0: few tracks tell little gains from none badly, and have few pairs to impute.
     """
     gains = errors[:, 0] - errors[:, 1]
-    return len(gains) < 2 or bool(gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains)))
+    least = 0.0 if few or len(gains) < 2 else gains.std(ddof=1) / np.sqrt(len(gains))
+    return len(gains) < 2 or bool(gains.mean() > least)

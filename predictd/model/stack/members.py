@@ -8,15 +8,19 @@ Each is linear, closed form from the tracks' correlations, and reads no track of
   Ernst & Kellis 2015, Nature Biotechnology 33:364).
 - `kriging`: the best linear prediction from the most related tracks under pooled correlations (simple kriging; Matheron
   1963, Economic Geology 58:1246).
+- `kriging_features`: the same from tracks of which three features are read beside their signal (`features`).
 - `em`: the CP model of the standardised tracks.
 - `em_raw`: the CP model of the tracks as they are, which has means and scales of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from predictd.model.cp.factors import CPModel
+from predictd.model.stack.features import KINDS, columns_of
 from predictd.model.stack.pooling import Pooled
 from predictd.model.stack.scales import Scales
 from predictd.model.stack.tracks import Array, Index, Places, Tracks
@@ -27,6 +31,9 @@ _RIDGE = 0.05
 # Added to the diagonal of kriging's correlations, and how many tracks it reads.
 _NUGGET = 0.3
 _NEAREST = 30
+# The same where features are read as well: four columns of a track tell more of its noise than one.
+_FEATURED_NUGGET = 0.6
+_FEATURED_NEAREST = 20
 
 
 def assay_mean(tracks: Tracks, targets: Places) -> Array:
@@ -96,6 +103,41 @@ def kriging(tracks: Tracks, targets: Places, pooled: Pooled) -> Array:
         maps[row, nearest] = weights / max(1.0, float(right @ weights))
     maps[same_pair(tracks, targets)] = 0.0
     return maps
+
+
+def kriging_features(tracks: Tracks, targets: Places, pooled: Mapping[tuple[int, int], Pooled]) -> Array:
+    """Maps (m × 4n) of the best linear prediction from the tracks that correlate most and their features.
+
+    `pooled` is of `pooling.pooled_features`.
+    """
+    assert tracks.features is not None
+    n = len(tracks.names)
+    observed = tracks.features.correlations.reshape(KINDS, n, KINDS, n)
+    blocks = np.empty_like(observed)
+    for (x, y), one in pooled.items():
+        between = one.between(tracks.places, tracks.places)
+        # What is read of one track goes together as it does there.
+        np.fill_diagonal(between, np.diagonal(observed[x, :, y]))
+        blocks[y, :, x], blocks[x, :, y] = between.T, between
+    flat = blocks.reshape(KINDS * n, KINDS * n)
+    values, vectors = np.linalg.eigh((flat + flat.T) / 2)
+    system = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    system[np.diag_indices_from(system)] += _FEATURED_NUGGET
+    right = np.concatenate([pooled[0, y].between(targets, tracks.places) for y in range(KINDS)], axis=1)
+    strength = np.abs(right[:, :n])
+    # A track says nothing of itself.
+    strength[same_pair(tracks, targets)] = -1.0
+    maps = np.zeros_like(right)
+    for row, own in enumerate(strength):
+        nearest = np.argsort(-own, kind="stable")[: min(_FEATURED_NEAREST, int((own >= 0).sum()))]
+        read = columns_of(nearest, n)
+        read = read[tracks.features.sds[read] > 0]
+        maps[row, read] = np.linalg.solve(system[np.ix_(read, read)], right[row, read])
+    told = (right * maps).sum(axis=1)
+    # What it varies by is known: where that is more than pooled correlations say, so is its error.
+    varied = ((maps @ tracks.features.correlations) * maps).sum(axis=1)
+    excess = np.divide(varied, told, out=np.ones_like(told), where=told > 0)
+    return maps / np.maximum(np.maximum(1.0, told), excess)[:, np.newaxis]
 
 
 def em(tracks: Tracks, targets: Places, model: CPModel) -> Array:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictd.interrupt import give_up_if_asked
+from predictd.model.stack.features import WINDOW
 from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide
 from predictd.model.stack.tracks import Places, Tracks
 from predictd.model.windows import window_means
@@ -280,16 +281,21 @@ def exercise(
     columns = positions(tracks.names, sample.experiments)
     shift, factor = tracks.means.astype(np.float32), (1 / tracks.sds).astype(np.float32)
     maps = guide.maps[row].astype(np.float32)
-    z, *around = ((values[np.ix_(rows, columns)] - shift) * factor for values in sample.values)
-    curved = sample.curve_scales.some(columns).standardised(sample.values[0][np.ix_(rows, columns)])
+    read = [values[np.ix_(rows, columns)] for values in sample.values]
+    z, *around = ((values - shift) * factor for values in read)
+    curved = sample.curve_scales.some(columns).standardised(read[0])
     windows = [values @ maps[guide.wide].T for values in around]
-    inputs = guide.inputs(row, z, curved, windows, maps=maps)
     residual = (signal[rows] - lesson.means[row]) / lesson.sds[row] - z @ maps[0]
+    features = None
+    if tracks.features is not None and guide.beyond is not None:
+        features = tracks.features.standardised(read[0], read[HALF_WIDTHS.index(WINDOW)])
+        residual -= features @ guide.beyond[row, 0].astype(np.float32)
+    inputs = guide.inputs(row, z, curved, windows, maps=maps, features=features)
     return inputs, np.clip(residual, -_FARTHEST, _FARTHEST).astype(np.float32)
 
 
 class Refiner:
-    """What networks add to a stack's predictions of m pairs, from the signal of its tracks.
+    """What features and networks add to a stack's predictions of m pairs, from the signal of its tracks.
 
     Parameters
     ----------
@@ -315,6 +321,7 @@ class Refiner:
         sds: Float64,
     ) -> None:
         self._networks, self._guide, self._curve_scales = networks, guide, curve_scales
+        self._features = tracks.features
         self._shift = tracks.means.astype(np.float32)
         self._factor = (1 / tracks.sds).astype(np.float32)
         self._maps = guide.maps.astype(np.float32)
@@ -336,7 +343,11 @@ class Refiner:
         guide = self._guide
         z = (signal - self._shift) * self._factor
         within, curved = z[inner], self._curve_scales.standardised(signal[inner])
-        added = np.empty((len(within), len(self._maps)), dtype=np.float32)
+        added = np.zeros((len(within), len(self._maps)), dtype=np.float32)
+        features = None
+        if self._features is not None and guide.beyond is not None:
+            features = self._features.at(signal, run_lengths, inner)
+            added += (features @ guide.beyond[:, 0].T.astype(np.float32)) * self._sds
         for row, maps in enumerate(self._maps):
             give_up_if_asked()
             wide = z @ maps[guide.wide].T
@@ -344,6 +355,7 @@ class Refiner:
             for start in range(0, len(within), _STEP):
                 some = slice(start, start + _STEP)
                 around = [window[some] for window in windows]
-                inputs = guide.inputs(row, within[some], curved[:, some], around, maps=maps)
-                added[some, row] = self._sds[row] * self._networks(inputs, self._weights[row])
+                beside = None if features is None else features[some]
+                inputs = guide.inputs(row, within[some], curved[:, some], around, maps=maps, features=beside)
+                added[some, row] += self._sds[row] * self._networks(inputs, self._weights[row])
         return added

@@ -12,11 +12,12 @@ so that memory and time grow with the number of pairs of tracks and no faster.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from predictd.model.stack.features import KINDS
 from predictd.model.stack.tracks import Array, Index, Places, Tracks
 
 # How two tracks are related: of the same assay, of the same cell type, or neither.
@@ -86,6 +87,18 @@ class Pooled:
             + self.left[relation, c1[:, np.newaxis]]
             + self.right[relation, c2]
         )
+
+
+def pooled_features(tracks: Tracks) -> dict[tuple[int, int], Pooled]:
+    """Pooled correlations of each kind of column with each later one; see `features.columns_of`."""
+    assert tracks.features is not None
+    n = len(tracks.names)
+    blocks = tracks.features.correlations.reshape(KINDS, n, KINDS, n)
+    return {
+        (x, y): Pooled.of(replace(tracks, correlations=blocks[x, :, y]))
+        for x in range(KINDS)
+        for y in range(x, KINDS)
+    }
 
 
 def _relation(one: Places, other: Places) -> npt.NDArray[np.int8]:

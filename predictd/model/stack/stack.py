@@ -18,11 +18,13 @@ import numpy.typing as npt
 
 from predictd.model.cp.factors import CPModel
 from predictd.model.imputer import AffineMap, Completion, Imputer
+from predictd.model.imputer import Refiner as AnyRefiner
 from predictd.model.ranges import Ranges
 from predictd.model.stack import members
+from predictd.model.stack.features import KINDS, FeatureRefiner, Features
 from predictd.model.stack.inputs import CURVES, CurveScales, Guide
 from predictd.model.stack.networks import Networks, Refiner
-from predictd.model.stack.pooling import Pooled
+from predictd.model.stack.pooling import Pooled, pooled_features
 from predictd.model.stack.scales import Scales
 from predictd.model.stack.tracks import Array, Index, Places, Tracks
 from predictd.model.stack.weights import Weights
@@ -30,7 +32,9 @@ from predictd.pairs import Experiment, positions, rows_of
 
 # The members there are.
 TOGETHER = "together"
-MEMBERS = ("assay_mean", "donors", "kriging", "em", "em_raw")
+MEMBERS = ("assay_mean", "donors", "kriging", "kriging_features", "em", "em_raw")
+# The one that needs features of the tracks.
+FEATURED = "kriging_features"
 # Ridge of the correlations by which missing inputs are filled from the others.
 _FILLING = 0.1
 
@@ -94,6 +98,10 @@ class StackModel:
         """The pooled correlations of its tracks."""
         return Pooled.of(self.tracks)
 
+    @cached_property
+    def _pooled_features(self) -> dict[tuple[int, int], Pooled]:
+        return pooled_features(self.tracks)
+
     def n_donors(self, places: Places) -> Index:
         """How many other cell types have the assay of each pair, intp (m,)."""
         return np.array([self.tracks.donors(*pair).size for pair in zip(*places, strict=True)], dtype=np.intp)
@@ -104,24 +112,30 @@ class StackModel:
         Returns
         -------
         float64 (k × m × n) and (k × m)
-            Maps, and what is added to them.
+            Maps, and what is added to them; maps of the tracks and their features, (k × m × 4n), where these are read.
         """
-        tracks, shape = self.tracks, (len(places[0]), len(self.tracks.names))
-        found, offsets = np.empty((len(self.members), *shape)), np.zeros((len(self.members), shape[0]))
+        tracks, m = self.tracks, len(places[0])
+        found, offsets = (
+            np.zeros((len(self.members), m, len(tracks.every_mean))),
+            np.zeros((len(self.members), m)),
+        )
         for k, name in enumerate(self.members):
+            own = found[k, :, : len(tracks.names)]
             if name == "assay_mean":
-                found[k] = members.assay_mean(tracks, places)
+                own[:] = members.assay_mean(tracks, places)
             elif name == "donors":
-                found[k] = members.donors(tracks, places)
+                own[:] = members.donors(tracks, places)
             elif name == "kriging":
-                found[k] = members.kriging(tracks, places, self.pooled)
+                own[:] = members.kriging(tracks, places, self.pooled)
+            elif name == FEATURED:
+                found[k] = members.kriging_features(tracks, places, self._pooled_features)
             elif name == "em":
                 assert self.factors is not None
-                found[k] = self._without_itself(places, members.em(tracks, places, self.factors))
+                own[:] = self._without_itself(places, members.em(tracks, places, self.factors))
             else:
                 assert self.raw_factors is not None
-                own, offsets[k] = members.em_raw(tracks, places, self.raw_factors, self.scales)
-                found[k] = self._without_itself(places, own)
+                raw, offsets[k] = members.em_raw(tracks, places, self.raw_factors, self.scales)
+                own[:] = self._without_itself(places, raw)
         return found, offsets
 
     def stacked(self, places: Places, maps: Array, offsets: Array) -> tuple[Array, Array]:
@@ -140,7 +154,7 @@ class StackModel:
         return Imputer(
             inputs=tracks.names,
             targets=tuple(targets),
-            affine=self._affine(places, stacked, offset),
+            affine=self._affine(places, stacked[:, : len(tracks.names)], offset),
             bounds=None if self.ranges is None else self.ranges.of_targets(places[1]),
             limits=None
             if self.ranges is None
@@ -157,21 +171,24 @@ class StackModel:
         return found | {TOGETHER: self._affine(places, *self.stacked(places, maps, offsets))}
 
     def _affine(self, places: Places, maps: Array, offsets: Array) -> AffineMap:
-        """What maps of standardised tracks (m × n) and what is added to them (m,) are of tracks as they are."""
+        """What maps of standardised tracks (m × n, or 4n) and what is added to them (m,) are of tracks as they are."""
         means, sds = self.scales.means[places], self.scales.sds[places]
-        weights = maps * sds[:, np.newaxis] / self.tracks.sds
-        return AffineMap(weights, None, means + sds * offsets - weights @ self.tracks.means)
+        read = slice(maps.shape[1])
+        weights = maps * sds[:, np.newaxis] / self.tracks.every_sd[read]
+        return AffineMap(weights, None, means + sds * offsets - weights @ self.tracks.every_mean[read])
 
     def within(self, ranges: Ranges) -> StackModel:
         """See `predictd.model.ensemble.Model`."""
         return replace(self, ranges=ranges)
 
-    def _refiner(self, places: Places, stacked: Array, maps: Array) -> Refiner | None:
+    def _refiner(self, places: Places, stacked: Array, maps: Array) -> AnyRefiner | None:
+        sds, features = self.scales.sds[places], self.tracks.features
         if self.networks is None:
-            return None
+            beyond = sds[:, np.newaxis] * stacked[:, len(self.tracks.names) :]
+            return None if features is None else FeatureRefiner(features, beyond)
         assert self.related is not None and self.curve_scales is not None
         guide = Guide.of(self.tracks, places, stacked, maps, self.pooled, self.related)
-        return Refiner(self.networks, guide, self.tracks, self.curve_scales, places, self.scales.sds[places])
+        return Refiner(self.networks, guide, self.tracks, self.curve_scales, places, sds)
 
     def expected_errors(self, pairs: Sequence[Experiment]) -> Array:
         """Squared errors to be expected, before networks, over the variance of each track: float64 (m,)."""
@@ -216,6 +233,13 @@ class StackModel:
             "flat": np.array([str(e) for e in self.tracks.flat], dtype=str),
             "flat_values": np.array(list(self.tracks.flat.values()), dtype=np.float64),
         }
+        if (features := self.tracks.features) is not None:
+            below = np.tril_indices(len(features.correlations), -1)
+            arrays |= {
+                "feature_means": features.means[len(self.tracks.names) :],
+                "feature_sds": features.sds[len(self.tracks.names) :],
+                "feature_correlations": features.correlations[below].astype(np.float32),
+            }
         for prefix, part in (
             (_FACTORS, self.factors),
             (_RAW, self.raw_factors),
@@ -278,6 +302,7 @@ class StackModel:
                 numbers["track_sds"],
                 _symmetric(numbers["correlations"], n),
                 flat,
+                _features(arrays, numbers, names),
             ),
             Scales(numbers["means"], numbers["sds"]),
             names,
@@ -314,6 +339,26 @@ def _numbers(
         if array.shape != shapes[key] or not np.isfinite(array).all():
             raise ValueError(f"{key} does not belong to the names, or is not finite")
     return numbers
+
+
+def _features(
+    arrays: dict[str, npt.NDArray[np.generic]], numbers: dict[str, Array], names: tuple[str, ...]
+) -> Features | None:
+    """The features of n tracks, from a model file; ValueError where they do not belong to the tracks or the members."""
+    if (FEATURED in names) != ("feature_means" in arrays):
+        raise ValueError("the features of the tracks belong to the members")
+    if FEATURED not in names:
+        return None
+    keys = ("feature_means", "feature_sds", "feature_correlations")
+    n = len(numbers["track_means"])
+    size = KINDS * n
+    means, sds, below = (np.asarray(arrays[key], dtype=np.float64) for key in keys)
+    shapes = (size - n,), (size - n,), (size * (size - 1) // 2,)
+    for array, shape in zip((means, sds, below), shapes, strict=True):
+        if array.shape != shape or not np.isfinite(array).all():
+            raise ValueError("features do not belong to the tracks, or are not finite")
+    means, sds = np.concatenate([numbers["track_means"], means]), np.concatenate([numbers["track_sds"], sds])
+    return Features(means, sds, _symmetric(below, size))
 
 
 def _symmetric(below: Array, n: int) -> Array:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from predictd.errors import DataError
 from predictd.model.moments import CONSTANT
+from predictd.model.stack.features import Features, with_features
 from predictd.pairs import Experiment, positions, rows_of
 
 Array = npt.NDArray[np.float64]
@@ -35,6 +36,8 @@ class Tracks:
         Between them: float64 (n × n).
     flat
         Training tracks that do not vary, with their values.
+    features
+        What else is read of the tracks, or None.
     """
 
     names: tuple[Experiment, ...]
@@ -44,6 +47,7 @@ class Tracks:
     sds: Array
     correlations: Array
     flat: Mapping[Experiment, float] = field(default_factory=dict)
+    features: Features | None = None
 
     @classmethod
     def of(
@@ -53,8 +57,12 @@ class Tracks:
         train: Sequence[Experiment],
         cell_types: Sequence[str],
         assays: Sequence[str],
+        *,
+        sampled: Array | None = None,
     ) -> Tracks:
         """Of training experiments, from the moments (N+1 × N+1) of all N experiments; constant ones are left out.
+
+        With `sampled`, what `features.sampled_moments` makes of a sample, their features are read as well.
 
         Raises
         ------
@@ -80,7 +88,25 @@ class Tracks:
         correlations = covariance / np.outer(sds, sds)
         np.fill_diagonal(correlations, 1.0)
         places = rows_of(names, cell_types, assays)
-        return cls(names, places, (len(cell_types), len(assays)), means, sds, correlations, flat)
+        features = None if sampled is None else Features.of(with_features(s, sampled, columns))
+        return cls(names, places, (len(cell_types), len(assays)), means, sds, correlations, flat, features)
+
+    @property
+    def every_mean(self) -> Array:
+        """Of the tracks and of their features, if any, kind by kind: (n,) or (4n,)."""
+        return self.means if self.features is None else self.features.means
+
+    @property
+    def every_sd(self) -> Array:
+        """As `every_mean`; 1 where features do not vary."""
+        if self.features is None:
+            return self.sds
+        return np.where(self.features.sds > 0, self.features.sds, 1.0)
+
+    @property
+    def every_correlation(self) -> Array:
+        """As `every_mean`: (n × n) or (4n × 4n)."""
+        return self.correlations if self.features is None else self.features.correlations
 
     def donors(self, cell: int, assay: int) -> Index:
         """Tracks of an assay in other cell types than one."""

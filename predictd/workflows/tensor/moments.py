@@ -12,7 +12,9 @@ from predictd.constants import MOMENTS, MOMENTS_FORMAT, MOMENTS_VERSION
 from predictd.engine import Engine
 from predictd.errors import DataError
 from predictd.io.tensor.store import Tensor
-from predictd.model.moments import MomentSums, shift_of
+from predictd.model.imputer import AffineMap
+from predictd.model.moments import MomentSums, shift_of, squared_errors
+from predictd.model.stack.features import columns_of, with_features
 from predictd.pairs import Experiment, positions
 from predictd.workflows.tensor.ranges import ends_of
 from predictd.workflows.tensor.sidecar import Kind, ensure_beside, header_of, read_beside
@@ -30,14 +32,30 @@ class TensorMoments:
         S = [Y 1]ᵀ[Y 1] over complete bins: float64 (n+1 × n+1).
     experiments
         The n experiments in the order of `s`.
+    sampled
+        Moments of the tracks and of their features at a sample of bins, where models read these
+        (`predictd.model.stack.features.sampled_moments`).
     """
 
     s: npt.NDArray[np.float64]
     experiments: tuple[Experiment, ...]
+    sampled: npt.NDArray[np.float64] | None = None
 
     def columns(self, experiments: tuple[Experiment, ...]) -> npt.NDArray[np.intp]:
         """Their places in `s`."""
         return positions(experiments, self.experiments)
+
+    def errors(
+        self, own: AffineMap, inputs: tuple[Experiment, ...], pairs: tuple[Experiment, ...]
+    ) -> npt.NDArray[np.float64]:
+        """Mean squared errors (m,) of a map of some tracks, or of these and their features, to pairs."""
+        read, wanted = self.columns(inputs), self.columns(pairs)
+        if self.sampled is None:
+            return squared_errors(self.s, own.weights, own.intercept, read, wanted)
+        columns = np.union1d(read, wanted)
+        s = with_features(self.s, self.sampled, columns)
+        places = columns_of(np.searchsorted(columns, read), len(columns))
+        return squared_errors(s, own.weights, own.intercept, places, np.searchsorted(columns, wanted))
 
 
 def compute_moments(tensor: Tensor, engine: Engine) -> npt.NDArray[np.float64]:

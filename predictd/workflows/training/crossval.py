@@ -38,7 +38,7 @@ from predictd.workflows.imputing.calibration import (
     read_residuals,
     write_calibration,
 )
-from predictd.workflows.imputing.estimators import everything_path, fold_model_path, load_model
+from predictd.workflows.imputing.estimators import everything_path, fold_model_path
 from predictd.workflows.parts import InParts
 from predictd.workflows.tensor.coverage import require_complete, warn_same_signal
 from predictd.workflows.tensor.folds import read_folds
@@ -253,17 +253,12 @@ class Crossval(InParts[CrossvalReport]):
                 "choice": choices[test].why,
                 "models": len(models),
                 "rows": _rows_to_json(rows),
-                "members": self._member_errors(test, self._groups[index][1][0].whole(), s),
+                "members": member_errors(output, self._groups[index][1][0].whole(), s, choices[test]),
                 "residuals": [str(path.relative_to(output)) for path in counted],
                 "run": record.run_of(parts),
             }
             others = [task.path for task in fits if task.owner == EVERYTHING and index == 0]
             self.job.keep_part(index, content, [*models, *others, *counted])
-
-    def _member_errors(self, test: str, whole: Fold, data: TensorMoments) -> list[Row]:
-        """Rows of members.tsv of a test fold, where one model holds it out."""
-        path = fold_model_path(self.job.output, whole)
-        return member_errors(load_model(path)[0], test, whole.test, data) if path.exists() else []
 
     def _residuals_path(self, index: int, number: int) -> Path:
         return self.job.workspace / "residuals" / f"{index}.{number}.h5"

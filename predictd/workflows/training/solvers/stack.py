@@ -15,13 +15,14 @@ from predictd.engine.base import one_blas_thread
 from predictd.errors import ConfigError, DataError
 from predictd.model.cp.factors import CPModel
 from predictd.model.folds import Fold, by_assay_alone
-from predictd.model.moments import CONSTANT, squared_errors
-from predictd.model.stack.inputs import CurveScales, Guide, related_assays
+from predictd.model.moments import CONSTANT
+from predictd.model.stack.features import MOST_TRACKS, WINDOW, columns_of, sampled_moments
+from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide, related_assays
 from predictd.model.stack.judging import errors_of_unseen, worthwhile
 from predictd.model.stack.networks import FEWEST, Lesson, Networks, fit_network
 from predictd.model.stack.pooling import Pooled
 from predictd.model.stack.scales import Scales
-from predictd.model.stack.stack import StackModel
+from predictd.model.stack.stack import FEATURED, TOGETHER, StackModel
 from predictd.model.stack.tracks import Tracks
 from predictd.model.stack.weights import FARTHEST_SCALE, FARTHEST_SHIFT, Trials, Weights
 from predictd.pairs import Experiment, axes
@@ -83,8 +84,14 @@ class Stack(MomentsSolver):
                 )
 
     def members_for(self, experiments: Sequence[Experiment]) -> tuple[str, ...]:
-        """Its members; without factors where cell types are held out of which no other experiment is known."""
-        return tuple(name for name in self.members if not (name in _FACTORS and by_assay_alone(experiments)))
+        """Its members for a tensor's experiments.
+
+        There are no factors where cell types are held out of which no other experiment is known, and no features where
+        experiments are many.
+        """
+        left: tuple[str, ...] = _FACTORS if by_assay_alone(experiments) else ()
+        left += (FEATURED,) if len(experiments) > MOST_TRACKS else ()
+        return tuple(name for name in self.members if name not in left)
 
     def choose(
         self, data: FitData, folds: Sequence[Fold], settings: TrainSettings, engine: Engine, *, seed: int
@@ -94,20 +101,26 @@ class Stack(MomentsSolver):
         if len(folds) == 1:
             folds = _folds_within(folds[0], experiments, seed)
         settled, factors = settings.model_copy(update={"solver": self.name}), ""
-        if len(members) < len(self.members):
+        if set(_FACTORS) & {*self.members} - {*members}:
             factors = "; no em, since no experiment shares its cell type and its assay with others"
         if "em" in members:
             found = STANDARDISED_EM.search(data, folds, _of_em(settings), engine, seed=seed)
             settled = settled.model_copy(update={"rank": found.rank, "regularisation": found.regularisation})
             factors = f"; em of rank {found.rank}, {STANDARDISED_EM.penalty_name} {found.regularisation:g}"
-        trying = _Trying(self, data, settled, seed)
+        assert data.moments is not None
+        sample = sampled = None
+        if FEATURED in members:
+            sample = ensure_window_sample(data.tensor, engine, data.moments, named=data.named)
+            sampled = _sampled(moments_of(data), sample)
+        trying = _Trying(self, data, settled, seed, sampled)
         tried = engine.map(_try_fold, deciding_folds(folds), trying, label="members")
         trials = Trials.joined([attempt.trials for attempt in tried])
         weights = Weights.of(trials)
         learned: Arrays = {"weights": weights.of_pools, "errors": weights.errors}
+        if sampled is not None:
+            learned[FEATURED] = sampled
         if settings.networks and len(trials.donors) >= FEWEST:
-            assert data.moments is not None
-            sample = ensure_window_sample(data.tensor, engine, data.moments, named=data.named)
+            sample = sample or ensure_window_sample(data.tensor, engine, data.moments, named=data.named)
             own, told = self._networks(data, tried, weights, sample, settings.networks, engine, seed=seed)
             learned |= own
             factors += told
@@ -126,11 +139,8 @@ class Stack(MomentsSolver):
     ) -> tuple[Arrays, str]:
         """What networks learn, with what they need to be led, and what they are worth; nothing if it is too little."""
         moments = moments_of(data)
-        cell_types, assays = axes(moments.experiments)
         known = sorted(set().union(*({*one.model.train, *one.known.names} for one in tried)))
-        related = related_assays(
-            Pooled.of(Tracks.of(moments.s, moments.experiments, known, cell_types, assays))
-        )
+        related = related_assays(Pooled.of(_tracks(moments, known)))
         lessons = tuple(one.lesson(weights, related) for one in tried)
         teaching = _Teaching(lessons, sample, n_networks, seed)
         found = Networks.joined(engine.map(_fit_network, range(n_networks), teaching, label="networks"))
@@ -142,7 +152,8 @@ class Stack(MomentsSolver):
             errors = np.concatenate(judged)
             share = (errors[:, 0] - errors[:, 1]).sum() / max(errors[:, 0].sum(), 1e-300)
             told = f"; networks take {100 * share:.2g} % of the error off experiments that they did not learn from"
-            if not worthwhile(errors):
+            few = FEATURED in self.members_for(data.tensor.experiments)
+            if not worthwhile(errors, few=few):
                 return {}, f"{told}, no more than chance would: they are left out"
         scales = read_window_sample(sample).curve_scales
         own = {"related": related.astype(np.int64), "curve_means": scales.means, "curve_sds": scales.sds}
@@ -154,6 +165,7 @@ class Stack(MomentsSolver):
         """See `MomentsSolver.fit_moments`; the members' weights and the networks are those of `choice.learned`."""
         learned = {name: np.asarray(array) for name, array in choice.learned.items()}
         weights = Weights(learned["weights"].astype(np.float64), learned["errors"].astype(np.float64))
+        data = replace(data, sampled=learned.get(FEATURED))
         model = replace(self.unweighted(data, fold, choice.settings, seed=seed), weights=weights)
         if "related" in learned:
             scales = CurveScales(*(learned[name].astype(np.float64) for name in ("curve_means", "curve_sds")))
@@ -170,8 +182,10 @@ class Stack(MomentsSolver):
     ) -> StackModel:
         """A fold's model whose members all count the same."""
         cell_types, assays = axes(data.experiments)
-        tracks = Tracks.of(data.s, data.experiments, fold.train, cell_types, assays)
+        tracks = _tracks(data, fold.train)
         members = self.members_for(data.experiments)
+        if tracks.features is None:
+            members = tuple(name for name in members if name != FEATURED)
         fits: dict[str, CPModel] = {}
         for name, em in (("em", STANDARDISED_EM), ("em_raw", _RAW_EM)):
             if name in members:
@@ -199,6 +213,7 @@ class _Trying:
     data: FitData
     settings: TrainSettings
     seed: int
+    sampled: npt.NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -233,15 +248,16 @@ class _Tried:
 
 def _try_fold(fold: Fold, shared: _Trying) -> _Tried:
     """Predict a fold's validation experiments from its training experiments."""
-    data = moments_of(shared.data)
+    data = replace(moments_of(shared.data), sampled=shared.sampled)
     with one_blas_thread():
         model = shared.solver.unweighted(data, fold, shared.settings, seed=shared.seed)
         tracks = model.tracks
-        known = Tracks.of(data.s, data.experiments, fold.valid, model.cell_types, model.assays)
+        known = _tracks(replace(data, sampled=None), fold.valid)
         maps, offsets = model.maps(known.places)
         names = (*tracks.names, *known.names)
-        both = Tracks.of(data.s, data.experiments, names, model.cell_types, model.assays)
-        n = len(tracks.names)
+        both = _tracks(data, names).every_correlation
+        n, k = len(tracks.names), len(known.names)
+        read = columns_of(np.arange(n), n + k)[: len(tracks.every_mean)]
         scales = model.scales.sds[known.places] / known.sds
         shifts = (known.means - model.scales.means[known.places]) / known.sds
         # What a model says in its own units does not depend on predicted scales.
@@ -250,8 +266,8 @@ def _try_fold(fold: Fold, shared: _Trying) -> _Tried:
         trials = Trials.of(
             maps * factors[..., np.newaxis],
             offsets * factors,
-            tracks.correlations,
-            both.correlations[n:, :n],
+            tracks.every_correlation,
+            both[n : n + k, read],
             np.clip(shifts, -FARTHEST_SHIFT, FARTHEST_SHIFT),
             model.n_donors(known.places),
         )
@@ -324,14 +340,23 @@ def _standardised(data: TensorMoments) -> TensorMoments:
     return TensorMoments(s, data.experiments)
 
 
+def _tracks(data: TensorMoments, experiments: Sequence[Experiment]) -> Tracks:
+    """Some experiments as tracks, with their features where these are known."""
+    return Tracks.of(data.s, data.experiments, experiments, *axes(data.experiments), sampled=data.sampled)
+
+
+def _sampled(data: TensorMoments, sample: Path) -> npt.NDArray[np.float64]:
+    """Moments of the tracks and of their features at a sample of bins."""
+    values = read_window_sample(sample).values
+    with one_blas_thread():
+        return sampled_moments(data.s, values[0], values[HALF_WIDTHS.index(WINDOW)])
+
+
 def _validation_mse(model: StackModel, fold: Fold, data: TensorMoments) -> float:
-    """Of what is affine, in the unit of the transformed signal; NaN without validation experiments."""
+    """Before networks, in the unit of the transformed signal; NaN without validation experiments."""
     if not fold.valid:
         return float("nan")
-    imputer = model.imputer(fold.valid)
-    affine, inputs = imputer.affine, data.columns(imputer.inputs)
-    errors = squared_errors(data.s, affine.weights, affine.intercept, inputs, data.columns(fold.valid))
-    return float(errors.mean())
+    return float(data.errors(model.alone(fold.valid)[TOGETHER], model.tracks.names, fold.valid).mean())
 
 
 def _explain(members: tuple[str, ...], trials: Trials, weights: Weights) -> str:
