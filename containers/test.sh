@@ -145,7 +145,9 @@ CC=/bin/false "$work/plain/bin/pip" install --quiet --disable-pip-version-check 
 say "an environment of the machine's own, for mpiexec and pytest"
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check '.[test]'
+python3 -m venv "$work/sagemaker"
+"$work/sagemaker/bin/pip" install --quiet --disable-pip-version-check 'sagemaker<3'
 say "tests"
-PATH=$work/venv/bin:$PATH PREDICTD_CONTAINERS=yes \
+PATH=$work/venv/bin:$PATH PREDICTD_CONTAINERS=yes PREDICTD_SAGEMAKER_PYTHON=$work/sagemaker/bin/python \
     "$work/venv/bin/pytest" containers/test_containers.py -p no:cacheprovider --durations=0 "$@"
 say "done"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from aws_cloud import VARIABLES, client, emulator
 from places import ROOT
 from slurm_cluster import SlurmCluster
 from waiting import until
@@ -227,6 +229,60 @@ def test_a_worker_container_that_stops_in_mid_job(services: None):
     assert job.returncode == 0, told
     compose("run", "--rm", "--no-deps", "client", *command, "-o", "cv-local", "--engine", "local")
     shell("cmp cv-spark/metrics.tsv cv-local/metrics.tsv && diff -r cv-spark/models cv-local/models")
+
+
+# -- SageMaker ---------------------------------------------------------------------------------------------------------
+
+SAGEMAKER = os.environ.get("PREDICTD_SAGEMAKER_PYTHON", "")
+
+
+@pytest.mark.skipif(not SAGEMAKER, reason="PREDICTD_SAGEMAKER_PYTHON names no Python that has sagemaker<3")
+def test_a_pipeline_by_the_local_mode_of_sagemaker(tmp_path: Path):
+    """Two hosts infer a network; the next steps filter and measure it on Spark."""
+    tmp_path.chmod(0o777)
+    cloud, image = ROOT / "cloud" / "sagemaker", "predictd-test:sagemaker"
+    docker("build", "--file", cloud / "Dockerfile", "--build-arg", f"IMAGE={FULL}", "--tag", image, ROOT)
+    definition = (cloud / "network.json").read_text().replace("IMAGE", image).replace("BUCKET", "lab")
+    (tmp_path / "network.json").write_text(definition)
+    genes = [f"G{gene}" for gene in range(32)]
+    draws = random.Random(0)
+    rows = [["gene", *(f"s{sample}" for sample in range(20))]]
+    rows += [[gene, *(f"{draws.gauss(6, 1):.4f}" for _ in range(20))] for gene in genes]
+    (tmp_path / "expression.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    # By the machine's address on a network of containers the store is reached from the others too.
+    docker("network", "create", "predictd-test")
+    place = docker("network", "inspect", "predictd-test", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    with emulator(place.stdout.strip()) as url:
+        store = client("s3", url)
+        store.create_bucket(Bucket="lab")
+        store.upload_file(str(tmp_path / "expression.tsv"), "lab", "expression.tsv")
+        given = (
+            "Infer=s3://lab/expression.tsv --trees 20",
+            "Network=s3://lab/net",
+            "Filter=--top 40",
+            "Hosts=2",
+        )
+        done = subprocess.run(
+            [SAGEMAKER, cloud / "local.py", tmp_path / "network.json", *given],
+            env={**os.environ, **VARIABLES, "AWS_ENDPOINT_URL": url},
+            capture_output=True,
+            text=True,
+            timeout=800,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "parts 1,3,5,7,9,11,13,15 of 16 are made" in done.stdout
+
+        def stored(name: str) -> bytes:
+            found: bytes = store.get_object(Bucket="lab", Key=name)["Body"].read()
+            return found
+
+        run(FULL, tmp_path, "network", "infer", "expression.tsv", "-o", "net", "--trees", 20)
+        assert stored("net/links.tsv") == (tmp_path / "net" / "links.tsv").read_bytes()
+        assert stored("net/network.h5") == (tmp_path / "net" / "network.h5").read_bytes()
+        run(FULL, tmp_path, "network", "filter", "net", "-o", "strongest.tsv", "--top", 40)
+        assert stored("net-strongest/links.tsv") == (tmp_path / "strongest.tsv").read_bytes()
+        # The columns that Spark measures.
+        assert stored("net-stats/genes.tsv").partition(b"\n")[0].endswith(b"\tpagerank\tcomponent")
 
 
 # -- Apptainer ---------------------------------------------------------------------------------------------------------

@@ -37,8 +37,15 @@ _PLATFORMS = (
     ("Kubernetes", "KUBERNETES_SERVICE_HOST"),
 )
 SPARK_PLATFORMS = ("EMR Serverless", "Dataproc")
-# Below /opt/ml: of training and of processing jobs.
-_SAGEMAKER_HOSTS = ("input/config/resourceconfig.json", "config/resourceconfig.json")
+# Where Amazon SageMaker tells the containers of training and of processing jobs its hosts, and where each writes why it
+# failed; below the folder that SageMaker's own toolkits call by this variable.
+_SAGEMAKER = {
+    "input/config/resourceconfig.json": "output/failure",
+    "config/resourceconfig.json": "output/message",
+}
+_SAGEMAKER_FOLDER = ("SAGEMAKER_BASE_DIR", "/opt/ml")
+# What of it SageMaker shows, in bytes.
+_SAGEMAKER_REASON = 1024
 # Beginnings of the variables with which a process finds its place in an MPI job, which its children have not.
 LAUNCHER_PREFIXES = (
     "PMI_",
@@ -97,31 +104,51 @@ class ArrayTask:
         The task's number.
     size
         Tasks of the array; None where the scheduler does not say.
+    divides
+        Whether the tasks, which are hosts, divide all parts among them; else each makes one part.
     """
 
     scheduler: str
     index: int
     size: int | None
+    divides: bool = False
 
 
 def array_task(environment: Mapping[str, str] | None = None) -> ArrayTask | None:
-    """What the scheduler says; None where this process is not a task of a job array."""
+    """What the scheduler says; None where this process is neither a task of a job array nor on one of several hosts."""
     variables = os.environ if environment is None else environment
     for scheduler, index, size in _ARRAYS:
         if (found := variables.get(index, "")).isdigit():
             tasks = variables.get(size, "")
             return ArrayTask(scheduler, int(found), int(tasks) if tasks.isdigit() else None)
-    return None
+    return sagemaker_host(variables)
 
 
-def sagemaker_host(root: Path = Path("/opt/ml")) -> ArrayTask | None:
+def sagemaker_host(environment: Mapping[str, str] | None = None) -> ArrayTask | None:
     """Which of the hosts of a job of SageMaker this is; None where it is none."""
-    for name in _SAGEMAKER_HOSTS:
+    root = _sagemaker_folder(environment)
+    for name in _SAGEMAKER:
         with suppress(OSError, ValueError, KeyError, TypeError):
             told = json.loads((root / name).read_text(encoding="utf-8"))
             hosts = sorted(told["hosts"])
-            return ArrayTask("Amazon SageMaker", hosts.index(told["current_host"]), len(hosts))
+            return ArrayTask("Amazon SageMaker", hosts.index(told["current_host"]), len(hosts), divides=True)
     return None
+
+
+def report_failure(reason: str, environment: Mapping[str, str] | None = None) -> None:
+    """Leave the reason where SageMaker looks for it, to show it with the job; elsewhere do nothing."""
+    root = _sagemaker_folder(environment)
+    for name, place in _SAGEMAKER.items():
+        if (root / name).is_file():
+            # An image that does not run as root may not write there. The log has the reason too.
+            with suppress(OSError):
+                text = reason.encode()[:_SAGEMAKER_REASON].decode(errors="ignore")
+                (root / place).write_text(text, encoding="utf-8")
+
+
+def _sagemaker_folder(environment: Mapping[str, str] | None) -> Path:
+    variables = os.environ if environment is None else environment
+    return Path(variables.get(*_SAGEMAKER_FOLDER))
 
 
 def platform(environment: Mapping[str, str] | None = None) -> str | None:
@@ -129,7 +156,7 @@ def platform(environment: Mapping[str, str] | None = None) -> str | None:
     variables = os.environ if environment is None else environment
     if named := variables.get("PREDICTD_PLATFORM"):
         return named
-    if host := sagemaker_host():
+    if host := sagemaker_host(variables):
         return host.scheduler
     return next((name for name, variable in _PLATFORMS if variables.get(variable)), None)
 

@@ -68,7 +68,11 @@ def test_the_task_of_an_array(variables, task):
             2,
             "FIRST_PART=-1 in the environment is no number",
         ),
-        ({}, 2, "no scheduler has set AWS_BATCH_JOB_ARRAY_INDEX, JOB_COMPLETION_INDEX, SLURM_ARRAY_TASK_ID"),
+        (
+            {},
+            2,
+            "no scheduler has set AWS_BATCH_JOB_ARRAY_INDEX, JOB_COMPLETION_INDEX, SLURM_ARRAY_TASK_ID, and no job",
+        ),
     ],
 )
 def test_a_part_that_no_task_has(variables, code, told, tensor_path, model_path, tmp_path, monkeypatch):

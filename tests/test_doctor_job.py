@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import pytest
 from commands import call_predictd
 from in_stores import use
 from predictd import launcher
-from predictd.launcher import ArrayTask, platform, sagemaker_host
 from predictd.workflows import doctor
+from sagemaker_hosts import give_host
 
 
 @pytest.fixture(autouse=True)
@@ -53,29 +52,19 @@ def told(cwd: Path, *words: object) -> tuple[int, dict[str, str]]:
         ),
         ({"SLURM_JOB_ID": "7"}, "Slurm", "no task of a job array"),
         ({"DATAPROC_IMAGE_VERSION": "2.2"}, "Dataproc", "no task of a job array"),
+        ({"SAGEMAKER_BASE_DIR": "host"}, "Amazon SageMaker", "task 1 of 2, counted from 0"),
         ({"PREDICTD_PLATFORM": "EMR Serverless"}, "EMR Serverless", "no task of a job array"),
     ],
 )
 def test_each_platform_is_told(variables, name, part, tmp_path, monkeypatch):
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
+    if "SAGEMAKER_BASE_DIR" in variables:
+        give_host(tmp_path / "host", 1, 2)
     code, lines = told(tmp_path)
     assert (lines["platform"], lines["part"]) == (name, part)
     assert code == 0, lines
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("folder", ["input/config", "config"])
-def test_hosts_of_sagemaker(folder, tmp_path, monkeypatch):
-    file = tmp_path / folder / "resourceconfig.json"
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({"current_host": "algo-2", "hosts": ["algo-1", "algo-2"]}))
-    task = ArrayTask("Amazon SageMaker", 1, 2)
-    assert sagemaker_host(tmp_path) == task
-    monkeypatch.setattr(launcher, "sagemaker_host", lambda: task)
-    assert platform({}) == "Amazon SageMaker"
-    file.write_text("{")
-    assert sagemaker_host(tmp_path) is None
+    assert {path.name for path in tmp_path.iterdir()} <= {"host"}
 
 
 def test_memory_that_is_too_little(tmp_path, monkeypatch):

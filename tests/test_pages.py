@@ -42,6 +42,7 @@ ELSEWHERE = {
     "docs/hdinsight.md": "test_hdinsight",
     "docs/kubernetes.md": "test_arrays",
     "docs/mpi.md": "test_slurm",
+    "docs/sagemaker.md": "test_sagemaker",
     "docs/spark.md": "test_spark_submit",
     "docs/stores.md": "test_remote",
     "slurm/README.md": "test_slurm",

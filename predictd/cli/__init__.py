@@ -20,7 +20,7 @@ from predictd import __version__, interrupt, progress
 from predictd.cli.groups import LazyGroup
 from predictd.cli.messages import Formatter
 from predictd.errors import PredictdError
-from predictd.launcher import Announced, announced
+from predictd.launcher import Announced, announced, report_failure
 from predictd.provenance import command_line
 
 # One line of help a command, so that listing them imports none; in the order in which they are used.
@@ -126,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cli(list(arguments), prog_name="predictd", standalone_mode=False)
     except click.ClickException as err:
         err.show()
+        report_failure(err.format_message())
         sys.exit(err.exit_code)
     except (click.Abort, KeyboardInterrupt):
         print("predictd: stopped", file=sys.stderr)
@@ -145,4 +146,6 @@ def _end(err: PredictdError) -> None:
     if logging.getLogger("predictd").isEnabledFor(logging.DEBUG):
         traceback.print_exc()
     print(f"predictd: {'error: ' if err.exit_code else ''}{err}", file=sys.stderr)
+    if err.exit_code:
+        report_failure(str(err))
     sys.exit(err.exit_code)

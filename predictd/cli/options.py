@@ -73,21 +73,28 @@ class NamesOrFile(PathOrUrl):
 
 
 class Part(click.ParamType):
-    """The number of a part, or `array`: the one that this task of a job array is to make."""
+    """The number of a part, or `array`: what this task of a job array, or this host of several, is to make."""
 
     name = "part"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Make a number; of a task of an array its index, counted from FIRST_PART in the environment."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | slice:
+        """Make a number; of a task of an array its index, counted from FIRST_PART in the environment.
+
+        Hosts that divide the parts among them take turns: a slice of all parts.
+        """
         if value != "array":
-            return click.INT.convert(value, param, ctx)
+            return value if isinstance(value, slice) else click.INT.convert(value, param, ctx)
         task = array_task()
         if task is None:
-            self.fail(f"array: no scheduler has set {', '.join(ARRAY_VARIABLES)}: give a number", param, ctx)
+            told = (
+                f"no scheduler has set {', '.join(ARRAY_VARIABLES)}, and no job of Amazon SageMaker runs this"
+            )
+            self.fail(f"array: {told}: give a number", param, ctx)
         first = os.environ.get("FIRST_PART") or "0"
         if not first.isdigit():
             self.fail(f"FIRST_PART={first} in the environment is no number of a part", param, ctx)
-        return int(first) + task.index
+        mine = int(first) + task.index
+        return slice(mine, None, task.size) if task.divides else mine
 
 
 class NumberOrFile(PathOrUrl):
@@ -305,7 +312,7 @@ class Steps:
     """What of a job of many parts is to be done: only to count them, one part, the end, or everything."""
 
     count: bool
-    part: int | None
+    part: int | slice | None
     finish: bool
 
     def take(self, plan: InParts[Report], engine: Engine) -> Report | None:
@@ -322,19 +329,25 @@ class Steps:
                 )
             return None
         if self.part is not None:
-            made = plan.make([self.part], engine)
-            click.echo(
-                f"{plan.job.output}: part {self.part} of {plan.n_parts} {'is made' if made else 'exists already'}"
-            )
+            click.echo(f"{plan.job.output}: {self._make(plan, engine)}")
             return None
         return plan.finish(engine) if self.finish else plan.make_all(engine)
+
+    def _make(self, plan: InParts[Report], engine: Engine) -> str:
+        """Make the parts of this process, and say which."""
+        wanted = range(plan.n_parts)[self.part] if isinstance(self.part, slice) else [self.part or 0]
+        if not wanted:
+            return f"none of the {plan.n_parts} parts is left for this host"
+        made = plan.make(wanted, engine)
+        done = ("is made", "exists already") if len(wanted) == 1 else ("are made", "exist already")
+        return f"{plan.named(wanted)} {done[not made]}"
 
 
 def in_parts(function: Decorated) -> Decorated:
     """--parts, --part and --finish, of which one may be given: handed over as `steps`."""
 
     @wraps(function)
-    def with_steps(*args: Any, parts: bool, part: int | None, finish: bool, **others: Any) -> Any:
+    def with_steps(*args: Any, parts: bool, part: int | slice | None, finish: bool, **others: Any) -> Any:
         if parts + (part is not None) + finish > 1:
             raise click.UsageError("give one of --parts, --part and --finish")
         return function(*args, steps=Steps(parts, part, finish), **others)
@@ -347,7 +360,8 @@ def in_parts(function: Decorated) -> Decorated:
             "--part",
             type=Part(),
             metavar="I|array",
-            help="Make only part I, counted from 0; array: the one of this task of a job array.",
+            help="Make only part I, counted from 0; array: the one of this task of a job array, those of this host on "
+            "SageMaker.",
         ),
         in_section(
             ENGINE, "--parts", is_flag=True, help="Print in how many parts this can be made, and end."

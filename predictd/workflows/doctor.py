@@ -100,7 +100,7 @@ def examine_job(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _part(name: str | None) -> str:
-    task = launcher.array_task() or launcher.sagemaker_host()
+    task = launcher.array_task()
     if task is not None:
         of = "" if task.size is None else f" of {task.size}"
         return f"task {task.index}{of}, counted from 0"

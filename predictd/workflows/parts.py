@@ -90,14 +90,14 @@ class InParts(ABC, Generic[Report]):
             missing = [index for index in wanted if self.job.part(index) is None]
             if missing:
                 some_parts = len(wanted) < self.n_parts
-                with progress.stage(self._named(wanted)) if some_parts else nullcontext():
+                with progress.stage(self.named(wanted)) if some_parts else nullcontext():
                     self._make(missing, engine, record)
         if not self.job.begun:
             self._refuse_finished()
         return missing
 
-    def _named(self, parts: Sequence[int]) -> str:
-        """What lines of the log call some of the parts."""
+    def named(self, parts: Sequence[int]) -> str:
+        """Some of the parts in words: part 1 of 3."""
         return f"part{'s' if len(parts) > 1 else ''} {ranges(sorted(set(parts)))} of {self.n_parts}"
 
     def finish(self, engine: Engine) -> Report:

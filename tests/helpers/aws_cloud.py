@@ -48,13 +48,13 @@ def aws_program(asked: Asked) -> str:
 
 
 @contextmanager
-def emulator() -> Iterator[str]:
+def emulator(address: str = "127.0.0.1") -> Iterator[str]:
     """URL of an emulator on a port of its own; jobs of Batch do not start containers."""
     from moto.core.config import default_user_config
     from moto.server import ThreadedMotoServer
 
     default_user_config["batch"] = {"use_docker": False}
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()
