@@ -28,7 +28,7 @@ from predictd.pairs import Experiment
 from predictd.workflows.imputing.apply import Application
 from predictd.workflows.imputing.estimators import fold_committee, fold_model_path, load_model
 from predictd.workflows.tensor.moments import compute_moments, ensure_moments
-from predictd.workflows.training.crossval import FoldFits, _train_fold
+from predictd.workflows.training.crossval import FoldFits, train_fold
 from predictd.workflows.training.solvers.solver import FitData
 
 N_BINS = int(os.environ.get("PREDICTD_BENCH_BINS", "1126469"))
@@ -93,7 +93,7 @@ def test_forty_models(benchmark, tensor: Tensor, models: Path) -> None:
         moments = ensure_moments(tensor, engine)
         chosen = {str(test): settings for test in range(5)}
         shared = FoldFits(FitData(tensor, moments), models, chosen, 0)
-        benchmark.pedantic(engine.map, args=(_train_fold, folds, shared), rounds=1)
+        benchmark.pedantic(engine.map, args=(train_fold, folds, shared), rounds=1)
     found = [load_model(fold_model_path(models, fold))[1].info for fold in folds]
     benchmark.extra_info["mean validation MSE"] = round(
         float(np.mean([i["validation_mse"] for i in found])), 5

@@ -25,6 +25,13 @@
 #define PREDICTD_INLINE static inline
 #endif
 
+/* For what should not become part of a multi-versioned function. */
+#if defined(__GNUC__)
+#define PREDICTD_APART static __attribute__((noinline))
+#else
+#define PREDICTD_APART static
+#endif
+
 /* Says of the loop that follows that what it writes in one pass is not read in another. */
 #if defined(__clang__)
 #define PREDICTD_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")

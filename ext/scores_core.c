@@ -6,9 +6,10 @@
 
 /*
  * Bins whose products are about their own means; bits of a bin's class; bins of a tile in which columns become rows;
- * partial sums, which every instruction set adds in the same order (so many that compilers make vectors of them).
+ * partial sums, which every instruction set adds in the same order (so many that compilers make vectors of them);
+ * tracks whose keys are counted in turns.
  */
-enum { STEP = 1024, TOP_1 = 1, TOP_5 = 2, PEAK = 4, TILE = 32, LANES = 32 };
+enum { STEP = 1024, TOP_1 = 1, TOP_5 = 2, PEAK = 4, TILE = 32, LANES = 32, TOGETHER = 4 };
 #define FOR_LANES for (size_t j = 0; j < LANES; ++j)
 
 PREDICTD_INLINE double total(const double *lanes)
@@ -57,31 +58,14 @@ PREDICTD_INLINE void add_ranks(const double *y, const double *x, size_t n, doubl
     sums[PREDICTD_RANK_XX] += total(xx);
 }
 
-PREDICTD_MULTIVERSION
-void predictd_keys(const float *restrict values, size_t n, int dropped, int is_signed, int32_t middle,
-                   int32_t *restrict keys)
-{
-    const uint32_t half = UINT32_C(1) << (dropped - 1);
-    const uint32_t largest = (UINT32_C(0x7FFFFFFF) >> dropped);
-    if (!is_signed)
-        middle = 0;
-    for (size_t i = 0; i < n; ++i) {
-        uint32_t bits;
-        memcpy(&bits, values + i, sizeof bits);
-        const uint32_t rounded = ((bits & UINT32_C(0x7FFFFFFF)) + half) >> dropped;
-        const int32_t size = (int32_t)(rounded < largest ? rounded : largest);
-        keys[i] = middle + (is_signed && bits >> 31 ? -size : size);
-    }
-}
+/* Bins of a step once they are ranked. */
+typedef struct {
+    uint8_t classes[STEP];
+    double ranks[STEP];
+    int32_t places[STEP];
+} ranked;
 
-void predictd_tally(const int32_t *restrict keys, size_t n, uint32_t *restrict counts)
-{
-    for (size_t i = 0; i < n; ++i)
-        ++counts[keys[i]];
-}
-
-PREDICTD_MULTIVERSION
-void predictd_classify(const int32_t *restrict keys, size_t n, int64_t *restrict tops, uint8_t *restrict classes)
+PREDICTD_INLINE void classify(const int32_t *keys, size_t n, int64_t *tops, uint8_t *classes)
 {
     const int32_t first = (int32_t)tops[0], second = (int32_t)tops[2];
     for (size_t i = 0; i < n; ++i)
@@ -94,13 +78,20 @@ void predictd_classify(const int32_t *restrict keys, size_t n, int64_t *restrict
             }
 }
 
-void predictd_ranks(const int32_t *restrict keys, size_t n, const int32_t *restrict places,
-                    const double *restrict centred, int32_t *restrict own, double *restrict ranks)
+/* A function of its own, and so without gather instructions, which are no faster here. */
+PREDICTD_APART void look_up(const int32_t *keys, size_t n, const int32_t *places, const double *centred, ranked *found)
 {
     for (size_t i = 0; i < n; ++i) {
-        own[i] = places[keys[i]];
-        ranks[i] = centred[own[i]];
+        found->places[i] = places[keys[i]];
+        found->ranks[i] = centred[found->places[i]];
     }
+}
+
+PREDICTD_INLINE void rank(const int32_t *keys, size_t n, const int32_t *places, const double *centred, int64_t *tops,
+                          ranked *found)
+{
+    classify(keys, n, tops, found->classes);
+    look_up(keys, n, places, centred, found);
 }
 
 void predictd_columns(const float *restrict values, size_t n, size_t width, const int64_t *restrict columns,
@@ -123,9 +114,21 @@ void predictd_assay(const float *restrict rows, size_t stride, size_t n, const i
 {
     for (size_t first = 0; first < n; first += STEP) {
         const size_t size = n - first < STEP ? n - first : STEP;
-        float sums[STEP] = {0}, counts[STEP] = {0};
+        float sums[STEP] = {0}, counts[STEP];
         double means[STEP], squares[STEP] = {0};
+        uint32_t unknown = 0;
         for (size_t one = 0; one < k; ++one) {
+            const float *row = rows + (size_t)chosen[one] * stride + first;
+            for (size_t i = 0; i < size; ++i)
+                sums[i] += row[i];
+        }
+        for (size_t i = 0; i < size; ++i) {
+            counts[i] = (float)k;
+            unknown |= sums[i] != sums[i];
+        }
+        for (size_t i = 0; unknown && i < size; ++i)
+            sums[i] = counts[i] = 0.0f;
+        for (size_t one = 0; unknown && one < k; ++one) {
             const float *row = rows + (size_t)chosen[one] * stride + first;
             for (size_t i = 0; i < size; ++i) {
                 const float known = row[i] == row[i] ? 1.0f : 0.0f;
@@ -139,6 +142,8 @@ void predictd_assay(const float *restrict rows, size_t stride, size_t n, const i
             mean[first + i] = (float)means[i];
             scaled[first + i] = (float)(means[i] * (double)factor);
         }
+        if (!variance)
+            continue;
         for (size_t one = 0; k > 1 && one < k; ++one) {
             const float *row = rows + (size_t)chosen[one] * stride + first;
             for (size_t i = 0; i < size; ++i) {
@@ -160,3 +165,9 @@ void predictd_assay(const float *restrict rows, size_t stride, size_t n, const i
 #define REAL double
 #define SCORES_FUNCTION(name) predictd_##name##_double
 #include "scores_template.h"
+
+PREDICTD_MULTIVERSION
+void predictd_keys(const float *restrict values, size_t n, predictd_key_rule rule, int32_t *restrict keys)
+{
+    predictd_keys_of_float(values, n, rule, keys);
+}

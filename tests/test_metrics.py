@@ -287,7 +287,7 @@ def test_blocks_do_not_matter(sizes):
             part = slice(start, start + size)
             both = np.isfinite(y[part]) & np.isfinite(x[part])
             weights = {name: mask[part][both] for name, mask in masks.items()}
-            sweep(y[part][both], [x[part][both]], weights)
+            sweep(np.stack([y[part][both], x[part][both]]), weights)
             start += size
             if start >= y.size:
                 break
@@ -304,7 +304,7 @@ def test_correlations_of_large_values_that_hardly_vary():
     comparison = metrics.TrackComparison(lambda values: values - 1e6)
     for sweep in (comparison.survey, comparison.compare):
         for start in range(0, 3000, 100):
-            sweep(y[start : start + 100], [x[start : start + 100]])
+            sweep(np.stack([t[start : start + 100] for t in (y, x)]))
     (got,) = comparison.measures()
     expected = stats.pearsonr(y - 1e6, x - 1e6).statistic
     assert got["GWcorrasinh"] == pytest.approx(expected, rel=1e-9)
@@ -323,7 +323,8 @@ def test_sums_of_blocks_give_the_measures_of_any_of_them():
     for sweep in (comparison.survey, comparison.compare):
         for number in range(8):
             part = slice(500 * number, 500 * number + 500)
-            sweep(y[part], [x[part]], {name: values[part] for name, values in weights.items()}, number)
+            own = {name: values[part] for name, values in weights.items()}
+            sweep(np.stack([y[part], x[part]]), own, number)
     (whole,) = comparison.measures()
     assert whole == pytest.approx(metrics.evaluate_track(y, x, transform=ARCSINH, weights=weights), rel=1e-9)
     drawn = np.array([2, 0, 1, 1, 0, 3, 1, 0])
@@ -348,7 +349,7 @@ def test_tracks_compared_together_are_compared_as_each_alone():
     others = [x, np.zeros_like(x), x[::-1].astype(float)]
     comparison = metrics.TrackComparison(np.sinh, n_imputed=3)
     for sweep in (comparison.survey, comparison.compare):
-        sweep(y, others, some_weights(y.size))
+        sweep(np.stack([y, *others]), some_weights(y.size))
     for got, other in zip(comparison.measures(), others, strict=True):
         alone = metrics.evaluate_track(y, other, transform=ARCSINH, weights=some_weights(y.size))
         assert got == pytest.approx(alone, rel=1e-12, nan_ok=True)
@@ -368,7 +369,7 @@ def test_memory_does_not_grow_with_the_track():
         for sweep in (comparison.survey, comparison.compare):
             for seed in range(n_blocks):
                 y, x = track_pair(10_000, decimals=None, seed=seed % 4)
-                sweep(y, [x])
+                sweep(np.stack([y, x]))
         comparison.measures()
         traced = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

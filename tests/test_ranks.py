@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from scipy import stats
 
+from predictd.kernels import COMPARED, Positive, compare
 from predictd.model.measures.ranks import (
     N_KEYS,
     KeyCounts,
-    TopSets,
     distribution_map,
     key_values,
     rank_keys,
@@ -39,61 +40,74 @@ def test_halves_have_keys_of_their_own():
     assert np.array_equal(rank_keys(nearly), rank_keys(halves[1024:]))
 
 
+def of_keys(keys: npt.ArrayLike) -> np.ndarray:
+    """A track of values with these keys."""
+    return key_values(np.asarray(keys, dtype=np.int32))
+
+
 @pytest.mark.parametrize("n", [1, 2, 7, 1000, 70_000])
 def test_ranks(n):
     rng = np.random.default_rng(n)
-    for keys in (rng.integers(0, 5, n), rng.integers(0, N_KEYS, n), np.zeros(n)):
-        keys = keys.astype(np.int32)
-        counts = KeyCounts()
-        for part in np.array_split(keys, 3):
-            counts.add(part)
-        ranking = counts.rank()
-        expected = 2 * stats.rankdata(keys) - (n + 1)
-        assert np.array_equal(ranking.centred[ranking.places[keys]], expected)
-        tops = TopSets(ranking.top(1), ranking.top(1))
-        ranked = ranking.ranked(keys, tops)
-        assert np.array_equal(ranked.ranks, expected)
-        assert np.array_equal(ranking.keys[ranked.places], keys)
-        assert np.flatnonzero(ranked.classes).tolist() == [np.argmax(keys)]
+    most = rank_keys(np.array([3e38]))[0]
+    keys = np.stack([rng.integers(0, 5, n), rng.integers(0, most, n), np.zeros(n, dtype=np.int64)])
+    counts = KeyCounts(3)
+    for part in np.array_split(of_keys(keys), 3, axis=1):
+        counts.add(np.ascontiguousarray(part))
+    rankings = counts.rank()
+    tables = counts.tables(rankings)
+    every = np.concatenate([ranking.keys for ranking in rankings])
+    for own, ranking, places in zip(keys, rankings, tables.places, strict=True):
+        expected = 2 * stats.rankdata(own) - (n + 1)
+        assert np.array_equal(ranking.centred[np.searchsorted(ranking.keys, own)], expected)
+        assert np.array_equal(tables.centred[places[own]], expected)
+        assert np.array_equal(every[places[own]], own)
+        assert ranking.squares == pytest.approx(np.square(expected).sum(), rel=1e-12)
+        assert ranking.top(1) == (own.max(), 1)
+    assert tables.n_observed == rankings[0].keys.size
 
 
 def test_ranks_of_more_bins_than_an_int32_holds():
-    counts = KeyCounts()
-    counts._counts[[3, N_KEYS - 1]] = 2**32 - 5, 4
-    ranking = counts.rank()
-    assert ranking.centred[ranking.places[[3, N_KEYS - 1]]].tolist() == [-4, 2**32 - 5]
+    counts = KeyCounts(1)
+    counts._counts[0, [3, N_KEYS - 1]] = 2**32 - 5, 4
+    (ranking,) = counts.rank()
+    assert ranking.keys.tolist() == [3, N_KEYS - 1] and ranking.centred.tolist() == [-4, 2**32 - 5]
     assert [ranking.top(size) for size in (2, 4, 6)] == [(N_KEYS - 1, 2), (N_KEYS - 1, 4), (3, 2)]
+
+
+def in_top(listed: list[int], size: int, block: int, *, all_ties: bool = False) -> list[int]:
+    """Which bins belong to a top set, found block by block."""
+    # A track that no two bins of have one key tells which bins were counted.
+    tracks = of_keys([listed, np.arange(len(listed))])
+    counts = KeyCounts(2)
+    counts.add(tracks)
+    rankings = counts.rank()
+    tables = counts.tables(rankings)
+    top = rankings[0].top(size, all_ties=all_ties)
+    tops = np.array([[*top, *top], [N_KEYS, 0, N_KEYS, 0]])
+    sums, positive = np.zeros((1, len(COMPARED))), Positive.none(tables)
+    for first in range(0, len(listed), block):
+        compare(np.ascontiguousarray(tracks[:, first : first + block]), None, tables, tops, sums, positive)
+    assert tops[0, [1, 3]].tolist() == [0, 0]
+    return np.flatnonzero(positive.observed[tables.n_observed :]).tolist()
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 100])
 def test_top_ties_go_to_the_start(block):
-    def top(listed: list[int], size: int) -> list[int]:
-        keys = np.array(listed, dtype=np.int32)
-        counts = KeyCounts()
-        counts.add(keys)
-        ranking = counts.rank()
-        found = TopSets(ranking.top(1), ranking.top(size))
-        classes = np.concatenate([found.take(keys[i : i + block]) for i in range(0, len(keys), block)])
-        assert np.flatnonzero(classes & 1).tolist() == [np.argmax(keys)]
-        assert found.state[[1, 3]].tolist() == [0, 0]
-        return np.flatnonzero(classes & 2).tolist()
-
     keys = [1, 2, 2, 0, 2, 3, 2]
-    assert top(keys, 1) == [5]
-    assert top(keys, 3) == [1, 2, 5]
-    assert top(keys, 5) == [1, 2, 4, 5, 6]
-    assert top(keys, 6) == [0, 1, 2, 4, 5, 6]
-    assert top(keys, 7) == list(range(7))
-    assert top([0] * 300, 3) == [0, 1, 2]
-    assert top([N_KEYS - 1, 0, N_KEYS - 1], 2) == [0, 2]
+    assert in_top(keys, 1, block) == [5]
+    assert in_top(keys, 3, block) == [1, 2, 5]
+    assert in_top(keys, 5, block) == [1, 2, 4, 5, 6]
+    assert in_top(keys, 6, block) == [0, 1, 2, 4, 5, 6]
+    assert in_top(keys, 7, block) == list(range(7))
+    assert in_top([0] * 300, 3, block) == [0, 1, 2]
+    most = rank_keys(np.array([3e38]))[0]
+    assert in_top([most, 0, most], 2, block) == [0, 2]
 
 
 def test_all_ties_with_the_last_of_a_top_set():
-    counts = KeyCounts()
-    keys = np.array([5, 2, 2, 0, 2, 3], dtype=np.int32)
-    counts.add(keys)
-    one, three = (counts.rank().top(size, all_ties=True) for size in (1, 3))
-    assert TopSets(one, three).take(keys).tolist() == [3, 2, 2, 0, 2, 2]
+    keys = [5, 2, 2, 0, 2, 3]
+    assert in_top(keys, 1, 6, all_ties=True) == [0]
+    assert in_top(keys, 3, 6, all_ties=True) == [0, 1, 2, 4, 5]
 
 
 def test_signed_keys_ascend_and_stand_for_their_values():
@@ -117,11 +131,10 @@ def test_a_track_mapped_to_the_distribution_of_another(signed):
     drawn = rng.standard_exponential(5000) - 2 * signed
     wanted = key_values(rank_keys(drawn, signed=signed), signed=signed)
     track = rng.standard_normal(5000) + 9 * (not signed)
-    own, other = (rank_keys(values, signed=signed) for values in (track, wanted))
-    counts = KeyCounts(), KeyCounts()
-    counts[0].add(own)
-    counts[1].add(other)
-    mapped = distribution_map(*counts, signed=signed)[own]
+    own = rank_keys(track, signed=signed)
+    counts = KeyCounts(2, signed=signed)
+    counts.add(np.stack([track, wanted]))
+    mapped = distribution_map(*counts.rank(), signed=signed)[own]
     # Bins of one key have the mean of what their ranks have.
     expected = np.sort(wanted)[stats.rankdata(own, method="ordinal").astype(int) - 1]
     for key in np.unique(own)[::10]:

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from predictd import kernels
-from predictd.kernels import COMPARED, JOINT, PEAK, Ranked
+from predictd.kernels import COMPARED, JOINT, KeyRule, Positive, RankTables
 
 pytestmark = pytest.mark.numeric
 RNG = np.random.default_rng(0)
 # Vectors, their rest, and what products are taken about.
 SIZES = [1, 31, 32, 1023, 5000]
+UNSIGNED, SIGNED = KeyRule(11), KeyRule(12, True, 2**19)
+# So few keys that they can be listed: 1/2, 1, 2, … to 2^127, by the exponent alone.
+COARSE, N_COARSE = KeyRule(23), 2**8
 
 
 def track(n: int, dtype: type = np.float32) -> np.ndarray:
@@ -23,77 +26,86 @@ def test_keys_are_rounded_bits(n):
     values = RNG.normal(0, 10 ** RNG.uniform(-44, 38, n)).astype(np.float32)
     magnitudes = np.abs(values).view(np.uint32).astype(np.int64)
     # Half of the least bit that is left is added before the rest is cut off; no key goes beyond the largest.
-    assert np.array_equal(kernels.find_keys(values, 11, None), (magnitudes + 2**10) >> 11)
+    assert np.array_equal(kernels.find_keys(values, UNSIGNED), (magnitudes + 2**10) >> 11)
     signed = (2**19 + np.where(values < 0, -1, 1) * ((magnitudes + 2**11) >> 12)).astype(np.int32)
-    assert np.array_equal(kernels.find_keys(values, 12, 2**19), signed)
+    assert np.array_equal(kernels.find_keys(values, SIGNED), signed)
     beyond = np.array([np.nan, -np.nan, np.inf], dtype=np.float32)
-    for dropped, middle in ((11, None), (12, 2**19)):
-        keys = kernels.find_keys(beyond, dropped, middle)
+    for rule in (UNSIGNED, SIGNED):
+        keys = kernels.find_keys(beyond, rule)
         assert keys.min() >= 0 and keys.max() < 2**20
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", SIZES)
-def test_counts_classes_and_ranks(n):
-    keys = RNG.integers(0, 9, n).astype(np.int32)
-    counts = np.ones(9, dtype=np.uint32)
-    kernels.tally(keys, counts)
-    assert np.array_equal(counts, 1 + np.bincount(keys, minlength=9))
-    tops = np.array([7, 3, 5, 0])
-    classes = kernels.classify(keys, tops)
-    seventh = np.flatnonzero(keys == 7)[:3]
-    first = (keys > 7) | np.isin(np.arange(n), seventh)
-    assert np.array_equal(classes, first + 2 * (keys > 5))
-    assert tops.tolist() == [7, 3 - seventh.size, 5, 0]
-    places, centred = np.arange(9, dtype=np.int32)[::-1].copy(), RNG.normal(size=9)
-    ranks, own = kernels.find_ranks(keys, places, centred)
-    assert np.array_equal(own, places[keys]) and np.array_equal(ranks, centred[places[keys]])
+# Fewer than are counted in turns, as many, and more.
+@pytest.mark.parametrize("t", [1, 4, 6])
+def test_counts_of_keys(n, t, dtype):
+    tracks = RNG.normal(0, 3, (t, n)).astype(dtype)
+    for rule in (UNSIGNED, SIGNED):
+        counts = np.ones((t, 2**20), dtype=np.uint32)
+        kernels.tally(tracks, rule, counts)
+        for own, track in zip(counts, tracks.astype(np.float32), strict=True):
+            assert np.array_equal(own, 1 + np.bincount(kernels.find_keys(track, rule), minlength=2**20))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", SIZES)
 def test_joint_moments_and_weighted_errors(n, dtype):
-    y, x = 1e3 + track(2 * n, dtype), 1e3 - track(2 * n, dtype)
-    state = np.zeros(len(JOINT))
-    state[-4:] = np.inf, np.inf, -np.inf, -np.inf
+    tracks = np.stack([1e3 + track(2 * n, dtype), 1e3 - track(2 * n, dtype), track(2 * n, dtype)])
+    states = np.zeros((2, len(JOINT)))
+    states[:, -4:] = np.inf, np.inf, -np.inf, -np.inf
     for part in (slice(0, n // 3), slice(n // 3, None)):
-        kernels.joint(y[part], x[part], state)
-    a, b = y.astype(np.float64), x.astype(np.float64)
-    dy, dx = a - a.mean(), b - b.mean()
-    expected = [2 * n, a.mean(), b.mean(), dy @ dx, dy @ dy, dx @ dx, np.square(a - b).sum()]
-    # A mean of numbers near 1000 rounds to 1e-13, each bin's distance from it with it.
-    assert state[:7] == pytest.approx(expected, rel=1e-12, abs=1e-9)
-    assert state[7:].tolist() == [a.min(), b.min(), a.max(), b.max()]
-    weights, sums = RNG.random(2 * n).astype(np.float32), np.array([1.0, 2.0])
-    kernels.weighted(y, x, weights, sums)
-    assert sums == pytest.approx(
-        [1 + weights.sum(dtype=float), 2 + weights.astype(float) @ np.square(a - b)], rel=1e-12
-    )
+        kernels.joint(np.ascontiguousarray(tracks[:, part]), states)
+    weights, sums = RNG.random(2 * n).astype(np.float32), np.array([[1.0, 2.0], [3.0, 4.0]])
+    kernels.weighted(tracks, weights, sums)
+    a, *others = tracks.astype(np.float64)
+    for b, state, own, before in zip(others, states, sums, ([1, 2], [3, 4]), strict=True):
+        dy, dx = a - a.mean(), b - b.mean()
+        expected = [2 * n, a.mean(), b.mean(), dy @ dx, dy @ dy, dx @ dx, np.square(a - b).sum()]
+        # A mean of numbers near 1000 rounds to 1e-13, each bin's distance from it with it.
+        assert state[:7] == pytest.approx(expected, rel=1e-12, abs=1e-9)
+        assert state[7:].tolist() == [a.min(), b.min(), a.max(), b.max()]
+        added = [weights.sum(dtype=float), weights.astype(float) @ np.square(a - b)]
+        assert own == pytest.approx(np.add(before, added), rel=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", SIZES)
 def test_comparison_of_ranked_tracks(n, dtype):
-    y, x = track(n, dtype), track(n, dtype)
+    tracks = (2.0 ** RNG.integers(-3, 3, (3, n))).astype(dtype)
+    keys = np.stack([kernels.find_keys(own.astype(np.float32), COARSE) for own in tracks])
+    # 7 places of the observed track, then 5 and 4 of the others.
+    low, high = np.array([0, 7, 12]), np.array([7, 12, 16])
+    places = RNG.integers(low, high, (N_COARSE, 3)).T.astype(np.int32).copy()
+    tables = RankTables(COARSE, places, RNG.integers(-99, 99, 16).astype(float), 7)
+    # The top 1 % is within the top 5 %: two thresholds, and ties of which some belong to it.
+    tops = np.tile([127, 5, 126, 9], (3, 1))
+    top = [[_first(own, threshold, ties) for threshold, ties in ((127, 5), (126, 9))] for own in keys]
+    peaks = RNG.random(n) < 0.5
+    sums, positive = np.zeros((2, len(COMPARED))), Positive.none(tables)
+    half = n // 2
+    for part in (slice(0, half), slice(half, None)):
+        kernels.compare(np.ascontiguousarray(tracks[:, part]), peaks[part], tables, tops, sums, positive)
+    own_places = [own[key] for own, key in zip(places, keys, strict=True)]
+    a, (y1, y5) = tables.centred[own_places[0]], top[0]
+    for index in (1, 2):
+        b, (x1, x5) = tables.centred[own_places[index]], top[index]
+        errors = np.square(tracks[0].astype(float) - tracks[index])
+        expected = [a @ b, a.sum(), b.sum(), a @ a, b @ b]
+        expected += [y1.sum(), errors[y1].sum(), b[y1].sum(), x1.sum(), errors[x1].sum(), a[x1].sum()]
+        expected += [(y1 & x1).sum(), (y1 & x5).sum(), (x1 & y5).sum(), peaks.sum(), b[peaks].sum()]
+        assert sums[index - 1] == pytest.approx(expected, rel=1e-12)
+        counts = np.bincount(own_places[0][x1], minlength=7)
+        assert np.array_equal(positive.imputed[index - 1], counts)
+    for found, chosen in ((positive.observed, y1), (positive.peaks, peaks)):
+        every = np.concatenate([own[chosen] for own in own_places[1:]])
+        assert np.array_equal(found, np.bincount(every, minlength=16))
+    assert (tops[:, [1, 3]] >= 0).all()
 
-    def ranked(peaks: int) -> Ranked:
-        # The top 1 % is within the top 5 %.
-        top = RNG.choice(np.array([0, 0, 0, 0, 2, 3], dtype=np.uint8), n)
-        classes = (top | peaks * RNG.integers(0, 2, n)).astype(np.uint8)
-        return Ranked(classes, RNG.integers(-99, 99, n).astype(float), RNG.integers(0, 7, n).astype(np.int32))
 
-    of_y, of_x = ranked(PEAK), ranked(0)
-    sums, positive = np.zeros(len(COMPARED)), tuple(np.zeros(7, dtype=np.int64) for _ in range(3))
-    kernels.compare(y, x, (of_y, of_x), sums, positive)
-    errors = np.square(y.astype(float) - x)
-    y1, x1, peaks = ((own & bit) > 0 for own, bit in ((of_y[0], 1), (of_x[0], 1), (of_y[0], PEAK)))
-    a, b = of_y.ranks, of_x.ranks
-    expected = [a @ b, a.sum(), b.sum(), a @ a, b @ b]
-    expected += [y1.sum(), errors[y1].sum(), b[y1].sum(), x1.sum(), errors[x1].sum(), a[x1].sum()]
-    expected += [(y1 & x1).sum(), (y1 & (of_x[0] > 1)).sum(), (x1 & (of_y[0] & 2 > 0)).sum()]
-    expected += [peaks.sum(), b[peaks].sum()]
-    assert sums == pytest.approx(expected, rel=1e-12)
-    for counts, places in zip(positive, (of_x[2][y1], of_y[2][x1], of_x[2][peaks]), strict=True):
-        assert np.array_equal(counts, np.bincount(places, minlength=7))
+def _first(keys: np.ndarray, threshold: int, ties: int) -> np.ndarray:
+    """Which keys exceed a threshold, or are the first that come with just that one."""
+    return (keys > threshold) | np.isin(np.arange(keys.size), np.flatnonzero(keys == threshold)[:ties])
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -111,15 +123,23 @@ def test_mean_and_variance_of_columns(n):
         # Sums of three numbers about 1 in float32.
         for got, expected in zip(out, (mean, 0.7 * mean, variance), strict=True):
             assert got == pytest.approx(expected, rel=1e-5, abs=1e-6, nan_ok=True)
+        without = *np.empty((2, n), dtype=np.float32), None
+        kernels.mean_and_variance(rows, np.array(chosen), 0.7, without)
+        assert np.array_equal(without[:2], out[:2], equal_nan=True)
 
 
 def test_what_does_not_fit_is_refused():
-    keys = np.array([0, 5], dtype=np.int32)
-    with pytest.raises(ValueError, match=r"keys must lie in \[0, 5\)"):
-        kernels.tally(keys, np.zeros(5, dtype=np.uint32))
-    with pytest.raises(TypeError, match="x must be float32, not float64"):
-        kernels.joint(np.zeros(3, dtype=np.float32), np.zeros(3), np.zeros(len(JOINT)))
+    tracks = np.zeros((2, 3), dtype=np.float32)
+    for rule, message in ((UNSIGNED, "the largest key"), (SIGNED, "middle"), (KeyRule(0), "dropped")):
+        with pytest.raises(ValueError, match=f"{message} must lie in"):
+            kernels.tally(tracks, rule, np.zeros((2, 2**19), dtype=np.uint32))
+    with pytest.raises(ValueError, match=r"keys must lie in \[0, 2\)"):
+        RankTables(COARSE, np.full((2, N_COARSE), 2, dtype=np.int32), np.zeros(3), 2)
+    with pytest.raises(TypeError, match="tracks must be float32, not float16"):
+        kernels.joint(np.zeros((2, 3), dtype=np.float16), np.zeros((1, len(JOINT))))
+    with pytest.raises(ValueError, match="states must have the shape"):
+        kernels.joint(tracks, np.zeros((2, len(JOINT))))
     with pytest.raises(ValueError, match="dropped must lie in"):
-        kernels.find_keys(np.zeros(3, dtype=np.float32), 0, None)
+        kernels.find_keys(np.zeros(3, dtype=np.float32), KeyRule(0))
     with pytest.raises(ValueError, match=r"keys must lie in \[0, 2\)"):
         kernels.columns_of(np.zeros((3, 2), dtype=np.float32), np.array([2]))

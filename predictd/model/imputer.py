@@ -106,6 +106,14 @@ class AffineMap:
         value += self._intercept
         return value
 
+    def of_rows(self, signal: Float32) -> Float32:
+        """(k × bins) → (m × bins)."""
+        value = signal
+        for factor in self._factors:
+            value = factor.T @ value
+        value += self._intercept[:, np.newaxis]
+        return value
+
 
 @dataclass(frozen=True)
 class Imputer:
@@ -164,6 +172,27 @@ class Imputer:
         if self.bounds is None:
             return predicted
         return np.clip(predicted, self.bounds.low, self.bounds.high, out=predicted)
+
+    def of_rows(self, signal: Float32, low: Float32, high: Float32) -> Float32:
+        """Predictions (m × bins) of consecutive bins without what is around them.
+
+        Parameters
+        ----------
+        signal
+            float32 (k × bins): of the inputs; NaN is missing.
+        low, high
+            Lowest and highest values of each, (k,); NaN where one is missing.
+        """
+        within = np.isfinite(low).all() and np.isfinite(high).all()
+        if within and self.limits is not None:
+            within = (low >= self.limits.low).all() and (high <= self.limits.high).all()
+        if self.refiner is not None or not within:
+            return np.ascontiguousarray(self(np.ascontiguousarray(signal.T)).T)
+        predicted = self.affine.of_rows(signal)
+        if self.bounds is not None:
+            ends = (end[:, np.newaxis] for end in (self.bounds.low, self.bounds.high))
+            np.clip(predicted, *ends, out=predicted)
+        return predicted
 
     def limited(self, signal: Float32) -> Float32:
         """Signal of the inputs (bins × k) without artefacts."""

@@ -7,7 +7,7 @@ by variance of the ENCODE Imputation Challenge (Schreiber et al. 2023, Genome Bi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -15,63 +15,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from predictd.constants import CHALLENGE, CHALLENGE_MEASURES, MEASURES
 from predictd.errors import DataError
-from predictd.kernels import COMPARED, PEAK, Ranked, compare
-from predictd.model.measures.ranks import KeyCounts, Ranking, TopSets, rank_keys
+from predictd.kernels import COMPARED, Positive, compare
+from predictd.model.measures.ranks import KeyCounts
 from predictd.model.measures.sums import REGIONS, Array, BlockSums, measures_of, no_measures
 from predictd.model.transforms import SignalTransform
 
 Inverse = Callable[[NDArray], NDArray]
 Weights = Mapping[str, NDArray]
-Counts = NDArray[np.int64]
 
-# Bins that are compared at once: temporaries of 1 MB, and tables of counts stay in the processor's cache for a while.
-_BLOCK = 2**17
+# Bins that are turned back at once.
+_BLOCK = 2**13
 _NO_WEIGHTS: Weights = MappingProxyType({})
-
-
-class _Track:
-    """The keys of one track: counted first, then ranked."""
-
-    ranking: Ranking
-    _tops: TopSets
-
-    def __init__(self, *, signed: bool) -> None:
-        self._signed = signed
-        self._counts = KeyCounts()
-
-    def count(self, values: NDArray[np.floating]) -> None:
-        """First sweep: take the next bins."""
-        self._counts.add(rank_keys(values, signed=self._signed))
-
-    def rank(self, n_bins: int, *, all_ties: bool) -> None:
-        """Rank all n bins, when the first sweep is over."""
-        self.ranking = self._counts.rank()
-        del self._counts
-        first, second = (
-            self.ranking.top(max(1, n_bins * percent // 100), all_ties=all_ties) for percent in (1, 5)
-        )
-        self._tops = TopSets(first, second)
-
-    def take(self, values: NDArray[np.floating]) -> Ranked:
-        """Second sweep: the next bins' ranks."""
-        return self.ranking.ranked(rank_keys(values, signed=self._signed), self._tops)
-
-
-class _Imputed:
-    """An imputed track, and what its comparison with the observed one came to.
-
-    Attributes
-    ----------
-    track, sums
-        Its ranks, and sums over blocks of the genome.
-    positive
-        When it is ranked, bins by key: of the top of the observed track, of its own, and in peaks.
-    """
-
-    positive: tuple[Counts, Counts, Counts]
-
-    def __init__(self, track: _Track, sums: BlockSums) -> None:
-        self.track, self.sums = track, sums
 
 
 class TrackComparison:
@@ -104,68 +58,45 @@ class TrackComparison:
     def __init__(
         self, inverse: Inverse | None, *, signed: bool = False, n_blocks: int = 1, n_imputed: int = 1
     ) -> None:
-        self._inverse, self._n_blocks = inverse, n_blocks
-        self._n_bins, self._ranked = 0, False
-        self._observed = _Track(signed=signed)
-        self._imputed = [
-            _Imputed(_Track(signed=signed), BlockSums(n_blocks, raw=inverse is not None))
-            for _ in range(n_imputed)
-        ]
+        self._inverse, self._n_blocks, self._n_bins = inverse, n_blocks, 0
+        self._counts: KeyCounts | None = KeyCounts(1 + n_imputed, signed=signed)
+        self._sums = BlockSums(n_blocks, n_imputed, raw=inverse is not None)
 
-    def survey(
-        self,
-        observed: NDArray[np.floating],
-        imputed: Sequence[NDArray[np.floating]],
-        weights: Weights = _NO_WEIGHTS,
-        block: int = 0,
-    ) -> None:
+    def survey(self, tracks: NDArray[np.floating], weights: Weights = _NO_WEIGHTS, block: int = 0) -> None:
         """First sweep: take the next piece.
 
         Parameters
         ----------
-        observed, imputed
-            (bins,) float arrays in transformed (usually arcsinh) space, or in the unit of the track; finite. Of each
-            imputed track one.
+        tracks
+            float32 or float64 (1 + n_imputed × bins), in one piece: the observed track and the imputed ones, in
+            transformed (usually arcsinh) space, or in the unit of the track; finite.
         weights
             By any of the names `promoters`, `genes`, `enhancers`: (bins,) bool, or how often a bin counts; `variance`:
             (bins,) floats, by which squared errors are weighted in MSEvar. (`peaks` is not used yet.)
         block
             Of the genome, that the piece belongs to.
         """
-        self._n_bins += observed.size
-        for part in _parts(observed.size):
-            y, *others = _alike(part, observed, *imputed)
-            own = {name: weights[name][part] for name in (*REGIONS, "variance") if name in weights}
-            raw = None if self._inverse is None else self._inverse(y.astype(np.float64))
-            self._observed.count(y)
-            for one, x in zip(self._imputed, others, strict=True):
-                one.track.count(x)
-                one.sums.add_pair("plain", block, y, x)
-                if self._inverse is not None and raw is not None:
-                    one.sums.add_pair("raw", block, raw, self._inverse(x.astype(np.float64)))
-                for name, values in own.items():
-                    one.sums.add_part(name, block, y, x, values)
+        assert self._counts is not None
+        self._n_bins += tracks.shape[1]
+        self._counts.add(tracks)
+        self._sums.add_tracks("plain", block, tracks)
+        if self._inverse is not None:
+            for start in range(0, tracks.shape[1], _BLOCK):
+                raw = self._inverse(tracks[:, start : start + _BLOCK].astype(np.float64))
+                self._sums.add_tracks("raw", block, raw)
+        for name in (*REGIONS, "variance"):
+            if name in weights:
+                self._sums.add_part(name, block, tracks, weights[name])
 
-    def compare(
-        self,
-        observed: NDArray[np.floating],
-        imputed: Sequence[NDArray[np.floating]],
-        weights: Weights = _NO_WEIGHTS,
-        block: int = 0,
-    ) -> None:
+    def compare(self, tracks: NDArray[np.floating], weights: Weights = _NO_WEIGHTS, block: int = 0) -> None:
         """Second sweep: take the next piece, with the arguments of `survey`; of the weights `peaks` (bool) is used."""
-        if not observed.size:
+        if not tracks.size:
             return
-        self._rank()
-        for part in _parts(observed.size):
-            y, *others = _alike(part, observed, *imputed)
-            of_y = self._observed.take(y)
-            if "peaks" in weights:
-                of_y.classes[:] |= weights["peaks"][part] * np.uint8(PEAK)
-            for one, x in zip(self._imputed, others, strict=True):
-                sums = np.zeros(len(COMPARED))
-                compare(y, x, (of_y, one.track.take(x)), sums, one.positive)
-                one.sums.add_compared(block, sums)
+        if self._counts is not None:
+            self._rank(self._counts)
+        sums = np.zeros((len(tracks) - 1, len(COMPARED)))
+        compare(tracks, weights.get("peaks"), self._tables, self._tops, sums, self._positive)
+        self._sums.add_compared(block, sums)
 
     def measures(self) -> list[dict[str, float]]:
         """Return the measures of each imputed track by the names of `constants.MEASURES`, in that order.
@@ -174,7 +105,7 @@ class TrackComparison:
         regions or whose regions select nothing, areas under curves of all or no bins, correlations with a constant (for
         GWspear: of which all bins are tied), and all of no bin.
         """
-        return [self._measures(one, sums) for one, sums in zip(self._imputed, self.block_sums(), strict=True)]
+        return [self._measures(index, sums) for index, sums in enumerate(self.block_sums())]
 
     @property
     def n_bins(self) -> int:
@@ -183,46 +114,37 @@ class TrackComparison:
 
     def block_sums(self) -> list[Array]:
         """Sums over the bins of each block, as of `measures_of`, of each imputed track: float64 (blocks × COLUMNS)."""
-        return [one.sums.table() for one in self._imputed]
+        return self._sums.tables()
 
-    def _measures(self, one: _Imputed, sums: Array) -> dict[str, float]:
+    def _measures(self, index: int, sums: Array) -> dict[str, float]:
         names = MEASURES if self._inverse is not None else CHALLENGE_MEASURES
         if not self._n_bins:
             return no_measures(names)
         found = {name: float(value) for name, value in measures_of(sums.sum(axis=0), self.n_bins).items()}
         if self._inverse is None:
             return {name: found[own] for name, own in CHALLENGE.items()}
-        of_y, of_x = self._observed.ranking, one.track.ranking
-        curves = ("AuprObs1", "AuprImp1", "AuprPeakObs")
-        for name, positive, ranking in zip(curves, one.positive, (of_x, of_y, of_x), strict=True):
-            found[name] = ranking.average_precision(positive)
+        of_y, of_x = self._rankings[0], self._rankings[1 + index]
+        first = sum(ranking.keys.size for ranking in self._rankings[: 1 + index])
+        own = slice(first, first + of_x.keys.size)
+        observed, imputed, peaks = self._positive
+        found["AuprObs1"] = of_x.average_precision(observed[own])
+        found["AuprImp1"] = of_y.average_precision(imputed[index])
+        found["AuprPeakObs"] = of_x.average_precision(peaks[own])
         return {name: found[name] for name in names}
 
-    def _rank(self) -> None:
+    def _rank(self, counts: KeyCounts) -> None:
         """Rank all tracks, when the first sweep is over."""
-        if self._ranked:
-            return
-        self._ranked = True
-        for track in (self._observed, *(one.track for one in self._imputed)):
-            track.rank(self._n_bins, all_ties=self._inverse is None)
-        of_y = self._observed.ranking
-        for one in self._imputed:
-            of_x = one.track.ranking
-            sizes = of_x.keys.size, of_y.keys.size, of_x.keys.size
-            first, second, third = (np.zeros(size, dtype=np.int64) for size in sizes)
-            one.positive = first, second, third
-            if self._n_blocks == 1:
-                one.sums.set_ranks_of_all(of_y.squares, of_x.squares)
-
-
-def _parts(n_bins: int) -> Iterator[slice]:
-    return (slice(start, start + _BLOCK) for start in range(0, n_bins, _BLOCK))
-
-
-def _alike(part: slice, *tracks: NDArray[np.floating]) -> list[NDArray[np.floating]]:
-    """Bins of tracks in one type of number: float32, or float64 where one is wider."""
-    dtype = np.result_type(np.float32, *tracks)
-    return [np.ascontiguousarray(track[part], dtype=dtype) for track in tracks]
+        self._counts = None
+        self._rankings = counts.rank()
+        sizes = [max(1, self._n_bins * percent // 100) for percent in (1, 5)]
+        all_ties = self._inverse is None
+        tops = [[own.top(size, all_ties=all_ties) for size in sizes] for own in self._rankings]
+        self._tops = np.array(tops, dtype=np.int64).reshape(len(tops), 4)
+        self._tables = counts.tables(self._rankings)
+        self._positive = Positive.none(self._tables)
+        if self._n_blocks == 1:
+            of_y, *of_x = (ranking.squares for ranking in self._rankings)
+            self._sums.set_ranks_of_all(of_y, of_x)
 
 
 def resampled_measures(sums: Array, n_bins: int, measures: Sequence[str]) -> dict[str, Array]:
@@ -292,6 +214,7 @@ def evaluate_track(
         y, x = transform.inverse(y), transform.inverse(x)
     given = {name: values[finite] for name, values in given.items()}
     comparison = TrackComparison(None if challenge else transform.inverse, signed=not transform.clipped)
-    comparison.survey(y, [x], given)
-    comparison.compare(y, [x], given)
+    tracks = np.stack([y, x]).astype(np.result_type(np.float32, y, x), copy=False)
+    comparison.survey(tracks, given)
+    comparison.compare(tracks, given)
     return comparison.measures()[0]

@@ -9,17 +9,18 @@ are ties. All else is exact.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from predictd.kernels import Ranked, classify, find_keys, find_ranks, tally
+from predictd.kernels import KeyRule, RankTables, find_keys, tally
 
 N_KEYS = 2**20
 _MIDDLE = N_KEYS // 2
-# Bits of a float32's magnitude that a key leaves out: of non-negative signal, and of signal with a sign.
-_DROPPED_BITS = {False: 11, True: 12}
+# Of non-negative signal, and of signal with a sign.
+_RULES = {False: KeyRule(11), True: KeyRule(12, True, _MIDDLE)}
 
 Keys = NDArray[np.int32]
 
@@ -38,44 +39,24 @@ def rank_keys(values: NDArray[np.floating], *, signed: bool = False) -> Keys:
         Whether values may be negative; without it the sign is not looked at.
     """
     narrow = np.ascontiguousarray(values, dtype=np.float32)
-    return find_keys(narrow, _DROPPED_BITS[signed], _MIDDLE if signed else None)
+    return find_keys(narrow, _RULES[signed])
 
 
 def key_values(keys: NDArray[np.integer], *, signed: bool = False) -> NDArray[np.float32]:
     """Return the values that rank keys stand for: float32, the inverse of `rank_keys` up to its rounding."""
     places = keys - _MIDDLE if signed else keys
-    bits = np.abs(places).astype(np.uint32) << np.uint32(_DROPPED_BITS[signed])
+    bits = np.abs(places).astype(np.uint32) << np.uint32(_RULES[signed].dropped)
     return np.copysign(bits.view(np.float32), places.astype(np.float32)).astype(np.float32)
-
-
-class TopSets:
-    """The bins with the largest keys, the top 1 % and the top 5 %, found block by block in genome order.
-
-    Attributes
-    ----------
-    state
-        int64 (4,): for each set the key that all of it exceed, and how many bins with just that key are still to be
-        taken: the first ones that come.
-    """
-
-    def __init__(self, first: tuple[int, int], second: tuple[int, int]) -> None:
-        self.state = np.array([*first, *second], dtype=np.int64)
-
-    def take(self, keys: Keys) -> NDArray[np.uint8]:
-        """Return which bins of the next block belong to the sets: bits 1 and 2."""
-        return classify(keys, self.state)
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Ranks of a whole track.
+    """Ranks of a whole track of n bins.
 
     Attributes
     ----------
     keys
         (k,) the keys that bins have, ascending.
-    places
-        int32 (N_KEYS,): where each of them is in `keys`; 0 for keys that no bin has.
     up_to
         (k,) int64: how many bins have this key or a smaller one.
     centred
@@ -84,7 +65,6 @@ class Ranking:
     """
 
     keys: NDArray[np.intp]
-    places: Keys
     up_to: NDArray[np.int64]
     centred: NDArray[np.float64]
 
@@ -94,18 +74,15 @@ class Ranking:
         return float((np.diff(self.up_to, prepend=0) * np.square(self.centred)).sum())
 
     def top(self, size: int, *, all_ties: bool = False) -> tuple[int, int]:
-        """Return the set of so many bins (1 to n) with the largest keys, as of `TopSets`.
+        """Return the set of so many bins (1 to n) with the largest keys.
 
-        With `all_ties` all that tie with the last belong to it.
+        It is the key that all of it exceed, and how many bins with just that key belong to it: those nearest to the
+        start. With `all_ties` all that tie with the last belong to it.
         """
         n = int(self.up_to[-1])
         place = int(np.searchsorted(self.up_to, n - size, side="right"))
         threshold = int(self.keys[place])
         return (threshold - 1, 0) if all_ties else (threshold, size - (n - int(self.up_to[place])))
-
-    def ranked(self, keys: Keys, tops: TopSets) -> Ranked:
-        """Ranks of the next block, and which of its bins belong to the top sets."""
-        return Ranked(tops.take(keys), *find_ranks(keys, self.places, self.centred))
 
     def average_precision(self, positive: NDArray[np.int64]) -> float:
         """Return the area under the precision-recall curve, as a step function; NaN without a positive bin.
@@ -123,33 +100,45 @@ class Ranking:
 
 
 class KeyCounts:
-    """How many bins of a track have each key; 4 MB, for fewer than 2^32 bins."""
+    """How many bins of each of some tracks have each key; 4 MB a track, for fewer than 2^32 bins."""
 
-    def __init__(self) -> None:
-        self._counts = np.zeros(N_KEYS, dtype=np.uint32)
+    def __init__(self, n_tracks: int, *, signed: bool = False) -> None:
+        self._rule = _RULES[signed]
+        self._counts = np.zeros((n_tracks, N_KEYS), dtype=np.uint32)
 
-    def add(self, keys: Keys) -> None:
-        """Count a block."""
-        tally(keys, self._counts)
+    def add(self, tracks: NDArray[np.floating]) -> None:
+        """Count the next bins, float32 or float64 (tracks × bins)."""
+        tally(tracks, self._rule, self._counts)
 
-    def rank(self) -> Ranking:
-        """Rank the bins counted so far."""
-        # Few of the keys occur: the logarithm of signal spans some octaves, the keys span all of float32's.
-        keys = np.flatnonzero(self._counts != 0)
-        counts = self._counts[keys].astype(np.int64)
-        up_to = np.cumsum(counts)
-        places = np.zeros(N_KEYS, dtype=np.int32)
-        places[keys] = np.arange(keys.size)
-        return Ranking(keys, places, up_to, (2 * up_to - counts - counts.sum()).astype(np.float64))
+    def rank(self) -> list[Ranking]:
+        """Rank the bins counted so far, of each track."""
+        return [_rank(own) for own in self._counts]
+
+    def tables(self, rankings: Sequence[Ranking]) -> RankTables:
+        """What looks up the ranks of bins, in the room of the counts, which are lost."""
+        places = self._counts.view(np.int32)
+        first = 0
+        for own, ranking in zip(places, rankings, strict=True):
+            own[ranking.keys] = np.arange(first, first := first + ranking.keys.size)
+        centred = np.concatenate([ranking.centred for ranking in rankings])
+        return RankTables(self._rule, places, centred, rankings[0].keys.size)
 
 
-def distribution_map(track: KeyCounts, wanted: KeyCounts, *, signed: bool = False) -> NDArray[np.float32]:
+def _rank(counts: NDArray[np.uint32]) -> Ranking:
+    """Rank the bins of a track by how many have each key."""
+    # Few of the keys occur: the logarithm of signal spans some octaves, the keys span all of float32's.
+    keys = np.flatnonzero(counts != 0)
+    sizes = counts[keys].astype(np.int64)
+    up_to = np.cumsum(sizes)
+    return Ranking(keys, up_to, (2 * up_to - sizes - sizes.sum()).astype(np.float64))
+
+
+def distribution_map(own: Ranking, other: Ranking, *, signed: bool = False) -> NDArray[np.float32]:
     """Return what gives a track the distribution of another of as many bins: float32 (N_KEYS,), by the track's keys.
 
     The bins of each key become the mean of the values that bins of their ranks have in the other track. It is
     quantile normalisation to that track (Bolstad et al. 2003, Bioinformatics 19:185).
     """
-    own, other = track.rank(), wanted.rank()
     sizes = np.diff(other.up_to, prepend=0)
     sums = np.concatenate([[0], np.cumsum(sizes * key_values(other.keys, signed=signed).astype(np.float64))])
     # Sum of the r smallest values.

@@ -9,6 +9,7 @@ with the ranks and top sets of the whole.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,53 +43,53 @@ _OF_JOINT = {name: place for place, name in enumerate(JOINT)}
 
 
 class BlockSums:
-    """Sums over the bins of each block of the genome.
+    """Sums over the bins of each block of the genome, for each of some imputed tracks.
 
     Parameters
     ----------
-    n_blocks
-        Blocks.
+    n_blocks, n_imputed
+        Blocks, and imputed tracks.
     raw
         Whether products are kept of the tracks turned back, too.
     """
 
-    def __init__(self, n_blocks: int, *, raw: bool) -> None:
-        self._table: Array = np.zeros((n_blocks, len(COLUMNS)))
-        self._squares: tuple[float, float] | None = None
-        self._joint = {space: _no_bins(n_blocks) for space in (("plain", "raw") if raw else ("plain",))}
+    def __init__(self, n_blocks: int, n_imputed: int, *, raw: bool) -> None:
+        self._tables: Array = np.zeros((n_blocks, n_imputed, len(COLUMNS)))
+        self._squares: Array | None = None
+        spaces = ("plain", "raw") if raw else ("plain",)
+        self._joint = {space: _no_bins(n_blocks, n_imputed) for space in spaces}
 
-    def add_pair(self, space: str, block: int, y: NDArray[np.floating], x: NDArray[np.floating]) -> None:
-        """Add bins of both tracks in a space."""
-        joint(y, x, self._joint[space][block])
+    def add_tracks(self, space: str, block: int, tracks: NDArray[np.floating]) -> None:
+        """Add bins of the observed and the imputed tracks, (1 + n_imputed × bins), in a space."""
+        joint(tracks, self._joint[space][block])
 
-    def add_part(
-        self, name: str, block: int, y: NDArray[np.floating], x: NDArray[np.floating], weights: NDArray
-    ) -> None:
+    def add_part(self, name: str, block: int, tracks: NDArray[np.floating], weights: NDArray) -> None:
         """Add squared errors in a part of the genome: of bins by their weights."""
-        sums = np.zeros(2)
-        weighted(y, x, np.ascontiguousarray(weights, dtype=np.float32), sums)
-        self._table[block, [_PLACE[name], _PLACE[f"errors in {name}"]]] += sums
+        sums = np.zeros((len(tracks) - 1, 2))
+        weighted(tracks, np.ascontiguousarray(weights, dtype=np.float32), sums)
+        self._tables[block][:, [_PLACE[name], _PLACE[f"errors in {name}"]]] += sums
 
     def add_compared(self, block: int, sums: Array) -> None:
-        """Add what `predictd.kernels.compare` found."""
-        self._table[block, _OF_COMPARED] += sums
+        """Add what `predictd.kernels.compare` found, (n_imputed × `COMPARED`)."""
+        self._tables[block][:, _OF_COMPARED] += sums
 
-    def set_ranks_of_all(self, squares_y: float, squares_x: float) -> None:
+    def set_ranks_of_all(self, squares_y: float, squares_x: Sequence[float]) -> None:
         """Give sums of squares of all ranks, where there is a single block: exact, and ranks sum to 0."""
-        self._squares = squares_y, squares_x
+        self._squares = np.array([(0.0, 0.0, squares_y, own) for own in squares_x])
 
-    def table(self) -> Array:
-        """The sums: float64 (blocks × `COLUMNS`)."""
-        plain = self._joint["plain"]
-        self._table[:, _PLACE["bins"]] = plain[:, _OF_JOINT["n"]]
-        self._table[:, _PLACE["errors"]] = plain[:, _OF_JOINT["errors"]]
+    def tables(self) -> list[Array]:
+        """The sums of each imputed track: float64 (blocks × `COLUMNS`)."""
+        tables = self._tables.swapaxes(0, 1)
+        plain = self._joint["plain"].swapaxes(0, 1)
+        tables[..., _PLACE["bins"]] = plain[..., _OF_JOINT["n"]]
+        tables[..., _PLACE["errors"]] = plain[..., _OF_JOINT["errors"]]
         for space, states in self._joint.items():
             columns = [_PLACE[f"{space} {what}"] for what in ("y", "x", "yx", "yy", "xx")]
-            self._table[:, columns] = _about_all(states)
+            tables[..., columns] = [_about_all(own) for own in states.swapaxes(0, 1)]
         if self._squares is not None:
             columns = [_PLACE[name] for name in ("rank y", "rank x", "rank yy", "rank xx")]
-            self._table[0, columns] = 0.0, 0.0, *self._squares
-        return self._table
+            tables[:, 0, columns] = self._squares
+        return list(tables)
 
 
 def measures_of(sums: Array, n_bins: int) -> dict[str, Array]:
@@ -153,12 +154,12 @@ def _auc(bins: Array, positive: Array, ranks: Array, all_ranks: Array, n_bins: i
     return 0.5 + (ranks / positive - all_ranks / bins) / (2 * np.where(negative > 0, negative, np.nan))
 
 
-def _no_bins(n_blocks: int) -> Array:
-    """What `joint` keeps of each block before it has seen a bin."""
-    states = np.zeros((n_blocks, len(JOINT)))
+def _no_bins(n_blocks: int, n_imputed: int) -> Array:
+    """What `joint` keeps of each block and track before it has seen a bin."""
+    states = np.zeros((n_blocks, n_imputed, len(JOINT)))
     for name in JOINT:
         if name.startswith(("lowest", "highest")):
-            states[:, _OF_JOINT[name]] = np.inf if name.startswith("lowest") else -np.inf
+            states[..., _OF_JOINT[name]] = np.inf if name.startswith("lowest") else -np.inf
     return states
 
 

@@ -172,15 +172,15 @@ def _measure(pairs: Sequence[_Pair], blocks: Iterable[list[CaseBlock]]) -> list[
         for block in blocks:
             for pair in pairs:
                 own = block[pair.index]
-                imputed = [own.signal[method.row] for method in pair.methods]
-                for place, method in enumerate(pair.methods):
-                    if method.mapped:
-                        table = maps[pair.index, method.name]
-                        imputed[place] = table[rank_keys(imputed[place], signed=pair.signed)]
+                mapped = [
+                    maps[pair.index, method.name][rank_keys(own.signal[method.row], signed=pair.signed)]
+                    for method in pair.methods
+                    if method.mapped
+                ]
+                tracks = np.concatenate([own.signal, mapped]) if mapped else own.signal
                 for number, part in own.pieces:
                     weights = {name: values[part] for name, values in own.weights.items()}
-                    tracks = [track[part] for track in imputed]
-                    sweep(pair.comparison, own.signal[0, part], tracks, weights, number)
+                    sweep(pair.comparison, np.ascontiguousarray(tracks[:, part]), weights, number)
                 if sweep is TrackComparison.survey:
                     absent[pair.index] += own.absent
     return [one for pair in pairs for one in _scored(pair, np.asarray(absent[pair.index]))]
@@ -208,16 +208,15 @@ def _scored(pair: _Pair, absent: npt.NDArray[np.int64]) -> Iterator[Scored]:
 def _maps(pairs: Sequence[_Pair], blocks: Iterable[list[CaseBlock]]) -> dict[tuple[int, str], Float32]:
     """What gives each mapped method's track the distribution of the observed one, by case and method."""
     mapped = [(pair, method) for pair in pairs for method in pair.methods if method.mapped]
-    # Of each track by its row; that of the observed one is 0.
-    counts = {(pair.index, row): KeyCounts() for pair, method in mapped for row in (0, method.row)}
-    signed = {pair.index: pair.signed for pair in pairs}
+    counts = {pair.index: KeyCounts(1 + len(pair.methods) // 2, signed=pair.signed) for pair, _ in mapped}
     if counts:
         for block in blocks:
-            for (index, row), own in counts.items():
-                own.add(rank_keys(block[index].signal[row], signed=signed[index]))
+            for index, own in counts.items():
+                own.add(np.ascontiguousarray(block[index].signal))
+    rankings = {index: own.rank() for index, own in counts.items()}
     return {
         (pair.index, method.name): distribution_map(
-            counts[pair.index, method.row], counts[pair.index, 0], signed=pair.signed
+            rankings[pair.index][method.row], rankings[pair.index][0], signed=pair.signed
         )
         for pair, method in mapped
     }

@@ -56,14 +56,15 @@ class ComparedSignal:
     def __init__(self, cases: Sequence[Case], shared: Scoring) -> None:
         self._cases, self._shared, self._tensor = cases, shared, shared.tensor
         self._transforms = transforms_of(cases, shared)
-        self.sweeps, self._read = 1, 0
+        self.sweeps, self._passes, self._read = 1, 0, 0
         self._predicted = [index for index, case in enumerate(cases) if None in case.imputed]
         self._application = None
         if self._predicted:
             assert shared.estimator is not None
             pairs = [cases[index].pair for index in self._predicted]
             self._application = Application(load_held_out(shared.estimator, pairs), pairs, self._tensor)
-        # Columns of the tensor: of each case its own, unless it has a file, and those of its assay's mean.
+        # Columns of the tensor: of each case its own, unless it has a file, and those of its assay's mean; predictions
+        # take all.
         wanted = [
             [
                 *(self._tensor.columns([case.pair]).tolist() if case.observed is None else ()),
@@ -72,6 +73,8 @@ class ComparedSignal:
             for case in cases
         ]
         self._columns = np.array(sorted(set().union(*wanted)), dtype=np.int64)
+        if self._application is not None:
+            self._columns = np.arange(len(self._tensor.experiments))
         self._rows = [np.searchsorted(self._columns, own) for own in wanted]
         self._regions = {kind: Coverage(found) for kind, found in shared.intervals.items()}
         self._peaks = [Coverage(read_bed(as_path(case.peaks))) if case.peaks else None for case in cases]
@@ -85,14 +88,17 @@ class ComparedSignal:
 
     def __iter__(self) -> Iterator[list[CaseBlock]]:
         first = 0
-        shape = len(self._cases), len(self._shared.names) + 4
+        self._passes += 1
         # What is iterated over again is not kept: all shards share the room of the largest.
+        n_rows = len(self._cases) * (len(self._shared.names) + 4)
         most = max(entry.n_bins for entry in self._tensor.manifest.shards) if self.sweeps > 1 else 0
-        room = np.empty((*shape, most), dtype=np.float32)
+        room = np.empty(n_rows * most, dtype=np.float32)
         for name in self._tensor.shard_names:
             with self._tensor.open_shard(name) as shard:
                 # Observed, imputed by each method, mean of the assay and its rescaled one, variance over the assay.
-                signal = room[..., : shard.n_bins] if most else np.empty((*shape, shard.n_bins), np.float32)
+                size = n_rows * shard.n_bins
+                own = room[:size] if most else np.empty(size, dtype=np.float32)
+                signal = own.reshape(len(self._cases), -1, shard.n_bins)
                 self._read_files(shard, signal)
                 self._read_tensor(shard, signal)
                 weights = self._weights(shard)
@@ -111,19 +117,22 @@ class ComparedSignal:
         case, transform = self._cases[index], self._transforms[index]
         n_rows = 1 + len(self._shared.names) + (2 if case.baseline is not None else 0)
         signal, variance = signal[:n_rows], signal[-1]
-        known = np.isfinite(signal[0])
-        there = np.isfinite(signal[1:])
-        absent = np.count_nonzero(known & ~there, axis=1)
-        keep = known & there.all(axis=0) if self._shared.absent == "skip" else known
-        every = bool(keep.all())
+        lowest = signal.min(initial=np.inf)
+        every = bool(np.isfinite(lowest) and np.isfinite(signal.max(initial=-np.inf)))
+        keep, absent = np.ones(signal.shape[1], dtype=np.bool_), np.zeros(n_rows - 1, dtype=np.int64)
+        if not every:
+            known = np.isfinite(signal[0])
+            there = np.isfinite(signal[1:])
+            absent = np.count_nonzero(known & ~there, axis=1)
+            keep = known & there.all(axis=0) if self._shared.absent == "skip" else known
         compared = signal if every else signal[:, keep]
         if self._shared.absent == "zero" and absent.any():
             compared[~np.isfinite(compared)] = transform.forward(np.zeros(1, dtype=np.float32))[0]
-        if transform.clipped:
+        if transform.clipped and not (every and lowest >= 0):
             np.maximum(compared, 0, out=compared)
         if self._shared.challenge:
             compared = transform.inverse(compared)
-        if case.baseline is not None and len(case.baseline.columns) > 1:
+        if self._needs_variance and case.baseline is not None and len(case.baseline.columns) > 1:
             weights = {**weights, "variance": variance}
         chosen = {name: values if every else values[keep] for name, values in weights.items()}
         return CaseBlock(compared, chosen, self._pieces(first, keep), absent)
@@ -160,30 +169,35 @@ class ComparedSignal:
 
     def _read_tensor(self, shard: Shard, out: Float32) -> None:
         """Fill in what comes from the tensor: observed columns, predictions, means and variances of the same assay."""
-        if self._application is None and not self._columns.size:
-            return
-        nothing = np.empty((0, 0), dtype=np.float32)
-        blocks = (
-            self._application.blocks(shard)
-            if self._application is not None
-            else ((start, block, nothing) for start, block in shard.blocks())
-        )
-        for first, block, imputed in blocks:
-            part = slice(first, first + len(block))
+        for first, rows, imputed in self._blocks(shard):
+            part = slice(first, first + rows.shape[1])
             for position, index in enumerate(self._predicted):
-                out[index, 1 + self._cases[index].imputed.index(None), part] = imputed[:, position]
-            rows = columns_of(block, self._columns)
+                out[index, 1 + self._cases[index].imputed.index(None), part] = imputed[position]
             for index, case in enumerate(self._cases):
                 if case.observed is None:
                     out[index, 0, part] = rows[self._rows[index][0]]
                 if case.baseline is not None:
                     self._add_baseline(case.baseline, rows, index, out[index, -3:, part])
 
+    def _blocks(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
+        """Yield (first row, wanted columns as rows, predictions as rows); nothing where no column is wanted."""
+        if self._application is not None:
+            yield from self._application.row_blocks(shard)
+        elif self._columns.size:
+            for start, block in shard.blocks(reuse=True):
+                yield start, columns_of(block, self._columns), np.empty((0, len(block)), dtype=np.float32)
+
+    @property
+    def _needs_variance(self) -> bool:
+        """Whether weights are used: not in the last sweep."""
+        return self.sweeps == 1 or self._passes < self.sweeps
+
     def _add_baseline(self, baseline: Baseline, rows: Float32, index: int, out: Float32) -> None:
         """Fill in mean, rescaled mean and variance of the same assay's tracks, (3 × bins)."""
         same = self._rows[index][-len(baseline.columns) :]
-        mean_and_variance(rows, same, baseline.factor, (out[0], out[1], out[2]))
-        if self._shared.challenge:
+        variance = out[2] if self._needs_variance and not self._shared.challenge else None
+        mean_and_variance(rows, same, baseline.factor, (out[0], out[1], variance))
+        if self._shared.challenge and self._needs_variance:
             raw = self._transforms[index].inverse(rows[same])
             mean, scaled = np.empty((2, rows.shape[1]), dtype=np.float32)
             mean_and_variance(raw, np.arange(len(same)), 1.0, (mean, scaled, out[2]))

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from predictd import interrupt
 from predictd.io.tensor.store import Shard, Tensor
+from predictd.kernels import columns_of
 from predictd.model.ensemble import Committee
 from predictd.model.intervals.spread import Spread
 from predictd.pairs import Experiment
@@ -38,6 +39,7 @@ class Application:
 
     def __init__(self, estimator: Committee, targets: Sequence[Experiment], tensor: Tensor) -> None:
         self._n_targets = len(targets)
+        self._every = np.arange(len(tensor.experiments))
         self._parts = [
             (imputer, tensor.columns(imputer.inputs), positions)
             for imputer, positions in estimator.imputers(targets)
@@ -45,12 +47,36 @@ class Application:
         self._halo = max(imputer.halo for imputer, _, _ in self._parts)
 
     def blocks(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
-        """Yield (first row, signal (bins × n), predictions (bins × m)) over a shard.
+        """Yield (first row, signal (bins × n), predictions (bins × m)) over a shard, each valid until the next.
 
         NaN where a bin cannot be imputed.
         """
         for block in wide_blocks(shard, self._halo):
             yield block.start, block.signal, self._predicted(block)
+
+    def row_blocks(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
+        """Yield (first row, signal (n × bins), predictions (m × bins)); see `blocks`."""
+        rows, predicted = self._room(0)
+        for block in wide_blocks(shard, self._halo):
+            if rows.shape[1] != len(block.signal):
+                rows, predicted = self._room(len(block.signal))
+            columns_of(block.signal, self._every, rows)
+            if self._halo:
+                predicted[:] = self._predicted(block).T
+            else:
+                interrupt.give_up_if_asked()
+                self._predict_rows(rows, predicted)
+            yield block.start, rows, predicted
+
+    def _room(self, n_bins: int) -> tuple[Float32, Float32]:
+        """For signal and predictions of a block, as rows."""
+        shapes = (len(self._every), n_bins), (self._n_targets, n_bins)
+        return np.empty(shapes[0], dtype=np.float32), np.empty(shapes[1], dtype=np.float32)
+
+    def _predict_rows(self, rows: Float32, out: Float32) -> None:
+        low, high = rows.min(axis=1), rows.max(axis=1)
+        for imputer, columns, positions in self._parts:
+            out[positions] = imputer.of_rows(rows[columns], low[columns], high[columns])
 
     def rows(self, shard: Shard, start: int, stop: int) -> tuple[Float32, Float32]:
         """Signal (bins × n) and predictions (bins × m) of the rows [start, stop) of a shard, as `blocks` has them."""

@@ -39,7 +39,7 @@ class WideBlock(NamedTuple):
 
 
 def wide_blocks(shard: Shard, halo: int) -> Iterator[WideBlock]:
-    """Yield a shard block by block; each byte is read once.
+    """Yield a shard block by block; each byte is read once. A block is valid until the next is asked for.
 
     Windows end where a shard ends: a run that was cut into two shards counts as two.
 
@@ -53,7 +53,7 @@ def wide_blocks(shard: Shard, halo: int) -> Iterator[WideBlock]:
     if halo > BLOCK_BINS:
         raise ValueError(f"windows reach {halo} bins far, more than a block of {BLOCK_BINS}")
     if halo == 0:
-        for start, signal in shard.blocks():
+        for start, signal in shard.blocks(reuse=True):
             yield WideBlock(start, signal, signal, [len(signal)], slice(None))
         return
     blocks = shard.blocks()

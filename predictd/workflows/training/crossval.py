@@ -214,12 +214,12 @@ class Crossval(InParts[CrossvalReport]):
             choices = {name: self._choose(name, group, data, engine) for name, group in wanted}
         with record.stage("train"):
             fits = [task for name, group in wanted for task in self._fits(name, group, choices[name])]
-            engine.map(_train_fold, fits, FoldFits(data, self._seed), label="models")
+            engine.map(train_fold, fits, FoldFits(data, self._seed), label="models")
         with record.stage("score"):
             s = read_moments(moments)
             owners, groups = [], []
             for index in parts:
-                own = _cases(*self._groups[index], s)
+                own = scored_cases(*self._groups[index], s)
                 # Grouped by test fold whatever the number of workers: which pairs are predicted at once shows in the
                 # last bits.
                 tasks = group_cases(own, 1)
@@ -360,7 +360,7 @@ def _check_tests(folds: Sequence[Fold]) -> None:
         raise DataError("the folds have no test experiments: there would be nothing to score")
 
 
-def _train_fold(task: FoldFit, shared: FoldFits) -> None:
+def train_fold(task: FoldFit, shared: FoldFits) -> None:
     """Train one model into its file, unless that exists already."""
     path, fold, choice = task.path, task.fold, task.choice
     if path.exists():
@@ -377,7 +377,7 @@ def _train_fold(task: FoldFit, shared: FoldFits) -> None:
     write_model(path, ModelFile(model.kind, model.to_arrays(), info))
 
 
-def _cases(test: str, group: Sequence[Fold], data: TensorMoments) -> list[Case]:
+def scored_cases(test: str, group: Sequence[Fold], data: TensorMoments) -> list[Case]:
     """The test experiments of a test fold, with baselines from all experiments that it does not hold out."""
     train = sorted(set(group[0].train) | set(group[0].valid))
     return [
