@@ -324,7 +324,7 @@ class TestNames:
         whole = matrix_of_frame(frame.assign(start=100.0))
         assert whole.regions == [Interval("chr1", 100, 200)]
         path = table(tmp_path / "m.tsv", ["chrom", "start", "end", "C:A"], [["chr1", 1, 9, "1_0"]])
-        with refused(TableError, "m.tsv, line 2", "'_'"):
+        with refused(TableError, "m.tsv, line 2", "'1_0' is not a number"):
             make(path)
 
 

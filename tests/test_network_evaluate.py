@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 
+import pandas
 import pytest
 
 from commands import call_predictd
 from made_networks import write_network_case
 from predictd.config import NetworkSettings
 from predictd.errors import DataError, NetworkFormatError, TableError
+from predictd.io.network.expression import MatrixChoice
+from predictd.io.network.frames import expression_of
 from predictd.io.network.link_lists import read_link_list
-from predictd.io.network.networks import read_gold
+from predictd.io.network.networks import read_gold, read_judged
+from predictd.io.network.samples import read_rates
+from predictd.io.network.text import read_expression
+from predictd.io.tables import read_bed
 from predictd.workflows.network.evaluate import COLUMNS, evaluate_network
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.links import load_links
@@ -242,3 +248,59 @@ def test_a_list_scores_the_same_with_its_columns_in_another_order(tmp_path):
 def test_gold_columns_may_stand_anywhere(tmp_path):
     (tmp_path / "gold.tsv").write_text("sign\tTarget\tRegulator\n+\tb\ta\n")
     assert read_gold(tmp_path / "gold.tsv") == [("a", "b")]
+
+
+LABELLED = ("a\tb\t0.9\t1", "a\tc\t0.8\t0", "d\te\t0.1\t1")
+
+
+@pytest.mark.parametrize(
+    "header", ["regulator\ttarget\tscore\tlabel", "TF\tgene\tconfidence\tis_link", "TF\tgene\tweight\tchip"]
+)
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_column_of_0_and_1_decides_beside_a_score(header, repeated, tmp_path):
+    lines = [header, *LABELLED[:2], *[header] * repeated, LABELLED[2]]
+    (tmp_path / "gold.tsv").write_text("\n".join(lines) + "\n")
+    assert read_judged(tmp_path / "gold.tsv") == ([("a", "b"), ("d", "e")], [("a", "c")])
+
+
+@pytest.mark.parametrize(
+    ("header", "gold"),
+    [
+        ("TF\ttarget\tscore\tlabel\tweight", [("a", "b")]),
+        ("TF\ttarget\tscore\tlabel\tmotif", None),
+        ("TF\ttarget\tnote\tlabel\tconfidence", None),
+    ],
+)
+def test_of_several_columns_of_0_and_1_the_one_called_weight_decides(header, gold, tmp_path):
+    (tmp_path / "gold.tsv").write_text(f"{header}\na\tb\t0.9\t0\t1\nc\td\t0.2\t1\t0\n")
+    if gold is not None:
+        assert read_gold(tmp_path / "gold.tsv") == gold
+        return
+    with pytest.raises(TableError, match="several columns hold 0 and 1"):
+        read_gold(tmp_path / "gold.tsv")
+
+
+@pytest.mark.parametrize("number", ["1_0", "\uff11", "\u0663", "1_0.5"])
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (read_gold, "TF\ttarget\tweight\na\tb\t{}\nc\td\t0.5\n"),
+        (read_link_list, "TF\ttarget\tweight\na\tb\t{}\nc\td\t0.5\n"),
+        (read_rates, "gene\trate\na\t{}\n"),
+        (read_expression, "gene\ts1\ts2\na\t1\t{}\n"),
+        (read_expression, "gene,s1,s2\na,1,{}\n"),
+        (read_bed, "chr1\t{}\t10\n"),
+    ],
+)
+def test_numbers_are_written_as_all_programs_read_them(number, read, text, tmp_path):
+    (tmp_path / "table").write_text(text.format(number), encoding="utf-8")
+    with pytest.raises(TableError, match="line 2.*no" if read is not read_bed else "line 1: expected"):
+        read(tmp_path / "table")
+
+
+def test_text_in_frames_is_read_by_the_same_rule():
+    frame = pandas.DataFrame({"G1": ["1", "2.5"], "G2": [3.0, 4.0]}, index=["s1", "s2"])
+    assert expression_of(frame, MatrixChoice()).values.tolist() == [[1.0, 2.5], [3.0, 4.0]]
+    frame.loc["s2", "G1"] = "2_5"
+    with pytest.raises(TableError, match="values that are not numbers \\(such as '2_5'\\)"):
+        expression_of(frame, MatrixChoice())

@@ -19,6 +19,7 @@ from predictd.cli.messages import as_usage
 from predictd.config import SolverName, load_config
 from predictd.engine import Engine, LocalEngine
 from predictd.io.remote import as_path, is_remote
+from predictd.io.tables import is_number
 from predictd.launcher import ARRAY_VARIABLES, announced, array_task, longest_array, submitted_to_spark
 
 if TYPE_CHECKING:
@@ -104,10 +105,7 @@ class NumberOrFile(PathOrUrl):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Make a number of what reads as one, else a path."""
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            return super().convert(value, param, ctx)
+        return float(value) if is_number(str(value)) else super().convert(value, param, ctx)
 
 
 class LocalPath(PathOrUrl):

@@ -227,6 +227,8 @@ def read_bed_lines(path: Path) -> list[tuple[Interval, list[str]]]:
                     continue
                 try:
                     interval = Interval(fields[0], int(fields[1]), int(fields[2]))
+                    if not is_plain(fields[1] + fields[2]):
+                        raise ValueError
                 except (IndexError, ValueError) as err:
                     check_tabs(path, line)
                     raise TableError(f"{path}, line {number}: expected chromosome, start and end") from err
@@ -362,12 +364,17 @@ def fields_of(line: str, mark: str) -> list[str]:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text reads as a number, finite or not."""
+    """Whether a text reads as a number, finite or not; see `is_plain`."""
     try:
         float(text)
     except ValueError:
         return False
-    return True
+    return is_plain(text)
+
+
+def is_plain(text: str) -> bool:
+    """Whether a number is written as all programs read it: Python takes 1_0 for 10, and digits of other scripts."""
+    return text.isascii() and "_" not in text
 
 
 def no_number(text: str, otherwise: str = "") -> str:

@@ -109,8 +109,9 @@ def list_columns(path: Path, first: Sequence[str], second: Sequence[str] = ()) -
 def gold_columns(path: Path, lines: Sequence[Sequence[str]]) -> LinkColumns:
     """Columns of a gold standard by its lines; `weight` is where a number says which lines are links.
 
-    Such a column is one that is named so, or the only one that holds nothing but 0 and 1. Without a header the lines
-    are as those of the DREAM challenges: regulator, target, and 0 or 1.
+    Such a column is the only one that holds nothing but 0 and 1, or one of them that is called weight; where there is
+    none, one with a name of weights. Without a header the lines are as those of the DREAM challenges: regulator,
+    target, and 0 or 1.
 
     Raises
     ------
@@ -122,18 +123,19 @@ def gold_columns(path: Path, lines: Sequence[Sequence[str]]) -> LinkColumns:
         if lines and all(len(fields) == 3 and is_mark(fields[2]) for fields in lines):
             return LinkColumns(0, 1, 2, None)
         raise TableError(f"{path} is not a gold standard: its header must hold {_NAMES}")
-    found = _beside_row_names(found, lines[1:])
-    if found.weight is not None:
-        return found
-    others = set(range(max(map(len, lines)))) - {found.regulator, found.target, found.sign}
+    named, found = found, _beside_row_names(found, lines[1:])
+    shift = found.regulator - named.regulator
+    others = set(range(shift, max(map(len, lines)))) - {found.regulator, found.target, found.sign}
     marks = [place for place in sorted(others) if _marks(lines[1:], place)]
+    names = [lines[0][place - shift] for place in marks]
     if len(marks) > 1:
-        shift = found.width > len(lines[0])
-        names = ", ".join(lines[0][place - shift] for place in marks)
-        raise TableError(
-            f"{path}: several columns hold 0 and 1 ({names}): call the one that says which lines are links weight"
-        )
-    return LinkColumns(found.regulator, found.target, marks[0] if marks else None, found.header)
+        if [name.casefold() for name in names].count("weight") != 1:
+            raise TableError(
+                f"{path}: several columns hold 0 and 1 ({', '.join(names)}): call the one that says which lines are "
+                "links weight"
+            )
+        marks = [place for place, name in zip(marks, names, strict=True) if name.casefold() == "weight"]
+    return replace(found, weight=marks[0] if marks else found.weight)
 
 
 def _marks(lines: Sequence[Sequence[str]], place: int) -> bool:

@@ -12,6 +12,7 @@ from predictd.io.extras import needed_for
 from predictd.io.network.expression import Expression, MatrixChoice, Orientation, check_expression
 from predictd.io.network.h5ad import EXTRA, expression_of_anndata
 from predictd.io.network.text import layout_of
+from predictd.io.tables import is_number
 
 # Names of an index, or of a first column, that has genes.
 _GENE_NAMES = ("gene", "genes", "gene_id", "gene_name", "symbol")
@@ -73,16 +74,24 @@ def read_parquet(path: Path, choice: MatrixChoice) -> Expression:
 
 
 def _of_frame(frame: Any, orientation: Orientation, source: str, *, named: bool = True) -> Expression:
+    # As text, numbers are read by the rule of tables.
+    for texts in frame.select_dtypes(exclude="number").to_numpy().T:
+        if wrong := [text for text in texts if isinstance(text, str) and not is_number(text)]:
+            raise _not_numbers(source, f"such as '{wrong[0]}'")
     try:
         values = frame.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as err:
-        raise TableError(
-            f"{source} has values that are not numbers ({err}): put the names of genes and samples into the header "
-            "and the index"
-        ) from err
+        raise _not_numbers(source, err) from err
     rows, columns = (tuple(map(str, names)) for names in (frame.index, frame.columns))
     genes, samples = (columns, rows if named else None) if orientation == "columns" else (rows, columns)
     own = np.ascontiguousarray(values.T if orientation == "columns" else values)
     expression = Expression(genes, samples, own, orientation)
     check_expression(source, expression, range(1, len(frame) + 1))
     return expression
+
+
+def _not_numbers(source: str, which: object) -> TableError:
+    return TableError(
+        f"{source} has values that are not numbers ({which}): put the names of genes and samples into the header and "
+        "the index"
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from predictd.errors import TableError
 from predictd.io.network.forms import packed
-from predictd.io.network.networks import split_lines
+from predictd.io.network.networks import split_lines, without_headers
 from predictd.io.tables import UNREADABLE_TEXT, check_tabs, is_number, open_text, reason
 from predictd.wording import some
 
@@ -71,7 +71,7 @@ def read_labels(path: Path) -> dict[str, str]:
     TableError
         If the file is no such table, or a gene has two labels.
     """
-    lines = list(split_lines(path))
+    lines = without_headers(split_lines(path))
     header = [name.casefold() for name in lines[0][1]] if lines else []
     if "gene" not in header or "label" not in header:
         raise TableError(f"{path} is no table of labels: its header must hold gene and label")

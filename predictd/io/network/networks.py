@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def read_judged(path: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]
     TableError
         If the file is no such table, has no links, or says both of a pair.
     """
-    lines = list(split_lines(path))
+    lines = without_headers(split_lines(path))
     columns = gold_columns(path, [fields for _, fields in lines])
     gold: list[tuple[str, str]] = []
     none: list[tuple[str, str]] = []
@@ -114,6 +114,16 @@ def refuse_both(
         raise TableError(
             f"{source} has {regulator} to {target} both as a link and as none; keep one of the lines"
         )
+
+
+def without_headers(lines: Iterable[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """Lines of a table but those that repeat its first one, as of tables that were put one after the other.
+
+    The first line of a table without a header holds numbers, and may be there again.
+    """
+    every = list(lines)
+    header = every[0][1] if every and not any(map(is_number, every[0][1])) else None
+    return every[:1] + [line for line in every[1:] if line[1] != header]
 
 
 def split_lines(path: Path) -> Iterator[tuple[int, list[str]]]:

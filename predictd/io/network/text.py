@@ -20,6 +20,7 @@ from predictd.io.tables import (
     check_tabs,
     fields_of,
     is_number,
+    is_plain,
     no_number,
     open_text,
     reason,
@@ -243,6 +244,8 @@ def _numbers_lines(values: NDArray[np.float64]) -> bool:
 
 def _numbers(path: Path, number: int, fields: list[str]) -> NDArray[np.float64]:
     try:
+        if not is_plain("".join(fields)):
+            raise ValueError
         return np.array(fields, np.float64)
     except ValueError as err:
         wrong = next((field for field in fields if not is_number(field)), "")

@@ -242,9 +242,9 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _numbers(where: str, fields: list[str]) -> npt.NDArray[np.float32]:
-    if any("_" in field for field in fields):
-        # Python reads 1_0 as 10.
-        raise TableError(f"{where}: a value with '_' is not a number; leave only columns of experiments")
+    if wrong := [field for field in fields if "_" in field or not field.isascii()]:
+        # Python reads 1_0 as 10, and digits of other scripts.
+        raise TableError(f"{where}: '{wrong[0]}' is not a number; leave only columns of experiments")
     try:
         numbers = np.array(fields, np.float64)
     except ValueError:
