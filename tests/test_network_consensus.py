@@ -12,7 +12,7 @@ import predictd
 from commands import call_predictd
 from made_networks import simulate_expression, write_network_case
 from predictd.config import NetworkSettings
-from predictd.errors import ConfigError
+from predictd.errors import ConfigError, DataError
 from predictd.grn.consensus import agreement, rank_average
 from predictd.grn.links import Links
 from predictd.grn.scores import score_links
@@ -78,7 +78,6 @@ def test_networks_are_combined_by_command_and_in_python(tmp_path):
         (paths[:1], "x.tsv", "takes two or more"),
         (paths[:1] * 2, "x.tsv", "a network is given twice"),
         (paths, "x", "has to be a list"),
-        (paths, "one.tsv", "is one of the networks"),
         (
             [paths[0], tmp_path / "copy.tsv"],
             "x.tsv",
@@ -201,3 +200,36 @@ def test_networks_of_one_name_are_told_apart_by_their_paths(networks, tmp_path, 
     assert list(scores) == [str(first), "a/one"]
     with pytest.raises(ConfigError, match="a network is given twice"):
         evaluate_network(first, gold, tmp_path / "more.tsv", beside=[first])
+
+
+def test_a_consensus_has_a_name_of_its_own(networks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = networks / "one", networks / "gold.tsv"
+    evaluate_network(*given, Path("ev.tsv"), beside=[networks / "two"], consensus=Path("consensus.tsv"))
+    alone = evaluate_network(Path("consensus.tsv"), given[1], Path("alone.tsv"))["consensus"]
+    found = evaluate_network(*given, Path("ev.tsv"), beside=[Path("consensus.tsv")], consensus=Path("2.tsv"))
+    assert list(found) == ["one", "consensus.tsv", "consensus"] and found["consensus.tsv"] == alone
+    assert found["consensus"] != alone
+    with pytest.raises(ConfigError, match="two rows would be called consensus: give another `name`"):
+        evaluate_network(
+            *given, Path("x.tsv"), name="consensus", beside=[networks / "two"], consensus=Path("y.tsv")
+        )
+    assert not Path("x.tsv").exists() and not Path("y.tsv").exists()
+
+
+@pytest.mark.parametrize(("n_common", "told"), [(0, None), (1, "1 of 4 genes of a.tsv and b.tsv"), (2, "")])
+def test_networks_need_genes_in_common(n_common, told, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    names = [*"abcd"[:n_common], *"wxyz"[n_common:]]
+    Path("a.tsv").write_text("a\tb\t1\nc\td\t2\n")
+    Path("b.tsv").write_text(f"{names[0]}\t{names[1]}\t1\n{names[2]}\t{names[3]}\t2\n")
+    paths = [Path("a.tsv"), Path("b.tsv")]
+    if told is None:
+        with pytest.raises(
+            DataError, match=r"a.tsv \(a, b, c and 1 more\) and b.tsv .* have no gene in common"
+        ):
+            combine_networks(paths, Path("both.tsv"))
+        assert not Path("both.tsv").exists()
+        return
+    combine_networks(paths, Path("both.tsv"))
+    assert (told in caplog.text) if told else not caplog.text

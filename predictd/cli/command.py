@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,11 +11,24 @@ import click
 from predictd.cli.messages import as_options
 from predictd.cli.swapped import right_order
 from predictd.errors import PredictdError
+from predictd.io.files import refuse_overwriting
 
 OPTIONS = "Options"
 MODEL = "How the model is fitted"
 ENGINE = "Workers and engines"
 MESSAGES = "Messages and help"
+# Parameters whose paths are written, and those whose are neither that nor read.
+_OUTPUTS = ("output", "consensus")
+_NEITHER = ("scratch",)
+
+
+def _paths(value: object) -> Iterator[Path]:
+    """Paths in the value of a parameter."""
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, tuple):
+        for one in value:
+            yield from _paths(one)
 
 
 class Option(click.Option):
@@ -46,8 +60,11 @@ class Command(click.Command):
         self.examples = tuple(examples)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it; errors name options where the library names parameters."""
+        """Run it; errors name options where the library names parameters. No output may be an input."""
         try:
+            named = {name: list(_paths(value)) for name, value in ctx.params.items() if name not in _NEITHER}
+            outputs = [path for name in _OUTPUTS for path in named.pop(name, [])]
+            refuse_overwriting(outputs, [path for paths in named.values() for path in paths])
             return super().invoke(ctx)
         except PredictdError as err:
             text = right_order(ctx) if err.exit_code == PredictdError.exit_code else None

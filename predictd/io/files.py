@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from predictd.constants import PARTIAL
+from predictd.constants import NETWORK_H5, PARTIAL, RUN_JSON
 from predictd.errors import InputError, OutputError
 from predictd.io.remote import RemotePath
 from predictd.io.temporary import make_temporary_folder, new_file, release, remove_left
@@ -256,6 +256,55 @@ def make_directory(path: Path) -> Path:
     except OSError as err:
         raise cannot_write(path, err) from err
     return path
+
+
+def check_file(path: Path) -> None:
+    """See that a file can be written, before anything is: that it is no directory, and can be made.
+
+    Raises
+    ------
+    OutputError
+        If it cannot.
+    """
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a directory; name a file")
+    make_directory(path.parent)
+
+
+def refuse_overwriting(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """See that no output is an input, belongs to one, or is another output.
+
+    An output belongs to an input where it is in its directory and no earlier output, whose `OUTPUT.run.json` is next to
+    it.
+
+    Raises
+    ------
+    OutputError
+        If one is.
+    """
+    for place, output in enumerate(outputs):
+        if any(_same(output, other) for other in outputs[:place]):
+            raise OutputError(f"{output} is named for two outputs; name another file for one of them")
+        for own in inputs:
+            if _same(output, own):
+                raise OutputError(f"{output} is an input, too, and would be overwritten; name another output")
+            if _belongs(output, own):
+                raise OutputError(f"{output} belongs to {own} and would be overwritten; name another output")
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to the same place, also through links."""
+    if not isinstance(one, RemotePath) and not isinstance(other, RemotePath):
+        with suppress(OSError):
+            return one.samefile(other)
+    return one.resolve() == other.resolve()
+
+
+def _belongs(output: Path, own: Path) -> bool:
+    """Whether an output is a file in an input's directory, or in that of its network.h5, and no earlier output."""
+    directory = own.parent if own.name == NETWORK_H5 else own
+    earlier = output.with_name(f"{output.name}.{RUN_JSON}")
+    return _same(output.parent, directory) and output.is_file() and not exists(earlier)
 
 
 def remove_tree(path: Path) -> None:

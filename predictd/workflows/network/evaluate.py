@@ -10,7 +10,7 @@ from predictd.errors import ConfigError, DataError
 from predictd.grn.consensus import agreement
 from predictd.grn.links import Links
 from predictd.grn.scores import Scores, score_links
-from predictd.io.files import sha256_of
+from predictd.io.files import check_file, refuse_overwriting, sha256_of
 from predictd.io.network.networks import read_judged
 from predictd.io.results import write_rows, write_run_json
 from predictd.provenance import RunRecord
@@ -78,24 +78,26 @@ def evaluate_network(
         raise ConfigError("a consensus needs more than one network: name others with `beside`")
     record = RunRecord("network evaluate", seed=seed, settings={"name": name})
     paths = [network, *beside]
+    agreement_path = output.with_name(f"{output.name}.agreement.tsv")
+    outputs = [output, *([agreement_path] if beside else []), *([consensus] if consensus else [])]
+    refuse_overwriting(outputs, [gold_path, *paths])
+    for path in outputs:
+        check_file(path)
     loaded = [load_links(path) for path in paths]
     networks = [links for links, _ in loaded]
     gold = distinct_pairs(*read_judged(gold_path), source=gold_path)
     for path, links in zip(paths, networks, strict=True):
         require_common(links, gold, source=path, gold_source=gold_path)
-    labels = _labels(paths, [method for _, method in loaded], name)
+    labels = _labels(paths, [method for _, method in loaded], name, ["consensus"] if consensus else [])
     with record.stage("score"):
-        if consensus is not None:
-            together = combined(networks, paths)
-        scores = [score_links(links, *gold, seed=seed) for links in networks]
-        if consensus is not None:
-            scores.append(score_links(together, *gold, seed=seed))
-            labels.append("consensus")
-            write_ranked(consensus, together, digits=RANK_DIGITS)
+        scored = networks if consensus is None else [*networks, combined(networks, paths)]
+        scores = [score_links(links, *gold, seed=seed) for links in scored]
     by_label = dict(zip(labels, scores, strict=True))
+    if consensus is not None:
+        write_ranked(consensus, scored[-1], digits=RANK_DIGITS)
     write_rows(output, COLUMNS, score_rows(by_label))
     if beside:
-        _write_agreement(output.with_name(f"{output.name}.agreement.tsv"), labels, networks, len(gold[0]))
+        _write_agreement(agreement_path, labels, networks, len(gold[0]))
     record.inputs = {str(gold_path): sha256_of(gold_path), **{str(p): links_checksum(p) for p in paths}}
     write_run_json(record, output, sidecar=True)
     return by_label
@@ -114,13 +116,21 @@ def _write_agreement(path: Path, labels: Sequence[str], networks: Sequence[Links
     write_rows(path, ("one", "other", "spearman", "first", "in_common"), rows)
 
 
-def _labels(paths: Sequence[Path], methods: Sequence[str], name: str | None) -> list[str]:
-    """Distinct names of networks: their methods, or where some have one method, their file names or paths."""
+def _labels(
+    paths: Sequence[Path], methods: Sequence[str], name: str | None, more: Sequence[str]
+) -> list[str]:
+    """Distinct names of networks, and `more`: their methods, or where some are alike, their file names or paths."""
     for own in (methods, [path.name for path in paths], [str(path) for path in paths]):
-        labels = [name or own[0], *own[1:]]
+        labels = [name or own[0], *own[1:], *more]
         if len(set(labels)) == len(labels):
             return labels
-    raise ConfigError(f"a network is given twice: {', '.join(map(str, paths))}")
+    if len(set(paths)) < len(paths):
+        raise ConfigError(f"a network is given twice: {some(paths)}")
+    twice = next(label for label in labels if labels.count(label) > 1)
+    raise ConfigError(
+        f"two rows would be called {twice}: "
+        + ("give another `name`" if twice == name else "give that network by another path")
+    )
 
 
 def distinct_pairs(
