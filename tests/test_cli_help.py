@@ -207,3 +207,18 @@ def test_bash_completes(tmp_path):
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("impute\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("network infer e.tsv -o net --tf_names t.txt", "Did you mean --regulators?"),
+        ("network infer e.tsv -o net --n_estimators 9", "Did you mean --trees?"),
+        ("network infer e.tsv -o net --regulater t.txt", "Did you mean"),
+        ("network evaluate a b gold -o e.tsv", "extra argument (gold): name more networks with --beside."),
+        ("network regulons net -o r --min-importance nan", "'--min-importance': nan is no number."),
+    ],
+)
+def test_wrong_usage_says_what_is_meant(arguments, message, tmp_path):
+    done = call_predictd(*arguments.split(), cwd=tmp_path)
+    assert done.returncode == 2 and message in done.stderr

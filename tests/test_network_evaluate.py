@@ -130,6 +130,7 @@ def test_gold_genes_that_the_network_lacks_are_told(network, tmp_path, caplog):
         ("a\tb\n", "line 1: expected regulator, target and weight"),
         ("a\tb\t1\nc\td\tx\n", "line 2: the weight 'x' is no finite number"),
         ("a\tb\t1\nc\td\t0,5\n", "the weight '0,5' is no finite number; write decimals with a point"),
+        ("A;B;0,5\n", "is semicolon-separated; save it tab-separated, and decimals as in 0.5"),
         ("a\tb\tnan\nc\td\t1\n", "line 1: the weight 'nan' is no finite number"),
         ("a\tb\t1\n\td\t1\n", "line 2: expected regulator, target and weight"),
         ("a\tb\t1\na\tb\t2\n", "has the link a to b twice"),
@@ -304,3 +305,15 @@ def test_text_in_frames_is_read_by_the_same_rule():
     frame.loc["s2", "G1"] = "2_5"
     with pytest.raises(TableError, match="values that are not numbers \\(such as '2_5'\\)"):
         expression_of(frame, MatrixChoice())
+
+
+def test_what_several_networks_lack_is_told_once(network, tmp_path, caplog):
+    text = (network / "gold.tsv").read_text()
+    (tmp_path / "gold.tsv").write_text(text + "X\tG9\n")
+    lines = (network / "net" / "links.tsv").read_text().splitlines()
+    others = [tmp_path / f"{n}.tsv" for n in range(4)]
+    for n, path in enumerate(others):
+        path.write_text("\n".join(lines[: len(lines) - n]) + "\n")
+    evaluate_network(network / "net", tmp_path / "gold.tsv", tmp_path / "eval.tsv", beside=others)
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.startswith("1 of the 7 regulators (X) of ") and " and 2 more: their links are" in told

@@ -178,10 +178,12 @@ def test_bad_lists_are_told_and_nothing_is_left(text, message, tmp_path, engine)
 
 def test_what_cannot_be_filtered_is_told(network, tmp_path, engine):
     with pytest.raises(ConfigError, match="nothing to filter by"):
-        filter_network(network / "net", tmp_path / "out.tsv", Limits(), engine)
+        filter_network(network / "net", tmp_path / "out", Limits(), engine)
     for name, told in (("net", r"the highest importance is [\d.]+\)"), ("list.tsv", "is left")):
         with pytest.raises(DataError, match=f"{told}; lower `minimum`"):
             filter_network(network / name, tmp_path / "out.tsv", Limits(minimum=1e9), engine)
+    with pytest.raises(ConfigError, match="`minimum` has to be a number, not nan"):
+        Limits(minimum=float("nan"))
     with pytest.raises(NetworkFormatError, match="does not exist"):
         filter_network(network / "absent", tmp_path / "out.tsv", Limits(top=1), engine)
     with pytest.raises(OutputError, match=r"holds network.h5 already"):

@@ -112,7 +112,18 @@ def test_the_command_line_writes_forms(folder, tmp_path):
     done = call_predictd(*command, "adjacencies", "--format", "pyscenic", cwd=tmp_path)
     assert done.returncode == 2 and "let --output end with .tsv or .csv" in done.stderr
     done = call_predictd(*command, "all.csv", cwd=tmp_path)
-    assert done.returncode == 2 and "nothing to filter by: give --min-importance" in done.stderr
+    assert done.returncode == 0 and (tmp_path / "all.csv").read_text().splitlines()[1:] == [
+        *("a,x,3,+", "b,x,2.5,-", "NA,y & z,0.001,.")
+    ]
+    before = sorted(tmp_path.iterdir())
+    for name in ("f.xlsx", "f.json", "a.loom", "a.h5", "b.tab.gz"):
+        done = call_predictd(*command, name, "--top", 2, cwd=tmp_path)
+        assert (
+            done.returncode == 2 and "let --output end with .tsv, .txt, .csv, .sif or .graphml" in done.stderr
+        )
+    done = call_predictd(*command, "a.tsv", "--min-importance", "nan", cwd=tmp_path)
+    assert done.returncode == 2 and "'--min-importance': nan is no number" in done.stderr
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_name_must_fit_adjacencies(folder, tmp_path, engine):

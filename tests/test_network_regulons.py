@@ -268,10 +268,10 @@ def test_genes_that_the_matrix_lacks_and_empty_cells_are_warned_of(folder, tmp_p
     assert "6 of the 8 genes of the sets are not in" in told
     assert "in 30 of the 30 cells fewer genes than the 179 that count" in told
     write_activity(folder / "cells.tsv", tmp_path / "sets.gmt", tmp_path / "b.tsv", auc_threshold=0.01)
-    assert "1 sets have more genes than the 2 ranks that count" not in caplog.text
+    assert "first 2 ranks count" not in caplog.text
     (tmp_path / "sets.gmt").write_text("S\t\tg0\tg1\tg2\n")
     write_activity(folder / "cells.tsv", tmp_path / "sets.gmt", tmp_path / "b.tsv", auc_threshold=0.01)
-    assert "1 sets have more genes than the 2 ranks that count" in caplog.text
+    assert "1 sets have more than 2 genes (S), but only a cell's first 2 ranks count: raise" in caplog.text
 
 
 def test_names_that_a_table_cannot_hold_and_names_of_files(tmp_path):

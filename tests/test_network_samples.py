@@ -52,6 +52,10 @@ NAMES = [f"S{i}" for i in range(8)]
         ),
         ({"sample": NAMES, "weight": ["", *[1] * 7]}, ["S0 has no weight"]),
         ({"sample": NAMES, "weight": [0] * 8}, ["all weights are 0"]),
+        (
+            {"sample": NAMES, "weight": [1, 0, 1e17, *[2] * 5]},
+            ["S2 has over 1e+12 times the weight of S0", "or 0 to leave a sample out"],
+        ),
         ({"sample": NAMES, "weight": [1, 1, *[0] * 6]}, ["leaves 2 samples, too few"]),
         ({"sample": NAMES, "batch": ["a"] * 7 + [""]}, ["S7 has no batch"]),
         ({"sample": NAMES, "batch": ["a"] * 7 + ["b"]}, ["batches of a single sample or step (b)"]),

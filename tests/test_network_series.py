@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from folders import same_files
 from made_networks import N_GENES, N_REGULATORS, simulate_series, write_matrix
 from made_samples import infer, links_of, write_table
-from predictd.errors import DataError
+from predictd.errors import DataError, OutputError
 from predictd.grn.dynamics import TimeSteps, decay_rates, observed_production
 from refusals import refused
 
@@ -177,11 +177,13 @@ def test_rates_that_were_estimated_may_be_given(timed, tmp_path, engine):
     assert links_of(tmp_path / "given") == links_of(tmp_path / "estimated")
     infer(folder, tmp_path / "one", engine, decay=0.4)
     assert links_of(tmp_path / "one") != links_of(tmp_path / "estimated")
+    with refused(OutputError, "made otherwise (settings.decay: 0.4, now 0.5)"):
+        infer(folder, tmp_path / "one", engine, decay=0.5)
     assert {
         line.split("\t")[1] for line in (tmp_path / "one" / "decay.tsv").read_text().split("\n")[1:-1]
     } == {"0.4"}
     short = write_table(tmp_path / "rates.tsv", gene=GENES[:20], rate=[0.3] * 20)
-    with refused(DataError, "rates.tsv has no rate of 4 of 24 genes (G20, G21, G22, G23)"):
+    with refused(DataError, "rates.tsv has no rate of G20, G21, G22, G23, which is 4 of the 24 targets"):
         infer(folder, tmp_path / "short", engine, decay=short)
     infer(folder, tmp_path / "short", engine, decay=short, targets=["G7", "G8"])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,44 @@ class Command(click.Command):
     ----------
     examples
         Lines that can be typed.
+    synonyms
+        Options of this command by what other programs call them.
+    more_by
+        What is said of an argument too many: which option takes it.
     """
 
-    def __init__(self, name: str | None, examples: Sequence[str] = (), **settings: Any) -> None:
+    def __init__(
+        self,
+        name: str | None,
+        examples: Sequence[str] = (),
+        *,
+        synonyms: Mapping[str, str] | None = None,
+        more_by: str = "",
+        **settings: Any,
+    ) -> None:
         # Other programs that show commands know an epilogue only.
         super().__init__(name, epilog="\n".join(["\b", "Examples:", *examples]), **settings)
         self.examples = tuple(examples)
+        self._synonyms, self._more_by = dict(synonyms or {}), more_by
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; of wrong ones say what is meant, if that is known."""
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.NoSuchOption as err:
+            meant = self._synonyms.get(err.option_name.lower().replace("_", "-"))
+            if meant is None:
+                raise
+            raise click.UsageError(f"{err.message} Did you mean {meant}?", err.ctx) from err
+        except click.UsageError as err:
+            if not self._more_by or "unexpected extra argument" not in err.message:
+                raise
+            raise click.UsageError(f"{err.message.rstrip('.')}: {self._more_by}", err.ctx) from err
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name or "")
+            if isinstance(value, float) and math.isnan(value):
+                raise click.BadParameter("nan is no number.", ctx, parameter)
+        return rest
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it; errors name options where the library names parameters. No output may be an input."""

@@ -15,6 +15,7 @@ from predictd.cli.options import OUTPUT_FILE, PATH, SEED, verbosity
     examples=[
         "predictd network evaluate net gold.tsv -o eval.tsv",
     ],
+    more_by="name more networks with --beside.",
 )
 @click.argument("network", type=PATH)
 @click.argument("gold_path", metavar="GOLD", type=PATH)

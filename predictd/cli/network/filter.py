@@ -54,8 +54,8 @@ def command(
 ) -> None:
     """Keep the strongest links of NETWORK: a directory of 'network infer', or any list of regulator, target and weight.
 
-    Several limits are laid on one after the other, in the order of the options; without one, links are only written in
-    another format. Lists may be larger than memory:
+    Several limits are laid on one after the other, in the order of the options; without one, a
+    list or graph has all links. Lists may be larger than memory:
     with --engine spark the executors sort them, else they are sorted on disk.
     """
     from predictd.workflows.network.filter import Limits, check_request, filter_network

@@ -43,6 +43,24 @@ class MethodName(click.Choice):
         "predictd network infer expression.tsv.gz -o net --regulators factors.txt",
         "predictd network infer cells.h5ad -o sc --layer logs --gene-column symbol",
     ],
+    # Of GENIE3, GRNBoost2, pySCENIC and SCENIC+.
+    synonyms={
+        **dict.fromkeys(
+            (
+                "--tf",
+                "--tfs",
+                "--tf-file",
+                "--tf-list",
+                "--tf-names",
+                "--tfs-fname",
+                "--transcription-factors",
+            ),
+            "--regulators",
+        ),
+        **dict.fromkeys(("--gene-names", "--genes-to-predict"), "--targets"),
+        **dict.fromkeys(("--n-trees", "--ntrees", "--n-estimators"), "--trees"),
+        **dict.fromkeys(("--num-workers", "--threads", "--n-jobs", "--cores"), "--workers"),
+    },
 )
 @click.argument("expression", type=PATH, required=False)
 @OUTPUT_DIRECTORY

@@ -6,7 +6,7 @@ import heapq
 import math
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -46,7 +46,7 @@ def stream_links(path: Path) -> Iterator[Link]:
         if header is not None and tuple(fields) == header:
             continue
         if len(fields) < columns.width:
-            raise _not_a_link(path, number)
+            raise _not_a_link(path, number, fields)
         link: Link = tuple(fields[place] for place in places if place is not None)
         if not (link[0] and link[1]):
             raise _not_a_link(path, number)
@@ -70,7 +70,9 @@ def columns_of(path: Path) -> LinkColumns:
     return list_columns(path, next(lines, []), next(lines, []))
 
 
-def _not_a_link(path: Path, number: int) -> TableError:
+def _not_a_link(path: Path, number: int, fields: Sequence[str] = ()) -> TableError:
+    if len(fields) == 2 and fields[0].count(";") == 2:
+        return TableError(f"{path} is semicolon-separated; save it tab-separated, and decimals as in 0.5")
     return TableError(f"{path}, line {number}: expected regulator, target and weight")
 
 

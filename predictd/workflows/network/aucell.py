@@ -90,11 +90,11 @@ def score_cells(
     _warn_of_empty_cells(expression, limit)
     if large := [name for name, genes in found.items() if genes.size > limit]:
         log.warning(
-            "%d sets have more genes than the %d ranks that count, so that their activity hardly differs between "
-            "cells: %s; raise `auc_threshold`, or take fewer genes",
+            "%d sets have more than %d genes (%s), but only a cell's first %d ranks count: raise `auc_threshold`",
             len(large),
             limit,
             some(large),
+            limit,
         )
     values = np.empty((n_cells, len(found)))
     done = 0

@@ -86,8 +86,11 @@ def evaluate_network(
     loaded = [load_links(path) for path in paths]
     networks = [links for links, _ in loaded]
     gold = distinct_pairs(*read_judged(gold_path), source=gold_path)
+    lacking: dict[str, list[Path]] = {}
     for path, links in zip(paths, networks, strict=True):
-        require_common(links, gold, source=path, gold_source=gold_path)
+        lacking.setdefault(_lacking(links, gold, source=path, gold_source=gold_path), []).append(path)
+    for absent, those in lacking.items():
+        _warn_of_lacking(absent, some(those, 3), gold_path)
     labels = _labels(paths, [method for _, method in loaded], name, ["consensus"] if consensus else [])
     with record.stage("score"):
         scored = networks if consensus is None else [*networks, combined(networks, paths)]
@@ -161,6 +164,13 @@ def require_common(
     DataError
         If they have no regulator or no target in common.
     """
+    _warn_of_lacking(_lacking(links, gold, source=source, gold_source=gold_source), source, gold_source)
+
+
+def _lacking(
+    links: Links, gold: tuple[list[Pair], list[Pair]], *, source: Path | str, gold_source: Path | str
+) -> str:
+    """Genes of the gold standard that a network lacks, in words; see `require_common`."""
     judged = gold[0] + gold[1]
     absent = []
     for what, theirs, known in (
@@ -175,10 +185,14 @@ def require_common(
             )
         if missing:
             absent.append(f"{len(missing)} of the {len(theirs)} {what}s ({some(missing)})")
+    return " and ".join(absent)
+
+
+def _warn_of_lacking(absent: str, source: Path | str, gold_source: Path | str) -> None:
     if absent:
         log.warning(
             "%s of %s are not in %s: their links are candidates all the same, and share the last rank",
-            " and ".join(absent),
+            absent,
             gold_source,
             source,
         )

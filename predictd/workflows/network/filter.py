@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,10 @@ class Limits:
     top_per_target: int | None = None
     top: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.minimum is not None and math.isnan(self.minimum):
+            raise ConfigError("`minimum` has to be a number, not nan")
+
     def check(self) -> None:
         """Raise ConfigError unless there is one."""
         if self == Limits():
@@ -57,8 +62,13 @@ class Limits:
 
 def check_request(output: Path, limits: Limits, form: Form | None) -> Form | None:
     """The form of the output; raises ConfigError where there is nothing to do, or the form does not fit the name."""
-    form = form_of(output, form)
-    if form in (None, "list"):
+    form, end = form_of(output, form), output.suffix
+    if form is None and end[1:2].isalpha() and not output.is_dir():
+        raise ConfigError(
+            f"{output}: no links are written as {end}; let `output` end with .tsv, .txt, .csv, .sif or .graphml (all "
+            "may have .gz), or name a network's directory, without such an end"
+        )
+    if form is None:
         limits.check()
     return form
 
@@ -75,7 +85,7 @@ def filter_network(
     output
         What to write, with `OUTPUT.run.json` next to it; or a directory of a network.
     limits
-        At least one, unless links are written for other programs.
+        At least one where a network's directory is written.
     engine
         What reads and sorts a list; Spark's executors do it together.
     form

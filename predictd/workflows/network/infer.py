@@ -137,7 +137,7 @@ class Inference(InParts[InferReport]):
             Job(output, description),
             len(self._targets.blocks),
             NETWORK_H5,
-            settings=description["settings"],
+            settings=description["settings"] | ({} if samples is None else samples.settings),
             seed=seed,
         )
 

@@ -16,6 +16,9 @@ from predictd.wording import some
 
 log = logging.getLogger(__name__)
 
+# Ratio of weights up to which sums of both are exact enough.
+_MOST_UNEQUAL = 1e12
+
 
 @dataclass(frozen=True)
 class SampleFacts:
@@ -68,6 +71,12 @@ def read_facts(table: SampleTable, samples: tuple[str, ...] | None) -> SampleFac
     kept = weights > 0
     if not kept.any():
         raise TableError(f"{table.name}: all weights are 0; no sample is left")
+    if weights[kept].min() < 1 / _MOST_UNEQUAL:
+        least, most = _first(names, weights == weights[kept].min()), _first(names, weights == 1)
+        raise TableError(
+            f"{table.name}: {most} has over {_MOST_UNEQUAL:.0e} times the weight of {least}, beside which it counts "
+            "for nothing; give weights that differ less, or 0 to leave a sample out"
+        )
     names = tuple(np.array(names)[kept].tolist())
     columns = {name: tuple(np.array(texts)[kept].tolist()) for name, texts in columns.items()}
     batches = np.array(columns["batch"]) if "batch" in columns else None

@@ -47,6 +47,15 @@ class SampleChoice:
     table: Path | SampleTable
     decay: float | Mapping[str, float] | Path | None = None
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What run.json says of the rates, where they are given."""
+        if self.decay is None:
+            return {}
+        if isinstance(self.decay, Mapping):
+            return {"decay": "by gene"}
+        return {"decay": str(self.decay) if isinstance(self.decay, Path) else self.decay}
+
 
 def choose_samples(
     table: Path | SampleTable | None, decay: float | Mapping[str, float] | Path | None
@@ -245,8 +254,8 @@ def _rates(
     absent = [problem.genes[gene] for gene in targets.tolist() if problem.genes[gene] not in by_gene]
     if absent:
         raise DataError(
-            f"{place} has no rate of {len(absent)} of {targets.size} genes ({some(absent)}); add them, or name the "
-            "others as `targets`"
+            f"{place} has no rate of {some(absent)}, which is {len(absent)} of the {targets.size} targets; add their "
+            "rates, or infer only the genes that have one, by `targets`"
         )
     rates = np.array([by_gene.get(gene, 0.0) for gene in problem.genes], np.float64)
     if bad := [
