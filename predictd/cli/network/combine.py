@@ -11,7 +11,7 @@ from predictd.cli.messages import as_usage
 from predictd.cli.options import OUTPUT_FILE, PATH, verbosity
 
 
-@click.command(cls=Command, examples=["predictd network combine net strongest.tsv -o together.tsv"])
+@click.command(cls=Command, examples=["predictd network combine net sc -o together.tsv"])
 @click.argument("networks", type=PATH, nargs=-1, required=True)
 @OUTPUT_FILE
 @verbosity
