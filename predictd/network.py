@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from predictd.api import frames
-from predictd.api.inputs import Source, path_of, using, whole
+from predictd.api.inputs import Source, number, path_of, using, whole
 from predictd.api.network_genes import GeneClasses, aucell, classify, enrich, regulons, stats
-from predictd.api.networks import frame_of, gold_of, links_of, names_of, samples_of
+from predictd.api.networks import by_name, frame_of, gold_of, links_of, names_of, networks_of, samples_of
 from predictd.config import NetworkMethod, NetworkSettings, load_settings
 from predictd.engine import Engine
 from predictd.errors import ConfigError
@@ -81,8 +81,8 @@ def infer(
     top
         Links kept of each target.
     orientation
-        Where genes are; None: as the header of a file says; in columns of a DataFrame, unless its index is named
-        `gene`.
+        Where genes are; None: as the header of a file says, or the index of a DataFrame by its name; in columns of a
+        DataFrame whose index has no name.
     layer, raw
         A layer of AnnData or loom, or AnnData's `raw`, instead of the main matrix.
     gene_column
@@ -123,8 +123,8 @@ def infer(
             path_of(expression) if in_file else expression_of(expression, choice),
             directory,
             settings,
-            regulators_path=names_of(regulators),
-            targets=names_of(targets),
+            regulators_path=names_of(regulators, "regulators"),
+            targets=names_of(targets, "targets"),
             choice=choice,
             samples=samples_of(samples, decay),
             seed=whole(seed, "seed"),
@@ -133,13 +133,15 @@ def infer(
         return frame_of(read_links(directory)[0])
 
 
-def combine(networks: Sequence[pd.DataFrame | Source]) -> pd.DataFrame:
+def combine(
+    networks: Iterable[pd.DataFrame | Source] | Mapping[str, pd.DataFrame | Source],
+) -> pd.DataFrame:
     """Several networks, of several data sets, methods or seeds, as one: the mean rank of each link.
 
     Parameters
     ----------
     networks
-        Two or more; see `filter`.
+        Two or more, see `filter`; or by name, such as `{"rf": one, "auto": other}`.
 
     Returns
     -------
@@ -152,13 +154,8 @@ def combine(networks: Sequence[pd.DataFrame | Source]) -> pd.DataFrame:
     ConfigError
         If it is a single network, or two of them are the same.
     """
-    if hasattr(networks, "columns") or isinstance(networks, (str, os.PathLike)):
-        raise ConfigError("`networks` is one network; give a list of two or more")
-    if len(networks) < 2:
-        raise ConfigError("to combine networks takes two or more")
-    return frame_of(
-        combined([links_of(links) for links in networks], [f"number {i + 1}" for i in range(len(networks))])
-    )
+    named = networks_of(networks)
+    return frame_of(combined(list(named.values()), list(named)))
 
 
 def filter(
@@ -173,8 +170,9 @@ def filter(
     Parameters
     ----------
     links
-        A DataFrame of regulators, targets, importances and, if they are known, signs (see `infer`); or the path of what
-        `predictd network infer` wrote, or of a list.
+        A DataFrame of regulators, targets, importances and, if they are known, signs (see `infer`), whose columns may
+        have the names of other tools, such as TF, target and importance; or the path of what `predictd network infer`
+        wrote, or of a list.
     minimum
         Importance from which on a link is kept.
     top_per_target, top
@@ -188,8 +186,13 @@ def filter(
     Raises
     ------
     ConfigError
-        If no limit is given.
+        If no limit is given, or one is no number or below 1.
     """
+    if minimum is not None:
+        number(minimum, "minimum")
+    for name, value in (("top_per_target", top_per_target), ("top", top)):
+        if value is not None:
+            whole(value, name, least=1)
     limits = Limits(minimum, top_per_target, top)
     limits.check()
     kept = links_of(links).selected(minimum=minimum, top_per_target=top_per_target, top=top)
@@ -209,9 +212,10 @@ def evaluate(
     links
         A network, see `filter`; or several by name, such as `{"rf": one, "auto": other}`.
     gold
-        A DataFrame of known links with the columns `regulator`, `target` and, if pairs are listed that are no links,
-        `weight`, which is 0 there; or the path of such a table, or of one of the DREAM challenges. Where there are
-        zeros, the pairs that are listed are the candidates; else all pairs of its regulators and targets.
+        A DataFrame of known links with the columns `regulator` and `target` (or TF, Gene1, source; Gene2) and, if pairs
+        are listed that are no links, a column that is 0 there, called `weight` or the only one of 0 and 1; or the path
+        of such a table, or of one of the DREAM challenges. Where there are zeros, the pairs that are listed are the
+        candidates; else all pairs of its regulators and targets.
     seed
         Of the bootstrap.
 
@@ -229,7 +233,7 @@ def evaluate(
     """
     whole(seed, "seed")
     if isinstance(links, Mapping):
-        networks = {str(name): links_of(own) for name, own in links.items()}
+        networks = {name: links_of(own) for name, own in by_name(links, "links").items()}
     elif hasattr(links, "columns"):
         networks = {"links": links_of(links)}
     else:

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from predictd.api import frames
-from predictd.api.inputs import Source, path_of, whole
-from predictd.api.networks import LINKS, labels_of, links_of, sets_of
-from predictd.constants import GENE_GROUPS
+from predictd.api.inputs import Source, number, path_of, whole
+from predictd.api.networks import LINKS, groups_of, labels_of, links_of, sets_of
 from predictd.io.network.expression import MatrixChoice, Orientation
 from predictd.io.network.frames import expression_of
 from predictd.io.network.matrices import read_matrix
@@ -93,7 +92,7 @@ def regulons(
         "`links`",
         top_per_regulator=top_per_regulator,
         min_size=min_size,
-        min_importance=min_importance,
+        min_importance=number(min_importance, "min_importance"),
     )
     rows = (
         (one.name, one.regulator, target, importance)
@@ -136,6 +135,7 @@ def aucell(
     PredictdError
         If matrix and sets do not fit together.
     """
+    number(auc_threshold, "auc_threshold")
     choice = MatrixChoice(orientation, layer, raw, gene_column)
     in_file = isinstance(expression, (str, os.PathLike))
     source = path_of(expression) if in_file else "the matrix"
@@ -189,7 +189,7 @@ def enrich(
     found, _ = find_enriched(
         links_of(links),
         sets_of(sets, "sets"),
-        by if isinstance(by, str) and by in GENE_GROUPS else sets_of(by, "by"),
+        groups_of(by),
         n_hubs=n_hubs,
         sizes=(min_size, max_size),
         seed=whole(seed, "seed"),
@@ -218,7 +218,11 @@ class GeneClasses(NamedTuple):
 
 
 def classify(
-    links: pd.DataFrame | Source, labels: Mapping[str, str] | Source, *, n_folds: int = 5, seed: int = 0
+    links: pd.DataFrame | Source,
+    labels: pd.DataFrame | Mapping[str, str] | Source,
+    *,
+    n_folds: int = 5,
+    seed: int = 0,
 ) -> GeneClasses:
     """Learn classes of genes from their place in a network, by random forests.
 
@@ -227,7 +231,8 @@ def classify(
     links
         See `predictd.network.filter`.
     labels
-        Labels of some genes by name (a dict or a Series), or the path of a table with the columns `gene` and `label`.
+        Labels of some genes by name (a dict or a Series, where a missing one is not known); or a DataFrame, or the path
+        of a table, with the columns `gene` and `label`.
     n_folds
         Of the cross-validation.
     seed

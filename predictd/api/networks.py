@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from predictd.api import frames
-from predictd.api.inputs import Source, path_of, path_or_none
-from predictd.constants import LINK_SIGNS
+from predictd.api.inputs import Source, path_of, path_or_none, short
+from predictd.constants import GENE_GROUPS, LINK_SIGNS
 from predictd.errors import ConfigError, DataError, TableError
 from predictd.grn.links import Links
-from predictd.io.network.genesets import read_gmt, read_labels
+from predictd.io.network.columns import list_columns, named_columns
+from predictd.io.network.genesets import labels_of_lines, read_gmt, read_labels
 from predictd.io.network.link_lists import twice
-from predictd.io.network.networks import read_judged, refuse_both
+from predictd.io.network.memory import lines_of, missing, texts, with_header
+from predictd.io.network.networks import judged, read_judged
 from predictd.io.network.samples import samples_of_frame
+from predictd.io.remote import is_remote
+from predictd.wording import some
 from predictd.workflows.network.evaluate import Pair, distinct_pairs
 from predictd.workflows.network.links import listed_links, load_links, ranked
 from predictd.workflows.network.samples import SampleChoice, choose_samples
@@ -26,25 +30,78 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LINKS = ("regulator", "target", "importance")
-_SIGN = "sign"
+_SETS = ("regulon", "target")
+_LABELS = ("gene", "label")
+
+
+def by_name(given: Any, name: str) -> dict[str, Any]:
+    """What a mapping or a Series holds, by its keys as text.
+
+    Raises
+    ------
+    ConfigError
+        If a name is missing, or several are the same as text, as 1 and '1' are.
+    """
+    keys = texts(key for key, _ in given.items())
+    if "" in keys:
+        raise ConfigError(f"`{name}`: number {keys.index('') + 1} has no name")
+    if len(set(keys)) < len(keys):
+        (key, _), *_ = Counter(keys).most_common(1)
+        raise ConfigError(f"`{name}` has the name {key} twice; give each a name of its own")
+    return dict(zip(keys, (value for _, value in given.items()), strict=True))
 
 
 def sets_of(regulons: Any, name: str = "regulons") -> Mapping[str, Collection[str]]:
     """Genes by name of the set, of a frame of regulons, a mapping, or a GMT file."""
     if isinstance(regulons, (str, os.PathLike)):
         return read_gmt(path_of(regulons))
+    sets: dict[str, list[str]] = {}
     if hasattr(regulons, "columns"):
-        if absent := [own for own in ("regulon", "target") if own not in regulons.columns]:
+        (_, header), *rows = lines_of(regulons, f"`{name}`", set(_SETS).issubset) or [(0, [])]
+        if absent := [own for own in _SETS if own not in header]:
             raise TableError(f"`{name}` has no column {', '.join(absent)}")
-        return {
-            str(own): list(map(str, genes))
-            for own, genes in regulons.groupby("regulon", sort=False)["target"]
-        }
-    if not hasattr(regulons, "items") or any(isinstance(genes, str) for genes in regulons.values()):
+        for number, fields in rows:
+            regulon, gene = (fields[header.index(own)] for own in _SETS)
+            if not (regulon and gene):
+                raise TableError(f"`{name}`, line {number}: expected a regulon and a target")
+            sets.setdefault(regulon, []).append(gene)
+    elif hasattr(regulons, "items"):
+        sets = {own: _genes(genes, f"`{name}`", own) for own, genes in by_name(regulons, name).items()}
+    else:
+        raise _no_sets(name)
+    if not sets:
+        raise DataError(f"`{name}` holds no gene sets")
+    return sets
+
+
+def _genes(genes: Any, name: str, own: str) -> list[str]:
+    if isinstance(genes, (str, bytes)) or not isinstance(genes, Iterable):
+        raise ConfigError(f"{name}: the set {own} is {short(genes)}; give lists of genes by name")
+    found = texts(genes)
+    if "" in found:
+        raise TableError(f"{name}: the set {own} has a gene without a name")
+    return found
+
+
+def _no_sets(name: str) -> ConfigError:
+    return ConfigError(
+        f"`{name}` is what `regulons` gives, lists of genes by name, or the path of a GMT file"
+    )
+
+
+def groups_of(by: Any) -> str | Mapping[str, Collection[str]]:
+    """What groups of genes are made by, or the groups themselves; see `sets_of`."""
+    if isinstance(by, str) and by in GENE_GROUPS:
+        return by
+    if (
+        _is_no_file(by)
+        if isinstance(by, str)
+        else not isinstance(by, os.PathLike) and not hasattr(by, "items")
+    ):
         raise ConfigError(
-            f"`{name}` is what `regulons` gives, lists of genes by name, or the path of a GMT file"
+            f"`by` {short(by)}: give {' or '.join(map(repr, GENE_GROUPS))}, or groups, or the path of a GMT file"
         )
-    return {str(own): list(map(str, genes)) for own, genes in regulons.items()}
+    return sets_of(by, "by")
 
 
 def samples_of(samples: Any, decay: Any) -> SampleChoice | None:
@@ -54,7 +111,7 @@ def samples_of(samples: Any, decay: Any) -> SampleChoice | None:
         return choose_samples(table, path_or_none(decay))
     try:
         own = (
-            {str(gene): float(rate) for gene, rate in decay.items()}
+            {gene: float(rate) for gene, rate in by_name(decay, "decay").items()}
             if hasattr(decay, "items")
             else float(decay)
         )
@@ -63,38 +120,88 @@ def samples_of(samples: Any, decay: Any) -> SampleChoice | None:
     return choose_samples(table, own)
 
 
-def names_of(genes: Source | Iterable[str] | None) -> Path | list[str] | None:
-    """Names of genes, or the path of their list; None: all."""
+def names_of(genes: Source | Iterable[str] | None, name: str) -> Path | list[str] | None:
+    """Names of genes, or the path of their list; None: all.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither, or a name is missing.
+    """
     if genes is None:
         return None
-    return path_of(genes) if isinstance(genes, (str, os.PathLike)) else list(map(str, genes))
+    if isinstance(genes, (str, os.PathLike)):
+        if isinstance(genes, str) and _is_no_file(genes):
+            raise ConfigError(
+                f"`{name}` {short(genes)} is no file: give a list of names, or the path of a file of them"
+            )
+        return path_of(genes)
+    if not isinstance(genes, Iterable) or hasattr(genes, "columns"):
+        raise ConfigError(f"`{name}` {short(genes)}: give a list of names, or the path of a file of them")
+    names = texts(genes)
+    if "" in names:
+        raise ConfigError(f"`{name}`: number {names.index('') + 1} has no name")
+    return names
+
+
+def _is_no_file(text: str) -> bool:
+    path = path_of(text)
+    try:
+        return not text.strip() or not (is_remote(str(path)) or path.exists())
+    except OSError:
+        # It is too long for a path.
+        return True
 
 
 def links_of(links: Any) -> Links:
-    """Links of a frame, of a network's directory or file, or of a list; TableError for a frame that is no list."""
+    """Links of a frame, of a network's directory or file, or of a list; a frame is read as a list of its columns is."""
     if not hasattr(links, "columns"):
         return load_links(path_of(links))[0]
-    absent = [name for name in LINKS if name not in links.columns]
-    if absent:
-        raise TableError(
-            f"`links` has no column {', '.join(absent)}; its columns have to be {', '.join(LINKS)}"
-        )
-    if not len(links):
+    frame, header = with_header(links, "`links`", named_columns)
+    if not len(frame):
         raise DataError("`links` has no links")
-    regulators, targets = (list(map(str, links[name])) for name in LINKS[:2])
-    importances = _numbers(links["importance"], "`links`: the importance")
-    if len(set(zip(regulators, targets, strict=True))) < len(importances):
-        (link, _), *_ = Counter(zip(regulators, targets, strict=True)).most_common(1)
+    lines = [header] * bool(header) + [texts(row) for row in frame[:2].itertuples(index=False)]
+    columns = list_columns("`links`", *lines[:2])
+    if columns.width > frame.shape[1] or bool(header) != (columns.header is not None):
+        raise TableError(
+            f"`links` has the columns {some(map(str, frame.columns))}: they have to name {', '.join(LINKS)}"
+        )
+    regulators, targets = (texts(frame.iloc[:, place]) for place in (columns.regulator, columns.target))
+    pairs = list(zip(regulators, targets, strict=True))
+    if unnamed := [number for number, pair in enumerate(pairs, 1) if not all(pair)]:
+        raise TableError(f"`links`, line {unnamed[0]}: expected regulator, target and importance")
+    assert columns.weight is not None
+    importances = _numbers(frame.iloc[:, columns.weight], "`links`: the importance")
+    if len(set(pairs)) < len(pairs):
+        (link, _), *_ = Counter(pairs).most_common(1)
         raise twice("`links`", *link)
-    if _SIGN not in links.columns:
+    if columns.sign is None:
         return listed_links(regulators, targets, importances, None)
-    absent_signs = links[_SIGN].isna()
-    signs = [
-        "" if is_absent else str(sign) for sign, is_absent in zip(links[_SIGN], absent_signs, strict=True)
-    ]
+    signs = texts(frame.iloc[:, columns.sign])
     if bad := [sign for sign in signs if sign not in LINK_SIGNS]:
         raise TableError(f"`links`: the sign '{bad[0]}' is none of +, - and . (or 1, -1 and 0)")
     return listed_links(regulators, targets, importances, [LINK_SIGNS[sign] for sign in signs])
+
+
+def networks_of(networks: Any) -> dict[str, Links]:
+    """Two or more networks, by name where they have names, else by their numbers.
+
+    Raises
+    ------
+    ConfigError
+        If it is no collection of networks, or holds fewer.
+    """
+    if hasattr(networks, "columns") or isinstance(networks, (str, os.PathLike)):
+        raise ConfigError("`networks` is one network; give a list of two or more")
+    if not isinstance(networks, Iterable):
+        raise ConfigError(f"`networks` {short(networks)}: give a list of two or more networks")
+    if isinstance(networks, Mapping):
+        named = by_name(networks, "networks")
+    else:
+        named = {f"number {place}": own for place, own in enumerate(networks, 1)}
+    if len(named) < 2:
+        raise ConfigError("to combine networks takes two or more")
+    return {name: links_of(own) for name, own in named.items()}
 
 
 def frame_of(links: Links) -> pd.DataFrame:
@@ -105,33 +212,35 @@ def frame_of(links: Links) -> pd.DataFrame:
 
 def gold_of(gold: Any) -> tuple[tuple[list[Pair], list[Pair]], Path | str]:
     """Known links and pairs that are none, of a frame or a file, and what messages call them."""
-    if not hasattr(gold, "columns"):
-        path = path_of(gold)
-        return distinct_pairs(*read_judged(path), source=path), path
-    if absent := [name for name in LINKS[:2] if name not in gold.columns]:
-        raise TableError(f"`gold` has no column {', '.join(absent)}")
-    pairs = list(zip(*(map(str, gold[name]) for name in LINKS[:2]), strict=True))
-    weights = (
-        _numbers(gold["weight"], "`gold`: the weight") if "weight" in gold.columns else [1.0] * len(pairs)
-    )
-    links, none = (
-        [pair for pair, weight in zip(pairs, weights, strict=True) if (weight != 0) == wanted]
-        for wanted in (True, False)
-    )
-    refuse_both("`gold`", links, none)
-    return distinct_pairs(links, none, source="`gold`"), "`gold`"
+    if hasattr(gold, "columns"):
+        pairs = judged("`gold`", lines_of(gold, "`gold`", named_columns))
+        return distinct_pairs(*pairs, source="`gold`"), "`gold`"
+    path = path_of(gold)
+    return distinct_pairs(*read_judged(path), source=path), path
 
 
 def labels_of(labels: Any) -> tuple[Mapping[str, str], Path | str]:
-    """Labels by gene, of a mapping or a file, and what messages call them."""
+    """Labels by gene, of a mapping, a frame or a file, and what messages call them."""
     if isinstance(labels, (str, os.PathLike)):
         return read_labels(path_of(labels)), path_of(labels)
-    if not hasattr(labels, "items") or hasattr(labels, "columns"):
-        raise ConfigError("`labels` is labels by gene, as a dict or a Series, or the path of a table")
-    known = {str(gene): str(label) for gene, label in labels.items() if label == label and label is not None}
-    if not known:
-        raise DataError("`labels` has no labels")
-    return known, "`labels`"
+    if hasattr(labels, "columns"):
+        lines = lines_of(labels, "`labels`", _has_labels)
+    elif hasattr(labels, "items"):
+        pairs = list(labels.items())
+        fields = zip(*(texts(pair[side] for pair in pairs) for side in (0, 1)), strict=True)
+        known = zip(fields, missing(label for _, label in pairs), strict=True)
+        rows = [(number, list(own)) for number, (own, is_absent) in enumerate(known, 1) if not is_absent]
+        lines = [(0, list(_LABELS)), *rows]
+    else:
+        raise ConfigError(
+            "`labels` is labels by gene, as a dict or a Series, or a DataFrame with the columns gene and label, or the "
+            "path of a table"
+        )
+    return labels_of_lines("`labels`", lines), "`labels`"
+
+
+def _has_labels(header: Sequence[str]) -> bool:
+    return set(_LABELS) <= {name.casefold() for name in header}
 
 
 def _numbers(values: Iterable[Any], what: str) -> list[float]:

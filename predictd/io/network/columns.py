@@ -85,7 +85,7 @@ def _beside_row_names(columns: LinkColumns, lines: Sequence[Sequence[str]]) -> L
     return replace(columns, **places)
 
 
-def list_columns(path: Path, first: Sequence[str], second: Sequence[str] = ()) -> LinkColumns:
+def list_columns(path: Path | str, first: Sequence[str], second: Sequence[str] = ()) -> LinkColumns:
     """Columns of a list of weighed links by its first lines: by name, or in order where it has no header.
 
     Raises
@@ -106,7 +106,7 @@ def list_columns(path: Path, first: Sequence[str], second: Sequence[str] = ()) -
     return LinkColumns(0, 1, 2, None) if found is None else _beside_row_names(found, [second])
 
 
-def gold_columns(path: Path, lines: Sequence[Sequence[str]]) -> LinkColumns:
+def gold_columns(path: Path | str, lines: Sequence[Sequence[str]]) -> LinkColumns:
     """Columns of a gold standard by its lines; `weight` is where a number says which lines are links.
 
     Such a column is the only one that holds nothing but 0 and 1, or one of them that is called weight; where there is

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -76,7 +76,7 @@ class MatrixChoice:
     Raises
     ------
     ConfigError
-        If it is both a layer and raw.
+        If the orientation is none, or it is both a layer and raw.
     """
 
     orientation: Orientation | None = None
@@ -85,6 +85,8 @@ class MatrixChoice:
     gene_column: str | None = None
 
     def __post_init__(self) -> None:
+        if self.orientation not in (None, *get_args(Orientation)):
+            raise ConfigError(f"`orientation` {self.orientation!r}: give rows or columns, or leave it out")
         if self.raw and self.layer is not None:
             raise ConfigError("raw has no layers; give `layer` or `raw`")
 

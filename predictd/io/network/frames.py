@@ -11,20 +11,33 @@ from predictd.errors import TableError
 from predictd.io.extras import needed_for
 from predictd.io.network.expression import Expression, MatrixChoice, Orientation, check_expression
 from predictd.io.network.h5ad import EXTRA, expression_of_anndata
-from predictd.io.network.text import layout_of
+from predictd.io.network.memory import texts
+from predictd.io.network.text import (
+    GENE_HEADINGS,
+    SAMPLE_HEADINGS,
+    TIMES,
+    UNCLEAR,
+    layout_of,
+    plain,
+    refuse_numbered,
+)
 from predictd.io.tables import is_number
 
-# Names of an index, or of a first column, that has genes.
-_GENE_NAMES = ("gene", "genes", "gene_id", "gene_name", "symbol")
+# Columns that are no genes, wherever they are; `id` could be one.
+_NO_GENES = SAMPLE_HEADINGS | TIMES | UNCLEAR - {"id"}
+_IN_MEMORY = "the matrix"
 
 
 def expression_of(data: Any, choice: MatrixChoice) -> Expression:
-    """Make the matrix of a DataFrame (samples × genes, unless its index is named gene) or of an AnnData object.
+    """Make the matrix of a DataFrame or of an AnnData object.
+
+    A DataFrame is read as a file of it would be, but for one whose index has no name, or one that says nothing of what
+    it names, as `index` or `time`: that is of samples × genes.
 
     Raises
     ------
     TableError
-        If it is neither, or `check_expression` refuses it.
+        If it is neither, leaves open where its genes are, or `check_expression` refuses it.
     """
     if hasattr(data, "obs_names") and hasattr(data, "X"):
         return expression_of_anndata(data, choice)
@@ -33,13 +46,15 @@ def expression_of(data: Any, choice: MatrixChoice) -> Expression:
             f"`expression` is a {type(data).__name__}: give a DataFrame (samples × genes), AnnData, or a path"
         )
     choice.check("`expression`", "a DataFrame")
-    frame = data
-    first = str(frame.columns[0]) if len(frame.columns) else ""
-    if first.casefold() in _GENE_NAMES and frame.index.name is None:
-        frame = frame.set_index(frame.columns[0])
-    # As files of expression say where they have their genes.
-    own: Orientation = "rows" if str(frame.index.name).casefold() in _GENE_NAMES else "columns"
-    return _of_frame(frame, choice.orientation or own, "the matrix")
+    _check_levels(data, _IN_MEMORY)
+    index = data.index
+    heading = "" if index.name is None else plain(str(index.name))
+    first = plain(str(data.columns[0])) if len(data.columns) else ""
+    nameless = index.name is None and (index.dtype.kind in "iu" or first in GENE_HEADINGS)
+    unclear = not nameless and heading in {"", *UNCLEAR, *TIMES}
+    orientation: Orientation | None = "columns" if unclear else None
+    name = None if nameless else "" if unclear else str(index.name)
+    return _of_table(data, name, choice.orientation or orientation, _IN_MEMORY, rows_named=True)
 
 
 def read_parquet(path: Path, choice: MatrixChoice) -> Expression:
@@ -61,29 +76,68 @@ def read_parquet(path: Path, choice: MatrixChoice) -> Expression:
             frame = pandas.read_parquet(file)
         except (OSError, ValueError) as err:
             raise TableError(f"{path} is damaged or no Parquet file; write it again") from err
+    _check_levels(frame, str(path))
+    name = None if isinstance(frame.index, pandas.RangeIndex) else str(frame.index.name or "")
+    return _of_table(frame, name, choice.orientation, str(path), rows_named=name is not None)
+
+
+def _check_levels(frame: Any, source: str) -> None:
+    """Refuse names of several levels."""
+    for where, names in (("columns", frame.columns), ("rows", frame.index)):
+        if names.nlevels > 1:
+            raise TableError(
+                f"{source} has {names.nlevels} levels of names in its {where}; keep one, as by `droplevel` of pandas"
+            )
+
+
+def _check_size(frame: Any, source: str) -> None:
     if not frame.size:
-        raise TableError(f"{path} holds no expression: it needs a row for each gene or sample")
-    columns, unnamed = list(map(str, frame.columns)), isinstance(frame.index, pandas.RangeIndex)
-    numeric = unnamed and getattr(frame.dtypes.iloc[0], "kind", "O") in "biuf"
-    header = columns if unnamed else [str(frame.index.name or ""), *columns]
-    first = ["0" if numeric else "name", *["0"] * (len(header) - 1)]
-    layout = layout_of(path, header, first, choice.orientation)
-    if unnamed and layout.labelled:
-        frame = frame.set_index(frame.columns[0])
-    return _of_frame(frame, layout.genes, str(path), named=layout.labelled)
+        raise TableError(f"{source} holds no expression: it needs a row for each gene or sample")
 
 
-def _of_frame(frame: Any, orientation: Orientation, source: str, *, named: bool = True) -> Expression:
+def _of_table(
+    frame: Any, index: str | None, orientation: Orientation | None, source: str, *, rows_named: bool
+) -> Expression:
+    """Make the matrix of a table, whose first column is the index of this name, or where it is None, of the frame."""
+    _check_size(frame, source)
+    columns = texts(frame.columns)
+    header = columns if index is None else [index, *columns]
+    first = "0" if index is None and _holds_numbers(frame.iloc[:, 0]) else "name"
+    layout = layout_of(source, header, [first, *["0"] * (len(header) - 1)], orientation)
+    labelled = index is None and layout.labelled
+    if labelled:
+        frame = frame.iloc[:, 1:].set_axis(frame.iloc[:, 0], axis=0)
+        _check_size(frame, source)
+    expression = _of_frame(frame, layout.genes, source, named=labelled or rows_named)
+    if index is None and not labelled:
+        refuse_numbered(source, columns[0], expression.values.T)
+    return expression
+
+
+def _holds_numbers(column: Any) -> bool:
+    first = column.iloc[0]
+    return column.dtype.kind in "biuf" or (not isinstance(first, str) and is_number(str(first)))
+
+
+def _of_frame(frame: Any, orientation: Orientation, source: str, *, named: bool) -> Expression:
+    # As numbers, dates would be nanoseconds, and complex values lose a part.
+    strange = [(name, dtype) for name, dtype in frame.dtypes.items() if dtype.kind in "cmM"]
+    if strange:
+        raise TableError(f"{source} has values that are not numbers: {strange[0][0]} is {strange[0][1]}")
     # As text, numbers are read by the rule of tables.
-    for texts in frame.select_dtypes(exclude="number").to_numpy().T:
-        if wrong := [text for text in texts if isinstance(text, str) and not is_number(text)]:
+    for column in frame.select_dtypes(exclude="number").to_numpy().T:
+        if wrong := [text for text in column if isinstance(text, str) and not is_number(text)]:
             raise _not_numbers(source, f"such as '{wrong[0]}'")
     try:
         values = frame.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as err:
         raise _not_numbers(source, err) from err
-    rows, columns = (tuple(map(str, names)) for names in (frame.index, frame.columns))
+    rows, columns = (tuple(texts(names)) for names in (frame.index, frame.columns))
     genes, samples = (columns, rows if named else None) if orientation == "columns" else (rows, columns)
+    if orientation == "columns" and (others := [gene for gene in genes if plain(gene) in _NO_GENES]):
+        raise TableError(
+            f"{source} has the column {others[0]}, which is no gene; leave it out, or make it the index"
+        )
     own = np.ascontiguousarray(values.T if orientation == "columns" else values)
     expression = Expression(genes, samples, own, orientation)
     check_expression(source, expression, range(1, len(frame) + 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from predictd.errors import TableError
@@ -71,7 +71,11 @@ def read_labels(path: Path) -> dict[str, str]:
     TableError
         If the file is no such table, or a gene has two labels.
     """
-    lines = without_headers(split_lines(path))
+    return labels_of_lines(path, without_headers(split_lines(path)))
+
+
+def labels_of_lines(path: Path | str, lines: Sequence[tuple[int, list[str]]]) -> dict[str, str]:
+    """See `read_labels`: of (line number, fields); `path` is what messages call the table."""
     header = [name.casefold() for name in lines[0][1]] if lines else []
     if "gene" not in header or "label" not in header:
         raise TableError(f"{path} is no table of labels: its header must hold gene and label")

@@ -17,6 +17,7 @@ import numpy as np
 from predictd.errors import TableError
 from predictd.io.extras import needed_for
 from predictd.io.network.expression import Expression, MatrixChoice, assembled
+from predictd.io.network.memory import texts
 from predictd.io.network.stored import read_dense
 from predictd.wording import some
 
@@ -100,10 +101,10 @@ def _of_parts(
     choice: MatrixChoice,
 ) -> Expression:
     """Put (n_obs, n_var) values and names together; a gene without a name in the column keeps that of the index."""
-    obs, var = _names(samples), _names(genes)
+    obs, var = texts(samples), texts(genes)
     if column is not None:
         index = obs if choice.orientation == "rows" else var
-        given = _names(column)
+        given = texts(column)
         absent = [own for own, name in zip(index, given, strict=True) if not name]
         if absent:
             log.warning(
@@ -115,13 +116,6 @@ def _of_parts(
             )
         index[:] = [name or own for own, name in zip(index, given, strict=True)]
     return assembled(path, matrix.T, var, obs, "columns", choice)
-
-
-def _names(values: Iterable[object]) -> list[str]:
-    """Names as text, empty where one is missing."""
-    import pandas
-
-    return ["" if pandas.isna(value) else str(value) for value in values]
 
 
 def _read(item: h5py.Group | h5py.Dataset) -> Any:

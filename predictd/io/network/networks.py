@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,13 @@ def read_judged(path: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]
     TableError
         If the file is no such table, has no links, or says both of a pair.
     """
-    lines = without_headers(split_lines(path))
+    return judged(path, without_headers(split_lines(path)))
+
+
+def judged(
+    path: Path | str, lines: Sequence[tuple[int, list[str]]]
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """See `read_judged`: of (line number, fields); `path` is what messages call the table."""
     columns = gold_columns(path, [fields for _, fields in lines])
     gold: list[tuple[str, str]] = []
     none: list[tuple[str, str]] = []

@@ -13,7 +13,8 @@ from typing import Any
 from predictd.errors import TableError
 from predictd.io.hdf5 import UNREADABLE, reading
 from predictd.io.network.h5ad import frame_of_samples
-from predictd.io.network.text import SAMPLE_HEADINGS
+from predictd.io.network.memory import check_distinct_columns, texts
+from predictd.io.network.text import SAMPLE_HEADINGS, plain
 from predictd.io.tables import is_number, no_number, reason, table_rows
 from predictd.wording import some
 
@@ -78,7 +79,7 @@ def read_samples(path: Path) -> SampleTable:
     if not rows:
         raise TableError(f"{path} lists no samples: it needs a header, and a line for each sample")
     header = list(rows[0])
-    naming = next((name for name in header if _plain(name) in SAMPLE_HEADINGS), None)
+    naming = next((name for name in header if plain(name) in SAMPLE_HEADINGS), None)
     if naming is None and header[0]:
         raise TableError(f"{path} has no column of the samples' names, called sample; it has {some(header)}")
     naming = naming or ""
@@ -98,10 +99,8 @@ def samples_of_frame(frame: Any, name: str) -> SampleTable:
     """
     import pandas
 
-    if not frame.columns.is_unique:
-        twice = frame.columns[frame.columns.duplicated()].unique()
-        raise TableError(f"{name} has columns twice: {some(map(str, twice))}; keep one of each")
-    naming = next((own for own in frame.columns if _plain(str(own)) in SAMPLE_HEADINGS), None)
+    check_distinct_columns(frame, name)
+    naming = next((own for own in frame.columns if plain(str(own)) in SAMPLE_HEADINGS), None)
     if isinstance(frame.index, pandas.RangeIndex) or (
         naming is not None and pandas.api.types.is_numeric_dtype(frame.index)
     ):
@@ -113,8 +112,8 @@ def samples_of_frame(frame: Any, name: str) -> SampleTable:
         names, frame = frame[naming], frame.drop(columns=[naming])
     else:
         names = frame.index
-    columns = {str(own): ["" if pandas.isna(v) else str(v) for v in frame[own]] for own in frame.columns}
-    return _checked(name, map(str, names), columns)
+    columns = {str(own): texts(frame[own]) for own in frame.columns}
+    return _checked(name, texts(names), columns)
 
 
 def _checked(name: str, samples: Iterable[str], columns: Mapping[str, Sequence[str]]) -> SampleTable:
@@ -128,14 +127,14 @@ def _checked(name: str, samples: Iterable[str], columns: Mapping[str, Sequence[s
         raise TableError(f"{name} has samples twice: {some(twice)}; keep one line of each")
     known: dict[str, tuple[str, ...]] = {}
     for given, values in columns.items():
-        wanted = "batch" if _plain(given) == "dataset" else _plain(given)
+        wanted = "batch" if plain(given) == "dataset" else plain(given)
         if wanted in known:
             raise TableError(f"{name} has several columns of the {wanted}; keep one of them")
         if wanted in _COLUMNS:
             known[wanted] = tuple("" if value.strip() in _ABSENT else value.strip() for value in values)
-    others = [given for given in columns if _plain(given) not in (*_COLUMNS, "dataset")]
+    others = [given for given in columns if plain(given) not in (*_COLUMNS, "dataset")]
     for wanted, synonyms in _COLUMNS.items():
-        alike = [own for own in others if wanted not in known and _may_be(_plain(own), wanted, synonyms)]
+        alike = [own for own in others if wanted not in known and _may_be(plain(own), wanted, synonyms)]
         if alike:
             raise TableError(
                 f"{name} has a column {alike[0]}: if it is the {wanted}, call it {wanted}, else leave it out"
@@ -169,10 +168,6 @@ def read_rates(path: Path) -> dict[str, float]:
     return rates
 
 
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
-
-
-def _may_be(plain: str, wanted: str, synonyms: str) -> bool:
-    similar = difflib.SequenceMatcher(None, plain, wanted).ratio() >= _ALIKE
-    return plain in synonyms.split() or similar
+def _may_be(own: str, wanted: str, synonyms: str) -> bool:
+    similar = difflib.SequenceMatcher(None, own, wanted).ratio() >= _ALIKE
+    return own in synonyms.split() or similar

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +44,19 @@ SAMPLE_HEADINGS = frozenset(
         "barcodes",
     )
 )
-_GENES = frozenset(["gene", "genes", "geneid", "genename", "genesymbol", "symbol"])
-_UNCLEAR = frozenset(("id", "index", "unnamed0", "rowname", "rownames", "level0", "obsname", "obsnames"))
+GENE_HEADINGS = frozenset(
+    ("gene", "genes", "geneid", "genename", "genesymbol", "symbol", "ensemblgeneid", "ensemblid")
+)
+# Headings of a first column of names that say nothing of them.
+UNCLEAR = frozenset(("id", "index", "unnamed0", "rowname", "rownames", "level0", "obsname", "obsnames"))
 # A first column of so many numbers, each one more than the last, is an index.
 _FEWEST_COUNTED = 8
-_TIMES = frozenset(("time", "times", "timepoint"))
+TIMES = frozenset(("time", "times", "timepoint"))
+
+
+def plain(name: str) -> str:
+    """Letters and digits of a heading, in lower case."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 @dataclass(frozen=True)
@@ -113,11 +120,8 @@ def read_expression(path: Path, *, orientation: Orientation | None = None) -> Ex
         numbers.append(number)
     columns = tuple(header[layout.labelled and len(header) == width :])
     values = np.array(rows)
-    if not layout.labelled and (_counts_lines(values[:, 0]) or _numbers_lines(values)):
-        raise TableError(
-            f"{path}: the first column, {header[0]}, numbers the lines, which no gene does; head it 'sample', or leave "
-            "it out"
-        )
+    if not layout.labelled:
+        refuse_numbered(path, header[0], values)
     samples: tuple[str, ...] | None
     if layout.genes == "rows":
         genes, samples = tuple(labels), columns
@@ -193,7 +197,7 @@ def _lines(path: Path, mark: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def layout_of(
-    path: Path, header: Sequence[str], first: Sequence[str], orientation: Orientation | None
+    path: Path | str, header: Sequence[str], first: Sequence[str], orientation: Orientation | None
 ) -> Layout:
     """Where a table has its genes, by its header and the line below.
 
@@ -207,17 +211,17 @@ def layout_of(
             f"{path}: the header has {len(header)} fields, the line below {len(first)}; give each column a name"
         )
     short = len(header) < len(first)
-    heading = "" if short else "".join(letter for letter in header[0].casefold() if letter.isalnum())
-    if heading in _TIMES:
+    heading = "" if short else plain(header[0])
+    if heading in TIMES:
         raise TableError(f"{path}: the first column is called {header[0]}; leave it out, for it is no gene")
     labelled = (
         short
         or orientation == "rows"
-        or heading in {"", *_UNCLEAR, *_GENES, *SAMPLE_HEADINGS}
+        or heading in {"", *UNCLEAR, *GENE_HEADINGS, *SAMPLE_HEADINGS}
         or not is_number(first[0])
     )
     if orientation is None:
-        if heading in _GENES:
+        if heading in GENE_HEADINGS:
             orientation = "rows"
         elif not labelled or heading in SAMPLE_HEADINGS:
             orientation = "columns"
@@ -226,9 +230,16 @@ def layout_of(
                 f"cannot tell whether the rows of {path} are genes or samples: give `orientation` rows or columns, "
                 "or head the column of names 'gene' or 'sample'"
             )
-    if orientation not in get_args(Orientation):
-        raise ValueError(f"orientation must be rows or columns, not {orientation}")
     return Layout(orientation, labelled)
+
+
+def refuse_numbered(path: Path | str, first: str, values: NDArray[np.float64]) -> None:
+    """Raise TableError where the first column, of this name, numbers the lines; `values`: (n_lines, n_columns)."""
+    if _counts_lines(values[:, 0]) or _numbers_lines(values):
+        raise TableError(
+            f"{path}: the first column, {first}, numbers the lines, which no gene does; head it 'sample', or leave "
+            "it out"
+        )
 
 
 def _counts_lines(values: NDArray[np.float64]) -> bool:
