@@ -264,8 +264,10 @@ def print_simulated(work: Path, engine: Engine, bins: int) -> None:
                     moments.columns(imputer.inputs),
                     moments.columns(test),
                 )
-                errors[method].append(float(own.mean()))
-        cells = " | ".join(f"{np.mean(errors[column]):.5f}" for column in columns)
+                # Moments tell nothing of what features add.
+                errors[method].append(float(own.mean()) if imputer.refiner is None else np.nan)
+        means = (float(np.mean(errors.get(column, np.nan))) for column in columns)
+        cells = " | ".join("" if np.isnan(mean) else f"{mean:.5f}" for mean in means)
         print(f"| {name}, rank {simulation.rank} | {len(tensor.experiments)} | {cells} |", flush=True)
 
 

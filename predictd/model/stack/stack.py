@@ -185,7 +185,7 @@ class StackModel:
         sds, features = self.scales.sds[places], self.tracks.features
         if self.networks is None:
             beyond = sds[:, np.newaxis] * stacked[:, len(self.tracks.names) :]
-            return None if features is None else FeatureRefiner(features, beyond)
+            return None if features is None or not beyond.any() else FeatureRefiner(features, beyond)
         assert self.related is not None and self.curve_scales is not None
         guide = Guide.of(self.tracks, places, stacked, maps, self.pooled, self.related)
         return Refiner(self.networks, guide, self.tracks, self.curve_scales, places, sds)
