@@ -368,8 +368,7 @@ def test_targets_of_any_scale_stay_within_exact_sums(values, power):
     target = np.array(values) * 10.0**power
     features = float_features(np.arange(float(len(values)))[np.newaxis])
     got = forest_importances(features, target, excluded=-1, n_trees=2, seed=1)
-    # One regulator whose values all differ explains everything.
-    assert got[0] == pytest.approx(1.0)
+    assert got[0] == pytest.approx(1.0), "one regulator whose values all differ explains everything"
 
 
 def test_seeds_are_of_gene_and_seed():

@@ -97,8 +97,7 @@ class Simulation:
         Correlation lengths of the first and the last component in bins, those between spaced evenly on a
         logarithmic scale; r has their geometric mean. At a distance of τ bins z has correlation 1/e.
     decimals
-        Digits after the point that signal has in the unit of the track, sinh(y); None: as many as there are. With 3,
-        bigWigs have about 3.4 bytes a bin, as real ones have.
+        Digits after the point in the unit of the track, sinh(y); None: all. With 3, bigWigs are as large as real ones.
 
     Raises
     ------
