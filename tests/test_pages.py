@@ -17,6 +17,8 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 import page_programs
@@ -129,6 +131,11 @@ def make_more(folder: Path) -> None:
     new = {Experiment("NEW", "H3K4me3"): tracks[Experiment("E003", "H3K4me3")]}
     write_tracks(folder / "new.tsv", new)
     write_tracks(folder / "all.tsv", tracks | new)
+    with gzip.open(folder / "expression.tsv.gz", "rt") as table:
+        (_, *cells), *rows = (line.rstrip("\n").split("\t") for line in table)
+    with h5py.File(folder / "cells.loom", "w") as file:
+        file["matrix"] = np.array([row[1:] for row in rows], float)
+        file["row_attrs/Gene"], file["col_attrs/CellID"] = [row[0] for row in rows], cells
 
 
 @pytest.fixture

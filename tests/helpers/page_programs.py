@@ -187,6 +187,7 @@ CHECKED: dict[str, Callable[[Asked], str]] = {
     "pcluster": words_only,  # An account is needed; test_cloud reads the file of the cluster with its own schema.
     "conda": words_only,  # It is no package of Python.
     "cloud/pack.sh": words_only,  # test_spark_submit runs it.
+    "pyscenic": words_only,  # It needs versions of NumPy and pandas that predictd's do not go with.
     "java": words_only,  # ChromHMM is not distributed with anything.
     "multiqc": words_only,  # test_report reads the files by its rules.
     "ssh": words_only,  # There is no other machine.
