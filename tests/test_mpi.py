@@ -462,7 +462,7 @@ def kill(start: Callable[..., subprocess.Popen[str]], folder: Path, moment: str,
 # In which tasks rank 1 is killed, one time after the other.
 KILLED = {
     "ingest": ["_make_shard:1"],
-    "cv": ["_shard_moments:2", "_train_fold:2", "score:1"],
+    "cv": ["_shard_moments:2", "train_fold:2", "score:1"],
     "impute": ["_impute_part:2"],
 }
 
