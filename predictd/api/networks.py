@@ -42,9 +42,7 @@ def by_name(given: Any, name: str) -> dict[str, Any]:
     ConfigError
         If a name is missing, or several are the same as text, as 1 and '1' are.
     """
-    keys = texts(key for key, _ in given.items())
-    if "" in keys:
-        raise ConfigError(f"`{name}`: number {keys.index('') + 1} has no name")
+    keys = _named((key for key, _ in given.items()), name)
     if len(set(keys)) < len(keys):
         (key, _), *_ = Counter(keys).most_common(1)
         raise ConfigError(f"`{name}` has the name {key} twice; give each a name of its own")
@@ -138,10 +136,15 @@ def names_of(genes: Source | Iterable[str] | None, name: str) -> Path | list[str
         return path_of(genes)
     if not isinstance(genes, Iterable) or hasattr(genes, "columns"):
         raise ConfigError(f"`{name}` {short(genes)}: give a list of names, or the path of a file of them")
-    names = texts(genes)
-    if "" in names:
-        raise ConfigError(f"`{name}`: number {names.index('') + 1} has no name")
-    return names
+    return _named(genes, name)
+
+
+def _named(values: Iterable[Any], name: str) -> list[str]:
+    """Names as text; ConfigError where one is missing."""
+    found = texts(values)
+    if "" in found:
+        raise ConfigError(f"`{name}`: number {found.index('') + 1} has no name")
+    return found
 
 
 def _is_no_file(text: str) -> bool:

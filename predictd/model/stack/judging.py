@@ -59,5 +59,6 @@ def worthwhile(errors: Float64, *, few: bool = False) -> bool:
     stay if the mean is above 0: few tracks tell little gains from none badly, and have few pairs to impute.
     """
     gains = errors[:, 0] - errors[:, 1]
-    least = 0.0 if few or len(gains) < 2 else gains.std(ddof=1) / np.sqrt(len(gains))
-    return len(gains) < 2 or bool(gains.mean() > least)
+    if len(gains) < 2:
+        return True
+    return bool(gains.mean() > (0.0 if few else gains.std(ddof=1) / np.sqrt(len(gains))))
