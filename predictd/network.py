@@ -161,7 +161,7 @@ def combine(
 def filter(
     links: pd.DataFrame | Source,
     *,
-    minimum: float | None = None,
+    min_importance: float | None = None,
     top_per_target: int | None = None,
     top: int | None = None,
 ) -> pd.DataFrame:
@@ -173,7 +173,7 @@ def filter(
         A DataFrame of regulators, targets, importances and, if they are known, signs (see `infer`), whose columns may
         have the names of other tools, such as TF, target and importance; or the path of what `predictd network infer`
         wrote, or of a list.
-    minimum
+    min_importance
         Importance from which on a link is kept.
     top_per_target, top
         How many are kept of each target, and in all, from the most important on.
@@ -188,14 +188,14 @@ def filter(
     ConfigError
         If no limit is given, or one is no number or below 1.
     """
-    if minimum is not None:
-        number(minimum, "minimum")
+    if min_importance is not None:
+        number(min_importance, "min_importance")
     for name, value in (("top_per_target", top_per_target), ("top", top)):
         if value is not None:
             whole(value, name, least=1)
-    limits = Limits(minimum, top_per_target, top)
+    limits = Limits(min_importance, top_per_target, top)
     limits.check()
-    kept = links_of(links).selected(minimum=minimum, top_per_target=top_per_target, top=top)
+    kept = links_of(links).selected(min_importance=min_importance, top_per_target=top_per_target, top=top)
     return frame_of(kept)
 
 

@@ -144,9 +144,9 @@ def test_genes_have_names(column, value):
                 {"top": True},
                 {"top_per_target": 0},
                 {"top_per_target": -1},
-                {"minimum": np.nan},
-                {"minimum": np.inf},
-                {"minimum": "2"},
+                {"min_importance": np.nan},
+                {"min_importance": np.inf},
+                {"min_importance": "2"},
             )
         ),
         (

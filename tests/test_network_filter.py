@@ -38,11 +38,11 @@ def network(tmp_path_factory, engine):
     return path
 
 
-def by_hand(rows, *, minimum=None, top_per_target=None, top=None):
+def by_hand(rows, *, min_importance=None, top_per_target=None, top=None):
     """What the limits leave, as plainly as can be."""
     rows = sorted(rows, key=lambda row: (-float(row[2]), row[1], row[0]))
-    if minimum is not None:
-        rows = [row for row in rows if float(row[2]) >= minimum]
+    if min_importance is not None:
+        rows = [row for row in rows if float(row[2]) >= min_importance]
     if top_per_target is not None:
         rows = [
             row
@@ -53,10 +53,10 @@ def by_hand(rows, *, minimum=None, top_per_target=None, top=None):
 
 
 LIMITS = [
-    {"minimum": 0.4},
+    {"min_importance": 0.4},
     {"top": 7},
     {"top_per_target": 2},
-    {"minimum": 0.1, "top_per_target": 3, "top": 20},
+    {"min_importance": 0.1, "top_per_target": 3, "top": 20},
 ]
 
 
@@ -180,10 +180,10 @@ def test_what_cannot_be_filtered_is_told(network, tmp_path, engine):
     with pytest.raises(ConfigError, match="nothing to filter by"):
         filter_network(network / "net", tmp_path / "out", Limits(), engine)
     for name, told in (("net", r"the highest importance is [\d.]+\)"), ("list.tsv", "is left")):
-        with pytest.raises(DataError, match=f"{told}; lower `minimum`"):
-            filter_network(network / name, tmp_path / "out.tsv", Limits(minimum=1e9), engine)
-    with pytest.raises(ConfigError, match="`minimum` has to be a number, not nan"):
-        Limits(minimum=float("nan"))
+        with pytest.raises(DataError, match=f"{told}; lower `min_importance`"):
+            filter_network(network / name, tmp_path / "out.tsv", Limits(min_importance=1e9), engine)
+    with pytest.raises(ConfigError, match="`min_importance` has to be a number, not nan"):
+        Limits(min_importance=float("nan"))
     with pytest.raises(NetworkFormatError, match="does not exist"):
         filter_network(network / "absent", tmp_path / "out.tsv", Limits(top=1), engine)
     with pytest.raises(OutputError, match=r"holds network.h5 already"):

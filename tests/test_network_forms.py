@@ -43,7 +43,7 @@ def test_adjacencies_are_those_that_pyscenic_reads(source, folder, tmp_path, eng
         assert list(found.columns) == ["TF", "target", "importance"]
         assert found.to_numpy().tolist() == [["a", "x", 3.0], ["b", "x", 2.5], ["NA", "y & z", 1e-3]]
         # And as our own commands do.
-        filter_network(path, tmp_path / "back.tsv", Limits(minimum=1), engine)
+        filter_network(path, tmp_path / "back.tsv", Limits(min_importance=1), engine)
         assert (tmp_path / "back.tsv").read_text().splitlines()[1:] == ["a\tx\t3", "b\tx\t2.5"]
 
 

@@ -115,7 +115,7 @@ def test_the_interval_is_that_of_the_bootstrap_and_seeded():
 def test_the_top_links_of_a_target():
     indices, importances = top_links(np.array([0.1, 0.0, 0.5, 0.5, 0.2]), top=3)
     assert indices.tolist() == [2, 3, 4] and importances.tolist() == [0.5, 0.5, 0.2]
-    indices, _ = top_links(np.array([0.1, 0.0, 0.5, 0.5, 0.2]), top=9, minimum=0.2)
+    indices, _ = top_links(np.array([0.1, 0.0, 0.5, 0.5, 0.2]), top=9, min_importance=0.2)
     assert indices.tolist() == [2, 3, 4]
     assert len(top_links(np.zeros(4), top=2)[0]) == 0
 

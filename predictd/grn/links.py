@@ -13,14 +13,14 @@ Row = tuple[NDArray[np.int32], NDArray[np.float64]]
 SignedRow = tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int8]]
 
 
-def top_links(importances: NDArray[np.float64], *, top: int, minimum: float = 0.0) -> Row:
-    """The most important regulators of a target: at most `top`, none under `minimum`, none of importance 0.
+def top_links(importances: NDArray[np.float64], *, top: int, min_importance: float = 0.0) -> Row:
+    """The most important regulators of a target: at most `top`, none under `min_importance`, none of importance 0.
 
     Parameters
     ----------
     importances
         (n_regulators,) float64.
-    top, minimum
+    top, min_importance
         How many are kept; from which importance on.
 
     Returns
@@ -29,7 +29,7 @@ def top_links(importances: NDArray[np.float64], *, top: int, minimum: float = 0.
         int32 and float64, from the most important on; the earlier of equals first.
     """
     order = np.argsort(-importances, kind="stable")[:top]
-    kept = order[(importances[order] > 0) & (importances[order] >= minimum)]
+    kept = order[(importances[order] > 0) & (importances[order] >= min_importance)]
     return kept.astype(np.int32), importances[kept]
 
 
@@ -181,13 +181,17 @@ class Links:
         return np.lexsort((self.indices, self.rows(), -self.importances))
 
     def selected(
-        self, *, minimum: float | None = None, top_per_target: int | None = None, top: int | None = None
+        self,
+        *,
+        min_importance: float | None = None,
+        top_per_target: int | None = None,
+        top: int | None = None,
     ) -> Links:
         """The links that are left when these limits are laid on them, one after the other.
 
         Parameters
         ----------
-        minimum
+        min_importance
             Importance from which on a link is kept.
         top_per_target, top
             How many are kept of each target and in all, in the order of `ranked`.
@@ -198,8 +202,8 @@ class Links:
             Of the same regulators and targets; each target's from the most important on.
         """
         kept = self.ranked()
-        if minimum is not None:
-            kept = kept[self.importances[kept] >= minimum]
+        if min_importance is not None:
+            kept = kept[self.importances[kept] >= min_importance]
         rows = self.rows()
         if top_per_target is not None:
             by_target = kept[np.argsort(rows[kept], kind="stable")]

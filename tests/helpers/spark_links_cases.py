@@ -21,7 +21,9 @@ def engine(spark_engine: Engine) -> Engine:
     return spark_engine
 
 
-@pytest.mark.parametrize("limits", [Limits(minimum=0.4, top_per_target=3, top=500), Limits(minimum=0.75)])
+@pytest.mark.parametrize(
+    "limits", [Limits(min_importance=0.4, top_per_target=3, top=500), Limits(min_importance=0.75)]
+)
 def test_lists_are_filtered_to_the_same_bytes(engine, limits, tmp_path):
     write_link_case(tmp_path / "list.tsv")
     for name, own in (("spark", engine), ("stream", LocalEngine(1))):

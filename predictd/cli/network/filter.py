@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     type=click.Choice(["list", "pyscenic", "sif", "graphml"]),
     help="How to write OUTPUT; pyscenic: adjacencies as pySCENIC reads them.  [default: by its name]",
 )
-@click.option("--min-importance", "minimum", type=float, help="Keep links of so much or more.")
+@click.option("--min-importance", type=float, help="Keep links of so much or more.")
 @click.option("--top-per-target", type=click.IntRange(min=1), help="Keep so many of each target.")
 @click.option("--top", type=click.IntRange(min=1), help="Keep so many in all.")
 @on_engine
@@ -46,7 +46,7 @@ def command(
     network: Path,
     output: Path,
     form: Form | None,
-    minimum: float | None,
+    min_importance: float | None,
     top_per_target: int | None,
     top: int | None,
     engine_name: str | None,
@@ -60,7 +60,7 @@ def command(
     """
     from predictd.workflows.network.filter import Limits, check_request, filter_network
 
-    limits = Limits(minimum, top_per_target, top)
+    limits = Limits(min_importance, top_per_target, top)
     with as_usage():
         check_request(output, limits, form)
     with make_engine(engine_name, workers) as engine:

@@ -81,11 +81,11 @@ class SparkLinks:
         self._all = links.persist() if kept else links
 
     def chosen(
-        self, *, minimum: float | None, top_per_target: int | None, top: int | None
+        self, *, min_importance: float | None, top_per_target: int | None, top: int | None
     ) -> Iterator[tuple[str, str, str]]:
         """See `LinkTable.chosen`; executors rank the links."""
         self._refuse_bad()
-        links = self._all if minimum is None else self._all.filter(F.col("value") >= minimum)
+        links = self._all if min_importance is None else self._all.filter(F.col("value") >= min_importance)
         self._refuse_twice(links)
         order = [F.col("value").desc(), F.col("target"), F.col("regulator")]
         if top_per_target is not None:

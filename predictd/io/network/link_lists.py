@@ -113,10 +113,12 @@ class StreamedLinks:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def chosen(self, *, minimum: float | None, top_per_target: int | None, top: int | None) -> Iterator[Link]:
+    def chosen(
+        self, *, min_importance: float | None, top_per_target: int | None, top: int | None
+    ) -> Iterator[Link]:
         """See `LinkTable.chosen`; links are sorted in pieces on the disk and merged."""
         with temporary_folder() as folder:
-            pieces = self._spread(folder, minimum)
+            pieces = self._spread(folder, min_importance)
             for piece in pieces:
                 _sort(self._path, piece, top_per_target)
             yield from islice(heapq.merge(*map(_read_piece, pieces), key=rank), top)
@@ -142,8 +144,8 @@ class StreamedLinks:
             into, out, units_in, units_out = found[gene]
             yield gene, into, out, units_in, units_out
 
-    def _spread(self, folder: Path, minimum: float | None) -> list[Path]:
-        """Links of at least `minimum` in files by target, so that one holds all of a target's."""
+    def _spread(self, folder: Path, min_importance: float | None) -> list[Path]:
+        """Links of at least `min_importance` in files by target, so that one holds all of a target's."""
         size = self._path.stat().st_size * (_PACKED if self._path.suffix.lower() == ".gz" else 1)
         count = min(_MOST_PIECES, 1 + size // _PIECE_BYTES)
         pieces = [folder / f"{number}.tsv" for number in range(count)]
@@ -153,7 +155,7 @@ class StreamedLinks:
                     undo.enter_context(piece.open("w", encoding="utf-8", newline="\n")) for piece in pieces
                 ]
                 for link in stream_links(self._path):
-                    if minimum is None or float(link[2]) >= minimum:
+                    if min_importance is None or float(link[2]) >= min_importance:
                         files[zlib.crc32(link[1].encode()) % count].write("\t".join(link) + "\n")
         except OSError as err:
             raise cannot_write(folder, err) from err

@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from operator import index
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,18 +19,24 @@ from predictd.io.extras import needed_for
 from predictd.io.files import copy, sha256_of_json
 from predictd.io.names import has_suffix
 from predictd.io.remote import RemotePath
-from predictd.io.tables import UNREADABLE_TEXT, Interval, Transform, called, open_text, read_named_bed, reason
+from predictd.io.tables import UNREADABLE_TEXT, Interval, Transform, called, is_plain, open_text, reason
 from predictd.io.temporary import temporary_folder
-from predictd.pairs import Experiment, check_name
-from predictd.wording import some
+from predictd.io.tracks.matrix_names import (
+    experiment_of,
+    interval_of,
+    is_pair,
+    joined,
+    pairs_of,
+    place_columns,
+    regions_of,
+    transforms_of,
+)
+from predictd.pairs import Experiment
 
 log = logging.getLogger(__name__)
 
 PARQUET, H5AD, _COMMAS = (".parquet",), (".h5ad",), (".csv",)
 _COLUMNS = ("cell_type", "assay", "transform")
-_PLACES = (("chrom", "chr", "chromosome", "seqnames"), ("start", "chromstart"), ("end", "chromend", "stop"))
-# chr1:1,000-2,000, chr1-1000-2000 and chr1_1000_2000.
-_REGION = re.compile(r"(.+):([\d,]+)-([\d,]+)|([^:]+)[_-](\d+)[_-](\d+)")
 # What a value that is missing is called.
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "."}
 EXTRA = "interchange"
@@ -85,7 +89,7 @@ def is_matrix(path: Path) -> bool:
         return True
     _, header = next(_lines(path), (0, []))
     listed = "path" in map(str.casefold, header)
-    return not listed and (has_suffix(path, _COMMAS, packed=True) or any(map(_is_pair, header)))
+    return not listed and (has_suffix(path, _COMMAS, packed=True) or any(map(is_pair, header)))
 
 
 def read_matrix(path: Path, bins: Path | None = None) -> Matrix:
@@ -135,14 +139,14 @@ def matrix_of_frame(frame: Any, bins: Path | None = None, *, source: str = "the 
 
     Names may have levels: two of columns, cell type and assay; three of rows, chromosome, start and end.
     """
-    columns = [_joined(name) for name in frame.columns]
-    places = _place_columns(columns)
+    columns = [joined(name) for name in frame.columns]
+    places = place_columns(columns)
     intervals = None
     if places:
         own = [frame.iloc[:, place].tolist() for place in places]
-        intervals = [_interval(source, *fields) for fields in zip(*own, strict=True)]
+        intervals = [interval_of(source, *fields) for fields in zip(*own, strict=True)]
     kept = [place for place in range(len(columns)) if place not in places]
-    rows = [] if places else [_joined(name) for name in frame.index]
+    rows = [] if places else [joined(name) for name in frame.index]
     for place in kept:
         if getattr(frame.dtypes.iloc[place], "kind", "O") in "cmM":
             raise TableError(
@@ -172,7 +176,7 @@ def matrix_of_anndata(data: Any, bins: Path | None = None, *, source: str = "the
     axes = {"obs": data.obs, "var": data.var}
     for name, axis in axes.items():
         axes[name] = axis.set_axis(called(axis.columns.astype(str), _COLUMNS), axis=1)
-    named = [axis for axis, own in axes.items() if _pairs_of(own)]
+    named = [axis for axis, own in axes.items() if pairs_of(own)]
     if len(named) != 1:
         what = "both obs and var name" if named else "neither obs nor var names"
         raise TableError(
@@ -182,15 +186,15 @@ def matrix_of_anndata(data: Any, bins: Path | None = None, *, source: str = "the
     log.info("%s: experiments in %s, regions in the other axis", source, named[0])
     if named == ["obs"]:
         values = values.T
-    places = _place_columns([str(name) for name in regions.columns])
+    places = place_columns([str(name) for name in regions.columns])
     intervals = None
     if places:
         own = [regions.iloc[:, place].tolist() for place in places]
-        intervals = [_interval(source, *fields) for fields in zip(*own, strict=True)]
+        intervals = [interval_of(source, *fields) for fields in zip(*own, strict=True)]
     names = [] if places else [str(name) for name in regions.index]
-    matrix = _assembled(source, names, _pairs_of(experiments), values.astype(np.float32), intervals, bins)
+    matrix = _assembled(source, names, pairs_of(experiments), values.astype(np.float32), intervals, bins)
     if "transform" in experiments.columns:
-        matrix.transforms.update(_transforms(source, matrix.experiments, experiments["transform"].tolist()))
+        matrix.transforms.update(transforms_of(source, matrix.experiments, experiments["transform"].tolist()))
     return matrix
 
 
@@ -204,8 +208,8 @@ def _read_text(path: Path, bins: Path | None) -> Matrix:
         )
     if len(header) == len(first) - 1:
         header = ["", *header]
-    places = _place_columns(header)
-    labelled = not places and not _is_pair(header[0])
+    places = place_columns(header)
+    labelled = not places and not is_pair(header[0])
     kept = [place for place in range(labelled, len(header)) if place not in places]
     labels, intervals, rows = [], [], []
     for place, fields in chain([(number, first)], lines):
@@ -213,7 +217,7 @@ def _read_text(path: Path, bins: Path | None) -> Matrix:
         if len(fields) != len(header):
             raise TableError(f"{where}: {len(fields)} fields where the header has {len(header)}")
         if places:
-            intervals.append(_interval(where, *(fields[place] for place in places)))
+            intervals.append(interval_of(where, *(fields[place] for place in places)))
         elif labelled:
             labels.append(fields[0])
         rows.append(_numbers(where, [fields[place] for place in kept]))
@@ -232,7 +236,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
                 fields = [field.strip().strip("\"'") for field in row]
                 if row and row[0].startswith("#"):
                     fields[0] = fields[0].lstrip("#").strip("\"'")
-                    if started or not any(map(_is_pair, fields)):
+                    if started or not any(map(is_pair, fields)):
                         continue
                 if any(fields):
                     started = True
@@ -242,8 +246,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _numbers(where: str, fields: list[str]) -> npt.NDArray[np.float32]:
-    if wrong := [field for field in fields if "_" in field or not field.isascii()]:
-        # Python reads 1_0 as 10, and digits of other scripts.
+    if wrong := [field for field in fields if not is_plain(field)]:
         raise TableError(f"{where}: '{wrong[0]}' is not a number; leave only columns of experiments")
     try:
         numbers = np.array(fields, np.float64)
@@ -267,134 +270,8 @@ def _assembled(
     bins: Path | None,
 ) -> Matrix:
     """A matrix from its parts; `rows` is empty where they have no names, `intervals` None where names say all."""
-    if rows and all(map(_is_pair, rows)) and not any(map(_is_pair, columns)):
+    if rows and all(map(is_pair, rows)) and not any(map(is_pair, columns)):
         log.info("%s: experiments in rows, regions in columns", source)
         rows, columns, values = columns, rows, values.T
-    experiments = [_experiment(source, name) for name in columns]
-    return Matrix(_regions(source, rows, len(values), intervals, bins), experiments, values, source)
-
-
-def _regions(
-    source: str, rows: list[str], n_rows: int, intervals: list[Interval] | None, bins: Path | None
-) -> list[Interval]:
-    if intervals is not None:
-        if bins is not None:
-            raise TableError(
-                f"{source} has columns that say where its regions are: leave them out, or `bins`"
-            )
-        return intervals
-    # As tables have them that were written without names of rows.
-    numbered = rows == [str(number) for number in range(n_rows)]
-    if bins is None:
-        if not rows or numbered:
-            raise TableError(f"{source} does not say where its regions are: give a BED file of them (`bins`)")
-        return [_named(source, name) for name in rows]
-    listed = read_named_bed(bins)
-    if not rows or (numbered and not set(rows) <= {name for _, name in listed}):
-        if len(listed) != n_rows:
-            raise TableError(
-                f"{source} has {n_rows:,} rows, {bins} {len(listed):,} regions; they have to be the same"
-            )
-        return [interval for interval, _ in listed]
-    by_name: dict[str, Interval] = {}
-    for interval, name in listed:
-        if by_name.setdefault(name, interval) != interval:
-            raise TableError(f"{bins} has two regions of the name {name}; keep one, or name them apart")
-    unknown = [name for name in rows if name not in by_name]
-    if unknown:
-        raise TableError(
-            f"{len(unknown):,} of the {n_rows:,} rows of {source} are not named in the fourth column of {bins}: "
-            f"{some(unknown)}"
-        )
-    return [by_name[name] for name in rows]
-
-
-def _named(source: str, name: str) -> Interval:
-    found = _REGION.fullmatch(name)
-    if found is None:
-        raise TableError(
-            f"{source}: '{name}' is not a region: name rows as chr1:1000-2000, or give a BED file of them (`bins`)"
-        )
-    chrom, start, end = (part for part in found.groups() if part is not None)
-    return _interval(source, chrom, start.replace(",", ""), end.replace(",", ""))
-
-
-def _interval(where: str, chrom: Any, start: Any, end: Any) -> Interval:
-    try:
-        interval = Interval(str(chrom), _position(start), _position(end))
-    except (ValueError, TypeError) as err:
-        told = f"{where}: {chrom}:{start}-{end} is not a region: start and end are whole numbers"
-        raise TableError(told) from err
-    if not 0 <= interval.start < interval.end:
-        raise TableError(f"{where}: {chrom}:{start}-{end} is empty: its start has to be less than its end")
-    return interval
-
-
-def _position(value: Any) -> int:
-    """A whole number, also as text or as a float; ValueError or TypeError for anything else."""
-    if isinstance(value, str):
-        if not value.isdecimal():
-            raise ValueError(value)
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        if not value.is_integer():
-            raise ValueError(value)
-        return int(value)
-    return index(value)
-
-
-def _experiment(source: str, name: str) -> Experiment:
-    if not _is_pair(name):
-        raise TableError(
-            f"{source}: '{name}' names no experiment: call columns CELL:ASSAY, and leave others out"
-        )
-    pair = Experiment.parse(name)
-    for text, what in zip(pair, ("cell type", "assay"), strict=True):
-        check_name(text, what=what, where=source)
-    return pair
-
-
-def _is_pair(name: str) -> bool:
-    cell_type, colon, assay = name.partition(":")
-    return bool(cell_type and colon and assay) and ":" not in assay and not _REGION.fullmatch(name)
-
-
-def _place_columns(names: Sequence[str]) -> list[int]:
-    """The columns that hold chromosome, start and end; none where not all three are there."""
-    lower = [name.casefold() for name in names]
-    found = [next((lower.index(name) for name in known if name in lower), None) for known in _PLACES]
-    return [place for place in found if place is not None] if None not in found else []
-
-
-def _pairs_of(axis: Any) -> list[str]:
-    """Experiments as obs or var of AnnData name them; none where it does not."""
-    if {"cell_type", "assay"} <= set(axis.columns):
-        if axis[["cell_type", "assay"]].isna().to_numpy().any():
-            raise TableError(
-                "a cell type or an assay is missing in the columns cell_type and assay: name all"
-            )
-        return [f"{cell}:{assay}" for cell, assay in zip(axis["cell_type"], axis["assay"], strict=True)]
-    names = [str(name) for name in axis.index]
-    return names if names and all(map(_is_pair, names)) else []
-
-
-def _joined(name: Any) -> str:
-    """A name of a row or column; of several levels as CELL:ASSAY, or chr1:1000-2000."""
-    if not isinstance(name, tuple):
-        return str(name)
-    return f"{name[0]}:{name[1]}-{name[2]}" if len(name) == 3 else ":".join(map(str, name))
-
-
-def _transforms(source: str, experiments: Sequence[Experiment], names: Sequence[Any]) -> dict[str, Transform]:
-    found: dict[str, Transform] = {}
-    for pair, name in zip(experiments, names, strict=True):
-        if name not in get_args(Transform):
-            raise TableError(
-                f"{source}: unknown transform '{name}' of {pair}: use {', '.join(get_args(Transform))}"
-            )
-        if found.setdefault(pair.assay, name) != name:
-            raise TableError(
-                f"{source}: assay {pair.assay} has transform {name} and {found[pair.assay]}; give all its experiments "
-                "the same"
-            )
-    return found
+    experiments = [experiment_of(source, name) for name in columns]
+    return Matrix(regions_of(source, rows, len(values), intervals, bins), experiments, values, source)

@@ -40,24 +40,24 @@ class Limits:
 
     Attributes
     ----------
-    minimum
+    min_importance
         Importance from which on.
     top_per_target, top
         How many of each target, and in all, from the most important on.
     """
 
-    minimum: float | None = None
+    min_importance: float | None = None
     top_per_target: int | None = None
     top: int | None = None
 
     def __post_init__(self) -> None:
-        if self.minimum is not None and math.isnan(self.minimum):
-            raise ConfigError("`minimum` has to be a number, not nan")
+        if self.min_importance is not None and math.isnan(self.min_importance):
+            raise ConfigError("`min_importance` has to be a number, not nan")
 
     def check(self) -> None:
         """Raise ConfigError unless there is one."""
         if self == Limits():
-            raise ConfigError("nothing to filter by: give `minimum`, `top_per_target` or `top`")
+            raise ConfigError("nothing to filter by: give `min_importance`, `top_per_target` or `top`")
 
 
 def check_request(output: Path, limits: Limits, form: Form | None) -> Form | None:
@@ -165,4 +165,4 @@ def _some(links: Any, network: Path) -> Any:
 
 
 def _none_left(network: Path, highest: str) -> str:
-    return f"no link of {network} is left{highest}; lower `minimum`"
+    return f"no link of {network} is left{highest}; lower `min_importance`"

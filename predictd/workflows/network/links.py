@@ -26,7 +26,9 @@ _SIGNS = np.array([".", "+", "-"])
 class LinkTable(Protocol):
     """A list of links that need not fit in memory; all of its answers depend on the links alone, not on their order."""
 
-    def chosen(self, *, minimum: float | None, top_per_target: int | None, top: int | None) -> Iterator[Link]:
+    def chosen(
+        self, *, min_importance: float | None, top_per_target: int | None, top: int | None
+    ) -> Iterator[Link]:
         """Regulator, target, weight and, where the list has it, sign of the links within these limits.
 
         They come from the highest weight on.
@@ -36,7 +38,7 @@ class LinkTable(Protocol):
         Raises
         ------
         TableError
-            If a line is no link, or a link of at least `minimum` occurs twice.
+            If a line is no link, or a link of at least `min_importance` occurs twice.
         """
         ...
 
