@@ -15,15 +15,15 @@ from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment
 from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
 
-_PAIRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "roadmap" / "experiments.tsv"
+PAIRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "roadmap" / "experiments.tsv"
 _FEW = 24
 
 
 def roadmap_pairs() -> list[Experiment]:
     """The observed pairs; skips where their table is absent."""
-    if not _PAIRS.is_file():
+    if not PAIRS.is_file():
         pytest.skip("the table of Roadmap's pairs is not here")
-    return read_pairs(_PAIRS)
+    return read_pairs(PAIRS)
 
 
 def of_few_cell_types(pairs: Sequence[Experiment]) -> list[Experiment]:

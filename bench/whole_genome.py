@@ -17,7 +17,6 @@ A whole genome takes hours and, with four imputed tracks, about 45 GB.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -31,10 +30,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.measuring import Usage, run
+from bench.steps import Record, Step
 from predictd.config import TrainSettings
 from predictd.constants import BIN_SIZE
-from predictd.io.files import remove_tree, sha256_of_json, write_json
+from predictd.io.files import write_json
 from predictd.io.results import write_rows
 from predictd.io.tables import read_tracks
 from predictd.io.tensor.manifest import read_manifest
@@ -61,15 +60,6 @@ PLANNED = {
     "cv": ("choose", "train", "score"),
     "impute": ("impute",),
 }
-
-
-@dataclass(frozen=True)
-class Step:
-    """A command: its arguments after `predictd`, and what it writes."""
-
-    name: str
-    arguments: tuple[str, ...]
-    output: str
 
 
 @dataclass(frozen=True)
@@ -145,55 +135,24 @@ class Bench:
         }
 
 
-class Record:
-    """What was measured of a fraction, step by step, in a file."""
-
-    def __init__(self, bench: Bench) -> None:
-        self.bench, self.path = bench, bench.folder / "measured.json"
-        self.steps: dict[str, dict[str, Any]] = {}
-        if self.path.exists():
-            self.steps = json.loads(self.path.read_text())
-
-    def __iter__(self) -> Iterator[tuple[Step, str]]:
-        """Steps, each with a checksum of everything that its result comes from."""
-        key = sha256_of_json([list(self.bench.chromosomes.items()), [*map(str, self.bench.missing)]])
-        for step in self.bench.steps:
-            key = sha256_of_json([key, step.arguments])
-            yield step, key
-
-    def stands(self, step: Step, key: str) -> bool:
-        """Whether a step is done."""
-        known = self.steps.get(step.name, {})
-        return known.get("key") == key and known["done"] and (self.bench.folder / step.output).exists()
-
-    def usage(self, name: str) -> Usage:
-        """What a step has taken."""
-        return Usage(**self.steps[name]["usage"])
-
-    def note(self, step: Step, key: str, usage: Usage, *, state: str) -> None:
-        """Keep what a step has taken; `state` is running, stopped or done."""
-        self.steps[step.name] = {
-            "key": key,
-            "command": " ".join(("predictd", *step.arguments)),
-            "state": state,
-            "done": state == "done",
-            "usage": asdict(usage),
-        }
-        write_json(self.path, self.steps)
+def record_of(bench: Bench) -> Record:
+    """What was measured of a fraction."""
+    inputs = [list(bench.chromosomes.items()), [*map(str, bench.missing)]]
+    return Record(bench.folder, bench.steps, inputs)
 
 
 def make(bench: Bench) -> Record:
     """Run what is not done; SystemExit where a command fails, or it is to stop."""
     bench.folder.mkdir(parents=True, exist_ok=True)
-    record = Record(bench)
-    todo = [(step, key) for step, key in record if not record.stands(step, key)]
+    record = record_of(bench)
+    todo = record.todo()
     if todo:
         _require_room(bench, [step for step, _ in todo])
         rows = [*bench.observed, *bench.missing]
         write_rows(bench.folder / "pairs.tsv", ("cell_type", "assay"), sorted(rows))
         write_rows(bench.folder / "short.chrom.sizes", (), bench.chromosomes.items())
     for step, key in todo:
-        _run(record, step, key)
+        record.run(step, key)
         if step.name == "simulate":
             _divide(bench)
     return record
@@ -220,37 +179,6 @@ def _divide(bench: Bench) -> None:
         write_rows(bench.folder / f"{name}.tsv", ("cell_type", "assay", "path"), rows)
 
 
-def _run(record: Record, step: Step, key: str) -> None:
-    known, folder = record.steps.get(step.name, {}), record.bench.folder
-    usage = Usage()
-    if known.get("key") == key and known["state"] == "stopped":
-        usage = record.usage(step.name)
-    else:
-        _remove(folder / step.output)
-    record.note(step, key, usage, state="running")
-    print(f"f{record.bench.fraction:g}: predictd {' '.join(step.arguments)}", file=sys.stderr)
-    log = folder / f"{step.name}.log"
-    command = [sys.executable, "-m", "predictd", *step.arguments]
-    taken, status, stopped = run(command, log, cwd=folder)
-    usage += taken
-    record.note(step, key, usage, state="done" if status == 0 else "stopped")
-    if status and not stopped:
-        text = log.read_text(errors="replace").splitlines()[-5:]
-        sys.exit("\n".join([f"predictd {step.name} ended with {status} (all it said: {log}):", *text]))
-    if stopped:
-        sys.exit(f"stopped in {step.name}; the same command goes on")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        remove_tree(path)
-    for left in (path, path.with_name(f"{path.stem}_files")):
-        if left.is_dir():
-            remove_tree(left)
-        else:
-            left.unlink(missing_ok=True)
-
-
 def _size(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
@@ -264,9 +192,8 @@ def planned(bench: Bench) -> tuple[Shape, dict[str, list[Stage]]]:
     return shape, {name: [stages[one] for one in ones] for name, ones in PLANNED.items()}
 
 
-def figures(record: Record) -> dict[str, dict[str, float]]:
+def figures(bench: Bench, record: Record) -> dict[str, dict[str, float]]:
     """What each step took, in seconds and bytes, beside what was planned."""
-    bench = record.bench
     _, plan = planned(bench)
     tensor = _size(bench.folder / "tensor" / "shards")
     found = {}
@@ -349,8 +276,8 @@ def earlier(folder: Path, but: Iterable[Bench]) -> Iterator[tuple[Bench, Record]
     first = next(iter(but))
     for path in sorted(folder.glob("f*/measured.json")):
         bench = Bench(path.parent, float(path.parent.name[1:]), first.n_missing, first.workers)
-        record = Record(bench)
-        if bench.folder not in known and all(record.stands(step, key) for step, key in record):
+        record = record_of(bench)
+        if bench.folder not in known and not record.todo():
             yield bench, record
 
 
@@ -370,8 +297,8 @@ def main(arguments: list[str] | None = None) -> None:
     benches = [
         Bench(folder / f"f{f:g}", f, given.missing, given.workers) for f in sorted(given.fraction or [0.01])
     ]
-    found = {bench: figures(make(bench)) for bench in benches}
-    found |= {bench: figures(record) for bench, record in earlier(folder, benches)}
+    found = {bench: figures(bench, make(bench)) for bench in benches}
+    found |= {bench: figures(bench, record) for bench, record in earlier(folder, benches)}
     found = dict(sorted(found.items(), key=lambda item: item[0].fraction))
     texts = [table(bench, rows) for bench, rows in found.items()]
     kept: dict[str, Any] = {
