@@ -32,6 +32,7 @@ from predictd.io.files import (
     write_json,
     write_text,
 )
+from predictd.io.kept import MOST_BYTES, kept
 from predictd.io.locking import check_hdf5_locking
 from predictd.io.temporary import remove_left
 from refusals import refused
@@ -275,6 +276,7 @@ def test_directories_are_made_once_and_removed_whole(tmp_path):
 LOCKING = """
 import sys
 from pathlib import Path
+from predictd.io.kept import MOST_BYTES, kept
 from predictd.io.locking import check_hdf5_locking
 from predictd.io.temporary import remove_left, temporary_folder
 
@@ -307,3 +309,43 @@ def test_exists_says_no_where_one_cannot_look(tmp_path):
     assert exists(tmp_path)
     for place in unwritable(tmp_path):
         assert not exists(place)
+
+
+def test_a_process_keeps_what_it_read_last_as_long_as_the_file_stays_the_same(tmp_path):
+    read: list[Path] = []
+
+    @kept(len)
+    def content(path: Path) -> bytes:
+        read.append(path)
+        return path.read_bytes()
+
+    one, other = tmp_path / "one", tmp_path / "other"
+    write_text(one, "a")
+    write_text(other, "b")
+    assert content(one) is content(one) and read == [one]
+    # Replaced by a file of the same size and time.
+    time = one.stat().st_mtime_ns
+    write_text(one, "c")
+    os.utime(one, ns=(time, time))
+    assert content(one) == b"c" and read == [one, one]
+    # Only the last is kept.
+    assert [content(path) for path in (other, other, one)] == [b"b", b"b", b"c"]
+    assert read == [one, one, other, one]
+    one.unlink()
+    with pytest.raises(FileNotFoundError):
+        content(one)
+
+
+def test_a_process_does_not_keep_what_is_very_large(tmp_path):
+    read: list[Path] = []
+
+    @kept(lambda found: found)
+    def size(path: Path) -> int:
+        read.append(path)
+        return int(path.read_text())
+
+    path = tmp_path / "file"
+    for n_bytes, times in ((MOST_BYTES, 1), (MOST_BYTES + 1, 2)):
+        write_text(path, str(n_bytes))
+        read.clear()
+        assert size(path) == size(path) == n_bytes and len(read) == times

@@ -17,6 +17,7 @@ from made_folds import FEW_SWEEPS, write_fold
 from made_tensors import rewritten, small_tensor, stored_signal
 from predictd.config import TrainSettings, load_config
 from predictd.engine import Engine
+from predictd.engine.local import LocalEngine
 from predictd.errors import ConfigError, DataError
 from predictd.io.models import read_model
 from predictd.io.tensor.store import Tensor
@@ -28,6 +29,7 @@ from predictd.pairs import Experiment
 from predictd.workflows.evaluation.factors import explain_factors
 from predictd.workflows.imputing.estimators import fold_model_path, load_estimator, load_held_out, load_model
 from predictd.workflows.imputing.impute import impute
+from predictd.workflows.tensor import sidecar
 from predictd.workflows.tensor.context import ensure_window_sample
 from predictd.workflows.tensor.folds import load_folds, write_folds
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
@@ -103,7 +105,7 @@ def test_members_are_judged_by_their_errors_on_validation_experiments(tensor, en
     fold = selection_folds(tensor.experiments, 0)[0]
     # The sample has every bin: errors are exact.
     sample = ensure_window_sample(tensor, engine, data.moments, named=True)
-    sampled = stack._sampled(read_moments(data.moments), sample)
+    sampled = stack._sampled(sample, data.moments)
     tried = stack._try_fold(fold, stack._Trying(solver, data, settings, 0, sampled))
     signal, runs = stored_signal(tensor).astype(np.float64), runs_of(tensor)
     assert tried.known.names == fold.valid
@@ -292,6 +294,24 @@ def test_networks_are_left_out_where_none_are_wanted(tensor_path, engine, tmp_pa
     train(tensor_path, tmp_path / "model.h5", settings, engine, moments=tmp_path / "m.h5")
     assert load_model(tmp_path / "model.h5")[0].networks is None
     assert sorted(path.name for path in tmp_path.glob("m.*")) == ["m.h5", "m.sample.h5"]
+
+
+def test_a_worker_reads_moments_and_sample_once_for_all_folds(tensor, engine, tmp_path, monkeypatch):
+    moments = ensure_moments(tensor, engine, tmp_path / "m.h5")
+    ensure_window_sample(tensor, engine, moments, named=True)
+    read: list[str] = []
+    whole = sidecar.read_arrays
+    monkeypatch.setattr(
+        sidecar, "read_arrays", lambda path, **kind: read.append(path.name) or whole(path, **kind)
+    )
+    worker = LocalEngine(1)
+    monkeypatch.setattr(worker, "map", lambda task, keys, shared, **_: [task(key, shared) for key in keys])
+    solver, data = stack.Stack("few", ("donors", stack.FEATURED)), FitData(tensor, moments, named=True)
+    monkeypatch.setattr("predictd.model.stack.networks._STRETCHES", ((1, 2e-3),))
+    for seed in (0, 1):
+        solver.choose(data, selection_folds(tensor.experiments, seed)[:2], SETTINGS, worker, seed=seed)
+    # Of the sample, whoever gives out the tasks has seen once that the file is whole.
+    assert sorted(read) == ["m.h5", "m.sample.h5", "m.sample.h5"]
 
 
 @pytest.mark.parametrize("few", [True, False])

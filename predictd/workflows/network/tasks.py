@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from predictd.grn.methods import Method, Prepared, Problem, make_method, prepare
 from predictd.grn.quality import held_out_r2
 from predictd.grn.signs import LEADING
 from predictd.io.hdf5 import ForeignFileError, read_arrays, write_arrays
+from predictd.io.kept import kept
 from predictd.io.network.networks import write_network
 from predictd.io.partition import Job
 from predictd.matrix import Values
@@ -165,8 +165,9 @@ def write_prepared(path: Path, problem: Problem, order: NDArray[np.int64], metho
     )
 
 
+@kept()
 def read_prepared(path: Path) -> tuple[Problem, NDArray[np.int64], Prepared]:
-    """What `write_prepared` wrote, as maps of the file: all workers of a machine share one.
+    """What `write_prepared` wrote, as maps of the file, once for all blocks of a worker: those of a machine share them.
 
     Raises
     ------
@@ -174,16 +175,9 @@ def read_prepared(path: Path) -> tuple[Problem, NDArray[np.int64], Prepared]:
         If the file is missing or damaged.
     """
     try:
-        known = path.stat()
-        return _read_prepared(path, state=(known.st_mtime_ns, known.st_size))
+        _, arrays = read_arrays(path, format=EXPRESSION_FORMAT, version=EXPRESSION_VERSION, mapped=True)
     except (FileNotFoundError, ForeignFileError) as err:
         raise OutputError(f"{path} is missing or damaged; remove it and run the command again") from err
-
-
-@lru_cache(maxsize=1)
-def _read_prepared(path: Path, state: tuple[int, int]) -> tuple[Problem, NDArray[np.int64], Prepared]:
-    """The file as it was at some time, once for all blocks of a worker."""
-    _, arrays = read_arrays(path, format=EXPRESSION_FORMAT, version=EXPRESSION_VERSION, mapped=True)
     problem = Problem(
         _values_of(arrays),
         tuple(arrays["genes"].tolist()),

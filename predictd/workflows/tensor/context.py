@@ -10,6 +10,7 @@ import numpy.typing as npt
 from predictd.constants import SAMPLE_FORMAT, SAMPLE_VERSION
 from predictd.engine import Engine
 from predictd.io.hdf5 import Arrays
+from predictd.io.kept import kept
 from predictd.io.tensor.store import Shard, Tensor
 from predictd.model.stack.inputs import HALF_WIDTHS
 from predictd.model.stack.networks import WindowSample
@@ -63,8 +64,9 @@ def sampled_bins(n_experiments: int) -> int:
     return min(_MOST_BINS, max(_LEAST_BINS, _VALUES // n_experiments))
 
 
+@kept(lambda sample: sample.values.nbytes)
 def read_window_sample(path: Path) -> WindowSample:
-    """A sample that `ensure_window_sample` wrote.
+    """A sample that `ensure_window_sample` wrote: read once by all tasks of a worker, unless it is very large.
 
     Raises
     ------

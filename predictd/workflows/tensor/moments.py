@@ -11,6 +11,7 @@ import numpy.typing as npt
 from predictd.constants import MOMENTS, MOMENTS_FORMAT, MOMENTS_VERSION
 from predictd.engine import Engine
 from predictd.errors import DataError
+from predictd.io.kept import kept
 from predictd.io.tensor.store import Tensor
 from predictd.model.imputer import AffineMap
 from predictd.model.moments import MomentSums, shift_of, squared_errors
@@ -102,8 +103,9 @@ def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> 
     )
 
 
+@kept(lambda moments: moments.s.nbytes)
 def read_moments(path: Path) -> TensorMoments:
-    """Moments that `ensure_moments` wrote.
+    """Moments that `ensure_moments` wrote: read once by all tasks of a worker.
 
     Raises
     ------

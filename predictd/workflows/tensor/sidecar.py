@@ -6,12 +6,14 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from predictd.engine import Engine
 from predictd.errors import OutputError
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
+from predictd.io.kept import kept
 from predictd.io.tensor.store import Tensor
 from predictd.pairs import Experiment
 
@@ -25,6 +27,11 @@ class Kind:
     format: str
     version: int
     name: str
+
+    @cached_property
+    def header(self) -> Callable[[Path], dict[str, Any]]:
+        """What reads the header of a whole file: once, as long as the file stays the same."""
+        return kept()(lambda path: read_arrays(path, format=self.format, version=self.version)[0])
 
 
 def header_of(tensor: Tensor) -> dict[str, Any]:
@@ -69,7 +76,7 @@ def ensure_beside(
 
 
 def read_beside(path: Path, kind: Kind) -> tuple[dict[str, Any], tuple[Experiment, ...], Arrays]:
-    """Header, experiments and arrays of a file that `ensure_beside` made.
+    """Header, experiments and arrays, read-only, of a file that `ensure_beside` made.
 
     Raises
     ------
@@ -78,6 +85,8 @@ def read_beside(path: Path, kind: Kind) -> tuple[dict[str, Any], tuple[Experimen
     """
     try:
         header, arrays = read_arrays(path, format=kind.format, version=kind.version)
+        for array in arrays.values():
+            array.setflags(write=False)
         return header, tuple(Experiment.parse(text) for text in header["experiments"]), arrays
     except (FileNotFoundError, ForeignFileError, KeyError) as err:
         raise OutputError(
@@ -122,6 +131,6 @@ def _write(target: Path, kind: Kind, header: Mapping[str, Any], arrays: Arrays) 
 def _exists(path: Path, kind: Kind, header: Mapping[str, Any]) -> bool:
     """Whether the file is there with this header; raises ForeignFileError for what is of no such kind."""
     try:
-        return read_arrays(path, format=kind.format, version=kind.version)[0] == header
+        return kind.header(path) == header
     except FileNotFoundError:
         return False

@@ -27,7 +27,7 @@ from predictd.model.stack.tracks import Tracks
 from predictd.model.stack.weights import FARTHEST_SCALE, FARTHEST_SHIFT, Trials, Weights
 from predictd.pairs import Experiment, axes
 from predictd.workflows.tensor.context import ensure_window_sample, read_window_sample
-from predictd.workflows.tensor.moments import TensorMoments
+from predictd.workflows.tensor.moments import TensorMoments, read_moments
 from predictd.workflows.training.folds import deciding_folds, selection_folds
 from predictd.workflows.training.settings import check_constants
 from predictd.workflows.training.solvers.by_moments import MomentsSolver, moments_of
@@ -111,7 +111,7 @@ class Stack(MomentsSolver):
         sample = sampled = None
         if FEATURED in members:
             sample = ensure_window_sample(data.tensor, engine, data.moments, named=data.named)
-            sampled = _sampled(moments_of(data), sample)
+            (sampled,) = engine.map(_sampled, [sample], data.moments)
         trying = _Trying(self, data, settled, seed, sampled)
         tried = engine.map(_try_fold, deciding_folds(folds), trying, label="members")
         trials = Trials.joined([attempt.trials for attempt in tried])
@@ -155,7 +155,7 @@ class Stack(MomentsSolver):
             few = FEATURED in self.members_for(data.tensor.experiments)
             if not worthwhile(errors, few=few):
                 return {}, f"{told}, no more than chance would: they are left out"
-        scales = read_window_sample(sample).curve_scales
+        (scales,) = engine.map(_curve_scales, [sample], None)
         own = {"related": related.astype(np.int64), "curve_means": scales.means, "curve_sds": scales.sds}
         return found.to_arrays() | own, told
 
@@ -345,11 +345,15 @@ def _tracks(data: TensorMoments, experiments: Sequence[Experiment]) -> Tracks:
     return Tracks.of(data.s, data.experiments, experiments, *axes(data.experiments), sampled=data.sampled)
 
 
-def _sampled(data: TensorMoments, sample: Path) -> npt.NDArray[np.float64]:
-    """Moments of the tracks and of their features at a sample of bins."""
+def _sampled(sample: Path, moments: Path) -> npt.NDArray[np.float64]:
+    """Moments of the tracks and of their features at a sample of bins: a task, since workers keep the sample."""
     values = read_window_sample(sample).values
-    with one_blas_thread():
-        return sampled_moments(data.s, values[0], values[HALF_WIDTHS.index(WINDOW)])
+    return sampled_moments(read_moments(moments).s, values[0], values[HALF_WIDTHS.index(WINDOW)])
+
+
+def _curve_scales(sample: Path, _: None) -> CurveScales:
+    """Of all tracks of a sample: a task as well."""
+    return read_window_sample(sample).curve_scales
 
 
 def _validation_mse(model: StackModel, fold: Fold, data: TensorMoments) -> float:
