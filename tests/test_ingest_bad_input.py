@@ -25,8 +25,9 @@ from predictd.engine import Engine
 from predictd.errors import OutputError, PredictdError, TableError, TensorFormatError, TrackError
 from predictd.io.partition import Job, read_job
 from predictd.io.tables import Interval, Track
-from predictd.io.tensor.manifest import read_manifest
+from predictd.io.tensor.manifest import SourceFile, read_manifest
 from predictd.io.tensor.store import Tensor
+from predictd.io.tracks.genomes import Genome
 from predictd.workflows.tensor import sources as _tracks
 from predictd.workflows.tensor.sources import NumberedTrack, Probing, probe_track
 from refusals import refused
@@ -210,7 +211,10 @@ class TestTracks:
         monkeypatch.setattr(_tracks, "sha256_of", forbidden)
         track = Track(PAIRS[0], str(path), "arcsinh", None, "tracks.tsv, line 2")  # type: ignore[arg-type]
         with refused(TrackError, f"tracks.tsv, line 2: {path} cannot be read: Permission denied", "may read"):
-            probe_track(NumberedTrack(0, track), Probing(tmp_path, None))  # type: ignore[arg-type]
+            probe_track(NumberedTrack(0, track), Probing(tmp_path, None, checksums=True))  # type: ignore[arg-type]
+        # Whoever wants no checksum does not read the whole file for it.
+        found = probe_track(NumberedTrack(0, track), Probing(tmp_path, Genome("g", {"chr1": 100})))
+        assert found.source == SourceFile(path=str(path), bytes=path.stat().st_size)
 
 
 class TestTables:

@@ -20,7 +20,7 @@ from predictd.io.hdf5 import read_arrays
 from predictd.io.tensor.store import Tensor
 from predictd.pairs import Experiment
 from predictd.workflows.tensor import moments as moments_workflow
-from predictd.workflows.tensor.moments import compute_moments, ensure_moments, read_moments
+from predictd.workflows.tensor.moments import compute_moments, ensure_moments, known_moments, read_moments
 from predictd.workflows.training.crossval import crossval
 from predictd.workflows.training.train import train
 from predictd.workflows.training.tune import TuneOptions, tune
@@ -81,6 +81,23 @@ def test_a_file_is_used_again(own_tensor, engine, caplog):
     after = ensure_moments(moved, engine).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
     assert not caplog.records
+
+
+def test_known_moments_are_read_or_computed_and_nothing_is_written(own_tensor, engine, single, monkeypatch):
+    tensor = Tensor(own_tensor)
+    (own_tensor / MOMENTS).unlink(missing_ok=True)
+    computed = known_moments(tensor, engine)
+    assert not (own_tensor / MOMENTS).exists()
+    path = ensure_moments(tensor, engine)
+    monkeypatch.setattr(moments_workflow, "compute_moments", None)
+    read = known_moments(tensor, single)
+    np.testing.assert_array_equal(read.s, computed.s)
+    assert read.experiments == computed.experiments
+    # One that is damaged is left to whoever may write it.
+    monkeypatch.undo()
+    path.write_bytes(b"none")
+    np.testing.assert_array_equal(known_moments(tensor, single).s, computed.s)
+    assert path.read_bytes() == b"none"
 
 
 def test_a_file_of_another_tensor_is_made_again(tensor_path, engine, tmp_path):

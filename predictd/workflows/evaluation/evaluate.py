@@ -30,7 +30,7 @@ from predictd.workflows.evaluation.compare import compare, comparison_path, n_bl
 from predictd.workflows.evaluation.imputed import ImputedTracks, tensor_of, warn_of_trained_pairs
 from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.evaluation.score import Row, group_cases, score
-from predictd.workflows.tensor.moments import TensorMoments, compute_moments
+from predictd.workflows.tensor.moments import TensorMoments, known_moments
 from predictd.workflows.tensor.sources import Probing, SignalSource, probe_tracks
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ def evaluate(
     if options.scratch is not None:
         make_directory(options.scratch)
     with record.stage("moments"):
-        data = TensorMoments(compute_moments(opened, engine), tuple(opened.experiments))
+        data = known_moments(opened, engine)
     with temporary_folder(options.scratch) as temporary:
         with record.stage("read headers"):
             bigwigs = _bigwigs(methods, observed, temporary, opened, engine)

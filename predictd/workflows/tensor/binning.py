@@ -83,7 +83,8 @@ class TracksInput:
         options, place = self._options, self._place
         read = None if place.regions is None else frozenset(region.chrom for region in place.regions)
         with record.stage("read headers"):
-            probes = probe_tracks(self._tracks, Probing(job.workspace, place.genome, read), engine)
+            looking = Probing(job.workspace, place.genome, read, checksums=True)
+            probes = probe_tracks(self._tracks, looking, engine)
         columns = _columns(self._tracks, probes)
         plans = plan_shards(
             place.genome,

@@ -18,7 +18,7 @@ from predictd.model.moments import MomentSums, shift_of, squared_errors
 from predictd.model.stack.features import columns_of, with_features
 from predictd.pairs import Experiment, positions
 from predictd.workflows.tensor.ranges import ends_of
-from predictd.workflows.tensor.sidecar import Kind, ensure_beside, header_of, read_beside
+from predictd.workflows.tensor.sidecar import Kind, ensure_beside, header_of, is_beside, read_beside
 
 _KIND = Kind(MOMENTS_FORMAT, MOMENTS_VERSION, "moments")
 
@@ -101,6 +101,20 @@ def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> 
         engine,
         named=path is not None,
     )
+
+
+def known_moments(tensor: Tensor, engine: Engine) -> TensorMoments:
+    """Moments of a tensor: those in its directory; where it has none they are computed, and not kept in a file.
+
+    Raises
+    ------
+    DataError
+        If no bin is complete.
+    """
+    path = tensor.path / MOMENTS
+    if is_beside(path, _KIND, header_of(tensor)):
+        return read_moments(path)
+    return TensorMoments(compute_moments(tensor, engine), tuple(tensor.experiments))
 
 
 @kept(lambda moments: moments.s.nbytes)

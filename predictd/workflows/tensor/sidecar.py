@@ -94,6 +94,13 @@ def read_beside(path: Path, kind: Kind) -> tuple[dict[str, Any], tuple[Experimen
         ) from err
 
 
+def is_beside(target: Path, kind: Kind, header: Mapping[str, Any]) -> bool:
+    """Whether a whole file with this header exists."""
+    with suppress(ForeignFileError):
+        return _exists(target, kind, header)
+    return False
+
+
 def _is_current(target: Path, kind: Kind, header: Mapping[str, Any], *, named: bool) -> bool:
     """Whether the file can be used as it is; says why not, and refuses to go on where it is somebody's."""
     try:
@@ -112,10 +119,9 @@ def _is_current(target: Path, kind: Kind, header: Mapping[str, Any], *, named: b
 
 
 def _write(target: Path, kind: Kind, header: Mapping[str, Any], arrays: Arrays) -> None:
-    with suppress(ForeignFileError):
-        if _exists(target, kind, header):
-            # Another process was quicker, and may be reading: some file systems take a replaced file from its readers.
-            return
+    if is_beside(target, kind, header):
+        # Another process was quicker, and may be reading: some file systems take a replaced file from its readers.
+        return
     try:
         write_arrays(
             target,

@@ -44,7 +44,7 @@ class Probe:
     left_out
         Contigs that are not.
     source
-        The file's size and checksum.
+        The file's size, and its checksum where one is taken.
     """
 
     path: str
@@ -74,11 +74,24 @@ class NumberedTrack:
 
 @dataclass(frozen=True)
 class Probing:
-    """What all first looks have in common: a directory for converted bedGraphs, the genome, and what of it is read."""
+    """What all first looks have in common.
+
+    Attributes
+    ----------
+    scratch
+        Directory for converted bedGraphs.
+    genome
+        That tracks are of.
+    read
+        Its chromosomes that are read; None: all.
+    checksums
+        Whether a checksum of each file is taken, for which it is read from beginning to end.
+    """
 
     scratch: Path
     genome: Genome
     read: frozenset[str] | None = None
+    checksums: bool = False
 
 
 def probe_tracks(tracks: Sequence[Track], shared: Probing, engine: Engine) -> list[Probe]:
@@ -99,7 +112,7 @@ def probe_tracks(tracks: Sequence[Track], shared: Probing, engine: Engine) -> li
 
 
 def probe_track(key: NumberedTrack, shared: Probing) -> Probe:
-    """Look at one track: whether it is whole and of this genome, and its checksum. A bedGraph becomes a bigWig.
+    """Look at one track: whether it is whole and of this genome. A bedGraph becomes a bigWig.
 
     Raises
     ------
@@ -109,7 +122,7 @@ def probe_track(key: NumberedTrack, shared: Probing) -> Probe:
     track, path = key.track, key.track.path
     left_out: tuple[str, ...] = ()
     check_there(track)
-    source = _source(track)
+    source = _source(track, shared.checksums)
     if is_bedgraph(path):
         if track.is_url:
             raise TrackError(
@@ -136,7 +149,7 @@ def probe_track(key: NumberedTrack, shared: Probing) -> Probe:
     return Probe(path, fitting, left_out, source)
 
 
-def _source(track: Track) -> SourceFile:
+def _source(track: Track, checksum: bool) -> SourceFile:
     if track.is_url:
         return SourceFile(path=track.shown)
     file = as_path(track.path)
@@ -144,7 +157,10 @@ def _source(track: Track) -> SourceFile:
         if is_remote(track.path):
             # A checksum would take as long as all that is read of it.
             return SourceFile(path=track.path, bytes=file.stat().st_size)
-        return SourceFile(path=track.path, bytes=file.stat().st_size, sha256=sha256_of(file))
+        # To open it shows that it may be read.
+        with file.open("rb"):
+            sha256 = sha256_of(file) if checksum else None
+        return SourceFile(path=track.path, bytes=file.stat().st_size, sha256=sha256)
     except OSError as err:
         raise TrackError(
             f"{track.where}: {track.path} cannot be read: {err.strerror}; see that it is a file you may read"
