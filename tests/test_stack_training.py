@@ -206,6 +206,10 @@ def test_observed_pairs_go_to_who_never_saw_them_missing_ones_to_the_model_of_al
                 assert imputer.inputs == tuple(tensor.experiments)
             else:
                 assert not set(own) & set(imputer.inputs)
+    # Each is fitted to other experiments: only what is needed is read.
+    folds = {fold.owner: fold.whole() for fold in load_folds(validated / "folds.json")}
+    for pairs, trained in ((missing, tuple(observed)), (folds["1"].test, folds["1"].train)):
+        assert [member.train for member in load_held_out(validated, pairs).members] == [trained]
 
 
 def test_a_cross_validation_without_its_last_model_is_unfinished(validated, tensor, engine, tmp_path):

@@ -22,7 +22,7 @@ from predictd.engine import Engine
 from predictd.errors import DataError, ModelFormatError
 from predictd.io.files import write_json
 from predictd.io.tensor.store import Tensor
-from predictd.model.ensemble import Ensemble
+from predictd.model.ensemble import Committee, Ensemble
 from predictd.model.folds import folds_to_json, make_folds
 from predictd.model.intervals.residuals import PREDICTED_EDGES, SHAPE, ResidualCounts, Scale, Span, bins_below
 from predictd.model.intervals.spread import Spread
@@ -90,6 +90,17 @@ def test_one_model_has_no_spread(tensor):
     imputer = Ensemble((trained_for(tensor),)).imputer(tensor.experiments[:2])
     signal = stored_signal(tensor)[:50]
     assert (Spread(imputer, signal)(signal) == 0).all()
+
+
+def test_nothing_is_read_for_the_spread_of_one_model(tensor, monkeypatch):
+    monkeypatch.setattr("predictd.workflows.imputing.apply._sample", None)
+    pairs = list(tensor.experiments[:2])
+    application = SpreadApplication(Committee((trained_for(tensor),)), pairs, tensor)
+    with tensor.open_shard(tensor.shard_names[0]) as shard:
+        signal, predicted, spread = application.rows_with_spread(shard, 0, 50)
+    assert (spread == 0).all() and spread.shape == predicted.shape
+    expected = Ensemble((trained_for(tensor),)).imputer(pairs)(signal)
+    np.testing.assert_allclose(predicted, expected, rtol=1e-5)
 
 
 # -- counts and calibration -------------------------------------------------------------------------------------------

@@ -99,10 +99,10 @@ class SpreadApplication(Application):
 
     def __init__(self, estimator: Committee, targets: Sequence[Experiment], tensor: Tensor) -> None:
         super().__init__(estimator, targets, tensor)
-        self._spreads: list[Spread] = []
-        sample = _sample(tensor)
-        for imputer, columns, _ in self._parts:
-            self._spreads.append(Spread(imputer, sample[:, columns]))
+        # A model that predicts alone has no spread, and nothing is read for it.
+        several = any(len(imputer.members) > 1 for imputer, _, _ in self._parts)
+        sample = _sample(tensor) if several else np.empty((0, len(self._every)), dtype=np.float32)
+        self._spreads = [Spread(imputer, sample[:, columns]) for imputer, columns, _ in self._parts]
 
     def blocks_with_spread(
         self, shard: Shard, *, every: int = 1

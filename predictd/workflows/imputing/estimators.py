@@ -62,7 +62,9 @@ def load_estimator(path: Path) -> Loaded:
 
 
 def load_held_out(path: Path, pairs: Sequence[Experiment]) -> Committee:
-    """The models that pairs are imputed by: that of a file, or those of a cross-validation, which may be unfinished.
+    """The models that pairs are imputed by, and no others: that of a file, or those of a cross-validation.
+
+    This may be unfinished.
 
     Raises
     ------
@@ -72,9 +74,10 @@ def load_held_out(path: Path, pairs: Sequence[Experiment]) -> Committee:
     if not path.is_dir():
         return load_estimator(path).estimator
     folds = load_folds(path / FOLDS_JSON)
-    if set(pairs) <= set().union(*(fold.test for fold in folds)):
+    others = not set(pairs) <= set().union(*(fold.test for fold in folds))
+    if not others or everything_path(path).exists():
         folds = [fold for fold in folds if not set(pairs).isdisjoint(fold.test)]
-    return fold_committee(path, folds)
+    return fold_committee(path, folds, others=others)
 
 
 def load_model(path: Path) -> tuple[Model, ModelFile]:
@@ -130,10 +133,10 @@ def model_folds(directory: Path, folds: Sequence[Fold]) -> list[Fold]:
     return list(found.values())
 
 
-def fold_committee(directory: Path, folds: Sequence[Fold]) -> Committee:
+def fold_committee(directory: Path, folds: Sequence[Fold], *, others: bool = True) -> Committee:
     """Models of a cross-validation: observed pairs go to those of the test fold that held them out.
 
-    Others go to the model of all experiments, or to all models where there is none.
+    Others, where there are any, go to the model of all experiments, or to all models where there is none.
     """
     folds = model_folds(directory, folds)
     members = [load_model(fold_model_path(directory, fold))[0] for fold in folds]
@@ -141,12 +144,12 @@ def fold_committee(directory: Path, folds: Sequence[Fold]) -> Committee:
     for index, fold in enumerate(folds):
         for pair in fold.test:
             held_out.setdefault(pair, []).append(index)
-    others: tuple[int, ...] | None = None
-    if everything_path(directory).exists():
-        others = (len(members),)
+    of_others: tuple[int, ...] | None = None
+    if others and everything_path(directory).exists():
+        of_others = (len(members),)
         members.append(load_model(everything_path(directory))[0])
     indices = {pair: tuple(found) for pair, found in held_out.items()}
-    return Committee(tuple(members), indices, others)
+    return Committee(tuple(members), indices, of_others)
 
 
 def _cross_validation(path: Path) -> Loaded:
