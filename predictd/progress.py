@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from predictd.errors import ConfigError
 from predictd.interrupt import SIGNALS
 from predictd.wording import duration
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 
@@ -220,6 +221,8 @@ def _in_notebook() -> bool:
 def _bar_class() -> type[tqdm[Any]]:
     """The widget of notebooks where this is a notebook that has them, else a line of text."""
     if not (_in_notebook() and find_spec("ipywidgets")):
+        from tqdm import tqdm
+
         return tqdm
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -16,11 +16,9 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, Protocol
-
-from threadpoolctl import threadpool_info
 
 from predictd import progress
 
@@ -224,8 +222,12 @@ def physical_memory() -> int | None:
         return None
 
 
+@cache
 def package_version(name: str) -> str | None:
-    """Installed version of a distribution, None where it is absent."""
+    """Installed version of a distribution, None where it is absent; looked up once, for it takes milliseconds."""
+    # Not needed where help is shown.
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(name)
     except PackageNotFoundError:
@@ -245,6 +247,8 @@ def cpu_model() -> str:
 
 def software() -> dict[str, Any]:
     """Versions, BLAS and processor: what "the same bits" depends on."""
+    from threadpoolctl import threadpool_info
+
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -16,7 +16,7 @@ from importlib import import_module
 
 import click
 
-from predictd import __version__, interrupt, progress
+from predictd import interrupt, progress
 from predictd.cli.groups import LazyGroup
 from predictd.cli.messages import Formatter
 from predictd.errors import PredictdError
@@ -67,7 +67,7 @@ COMMANDS = {name: line for lines in SECTIONS.values() for name, line in lines.it
     sections=SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(__version__, prog_name="predictd")
+@click.version_option(package_name="predictd", prog_name="predictd")
 def cli() -> None:
     """Impute the epigenomics experiments that nobody has run, from those that exist."""
 

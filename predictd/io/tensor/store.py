@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +168,8 @@ class Tensor:
         self.experiments: list[Experiment] = [entry.experiment for entry in self.manifest.experiments]
         self._entries = {entry.name: entry for entry in self.manifest.shards}
 
-    def __reduce__(self) -> tuple[Callable[[Path, Path | None], Tensor], tuple[Path, Path | None]]:
-        return _open_tensor, (self.path, self._scratch.path if self._scratch else None)
+    def __reduce__(self) -> tuple[Callable[[Path], Tensor], tuple[Path]]:
+        return partial(Tensor, scratch=self._scratch.path if self._scratch else None), (self.path,)
 
     @property
     def marker_file(self) -> Path:
@@ -218,7 +219,6 @@ class Tensor:
 
     @contextmanager
     def _open(self, name: str, scratch: Scratch | None, *, header: bool = False) -> Iterator[Shard]:
-        entry = self._entries[name]
         path = self.shard_path(name)
         with ExitStack() as undo:
             try:
@@ -231,7 +231,7 @@ class Tensor:
                 raise TensorFormatError(
                     f"{path} is truncated, damaged or no HDF5 file; ingest the tracks again"
                 ) from err
-            yield Shard(file, path, entry, self.manifest)
+            yield Shard(file, path, self._entries[name], self.manifest)
 
     def places(self, name: str) -> Places:
         """Where the bins of a shard lie. Little else of the shard is read."""
@@ -241,8 +241,12 @@ class Tensor:
     def summary(self) -> npt.NDArray[np.float64]:
         """Per experiment over all bins: observed bins, sum, sum of squares, maximum. float64 (n × 4).
 
-        So little of each shard is read that none is copied for it.
+        So little of each shard is read that none is copied for it, and that only once.
         """
+        return self._totals.copy()
+
+    @cached_property
+    def _totals(self) -> npt.NDArray[np.float64]:
         total = np.zeros((len(self.experiments), 4))
         total[:, 3] = np.nan
         for name in self.shard_names:
@@ -261,10 +265,6 @@ class Tensor:
             raise
         if not whole:
             raise TensorFormatError(f"{path} is missing or not as it was written; ingest the tracks again")
-
-
-def _open_tensor(path: Path, scratch: Path | None) -> Tensor:
-    return Tensor(path, scratch=scratch)
 
 
 def shard_path(tensor: Path, name: str) -> Path:
