@@ -109,6 +109,7 @@ ORDER = [
 ]
 
 
+@pytest.mark.docs
 def test_all_examples_run(tmp_path, engine):
     for module in ("anndata", "xarray", "zarr"):
         pytest.importorskip(module)

@@ -124,7 +124,7 @@ def inventory(site: Path) -> dict[str, set[str]]:
     return {kind: set(names) for kind, names in loaded.data.items()}
 
 
-@pytest.mark.services
+@pytest.mark.docs
 def test_the_reference_has_every_public_name(site):
     spec = importlib.util.spec_from_file_location("reference_pages", ROOT / "docs" / "reference_pages.py")
     pages = importlib.util.module_from_spec(spec)
@@ -140,7 +140,7 @@ def test_the_reference_has_every_public_name(site):
     assert public - found == set()
 
 
-@pytest.mark.services
+@pytest.mark.docs
 def test_the_reference_has_every_option_of_every_command(site):
     def options(group: click.Group, path: str) -> Iterator[str]:
         context = click.Context(group)
@@ -157,7 +157,7 @@ def test_the_reference_has_every_option_of_every_command(site):
     assert len(expected) > 200 and expected - inventory(site)["std:cmdoption"] == set()
 
 
-@pytest.mark.services
+@pytest.mark.docs
 def test_the_reference_has_every_setting(site):
     text = (site / "reference" / "settings.html").read_text(encoding="utf-8")
     groups = [Config.model_json_schema(), *Config.model_json_schema()["$defs"].values()]
@@ -165,7 +165,7 @@ def test_the_reference_has_every_setting(site):
     assert len(keys) > 30 and {key for key in keys if f">{key}</span>" not in text} == set()
 
 
-@pytest.mark.services
+@pytest.mark.docs
 def test_pages_from_elsewhere_are_on_the_site(site):
     for page, words in [
         ("slurm", "cv-array.sbatch"),

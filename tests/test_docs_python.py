@@ -28,6 +28,7 @@ def quick_settings(*given: Any) -> TrainSettings:
     return settings.model_copy(update={"networks": min(settings.networks, 2), "als": FEW_SWEEPS})
 
 
+@pytest.mark.docs
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
 def test_it_runs(page, tmp_path, monkeypatch):
     """In this process, on workers that all calls share; the page of Python starts some of its own, too."""

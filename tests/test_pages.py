@@ -176,6 +176,7 @@ def portal(folder: Path, tmp_path: Path, engine: Engine) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.docs
 @pytest.mark.parametrize("name", HERE)
 def test_commands_run_as_printed(name, folder, tmp_path, request):
     if name == "docs/tutorial.md":

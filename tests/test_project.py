@@ -79,8 +79,9 @@ def test_pull_requests_are_tested_on_every_python():
     ] == [line for line in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", line)]
     install, test = (step["run"] for step in light["steps"][-2:])
     assert install == "pip install '.[dev]'"
-    # As it is documented.
-    assert test in (ROOT / "CONTRIBUTING.md").read_text()
+    # As it is documented, and the pages of the documentation besides.
+    quick = test.removesuffix('"') + ' and not docs"'
+    assert quick in (ROOT / "CONTRIBUTING.md").read_text()
 
 
 def test_wheels_are_built_for_the_pythons_that_are_promised():
