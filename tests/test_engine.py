@@ -83,6 +83,14 @@ def test_tasks_run_under_one_blas_thread(engine):
         assert threads and set(threads) == {1}
 
 
+def test_arrays_lie_in_memory_alike_whoever_runs_a_task(engine):
+    """In the last bits, sums depend on it."""
+    shared = np.arange(48.0).reshape(6, 8)[::2, ::2]
+    found = engine.map(tasks.every_other, list(range(2 * engine.workers)), shared)
+    assert all(came and given.flags.c_contiguous for came, given in found)
+    np.testing.assert_array_equal(found[0][1], shared[:, ::2])
+
+
 def test_workers_run_the_installed_package(engine, tmp_path, monkeypatch):
     # A predictd/ in the current folder, as in a checkout of the sources, must not get in before it.
     (tmp_path / "predictd").mkdir()

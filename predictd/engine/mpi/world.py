@@ -104,9 +104,14 @@ class World:
         self.busy = True
         self._bar = bar
         quiet, level = progress.is_quiet(), logging.getLogger("predictd").level
-        self._broadcast(pickle.dumps((share, payload, quiet, level)))
+        order = pickle.dumps((share, payload, quiet, level))
+        self._broadcast(order)
         try:
-            outcomes = [self._perform(share, payload)]
+            # What this rank takes and gives is pickled as the others' is, which changes how arrays lie in memory: that
+            # shows in the last bits of sums over them.
+            own = self._perform(share, pickle.loads(order)[1])
+            own.value = pickle.loads(pickle.dumps(own.value))
+            outcomes = [own]
             for rank in range(1, self.size):
                 self._wait_for_outcome(rank, outcomes[0])
                 outcomes.append(self.control.recv(source=rank, tag=_OUTCOME))
