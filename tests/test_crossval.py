@@ -36,6 +36,7 @@ from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import impute, track_name
 from predictd.workflows.tensor.folds import load_folds
+from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.moments import ensure_moments
 from predictd.workflows.training.crossval import CrossvalReport, crossval
 from predictd.workflows.training.solvers import SOLVERS as REGISTRY
@@ -61,6 +62,18 @@ def small(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path:
     few_folds(Tensor(tensor_path), path / "folds.json")
     crossval(tensor_path, path / "cv", SETTINGS, engine, folds=path / "folds.json")
     return path / "cv"
+
+
+@pytest.fixture(scope="module")
+def short_path(tmp_path_factory: pytest.TempPathFactory, engine: Engine, data: Path) -> Path:
+    """A tensor of the same experiments with 4000 bins, in two shards of each chromosome. Read only."""
+    path = tmp_path_factory.mktemp("short")
+    (path / "regions.bed").write_text("chr1\t0\t50000\nchr2\t0\t50000\n")
+    options = IngestOptions(
+        genome=str(data / "genome.chrom.sizes"), regions=path / "regions.bed", shard_bins=1000
+    )
+    ingest(data / "tracks.tsv", path / "tensor", options, engine)
+    return path / "tensor"
 
 
 @pytest.fixture
@@ -190,9 +203,9 @@ def test_no_model_sees_its_test_experiments(cv_path, tensor):
         }
 
 
-def test_test_experiments_change_nothing_in_their_models(tensor_path, engine, tmp_path):
+def test_test_experiments_change_nothing_in_their_models(short_path, engine, tmp_path):
     """Rank and penalty are chosen, too."""
-    tensor = Tensor(tensor_path)
+    tensor = Tensor(short_path)
     fold = few_folds(tensor, tmp_path / "all.json")[0]
     write_json(tmp_path / "folds.json", folds_to_json([fold]))
     hidden = [tensor.experiments.index(e) for e in fold.test]
@@ -200,7 +213,7 @@ def test_test_experiments_change_nothing_in_their_models(tensor_path, engine, tm
     def change(_number: int, _chrom: str, signal: np.ndarray) -> None:
         signal[:, hidden] = signal[::-1, hidden] + 1
 
-    paths = [tensor_path, rewritten(tensor_path, tmp_path / "other", change)]
+    paths = [short_path, rewritten(short_path, tmp_path / "other", change)]
     for path in paths:
         crossval(
             path,
@@ -326,7 +339,8 @@ def test_regions(tensor, engine, data, tmp_path):
 # Folds
 
 
-def test_few_experiments_make_fewer_folds_with_a_warning(tensor, engine, tmp_path, caplog):
+def test_few_experiments_make_fewer_folds_with_a_warning(short_path, engine, tmp_path, caplog):
+    tensor = Tensor(short_path)
     keep = [e for e in tensor.experiments if e.cell_type in ("C1", "C3", "C5")]
     small = subset(tensor, tmp_path / "small", keep)
     report = crossval(
@@ -393,7 +407,7 @@ def test_a_signal_stops_between_models_and_the_command_goes_on(tensor, engine, t
     folds = few_folds(tensor, tmp_path / "folds.json")
     # Sweeps without an end, so that there is time for the signal.
     (tmp_path / "slow.toml").write_text(
-        "[train]\nrank = 4\nlambda = 0.1\n[train.als]\nstarts = 1\nmax_sweeps = 300\npatience = 300\ntolerance = 0\n"
+        "[train]\nrank = 4\nlambda = 0.1\n[train.als]\nstarts = 1\nmax_sweeps = 150\npatience = 150\ntolerance = 0\n"
     )
 
     command = f"cv {tensor.path} -o cv --folds folds.json --config slow.toml --workers 1 --quiet".split()
@@ -497,9 +511,9 @@ def random_gaps(rng: np.random.Generator, chrom: str, signal: np.ndarray) -> Non
 
 
 def blocks_of_gaps(rng: np.random.Generator, chrom: str, signal: np.ndarray) -> None:
-    for start in range(0, len(signal), 1000):
+    for start in range(0, len(signal), 500):
         columns = rng.choice(signal.shape[1], rng.integers(1, 6), replace=False)
-        signal[start : start + 250, columns] = np.nan
+        signal[start : start + 125, columns] = np.nan
 
 
 def gaps_by_chromosome(rng: np.random.Generator, chrom: str, signal: np.ndarray) -> None:
@@ -514,10 +528,10 @@ def no_gaps(rng: np.random.Generator, chrom: str, signal: np.ndarray) -> None:
 
 @pytest.mark.parametrize("gaps", [no_gaps, random_gaps, blocks_of_gaps, gaps_by_chromosome])
 def test_observed_pairs_by_models_that_never_saw_them_and_missing_ones_by_all(
-    gaps, tensor_path, engine, tmp_path
+    gaps, short_path, engine, tmp_path
 ):
     rng = np.random.default_rng(3)
-    path = rewritten(tensor_path, tmp_path / "tensor", lambda _n, chrom, signal: gaps(rng, chrom, signal))
+    path = rewritten(short_path, tmp_path / "tensor", lambda _n, chrom, signal: gaps(rng, chrom, signal))
     tensor = Tensor(path)
     folds = few_folds(tensor, tmp_path / "folds.json")
     cv = tmp_path / "cv"
