@@ -20,7 +20,7 @@ from aws_cloud import VARIABLES, client, emulator, needs_emulator, problems
 from desk import Asked, Desk
 from pages import scripts
 from places import ROOT
-from spark_cluster import environment, needs_spark
+from spark_cluster import JAVA, environment, needs_spark
 
 CLOUD = Path(__file__).resolve().parents[1] / "cloud"
 SCRIPT = CLOUD / "emr" / "cluster.py"
@@ -127,9 +127,10 @@ def test_predictd_runs_with_these_settings(script, request_of, tensor_path, tmp_
     import pyspark
 
     # On this machine: without YARN, and with this Python.
-    own = {"spark.master": "local[2]", "spark.driver.host": "127.0.0.1"}
-    own |= dict.fromkeys(("spark.pyspark.python", "spark.pyspark.driver.python"), sys.executable)
-    settings = {**script.settings(request_of), **own}
+    settings = script.settings(request_of)
+    assert not settings.keys() & JAVA.keys()
+    settings |= {**JAVA, "spark.master": "local[2]", "spark.driver.host": "127.0.0.1"}
+    settings |= dict.fromkeys(("spark.pyspark.python", "spark.pyspark.driver.python"), sys.executable)
     (tmp_path / "spark-defaults.conf").write_text("".join(f"{n} {v}\n" for n, v in settings.items()))
     (tmp_path / "application.py").write_text(APPLICATION)
     submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"

@@ -27,13 +27,15 @@ if "predictd.engine.mpi" in sys.modules:
 
     ENGINES = {f"mpi-of-{n}": partial(MpiEngine, n) for n in (1, 2)}
 elif "predictd.engine.spark" in sys.modules:
-    from predictd.engine.spark import SparkEngine
-
-    ENGINES = {f"spark-of-{n}": partial(SparkEngine, n) for n in (2,)}
+    ENGINES = {}
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=ENGINES or ["spark"])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    if not ENGINES:
+        # Other files use it as well.
+        yield request.getfixturevalue("spark_engine")
+        return
     with ENGINES[request.param]() as engine:
         yield engine
 

@@ -15,12 +15,23 @@ context = SparkContext()
 context.parallelize(range(2), 2).map(str).collect()
 context.stop()
 """
+# An archive fits where the classes' path begins as it did then: with Spark's jars, a folder of settings behind them.
+_PROGRAM = """#!/bin/sh
+case $1,$2 in
+    -cp,*:*)
+        settings=${{2%%:*}} jars=${{2#*:}}
+        shift 2
+        set -- -cp "$jars:$settings" "$@"
+        ;;
+esac
+exec {java} -Xlog:disable -XX:SharedArchiveFile={archives} "$@"
+"""
 
 
 def make_java(place: Path) -> None:
     """Make a folder that may be JAVA_HOME; processes that come at the same time wait for the first.
 
-    Where an archive does not fit (to other jars, or folders of settings before them), Java does without.
+    Where an archive does not fit (to other jars), Java does without.
     """
     place.mkdir(exist_ok=True)
     with (place / "lock").open("w") as lock:
@@ -53,6 +64,6 @@ def _make(place: Path) -> None:
     )
     program = place / "new" / "java"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {JAVA} -Xlog:disable -XX:SharedArchiveFile={own}:{both} "$@"\n')
+    program.write_text(_PROGRAM.format(java=JAVA, archives=f"{own}:{both}"))
     program.chmod(0o755)
     program.parent.rename(place / "bin")

@@ -25,6 +25,8 @@ _PATIENCE_SECONDS = 200.0
 # For processes that live a minute: Java compiles quickly, and collects garbage without threads of its own.
 SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 JAVA = {f"spark.{process}.extraJavaOptions": SHORT_LIVED for process in ("driver", "executor")}
+# Nobody looks at the pages of its web server.
+JAVA["spark.ui.enabled"] = "false"
 SETTINGS = JAVA | {"spark.scheduler.maxRegisteredResourcesWaitingTime": f"{_PATIENCE_SECONDS:.0f}s"}
 
 

@@ -10,15 +10,12 @@ import pytest
 from predictd.engine.spark import SparkEngine
 
 
-class Shared:
-    """What files of cases share."""
-
-    @pytest.fixture(scope="session")
-    def spark_engine(self) -> Iterator[SparkEngine]:
-        """An engine of two workers, in one Spark application for all."""
-        with SparkEngine(2) as engine:
-            yield engine
+@pytest.fixture(scope="session")
+def spark_engine() -> Iterator[SparkEngine]:
+    """An engine of two workers, in one Spark application for all files of cases."""
+    with SparkEngine(2) as engine:
+        yield engine
 
 
 if __name__ == "__main__":
-    sys.exit(pytest.main(sys.argv[1:], plugins=[Shared()]))
+    sys.exit(pytest.main(sys.argv[1:], plugins=[sys.modules[__name__]]))
