@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import engine_tasks as tasks
-from commands import PREDICTD, choices_logged, run_predictd
+from commands import PREDICTD, call_predictd, choices_logged, run_predictd
 from contained import CALLS
 from folders import same_files
 from made_networks import write_network_case
@@ -217,7 +217,7 @@ def test_sgd_has_the_same_bits_for_as_many_workers(ranks, workers, local_sgd, te
 def test_networks_have_the_same_bits(tmp_path):
     write_network_case(tmp_path)
     infer = ("network", "infer", "expression.tsv", "--regulators", "regulators.txt", "--trees", 20)
-    local = run_predictd(*infer, "-o", "one", "--workers", 1, cwd=tmp_path)
+    local = call_predictd(*infer, "-o", "one", "--workers", 1, cwd=tmp_path)
     assert local.returncode == 0, local.stderr
     done = mpiexec(2, *PREDICTD, *infer, "-o", "two", cwd=tmp_path, PREDICTD_LOG_SECONDS="0")
     assert done.returncode == 0, done.stderr
@@ -297,7 +297,7 @@ def test_a_rank_that_cannot_open_what_it_is_sent_ends_all_with_one_line(tensor_p
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_commands_and_errors_are_told_once(ranks, tensor_path, tmp_path):
     done = mpiexec(ranks, *PREDICTD, "info", tensor_path, cwd=tmp_path)
-    assert done.returncode == 0 and done.stdout == run_predictd("info", tensor_path, cwd=tmp_path).stdout
+    assert done.returncode == 0 and done.stdout == call_predictd("info", tensor_path, cwd=tmp_path).stdout
     done = mpiexec(ranks, *PREDICTD, "info", "nowhere", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.count("nowhere") == 1 and done.stderr.startswith("predictd: error: ")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import page_programs
-from commands import run_predictd
+from commands import call_predictd
 from desk import QUICK as QUICK_PAGES
 from desk import Asked, Desk, put_predictd
 from example_folder import make_examples
@@ -171,7 +171,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, tensor_path: Path) -> 
     path = tmp_path_factory.mktemp("undisturbed")
     (path / "slow.toml").write_text(SLOW)
     command = ["train", tensor_path, "-o", "m.h5", *SLOW_SGD, "--workers", 2]
-    done = run_predictd(*command, cwd=path)
+    done = call_predictd(*command, cwd=path)
     assert done.returncode == 0, done.stderr
     return (path / "m.h5").read_bytes()
 
@@ -230,16 +230,16 @@ def test_the_wrong_mpi_is_explained(slurm_cluster, work):
 
 
 def count_parts(work: Path, *command: object) -> int:
-    done = run_predictd(*command, "--parts", cwd=work)
+    done = call_predictd(*command, "--parts", cwd=work)
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
 
 def test_a_failed_task_is_run_again_alone(slurm_cluster, work):
     few = ("--tests", 3, "--valids", 2)
-    assert run_predictd("folds", "my tensor", "-o", "folds.json", *few, cwd=work).returncode == 0
+    assert call_predictd("folds", "my tensor", "-o", "folds.json", *few, cwd=work).returncode == 0
     options = ("--config", "quick.toml", "--folds", "folds.json")
-    whole = run_predictd("cv", "my tensor", "-o", "whole", *options, cwd=work)
+    whole = call_predictd("cv", "my tensor", "-o", "whole", *options, cwd=work)
     assert whole.returncode == 0, whole.stderr
     command = ("cv", "my tensor", "-o", "cv", *options)
     parts = count_parts(work, *command)
@@ -272,7 +272,7 @@ def test_a_signalled_task_alone_is_queued_again_and_what_depends_on_the_array_wa
     slurm_cluster, work, model_path
 ):
     command = ("impute", model_path, "my tensor", "-o")
-    whole = run_predictd(*command, "whole", cwd=work)
+    whole = call_predictd(*command, "whole", cwd=work)
     assert whole.returncode == 0, whole.stderr
     parts = count_parts(work, *command, "imputed")
     assert parts > 1

@@ -12,7 +12,7 @@ from socket import gethostname
 
 import pytest
 
-from commands import PREDICTD, choices_logged, run_predictd
+from commands import PREDICTD, call_predictd, choices_logged
 from folders import same_files
 from made_networks import write_network_case
 from places import HELPERS, PYTHONPATH, TESTS
@@ -63,7 +63,7 @@ def both(tmp_path_factory: pytest.TempPathFactory, tensor_path: Path) -> Path:
     """Folders `local` and `spark` with what commands work on; the local engine has made its files."""
     root = tmp_path_factory.mktemp("both")
     few = ("--tests", 2, "--valids", 2)
-    assert run_predictd("folds", tensor_path, "-o", "folds.json", *few, cwd=root).returncode == 0
+    assert call_predictd("folds", tensor_path, "-o", "folds.json", *few, cwd=root).returncode == 0
     commands = [
         ("cv", "T", "-o", "cv", "--rank", 2, "--folds", str(root / "folds.json")),
         ("impute", "cv", "T", "-o", "tracks"),
@@ -79,24 +79,23 @@ def both(tmp_path_factory: pytest.TempPathFactory, tensor_path: Path) -> Path:
     return root
 
 
-def run_commands(kind: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    job = (sys.executable, HELPERS / "engine_jobs.py", kind, folder)
-    return run(*job, cwd=folder, PYTHONPATH=PYTHONPATH, **variables)
-
-
 @pytest.fixture(scope="module")
 def local(both: Path) -> tuple[Path, str]:
     """The folder where the local engine has run the commands, and what they printed."""
-    done = run_commands("commands", both / "local")
-    assert done.returncode == 0, done.stderr
-    return both / "local", done.stdout
+    folder, printed = both / "local", ""
+    for command in json.loads((folder / "commands.json").read_text()):
+        done = call_predictd(*command, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        printed += done.stdout
+    return folder, printed
 
 
 @needs_spark
 def test_all_files_have_the_same_bits(spark_cluster, both, local):
     folder, printed = local
     spark = both / "spark"
-    done = run_commands("spark-commands", spark, MASTER=spark_cluster.url)
+    job = (sys.executable, HELPERS / "engine_jobs.py", "spark-commands", spark)
+    done = run(*job, cwd=spark, MASTER=spark_cluster.url, PYTHONPATH=PYTHONPATH)
     assert (done.returncode, done.stdout, done.stderr) == (0, printed, choices_logged(printed))
     for name in ("T", "cv", "tracks", "network"):
         assert len(same_files(folder / name, spark / name)) >= 3
@@ -256,5 +255,5 @@ def test_without_java_it_is_told_what_to_install(tensor_path, tmp_path):
 
 def test_a_master_is_for_spark_alone(tensor_path, tmp_path):
     command = ("info", tensor_path, "--verify", "--engine", "local", "--master", "spark://x:1")
-    done = run_predictd(*command, cwd=tmp_path)
+    done = call_predictd(*command, cwd=tmp_path)
     assert done.returncode == 2 and "--master is for --engine spark, not local" in done.stderr
