@@ -241,7 +241,7 @@ def test_the_likelihood_never_falls_over_sweeps_of_em(regularisation):
 def test_the_fixed_point_of_the_noise(regularisation):
     y, experiments = tensor(7, n_bins=120)
     problem = problem_of(y, experiments, regularisation=regularisation, em=True)
-    point = descent(problem, 2, 3000)[-1].point
+    point = descent(problem, 2, 600)[-1].point
     data, at = full(problem, y), parameters(point)
     z, o = reference.design(data, at)
     residuals = y - o - reference.solve_genome(data, at, em=True).rows @ z
@@ -254,7 +254,7 @@ def test_the_fixed_point_of_the_noise(regularisation):
 def test_the_gradient_vanishes_where_a_descent_ends(em):
     y, experiments = tensor(8, n_bins=120)
     problem = problem_of(y, experiments, regularisation=0.1, em=em)
-    end = descent(problem, 2, 4000)[-1].point
+    end = descent(problem, 2, 2000)[-1].point
     data, sizes = full(problem, y), (end.c.size, end.c.size + end.a.size)
 
     def value(x):

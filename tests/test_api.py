@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import predictd
+from made_folds import few_folds
 from made_tensors import read_signal
 from predictd.errors import (
     ConfigError,
@@ -51,8 +52,11 @@ def model(opened, engine):
 
 @pytest.fixture(scope="module")
 def validated(opened, engine, tmp_path_factory):
-    path = tmp_path_factory.mktemp("cv") / "cv"
-    return predictd.cross_validate(opened, path, solver="em", rank=2, penalty=1.0, engine=engine)
+    folder = tmp_path_factory.mktemp("cv")
+    few_folds(store.Tensor(opened.path), folder / "folds.json")
+    return predictd.cross_validate(
+        opened, folder / "cv", solver="em", rank=2, penalty=1.0, folds=folder / "folds.json", engine=engine
+    )
 
 
 def cells(frame):
@@ -460,18 +464,20 @@ class TestCrossValidation:
         assert list(validated.metrics.columns) == header and len(rows) == 3 * 18
         assert cells(validated.metrics) == rows
         assert validated.metrics["fold"].map(type).eq(str).all()
-        assert validated.members is None and list(validated.choices) == ["0", "1", "2", "3", "4"]
+        assert validated.members is None and list(validated.choices) == ["0", "1", "2"]
         assert set(validated.coverage["cell_type"]) == set(opened.cell_types)
         assert validated.tensor.pairs == opened.pairs
         assert repr(pickle.loads(pickle.dumps(validated))) == repr(validated)
-        assert "40 models, 5 test folds" in validated._repr_html_()
+        assert "6 models, 3 test folds" in validated._repr_html_()
 
     def test_a_finished_one_is_opened(self, validated, opened, engine):
         times = {path: path.stat().st_mtime_ns for path in validated.path.rglob("*")}
-        predictd.cross_validate(opened, validated.path, solver="em", rank=2, penalty=1.0, engine=engine)
+        folds = validated.path.parent / "folds.json"
+        settings = {"solver": "em", "penalty": 1.0, "folds": folds, "engine": engine}
+        predictd.cross_validate(opened, validated.path, rank=2, **settings)
         assert {path: path.stat().st_mtime_ns for path in validated.path.rglob("*")} == times
         with refused(OutputError, "holds metrics.tsv already, made otherwise (settings.rank: 2, now 3)"):
-            predictd.cross_validate(opened, validated.path, solver="em", rank=3, penalty=1.0, engine=engine)
+            predictd.cross_validate(opened, validated.path, rank=3, **settings)
 
     def test_a_region_with_deviations_is_what_the_tracks_hold(self, validated, opened, engine, tmp_path):
         pairs = [opened.missing[0], opened.pairs[5]]

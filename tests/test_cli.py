@@ -309,7 +309,7 @@ def test_doctor_tells_what_there_is(tmp_path):
 
 def few_bins(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """A demo of few bins."""
-    with mock.patch("predictd.workflows.demo.BINS", 10_000):
+    with mock.patch("predictd.workflows.demo.BINS", 5000):
         return call_predictd(*arguments, cwd=cwd)
 
 

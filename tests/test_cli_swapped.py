@@ -10,9 +10,11 @@ import click
 import pytest
 
 from commands import call_predictd, every_command
+from made_folds import few_folds
 from made_networks import write_network_case
 from predictd.cli.options import PathOrUrl
 from predictd.cli.swapped import LOOKS
+from predictd.io.tensor.store import Tensor
 
 QUICK = "[train]\nsolver = 'em'\nrank = 2\nlambda = 0.1\n[train.als]\nstarts = 1\nmax_sweeps = 20\n"
 
@@ -27,9 +29,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, data: Path, tensor_path: Pa
     write_network_case(made)
     (made / "labels.tsv").write_text("gene\tlabel\n" + "".join(f"G{i}\tclass{i % 2}\n" for i in range(24)))
     (made / "sets.gmt").write_text("a set\tmade\t" + "\t".join(f"G{i}" for i in range(8)) + "\n")
+    few_folds(Tensor(tensor_path), made / "folds.json")
     for line in (
         "train tensor -o m.h5 --config quick.toml",
-        "cv tensor -o cv --config quick.toml",
+        "cv tensor -o cv --config quick.toml --folds folds.json",
         "impute m.h5 tensor -o imputed",
         "network infer expression.tsv -o net --trees 5",
     ):

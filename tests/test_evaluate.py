@@ -14,6 +14,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from commands import call_predictd
+from made_folds import FEW_SWEEPS
 from made_tensors import small_tensor, stored_signal
 from predictd.config import TrainSettings
 from predictd.constants import MEASURES, METRIC_COUNTS, METRIC_KEYS
@@ -486,7 +487,7 @@ def test_pairs_that_a_cross_validation_held_out(tensor, tensor_path, data, engin
     crossval(
         tensor_path,
         tmp_path / "cv",
-        TrainSettings(solver="em", rank=1),
+        TrainSettings(solver="em", rank=1, als=FEW_SWEEPS),
         engine,
         folds=tmp_path / "folds.json",
     )
