@@ -162,6 +162,14 @@ def model_path(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_
     return path
 
 
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of nothing, drawn in no time, for tests that do not look at them."""
+    nothing = {"svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="9pt" viewBox="0 0 9 9"/>', "png": b""}
+    for module in ("predictd.report.sections", "predictd.workflows.evaluation.factors"):
+        monkeypatch.setattr(f"{module}.rendered", lambda _draw: nothing)
+
+
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A store that speaks S3."""

@@ -423,7 +423,7 @@ class TestModels:
         made = predictd.simulate(tmp_path / "s", cells=np.int64(3), bins=np.int32(640), engine=engine)
         assert made.tracks.is_file()
 
-    def test_factors(self, model, opened, engine, tmp_path):
+    def test_factors(self, model, opened, engine, tmp_path, blank_figures):
         from predictd.workflows.evaluation.factors import explain_factors
 
         pytest.importorskip("matplotlib")

@@ -376,7 +376,7 @@ def test_a_demo_that_was_stopped_goes_on(demo, tmp_path):
         assert few_bins("demo", "-o", "d", cwd=tmp_path).returncode == 75
 
 
-def test_the_demos_commands_do_the_same(demo, tmp_path):
+def test_the_demos_commands_do_the_same(demo, tmp_path, blank_figures):
     folder, said = demo
     commands = [shlex.split(line.split("$ ", 1)[1]) for line in said.splitlines() if "$ predictd " in line]
     assert [command[1] for command in commands] == [

@@ -393,7 +393,7 @@ class TestResults:
             export(tensor.path, tmp_path / f"{tensor.path.name}.tsv")
         assert (tmp_path / "shared.tsv").read_bytes() == (tmp_path / "lone.tsv").read_bytes()
 
-    def test_factors_and_activity(self, both, imputed, tracks, tmp_path):
+    def test_factors_and_activity(self, both, imputed, tracks, tmp_path, blank_figures):
         for name, tensor in both.items():
             model = imputed["lone"] / "model.h5"
             explain_factors(

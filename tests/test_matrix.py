@@ -529,7 +529,7 @@ class TestWhatFollows:
         with refused(DataError, "has no bin in chr2"):
             locate(tensor, between)
 
-    def test_commands(self, both, tmp_path):
+    def test_commands(self, both, tmp_path, blank_figures):
         def call(*arguments: object) -> str:
             done = call_predictd(*arguments, cwd=tmp_path)
             assert done.returncode == 0, done.stderr

@@ -86,16 +86,6 @@ def made(cv: Path) -> Path:
     return cv.parent / "r"
 
 
-@pytest.fixture
-def blank(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures of nothing, drawn in no time, for tests that do not look at them."""
-    nothing = {
-        "svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="9pt" height="9pt" viewBox="0 0 9 9"/>',
-        "png": b"",
-    }
-    monkeypatch.setattr("predictd.report.sections.rendered", lambda _draw: nothing)
-
-
 def table(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file, delimiter="\t"))
@@ -238,7 +228,7 @@ def test_scores_of_the_challenge_are_named_as_such(tmp_path):
         report(tmp_path, tmp_path / "r.html")
 
 
-@pytest.mark.usefixtures("blank")
+@pytest.mark.usefixtures("blank_figures")
 def test_bins_that_a_method_left_out_are_told(tmp_path):
     rows = [one | {"bins": 1000, "absent": 0} for one in some_rows()]
     rows[0]["absent"] = 250
@@ -389,7 +379,7 @@ def test_the_same_bytes(cv, made, tmp_path):
     same_files(made, tmp_path)
 
 
-@pytest.mark.usefixtures("blank")
+@pytest.mark.usefixtures("blank_figures")
 def test_scores_of_imputed_tracks(tmp_path):
     write_scores(tmp_path / "m.tsv", some_rows())
     (tmp_path / "imputed").mkdir()
@@ -409,7 +399,7 @@ def test_scores_of_imputed_tracks(tmp_path):
     assert "which has no run.json of predictd" in text and "it is not known which data set was used" in text
 
 
-@pytest.mark.usefixtures("blank")
+@pytest.mark.usefixtures("blank_figures")
 def test_what_other_commands_found_is_shown(tmp_path):
     write_scores(tmp_path / "metrics.tsv", some_rows())
     columns = ("cell_type", "assay", "mse", "r", "expected_r", "flags", "best_match")
@@ -517,7 +507,7 @@ def test_examples_of_imputed_log_ratios(logs, tmp_path):
     assert not found and "C2-A1.bw does not exist" in why
 
 
-@pytest.mark.usefixtures("blank")
+@pytest.mark.usefixtures("blank_figures")
 def test_a_data_set_that_is_gone_or_another_is_not_drawn(logs, tmp_path):
     tensor, _, _ = logs
     write_scores(tmp_path / "metrics.tsv", [row("C1", "A1", "mine", 0.1), row("C2", "A1", "mine", 0.2)])
