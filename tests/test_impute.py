@@ -330,10 +330,13 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
         time.sleep(0.002)
 
 
-@pytest.fixture
-def undisturbed(model_path: Path, tensor_path: Path, engine: Engine, tmp_path: Path) -> dict[str, bytes]:
-    impute(model_path, tensor_path, tmp_path / "undisturbed", engine)
-    return files(tmp_path / "undisturbed")
+@pytest.fixture(scope="module")
+def undisturbed(
+    model_path: Path, tensor_path: Path, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
+    path = tmp_path_factory.mktemp("impute") / "undisturbed"
+    impute(model_path, tensor_path, path, engine)
+    return files(path)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_pat
 @pytest.fixture(scope="module")
 def validated(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Path) -> Path:
     path = tmp_path_factory.mktemp("stack") / "cv"
-    write_folds(Tensor(tensor_path), path.parent / "folds.json", tests=2, valids=4, seed=0)
+    write_folds(Tensor(tensor_path), path.parent / "folds.json", tests=2, valids=2, seed=0)
     crossval(tensor_path, path, SETTINGS, engine, folds=path.parent / "folds.json")
     return path
 
