@@ -20,7 +20,7 @@ import argparse
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import pairwise, product
 from pathlib import Path
@@ -44,6 +44,7 @@ from predictd.provenance import software
 from predictd.wording import aligned
 from predictd.workflows.planning.rates import load_rates
 from predictd.workflows.planning.shape import Shape, shape_of
+from predictd.workflows.planning.stages import stages_of
 from predictd.workflows.planning.work import Job, Stage, Workload
 
 CHROMOSOMES = [f"chr{name}" for name in (*range(1, 23), "X")]
@@ -57,7 +58,7 @@ STEEPEST, PLAN_OFF, MOST_BYTES = 1.1, 1.3, 4e9
 PLANNED = {
     "ingest": ("ingest",),
     "qc": ("moments",),
-    "cv": ("choose", "train", "score"),
+    "cv": ("choose", "train", "score", "uncertainty"),
     "impute": ("impute",),
 }
 
@@ -187,8 +188,11 @@ def _size(path: Path) -> int:
 def planned(bench: Bench) -> tuple[Shape, dict[str, list[Stage]]]:
     """The tensor, and what `plan` says of commands, as the packaged rates have it."""
     shape = shape_of(read_manifest(bench.folder / "tensor"))
-    job = Job("cv", TrainSettings(), len(bench.missing), sd=True)
-    stages = {stage.name: stage for stage in Workload(shape, load_rates(), job).stages()}
+    job = Job("cv", TrainSettings(), len(bench.missing), sd=True, workers=bench.workers)
+    stages = {stage.name: stage for stage in stages_of(Workload(shape, load_rates(), job))}
+    # Processes of cv start, too, for what qc has left of it.
+    first = stages["moments"]
+    stages["choose"] = replace(stages["choose"], start=first.start, processes=first.processes)
     return shape, {name: [stages[one] for one in ones] for name, ones in PLANNED.items()}
 
 

@@ -17,7 +17,7 @@ from predictd.config import SolverName, load_config
     cls=Command,
     examples=[
         "predictd plan tensor --rates cv",
-        "predictd plan --shape roadmap --on emr --within 24 --compare",
+        "predictd plan --shape roadmap --on emr --within 48 --compare",
     ],
 )
 @click.argument("tensor", type=PATH, required=False)

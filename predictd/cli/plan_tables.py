@@ -124,8 +124,9 @@ def _comparison(plan: Plan) -> str:
 
 def _honesty(plan: Plan) -> str:
     lines = [
-        f"This is an estimate. Rates: {plan.rates.source}. Expect to be off by a factor of two, and more on other "
-        "processors and slow file systems (--rates takes a past run, --calibrate measures this machine)."
+        f"This is an estimate. Rates: {plan.rates.source}. Expect to be off by a third, and by a factor of two or "
+        "more with other solvers than the default, other processors and slow file systems (--rates takes a past run, "
+        "--calibrate measures this machine)."
     ]
     if plan.offers:
         prices = plan.prices

@@ -212,7 +212,7 @@ def fit_network(
     rng = np.random.default_rng([seed, index])
     every = [(lesson, row) for lesson in lessons for row in range(len(lesson.names))]
     chosen = _chosen(len(every), index, n_networks, seed)
-    n_bins = min(sample.values.shape[1], _MOST_BINS, max(_LEAST_BINS, _BINS // len(chosen)))
+    n_bins = _bins_of_each(len(chosen), sample.values.shape[1])
     pieces = [
         exercise(*every[number], sample, _drawn(*every[number], sample, n_bins, rng)) for number in chosen
     ]
@@ -243,6 +243,27 @@ def fit_network(
         learned[0] = [[lesson.places[axis][row] for axis in (0, 1)] for lesson, row in rows]
     w1, b1, w2, b2, w3, b3 = (np.asarray(part, dtype=np.float32)[np.newaxis] for part in found)
     return Networks(w1, b1, w2, b2, w3, b3, learned)
+
+
+def learned_bins(n_tracks: int, n_sampled: int, n_networks: int) -> list[int]:
+    """From how many bins each of some networks learns, of all its tracks together.
+
+    Parameters
+    ----------
+    n_tracks
+        That are known.
+    n_sampled
+        Bins of a sample.
+    n_networks
+        How many there are.
+    """
+    sizes = [n_tracks if _is_general(index) else _TRACKS for index in range(n_networks)]
+    return [size * _bins_of_each(size, n_sampled) for size in sizes]
+
+
+def _bins_of_each(n_tracks: int, n_sampled: int) -> int:
+    """Bins of each of the tracks that a network learns from, before the strongest count twice."""
+    return min(n_sampled, _MOST_BINS, max(_LEAST_BINS, _BINS // n_tracks))
 
 
 def _is_general(index: int) -> bool:

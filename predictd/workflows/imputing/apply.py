@@ -20,7 +20,7 @@ Float32 = npt.NDArray[np.float32]
 # What is finished when SIGINT or SIGTERM asks to stop, in the words of the acknowledgement.
 BLOCK_AT_WORK = "the block of bins at work"
 # The sample by which the leading differences between models are found: so many bins from so many shards at most.
-_SHARDS = 64
+SAMPLED_SHARDS = 64
 _BINS = 256
 
 
@@ -141,7 +141,7 @@ def _some(signal: Float32, columns: npt.NDArray[np.intp]) -> Float32:
 def _sample(tensor: Tensor) -> Float32:
     """Signal of some bins from the middles of shards all over the genome, float32 (bins × n); gaps hold the mean."""
     names = tensor.shard_names
-    chosen = np.unique(np.linspace(0, len(names) - 1, min(_SHARDS, len(names))).astype(int))
+    chosen = np.unique(np.linspace(0, len(names) - 1, min(SAMPLED_SHARDS, len(names))).astype(int))
     size = max(_BINS, 4096 // len(chosen))
     pieces = []
     for index in chosen.tolist():

@@ -115,6 +115,13 @@ class HeldOut:
     pairs: tuple[Experiment, ...]
 
 
+def counted_part(n_bins: int, n_shards: int) -> tuple[slice, int]:
+    """Which shards of a tensor are counted, all or evenly spaced ones, and every how many of their bins."""
+    step = max(1, -(-n_bins // _MOST_BINS))
+    some = slice(step // 2, None, step) if n_shards > step else slice(None)
+    return some, _STRIDE if n_bins > _MANY_BINS else 1
+
+
 def count_residuals(task: HeldOut, shared: Counting) -> None:
     """Count the residuals of some observed pairs, each predicted by models that never saw it, into a file."""
     tensor, pairs = shared.tensor, task.pairs
@@ -125,8 +132,8 @@ def count_residuals(task: HeldOut, shared: Counting) -> None:
         ResidualCounts(shared.scales[pair], shared.spans[pair.assay], clipped=transforms[pair.assay].clipped)
         for pair in pairs
     ]
-    stride = _STRIDE if tensor.n_bins > _MANY_BINS else 1
-    names = _some_shards(tensor)
+    some, stride = counted_part(tensor.n_bins, len(tensor.shard_names))
+    names = tensor.shard_names[some]
     for number, name in enumerate(names):
         with tensor.open_shard(name) as shard:
             for _, signal, predicted, spread in application.blocks_with_spread(shard, every=stride):
@@ -298,13 +305,6 @@ def write_intervals(path: Path, calibration: Calibration, assays: Iterable[str])
     )
     header = ("assay", "predicted_from", "predicted_to", *(f"factor_{100 * level:g}" for level in LEVELS))
     write_rows(path, header, rows)
-
-
-def _some_shards(tensor: Tensor) -> list[str]:
-    """All shards, or evenly spaced ones that hold about 4 million bins."""
-    names = tensor.shard_names
-    step = max(1, -(-tensor.n_bins // _MOST_BINS))
-    return names[step // 2 :: step] if len(names) > step else names
 
 
 def _pools(residuals: Residuals, pairs: Iterable[Experiment]) -> dict[str, Pool]:

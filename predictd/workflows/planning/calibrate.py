@@ -23,7 +23,8 @@ from predictd.workflows.imputing.impute import impute
 from predictd.workflows.planning.places import Site
 from predictd.workflows.planning.rates import Rates, load_rates
 from predictd.workflows.planning.shape import shape_of
-from predictd.workflows.planning.work import Job, Workload
+from predictd.workflows.planning.stages import stages_of
+from predictd.workflows.planning.work import Job, JobKind, Workload
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
 from predictd.workflows.training.crossval import crossval
@@ -86,11 +87,12 @@ def corrected(rates: Rates, path: Path, busy: float = 1.0) -> Rates:
         raise ConfigError(
             f"{path} is of no use as a past run of ingest, train, cv or impute: {err!r}"
         ) from err
-    job = Job("train" if "train" in seconds and "score" not in seconds else "cv", settings, pairs, sd=sd)
+    kind: JobKind = "train" if "train" in seconds and "score" not in seconds else "cv"
+    job = Job(kind, settings, pairs, sd=sd, workers=workers)
     plain = rates.model_copy(update={"seconds": {}, "memory": {}})
     factors, memory = dict(rates.seconds), dict(rates.memory)
     modelled = 0.0
-    for stage in Workload(shape, plain, job).stages():
+    for stage in stages_of(Workload(shape, plain, job)):
         names = [name for name in _RECORDED.get(stage.name, (stage.name,)) if name in seconds]
         if not names:
             continue
@@ -152,7 +154,7 @@ def calibrate() -> Rates:
     except OSError as err:
         raise cannot_write(Path(err.filename or "temporary files"), err) from err
     # What small fits take says little of large ones: they are taken to be as quick as the other stages are in the mean.
-    seconds = {name: rates.seconds.get(name, 1.0) for name in ("ingest", "score", "impute")}
+    seconds = {name: rates.seconds.get(name, 1.0) for name in ("ingest", "score", "uncertainty", "impute")}
     seconds |= dict.fromkeys(("moments", "choose", "train"), geometric_mean(seconds.values()))
     source = f"{packaged.source}; corrected on {cpu_model()}"
     return packaged.model_copy(update={"source": source, "seconds": seconds})

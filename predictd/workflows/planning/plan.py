@@ -18,6 +18,7 @@ from predictd.workflows.planning.places import GIB, Offer, Site, Wanted, offers
 from predictd.workflows.planning.prices import Prices
 from predictd.workflows.planning.rates import Rates
 from predictd.workflows.planning.shape import Pairs, Shape, parse_shape, shape_of
+from predictd.workflows.planning.stages import stages_of
 from predictd.workflows.planning.work import Job, JobKind, Stage, Wave, Workload
 
 Place = Literal["local", "slurm", "emr"]
@@ -133,9 +134,9 @@ def make_plan(shape: Shape, job: Job, on: Place, wanted: Wanted, rates: Rates, p
     ConfigError
         If a machine has no price, the job fits into none, or no cluster is quick enough.
     """
-    load = Workload(shape, rates, job)
-    work, stored = load.stages(), load.storage()
     cpus = wanted.workers or (2 if on == "slurm" else usable_cpus())
+    load = Workload(shape, rates, replace(job, workers=None if on == "emr" else cpus))
+    work, stored = stages_of(load), load.storage()
     site, offered = Site(1, cpus), []
     if on == "emr":
         offered = offers(work, stored, wanted, prices, rates)
@@ -173,9 +174,9 @@ def make_plan(shape: Shape, job: Job, on: Place, wanted: Wanted, rates: Rates, p
 
 def submissions(load: Workload, cpus: int) -> tuple[Submission, ...]:
     """What to ask Slurm for, script by script."""
-    whole = load.stages()
+    whole = stages_of(load)
     # Every part of a cross-validation makes the moments itself, unless they exist.
-    part = Workload(load.shape, load.rates, replace(load.job, tests=1)).stages()
+    part = stages_of(Workload(load.shape, load.rates, replace(load.job, tests=1)))
     one_group = [
         replace(stage, waves=tuple(Wave.of(1, wave.longest) for wave in stage.waves)) for stage in whole
     ]

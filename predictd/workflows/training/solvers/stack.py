@@ -60,7 +60,7 @@ class StandardisedEm(Em):
 STANDARDISED_EM, _RAW_EM = StandardisedEm(), Em()
 _FACTORS = ("em", "em_raw")
 # Tracks on which networks are judged, about; of fewer networks too few learned from a few tracks each to judge by them.
-_JUDGED_TRACKS, _FEWEST_JUDGED = 64, 8
+JUDGED_TRACKS, FEWEST_JUDGED = 64, 8
 _RANKS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
 
 
@@ -145,8 +145,8 @@ class Stack(MomentsSolver):
         teaching = _Teaching(lessons, sample, n_networks, seed)
         found = Networks.joined(engine.map(_fit_network, range(n_networks), teaching, label="networks"))
         told = ""
-        if n_networks >= _FEWEST_JUDGED:
-            every = -(-sum(len(lesson.names) for lesson in lessons) // _JUDGED_TRACKS)
+        if n_networks >= FEWEST_JUDGED:
+            every = -(-sum(len(lesson.names) for lesson in lessons) // JUDGED_TRACKS)
             judging = _Judging(teaching, found, every)
             judged = engine.map(_judge_networks, range(len(lessons)), judging, label="networks judged")
             errors = np.concatenate(judged)
