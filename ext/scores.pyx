@@ -12,7 +12,9 @@ cdef extern from "scores_core.h" nogil:
 
     ctypedef struct predictd_rank_tables:
         const int32_t *places
-        const double *centred
+        const int32_t *below
+        const double *ranks
+        const int64_t *starts
         size_t n_keys, n_observed
         predictd_key_rule rule
 
@@ -25,15 +27,24 @@ cdef extern from "scores_core.h" nogil:
     void predictd_joint_double(const double *tracks, size_t t, size_t n, double *states)
     void predictd_weighted_float(const float *tracks, size_t t, size_t n, const float *weights, double *sums)
     void predictd_weighted_double(const double *tracks, size_t t, size_t n, const float *weights, double *sums)
+    ctypedef struct predictd_positive:
+        int64_t *observed
+        int64_t *imputed
+        int64_t *peaks
+
     void predictd_compare_float(const float *tracks, size_t t, size_t n, const uint8_t *in_peaks,
-                                predictd_rank_tables tables, int64_t *tops, double *sums, int64_t *observed,
-                                int64_t *imputed, int64_t *peaks)
+                                predictd_rank_tables tables, int64_t *tops, double *sums, predictd_positive positive)
     void predictd_compare_double(const double *tracks, size_t t, size_t n, const uint8_t *in_peaks,
-                                 predictd_rank_tables tables, int64_t *tops, double *sums, int64_t *observed,
-                                 int64_t *imputed, int64_t *peaks)
-    void predictd_columns(const float *values, size_t n, size_t width, const int64_t *columns, size_t k, float *rows)
-    void predictd_assay(const float *rows, size_t stride, size_t n, const int64_t *chosen, size_t k, float factor,
-                        float *mean, float *scaled, float *variance)
+                                 predictd_rank_tables tables, int64_t *tops, double *sums, predictd_positive positive)
+
+    ctypedef struct predictd_means:
+        float *first
+        size_t between, stride
+        int has_variance
+
+    void predictd_assays(const float *rows, size_t stride, size_t n, const int64_t *chosen, const int64_t *starts,
+                         const float *factors, size_t m, predictd_means out)
+    void predictd_bound(float *rows, size_t m, size_t n, const float *added, const float *low, const float *high)
 
 
 cdef predictd_key_rule rule_of(tuple rule) except *:
@@ -82,8 +93,7 @@ def compare(
     const floating[:, ::1] tracks not None,
     const uint8_t[::1] in_peaks,
     tuple rule not None,
-    const int32_t[:, ::1] places not None,
-    const double[::1] centred not None,
+    tuple by_key not None,
     int64_t[:, ::1] tops not None,
     double[:, ::1] sums not None,
     int64_t[::1] observed not None,
@@ -91,40 +101,52 @@ def compare(
     int64_t[::1] peaks not None,
 ):
     """Add what is found of tracks whose keys have all been counted."""
+    cdef const int32_t[:, ::1] places
+    cdef const double[::1] ranks
+    cdef const int64_t[::1] starts
+    cdef const int32_t[::1] below
     cdef predictd_rank_tables tables
+    cdef predictd_positive positive
     cdef const uint8_t *marked = NULL
+    places, ranks, starts, below = by_key
     if in_peaks is not None:
         marked = &in_peaks[0]
-    tables.places, tables.centred = &places[0, 0], &centred[0]
+    tables.places, tables.ranks, tables.starts, tables.below = &places[0, 0], &ranks[0], &starts[0], &below[0]
     tables.n_keys, tables.n_observed = places.shape[1], imputed.shape[1]
     tables.rule = rule_of(rule)
+    positive.observed, positive.imputed, positive.peaks = &observed[0], &imputed[0, 0], &peaks[0]
     with nogil:
         if floating is float:
             predictd_compare_float(&tracks[0, 0], tracks.shape[0], tracks.shape[1], marked, tables, &tops[0, 0],
-                                   &sums[0, 0], &observed[0], &imputed[0, 0], &peaks[0])
+                                   &sums[0, 0], positive)
         else:
             predictd_compare_double(&tracks[0, 0], tracks.shape[0], tracks.shape[1], marked, tables, &tops[0, 0],
-                                    &sums[0, 0], &observed[0], &imputed[0, 0], &peaks[0])
+                                    &sums[0, 0], positive)
 
 
-def columns(const float[:, ::1] values not None, const int64_t[::1] chosen not None, float[:, ::1] out not None):
-    """Write some columns to the rows of `out`."""
-    with nogil:
-        predictd_columns(&values[0, 0], values.shape[0], values.shape[1], &chosen[0], chosen.shape[0], &out[0, 0])
-
-
-def assay(
+def assays(
     const float[:, ::1] rows not None,
     const int64_t[::1] chosen not None,
-    float factor,
-    float[::1] mean not None,
-    float[::1] scaled not None,
-    float[::1] variance,
+    const int64_t[::1] starts not None,
+    const float[::1] factors not None,
+    float[:, :, :] out not None,
+    bint has_variance,
 ):
     """Write means of the chosen rows in each bin, these times a factor, and variances if they are wanted."""
-    cdef float *wanted = NULL
-    if variance is not None:
-        wanted = &variance[0]
+    cdef predictd_means to
+    to.first, to.has_variance = &out[0, 0, 0], has_variance
+    to.between, to.stride = out.strides[0] // sizeof(float), out.strides[1] // sizeof(float)
     with nogil:
-        predictd_assay(&rows[0, 0], rows.shape[1], rows.shape[1], &chosen[0], chosen.shape[0], factor, &mean[0],
-                       &scaled[0], wanted)
+        predictd_assays(&rows[0, 0], rows.shape[1], rows.shape[1], &chosen[0], &starts[0], &factors[0],
+                        factors.shape[0], to)
+
+
+def bound(
+    float[:, ::1] rows not None,
+    const float[::1] added not None,
+    const float[::1] low not None,
+    const float[::1] high not None,
+):
+    """Add a number to each row, and bring it within bounds."""
+    with nogil:
+        predictd_bound(&rows[0, 0], rows.shape[0], rows.shape[1], &added[0], &low[0], &high[0])

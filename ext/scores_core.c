@@ -5,11 +5,11 @@
 #include "multiversion.h"
 
 /*
- * Bins whose products are about their own means; bits of a bin's class; bins of a tile in which columns become rows;
+ * Bins whose products are about their own means; bits of a bin's class;
  * partial sums, which every instruction set adds in the same order (so many that compilers make vectors of them);
  * tracks whose keys are counted in turns.
  */
-enum { STEP = 1024, TOP_1 = 1, TOP_5 = 2, PEAK = 4, TILE = 32, LANES = 32, TOGETHER = 4 };
+enum { STEP = 1024, TOP_1 = 1, TOP_5 = 2, PEAK = 4, TIED_1 = 8, TIED_5 = 16, LANES = 32, TOGETHER = 4 };
 #define FOR_LANES for (size_t j = 0; j < LANES; ++j)
 
 PREDICTD_INLINE double total(const double *lanes)
@@ -61,98 +61,129 @@ PREDICTD_INLINE void add_ranks(const double *y, const double *x, size_t n, doubl
 /* Bins of a step once they are ranked. */
 typedef struct {
     uint8_t classes[STEP];
+    int32_t keys[STEP];
     double ranks[STEP];
-    int32_t places[STEP];
 } ranked;
 
-PREDICTD_INLINE void classify(const int32_t *keys, size_t n, int64_t *tops, uint8_t *classes)
+PREDICTD_INLINE void classify(size_t n, int64_t *tops, ranked *found)
 {
     const int32_t first = (int32_t)tops[0], second = (int32_t)tops[2];
-    for (size_t i = 0; i < n; ++i)
-        classes[i] = (uint8_t)((keys[i] > first ? TOP_1 : 0) | (keys[i] > second ? TOP_5 : 0));
-    for (int set = 0; set < 2; ++set)
-        for (size_t i = 0; i < n && tops[2 * set + 1] > 0; ++i)
-            if (keys[i] == tops[2 * set]) {
-                classes[i] |= set ? TOP_5 : TOP_1;
-                --tops[2 * set + 1];
-            }
-}
-
-/* A function of its own, and so without gather instructions, which are no faster here. */
-PREDICTD_APART void look_up(const int32_t *keys, size_t n, const int32_t *places, const double *centred, ranked *found)
-{
+    uint8_t any = 0;
     for (size_t i = 0; i < n; ++i) {
-        found->places[i] = places[keys[i]];
-        found->ranks[i] = centred[found->places[i]];
+        const int32_t key = found->keys[i];
+        const uint8_t above = (uint8_t)((key > first ? TOP_1 : 0) | (key > second ? TOP_5 : 0));
+        found->classes[i] = (uint8_t)(above | (key == first ? TIED_1 : 0) | (key == second ? TIED_5 : 0));
+        any |= found->classes[i];
+    }
+    if (!(any & TIED_1 && tops[1] > 0) && !(any & TIED_5 && tops[3] > 0))
+        return;
+    for (size_t i = 0; i < n; ++i) {
+        if (found->classes[i] & TIED_1 && tops[1] > 0) {
+            found->classes[i] |= TOP_1;
+            --tops[1];
+        }
+        if (found->classes[i] & TIED_5 && tops[3] > 0) {
+            found->classes[i] |= TOP_5;
+            --tops[3];
+        }
     }
 }
 
-PREDICTD_INLINE void rank(const int32_t *keys, size_t n, const int32_t *places, const double *centred, int64_t *tops,
-                          ranked *found)
+/* A function of its own, and so without gather instructions, which are no faster here. */
+PREDICTD_APART void look_up(size_t n, const int32_t *places, const double *ranks, double *found)
 {
-    classify(keys, n, tops, found->classes);
-    look_up(keys, n, places, centred, found);
+    for (size_t i = 0; i < n; ++i)
+        found[i] = ranks[places[i]];
 }
 
-void predictd_columns(const float *restrict values, size_t n, size_t width, const int64_t *restrict columns,
-                      size_t k, float *restrict rows)
+PREDICTD_INLINE void rank(size_t n, predictd_rank_tables tables, size_t track, ranked *found)
 {
-    for (size_t first = 0; first < n; first += TILE) {
-        const size_t size = n - first < TILE ? n - first : TILE;
-        for (size_t row = 0; row < k; ++row) {
-            const float *from = values + first * width + (size_t)columns[row];
-            float *to = rows + row * n + first;
-            for (size_t i = 0; i < size; ++i)
-                to[i] = from[i * width];
+    int32_t places[STEP];
+    const int32_t below = tables.below[track];
+    const int32_t last = (int32_t)(tables.starts[track + 1] - tables.starts[track] - 1);
+    for (size_t i = 0; i < n; ++i) {
+        const int32_t place = found->keys[i] > below ? found->keys[i] - below : 0;
+        places[i] = place < last ? place : last;
+    }
+    look_up(n, places, tables.ranks + tables.starts[track], found->ranks);
+}
+
+/* Sums of the chosen rows in a step of bins, and how many are known in each. */
+PREDICTD_INLINE void add_rows(const float *restrict rows, size_t stride, size_t n, const int64_t *restrict chosen, size_t k,
+                              float *restrict sums, float *restrict counts)
+{
+    uint32_t unknown = 0;
+    for (size_t i = 0; i < n; ++i) {
+        sums[i] = 0.0f;
+        counts[i] = (float)k;
+    }
+    for (size_t one = 0; one < k; ++one) {
+        const float *row = rows + (size_t)chosen[one] * stride;
+        for (size_t i = 0; i < n; ++i)
+            sums[i] += row[i];
+    }
+    for (size_t i = 0; i < n; ++i)
+        unknown |= sums[i] != sums[i];
+    for (size_t i = 0; unknown && i < n; ++i)
+        sums[i] = counts[i] = 0.0f;
+    for (size_t one = 0; unknown && one < k; ++one) {
+        const float *row = rows + (size_t)chosen[one] * stride;
+        for (size_t i = 0; i < n; ++i) {
+            sums[i] += row[i] == row[i] ? row[i] : 0.0f;
+            counts[i] += row[i] == row[i] ? 1.0f : 0.0f;
         }
     }
 }
 
 PREDICTD_MULTIVERSION
-void predictd_assay(const float *restrict rows, size_t stride, size_t n, const int64_t *restrict chosen, size_t k,
-                    float factor, float *restrict mean, float *restrict scaled, float *restrict variance)
+void predictd_assays(const float *restrict rows, size_t stride, size_t n, const int64_t *restrict chosen,
+                     const int64_t *restrict starts, const float *restrict factors, size_t m, predictd_means out)
 {
+    float sums[STEP], counts[STEP];
+    double means[STEP], squares[STEP];
     for (size_t first = 0; first < n; first += STEP) {
         const size_t size = n - first < STEP ? n - first : STEP;
-        float sums[STEP] = {0}, counts[STEP];
-        double means[STEP], squares[STEP] = {0};
-        uint32_t unknown = 0;
-        for (size_t one = 0; one < k; ++one) {
-            const float *row = rows + (size_t)chosen[one] * stride + first;
+        for (size_t own = 0; own < m; ++own) {
+            const size_t k = (size_t)(starts[own + 1] - starts[own]);
+            const int64_t *columns = chosen + starts[own];
+            float *mean = out.first + own * out.between + first, *scaled = mean + out.stride;
+            float *variance = scaled + out.stride;
+            add_rows(rows + first, stride, size, columns, k, sums, counts);
+            for (size_t i = 0; i < size; ++i) {
+                /* 0/0 where nothing is known. */
+                means[i] = (double)sums[i] / (double)counts[i];
+                mean[i] = (float)means[i];
+                scaled[i] = (float)(means[i] * (double)factors[own]);
+            }
+            if (!out.has_variance)
+                continue;
             for (size_t i = 0; i < size; ++i)
-                sums[i] += row[i];
-        }
-        for (size_t i = 0; i < size; ++i) {
-            counts[i] = (float)k;
-            unknown |= sums[i] != sums[i];
-        }
-        for (size_t i = 0; unknown && i < size; ++i)
-            sums[i] = counts[i] = 0.0f;
-        for (size_t one = 0; unknown && one < k; ++one) {
-            const float *row = rows + (size_t)chosen[one] * stride + first;
-            for (size_t i = 0; i < size; ++i) {
-                const float known = row[i] == row[i] ? 1.0f : 0.0f;
-                sums[i] += row[i] == row[i] ? row[i] : 0.0f;
-                counts[i] += known;
+                squares[i] = 0.0;
+            for (size_t one = 0; k > 1 && one < k; ++one) {
+                const float *row = rows + (size_t)columns[one] * stride + first;
+                for (size_t i = 0; i < size; ++i) {
+                    const double gap = row[i] == row[i] ? (double)row[i] - means[i] : 0.0;
+                    squares[i] += gap * gap;
+                }
             }
+            for (size_t i = 0; i < size; ++i)
+                variance[i] = (float)(squares[i] / (double)(counts[i] > 0.0f ? counts[i] : 1.0f));
         }
-        for (size_t i = 0; i < size; ++i) {
-            /* 0/0 where nothing is known. */
-            means[i] = (double)sums[i] / (double)counts[i];
-            mean[first + i] = (float)means[i];
-            scaled[first + i] = (float)(means[i] * (double)factor);
+    }
+}
+
+PREDICTD_MULTIVERSION
+void predictd_bound(float *restrict rows, size_t m, size_t n, const float *restrict added, const float *restrict low,
+                    const float *restrict high)
+{
+    for (size_t row = 0; row < m; ++row) {
+        float *own = rows + row * n;
+        for (size_t i = 0; i < n; ++i) {
+            float value = own[i] + added[row];
+            /* NaN stays. */
+            value = value < low[row] ? low[row] : value;
+            own[i] = value > high[row] ? high[row] : value;
         }
-        if (!variance)
-            continue;
-        for (size_t one = 0; k > 1 && one < k; ++one) {
-            const float *row = rows + (size_t)chosen[one] * stride + first;
-            for (size_t i = 0; i < size; ++i) {
-                const double gap = row[i] == row[i] ? (double)row[i] - means[i] : 0.0;
-                squares[i] += gap * gap;
-            }
-        }
-        for (size_t i = 0; i < size; ++i)
-            variance[first + i] = (float)(squares[i] / (double)(counts[i] > 0.0f ? counts[i] : 1.0f));
     }
 }
 

@@ -35,11 +35,13 @@ void predictd_weighted_double(const double *tracks, size_t t, size_t n, const fl
 
 /*
  * What is known of the tracks when all keys have been counted: of each track's keys (t × n_keys) their places among
- * those of all tracks, and the ranks there. The observed track's places come first: n_observed.
+ * those of all tracks, those of the observed track first: n_observed; and in `ranks`, from the start of a track to that of the
+ * next, its ranks by how far a key is above `below`, where it is.
  */
 typedef struct {
-    const int32_t *places;
-    const double *centred;
+    const int32_t *places, *below;
+    const double *ranks;
+    const int64_t *starts;
     size_t n_keys, n_observed;
     predictd_key_rule rule;
 } predictd_rank_tables;
@@ -55,22 +57,31 @@ enum { PREDICTD_RANK_YX, PREDICTD_RANK_Y, PREDICTD_RANK_X, PREDICTD_RANK_YY, PRE
        PREDICTD_OBSERVED_ERRORS, PREDICTD_OBSERVED_RANKS, PREDICTD_IMPUTED, PREDICTD_IMPUTED_ERRORS,
        PREDICTD_IMPUTED_RANKS, PREDICTD_MATCH, PREDICTD_CATCH_OBSERVED, PREDICTD_CATCH_IMPUTED, PREDICTD_PEAKS,
        PREDICTD_PEAKS_RANKS, PREDICTD_COMPARED };
-void predictd_compare_float(const float *tracks, size_t t, size_t n, const uint8_t *in_peaks,
-                            predictd_rank_tables tables, int64_t *tops, double *sums, int64_t *observed,
-                            int64_t *imputed, int64_t *peaks);
-void predictd_compare_double(const double *tracks, size_t t, size_t n, const uint8_t *in_peaks,
-                             predictd_rank_tables tables, int64_t *tops, double *sums, int64_t *observed,
-                             int64_t *imputed, int64_t *peaks);
+typedef struct {
+    int64_t *observed, *imputed, *peaks;
+} predictd_positive;
 
-/* Some columns of (n × width) values as rows. */
-void predictd_columns(const float *restrict values, size_t n, size_t width, const int64_t *restrict columns,
-                      size_t k, float *restrict rows);
+void predictd_compare_float(const float *tracks, size_t t, size_t n, const uint8_t *in_peaks,
+                            predictd_rank_tables tables, int64_t *tops, double *sums, predictd_positive positive);
+void predictd_compare_double(const double *tracks, size_t t, size_t n, const uint8_t *in_peaks,
+                             predictd_rank_tables tables, int64_t *tops, double *sums, predictd_positive positive);
 
 /*
- * Mean of what some of the rows (of `stride` values each) have in n bins, the mean times a factor, and the variance,
- * which may be NULL.
+ * Means of m assays in n bins: of some of the rows, `stride` apart, in each bin; the mean times a factor; and the variance, if
+ * it is wanted. Those of an assay are in `chosen` from its start to that of the next. Of `out` three rows, `stride` apart, are
+ * of each assay; `between` those of an assay and of the next.
  */
-void predictd_assay(const float *restrict rows, size_t stride, size_t n, const int64_t *restrict chosen, size_t k,
-                    float factor, float *restrict mean, float *restrict scaled, float *restrict variance);
+typedef struct {
+    float *first;
+    size_t between, stride;
+    int has_variance;
+} predictd_means;
+
+void predictd_assays(const float *restrict rows, size_t stride, size_t n, const int64_t *restrict chosen,
+                     const int64_t *restrict starts, const float *restrict factors, size_t m, predictd_means out);
+
+/* To each of m rows of n values: add a number, then bring within bounds. */
+void predictd_bound(float *restrict rows, size_t m, size_t n, const float *restrict added, const float *restrict low,
+                    const float *restrict high);
 
 #endif

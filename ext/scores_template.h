@@ -176,8 +176,8 @@ void SCORES_FUNCTION(weighted)(const REAL *tracks, size_t t, size_t n, const flo
 
 /* What needs the top sets, of up to 8 bins at a time: most have none in them. */
 PREDICTD_INLINE void SCORES_FUNCTION(add_tops)(const REAL *y, const REAL *x, size_t n, const ranked *of_y,
-                                               const ranked *of_x, double *sums, int64_t *observed, int64_t *imputed,
-                                               int64_t *peaks)
+                                               const ranked *of_x, const int32_t *places_y, const int32_t *places_x,
+                                               double *sums, predictd_positive positive)
 {
     for (size_t first = 0; first < n; first += 8) {
         const size_t end = first + 8 < n ? first + 8 : n;
@@ -197,19 +197,19 @@ PREDICTD_INLINE void SCORES_FUNCTION(add_tops)(const REAL *y, const REAL *x, siz
                 sums[PREDICTD_OBSERVED_RANKS] += of_x->ranks[i];
                 sums[PREDICTD_MATCH] += class_x & TOP_1 ? 1 : 0;
                 sums[PREDICTD_CATCH_OBSERVED] += class_x & TOP_5 ? 1 : 0;
-                ++observed[of_x->places[i]];
+                ++positive.observed[places_x[of_x->keys[i]]];
             }
             if (class_x & TOP_1) {
                 sums[PREDICTD_IMPUTED] += 1;
                 sums[PREDICTD_IMPUTED_ERRORS] += error * error;
                 sums[PREDICTD_IMPUTED_RANKS] += of_y->ranks[i];
                 sums[PREDICTD_CATCH_IMPUTED] += class_y & TOP_5 ? 1 : 0;
-                ++imputed[of_y->places[i]];
+                ++positive.imputed[places_y[of_y->keys[i]]];
             }
             if (class_y & PEAK) {
                 sums[PREDICTD_PEAKS] += 1;
                 sums[PREDICTD_PEAKS_RANKS] += of_x->ranks[i];
-                ++peaks[of_x->places[i]];
+                ++positive.peaks[places_x[of_x->keys[i]]];
             }
         }
     }
@@ -217,26 +217,29 @@ PREDICTD_INLINE void SCORES_FUNCTION(add_tops)(const REAL *y, const REAL *x, siz
 
 PREDICTD_MULTIVERSION
 void SCORES_FUNCTION(compare)(const REAL *tracks, size_t t, size_t n, const uint8_t *in_peaks,
-                              predictd_rank_tables tables, int64_t *tops, double *sums, int64_t *observed,
-                              int64_t *imputed, int64_t *peaks)
+                              predictd_rank_tables tables, int64_t *tops, double *sums, predictd_positive positive)
 {
     ranked of_y, of_x;
-    int32_t keys[STEP];
     for (size_t first = 0; first < n; first += STEP) {
         const size_t size = n - first < STEP ? n - first : STEP;
         const REAL *y = tracks + first;
-        SCORES_FUNCTION(keys_of)(y, size, tables.rule, keys);
-        rank(keys, size, tables.places, tables.centred, tops, &of_y);
-        for (size_t i = 0; in_peaks && i < size; ++i)
-            of_y.classes[i] |= in_peaks[first + i] ? PEAK : 0;
-        for (size_t track = 1; track < t; ++track) {
-            const REAL *x = y + track * n;
-            double *own = sums + (track - 1) * PREDICTD_COMPARED;
-            SCORES_FUNCTION(keys_of)(x, size, tables.rule, keys);
-            rank(keys, size, tables.places + track * tables.n_keys, tables.centred, tops + 4 * track, &of_x);
-            add_ranks(of_y.ranks, of_x.ranks, size, own);
-            SCORES_FUNCTION(add_tops)(y, x, size, &of_y, &of_x, own, observed,
-                                      imputed + (track - 1) * tables.n_observed, peaks);
+        for (size_t track = 0; track < t; ++track) {
+            const REAL *own = y + track * n;
+            ranked *found = track ? &of_x : &of_y;
+            SCORES_FUNCTION(keys_of)(own, size, tables.rule, found->keys);
+            classify(size, tops + 4 * track, found);
+            rank(size, tables, track, found);
+            if (!track) {
+                for (size_t i = 0; in_peaks && i < size; ++i)
+                    of_y.classes[i] |= in_peaks[first + i] ? PEAK : 0;
+                continue;
+            }
+            double *of_track = sums + (track - 1) * PREDICTD_COMPARED;
+            predictd_positive counts = positive;
+            counts.imputed += (track - 1) * tables.n_observed;
+            add_ranks(of_y.ranks, of_x.ranks, size, of_track);
+            SCORES_FUNCTION(add_tops)(y, own, size, &of_y, &of_x, tables.places,
+                                      tables.places + track * tables.n_keys, of_track, counts);
         }
     }
 }

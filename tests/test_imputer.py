@@ -9,7 +9,7 @@ import pytest
 
 from predictd.model.cp.factors import CPModel
 from predictd.model.cp.reference import closed_form_genome
-from predictd.model.imputer import AffineMap, Completion, Imputer
+from predictd.model.imputer import AffineMap, Completion, Imputer, Joined
 from predictd.model.ranges import Bounds, Ranges
 from predictd.model.windows import window_means
 from predictd.pairs import Experiment
@@ -130,6 +130,40 @@ def test_predictions_and_inputs_stay_within_bounds():
     np.testing.assert_array_equal(imputer.unbounded(x), limited)
     np.testing.assert_array_equal(imputer.limited(x), limited)
     np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("gap", [None, 0, 1])
+def test_imputers_joined_predict_as_each_alone(gap):
+    # Of six tracks one imputer reads all but the first, the other all but the second, through factors.
+    rng = np.random.default_rng(8)
+    pairs = [Experiment("x", f"a{i}") for i in range(6)]
+    within = Bounds(np.array([-0.5, -np.inf], np.float32), np.array([0.5, np.inf], np.float32))
+    limits = Bounds(np.full(5, -np.inf, np.float32), np.full(5, 2, np.float32))
+    parts = []
+    for held_out, left, right, bounds in (
+        (0, rng.normal(size=(2, 5)), None, within),
+        (1, rng.normal(size=(30, 2)), rng.normal(size=(2, 5)), None),
+    ):
+        columns = np.delete(np.arange(6), held_out)
+        affine = AffineMap(left, right, rng.normal(size=len(left)))
+        assert len(affine.applied[0]) == (1 if right is None else 2)
+        inputs = tuple(pairs[column] for column in columns)
+        parts.append(Imputer(inputs, (pairs[0],) * len(left), affine, bounds, limits))
+    columns = [np.delete(np.arange(6), held_out) for held_out in (0, 1)]
+    places = [np.array([31, 3]), np.delete(np.arange(32), [3, 31])]
+    joined = Joined(list(zip(parts, columns, places, strict=True)), 6, 32)
+    signal = rng.normal(size=(6, 50)).clip(-9, 2).astype(np.float32)
+    if gap is not None:
+        signal[gap, 7] = np.nan
+    # The second time one track has an artefact, which is cut off.
+    for high in (2, 40):
+        signal[4, 9] = high
+        out = np.full((32, 50), 9, dtype=np.float32)
+        joined(signal, signal.min(axis=1), signal.max(axis=1), out)
+        for imputer, own, place in zip(parts, columns, places, strict=True):
+            alone = imputer(np.ascontiguousarray(signal[own].T)).T
+            assert np.isnan(alone).any() == (gap in own)
+            np.testing.assert_allclose(out[place], alone, atol=1e-5)
 
 
 def test_an_average_stays_within_the_widest_bounds_of_its_members():

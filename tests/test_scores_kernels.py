@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from predictd import kernels
-from predictd.kernels import COMPARED, JOINT, KeyRule, Positive, RankTables
+from predictd.kernels import COMPARED, JOINT, AssayMeans, KeyRule, Positive, RankTables
 
 pytestmark = pytest.mark.numeric
 RNG = np.random.default_rng(0)
@@ -77,7 +77,12 @@ def test_comparison_of_ranked_tracks(n, dtype):
     # 7 places of the observed track, then 5 and 4 of the others.
     low, high = np.array([0, 7, 12]), np.array([7, 12, 16])
     places = RNG.integers(low, high, (N_COARSE, 3)).T.astype(np.int32).copy()
-    tables = RankTables(COARSE, places, RNG.integers(-99, 99, 16).astype(float), 7)
+    # Ranks of the keys from `below` on: the track's keys lie in 124 to 129, those beyond have the last rank.
+    below, starts = (
+        np.array([0, 123, 125], dtype=np.int32),
+        np.array([0, N_COARSE, N_COARSE + 9, N_COARSE + 13]),
+    )
+    tables = RankTables(COARSE, places, 16, 7, RNG.integers(-99, 99, starts[-1]).astype(float), starts, below)
     # The top 1 % is within the top 5 %: two thresholds, and ties of which some belong to it.
     tops = np.tile([127, 5, 126, 9], (3, 1))
     top = [[_first(own, threshold, ties) for threshold, ties in ((127, 5), (126, 9))] for own in keys]
@@ -87,9 +92,13 @@ def test_comparison_of_ranked_tracks(n, dtype):
     for part in (slice(0, half), slice(half, None)):
         kernels.compare(np.ascontiguousarray(tracks[:, part]), peaks[part], tables, tops, sums, positive)
     own_places = [own[key] for own, key in zip(places, keys, strict=True)]
-    a, (y1, y5) = tables.centred[own_places[0]], top[0]
+    ranks = [
+        tables.ranks[start:stop][np.clip(own - low, 0, stop - start - 1)]
+        for own, low, start, stop in zip(keys, below, starts, starts[1:], strict=False)
+    ]
+    a, (y1, y5) = ranks[0], top[0]
     for index in (1, 2):
-        b, (x1, x5) = tables.centred[own_places[index]], top[index]
+        b, (x1, x5) = ranks[index], top[index]
         errors = np.square(tracks[0].astype(float) - tracks[index])
         expected = [a @ b, a.sum(), b.sum(), a @ a, b @ b]
         expected += [y1.sum(), errors[y1].sum(), b[y1].sum(), x1.sum(), errors[x1].sum(), a[x1].sum()]
@@ -108,24 +117,54 @@ def _first(keys: np.ndarray, threshold: int, ties: int) -> np.ndarray:
     return (keys > threshold) | np.isin(np.arange(keys.size), np.flatnonzero(keys == threshold)[:ties])
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
 @pytest.mark.parametrize("n", SIZES)
-def test_mean_and_variance_of_columns(n):
-    values = RNG.normal(size=(n, 6)).astype(np.float32)
-    values[RNG.random((n, 6)) < 0.3] = np.nan
-    columns = np.array([4, 0, 1, 5])
-    rows = kernels.columns_of(values, columns)
+def test_columns_as_rows_with_their_ends(n, dtype):
+    values = RNG.normal(size=(n, 6)).astype(dtype)
+    values[n // 2, :4] = np.nan, -np.nan, np.inf, -np.inf
+    columns = np.array([4, 0, 1, 5, 2, 3])
+    rows = np.empty((6, n), dtype=np.float32)
+    low, high = kernels.rows_of(values, columns, rows)
     assert np.array_equal(rows, values[:, columns].T, equal_nan=True)
-    out = tuple(np.empty((3, n), dtype=np.float32))
-    for chosen in ([0, 2, 3], [1]):
-        kernels.mean_and_variance(rows, np.array(chosen), 0.7, out)
-        own = np.ma.masked_invalid(rows[chosen].astype(float))
-        mean, variance = own.mean(axis=0).filled(np.nan), own.var(axis=0).filled(0.0)
+    for ends in ((low, high), kernels.ends_of(rows)):
+        assert np.array_equal(ends, [rows.min(axis=1), rows.max(axis=1)], equal_nan=True)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_means_of_assays(n):
+    rows = RNG.normal(size=(4, n)).astype(np.float32)
+    rows[RNG.random((4, n)) < 0.3] = np.nan
+    chosen, factors = [np.array(own, dtype=np.int64) for own in ([0, 2, 3], [1], [])], [0.7, -2.0, 1.0]
+    # Rows of other things lie between those of the means.
+    out = np.full((3, 5, n), 9, dtype=np.float32)
+    means = AssayMeans(chosen, factors)
+    means.write(rows, out[:, 2:], variance=True)
+    assert (out[:, :2] == 9).all()
+    for own, factor, found in zip(chosen, factors, out[:, 2:], strict=True):
+        values = np.ma.masked_invalid(rows[own].astype(float))
+        mean, variance = values.mean(axis=0), values.var(axis=0)
         # Sums of three numbers about 1 in float32.
-        for got, expected in zip(out, (mean, 0.7 * mean, variance), strict=True):
-            assert got == pytest.approx(expected, rel=1e-5, abs=1e-6, nan_ok=True)
-        without = *np.empty((2, n), dtype=np.float32), None
-        kernels.mean_and_variance(rows, np.array(chosen), 0.7, without)
-        assert np.array_equal(without[:2], out[:2], equal_nan=True)
+        for got, expected, unknown in zip(
+            found, (mean, factor * mean, variance), (np.nan, np.nan, 0.0), strict=True
+        ):
+            assert got == pytest.approx(np.ma.filled(expected, unknown), rel=1e-5, abs=1e-6, nan_ok=True)
+    without = np.full_like(out, 9)
+    means.write(rows, without[:, 2:], variance=False)
+    assert np.array_equal(without[:, 2:4], out[:, 2:4], equal_nan=True) and (without[:, 4] == 9).all()
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_rows_within_bounds(n):
+    rows = RNG.normal(size=(3, n)).astype(np.float32)
+    rows[0, n // 2] = np.nan
+    added, low, high = np.array([[0.5, -3, 2], [-np.inf, -3.5, -1], [0.7, np.inf, 1]], dtype=np.float32)
+    expected = np.clip(rows + added[:, np.newaxis], low[:, np.newaxis], high[:, np.newaxis])
+    kernels.bound(rows, added, low, high)
+    assert np.array_equal(rows, expected, equal_nan=True)
+
+
+def tables_of(places: np.ndarray, starts: list[int]) -> RankTables:
+    return RankTables(COARSE, places, 3, 2, np.zeros(3), np.array(starts), np.zeros(2, dtype=np.int32))
 
 
 def test_what_does_not_fit_is_refused():
@@ -134,7 +173,9 @@ def test_what_does_not_fit_is_refused():
         with pytest.raises(ValueError, match=f"{message} must lie in"):
             kernels.tally(tracks, rule, np.zeros((2, 2**19), dtype=np.uint32))
     with pytest.raises(ValueError, match=r"keys must lie in \[0, 2\)"):
-        RankTables(COARSE, np.full((2, N_COARSE), 2, dtype=np.int32), np.zeros(3), 2)
+        tables_of(np.full((2, N_COARSE), 2, dtype=np.int32), [0, 1, 3])
+    with pytest.raises(ValueError, match="every track must have ranks"):
+        tables_of(np.zeros((2, N_COARSE), dtype=np.int32), [0, 3, 3])
     with pytest.raises(TypeError, match="tracks must be float32, not float16"):
         kernels.joint(np.zeros((2, 3), dtype=np.float16), np.zeros((1, len(JOINT))))
     with pytest.raises(ValueError, match="states must have the shape"):
@@ -142,4 +183,10 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="dropped must lie in"):
         kernels.find_keys(np.zeros(3, dtype=np.float32), KeyRule(0))
     with pytest.raises(ValueError, match=r"keys must lie in \[0, 2\)"):
-        kernels.columns_of(np.zeros((3, 2), dtype=np.float32), np.array([2]))
+        kernels.rows_of(np.zeros((3, 2), dtype=np.float32), np.array([2]), np.zeros((1, 3), dtype=np.float32))
+    for n_rows, step, message in ((1, 1, r"keys must lie in \[0, 1\)"), (2, 2, "out must be C-contiguous")):
+        out = np.zeros((1, 3, 3 * step), dtype=np.float32)[..., ::step]
+        with pytest.raises(ValueError, match=message):
+            AssayMeans([np.array([1])], [1.0]).write(
+                np.zeros((n_rows, 3), dtype=np.float32), out, variance=True
+            )

@@ -5,18 +5,18 @@ The kernels themselves check nothing and release the GIL. What they compute is s
 """
 
 from predictd.kernels.features import TreeFeatures
-from predictd.kernels.half import widen
+from predictd.kernels.half import ends_of, rows_of, widen
 from predictd.kernels.scores import (
     COMPARED,
     JOINT,
+    AssayMeans,
     KeyRule,
     Positive,
     RankTables,
-    columns_of,
+    bound,
     compare,
     find_keys,
     joint,
-    mean_and_variance,
     tally,
     weighted,
 )
@@ -36,6 +36,7 @@ __all__ = [
     "JOINT",
     "MAX_DEPTH",
     "MAX_SAMPLES",
+    "AssayMeans",
     "BoostingRule",
     "KeyRule",
     "Positive",
@@ -44,14 +45,15 @@ __all__ = [
     "TreeFeatures",
     "UpdateRule",
     "boosting_importances",
-    "columns_of",
+    "bound",
     "compare",
+    "ends_of",
     "find_keys",
     "forest_importances",
     "forest_limit",
     "joint",
-    "mean_and_variance",
     "row_width",
+    "rows_of",
     "sgd_updates",
     "tally",
     "weighted",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from predictd.kernels import compiled
-from predictd.kernels.checks import check_array, check_range
+from predictd.kernels.checks import check_array, check_places, check_range
 
 # What `joint` keeps of two tracks, and what `compare` adds up, each in the order of its array.
 JOINT = (
@@ -72,25 +74,37 @@ class RankTables:
     rule
         Of the keys.
     places
-        int32 (t × keys): of each track's keys the places among those that occur in any track.
-    centred
-        float64 (places,): centred ranks.
-    n_observed
-        Places of the observed track; they are the first.
+        int32 (t × keys): of each track's keys the places among those that occur in any track; those of the observed
+        track are the first.
+    n_places, n_observed
+        How many of all tracks, and of the observed one.
+    ranks
+        float64: centred ranks of the first track, then of the others.
+    starts
+        int64 (t + 1): where those of each track start, and of the last one end.
+    below
+        int32 (t,): of each track the key that has its first rank; so have smaller ones, the next key has the next rank.
     """
 
     rule: KeyRule
     places: Keys
-    centred: Float64
+    n_places: int
     n_observed: int
+    ranks: Float64
+    starts: NDArray[np.int64]
+    below: Keys
 
     def __post_init__(self) -> None:
-        check_array("places", self.places, np.int32, (None, None))
-        check_array("centred", self.centred, np.float64, (None,))
+        t = len(self.places)
+        check_array("places", self.places, np.int32, (t, None))
+        check_array("ranks", self.ranks, np.float64, (None,))
+        check_array("starts", self.starts, np.int64, (t + 1,))
+        check_array("below", self.below, np.int32, (t,))
         self.rule.check(self.places.shape[1])
-        sizes = self.n_observed, *(len(self.centred) for _ in self.places[1:])
-        for own, size in zip(self.places, sizes, strict=True):
-            _check_keys(own, size)
+        for own, size in zip(self.places, (self.n_observed, *[self.n_places] * (t - 1)), strict=True):
+            check_places(own, size)
+        if self.starts[0] != 0 or self.starts[-1] != len(self.ranks) or not (np.diff(self.starts) > 0).all():
+            raise ValueError("every track must have ranks, and all ranks be of a track")
 
 
 class Positive(NamedTuple):
@@ -111,7 +125,7 @@ class Positive(NamedTuple):
     @classmethod
     def none(cls, tables: RankTables) -> Positive:
         """Before any bin is compared."""
-        n_imputed, n_places = len(tables.places) - 1, len(tables.centred)
+        n_imputed, n_places = len(tables.places) - 1, tables.n_places
         shapes: tuple[tuple[int, ...], ...] = (n_places,), (n_imputed, tables.n_observed), (n_places,)
         return cls(*(np.zeros(shape, dtype=np.int64) for shape in shapes))
 
@@ -196,7 +210,7 @@ def compare(
         Counted up.
     """
     _check_tracks(tracks)
-    t, n_places = len(tracks), len(tables.centred)
+    t, n_places = len(tracks), tables.n_places
     if len(tables.places) != t:
         raise ValueError(f"there are tables of {len(tables.places)} tracks, not {t}")
     check_array("tops", tops, np.int64, (t, 4), written=True)
@@ -208,62 +222,69 @@ def compare(
         check_array("in peaks", peaks, np.bool_, tracks.shape[1:])
     if tracks.size:
         marked = None if peaks is None else peaks.view(np.uint8)
-        compiled.scores.compare(
-            tracks, marked, tuple(tables.rule), tables.places, tables.centred, tops, sums, *positive
-        )
+        by_key = tables.places, tables.ranks, tables.starts, tables.below
+        compiled.scores.compare(tracks, marked, tuple(tables.rule), by_key, tops, sums, *positive)
 
 
-def columns_of(
-    values: NDArray[np.float32], columns: NDArray[np.int64], out: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
-    """Some columns of float32 (n × width) as the rows of float32 (k × n): of `out`, or of a new array."""
-    check_array("values", values, np.float32, (None, None))
-    check_array("columns", columns, np.int64, (None,))
-    shape = len(columns), len(values)
-    rows = np.empty(shape, dtype=np.float32) if out is None else out
-    check_array("out", rows, np.float32, shape, written=True)
-    if _check_keys(columns, values.shape[1]) and len(values):
-        compiled.scores.columns(values, columns, rows)
-    return rows
+@dataclass(frozen=True)
+class AssayMeans:
+    """Which rows some means are of, and by what factors these are scaled.
 
-
-def mean_and_variance(
-    rows: NDArray[np.float32],
-    chosen: NDArray[np.int64],
-    factor: float,
-    out: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None],
-) -> None:
-    """Write the mean of some rows, this times a factor, and the rows' variance, to `out`.
-
-    Parameters
+    Attributes
     ----------
     rows
-        float32 (k × n); NaN is not observed. Sums are taken in float32, row by row; the variance is about their mean in
-        float64, 0 where fewer than two rows are chosen or none is observed.
-    chosen
-        int64: which rows.
-    factor
-        Taken in float32.
-    out
-        Three of float32 (n,); the last may be None.
+        Of each mean one row or more, int64.
+    factors
+        Of each, taken in float32.
     """
-    check_array("rows", rows, np.float32, (None, None))
-    check_array("chosen", chosen, np.int64, (None,))
-    for array in out:
-        if array is not None:
-            check_array("out", array, np.float32, (rows.shape[1],), written=True)
-    if _check_keys(chosen, len(rows)) and rows.shape[1]:
-        compiled.scores.assay(rows, chosen, factor, *out)
+
+    rows: Sequence[NDArray[np.int64]]
+    factors: Sequence[float]
+
+    def write(self, signal: NDArray[np.float32], out: NDArray[np.float32], *, variance: bool) -> None:
+        """Write the means of rows, these times their factors, and the rows' variances if they are wanted, to `out`.
+
+        Parameters
+        ----------
+        signal
+            float32 (k × n); NaN is not observed. Sums are taken in float32, row by row; the variance is about their
+            mean in float64, 0 where fewer than two rows are chosen or none is observed.
+        out
+            float32 (means × 3 × n), each row in one piece.
+        """
+        check_array("signal", signal, np.float32, (None, None))
+        check_array("out", out, np.float32, (len(self.rows), 3, signal.shape[1]), written=True, rows=True)
+        if self.rows and signal.shape[1]:
+            check_places(self._chosen, len(signal))
+            compiled.scores.assays(signal, self._chosen, self._starts, self._factors, out, variance)
+
+    @cached_property
+    def _chosen(self) -> NDArray[np.int64]:
+        return np.concatenate(self.rows)
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        return np.cumsum([0, *map(len, self.rows)], dtype=np.int64)
+
+    @cached_property
+    def _factors(self) -> NDArray[np.float32]:
+        return np.array(self.factors, dtype=np.float32)
+
+
+def bound(
+    rows: NDArray[np.float32],
+    added: NDArray[np.float32],
+    low: NDArray[np.float32],
+    high: NDArray[np.float32],
+) -> None:
+    """Add a number to each row of float32 (m × n), then bring it within bounds, (m,) each, in place; NaN stays."""
+    check_array("rows", rows, np.float32, (None, None), written=True)
+    for name, ends in (("added", added), ("low", low), ("high", high)):
+        check_array(name, ends, np.float32, (len(rows),))
+    if rows.size:
+        compiled.scores.bound(rows, added, low, high)
 
 
 def _check_tracks(tracks: NDArray[Any]) -> None:
     """Raise unless tracks (t × n) are in one piece, all float32 or all float64."""
     check_array("tracks", tracks, np.float64 if tracks.dtype == np.float64 else np.float32, (None, None))
-
-
-def _check_keys(keys: NDArray[Any], n: int) -> bool:
-    """Whether there are keys; raises where one is not in [0, n)."""
-    check_array("keys", keys, np.int64 if keys.dtype == np.int64 else np.int32, (None,))
-    if keys.size and not (keys.min() >= 0 and keys.max() < n):
-        raise ValueError(f"keys must lie in [0, {n})")
-    return bool(keys.size)

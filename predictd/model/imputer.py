@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from predictd.constants import MIN_OBSERVED
+from predictd.kernels import bound
 from predictd.model.ranges import Bounds
 from predictd.pairs import Experiment
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
 _ALL = slice(None)
 
 
@@ -106,13 +108,10 @@ class AffineMap:
         value += self._intercept
         return value
 
-    def of_rows(self, signal: Float32) -> Float32:
-        """(k × bins) → (m × bins)."""
-        value = signal
-        for factor in self._factors:
-            value = factor.T @ value
-        value += self._intercept[:, np.newaxis]
-        return value
+    @property
+    def applied(self) -> tuple[list[Float32], Float32]:
+        """By what signal (bins × k) is multiplied, one after the other, and what is added."""
+        return self._factors, self._intercept
 
 
 @dataclass(frozen=True)
@@ -173,26 +172,16 @@ class Imputer:
             return predicted
         return np.clip(predicted, self.bounds.low, self.bounds.high, out=predicted)
 
-    def of_rows(self, signal: Float32, low: Float32, high: Float32) -> Float32:
-        """Predictions (m × bins) of consecutive bins without what is around them.
+    def is_affine(self, low: Float32, high: Float32) -> bool:
+        """Whether bins whose inputs lie between these ends, (k,), need no more than the affine map and the bounds.
 
-        Parameters
-        ----------
-        signal
-            float32 (k × bins): of the inputs; NaN is missing.
-        low, high
-            Lowest and highest values of each, (k,); NaN where one is missing.
+        NaN is the end of an input that is missing somewhere.
         """
-        within = np.isfinite(low).all() and np.isfinite(high).all()
-        if within and self.limits is not None:
-            within = (low >= self.limits.low).all() and (high <= self.limits.high).all()
-        if self.refiner is not None or not within:
-            return np.ascontiguousarray(self(np.ascontiguousarray(signal.T)).T)
-        predicted = self.affine.of_rows(signal)
-        if self.bounds is not None:
-            ends = (end[:, np.newaxis] for end in (self.bounds.low, self.bounds.high))
-            np.clip(predicted, *ends, out=predicted)
-        return predicted
+        if self.refiner is not None or not (np.isfinite(low).all() and np.isfinite(high).all()):
+            return False
+        return self.limits is None or bool(
+            (low >= self.limits.low).all() and (high <= self.limits.high).all()
+        )
 
     def limited(self, signal: Float32) -> Float32:
         """Signal of the inputs (bins × k) without artefacts."""
@@ -220,3 +209,52 @@ class Imputer:
     def halo(self) -> int:
         """How many bins around those that are predicted are read."""
         return 0 if self.refiner is None else self.refiner.halo
+
+
+class Joined:
+    """Imputers that read columns of the same signal, applied together to bins without what is around them.
+
+    Parameters
+    ----------
+    parts
+        Imputers, which columns are the inputs of each, and which rows of predictions are its targets.
+    n, m
+        Columns, and rows of predictions.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Imputer, Places, Places]], n: int, m: int) -> None:
+        self._parts, self._low_rank = parts, list[tuple[Places, Float32, Float32]]()
+        self._weights, self._added = np.zeros((m, n), dtype=np.float32), np.zeros(m, dtype=np.float32)
+        self._low, self._high = np.full((2, m), [[-np.inf], [np.inf]], dtype=np.float32)
+        for imputer, columns, places in parts:
+            (first, *second), self._added[places] = imputer.affine.applied
+            weights = np.zeros((first.shape[1], n), dtype=np.float32)
+            weights[:, columns] = first.T
+            if second:
+                self._low_rank.append((places, weights, second[0].T))
+            else:
+                self._weights[places] = weights
+            if imputer.bounds is not None:
+                self._low[places], self._high[places] = imputer.bounds.low, imputer.bounds.high
+
+    def __call__(self, signal: Float32, low: Float32, high: Float32, out: Float32) -> None:
+        """Write predictions to `out`, (m × bins).
+
+        Parameters
+        ----------
+        signal
+            float32 (n × bins); NaN is missing.
+        low, high
+            Lowest and highest values of each row, (n,); NaN where one is missing.
+        """
+        known, whole = signal, np.isfinite(low) & np.isfinite(high)
+        if not whole.all():
+            # A weight of 0 does not take NaN away.
+            known = np.where(whole[:, np.newaxis], signal, np.float32(0))
+        np.matmul(self._weights, known, out=out)
+        for places, right, left in self._low_rank:
+            out[places] = left @ (right @ known)
+        bound(out, self._added, self._low, self._high)
+        for imputer, columns, places in self._parts:
+            if not imputer.is_affine(low[columns], high[columns]):
+                out[places] = imputer(np.ascontiguousarray(signal[columns].T)).T

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import h5py
 import hdf5plugin
@@ -32,115 +31,15 @@ from predictd.constants import (
 from predictd.errors import TensorFormatError
 from predictd.io.files import refuse_unreadable, replacing, sha256_of
 from predictd.io.hdf5 import UNREADABLE, ForeignFileError, check_format, reading, writing
-from predictd.io.tensor.layout import Contig, Places, Runs, ShardPlan
-from predictd.io.tensor.manifest import Manifest, ShardEntry, read_manifest, version_of
+from predictd.io.tensor.layout import Places, ShardPlan
+from predictd.io.tensor.manifest import Manifest, ShardEntry, read_manifest
 from predictd.io.tensor.scratch import Scratch
-from predictd.kernels import widen
+from predictd.io.tensor.shard import Shard as Shard
+from predictd.io.tensor.shard import read_runs
 from predictd.pairs import Experiment, positions
 from predictd.wording import some
 
 Signal = npt.NDArray[np.float16] | npt.NDArray[np.float32]
-# Room for signal as it is stored, and in float32.
-_Buffers = tuple[npt.NDArray[Any], npt.NDArray[np.float32]]
-
-
-class Shard:
-    """One open shard.
-
-    Attributes
-    ----------
-    places
-        Where its bins lie, in runs or as regions.
-    summary
-        float64 (n_experiments × 4): observed bins, sum, sum of squares, maximum of the stored signal.
-    n_bins
-        Bins in all.
-    """
-
-    def __init__(self, file: h5py.File, path: Path, entry: ShardEntry, manifest: Manifest) -> None:
-        self._path = path
-        n_experiments, bin_size = len(manifest.experiments), manifest.bin_size
-        try:
-            check_format(file, format=TENSOR_FORMAT, version=version_of([entry]))
-            self._signal = file["signal"]
-            self.summary: npt.NDArray[np.float64] = file["summary"][:]
-            runs = _read_runs(file)
-            regions = file["regions"][:] if bin_size is None else None
-            n_bins, width = self._signal.shape
-            fits = (
-                tuple(runs) == entry.chroms
-                and (n_bins, width) == (entry.n_bins, n_experiments)
-                and sum(own[:, 1].sum() for own in runs.values()) == n_bins
-                and self.summary.shape == (width, 4)
-                and (regions is None or regions.shape == (n_bins, 2))
-            )
-        except ForeignFileError as err:
-            reason = f"{path} is not a shard that can be read: {err}; ingest the tracks again"
-            raise TensorFormatError(reason) from err
-        except UNREADABLE as err:
-            raise TensorFormatError(f"{path} is damaged; ingest the tracks again") from err
-        if not fits:
-            raise TensorFormatError(
-                f"{path} does not belong to this tensor: it holds {n_bins} bins × {width} experiments of {some(runs)}, "
-                f"the manifest says {entry.n_bins} × {n_experiments} of {some(entry.chroms)}; ingest the tracks again"
-            )
-        self.n_bins = n_bins
-        lengths = dict(manifest.genome.chromosomes)
-        contigs = tuple(Contig(chrom, lengths[chrom], own) for chrom, own in runs.items())
-        self.places = Places(contigs, bin_size, regions)
-
-    def read(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float32]:
-        """Signal of bins [start, stop) of the shard, float32 (bins × experiments).
-
-        Raises
-        ------
-        TensorFormatError
-            If the stored bytes are damaged.
-        """
-        stop = self.n_bins if stop is None else min(stop, self.n_bins)
-        count = max(stop - start, 0)
-        return self._read_into(self._buffers(count), start, count)
-
-    def block_rows(self, size: int = BLOCK_BINS) -> int:
-        """Bins of a block: whole chunks, at least `size` bins."""
-        return max(size, int(self._signal.chunks[0]))
-
-    def _buffers(self, count: int) -> _Buffers:
-        """Room for so many bins as they are stored, and in float32; one array where that is the same."""
-        shape = count, self._signal.shape[1]
-        stored = np.empty(shape, dtype=self._signal.dtype)
-        return stored, np.empty(shape, dtype=np.float32) if stored.dtype == np.float16 else stored
-
-    def _read_into(self, buffers: _Buffers, start: int, count: int) -> npt.NDArray[np.float32]:
-        """Signal of so many bins, in the first rows of the buffers; see `read`."""
-        stored, signal = buffers[0][:count], buffers[1][:count]
-        try:
-            if count:
-                self._signal.read_direct(stored, np.s_[start : start + count])
-        except UNREADABLE as err:
-            refuse_unreadable(self._path, err)
-            reason = f"{self._path} is damaged (bins {start} to {start + count}); ingest the tracks again"
-            raise TensorFormatError(reason) from err
-        return widen(stored, signal) if stored.dtype == np.float16 else signal
-
-    def blocks(
-        self, size: int = BLOCK_BINS, *, reuse: bool = False
-    ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-        """Yield (first row, signal) over the shard; whole chunks are read at a time, at least `size` bins are given.
-
-        With `reuse` all blocks are views of one array, each valid until the next is asked for.
-        """
-        step = self.block_rows(size)
-        buffers = self._buffers(min(step, self.n_bins)) if reuse else None
-        for start in range(0, self.n_bins, step):
-            count = min(step, self.n_bins - start)
-            yield start, self._read_into(buffers or self._buffers(count), start, count)
-
-    def sample(self, stride: int, size: int = BLOCK_BINS) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield the signal of every `stride`th block, the first one at least; whole chunks as in `blocks`."""
-        step = self.block_rows(size)
-        for start in range(0, self.n_bins, step * stride):
-            yield self.read(start, start + step)
 
 
 class Tensor:
@@ -334,7 +233,7 @@ def _describe(file: Path, path: Path, tensor: Path, plan: ShardPlan, n_experimen
     try:
         with reading(file, by_ranges=True) as opened:
             check_format(opened, format=TENSOR_FORMAT, version=_version_of(plan))
-            runs = _read_runs(opened)
+            runs = read_runs(opened)
             fits = (
                 opened["signal"].shape == (places.n_bins, n_experiments)
                 and tuple(runs) == places.chroms
@@ -370,16 +269,6 @@ def _write_chroms(file: h5py.File, places: Places) -> None:
     )
     n_runs = [len(contig.runs) for contig in places.contigs]
     file.create_dataset("contig_runs", data=n_runs, dtype=np.int64, fletcher32=True)
-
-
-def _read_runs(file: h5py.File) -> dict[str, Runs]:
-    """Runs of a shard by chromosome."""
-    runs = file["runs"][:]
-    if "contigs" not in file:
-        return {str(file.attrs["chrom"]): runs}
-    chroms = [chrom.decode() for chrom in file["contigs"][:]]
-    borders = np.cumsum(file["contig_runs"][:])
-    return dict(zip(chroms, np.split(runs, borders[:-1]), strict=True))
 
 
 def _summarise(signal: Signal) -> tuple[npt.NDArray[np.float64], int]:

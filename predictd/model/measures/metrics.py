@@ -81,9 +81,12 @@ class TrackComparison:
         self._counts.add(tracks)
         self._sums.add_tracks("plain", block, tracks)
         if self._inverse is not None:
+            room = np.empty((len(tracks), min(_BLOCK, tracks.shape[1])))
             for start in range(0, tracks.shape[1], _BLOCK):
-                raw = self._inverse(tracks[:, start : start + _BLOCK].astype(np.float64))
-                self._sums.add_tracks("raw", block, raw)
+                part = tracks[:, start : start + _BLOCK]
+                raw = room if part.shape == room.shape else np.empty(part.shape)
+                raw[:] = part
+                self._sums.add_tracks("raw", block, np.ascontiguousarray(self._inverse(raw)))
         for name in (*REGIONS, "variance"):
             if name in weights:
                 self._sums.add_part(name, block, tracks, weights[name])

@@ -117,11 +117,21 @@ class KeyCounts:
     def tables(self, rankings: Sequence[Ranking]) -> RankTables:
         """What looks up the ranks of bins, in the room of the counts, which are lost."""
         places = self._counts.view(np.int32)
+        sizes = [ranking.keys.size for ranking in rankings]
         first = 0
-        for own, ranking in zip(places, rankings, strict=True):
-            own[ranking.keys] = np.arange(first, first := first + ranking.keys.size)
-        centred = np.concatenate([ranking.centred for ranking in rankings])
-        return RankTables(self._rule, places, centred, rankings[0].keys.size)
+        for own, ranking, size in zip(places, rankings, sizes, strict=True):
+            own[ranking.keys] = np.arange(first, first := first + size)
+        # 0, which is common, is far below the other keys: it comes just before them.
+        firsts = [ranking.keys[ranking.keys > 0][:1].sum() for ranking in rankings]
+        below = np.array([max(0, int(first) - 1) for first in firsts])
+        widths = [
+            int(ranking.keys[-1]) - low + 1 for ranking, low in zip(rankings, below.tolist(), strict=True)
+        ]
+        starts = np.cumsum([0, *widths], dtype=np.int64)
+        ranks = np.zeros(starts[-1])
+        for ranking, low, start in zip(rankings, below.tolist(), starts.tolist(), strict=False):
+            ranks[start + np.maximum(ranking.keys - low, 0)] = ranking.centred
+        return RankTables(self._rule, places, sum(sizes), sizes[0], ranks, starts, below.astype(np.int32))
 
 
 def _rank(counts: NDArray[np.uint32]) -> Ranking:

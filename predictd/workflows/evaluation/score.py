@@ -25,7 +25,7 @@ Row = dict[str, str | float]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 _Item = TypeVar("_Item")
-# What is kept of a track's ranks, about: 4 MiB by key, and a few numbers of each key that occurs.
+# What is kept of a track's ranks, about: 4 MiB by key, and ranks and a few numbers of the keys that occur.
 _RANKS_BYTES = 5 * 2**20
 # A method's part of what a task holds: its ranks and a shard's signal.
 _METHOD_BYTES = _RANKS_BYTES + 4 * MAX_SHARD_BINS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,15 @@ from predictd.io.remote import as_path
 from predictd.io.tables import read_bed
 from predictd.io.tensor.layout import Coverage
 from predictd.io.tensor.store import Shard
-from predictd.kernels import columns_of, mean_and_variance
+from predictd.kernels import AssayMeans, ends_of
 from predictd.model.transforms import TRANSFORMS, SignalTransform
-from predictd.workflows.evaluation.cases import Baseline, Case, Scoring
+from predictd.workflows.evaluation.cases import Case, Scoring
 from predictd.workflows.imputing.apply import Application
 from predictd.workflows.imputing.estimators import load_held_out
 
 Float32 = npt.NDArray[np.float32]
+# Bins that are compared at once, about: the signal of a pair stays in the processor's second cache.
+_BINS = 2**16
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class ComparedSignal:
         self._cases, self._shared, self._tensor = cases, shared, shared.tensor
         self._transforms = transforms_of(cases, shared)
         self.sweeps, self._passes, self._read = 1, 0, 0
+        self._room = np.empty(0, dtype=np.float32)
         self._predicted = [index for index, case in enumerate(cases) if None in case.imputed]
         self._application = None
         if self._predicted:
@@ -76,6 +80,10 @@ class ComparedSignal:
         if self._application is not None:
             self._columns = np.arange(len(self._tensor.experiments))
         self._rows = [np.searchsorted(self._columns, own) for own in wanted]
+        self._means = AssayMeans(
+            [own[1 if case.observed is None else 0 :] for own, case in zip(self._rows, cases, strict=True)],
+            [case.baseline.factor if case.baseline is not None else 1.0 for case in cases],
+        )
         self._regions = {kind: Coverage(found) for kind, found in shared.intervals.items()}
         self._peaks = [Coverage(read_bed(as_path(case.peaks))) if case.peaks else None for case in cases]
 
@@ -89,26 +97,46 @@ class ComparedSignal:
     def __iter__(self) -> Iterator[list[CaseBlock]]:
         first = 0
         self._passes += 1
-        # What is iterated over again is not kept: all shards share the room of the largest.
-        n_rows = len(self._cases) * (len(self._shared.names) + 4)
-        most = max(entry.n_bins for entry in self._tensor.manifest.shards) if self.sweeps > 1 else 0
-        room = np.empty(n_rows * most, dtype=np.float32)
         for name in self._tensor.shard_names:
             with self._tensor.open_shard(name) as shard:
-                # Observed, imputed by each method, mean of the assay and its rescaled one, variance over the assay.
-                size = n_rows * shard.n_bins
-                own = room[:size] if most else np.empty(size, dtype=np.float32)
-                signal = own.reshape(len(self._cases), -1, shard.n_bins)
-                self._read_files(shard, signal)
-                self._read_tensor(shard, signal)
                 weights = self._weights(shard)
-                yield [
-                    self._compared(index, signal[index], weights[index], first)
-                    for index in range(len(signal))
-                ]
+                for start, signal in self._signal_of(shard):
+                    part = slice(start, start + signal.shape[-1])
+                    yield [
+                        self._compared(
+                            index,
+                            signal[index],
+                            {kind: values[part] for kind, values in weights[index].items()},
+                            first + start,
+                        )
+                        for index in range(len(signal))
+                    ]
+                    self._read += signal.shape[-1]
+                    progress.task_share(self._read / (self.sweeps * self._tensor.n_bins))
                 first += shard.n_bins
-                self._read += shard.n_bins
-                progress.task_share(self._read / (self.sweeps * self._tensor.n_bins))
+
+    def _signal_of(self, shard: Shard) -> Iterator[tuple[int, Float32]]:
+        """Yield (first row, signal (cases × rows × bins)) over a shard, each valid until the next in several sweeps.
+
+        Rows: observed, imputed by each method, mean of the assay and its rescaled one, variance over the assay.
+        """
+        step = shard.block_rows()
+        size = max(1, _BINS // step) * step
+        n_rows = len(self._cases) * (len(self._shared.names) + 4)
+        if self.sweeps > 1 and self._room.size < n_rows * min(size, shard.n_bins):
+            self._room = np.empty(n_rows * size, dtype=np.float32)
+        files = self._read_files(shard)
+        blocks = self._blocks(shard)
+        for start in range(0, shard.n_bins, size):
+            count = min(size, shard.n_bins - start)
+            # What is iterated over again is not kept: all share the same room.
+            own = self._room[: n_rows * count] if self.sweeps > 1 else np.empty(n_rows * count, np.float32)
+            signal = own.reshape(len(self._cases), -1, count)
+            for place, values in files.items():
+                signal[place] = values[start : start + count]
+            for first, rows, imputed in islice(blocks, -(-count // step)):
+                self._add_block(rows, imputed, signal[..., first - start :][..., : rows.shape[1]])
+            yield start, signal
 
     def _compared(
         self, index: int, signal: Float32, weights: dict[str, npt.NDArray[np.generic]], first: int
@@ -117,8 +145,8 @@ class ComparedSignal:
         case, transform = self._cases[index], self._transforms[index]
         n_rows = 1 + len(self._shared.names) + (2 if case.baseline is not None else 0)
         signal, variance = signal[:n_rows], signal[-1]
-        lowest = signal.min(initial=np.inf)
-        every = bool(np.isfinite(lowest) and np.isfinite(signal.max(initial=-np.inf)))
+        lowest, highest = ends_of(signal)
+        every = bool(np.isfinite(lowest).all() and np.isfinite(highest).all())
         keep, absent = np.ones(signal.shape[1], dtype=np.bool_), np.zeros(n_rows - 1, dtype=np.int64)
         if not every:
             known = np.isfinite(signal[0])
@@ -128,8 +156,10 @@ class ComparedSignal:
         compared = signal if every else signal[:, keep]
         if self._shared.absent == "zero" and absent.any():
             compared[~np.isfinite(compared)] = transform.forward(np.zeros(1, dtype=np.float32))[0]
-        if transform.clipped and not (every and lowest >= 0):
-            np.maximum(compared, 0, out=compared)
+        if transform.clipped:
+            for own, least in zip(compared, lowest, strict=True):
+                if not least >= 0:
+                    np.maximum(own, 0, out=own)
         if self._shared.challenge:
             compared = transform.inverse(compared)
         if self._needs_variance and case.baseline is not None and len(case.baseline.columns) > 1:
@@ -159,48 +189,44 @@ class ComparedSignal:
             for peaks in self._peaks
         ]
 
-    def _read_files(self, shard: Shard, out: Float32) -> None:
-        """Fill in what comes from signal files: (cases × rows × bins of the shard)."""
+    def _read_files(self, shard: Shard) -> dict[tuple[int, int], Float32]:
+        """What comes from signal files, by case and row."""
         uncovered = self._tensor.manifest.uncovered
-        for index, case in enumerate(self._cases):
-            for row, source in enumerate((case.observed, *case.imputed)):
-                if source is not None:
-                    out[index, row] = source.read(shard.places, uncovered=uncovered)
+        return {
+            (index, row): source.read(shard.places, uncovered=uncovered)
+            for index, case in enumerate(self._cases)
+            for row, source in enumerate((case.observed, *case.imputed))
+            if source is not None
+        }
 
-    def _read_tensor(self, shard: Shard, out: Float32) -> None:
+    def _add_block(self, rows: Float32, imputed: Float32, out: Float32) -> None:
         """Fill in what comes from the tensor: observed columns, predictions, means and variances of the same assay."""
-        for first, rows, imputed in self._blocks(shard):
-            part = slice(first, first + rows.shape[1])
-            for position, index in enumerate(self._predicted):
-                out[index, 1 + self._cases[index].imputed.index(None), part] = imputed[position]
-            for index, case in enumerate(self._cases):
-                if case.observed is None:
-                    out[index, 0, part] = rows[self._rows[index][0]]
-                if case.baseline is not None:
-                    self._add_baseline(case.baseline, rows, index, out[index, -3:, part])
+        for position, index in enumerate(self._predicted):
+            out[index, 1 + self._cases[index].imputed.index(None)] = imputed[position]
+        for index, case in enumerate(self._cases):
+            if case.observed is None:
+                out[index, 0] = rows[self._rows[index][0]]
+        raw = self._shared.challenge
+        self._means.write(rows, out[:, -3:], variance=self._needs_variance and not raw)
+        for index, own in enumerate(self._means.rows):
+            if raw and self._needs_variance and own.size:
+                turned = self._transforms[index].inverse(rows[own])
+                found = np.empty((1, 3, rows.shape[1]), dtype=np.float32)
+                AssayMeans([np.arange(own.size)], [1.0]).write(turned, found, variance=True)
+                out[index, -1] = found[0, 2]
 
     def _blocks(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
         """Yield (first row, wanted columns as rows, predictions as rows); nothing where no column is wanted."""
         if self._application is not None:
             yield from self._application.row_blocks(shard)
         elif self._columns.size:
-            for start, block in shard.blocks(reuse=True):
-                yield start, columns_of(block, self._columns), np.empty((0, len(block)), dtype=np.float32)
+            for start, rows, _, _ in shard.row_blocks(self._columns):
+                yield start, rows, np.empty((0, rows.shape[1]), dtype=np.float32)
 
     @property
     def _needs_variance(self) -> bool:
         """Whether weights are used: not in the last sweep."""
         return self.sweeps == 1 or self._passes < self.sweeps
-
-    def _add_baseline(self, baseline: Baseline, rows: Float32, index: int, out: Float32) -> None:
-        """Fill in mean, rescaled mean and variance of the same assay's tracks, (3 × bins)."""
-        same = self._rows[index][-len(baseline.columns) :]
-        variance = out[2] if self._needs_variance and not self._shared.challenge else None
-        mean_and_variance(rows, same, baseline.factor, (out[0], out[1], variance))
-        if self._shared.challenge and self._needs_variance:
-            raw = self._transforms[index].inverse(rows[same])
-            mean, scaled = np.empty((2, rows.shape[1]), dtype=np.float32)
-            mean_and_variance(raw, np.arange(len(same)), 1.0, (mean, scaled, out[2]))
 
 
 def transforms_of(cases: Sequence[Case], shared: Scoring) -> list[SignalTransform]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from predictd import interrupt
 from predictd.io.tensor.store import Shard, Tensor
-from predictd.kernels import columns_of
+from predictd.kernels import rows_of
 from predictd.model.ensemble import Committee
+from predictd.model.imputer import Joined
 from predictd.model.intervals.spread import Spread
 from predictd.pairs import Experiment
 from predictd.workflows.tensor.windows import WideBlock, wide_blocks, wide_rows
@@ -56,27 +58,24 @@ class Application:
 
     def row_blocks(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
         """Yield (first row, signal (n × bins), predictions (m × bins)); see `blocks`."""
-        rows, predicted = self._room(0)
-        for block in wide_blocks(shard, self._halo):
-            if rows.shape[1] != len(block.signal):
-                rows, predicted = self._room(len(block.signal))
-            columns_of(block.signal, self._every, rows)
-            if self._halo:
-                predicted[:] = self._predicted(block).T
-            else:
-                interrupt.give_up_if_asked()
-                self._predict_rows(rows, predicted)
-            yield block.start, rows, predicted
+        if self._halo:
+            for start, signal, predicted in self.blocks(shard):
+                rows = np.empty((len(self._every), len(signal)), dtype=np.float32)
+                rows_of(signal, self._every, rows)
+                yield start, rows, np.ascontiguousarray(predicted.T)
+            return
+        predicted = np.empty((self._n_targets, 0), dtype=np.float32)
+        for start, rows, low, high in shard.row_blocks(self._every):
+            interrupt.give_up_if_asked()
+            if predicted.shape[1] != rows.shape[1]:
+                predicted = np.empty((self._n_targets, rows.shape[1]), dtype=np.float32)
+            self._joined(rows, low, high, predicted)
+            yield start, rows, predicted
 
-    def _room(self, n_bins: int) -> tuple[Float32, Float32]:
-        """For signal and predictions of a block, as rows."""
-        shapes = (len(self._every), n_bins), (self._n_targets, n_bins)
-        return np.empty(shapes[0], dtype=np.float32), np.empty(shapes[1], dtype=np.float32)
-
-    def _predict_rows(self, rows: Float32, out: Float32) -> None:
-        low, high = rows.min(axis=1), rows.max(axis=1)
-        for imputer, columns, positions in self._parts:
-            out[positions] = imputer.of_rows(rows[columns], low[columns], high[columns])
+    @cached_property
+    def _joined(self) -> Joined:
+        """All imputers as one."""
+        return Joined(self._parts, len(self._every), self._n_targets)
 
     def rows(self, shard: Shard, start: int, stop: int) -> tuple[Float32, Float32]:
         """Signal (bins × n) and predictions (bins × m) of the rows [start, stop) of a shard, as `blocks` has them."""
