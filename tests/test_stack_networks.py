@@ -245,6 +245,9 @@ def test_networks_are_judged_on_tracks_that_they_did_not_learn_from(signal):
     # Less than a standard error, and more than nothing.
     little = np.array([[1.0, 0.9], [1.0, 1.05], [1.0, 0.98]])
     assert worthwhile(little, few=True) and not worthwhile(little) and not worthwhile(same, few=True)
+    # More than a standard error, but too little for what it costs.
+    sure = np.array([[0.050, 0.045], [0.051, 0.046]] * 8)
+    assert worthwhile(sure, few=True) and not worthwhile(sure) and worthwhile(3 * sure)
 
 
 def test_tracks_that_are_not_taught_are_not_looked_at(signal):

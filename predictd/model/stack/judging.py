@@ -9,6 +9,9 @@ from predictd.model.stack.networks import Float64, Lesson, Networks, WindowSampl
 
 # Bins at which a track is predicted.
 JUDGED_BINS = 4096
+# What networks of many tracks have to take off the mean error, as a share of the tracks' variance. They take many times
+# as long as all else: less than one hundredth is not worth that.
+LEAST_GAIN = 0.01
 
 
 def errors_of_unseen(
@@ -52,13 +55,14 @@ def errors_of_unseen(
 
 
 def worthwhile(errors: Float64, *, few: bool = False) -> bool:
-    """Whether networks take more off errors, as of `errors_of_unseen`, than chance would.
+    """Whether networks take enough off errors, as of `errors_of_unseen`.
 
-    The mean over tracks must exceed its standard error (the rule of one standard error: Breiman et al. 1984,
-    Classification and Regression Trees). Of fewer than two tracks nothing is known, and networks stay. With `few` they
-    stay if the mean is above 0: few tracks tell little gains from none badly, and have few pairs to impute.
+    The mean over tracks must exceed LEAST_GAIN and its standard error (the rule of one standard error:
+    Breiman et al. 1984, Classification and Regression Trees). Of fewer than two tracks nothing is known, and networks
+    stay. With `few` they stay if the mean is above 0: few tracks tell little gains from none badly, and have few pairs
+    to impute.
     """
     gains = errors[:, 0] - errors[:, 1]
     if len(gains) < 2:
         return True
-    return bool(gains.mean() > (0.0 if few else gains.std(ddof=1) / np.sqrt(len(gains))))
+    return bool(gains.mean() > (0.0 if few else max(LEAST_GAIN, gains.std(ddof=1) / np.sqrt(len(gains)))))

@@ -154,7 +154,7 @@ class Stack(MomentsSolver):
             told = f"; networks take {100 * share:.2g} % of the error off experiments that they did not learn from"
             few = FEATURED in self.members_for(data.tensor.experiments)
             if not worthwhile(errors, few=few):
-                return {}, f"{told}, no more than chance would: they are left out"
+                return {}, f"{told}, too little for the time that they take, or by chance: they are left out"
         (scales,) = engine.map(_curve_scales, [sample], None)
         own = {"related": related.astype(np.int64), "curve_means": scales.means, "curve_sds": scales.sds}
         return found.to_arrays() | own, told
