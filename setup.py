@@ -6,6 +6,7 @@ import platform
 import tempfile
 from pathlib import Path
 
+from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
@@ -17,7 +18,11 @@ X86_FLAGS = ["-mprefer-vector-width=512"]
 
 
 class BuildKernels(build_ext):
-    """Compile with those of the wanted flags that this compiler takes."""
+    """Compile with those of the wanted flags that this compiler takes, several files at a time."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or True
 
     def build_extensions(self) -> None:
         wanted = WANTED_FLAGS + (X86_FLAGS if platform.machine() in ("x86_64", "AMD64") else [])
@@ -43,11 +48,13 @@ def extension(name: str, *sources: str) -> Extension:
 
 
 setup(
-    ext_modules=[
-        extension("half", "half.pyx", "half_core.c"),
-        extension("scores", "scores.pyx", "scores_core.c"),
-        extension("sgd", "sgd.pyx", "sgd_core.c"),
-        extension("trees", "trees.pyx", "trees_core.c", "boost_core.c"),
-    ],
+    ext_modules=cythonize(
+        [
+            extension("half", "half.pyx", "half_core.c"),
+            extension("scores", "scores.pyx", "scores_core.c"),
+            extension("sgd", "sgd.pyx", "sgd_core.c"),
+            extension("trees", "trees.pyx", "trees_core.c", "boost_core.c"),
+        ]
+    ),
     cmdclass={"build_ext": BuildKernels},
 )
