@@ -50,7 +50,8 @@ STARTS = {
 }
 
 
-# More would wait for the longest file, and many tests have two processes of their own.
+# More would wait for the longest file. One more than there are processors: while a test of engines or services waits,
+# which is a quarter of the time, another one runs.
 MAX_PROCESSES = 4
 
 
@@ -69,7 +70,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     single = option.usepdb or option.trace or option.capture == "no"
     few = option.keyword or not all(Path(path).is_dir() for path in config.args)
     if asked is None and not shown and not single and not few and usable_cpus() > 1:
-        option.numprocesses = min(usable_cpus(), MAX_PROCESSES)
+        option.numprocesses = min(usable_cpus() + 1, MAX_PROCESSES)
     if option.numprocesses:
         # What the tests of a file share is made once, and engines are started once for them.
         option.dist, option.loadscopereorder = "loadfile", False

@@ -199,7 +199,7 @@ COMMANDS = {
         {"choosing", "members", "networks", "models", "groups of experiments"},
     ),
     "impute cv T -o imputed --pairs all --sd": ("imputed/run.json", {"groups of tracks"}),
-    "evaluate imputed d/tracks.tsv -o m.tsv": ("m.tsv.run.json", {"moments", "tracks", "groups of pairs"}),
+    "evaluate imputed d/tracks.tsv -o m.tsv": ("m.tsv.run.json", {"tracks", "groups of pairs"}),
     "report cv -o report.html": ("report.html.run.json", set()),
     "qc T -o qc.tsv": ("qc.tsv.run.json", {"shards"}),
     "recommend T -o next.tsv": ("next.tsv.run.json", set()),
