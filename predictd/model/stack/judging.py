@@ -57,12 +57,15 @@ def errors_of_unseen(
 def worthwhile(errors: Float64, *, few: bool = False) -> bool:
     """Whether networks take enough off errors, as of `errors_of_unseen`.
 
-    The mean over tracks must exceed LEAST_GAIN and its standard error (the rule of one standard error:
-    Breiman et al. 1984, Classification and Regression Trees). Of fewer than two tracks nothing is known, and networks
-    stay. With `few` they stay if the mean is above 0: few tracks tell little gains from none badly, and have few pairs
-    to impute.
+    The mean over tracks must exceed LEAST_GAIN and its standard error (the rule of one standard error: Breiman et al.
+    1984, Classification and Regression Trees). An error above the variance counts as the variance, so that a track that
+    nothing predicts does not decide. Of fewer than two tracks nothing is known, and networks stay. With `few` they stay
+    if the mean is above 0: few tracks tell little gains from none badly, and have few pairs to impute.
     """
-    gains = errors[:, 0] - errors[:, 1]
-    if len(gains) < 2:
+    if len(errors) < 2:
         return True
-    return bool(gains.mean() > (0.0 if few else max(LEAST_GAIN, gains.std(ddof=1) / np.sqrt(len(gains)))))
+    if few:
+        return bool((errors[:, 0] - errors[:, 1]).mean() > 0)
+    before, after = np.minimum(errors, 1.0).T
+    gains = before - after
+    return bool(gains.mean() > max(LEAST_GAIN, gains.std(ddof=1) / np.sqrt(len(gains))))
