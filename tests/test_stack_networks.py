@@ -246,7 +246,7 @@ def test_networks_are_judged_on_tracks_that_they_did_not_learn_from(signal):
     little = np.array([[0.5, 0.4], [0.5, 0.55], [0.5, 0.48]])
     assert worthwhile(little, few=True) and not worthwhile(little) and not worthwhile(same, few=True)
     # More than a standard error, but too little for what it costs.
-    sure = np.array([[0.050, 0.045], [0.051, 0.046]] * 8)
+    sure = np.array([[0.050, 0.046], [0.051, 0.047]] * 8)
     assert worthwhile(sure, few=True) and not worthwhile(sure) and worthwhile(3 * sure)
     # One track that nothing predicts does not decide.
     assert not worthwhile(np.vstack([sure, [[30.0, 20.0]] * 8]))

@@ -10,8 +10,8 @@ from predictd.model.stack.networks import Float64, Lesson, Networks, WindowSampl
 # Bins at which a track is predicted.
 JUDGED_BINS = 4096
 # What networks of many tracks have to take off the mean error, as a share of the tracks' variance. They take many times
-# as long as all else: less than one hundredth is not worth that.
-LEAST_GAIN = 0.01
+# as long as all else: less than this is not worth that.
+LEAST_GAIN = 0.005
 
 
 def errors_of_unseen(
