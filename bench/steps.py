@@ -30,7 +30,7 @@ class Record:
     """
 
     def __init__(self, folder: Path, steps: list[Step], inputs: Any) -> None:
-        self.folder, self.inputs, self._all = folder, inputs, steps
+        self.folder, self._inputs, self._all = folder, inputs, steps
         self._path = folder / "measured.json"
         self._known: dict[str, dict[str, Any]] = {}
         if self._path.exists():
@@ -38,7 +38,7 @@ class Record:
 
     def __iter__(self) -> Iterator[tuple[Step, str]]:
         """Steps, each with a checksum of everything that its result comes from."""
-        key = sha256_of_json(self.inputs)
+        key = sha256_of_json(self._inputs)
         for step in self._all:
             key = sha256_of_json([key, step.arguments])
             yield step, key
@@ -49,7 +49,7 @@ class Record:
 
     def _stands(self, step: Step, key: str) -> bool:
         known = self._known.get(step.name, {})
-        return known.get("key") == key and known["done"] and (self.folder / step.output).exists()
+        return known.get("key") == key and known["state"] == "done" and (self.folder / step.output).exists()
 
     def usage(self, name: str) -> Usage:
         """What a step has taken."""
@@ -81,7 +81,6 @@ class Record:
             "key": key,
             "command": " ".join(("predictd", *step.arguments)),
             "state": state,
-            "done": state == "done",
             "usage": asdict(usage),
         }
         write_json(self._path, self._known)

@@ -43,7 +43,7 @@ from predictd.pairs import Experiment
 from predictd.provenance import software
 from predictd.wording import aligned
 from predictd.workflows.planning.rates import load_rates
-from predictd.workflows.planning.shape import Shape, shape_of
+from predictd.workflows.planning.shape import shape_of
 from predictd.workflows.planning.stages import stages_of
 from predictd.workflows.planning.work import Job, Stage, Workload
 
@@ -185,20 +185,20 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def planned(bench: Bench) -> tuple[Shape, dict[str, list[Stage]]]:
-    """The tensor, and what `plan` says of commands, as the packaged rates have it."""
+def planned(bench: Bench) -> dict[str, list[Stage]]:
+    """What `plan` says of commands, as the packaged rates have it."""
     shape = shape_of(read_manifest(bench.folder / "tensor"))
     job = Job("cv", TrainSettings(), len(bench.missing), sd=True, workers=bench.workers)
     stages = {stage.name: stage for stage in stages_of(Workload(shape, load_rates(), job))}
     # Processes of cv start, too, for what qc has left of it.
     first = stages["moments"]
     stages["choose"] = replace(stages["choose"], start=first.start, processes=first.processes)
-    return shape, {name: [stages[one] for one in ones] for name, ones in PLANNED.items()}
+    return {name: [stages[one] for one in ones] for name, ones in PLANNED.items()}
 
 
 def figures(bench: Bench, record: Record) -> dict[str, dict[str, float]]:
     """What each step took, in seconds and bytes, beside what was planned."""
-    _, plan = planned(bench)
+    plan = planned(bench)
     tensor = _size(bench.folder / "tensor" / "shards")
     found = {}
     for step in bench.steps:
