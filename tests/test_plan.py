@@ -221,8 +221,9 @@ def test_scoring_and_what_is_off_by_hand(rates):
     assert off.core_seconds == pytest.approx(60 * 2**19 * (1.0 + 18 / 4))
     twice, off = stages(2**23)
     assert off.core_seconds == pytest.approx(60 * 2**22 * (1.0 + 18 / 4))
-    # What cannot be kept for the second sweep is predicted twice.
-    assert twice.core_seconds == pytest.approx(60 * 2**23 * (2 * every + 3))
+    # What memory cannot keep for the second sweep is read twice; what networks predict is kept on disk.
+    assert twice.core_seconds == pytest.approx(60 * 2**23 * (every + 3))
+    assert twice.reads == pytest.approx(2 * 2**23 / 2**18 * score.reads)
 
 
 def test_processes_start(rates):

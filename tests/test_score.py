@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import math
+import shutil
 import tracemalloc
+from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from folders import names
+from made_folds import FEW_SWEEPS
 from made_tensors import small_tensor
 from predictd.config import TrainSettings
 from predictd.constants import MEASURES
 from predictd.engine import Engine
+from predictd.io import spool
 from predictd.io.tables import Interval
+from predictd.io.tensor.store import Shard
 from predictd.pairs import Experiment
 from predictd.workflows.evaluation import score as _score
 from predictd.workflows.evaluation.cases import Baseline, Case, Scoring
 from predictd.workflows.evaluation.score import bundle, group_cases, score
+from predictd.workflows.imputing.apply import Application
 from predictd.workflows.training.train import train
 
 PAIRS = [Experiment(f"C{i // 2}", f"A{i % 2}") for i in range(6)]
@@ -81,6 +89,42 @@ def test_whether_signal_is_kept_or_read_again_does_not_show(scoring, monkeypatch
     monkeypatch.setattr(_score, "KEPT_BYTES", 0)
     # repr, since NaN is not equal to itself.
     assert repr(score(cases, scoring[3])) == repr(kept)
+
+
+@pytest.fixture(scope="module")
+def dear(tmp_path_factory: pytest.TempPathFactory, scoring: dict[int, Scoring], engine: Engine) -> Scoring:
+    """A model that reads what is around bins."""
+    path = tmp_path_factory.mktemp("dear") / "model.h5"
+    train(
+        scoring[3].tensor.path, path, TrainSettings(solver="stack", networks=0, als=FEW_SWEEPS), engine,
+        moments=path.parent / "moments.h5",
+    )  # fmt: skip
+    return replace(scoring[3], estimator=path)
+
+
+@pytest.mark.parametrize("room", ["enough", "none", "too little", "gone meanwhile", "a disk that fails"])
+def test_dear_predictions_are_made_once_where_there_is_room(room, dear, monkeypatch, tmp_path):
+    kept = score(some_cases(), dear)
+    monkeypatch.setattr(_score, "KEPT_BYTES", 0)
+    place = tmp_path / "room"
+    usage = shutil.disk_usage(tmp_path)
+    # Before the first block, and then once for each.
+    free = {
+        "too little": iter([4 * 2 * 3 * SHARD + spool.SPARE_BYTES - 1]),
+        "gone meanwhile": chain([2 * spool.SPARE_BYTES] * 3, repeat(spool.SPARE_BYTES)),
+    }.get(room, repeat(2 * spool.SPARE_BYTES))
+    monkeypatch.setattr(spool.shutil, "disk_usage", lambda _: usage._replace(free=next(free)))
+    if room == "a disk that fails":
+        place.write_text("not a directory")
+    predicted: list[Shard] = []
+    usual = Application.row_blocks
+    monkeypatch.setattr(
+        Application, "row_blocks", lambda self, shard: predicted.append(shard) or usual(self, shard)
+    )
+    found = score(some_cases(), dear if room == "none" else replace(dear, room=place))
+    assert repr(found) == repr(kept)
+    assert len(predicted) == (3 if room == "enough" else 6)
+    assert names(place) == [] if place.is_dir() else room in ("none", "a disk that fails")
 
 
 def test_a_scaled_track_is_ranked_by_itself(scoring):

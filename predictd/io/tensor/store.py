@@ -68,7 +68,12 @@ class Tensor:
         self._entries = {entry.name: entry for entry in self.manifest.shards}
 
     def __reduce__(self) -> tuple[Callable[[Path], Tensor], tuple[Path]]:
-        return partial(Tensor, scratch=self._scratch.path if self._scratch else None), (self.path,)
+        return partial(Tensor, scratch=self.scratch), (self.path,)
+
+    @property
+    def scratch(self) -> Path | None:
+        """Directory of the node for copies of shards."""
+        return self._scratch.path if self._scratch else None
 
     @property
     def marker_file(self) -> Path:

@@ -81,6 +81,8 @@ class Scoring:
         Whether each method is scored once more after its values were mapped to the distribution of the observed track.
     n_blocks
         Blocks of the genome whose sums are given back with the measures.
+    room
+        Local directory with room for predictions that are needed twice and dear to make; None: they are made twice.
     """
 
     tensor: Tensor
@@ -91,6 +93,7 @@ class Scoring:
     challenge: bool = False
     quantiles: bool = False
     n_blocks: int = 1
+    room: Path | None = None
 
 
 def make_baseline(data: TensorMoments, train: Sequence[Experiment], pair: Experiment) -> Baseline | None:

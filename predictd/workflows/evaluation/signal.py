@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from predictd import progress
 from predictd.io.remote import as_path
+from predictd.io.spool import Spool
 from predictd.io.tables import read_bed
 from predictd.io.tensor.layout import Coverage
-from predictd.io.tensor.store import Shard
+from predictd.io.tensor.store import Shard, Tensor
 from predictd.kernels import AssayMeans, ends_of
 from predictd.model.transforms import TRANSFORMS, SignalTransform
 from predictd.workflows.evaluation.cases import Case, Scoring
@@ -47,6 +48,39 @@ class CaseBlock:
     absent: npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """What is read of the tensor for some cases.
+
+    Attributes
+    ----------
+    columns
+        In ascending order.
+    observed
+        Of each case its own among these; None where it has a file.
+    means
+        Of its assay, likewise.
+    """
+
+    columns: npt.NDArray[np.int64]
+    observed: list[int | None]
+    means: AssayMeans
+
+    @classmethod
+    def of(cls, cases: Sequence[Case], tensor: Tensor, *, every: bool = False) -> _Columns:
+        """What the cases need, or every column."""
+        own = [tensor.columns([case.pair]).tolist() if case.observed is None else [] for case in cases]
+        same = [case.baseline.columns if case.baseline is not None else () for case in cases]
+        wanted = range(len(tensor.experiments)) if every else sorted(set().union(*own, *same))
+        columns = np.array(wanted, dtype=np.int64)
+        factors = [case.baseline.factor if case.baseline is not None else 1.0 for case in cases]
+        return cls(
+            columns,
+            [int(np.searchsorted(columns, some[0])) if some else None for some in own],
+            AssayMeans([np.searchsorted(columns, np.array(some, dtype=np.int64)) for some in same], factors),
+        )
+
+
 class ComparedSignal:
     """What is compared, shard by shard in genome order; read and predicted anew whenever it is iterated over.
 
@@ -62,28 +96,13 @@ class ComparedSignal:
         self.sweeps, self._passes, self._read = 1, 0, 0
         self._room = np.empty(0, dtype=np.float32)
         self._predicted = [index for index, case in enumerate(cases) if None in case.imputed]
-        self._application = None
+        self._spool: Spool | None = None
+        self._application: Application | None = None
         if self._predicted:
             assert shared.estimator is not None
             pairs = [cases[index].pair for index in self._predicted]
             self._application = Application(load_held_out(shared.estimator, pairs), pairs, self._tensor)
-        # Columns of the tensor: of each case its own, unless it has a file, and those of its assay's mean; predictions
-        # take all.
-        wanted = [
-            [
-                *(self._tensor.columns([case.pair]).tolist() if case.observed is None else ()),
-                *(case.baseline.columns if case.baseline is not None else ()),
-            ]
-            for case in cases
-        ]
-        self._columns = np.array(sorted(set().union(*wanted)), dtype=np.int64)
-        if self._application is not None:
-            self._columns = np.arange(len(self._tensor.experiments))
-        self._rows = [np.searchsorted(self._columns, own) for own in wanted]
-        self._means = AssayMeans(
-            [own[1 if case.observed is None else 0 :] for own, case in zip(self._rows, cases, strict=True)],
-            [case.baseline.factor if case.baseline is not None else 1.0 for case in cases],
-        )
+        self._columns = _Columns.of(cases, self._tensor, every=self._application is not None)
         self._regions = {kind: Coverage(found) for kind, found in shared.intervals.items()}
         self._peaks = [Coverage(read_bed(as_path(case.peaks))) if case.peaks else None for case in cases]
 
@@ -97,6 +116,7 @@ class ComparedSignal:
     def __iter__(self) -> Iterator[list[CaseBlock]]:
         first = 0
         self._passes += 1
+        self._begin_pass()
         for name in self._tensor.shard_names:
             with self._tensor.open_shard(name) as shard:
                 weights = self._weights(shard)
@@ -205,23 +225,42 @@ class ComparedSignal:
             out[index, 1 + self._cases[index].imputed.index(None)] = imputed[position]
         for index, case in enumerate(self._cases):
             if case.observed is None:
-                out[index, 0] = rows[self._rows[index][0]]
+                out[index, 0] = rows[self._columns.observed[index]]
         raw = self._shared.challenge
-        self._means.write(rows, out[:, -3:], variance=self._needs_variance and not raw)
-        for index, own in enumerate(self._means.rows):
+        means = self._columns.means
+        means.write(rows, out[:, -3:], variance=self._needs_variance and not raw)
+        for index, own in enumerate(means.rows):
             if raw and self._needs_variance and own.size:
                 turned = self._transforms[index].inverse(rows[own])
                 found = np.empty((1, 3, rows.shape[1]), dtype=np.float32)
                 AssayMeans([np.arange(own.size)], [1.0]).write(turned, found, variance=True)
                 out[index, -1] = found[0, 2]
 
+    def _begin_pass(self) -> None:
+        """Keep what is predicted, if predicting is dear and there is another pass, and take it from there then."""
+        application, room = self._application, self._shared.room
+        if application is None or not application.dear or room is None:
+            return
+        if self._passes == 1 and self.sweeps > 1:
+            self._spool = Spool(room, 4 * len(self._predicted) * self._tensor.n_bins)
+        elif self._spool is not None and self._spool.whole:
+            self._spool.rewind()
+            self._columns = _Columns.of(self._cases, self._tensor)
+
     def _blocks(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
         """Yield (first row, wanted columns as rows, predictions as rows); nothing where no column is wanted."""
-        if self._application is not None:
-            yield from self._application.row_blocks(shard)
-        elif self._columns.size:
-            for start, rows, _, _ in shard.row_blocks(self._columns):
-                yield start, rows, np.empty((0, rows.shape[1]), dtype=np.float32)
+        columns, n_predicted = self._columns.columns, len(self._predicted)
+        spool = self._spool
+        if self._application is None or (spool is not None and spool.whole and self._passes > 1):
+            if columns.size or spool is not None:
+                for start, rows, _, _ in shard.row_blocks(columns):
+                    shape = n_predicted, rows.shape[1]
+                    yield start, rows, spool.read(shape) if spool else np.empty(shape, dtype=np.float32)
+            return
+        for start, rows, imputed in self._application.row_blocks(shard):
+            if spool is not None and self._passes == 1:
+                spool.append(imputed)
+            yield start, rows, imputed
 
     @property
     def _needs_variance(self) -> bool:

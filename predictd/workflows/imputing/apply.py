@@ -48,6 +48,11 @@ class Application:
         ]
         self._halo = max(imputer.halo for imputer, _, _ in self._parts)
 
+    @property
+    def dear(self) -> bool:
+        """Whether predicting takes much longer than reading does: with networks, or features of what is around bins."""
+        return self._halo > 0
+
     def blocks(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
         """Yield (first row, signal (bins × n), predictions (bins × m)) over a shard, each valid until the next.
 

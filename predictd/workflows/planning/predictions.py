@@ -31,15 +31,17 @@ def score(load: Workload) -> Stage:
     tasks = bundle(groups, load.job.workers or len(groups))
     sizes = [len(task) for task in tasks]
     pairs = sum(sizes)
-    # What is too large to be kept is read and predicted for each of two sweeps.
+    # What is too large to be kept is read and predicted for each of two sweeps, but kept on disk where that is dear.
     held = [_SIGNAL_BYTES * n * shape.bins for n in sizes]
     sweeps = [1 if n_bytes <= KEPT_BYTES else 2 for n_bytes in held]
+    dear = bool(load.networks or load.featured)
     known = shape.observed - pairs / load.job.tests
     a_pair = known * (rates.multiply + rates.baseline / shape.assays) + _refining(load)
     a_pair += len(groups) / pairs * _leading(load)
     comparing = _METHODS * (rates.ranking + shape.bins * rates.compare)
     seconds = [
-        again * shape.bins * (shape.observed * rates.read + n * a_pair) + n * comparing
+        shape.bins * (again * shape.observed * rates.read + (1 if dear else again) * n * a_pair)
+        + n * comparing
         for n, again in zip(sizes, sweeps, strict=True)
     ]
     each = [n * CASE_BYTES + held[i] * (sweeps[i] == 1) for i, n in enumerate(sizes)]

@@ -19,6 +19,7 @@ from predictd.errors import DataError, OutputError
 from predictd.io.files import sha256_of_json, write_json
 from predictd.io.models import ModelFile, write_model
 from predictd.io.partition import Job, read_job
+from predictd.io.remote import RemotePath
 from predictd.io.results import write_metrics, write_rows, write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json, make_folds
@@ -225,7 +226,8 @@ class Crossval(InParts[CrossvalReport]):
                 tasks = group_cases(own, 1)
                 owners += [index] * len(tasks)
                 groups += tasks
-            scoring = Scoring(tensor, output, self._intervals)
+            room = tensor.scratch or (None if isinstance(output, RemotePath) else self.job.workspace)
+            scoring = Scoring(tensor, output, self._intervals, room=room)
             tasks = bundle(groups, engine.workers)
             with interrupt.after(soon=BLOCK_AT_WORK):
                 scored = engine.map(
