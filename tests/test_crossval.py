@@ -263,6 +263,7 @@ def test_what_stands_in_the_directory(finished, tensor):
     assert list(run["inputs"].values()) == [tensor.manifest.checksum]
 
 
+@pytest.mark.numeric
 def test_the_same_bytes_whatever_the_number_of_workers(small, tensor_path, tmp_path, single):
     crossval(tensor_path, tmp_path / "one", SETTINGS, single, folds=small.parent / "folds.json")
     assert contents(tmp_path / "one") == contents(small)

@@ -139,8 +139,9 @@ def evaluate(
         cases = _cases(methods, observed, data, opened, bigwigs)
         with record.stage("evaluate"):
             groups = group_cases(cases, engine.workers, n_methods=len(names), quantiles=options.quantiles)
+            tasks = [(group,) for group in groups]
             scored = [
-                one for part in engine.map(score, groups, scoring, label="groups of pairs") for one in part
+                one for part in engine.map(score, tasks, scoring, label="groups of pairs") for one in part
             ]
     rows = [one.row for one in scored]
     _warn_of_absent(rows, options.absent)

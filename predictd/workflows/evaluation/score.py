@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -64,8 +65,8 @@ def group_cases(
     return [tuple(cases[start:end]) for start, end in parts]
 
 
-def bundle(groups: Sequence[tuple[_Item, ...]], workers: int) -> list[tuple[_Item, ...]]:
-    """Whole groups of cases that one task scores together: fewer tasks read the tensor less often.
+def bundle(groups: Sequence[tuple[_Item, ...]], workers: int) -> list[tuple[tuple[_Item, ...], ...]]:
+    """Groups of cases that one task scores: fewer tasks read the tensor less often.
 
     There is a task for every worker as long as there are groups; which groups are together does not change a result.
     """
@@ -78,7 +79,7 @@ def bundle(groups: Sequence[tuple[_Item, ...]], workers: int) -> list[tuple[_Ite
             tasks[least].append(index)
             sizes[least] += len(groups[index])
         if n_tasks == len(groups) or max(sizes) <= TASK_BYTES // CASE_BYTES:
-            return [tuple(case for index in sorted(task) for case in groups[index]) for task in tasks]
+            return [tuple(groups[index] for index in sorted(task)) for task in tasks]
         n_tasks += 1
 
 
@@ -127,13 +128,14 @@ class _Pair:
     comparison: TrackComparison
 
 
-def score(cases: tuple[Case, ...], shared: Scoring) -> list[Scored]:
-    """Compare some pairs' signal in two sweeps over all shards."""
+def score(groups: tuple[tuple[Case, ...], ...], shared: Scoring) -> list[Scored]:
+    """Compare some pairs' signal in two sweeps over all shards; those of a group are predicted together."""
+    cases = tuple(chain.from_iterable(groups))
     pairs = [
         _pair(index, case, shared, transform)
         for index, (case, transform) in enumerate(zip(cases, transforms_of(cases, shared), strict=True))
     ]
-    signal = ComparedSignal(cases, shared)
+    signal = ComparedSignal(groups, shared)
     if signal.n_bytes <= KEPT_BYTES:
         # One after the other: the counts of one pair stay in the processor's cache, those of all do not.
         blocks = list(signal)

@@ -90,7 +90,8 @@ class ComparedSignal:
         How often that is going to be. If more than once, a block is valid until the next is asked for.
     """
 
-    def __init__(self, cases: Sequence[Case], shared: Scoring) -> None:
+    def __init__(self, groups: Sequence[Sequence[Case]], shared: Scoring) -> None:
+        cases = [case for group in groups for case in group]
         self._cases, self._shared, self._tensor = cases, shared, shared.tensor
         self._transforms = transforms_of(cases, shared)
         self.sweeps, self._passes, self._read = 1, 0, 0
@@ -101,7 +102,9 @@ class ComparedSignal:
         if self._predicted:
             assert shared.estimator is not None
             pairs = [cases[index].pair for index in self._predicted]
-            self._application = Application(load_held_out(shared.estimator, pairs), pairs, self._tensor)
+            sizes = [sum(None in case.imputed for case in group) for group in groups]
+            estimator = load_held_out(shared.estimator, pairs)
+            self._application = Application(estimator, pairs, self._tensor, sizes=[n for n in sizes if n])
         self._columns = _Columns.of(cases, self._tensor, every=self._application is not None)
         self._regions = {kind: Coverage(found) for kind, found in shared.intervals.items()}
         self._peaks = [Coverage(read_bed(as_path(case.peaks))) if case.peaks else None for case in cases]

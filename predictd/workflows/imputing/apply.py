@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -37,14 +38,35 @@ class Application:
         The m pairs to impute.
     tensor
         Whose shards are read.
+    sizes
+        How many targets each group of them has, one after the other; None: they are one group. Each is predicted as if
+        it were alone: with how many others a pair is predicted at once may show in the last bits, for BLAS has another
+        kernel for what is left over of a matrix.
     """
 
-    def __init__(self, estimator: Committee, targets: Sequence[Experiment], tensor: Tensor) -> None:
+    def __init__(
+        self,
+        estimator: Committee,
+        targets: Sequence[Experiment],
+        tensor: Tensor,
+        *,
+        sizes: Sequence[int] | None = None,
+    ) -> None:
         self._n_targets = len(targets)
         self._every = np.arange(len(tensor.experiments))
+        ends = np.cumsum([self._n_targets] if sizes is None else sizes).tolist()
+        self._groups = [slice(start, end) for start, end in pairwise([0, *ends])]
+        self._parts_of_groups = [
+            [
+                (imputer, tensor.columns(imputer.inputs), positions)
+                for imputer, positions in estimator.imputers(targets[group])
+            ]
+            for group in self._groups
+        ]
         self._parts = [
-            (imputer, tensor.columns(imputer.inputs), positions)
-            for imputer, positions in estimator.imputers(targets)
+            (imputer, columns, group.start + positions)
+            for group, parts in zip(self._groups, self._parts_of_groups, strict=True)
+            for imputer, columns, positions in parts
         ]
         self._halo = max(imputer.halo for imputer, _, _ in self._parts)
 
@@ -74,13 +96,17 @@ class Application:
             interrupt.give_up_if_asked()
             if predicted.shape[1] != rows.shape[1]:
                 predicted = np.empty((self._n_targets, rows.shape[1]), dtype=np.float32)
-            self._joined(rows, low, high, predicted)
+            for group, joined in self._joined:
+                joined(rows, low, high, predicted[group])
             yield start, rows, predicted
 
     @cached_property
-    def _joined(self) -> Joined:
-        """All imputers as one."""
-        return Joined(self._parts, len(self._every), self._n_targets)
+    def _joined(self) -> list[tuple[slice, Joined]]:
+        """All imputers of each group as one."""
+        return [
+            (group, Joined(parts, len(self._every), group.stop - group.start))
+            for group, parts in zip(self._groups, self._parts_of_groups, strict=True)
+        ]
 
     def rows(self, shard: Shard, start: int, stop: int) -> tuple[Float32, Float32]:
         """Signal (bins × n) and predictions (bins × m) of the rows [start, stop) of a shard, as `blocks` has them."""

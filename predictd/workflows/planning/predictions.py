@@ -29,7 +29,7 @@ def score(load: Workload) -> Stage:
     shape, rates, size = load.shape, load.rates, load.tensor_bytes
     groups = _held_out(load) * load.job.tests
     tasks = bundle(groups, load.job.workers or len(groups))
-    sizes = [len(task) for task in tasks]
+    sizes = [sum(map(len, task)) for task in tasks]
     pairs = sum(sizes)
     # What is too large to be kept is read and predicted for each of two sweeps, but kept on disk where that is dear.
     held = [_SIGNAL_BYTES * n * shape.bins for n in sizes]

@@ -223,15 +223,19 @@ class Crossval(InParts[CrossvalReport]):
                 own = scored_cases(*self._groups[index], s)
                 # Grouped by test fold whatever the number of workers: which pairs are predicted at once shows in the
                 # last bits.
-                tasks = group_cases(own, 1)
-                owners += [index] * len(tasks)
-                groups += tasks
+                some = group_cases(own, 1)
+                owners += [index] * len(some)
+                groups += some
             room = tensor.scratch or (None if isinstance(output, RemotePath) else self.job.workspace)
             scoring = Scoring(tensor, output, self._intervals, room=room)
             tasks = bundle(groups, engine.workers)
             with interrupt.after(soon=BLOCK_AT_WORK):
                 scored = engine.map(
-                    score, tasks, scoring, label="groups of experiments", sizes=[len(task) for task in tasks]
+                    score,
+                    tasks,
+                    scoring,
+                    label="groups of experiments",
+                    sizes=[sum(map(len, task)) for task in tasks],
                 )
         with record.stage("uncertainty"):
             counting = [
