@@ -144,6 +144,18 @@ def tensor_path(tmp_path_factory: pytest.TempPathFactory, engine: Engine, data: 
     return path
 
 
+@pytest.fixture(scope="session")
+def short_path(tmp_path_factory: pytest.TempPathFactory, engine: Engine, data: Path) -> Path:
+    """A tensor of the same experiments with 4000 bins, in two shards of each chromosome. Read only."""
+    path = tmp_path_factory.mktemp("short")
+    (path / "regions.bed").write_text("chr1\t0\t50000\nchr2\t0\t50000\n")
+    options = IngestOptions(
+        genome=str(data / "genome.chrom.sizes"), regions=path / "regions.bed", shard_bins=1000
+    )
+    ingest(data / "tracks.tsv", path / "tensor", options, engine)
+    return path / "tensor"
+
+
 @pytest.fixture
 def tensor(tensor_path: Path) -> Tensor:
     return Tensor(tensor_path)

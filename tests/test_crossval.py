@@ -36,7 +36,6 @@ from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import impute, track_name
 from predictd.workflows.tensor.folds import load_folds
-from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.moments import ensure_moments
 from predictd.workflows.training.crossval import CrossvalReport, crossval
 from predictd.workflows.training.solvers import SOLVERS as REGISTRY
@@ -62,18 +61,6 @@ def small(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path:
     few_folds(Tensor(tensor_path), path / "folds.json")
     crossval(tensor_path, path / "cv", SETTINGS, engine, folds=path / "folds.json")
     return path / "cv"
-
-
-@pytest.fixture(scope="module")
-def short_path(tmp_path_factory: pytest.TempPathFactory, engine: Engine, data: Path) -> Path:
-    """A tensor of the same experiments with 4000 bins, in two shards of each chromosome. Read only."""
-    path = tmp_path_factory.mktemp("short")
-    (path / "regions.bed").write_text("chr1\t0\t50000\nchr2\t0\t50000\n")
-    options = IngestOptions(
-        genome=str(data / "genome.chrom.sizes"), regions=path / "regions.bed", shard_bins=1000
-    )
-    ingest(data / "tracks.tsv", path / "tensor", options, engine)
-    return path / "tensor"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from commands import call_predictd
 from folders import names
-from made_folds import FEW_SWEEPS, write_fold
+from made_folds import FEWEST_SWEEPS, write_fold
 from made_tensors import rewritten, small_tensor, stored_signal
 from predictd.config import TrainSettings, load_config
 from predictd.engine import Engine
@@ -22,6 +22,7 @@ from predictd.errors import ConfigError, DataError
 from predictd.io.models import read_model
 from predictd.io.tensor.store import Tensor
 from predictd.model.cp.factors import CPModel
+from predictd.model.folds import Fold
 from predictd.model.simulate import Simulation
 from predictd.model.stack.stack import MEMBERS, StackModel
 from predictd.model.stack.weights import Weights
@@ -38,10 +39,16 @@ from predictd.workflows.training.extend import extend
 from predictd.workflows.training.folds import selection_folds
 from predictd.workflows.training.solvers import SOLVERS, stack
 from predictd.workflows.training.solvers.solver import FitData
-from predictd.workflows.training.train import train
+from predictd.workflows.training.train import TrainReport, train
 from refusals import refused
 
-SETTINGS = TrainSettings(solver="stack", networks=1, als=FEW_SWEEPS)
+SETTINGS = TrainSettings(solver="stack", networks=1, als=FEWEST_SWEEPS)
+
+
+@pytest.fixture(scope="module")
+def tensor_path(short_path: Path) -> Path:
+    """Bins enough for what a stack learns. Read only."""
+    return short_path
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +66,17 @@ def validated(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_p
     write_folds(Tensor(tensor_path), path.parent / "folds.json", tests=2, valids=2, seed=0)
     crossval(tensor_path, path, SETTINGS, engine, folds=path.parent / "folds.json")
     return path
+
+
+@pytest.fixture(scope="module")
+def of_fold(
+    tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Path
+) -> tuple[Path, Fold, TrainReport]:
+    """A model of a fold in a directory with folds.json."""
+    path = tmp_path_factory.mktemp("fold")
+    fold = write_fold(Tensor(tensor_path), path / "folds.json")
+    options = {"folds": path / "folds.json", "fold_name": "0.0"}
+    return path / "m.h5", fold, train(tensor_path, path / "m.h5", SETTINGS, engine, **options)
 
 
 def runs_of(tensor: Tensor) -> list[int]:
@@ -144,37 +162,30 @@ def test_errors_of_each_member_on_held_out_experiments(validated, tensor):
                 assert float(own["error"]) == pytest.approx(errors.mean() / variance, rel=2e-3)
 
 
-def test_test_experiments_remain_unseen(tensor_path, engine, tmp_path):
-    tensor = Tensor(tensor_path)
-    fold = write_fold(tensor, tmp_path / "folds.json")
-    hidden = [tensor.experiments.index(e) for e in fold.test]
+def test_test_experiments_remain_unseen(of_fold, tensor_path, engine, tmp_path):
+    path, fold, report = of_fold
+    hidden = [Tensor(tensor_path).experiments.index(e) for e in fold.test]
 
     def change(_number: int, _chrom: str, signal: np.ndarray) -> None:
         signal[:, hidden] = 3.0 * signal[::-1, hidden] + 1.0
 
     other = rewritten(tensor_path, tmp_path / "other", change)
-    models = []
-    for path in (tensor_path, other):
-        output = tmp_path / f"{path.name}.h5"
-        report = train(path, output, SETTINGS, engine, folds=tmp_path / "folds.json", fold_name="0.0")
-        models.append((read_model(output), report))
-    assert models[0][1].chosen == models[1][1].chosen
-    for name, array in models[0][0].parameters.items():
-        np.testing.assert_array_equal(models[1][0].parameters[name], array)
+    options = {"folds": path.parent / "folds.json", "fold_name": "0.0"}
+    assert train(other, tmp_path / "m.h5", SETTINGS, engine, **options).chosen == report.chosen
+    parameters = read_model(tmp_path / "m.h5").parameters
+    for name, array in read_model(path).parameters.items():
+        np.testing.assert_array_equal(parameters[name], array)
 
 
-def test_a_fold_validates_what_it_does_not_train(tensor_path, engine, tmp_path):
-    tensor = Tensor(tensor_path)
-    fold = write_fold(tensor, tmp_path / "folds.json")
-    report = train(
-        tensor_path, tmp_path / "m.h5", SETTINGS, engine, folds=tmp_path / "folds.json", fold_name="0.0"
-    )
-    model = load_model(tmp_path / "m.h5")[0]
+def test_a_fold_validates_what_it_does_not_train(of_fold, tensor):
+    path, fold, report = of_fold
+    model = load_model(path)[0]
     assert model.train == fold.train and not set(model.tracks.names) & {*fold.valid, *fold.test}
-    linear = replace(model, networks=None)
+    # Before networks, and before the end of the range cuts off what is predicted beyond it.
+    linear = replace(model, networks=None, ranges=None)
     imputer = linear.imputer(fold.valid)
     signal = stored_signal(tensor)
-    predicted = imputer(signal[:, tensor.columns(imputer.inputs)])
+    predicted = imputer(signal[:, tensor.columns(imputer.inputs)], runs_of(tensor))
     errors = np.mean((predicted - signal[:, tensor.columns(fold.valid)]) ** 2, axis=0)
     assert report.validation_mse == pytest.approx(errors.mean(), rel=1e-3)
 
@@ -293,13 +304,6 @@ def test_settings_that_mean_nothing(wrong, message, tensor_path, engine, tmp_pat
     assert names(tmp_path) == []
 
 
-def test_networks_are_left_out_where_none_are_wanted(tensor_path, engine, tmp_path):
-    settings = TrainSettings(solver="stack", networks=0)
-    train(tensor_path, tmp_path / "model.h5", settings, engine, moments=tmp_path / "m.h5")
-    assert load_model(tmp_path / "model.h5")[0].networks is None
-    assert sorted(path.name for path in tmp_path.glob("m.*")) == ["m.h5", "m.sample.h5"]
-
-
 def test_a_worker_reads_moments_and_sample_once_for_all_folds(tensor, engine, tmp_path, monkeypatch):
     moments = ensure_moments(tensor, engine, tmp_path / "m.h5")
     ensure_window_sample(tensor, engine, moments, named=True)
@@ -319,13 +323,17 @@ def test_a_worker_reads_moments_and_sample_once_for_all_folds(tensor, engine, tm
 
 
 @pytest.mark.parametrize("few", [True, False])
-def test_features_are_read_where_experiments_are_few(few, tensor, engine, tmp_path, monkeypatch):
+def test_features_are_read_where_experiments_are_few_and_networks_left_out_where_none_are_wanted(
+    few, tensor, engine, tmp_path, monkeypatch
+):
     monkeypatch.setattr(stack, "MOST_TRACKS", len(tensor.experiments) - (not few))
-    settings = TrainSettings(solver="stack", networks=0, als=FEW_SWEEPS)
+    settings = TrainSettings(solver="stack", networks=0, als=FEWEST_SWEEPS)
     report = train(tensor.path, tmp_path / "model.h5", settings, engine, moments=tmp_path / "m.h5")
     model = load_model(tmp_path / "model.h5")[0]
+    assert model.networks is None
     assert ("kriging_features" in model.members) == few == ("kriging_features" in report.chosen)
-    assert (model.tracks.features is not None) == few == (tmp_path / "m.sample.h5").exists()
+    assert (model.tracks.features is not None) == few
+    assert sorted(path.name for path in tmp_path.glob("m.*")) == ["m.h5", *["m.sample.h5"][: int(few)]]
 
 
 def test_units_of_tracks_do_not_matter(engine, tmp_path):
@@ -339,7 +347,8 @@ def test_units_of_tracks_do_not_matter(engine, tmp_path):
     models = []
     for name, own in (("one", signal), ("other", signal * factor)):
         tensor = small_tensor(tmp_path / name, own, experiments=pairs)
-        train(tensor.path, tmp_path / f"{name}.h5", TrainSettings(solver="stack", networks=0), engine)
+        settings = TrainSettings(solver="stack", networks=0, als=FEWEST_SWEEPS)
+        train(tensor.path, tmp_path / f"{name}.h5", settings, engine)
         models.append(load_model(tmp_path / f"{name}.h5")[0])
     one, other = models
     assert isinstance(one, StackModel) and isinstance(one.factors, CPModel)
