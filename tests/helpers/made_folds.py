@@ -17,8 +17,9 @@ SHORT_SGD = TrainSettings(
 
 # Of em and als, where it is not tested how well they fit.
 FEW_SWEEPS = AlsSettings(starts=2, start_sweeps=3, max_sweeps=30)
-# Of the stack, whose members need not fit at all.
+# Where they need not fit at all.
 FEWEST_SWEEPS = AlsSettings(starts=1, start_sweeps=2, max_sweeps=8)
+FEWEST_SWEEPS_TOML = "[train.als]\nstarts = 1\nstart_sweeps = 2\nmax_sweeps = 8\n"
 FEW_SWEEPS_TOML = "[train.als]\nstarts = 2\nstart_sweeps = 3\nmax_sweeps = 30\n"
 
 
