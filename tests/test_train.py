@@ -316,7 +316,7 @@ updates_per_round = 1000
 rounds_per_evaluation = 1
 patience = 1000
 max_restores = 0
-max_rounds = 60
+max_rounds = 30
 """
 # The command line, saving its state after every evaluation. Once the state of a given round of the search or the refit
 # is saved, it says so and waits for leave to go on, so that a signal can meet it there.
@@ -335,7 +335,7 @@ def commit(self, name, commit=Checkpoint.commit):
         Path("reached").touch()
         end = time.monotonic() + 60
         while not Path("go").exists() and time.monotonic() < end:
-            time.sleep(0.002)
+            time.sleep(0.01)
 
 _sgd.CHECKPOINT_SECONDS = 0.0
 Checkpoint.commit = commit
@@ -377,7 +377,7 @@ def hold(
         end = time.monotonic() + 60
         while not (tmp_path / "reached").exists():
             assert process.poll() is None and time.monotonic() < end, process.communicate()
-            time.sleep(0.002)
+            time.sleep(0.01)
         return process
 
     yield hold
@@ -626,19 +626,20 @@ def test_rounds_that_exchange_too_much_are_told(update, exchange, told):
     assert (advice is None) if told is None else re.search(told, advice)
 
 
-def with_auto() -> TrainSettings:
-    return SGD.model_copy(update={"sgd": QUICK.model_copy(update={"updates_per_round": "auto"})})
+def with_rounds(updates: int | str) -> TrainSettings:
+    """Few rounds, since those that are sized are long."""
+    few = {"updates_per_round": updates, "max_rounds": 6}
+    return SGD.model_copy(update={"sgd": QUICK.model_copy(update=few)})
 
 
 def test_rounds_that_are_sized_give_what_the_same_size_gives(tensor_path, engine, tmp_path):
-    train(tensor_path, tmp_path / "auto.h5", with_auto(), engine)
+    train(tensor_path, tmp_path / "auto.h5", with_rounds("auto"), engine)
     _, file = load_model(tmp_path / "auto.h5")
     size = file.info["settings"]["sgd"]["updates_per_round"]
     assert size >= 5000 and size % 1000 == 0
     told = json.loads((tmp_path / "auto.h5.run.json").read_text())
     assert [stage["name"] for stage in told["stages"]] == ["measure", "train", "refit"]
-    given = SGD.model_copy(update={"sgd": QUICK.model_copy(update={"updates_per_round": size})})
-    train(tensor_path, tmp_path / "given.h5", given, engine)
+    train(tensor_path, tmp_path / "given.h5", with_rounds(size), engine)
     assert (tmp_path / "given.h5").read_bytes() == (tmp_path / "auto.h5").read_bytes()
 
 
@@ -650,7 +651,7 @@ def test_rounds_are_sized_once(tensor_path, tmp_path):
     checkpoint.begin({})
     checkpoint.keep("rounds", {"updates_per_round": 7000})
     for workers, expected in ((2, 7000), (1, 5000)):
-        problem = sgd_problem(tensor, fold, chosen(with_auto(), 3), seed=0, checkpoint=checkpoint.path)
+        problem = sgd_problem(tensor, fold, chosen(with_rounds("auto"), 3), seed=0, checkpoint=checkpoint.path)
         with lend_engine(workers) as engine:
             fitted = fit_sgd(problem, None, engine, checkpoint, RunRecord("train"))
         assert fitted.updates_per_round == expected
@@ -761,7 +762,7 @@ def test_a_sample_is_the_same_for_any_number_of_workers(numbered):
 def test_a_sample_is_uniform(numbered):
     complete = np.flatnonzero(~np.isnan(stored_signal(numbered)).any(axis=1))
     counts = np.zeros(numbered.n_bins)
-    draws, size = 200, 100
+    draws, size = 100, 200
     for seed in range(draws):
         plan = plan_sample(numbered, size, seed)
         (y,) = sampled(plan, numbered)

@@ -15,6 +15,7 @@ import pytest
 
 from commands import call_predictd
 from folders import names
+from made_folds import FEWEST_SWEEPS, FEWEST_SWEEPS_TOML
 from made_tensors import rewritten
 from predictd.config import AlsSettings, SgdSettings, TrainSettings, load_config
 from predictd.engine import Engine
@@ -33,7 +34,7 @@ from refusals import refused
 optuna = pytest.importorskip("optuna")
 
 # Few sweeps: the search is tested here, not the fits.
-QUICK = TrainSettings(als=AlsSettings(starts=1, start_sweeps=3, max_sweeps=20))
+QUICK = TrainSettings(als=FEWEST_SWEEPS)
 
 
 def search(tensor: Path, output: Path, engine: Engine, **options: Any) -> TuneReport:
@@ -51,7 +52,7 @@ def trials_of(journal: Path) -> list[optuna.trial.FrozenTrial]:
 def test_the_winner_is_written_as_settings_that_give_its_error(tensor, engine, tmp_path):
     path = tmp_path / "best.toml"
     given = TrainSettings(
-        lambda_g=2.5, als=AlsSettings(max_sweeps=60, patience=20), sgd=SgdSettings(window=7)
+        lambda_g=2.5, als=AlsSettings(start_sweeps=4, max_sweeps=20, patience=10), sgd=SgdSettings(window=7)
     )
     report = search(tensor.path, path, engine, trials=6, seed=4, settings=given)
     config = load_config(path)
@@ -101,7 +102,7 @@ def test_other_solvers_data_or_seeds_are_other_searches_in_the_same_storage(tens
         {},
         {"solvers": ["als"]},
         {"seed": 1},
-        {"settings": TrainSettings(als=AlsSettings(starts=2, max_sweeps=9))},
+        {"settings": TrainSettings(als=AlsSettings(starts=2, start_sweeps=2, max_sweeps=9))},
     ):
         assert (
             search(tensor.path, tmp_path / "best.toml", engine, trials=2, storage=storage, **options).trials
@@ -128,7 +129,7 @@ def test_a_storage_that_cannot_be_used_names_the_option(storage, tensor, engine,
 
 
 def test_processes_share_a_search(tensor, tmp_path):
-    (tmp_path / "quick.toml").write_text("[train.als]\nstarts = 1\nmax_sweeps = 20\n")
+    (tmp_path / "quick.toml").write_text(FEWEST_SWEEPS_TOML)
     n_processes, n_trials = 2, 5
     command = (
         f"tune {tensor.path} --trials {n_trials} --storage journal --config quick.toml --workers 1".split()
@@ -255,7 +256,7 @@ def test_options_that_do_not_fit_together(tensor, engine, tmp_path):
 
 
 def test_the_command_line(tensor, tmp_path):
-    (tmp_path / "quick.toml").write_text("[train.als]\nmax_sweeps = 20\n")
+    (tmp_path / "quick.toml").write_text(FEWEST_SWEEPS_TOML)
     common = ("tune", tensor.path, "-o", "best.toml", "--workers", 1)
     done = call_predictd(
         *common,
