@@ -11,7 +11,7 @@ import pytest
 
 from commands import call_predictd
 from folders import names
-from made_folds import FEW_SWEEPS, write_fold
+from made_folds import FEW_SWEEPS, FEWEST_SWEEPS, write_fold
 from made_tensors import read_signal, rewritten, with_gaps
 from predictd.config import TrainSettings
 from predictd.constants import MOMENTS
@@ -127,7 +127,7 @@ def test_what_is_given_stays(solver, tensor_path, engine, tmp_path):
 
     def run(**given: object) -> tuple[str, dict]:
         report = train(
-            tensor_path, tmp_path / "m.h5", TrainSettings(solver=solver, als=FEW_SWEEPS, **given), engine
+            tensor_path, tmp_path / "m.h5", TrainSettings(solver=solver, als=FEWEST_SWEEPS, **given), engine
         )
         return report.chosen, read_model(tmp_path / "m.h5").info["settings"]
 
@@ -228,7 +228,7 @@ def test_test_experiments_remain_unseen(solver, tensor_path, engine, tmp_path):
         train(
             path,
             output,
-            TrainSettings(solver=solver, als=FEW_SWEEPS),
+            TrainSettings(solver=solver, als=FEWEST_SWEEPS),
             engine,
             folds=tmp_path / "folds.json",
             fold_name="0.0",

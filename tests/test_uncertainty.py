@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from commands import call_predictd
 from folders import same_files
-from made_folds import FEW_SWEEPS
+from made_folds import FEW_SWEEPS, FEWEST_SWEEPS
 from made_models import trained_for
 from made_tensors import small_tensor, stored_signal
 from made_tracks import read_track
@@ -257,7 +257,7 @@ def cv(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_path: Pa
     write_json(
         folder / "folds.json", folds_to_json(make_folds(Tensor(tensor_path).experiments, tests=3, valids=3))
     )
-    settings = TrainSettings(rank=3, regularisation=0.1)
+    settings = TrainSettings(rank=3, regularisation=0.1, als=FEW_SWEEPS)
     crossval(tensor_path, folder / "cv", settings, engine, folds=folder / "folds.json")
     return folder / "cv"
 
@@ -411,7 +411,7 @@ def test_a_calibration_that_cannot_be_read(cv, tensor, engine, tmp_path, content
 def test_a_single_test_fold_is_judged_experiment_by_experiment(engine, tensor, tmp_path):
     folds = [fold for fold in make_folds(tensor.experiments, tests=3, valids=2) if fold.name.startswith("0.")]
     write_json(tmp_path / "folds.json", folds_to_json(folds))
-    settings = TrainSettings(rank=2, regularisation=0.1, als=FEW_SWEEPS)
+    settings = TrainSettings(rank=2, regularisation=0.1, als=FEWEST_SWEEPS)
     crossval(tensor.path, tmp_path / "cv", settings, engine, folds=tmp_path / "folds.json")
     rows = table(tmp_path / "cv" / "coverage.tsv")
     assert len(rows) == len(folds[0].test) > 1
@@ -431,7 +431,7 @@ def far(tmp_path_factory: pytest.TempPathFactory, single: Engine) -> dict[tuple[
         entries = tuple(e.model_copy(update={"transform": transform}) for e in tensor.manifest.experiments)
         tensor.manifest.model_copy(update={"experiments": entries}).write(tensor.path)
         write_json(folder / "folds.json", folds_to_json(make_folds(pairs, tests=2, valids=2)))
-        settings = TrainSettings(rank=1, regularisation=0.1, als=FEW_SWEEPS)
+        settings = TrainSettings(rank=1, regularisation=0.1, als=FEWEST_SWEEPS)
         crossval(tensor.path, folder / "cv", settings, single, folds=folder / "folds.json")
         impute(folder / "cv", tensor.path, folder / "imputed", single, pairs="observed", sd=True)
         made[transform, mean] = folder
