@@ -651,7 +651,9 @@ def test_rounds_are_sized_once(tensor_path, tmp_path):
     checkpoint.begin({})
     checkpoint.keep("rounds", {"updates_per_round": 7000})
     for workers, expected in ((2, 7000), (1, 5000)):
-        problem = sgd_problem(tensor, fold, chosen(with_rounds("auto"), 3), seed=0, checkpoint=checkpoint.path)
+        problem = sgd_problem(
+            tensor, fold, chosen(with_rounds("auto"), 3), seed=0, checkpoint=checkpoint.path
+        )
         with lend_engine(workers) as engine:
             fitted = fit_sgd(problem, None, engine, checkpoint, RunRecord("train"))
         assert fitted.updates_per_round == expected
