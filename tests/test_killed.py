@@ -37,7 +37,7 @@ SGD = TrainSettings.model_validate(
 
 
 def simulation(folder: Path, engine: Here) -> None:
-    made = Simulation.for_shape(5, 3, share=0.8, rank=2, seed=3)
+    made = Simulation.for_shape(4, 3, share=0.85, rank=2, seed=3)
     simulate(folder / "data", made, SimulatedGenome.of_bins(600), engine)
 
 
@@ -69,7 +69,7 @@ def inference(folder: Path, engine: Here) -> None:
     settings = NetworkSettings(trees=2)
     path, regulators = folder / "expression.tsv", folder / "regulators.txt"
     # One a block.
-    targets = [f"G{i}" for i in range(8)]
+    targets = [f"G{i}" for i in range(3)]
     job = Inference(path, folder / "net", settings, regulators_path=regulators, targets=targets)
     job.make_all(engine)
 
