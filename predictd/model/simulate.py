@@ -27,8 +27,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from predictd.errors import ConfigError, DataError
 from predictd.pairs import Experiment, axes, check_name, rows_of
@@ -333,7 +332,7 @@ class Simulation:
         drawn = _stream(self.seed, _KNOTS, run).standard_normal((n, self.rank + 1))
         for column, length in zip(drawn.T, self.correlation_lengths, strict=True):
             column[1:] *= math.sqrt(-math.expm1(-2 * SEGMENT / length))
-            column[:] = lfilter([1.0], [1.0, -math.exp(-SEGMENT / length)], column)
+            column[:] = _decaying(math.exp(-SEGMENT / length), column)
         return drawn
 
     def _segment(self, run: int, segment: int, knots: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -350,7 +349,7 @@ class Simulation:
             start, end = knots[segment, j], knots[segment + 1, j]
             # One value more than the segment has bins: the last one is where the process would have ended.
             innovations = np.append(start, math.sqrt(-math.expm1(-2 / length)) * drawn[:, j])
-            z = lfilter([1.0], [1.0, -math.exp(-1 / length)], innovations)
+            z = _decaying(math.exp(-1 / length), innovations)
             pull = np.exp((steps - SEGMENT) / length) * np.expm1(-2 * steps / length)
             out[:, j] = z[:-1] + pull / math.expm1(-2 * SEGMENT / length) * (end - z[-1])
         out[:, :-1] = _peaks(out[:, :-1], self.peak_threshold)
@@ -371,13 +370,21 @@ def _stream(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(key)))
 
 
+def _decaying(kept: float, innovations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums of the innovations so far, of which this share is kept from each to the next: an AR(1) process."""
+    # Most that import this module simulate nothing, and it takes half a second.
+    from scipy.signal import lfilter
+
+    return lfilter([1.0], [1.0, -kept], innovations)
+
+
 def _rounded(values: NDArray[np.float64], step: float) -> NDArray[np.float64]:
     return np.rint(values / step) * step
 
 
 def _peaks(z: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
     """Standardise what of a standard normal variable rises above the threshold."""
-    above, density = norm.sf(threshold), norm.pdf(threshold)
+    above, density = float(ndtr(-threshold)), math.exp(-threshold * threshold / 2) / math.sqrt(2 * math.pi)
     mean = density - threshold * above
     mean_square = (1 + threshold**2) * above - threshold * density
     return (np.maximum(z - threshold, 0) - mean) / math.sqrt(mean_square - mean**2)

@@ -12,7 +12,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-from scipy.io import mmread
 from scipy.sparse import csc_array, csr_array
 
 from predictd.errors import TableError
@@ -129,6 +128,9 @@ def read_mtx(path: Path, choice: MatrixChoice) -> Expression:
     TableError
         If one of them is missing or damaged, or they do not fit together.
     """
+    # Few matrices are of this kind.
+    from scipy.io import mmread
+
     matrix, features_path, barcodes_path = matrix_files(path)
     try:
         with matrix.open("rb") as file:
