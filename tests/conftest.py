@@ -12,6 +12,7 @@ import pytest
 
 from aws_cloud import emulator
 from commands import end_engines, lend_engine
+from figures import draw_nothing
 from object_stores import S3, Azure, Google, Store
 from places import SHARED
 from predictd.config import TrainSettings
@@ -178,9 +179,7 @@ def model_path(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_
 @pytest.fixture
 def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures of nothing, drawn in no time, for tests that do not look at them."""
-    nothing = {"svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="9pt" viewBox="0 0 9 9"/>', "png": b""}
-    for module in ("predictd.report.sections", "predictd.workflows.evaluation.factors"):
-        monkeypatch.setattr(f"{module}.rendered", lambda _draw: nothing)
+    draw_nothing(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import pytest
 
 from commands import call_predictd
 from engine_tasks import half_done, wait_until
+from figures import draw_nothing
 from made_folds import FEW_SWEEPS_TOML, few_folds
 from made_networks import write_network_case
 from predictd import progress
@@ -187,10 +188,10 @@ def test_no_line_where_nobody_would_read_it(clock, caplog, monkeypatch, quiet):
 
 # What each writes its run record to, and what it counts.
 COMMANDS = {
-    "simulate d --cells 6 --assays 4 --share 0.75 --bins 4000 --rank 3": ("d/run.json", {"tracks", "truth"}),
+    "simulate d --cells 6 --assays 4 --share 0.75 --bins 2000 --rank 3": ("d/run.json", {"tracks", "truth"}),
     "ingest d/tracks.tsv T --genome d/genome.chrom.sizes": ("T/run.json", {"tracks", "shards"}),
     "info T --verify": (None, {"shards"}),
-    "train T -o m.h5 --rank 2": ("m.h5.run.json", {"moments", "choosing"}),
+    "train T -o m.h5 --rank 2 --config few.toml": ("m.h5.run.json", {"moments", "choosing"}),
     "train T -o s.h5 --solver sgd --rank 2 --config few.toml": ("s.h5.run.json", {"evaluations", "rounds"}),
     "extend m.h5 T new.tsv -o n.h5": ("n.h5.run.json", {"shards"}),
     "tune T -o best.toml --trials 2 --config few.toml": ("best.toml.run.json", {"trials"}),
@@ -216,12 +217,13 @@ COMMANDS = {
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[list[str], list[str]]]:
     """Of each command, its lines of progress when it writes one whenever it can, and its stages."""
     place, said = tmp_path_factory.mktemp("place"), {}
-    quick = "[train]\nnetworks = 2\n[train.sgd]\nmin_bins = 500\nmax_rounds = 4\n"
+    quick = "[train]\nnetworks = 1\n[train.sgd]\nmin_bins = 500\nmax_rounds = 4\n"
     (place / "few.toml").write_text(quick + FEW_SWEEPS_TOML)
     write_network_case(place)
     for command, (record, _) in COMMANDS.items():
         with pytest.MonkeyPatch.context() as context:
             context.setenv(progress.PACE_VARIABLE, "0")
+            draw_nothing(context)
             done = call_predictd(*command.split(), cwd=place)
         assert done.returncode == 0, done.stderr
         stages = [] if record is None else json.loads((place / record).read_text())["stages"]
