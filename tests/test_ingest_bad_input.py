@@ -379,7 +379,7 @@ def wait_for_shards(process: subprocess.Popen[str], tensor: Path, n: int) -> dic
 
 
 # Enough of them to be caught in the middle.
-SHARDS = 150
+SHARDS = 80
 
 
 def command(bench: Workbench, output: str) -> list[object]:

@@ -7,7 +7,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.sparse.linalg import svds
 from threadpoolctl import threadpool_limits
 
 from predictd.grn.graph import numbered
@@ -30,6 +29,9 @@ def regulation_profiles(links: Links, *, n_components: int = COMPONENTS) -> NDAr
         (n_targets, at most n_components) float64, zeros for targets without links. The sign of a component is that of
         its largest entry.
     """
+    # Commands that find no clusters import this module, too; and before threads are limited.
+    from scipy.sparse.linalg import svds
+
     shape = len(links.targets), len(links.regulators)
     matrix = csr_matrix((links.importances, links.indices, links.indptr), shape=shape)
     lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())

@@ -27,7 +27,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from predictd.errors import ConfigError, DataError
 from predictd.pairs import Experiment, axes, check_name, rows_of
@@ -372,7 +371,7 @@ def _stream(*key: int) -> np.random.Generator:
 
 def _decaying(kept: float, innovations: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sums of the innovations so far, of which this share is kept from each to the next: an AR(1) process."""
-    # Most that import this module simulate nothing, and it takes half a second.
+    # Most that import this module simulate nothing, and SciPy takes half a second.
     from scipy.signal import lfilter
 
     return lfilter([1.0], [1.0, -kept], innovations)
@@ -384,6 +383,8 @@ def _rounded(values: NDArray[np.float64], step: float) -> NDArray[np.float64]:
 
 def _peaks(z: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
     """Standardise what of a standard normal variable rises above the threshold."""
+    from scipy.special import ndtr
+
     above, density = float(ndtr(-threshold)), math.exp(-threshold * threshold / 2) / math.sqrt(2 * math.pi)
     mean = density - threshold * above
     mean_square = (1 + threshold**2) * above - threshold * density
