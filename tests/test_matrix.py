@@ -13,7 +13,7 @@ import pyBigWig
 import pytest
 
 from commands import call_predictd
-from made_folds import FEW_SWEEPS, few_folds
+from made_folds import FEW_SWEEPS_TOML, FEWEST_SWEEPS, few_folds
 from made_matrices import LENGTHS, PAIRS, made_matrix, made_regions, made_values, write_sizes
 from made_tensors import stored_signal
 from places import SHARED
@@ -445,8 +445,8 @@ def both(tmp_path_factory, known, engine) -> Path:
     folder = tmp_path_factory.mktemp("both")
     tensor = ingest(known, folder / "regions", IngestOptions(genome=write_sizes(folder)), engine)
     as_bins(folder / "bins", known)
-    folds, settings = folder / "folds.json", TrainSettings(networks=2, als=FEW_SWEEPS)
-    few_folds(tensor, folds)
+    folds, settings = folder / "folds.json", TrainSettings(networks=1, als=FEWEST_SWEEPS)
+    few_folds(tensor, folds, tests=2)
     for name in ("regions", "bins"):
         crossval(folder / name, folder / f"cv-{name}", settings, engine, folds=folds)
         impute(folder / f"cv-{name}", folder / name, folder / f"imputed-{name}", engine, sd=True)
@@ -536,6 +536,7 @@ class TestWhatFollows:
             return done.stdout
 
         assert "240 regions on made, 100.0% complete" in call("info", both / "regions")
+        (tmp_path / "few.toml").write_text(FEW_SWEEPS_TOML)
         call("qc", both / "regions", "-o", "qc.tsv", "--moments", tmp_path / "m.h5")
         call(
             "train",
@@ -548,6 +549,8 @@ class TestWhatFollows:
             2,
             "--moments",
             tmp_path / "m.h5",
+            "--config",
+            "few.toml",
         )
         assert "report.html" in call("report", both / "cv-regions", "-o", "report.html")
         assert "regions, not stretches of the genome" in (tmp_path / "report.html").read_text()

@@ -23,9 +23,9 @@ FEWEST_SWEEPS_TOML = "[train.als]\nstarts = 1\nstart_sweeps = 2\nmax_sweeps = 8\
 FEW_SWEEPS_TOML = "[train.als]\nstarts = 2\nstart_sweeps = 3\nmax_sweeps = 30\n"
 
 
-def few_folds(tensor: Tensor, path: Path) -> list[Fold]:
-    """A file of 3 × 2 folds."""
-    folds = make_folds(tensor.experiments, tests=3, valids=2)
+def few_folds(tensor: Tensor, path: Path, *, tests: int = 3) -> list[Fold]:
+    """A file of 3 × 2 folds, or of so many × 2."""
+    folds = make_folds(tensor.experiments, tests=tests, valids=2)
     write_json(path, folds_to_json(folds))
     return folds
 
