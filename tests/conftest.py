@@ -13,6 +13,7 @@ import pytest
 from aws_cloud import emulator
 from commands import end_engines, lend_engine
 from figures import draw_nothing
+from killed import Here
 from object_stores import S3, Azure, Google, Store
 from places import SHARED
 from predictd.config import TrainSettings
@@ -127,12 +128,11 @@ def place() -> SimulatedGenome:
 
 
 @pytest.fixture(scope="session")
-def data(
-    tmp_path_factory: pytest.TempPathFactory, engine: Engine, simulation: Simulation, place: SimulatedGenome
-) -> Path:
+def data(tmp_path_factory: pytest.TempPathFactory, simulation: Simulation, place: SimulatedGenome) -> Path:
     """A simulated data set as bigWigs: tracks.tsv, truth.tsv, genome.chrom.sizes. Read only."""
     path = tmp_path_factory.mktemp("data") / "simulated"
-    simulate(path, simulation, place, engine)
+    # In this process, which has imported what workers would have to.
+    simulate(path, simulation, place, Here(1))
     return path
 
 
