@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -307,17 +308,21 @@ def test_doctor_tells_what_there_is(tmp_path):
 # -- the whole job ----------------------------------------------------------------------------------------------------
 
 
-def few_bins(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """A demo of few bins."""
-    with mock.patch("predictd.workflows.demo.BINS", 5000):
+def small(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A small demo."""
+    sizes = {"CELLS": 8, "ASSAYS": 5, "BINS": 3000, "RANK": 3}
+    with mock.patch.multiple("predictd.workflows.demo", **sizes):
         return call_predictd(*arguments, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder in which the demo has run on few bins, and what it said."""
+    """A folder in which the demo has run on few bins, was stopped and went on, and what it said at last."""
     folder = tmp_path_factory.mktemp("demo")
-    done = few_bins("demo", "-o", "d", cwd=folder)
+    (folder / "d").mkdir()
+    with mock.patch("predictd.workflows.demo.train", side_effect=Interrupted("stopped")):
+        assert small("demo", "-o", "d", cwd=folder).returncode == 75
+    done = small("demo", "-o", "d", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -345,38 +350,32 @@ def test_the_demo_leaves_what_it_names(demo):
     folder, said = demo
     named = [line.split()[0] for line in said.splitlines() if line.startswith("  d/")]
     assert len(named) == 5 and all((folder / name).exists() for name in named)
-    assert len(list((folder / "d" / "imputed").glob("*.bw"))) == 24
+    assert len(list((folder / "d" / "imputed").glob("*.bw"))) == 16
 
 
 def test_a_demo_that_is_run_again_shows_its_result(demo):
     folder, said = demo
     before = contents(folder / "d")
-    again = few_bins("demo", "-o", "d", cwd=folder)
+    again = small("demo", "-o", "d", cwd=folder)
     assert (again.returncode, again.stderr) == (0, "")
     first, _, rest = again.stdout.partition("\n")
     assert first == "d is finished already: nothing was done"
     assert said.endswith(rest) and rest.count("assay_mean") == 2
     assert contents(folder / "d") == before
-    told_of = told(few_bins("demo", "-o", "d", "--seed", 3, cwd=folder))
+    told_of = told(small("demo", "-o", "d", "--seed", 3, cwd=folder))
     assert told_of.startswith("d holds the demo made otherwise (seed: 0, now 3): remove it, or name another")
-    assert told(few_bins("demo", "-o", ".", cwd=folder)).startswith(". exists already, and holds no demo")
+    assert told(small("demo", "-o", ".", cwd=folder)).startswith(". exists already, and holds no demo")
 
 
-def test_a_demo_that_was_stopped_goes_on(demo, tmp_path):
+def test_what_a_demo_lacks_is_made_again(demo, tmp_path):
     folder, _ = demo
-    (tmp_path / "d").mkdir()
-    with mock.patch("predictd.workflows.demo.train", side_effect=Interrupted("stopped")):
-        assert few_bins("demo", "-o", "d", cwd=tmp_path).returncode == 75
-    assert few_bins("demo", "-o", "d", cwd=tmp_path).returncode == 0
-    for name in ("metrics.tsv", "model.h5"):
-        assert (tmp_path / "d" / name).read_bytes() == (folder / "d" / name).read_bytes()
-    # What has gone is made again.
+    shutil.copytree(folder / "d", tmp_path / "d")
     (tmp_path / "d" / "model.h5").unlink()
     with mock.patch("predictd.workflows.demo.simulate", side_effect=Interrupted("stopped")):
-        assert few_bins("demo", "-o", "d", cwd=tmp_path).returncode == 75
+        assert small("demo", "-o", "d", cwd=tmp_path).returncode == 75
 
 
-def test_the_demos_commands_do_the_same(demo, tmp_path, blank_figures):
+def test_the_demos_commands_do_without_a_stop_what_it_did_with_one(demo, tmp_path, blank_figures):
     folder, said = demo
     commands = [shlex.split(line.split("$ ", 1)[1]) for line in said.splitlines() if "$ predictd " in line]
     assert [command[1] for command in commands] == [
