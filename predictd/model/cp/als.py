@@ -21,8 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
-from scipy.linalg.lapack import dposv
+from scipy.linalg.lapack import dposv, dpotrf, dpotrs
 
 from predictd.errors import DataError
 from predictd.model.cp.factors import DEAD, CPModel
@@ -196,14 +195,14 @@ class CPProblem:
         rank = len(z) - 1
         k = z @ z.T
         k[np.arange(rank), np.arange(rank)] += point.lambda_g
-        try:
-            factor = cho_factor(k, lower=True)
-        except (LinAlgError, ValueError) as err:
+        # What SciPy's cho_factor and cho_solve call: on matrices this small they take longer than LAPACK.
+        factor, failed = dpotrf(k, lower=True, clean=False)
+        if failed or not np.isfinite(k).all():
             raise DataError(
                 f"rank {rank} cannot be fitted to {self.n} training experiments with lambda {self.regularisation:g}: "
                 "the equations for the genome are singular; use a smaller `rank` or a larger `regularisation`"
-            ) from err
-        solution = cho_solve(factor, z)
+            )
+        solution, _ = dpotrs(factor, z, lower=True)
         left = self.means - o
         mean = solution @ left
         products = solution @ self.covariance
@@ -212,10 +211,10 @@ class CPProblem:
         # (y − o)ᵀ(I − Zᵀ K⁻¹ Z)(y − o): squared errors and the penalty of G at its best.
         energy = max(total - float(np.einsum("ij,ij->", z, products)) - float(mean @ z @ left), 0.0)
         if self.em:
-            log_k = 2.0 * float(np.log(np.diag(factor[0])).sum())
+            log_k = 2.0 * float(np.log(np.diag(factor)).sum())
             value = (self.n - rank - 1) * np.log(point.lambda_g) + log_k + energy / point.lambda_g
             value += self.regularisation * (_spread(point.c[:, :-1]) + _spread(point.a[:, :-1]))
-            squares += point.lambda_g * cho_solve(factor, np.eye(rank + 1))
+            squares += point.lambda_g * dpotrs(factor, np.eye(rank + 1), lower=True)[0]
             return GenomeMoments(point, value, _ROUNDING * total / point.lambda_g, mean, products, squares)
         solved = GenomeMoments(point, energy, _ROUNDING * total, mean, products, squares)
         return self._rebalanced(solved) if self.regularisation > 0 else solved
