@@ -1,7 +1,7 @@
 """Jobs in processes of their own that are killed, or held, when they make, rename or remove a file.
 
-A process is a copy of that of the tests, so that nothing has to be imported again: not even what commands import when
-they first show their progress. Tasks run in it, one by one.
+A process is a copy of that of the tests, so that nothing has to be imported again: not even what
+commands import late. Tasks run in it, one by one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.signal  # noqa: F401
 import tqdm.std  # noqa: F401
 
 from predictd.engine import LocalEngine
