@@ -226,6 +226,17 @@ def test_the_wrong_mpi_is_explained(slurm_cluster, work):
     assert not (work / "model.h5").exists()
 
 
+def test_a_rank_that_cannot_start_fails_the_job(slurm_cluster, work):
+    """The other one, whose status is higher where TERM ends it, has not begun to heed signals."""
+    (work / "launch").write_text('[[ $SLURM_PROCID == 0 ]] || exec sleep 100\necho "a bad node" >&2\nexit 1\n')
+    site(work, "PREDICTD=(bash ./launch)")
+    job = submit(slurm_cluster, work, "train.sbatch", SLURM_WAIT="1")
+    (shown,) = slurm_cluster.wait(job)
+    assert (shown["JobState"], shown["ExitCode"], shown["Restarts"]) == ("FAILED", "137:0", "0")
+    told = log(work, "train", job)
+    assert "a bad node" in told and "queued again" not in told
+
+
 # -- arrays -----------------------------------------------------------------------------------------------------------
 
 
