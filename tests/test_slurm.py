@@ -209,9 +209,11 @@ def test_a_cancelled_training_is_saved_and_does_not_come_back(slurm_cluster, wor
 
 
 def test_the_last_requeue(slurm_cluster, work):
+    """Asked by hand, which reaches the ranks and not the script."""
     job = submit(slurm_cluster, work, "train.sbatch", *SLOW_SGD, MAX_REQUEUES="0")
     until((work / "model.h5.checkpoint").exists, "the training's beginning")
-    signal(slurm_cluster, job)
+    sent = slurm_cluster.run("scancel", "--signal=USR1", job)
+    assert sent.returncode == 0, sent.stderr
     (shown,) = slurm_cluster.wait(job)
     assert (shown["JobState"], shown["ExitCode"]) == ("FAILED", "75:0")
     assert "stopped after 0 requeues" in log(work, "train", job)
