@@ -44,7 +44,15 @@ lambda = 0.1
 starts = 1
 max_sweeps = 30
 """
+SHORT = """
+[train]
+rank = 3
+[train.sgd]
+updates_per_round = 500
+max_rounds = 30
+"""
 SLOW_SGD = ("--solver", "sgd", "--config", "slow.toml")
+SHORT_SGD = ("--solver", "sgd", "--config", "short.toml")
 SMALL = ("--cpus-per-task=1", "--mem-per-cpu=100M")
 
 
@@ -97,6 +105,7 @@ def work(tmp_path: Path, tensor_path: Path) -> Path:
     path.mkdir()
     (path / "my tensor").symlink_to(tensor_path)
     (path / "slow.toml").write_text(SLOW)
+    (path / "short.toml").write_text(SHORT)
     (path / "quick.toml").write_text(QUICK)
     site(path)
     return path
@@ -165,27 +174,23 @@ def contents(path: Path) -> dict[str, bytes]:
 # -- train ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, tensor_path: Path) -> bytes:
-    """The model of two workers on one machine, without Slurm."""
-    path = tmp_path_factory.mktemp("undisturbed")
-    (path / "slow.toml").write_text(SLOW)
-    command = ["train", tensor_path, "-o", "m.h5", *SLOW_SGD, "--workers", 2]
-    done = call_predictd(*command, cwd=path)
+def model_of_two_workers(work: Path, *options: object) -> bytes:
+    """What two workers on one machine train, without Slurm."""
+    done = call_predictd("train", "my tensor", "-o", "local.h5", *options, "--workers", 2, cwd=work)
     assert done.returncode == 0, done.stderr
-    return (path / "m.h5").read_bytes()
+    return (work / "local.h5").read_bytes()
 
 
-def test_two_ranks_train_the_model_of_two_workers(slurm_cluster, work, undisturbed):
-    job = submit(slurm_cluster, work, "train.sbatch", *SLOW_SGD, OUTPUT="my model.h5")
+def test_two_ranks_train_the_model_of_two_workers(slurm_cluster, work):
+    job = submit(slurm_cluster, work, "train.sbatch", *SHORT_SGD, OUTPUT="my model.h5")
     (shown,) = slurm_cluster.wait(job)
     succeeded(shown, log(work, "train", job))
-    assert (work / "my model.h5").read_bytes() == undisturbed
+    assert (work / "my model.h5").read_bytes() == model_of_two_workers(work, *SHORT_SGD)
     run = json.loads((work / "my model.h5.run.json").read_text())
     assert (run["engine"], run["workers"]) == ("mpi", 2)
 
 
-def test_a_signalled_training_is_queued_again_and_ends_with_the_same_model(slurm_cluster, work, undisturbed):
+def test_a_signalled_training_is_queued_again_and_ends_with_the_same_model(slurm_cluster, work):
     job = submit(slurm_cluster, work, "train.sbatch", *SLOW_SGD)
     until((work / "model.h5.checkpoint").exists, "the training's beginning")
     signal(slurm_cluster, job)
@@ -196,7 +201,7 @@ def test_a_signalled_training_is_queued_again_and_ends_with_the_same_model(slurm
     succeeded(shown, told)
     assert re.search(r"predictd: error: stopped by SIGUSR1 after round \d+; the state is saved", told)
     assert told.index("stopped and queued again") < told.index("model.h5: rank 3")
-    assert (work / "model.h5").read_bytes() == undisturbed
+    assert (work / "model.h5").read_bytes() == model_of_two_workers(work, *SLOW_SGD)
 
 
 def test_a_cancelled_training_is_saved_and_does_not_come_back(slurm_cluster, work):
@@ -230,7 +235,9 @@ def test_the_wrong_mpi_is_explained(slurm_cluster, work):
 
 def test_a_rank_that_cannot_start_fails_the_job(slurm_cluster, work):
     """The other one, whose status is higher where TERM ends it, has not begun to heed signals."""
-    (work / "launch").write_text('[[ $SLURM_PROCID == 0 ]] || exec sleep 100\necho "a bad node" >&2\nexit 1\n')
+    (work / "launch").write_text(
+        '[[ $SLURM_PROCID == 0 ]] || exec sleep 100\necho "a bad node" >&2\nexit 1\n'
+    )
     site(work, "PREDICTD=(bash ./launch)")
     job = submit(slurm_cluster, work, "train.sbatch", SLURM_WAIT="1")
     (shown,) = slurm_cluster.wait(job)
