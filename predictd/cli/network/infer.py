@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -27,6 +26,7 @@ from predictd.config import NetworkMethod, load_config, network_method
 
 if TYPE_CHECKING:
     from predictd.io.network.expression import MatrixChoice
+    from predictd.workflows.network.infer import InferReport
 
 
 class MethodName(click.Choice):
@@ -155,16 +155,12 @@ def command(
             expression, tensor, regions=regions, assay=assay, imputed=imputed, choice=choice
         )
         chosen = choose_samples(samples, decay)
-    given = {
-        "method": method,
-        "trees": trees,
-        "top": top,
-        "min_importance": min_importance,
-        "quality": quality,
-    }
-    settings = load_config(config, {"seed": seed, "network": given})
-    make = partial(
-        Inference,
+    given = {"method": method, "trees": trees, "top": top, "min_importance": min_importance}
+    settings = load_config(config, {"seed": seed, "network": given | {"quality": quality}})
+    job = Inference(
+        source,
+        output,
+        settings.network,
         regulators_path=regulators_path,
         choice=choice,
         targets=targets,
@@ -172,12 +168,15 @@ def command(
         seed=settings.seed,
     )
     with make_engine(engine_name, workers) as engine:
-        report = steps.take(make(source, output, settings.network), engine)
+        report = steps.take(job, engine)
     if report is not None:
-        if report.samples:
-            click.echo(report.samples)
-        listed = f", listed in {output / 'links.tsv'}" if report.listed else ""
-        click.echo(
-            f"{output}: {report.n_links} links from {report.n_regulators} regulators to {report.n_targets} genes"
-            f"{listed}"
-        )
+        _tell(report, output)
+
+
+def _tell(report: InferReport, output: Path) -> None:
+    if report.samples:
+        click.echo(report.samples)
+    listed = f", listed in {output / 'links.tsv'}" if report.listed else ""
+    click.echo(
+        f"{output}: {report.n_links} links from {report.n_regulators} regulators to {report.n_targets} genes{listed}"
+    )

@@ -28,7 +28,7 @@ from predictd.pairs import Experiment, axes
 from predictd.provenance import RunRecord
 from predictd.workflows.evaluation.cases import Case, Scoring, make_baseline
 from predictd.workflows.evaluation.regions import Regions
-from predictd.workflows.evaluation.score import Row, bundle, group_cases, score
+from predictd.workflows.evaluation.score import Row, Scored, bundle, group_cases, score
 from predictd.workflows.imputing.apply import BLOCK_AT_WORK
 from predictd.workflows.imputing.calibration import (
     Counting,
@@ -218,41 +218,24 @@ class Crossval(InParts[CrossvalReport]):
             engine.map(train_fold, fits, FoldFits(data, self._seed), label="models")
         with record.stage("score"):
             s = read_moments(moments)
-            owners, groups = [], []
-            for index in parts:
-                own = scored_cases(*self._groups[index], s)
-                # Grouped by test fold whatever the number of workers: which pairs are predicted at once shows in the
-                # last bits.
-                some = group_cases(own, 1)
-                owners += [index] * len(some)
-                groups += some
-            room = tensor.scratch or (None if isinstance(output, RemotePath) else self.job.workspace)
-            scoring = Scoring(tensor, output, self._intervals, room=room)
-            tasks = bundle(groups, engine.workers)
-            with interrupt.after(soon=BLOCK_AT_WORK):
-                scored = engine.map(
-                    score,
-                    tasks,
-                    scoring,
-                    label="groups of experiments",
-                    sizes=[sum(map(len, task)) for task in tasks],
-                )
+            # Whatever the number of workers: which pairs are predicted at once shows in the last bits.
+            cases = [scored_cases(*self._groups[index], s) for index in parts]
+            owned = [
+                (index, group)
+                for index, own in zip(parts, cases, strict=True)
+                for group in group_cases(own, 1)
+            ]
+            scored = self._score([group for _, group in owned], engine)
         with record.stage("uncertainty"):
             counting = [
-                HeldOut(self._residuals_path(owner, number), tuple(case.pair for case in group))
-                for number, (owner, group) in enumerate(zip(owners, groups, strict=True))
+                (owner, HeldOut(self._residuals_path(owner, number), tuple(case.pair for case in group)))
+                for number, (owner, group) in enumerate(owned)
             ]
-            scales: dict[Experiment, Scale] = {}
-            for fold in (self._groups[index][1][0].whole() for index in parts):
-                scales |= expected_scales(s, fold.train, fold.test)
-            judging = Counting(tensor, output, assay_spans(tensor), scales)
-            with interrupt.after(soon=BLOCK_AT_WORK):
-                sizes = [len(group) for group in groups]
-                engine.map(count_residuals, counting, judging, label="groups of experiments", sizes=sizes)
+            self._count_residuals([key for _, key in counting], parts, s, engine)
         for index in parts:
             test = self._groups[index][0]
-            counted = [key.path for key, owner in zip(counting, owners, strict=True) if owner == index]
-            rows = [one.row for some in scored for one in some if one.row["fold"] == test]
+            counted = [key.path for owner, key in counting if owner == index]
+            rows = [one.row for one in scored if one.row["fold"] == test]
             models = [task.path for task in fits if task.owner == test]
             content = {
                 "test": test,
@@ -265,6 +248,29 @@ class Crossval(InParts[CrossvalReport]):
             }
             others = [task.path for task in fits if task.owner == EVERYTHING and index == 0]
             self.job.keep_part(index, content, [*models, *others, *counted])
+
+    def _score(self, groups: Sequence[tuple[Case, ...]], engine: Engine) -> list[Scored]:
+        """Scores of all cases, those of a group predicted together."""
+        tensor, output = self._tensor, self.job.output
+        room = tensor.scratch or (None if isinstance(output, RemotePath) else self.job.workspace)
+        scoring = Scoring(tensor, output, self._intervals, room=room)
+        tasks = bundle(groups, engine.workers)
+        sizes = [sum(map(len, task)) for task in tasks]
+        with interrupt.after(soon=BLOCK_AT_WORK):
+            scored = engine.map(score, tasks, scoring, label="groups of experiments", sizes=sizes)
+        return [one for some in scored for one in some]
+
+    def _count_residuals(
+        self, keys: Sequence[HeldOut], parts: Sequence[int], s: TensorMoments, engine: Engine
+    ) -> None:
+        """Count the errors of predictions by what was predicted, into a file for each group."""
+        tensor, scales = self._tensor, dict[Experiment, Scale]()
+        for fold in (self._groups[index][1][0].whole() for index in parts):
+            scales |= expected_scales(s, fold.train, fold.test)
+        judging = Counting(tensor, self.job.output, assay_spans(tensor), scales)
+        sizes = [len(key.pairs) for key in keys]
+        with interrupt.after(soon=BLOCK_AT_WORK):
+            engine.map(count_residuals, keys, judging, label="groups of experiments", sizes=sizes)
 
     def _residuals_path(self, index: int, number: int) -> Path:
         return self.job.workspace / "residuals" / f"{index}.{number}.h5"
