@@ -31,7 +31,7 @@ class Spool:
     Parameters
     ----------
     place
-        A local directory, which is made where it is not there.
+        A local directory; it is made where it is not there, but what it is in is not.
     n_bytes
         What is going to be appended in all.
     """
@@ -40,7 +40,8 @@ class Spool:
         self._place = place
         self._file: IO[bytes] | None = None
         with self._giving_up():
-            place.mkdir(parents=True, exist_ok=True)
+            # Not what it is in: that is gone where another process has finished the same job meanwhile.
+            place.mkdir(exist_ok=True)
             self._require(n_bytes)
             self._file = tempfile.TemporaryFile(dir=place, buffering=0)  # noqa: SIM115
 
