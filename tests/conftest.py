@@ -13,7 +13,7 @@ import pytest
 from aws_cloud import emulator
 from commands import end_engines, lend_engine
 from figures import draw_nothing
-from killed import Here
+from here import Here
 from object_stores import S3, Azure, Google, Store
 from places import SHARED
 from predictd.config import TrainSettings

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from folders import names
-from killed import Here, Job, everything, hold_at, kill_at_every_event, needs_fork, start
+from here import Here
+from killed import Job, everything, hold_at, kill_at_every_event, needs_fork, start
 from made_networks import write_network_case
 from predictd.config import NetworkSettings, TrainSettings
 from predictd.io.files import write_json

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,23 +25,14 @@ import pytest
 import scipy.signal  # noqa: F401
 import tqdm.std  # noqa: F401
 
-from predictd.engine import LocalEngine
+from here import Here
 from predictd.errors import AlreadyFinished
 
-Job = Callable[[Path, "Here"], object]
+Job = Callable[[Path, Here], object]
 # Names that are drawn.
 _DRAWN = re.compile(r"(?<=\.partial-)[0-9a-f]{16}|(?<=predictd-temporary-)\w+")
 _CREATING = os.O_CREAT
 needs_fork = pytest.mark.skipif(sys.platform != "linux", reason="copies of this process are made on Linux")
-
-
-class Here(LocalEngine):
-    """Runs tasks in the process itself."""
-
-    def run(
-        self, task: Callable[..., Any], keys: Sequence[Any], shared: Any, **options: Any
-    ) -> dict[int, Any]:
-        return {index: task(key, shared) for index, key in enumerate(keys)}
 
 
 def event_of(name: str, arguments: tuple[Any, ...]) -> str | None:
