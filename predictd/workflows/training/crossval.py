@@ -15,7 +15,7 @@ from predictd import interrupt, progress
 from predictd.config import TrainSettings
 from predictd.constants import FOLDS_JSON, METRIC_COUNTS, METRIC_KEYS, METRICS_TSV, MODELS, MOMENTS
 from predictd.engine import Engine
-from predictd.errors import DataError, OutputError
+from predictd.errors import OutputError
 from predictd.io.files import sha256_of_json, write_json
 from predictd.io.models import ModelFile, write_model
 from predictd.io.partition import Job, read_job
@@ -46,7 +46,7 @@ from predictd.workflows.tensor.folds import read_folds
 from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
 from predictd.workflows.tensor.ranges import ranges_of
 from predictd.workflows.training.choices import read_choice, write_choice
-from predictd.workflows.training.folds import by_test_fold, check_folds, selection_folds
+from predictd.workflows.training.folds import by_test_fold, check_folds, check_tests, selection_folds
 from predictd.workflows.training.member_errors import COLUMNS, MEMBERS_TSV, member_errors
 from predictd.workflows.training.settings import model_info
 from predictd.workflows.training.solvers import SOLVERS
@@ -154,7 +154,7 @@ class Crossval(InParts[CrossvalReport]):
             else list(read_folds(folds, tensor).values())
         )
         check_folds(every, SOLVERS[settings.solver])
-        _check_tests(every)
+        check_tests(every)
         SOLVERS[settings.solver].check(settings, min(len(fold.train) for fold in every))
         self._tensor, self._settings, self._seed, self._folds = tensor, settings, seed, every
         self._groups = list(by_test_fold(every).items())
@@ -350,26 +350,6 @@ def crossval(
         scratch=scratch,
     )
     return plan.make_all(engine)
-
-
-def _check_tests(folds: Sequence[Fold]) -> None:
-    """Raise DataError for folds of which a test fold's ensemble cannot be made."""
-    tested: dict[Experiment, str] = {}
-    for test, group in by_test_fold(folds).items():
-        for fold in group:
-            if fold.test != group[0].test:
-                raise DataError(
-                    f"folds {group[0].name} and {fold.name} belong to test fold '{test}', what stands before the dot, "
-                    "but have other test experiments; name them differently"
-                )
-        for pair in group[0].test:
-            if pair in tested:
-                raise DataError(
-                    f"{pair} is tested in the test folds '{tested[pair]}' and '{test}'; test each experiment once"
-                )
-            tested[pair] = test
-    if not tested:
-        raise DataError("the folds have no test experiments: there would be nothing to score")
 
 
 def train_fold(task: FoldFit, shared: FoldFits) -> None:

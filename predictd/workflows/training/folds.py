@@ -89,3 +89,23 @@ def by_test_fold(folds: Sequence[Fold]) -> dict[str, list[Fold]]:
     for fold in folds:
         groups.setdefault(fold.owner, []).append(fold)
     return groups
+
+
+def check_tests(folds: Sequence[Fold]) -> None:
+    """Raise DataError for folds of which a test fold's ensemble cannot be made."""
+    tested: dict[Experiment, str] = {}
+    for test, group in by_test_fold(folds).items():
+        for fold in group:
+            if fold.test != group[0].test:
+                raise DataError(
+                    f"folds {group[0].name} and {fold.name} belong to test fold '{test}', what stands before the dot, "
+                    "but have other test experiments; name them differently"
+                )
+        for pair in group[0].test:
+            if pair in tested:
+                raise DataError(
+                    f"{pair} is tested in the test folds '{tested[pair]}' and '{test}'; test each experiment once"
+                )
+            tested[pair] = test
+    if not tested:
+        raise DataError("the folds have no test experiments: there would be nothing to score")
