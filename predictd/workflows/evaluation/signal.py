@@ -242,28 +242,30 @@ class ComparedSignal:
     def _begin_pass(self) -> None:
         """Keep what is predicted, if predicting is dear and there is another pass, and take it from there then."""
         application, room = self._application, self._shared.room
-        if application is None or not application.dear or room is None:
-            return
-        if self._passes == 1 and self.sweeps > 1:
-            self._spool = Spool(room, 4 * len(self._predicted) * self._tensor.n_bins)
-        elif self._spool is not None and self._spool.whole:
+        if self._spool is not None and self._spool.whole:
             self._spool.rewind()
             self._columns = _Columns.of(self._cases, self._tensor)
+            self._application = None
+        elif (
+            self._passes == 1 < self.sweeps
+            and room is not None
+            and application is not None
+            and application.dear
+        ):
+            self._spool = Spool(room, 4 * len(self._predicted) * self._tensor.n_bins)
 
     def _blocks(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
         """Yield (first row, wanted columns as rows, predictions as rows); nothing where no column is wanted."""
-        columns, n_predicted = self._columns.columns, len(self._predicted)
-        spool = self._spool
-        if self._application is None or (spool is not None and spool.whole and self._passes > 1):
-            if columns.size or spool is not None:
-                for start, rows, _, _ in shard.row_blocks(columns):
-                    shape = n_predicted, rows.shape[1]
-                    yield start, rows, spool.read(shape) if spool else np.empty(shape, dtype=np.float32)
-            return
-        for start, rows, imputed in self._application.row_blocks(shard):
-            if spool is not None and self._passes == 1:
-                spool.append(imputed)
-            yield start, rows, imputed
+        columns, spool = self._columns.columns, self._spool
+        if self._application is not None:
+            for start, rows, imputed in self._application.row_blocks(shard):
+                if spool is not None:
+                    spool.append(imputed)
+                yield start, rows, imputed
+        elif columns.size or spool is not None:
+            for start, rows, _, _ in shard.row_blocks(columns):
+                shape = len(self._predicted), rows.shape[1]
+                yield start, rows, spool.read(shape) if spool else np.empty(shape, dtype=np.float32)
 
     @property
     def _needs_variance(self) -> bool:
