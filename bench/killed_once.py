@@ -85,15 +85,14 @@ class Killer:
                             print(f"{log.name}: killed in {stage}", file=sys.stderr)
 
 
-def processes(*marks: bytes, environment: tuple[bytes, ...] = ()) -> list[int]:
-    """Processes with all of some words in their command lines and environments, the oldest first."""
+def processes(wanted: Callable[[list[bytes], list[bytes]], bool]) -> list[int]:
+    """Processes that are wanted by the words of their command lines and their environments, the oldest first."""
     found = []
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
             if entry.name.isdigit() and int(entry.name) != os.getpid():
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                known = (entry / "environ").read_bytes().split(b"\0")
-                if all(mark in words for mark in marks) and all(mark in known for mark in environment):
+                words, known = ((entry / name).read_bytes().split(b"\0") for name in ("cmdline", "environ"))
+                if wanted(words, known):
                     found.append(int(entry.name))
     return sorted(found)
 
@@ -130,17 +129,19 @@ def commands(options: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 def by_slurm(cluster: slurm_cluster.SlurmCluster, folder: Path) -> None:
     """Both arrays and what finishes them; tasks that fail are submitted again."""
     (folder / "predictd-site.sh").write_text(f'PREDICTD=("{sys.executable}" -m predictd)\n')
-    for script, variables, command in (
+    for script, paths, command in (
         ("cv-array.sbatch", {"TENSOR": TENSOR, "OUTPUT": "cv"}, commands()[0]),
         ("impute-array.sbatch", {"TENSOR": TENSOR, "MODEL": "cv", "OUTPUT": "imputed"}, commands()[1]),
     ):
+        variables = paths | {"PYTHONSAFEPATH": "1", PACE_VARIABLE: PACE_SECONDS}
         parts = subprocess.run(
             [*PREDICTD, *command, "--parts"], cwd=folder, capture_output=True, text=True, check=True
         )
         left = [str(part) for part in range(int(parts.stdout))]
         # A killed task fails; who submits it again may be killed in the next stage.
         for _ in range(1 + len(STAGES)):
-            job = submit(cluster, folder, script, f"--array={','.join(left)}", **variables)
+            options = (f"--chdir={folder}", "--cpus-per-task=1", f"--array={','.join(left)}")
+            job = cluster.submit(ROOT / "slurm" / script, options=options, **variables)
             shown = zip(left, cluster.wait(*[f"{job}_{part}" for part in left], seconds=36_000), strict=True)
             left = [part for part, task in shown if task["JobState"] != "COMPLETED"]
             if not left:
@@ -150,33 +151,12 @@ def by_slurm(cluster: slurm_cluster.SlurmCluster, folder: Path) -> None:
         call(*command, "--finish", cwd=folder)
 
 
-def submit(cluster: slurm_cluster.SlurmCluster, folder: Path, script: str, *options: str, **more: str) -> str:
-    """Id of an array of tasks with one processor each."""
-    done = subprocess.run(
-        ["sbatch", "--parsable", "--cpus-per-task=1", *options, ROOT / "slurm" / script],
-        cwd=folder,
-        env=cluster.environment(**more, PYTHONSAFEPATH="1", **{PACE_VARIABLE: PACE_SECONDS}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(done.stderr)
-    return done.stdout.strip()
-
-
 def task_of(log: Path) -> list[int]:
-    """The predictd of the task that writes a log."""
+    """The predictd of the task that writes a log; srun's command line has the same words behind its own."""
     job, task = log.stem.split("-")[-1].split("_")
-    own = (f"SLURM_ARRAY_JOB_ID={job}".encode(), f"SLURM_ARRAY_TASK_ID={task}".encode())
-    return [
-        pid for pid in processes(b"predictd", b"--part", environment=own) if b"srun" not in command_of(pid)
-    ]
-
-
-def command_of(pid: int) -> bytes:
-    """The program that a process runs."""
-    return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+    own = {f"SLURM_ARRAY_JOB_ID={job}".encode(), f"SLURM_ARRAY_TASK_ID={task}".encode()}
+    python = sys.executable.encode()
+    return processes(lambda words, known: words[0] == python and b"--part" in words and own <= set(known))
 
 
 @contextmanager
@@ -202,7 +182,7 @@ def by_spark(cluster: spark_cluster.SparkCluster, folder: Path) -> None:
 
 def executors(_log: Path) -> list[int]:
     """The processes of Java that run tasks."""
-    return processes(b"org.apache.spark.executor.CoarseGrainedExecutorBackend")
+    return processes(lambda words, _: b"org.apache.spark.executor.CoarseGrainedExecutorBackend" in words)
 
 
 # -- all --------------------------------------------------------------------------------------------------------------
