@@ -154,7 +154,6 @@ def test_a_stop_has_an_exit_code_of_its_own(error, options, code, last, tmp_path
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
         env={**os.environ, "PYTHONSAFEPATH": "1"},
     )
     assert done.returncode == code and done.stderr.splitlines()[-1] == last

@@ -206,7 +206,7 @@ def test_bash_completes(tmp_path):
         '_predictd_completion predictd im predictd && echo "${COMPREPLY[@]}"'
     )
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("impute\n", "")
 
 

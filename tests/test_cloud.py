@@ -28,7 +28,6 @@ def run(*command: object, cwd: Path, **variables: str) -> subprocess.CompletedPr
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=200,
         env={**os.environ, **variables},
         check=False,
     )
@@ -206,7 +205,6 @@ def test_parallelcluster_takes_the_cluster_file(tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=100,
             env=environment,
             check=False,
         )

@@ -412,7 +412,7 @@ def test_a_signal_stops_between_models_and_the_command_goes_on(tensor, engine, t
         while process.poll() is None and not list(models.glob("fold-*.h5")):
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=100)
+        _, err = process.communicate()
     finally:
         process.kill()
         process.wait()

@@ -107,7 +107,6 @@ def site(tmp_path_factory) -> Path:
         ],
         capture_output=True,
         text=True,
-        timeout=280,
         # Not in the clone, whose own folder would come before the package that is installed.
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(Path(predictd.__file__).parent.parent)},

@@ -139,7 +139,6 @@ def test_predictd_runs_with_these_settings(script, request_of, tensor_path, tmp_
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=200,
         env=environment(SPARK_CONF_DIR=str(tmp_path)),
         check=False,
     )
@@ -149,7 +148,6 @@ def test_predictd_runs_with_these_settings(script, request_of, tensor_path, tmp_
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=100,
         env=environment(),
         check=True,
     )
@@ -201,7 +199,6 @@ def run(aws: str, file: Path, tmp_path: Path) -> Run:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=100,
             env={name: value for name, value in {**own, **variables}.items() if value},
             check=False,
         )
@@ -311,7 +308,7 @@ def test_commands_run_as_printed(aws, tmp_path):
             page_programs.parse_predictd(asked.words[3:])
         done = subprocess.run(
             [sys.executable, *asked.words], cwd=asked.cwd, env=dict(asked.variables), capture_output=True, text=True,
-            timeout=100, check=False,
+            check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout

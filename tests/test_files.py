@@ -173,7 +173,7 @@ def writing_elsewhere(path: Path) -> Iterator[Callable[[], None]]:
         assert process.stdout.readline() == "writing\n"
 
         def go_on() -> None:
-            process.communicate("go on\n", timeout=60)
+            process.communicate("go on\n")
             assert process.returncode == 0
 
         yield go_on

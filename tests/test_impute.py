@@ -358,7 +358,7 @@ def test_a_signal_stops_and_the_same_command_goes_on(
     # It is acknowledged while the task still waits.
     assert process.stderr.readline() == f"predictd: {told}\n"
     (tmp_path / "go-0").touch()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate()
     assert process.returncode == 75
     assert (
         err == f"predictd: error: stopped by {number.name}; run the same command again to go on from here\n"

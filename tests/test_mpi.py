@@ -59,7 +59,6 @@ def mpiexec(ranks: int, *command: object, cwd: Path, **variables: str) -> subpro
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=200,
         env=ENVIRONMENT | variables,
         check=False,
     )
@@ -73,7 +72,6 @@ def alone(*arguments: object, cwd: Path, **variables: str) -> subprocess.Complet
         env=ENVIRONMENT | variables,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
 
@@ -248,7 +246,6 @@ def test_ranks_that_may_not_read_each_others_memory(engine, tmp_path):
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -386,12 +383,12 @@ def test_a_signal_lets_tasks_finish_and_ends_with_75(number, start, tmp_path):
     told = f"predictd: {number.name}: stopping after the marks at work; SIGINT to stop now\n"
     assert process.stderr.readline() == told
     (tmp_path / "go").touch()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate()
     assert process.returncode == 75, err
     assert out == f"stopped by {number.name}; run the same command again to go on from here\n" and not err
     assert len(list(tmp_path.glob("done-*"))) == 2 and not (tmp_path / "begun-2").exists()
     process = start(2, sys.executable, HELPERS / "engine_jobs.py", "mpi-map", tmp_path)
-    assert process.wait(timeout=60) == 0
+    assert process.wait() == 0
     assert len(list(tmp_path.glob("done-*"))) == 5
 
 
@@ -405,7 +402,7 @@ def test_a_second_interrupt_ends_all_ranks_at_once(start, tmp_path):
         process.stderr.readline() == "predictd: stopping after the marks at work; Ctrl-C again to stop now\n"
     )
     os.kill(first, signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate()
     assert process.returncode == interrupt.STOPPED_NOW and not list(tmp_path.glob("done-*"))
     tasks.wait_until(lambda: not any(map(alive, pids)), "the ranks to end")
 
@@ -416,7 +413,7 @@ def test_a_signal_to_one_rank_alone_stops_all(start, tmp_path):
     tasks.wait_until(lambda: all(mark.exists() and mark.read_text() for mark in marks), "a task on each rank")
     os.kill(int(marks[1].read_text()), signal.SIGUSR1)
     (tmp_path / "go").touch()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate()
     assert process.returncode == 75, err
     assert out == "stopped by SIGUSR1; run the same command again to go on from here\n"
     assert err.endswith("predictd: SIGUSR1: stopping after the marks at work; SIGINT to stop now\n")
@@ -436,7 +433,7 @@ def test_an_interrupted_descent_goes_on_as_if_nothing_had_been(
         tasks.wait_until((tmp_path / "reached").exists, "the tenth round")
         (tmp_path / "reached").unlink()
         os.kill(process.pid, signal.SIGUSR1)
-        _, err = process.communicate(timeout=100)
+        _, err = process.communicate()
         assert process.returncode == 75 and "predictd: error: stopped by SIGUSR1 after round" in err, err
         assert not (tmp_path / "m.h5").exists()
         saved = json.loads((tmp_path / "m.h5.checkpoint" / "latest.json").read_text())["name"]
@@ -454,7 +451,7 @@ def kill(start: Callable[..., subprocess.Popen[str]], folder: Path, moment: str,
     """Run a command on two ranks of which one is killed at a moment, as `engine_jobs.py` understands it."""
     job = (sys.executable, HELPERS / "engine_jobs.py", "mpi-kill", folder, moment, *command)
     process = start(2, *job)
-    _, err = process.communicate(timeout=100)
+    _, err = process.communicate()
     assert process.returncode not in (0, 1, 75), err
     (folder / "reached").unlink()
 

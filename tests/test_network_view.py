@@ -47,7 +47,6 @@ def dump(page, folder, fragment=""):
         ],
         capture_output=True,
         text=True,
-        timeout=120,
         env={**os.environ, "HOME": str(folder)},
         check=False,
     )

@@ -49,7 +49,7 @@ def test_it_runs_as_it_stands(tmp_path):
         pytest.importorskip(module)
     committed, notebook = (nbformat.read(NOTEBOOK, as_version=4) for _ in range(2))
     notebook.cells.insert(0, nbformat.v4.new_code_cell(_SHARING.format(str(HELPERS))))
-    nbclient.NotebookClient(notebook, timeout=250, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
     del notebook.cells[0]
     for now, before in zip(shown(notebook), shown(committed), strict=True):
         assert (*now[:2], without_numbers(now[2])) == (*before[:2], without_numbers(before[2]))

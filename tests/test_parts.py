@@ -100,7 +100,7 @@ def at_once(commands: Iterable[Iterable[object]], cwd: Path) -> list[tuple[int, 
         for arguments in commands
     ]
     try:
-        ended = [process.communicate(timeout=100) for process in processes]
+        ended = [process.communicate() for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -336,7 +336,7 @@ def test_a_part_that_was_stopped_goes_on(number, tensor, tmp_path):
         while process.poll() is None and not list(models.glob("fold-*.h5")):
             time.sleep(0.002)
         process.send_signal(number)
-        _, err = process.communicate(timeout=100)
+        _, err = process.communicate()
     finally:
         process.kill()
         process.wait()

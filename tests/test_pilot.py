@@ -37,7 +37,6 @@ def tracks(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, str(script), str(folder), "--regions", str(N_REGIONS)],
         check=True,
         capture_output=True,
-        timeout=200,
     )
     lines = (pilot / "data" / "genomes" / "encode-pilot.hg19.bed").read_text().splitlines()
     regions = [line for line in lines if not line.startswith("chrX")][:N_REGIONS]

@@ -234,9 +234,7 @@ def test_other_engines_train_on_a_remote_tensor(
             pytest.skip(spark_cluster.missing())
         variables = spark_cluster.environment()
         command += ["-o", f"{tensor.parent}/model.h5", "--engine", "spark", "--master", "local[2]"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=200, check=False
-    )
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tensor.parent / "model.h5").read_bytes() == local_model.read_bytes()
 

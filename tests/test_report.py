@@ -611,7 +611,6 @@ def test_a_browser_shows_all_figures_and_names_their_points(made, tmp_path):
         ],
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
     # Three panels of assays, three of cell types, two of baselines, and those of training; names of axes besides.

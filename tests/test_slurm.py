@@ -59,7 +59,7 @@ SMALL = ("--cpus-per-task=1", "--mem-per-cpu=100M")
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 @pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.iterdir() if path.suffix != ".md"))
 def test_shellcheck(script):
-    done = subprocess.run(["shellcheck", script], cwd=SCRIPTS, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["shellcheck", script], cwd=SCRIPTS, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
@@ -82,7 +82,6 @@ def test_a_container_without_what_runs_it(script, tmp_path):
         env={"PATH": str(programs), "CONTAINER": "predictd.sif", "SLURM_ARRAY_TASK_ID": "0"},
         capture_output=True,
         text=True,
-        timeout=60,
     )
     assert done.returncode == 1
     assert done.stderr == (
@@ -363,7 +362,6 @@ def desk(slurm_cluster: SlurmCluster, pages_folder: Path, tmp_path: Path) -> Des
             env=own,
             capture_output=True,
             text=True,
-            timeout=200,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -379,7 +377,7 @@ def desk(slurm_cluster: SlurmCluster, pages_folder: Path, tmp_path: Path) -> Des
             shown = slurm_cluster.run("scontrol", "--oneliner", "show", "job", job).stdout
             return set(re.findall(r"JobState=(\S+)", shown))
 
-        until(lambda: states() <= ENDED, f"the end of job {job}", 200)
+        until(lambda: states() <= ENDED, f"the end of job {job}")
         logs = [path.read_text() for path in asked.cwd.glob(f"*{job}*")]
         assert states() == {"COMPLETED"}, logs
         return told

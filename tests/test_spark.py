@@ -22,7 +22,6 @@ from spark_cluster import JAVA, hiding, needs_spark, run, submit_arguments
 
 
 @needs_spark
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("paths", "tests"),
     [
@@ -39,7 +38,7 @@ def test_the_engine_does_what_it_must(paths, tests, spark_cluster, tmp_path):
     report = tmp_path / "report.xml"
     options = ("-q", "-p", "no:cacheprovider", f"--junitxml={report}", f"--basetemp={tmp_path / 'own'}")
     job = (sys.executable, HELPERS / "spark_job.py", *options, *paths)
-    done = run(*job, cwd=tmp_path, seconds=850, MASTER=spark_cluster.url, PYTHONPATH=PYTHONPATH)
+    done = run(*job, cwd=tmp_path, MASTER=spark_cluster.url, PYTHONPATH=PYTHONPATH)
     assert done.returncode == 0, done.stdout + done.stderr
     # Some settings need what not every machine has: another Python, control groups.
     assert "skipped" not in done.stdout or tests == 5
@@ -204,7 +203,6 @@ def test_without_pyspark_the_extra_is_named(tensor_path, tmp_path):
         env={**os.environ, "PYTHONPATH": str(hidden)},
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     assert done.returncode == 1

@@ -39,7 +39,6 @@ def pack(*options: object, cwd: Path, **variables: str) -> subprocess.CompletedP
         env=inherited | variables,
         capture_output=True,
         text=True,
-        timeout=250,
         check=False,
     )
 
@@ -130,9 +129,9 @@ def test_a_signal_to_the_driver_ends_with_its_exit_code(spark_cluster, tensor_pa
         stderr=subprocess.DEVNULL,
         text=True,
     ) as java:
-        until((tmp_path / "m.h5.checkpoint").exists, "the job to begin", 200)
+        until((tmp_path / "m.h5.checkpoint").exists, "the job to begin")
         os.kill(python_of(java.pid), signal.SIGUSR1)
-        told = java.communicate(timeout=200)[0]
+        told = java.communicate()[0]
     assert java.returncode == 75, told
     # spark-submit has one stream for all that Python writes.
     assert told.splitlines()[-1].startswith("predictd: error: stopped by SIGUSR1")
@@ -158,7 +157,7 @@ def test_a_driver_without_predictd_is_told(tmp_path):
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck():
-    done = subprocess.run(["shellcheck", PACK], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["shellcheck", PACK], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 

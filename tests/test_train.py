@@ -396,7 +396,7 @@ def test_a_signal_saves_and_the_same_command_ends_with_the_same_bytes(
     process = hold(phase, 12)
     process.send_signal(number)
     (tmp_path / "go").touch()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate()
     assert process.returncode == 75 and not out
     stopped = re.fullmatch(
         r"predictd: .*stopping after .* to stop now\n"

@@ -367,7 +367,7 @@ class TestCommand:
                 got = connection.getresponse()
                 assert (got.status, b"igv.min.js" in got.read()) == (status, status == 200)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate()
         finally:
             process.kill()
         assert (process.returncode, out, err) == (0, "", "")

@@ -31,7 +31,6 @@ def snakemake(
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=250,
         env={**os.environ, "PATH": path, "PYTHONSAFEPATH": "1", "HOME": str(folder)},
     )
 

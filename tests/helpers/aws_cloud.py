@@ -40,7 +40,6 @@ def aws_program(asked: Asked) -> str:
         env=dict(asked.variables),
         capture_output=True,
         text=True,
-        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -71,7 +71,6 @@ def look_at(url: str, folder: Path, *, seconds: int = 20, size: tuple[int, int] 
         ],
         capture_output=True,
         text=True,
-        timeout=120,
         cwd=folder,
     )
     assert done.returncode == 0, done.stderr

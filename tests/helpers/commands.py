@@ -102,7 +102,6 @@ def run_predictd(*arguments: object, cwd: Path, **options: object) -> subprocess
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=200,
         env={**os.environ, "PYTHONSAFEPATH": "1"},
         **options,  # type: ignore[call-overload]
     )
@@ -112,7 +111,7 @@ def run_python(script: str, *arguments: object, cwd: Path) -> subprocess.Complet
     """Run a script in a process of its own, in a directory that has no predictd/ of its own."""
     command = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.run(
-        command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False
+        command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
 
 

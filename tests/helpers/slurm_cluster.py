@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from waiting import POLL_SECONDS, until
+from waiting import PATIENCE_SECONDS, POLL_SECONDS, until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "scontrol", "squeue", "sinfo")
 # The system's daemons lie where an ordinary user's PATH does not lead.
@@ -109,7 +109,6 @@ class SlurmCluster:
             [str(part) for part in command],
             capture_output=True,
             text=True,
-            timeout=120,
             env=self.environment(**variables),
             cwd=self.directory,
         )
@@ -126,7 +125,7 @@ class SlurmCluster:
         records = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in shown.splitlines() if "JobId=" in line]
         return records[0] if records else {}
 
-    def wait(self, *jobs: str, seconds: float = 200) -> list[dict[str, str]]:
+    def wait(self, *jobs: str, seconds: float = PATIENCE_SECONDS) -> list[dict[str, str]]:
         """Wait for jobs (an array's tasks as JOB_TASK) to end; what Slurm says about them."""
 
         def ended(job: str) -> dict[str, str] | None:
@@ -219,7 +218,7 @@ class SlurmCluster:
         # What a job left behind has our configuration in its environment, and so have Slurm's own helpers.
         for process in self._processes():
             os.kill(process, signal.SIGKILL)
-        until(lambda: not self._processes(), "the cluster's last processes", 20)
+        until(lambda: not self._processes(), "the cluster's last processes")
 
     def _processes(self) -> list[int]:
         mark = f"SLURM_CONF={self.configuration}".encode()

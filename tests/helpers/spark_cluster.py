@@ -17,17 +17,15 @@ import pytest
 
 from places import PYTHONPATH
 from quick_java import make_java
-from waiting import until
+from waiting import PATIENCE_SECONDS, until
 
 _REGISTERED = "Successfully registered"
-# Three Java processes start, perhaps beside much else.
-_PATIENCE_SECONDS = 200.0
 # For processes that live a minute: Java compiles quickly, and collects garbage without threads of its own.
 SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 JAVA = {f"spark.{process}.extraJavaOptions": SHORT_LIVED for process in ("driver", "executor")}
 # Nobody looks at the pages of its web server.
 JAVA["spark.ui.enabled"] = "false"
-SETTINGS = JAVA | {"spark.scheduler.maxRegisteredResourcesWaitingTime": f"{_PATIENCE_SECONDS:.0f}s"}
+SETTINGS = JAVA | {"spark.scheduler.maxRegisteredResourcesWaitingTime": f"{PATIENCE_SECONDS}s"}
 
 
 # Where `use_java` has made one that starts quickly.
@@ -89,16 +87,13 @@ def environment(**more: str) -> dict[str, str]:
     }
 
 
-def run(
-    *command: object, cwd: Path, seconds: float = 250, **variables: str
-) -> subprocess.CompletedProcess[str]:
+def run(*command: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """What running a command came to."""
     return subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=seconds,
         env=environment(**variables),
         check=False,
     )
@@ -130,11 +125,10 @@ class SparkCluster:
                     and found[1]
                 ),
                 "the master",
-                _PATIENCE_SECONDS,
             )
             logs = [self._start_worker(f"worker-{number}") for number in range(self.workers)]
             for number, log in enumerate(logs):
-                until(lambda log=log: _REGISTERED in log.read_text(), f"worker {number}", _PATIENCE_SECONDS)
+                until(lambda log=log: _REGISTERED in log.read_text(), f"worker {number}")
         except BaseException:
             self.stop()
             raise
@@ -162,11 +156,11 @@ class SparkCluster:
         log = self._start_worker("worker-without", hiding(directory))
         worker = self._daemons[-1]
         try:
-            until(lambda: _REGISTERED in log.read_text(), "one more worker", _PATIENCE_SECONDS)
+            until(lambda: _REGISTERED in log.read_text(), "one more worker")
             yield
         finally:
             worker.terminate()
-            worker.wait(60)
+            worker.wait()
             self._daemons.remove(worker)
 
     def _start_worker(self, name: str, within: Sequence[object] = ()) -> Path:

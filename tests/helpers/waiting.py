@@ -10,9 +10,11 @@ from typing import TypeVar
 
 Value = TypeVar("Value")
 POLL_SECONDS = 0.1
+# Ends what hangs, a little before pytest would, and measures no speed: machines differ, and so does what runs beside.
+PATIENCE_SECONDS = 800
 
 
-def until(look: Callable[[], Value | None], what: str, seconds: float = 60) -> Value:
+def until(look: Callable[[], Value | None], what: str, seconds: float = PATIENCE_SECONDS) -> Value:
     """The first true value that `look` gives; AssertionError when the time is over."""
     deadline = time.monotonic() + seconds
     while True:
