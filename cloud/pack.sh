@@ -80,6 +80,8 @@ from importlib import metadata
 from pathlib import Path
 
 LEFT_OUT = {"pyspark", "py4j", "mpi4py"}
+# Codecs of images and lossy ones are a quarter of all bytes, and no file that predictd reads or writes has them.
+CODECS = {f"libh5{name}.so" for name in ("fcidecomp", "htj2k", "sperr", "sz", "sz3", "zfp")}
 
 
 def requirements(name):
@@ -111,7 +113,7 @@ for name, distribution in found.items():
         sys.exit(f"pack.sh: error: {name} is installed in {root}, not with predictd in {min(site)}")
     for file in distribution.files or []:
         path = root / file
-        if ".." not in file.parts and path.is_file():
+        if {"..", "tests"}.isdisjoint(file.parts) and file.name not in CODECS and path.is_file():
             names.add(str(file))
 if "predictd/__init__.py" not in names:
     sys.exit("pack.sh: error: predictd is installed in editable mode: install it with pip install, without -e")
@@ -135,7 +137,7 @@ rm -rf "${work:?}/env"
 mkdir "$work/moved"
 tar -C "$work/moved" -xzf "$new"
 where=$(cd "$work" && "$work/moved/bin/python" -I -c '
-import h5py, hdf5plugin, predictd.kernels, predictd.workflows.training.crossval
+import h5py, hdf5plugin, sklearn.neural_network, predictd.kernels, predictd.workflows.training.crossval
 print(predictd.__file__)') || fail "what was packed does not run; the environment is left as it was"
 [[ $where == "$work"/moved/* ]] || fail "what was packed takes predictd from $where; install it without -e"
 chmod 644 "$new"
