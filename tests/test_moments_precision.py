@@ -186,6 +186,20 @@ def test_errors_and_correlations_are_those_of_the_data(n, mean, single):
     assert np.abs(r - direct).max() <= (R_SINGLE if single else R_DOUBLE if mean < 1 else 1e-8)
 
 
+@pytest.mark.parametrize("rank", [1, 3, 4, 7])
+def test_errors_of_weights_that_share_a_basis(rank):
+    y = signal(12, 20_000, seed=2)
+    rng = np.random.default_rng(rank)
+    left, basis, intercept = rng.normal(size=(4, rank)), rng.normal(size=(rank, 8)), rng.normal(size=4)
+    s, inputs, targets = exact(y), np.arange(8), np.arange(8, 12)
+    d = np.zeros((4, 13))
+    d[:, inputs], d[:, -1] = left @ basis, intercept
+    d[np.arange(4), targets] = -1.0
+    direct = np.square(y.astype(np.float64) @ d[:, :-1].T + intercept).mean(axis=0)
+    errors = squared_errors(s, left, intercept, inputs, targets, basis=basis)
+    assert (np.abs(errors - direct) <= DOUBLE * bounds(d, s) / len(y)).all()
+
+
 def test_inputs_in_any_order_and_a_target_among_them():
     y = signal(6, 3000)
     weights, inputs, targets = np.array([[0.2, 0.5, 0.3]]), np.array([4, 0, 2]), np.array([2])

@@ -124,7 +124,12 @@ def moments(signal: npt.NDArray[np.float32], shift: npt.NDArray[np.float32] | No
 
 
 def squared_errors(
-    s: Array, weights: Array, intercept: Array, inputs: npt.NDArray[np.intp], targets: npt.NDArray[np.intp]
+    s: Array,
+    weights: Array,
+    intercept: Array,
+    inputs: npt.NDArray[np.intp],
+    targets: npt.NDArray[np.intp],
+    basis: Array | None = None,
 ) -> Array:
     """Mean squared error of affine predictions, before clipping, as exact functions of the moments.
 
@@ -136,15 +141,27 @@ def squared_errors(
         (m × k) and (m,): prediction j is weights[j] · y[inputs] + intercept[j].
     inputs, targets
         Columns of the k inputs and of the m experiments that are predicted.
+    basis
+        (r × k): weights are (m × r) of its rows, whose products with the moments then serve all predictions.
 
     Returns
     -------
     float64 (m,)
         (w − u)ᵀ S (w − u) / bins with w padded by the intercept and u the target's unit vector; at least 0.
     """
-    difference = _padded(s, weights, intercept, inputs)
-    difference[np.arange(len(targets)), targets] -= 1.0
-    return np.maximum(np.einsum("ij,ij->i", difference @ s, difference) / s[-1, -1], 0.0)
+    rows = np.arange(len(targets))
+    if basis is not None and len(basis) < len(weights):
+        shared = _padded(
+            s, np.vstack([basis, np.zeros(len(inputs))]), np.append(np.zeros(len(basis)), 1.0), inputs
+        )
+        weights = np.column_stack([weights, intercept])
+        difference, through = weights @ shared, weights @ (shared @ s) - s[targets]
+        difference[rows, targets] -= 1.0
+    else:
+        difference = _padded(s, weights if basis is None else weights @ basis, intercept, inputs)
+        difference[rows, targets] -= 1.0
+        through = difference @ s
+    return np.maximum(np.einsum("ij,ij->i", through, difference) / s[-1, -1], 0.0)
 
 
 def correlations(

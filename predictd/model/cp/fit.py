@@ -46,9 +46,10 @@ class Validation:
         c, a = point.c[self.cells], point.a[self.assays]
         z = c * a
         z[:, -1] = 1.0
-        weights = z @ solve_genome(z_train, point.lambda_g)
-        intercept = problem.mu + c[:, -1] + a[:, -1] - weights @ o
-        return float(squared_errors(self.s, weights, intercept, self.inputs, self.targets).mean())
+        solution = solve_genome(z_train, point.lambda_g)
+        intercept = problem.mu + c[:, -1] + a[:, -1] - z @ (solution @ o)
+        errors = squared_errors(self.s, z, intercept, self.inputs, self.targets, basis=solution)
+        return float(errors.mean())
 
 
 @dataclass(frozen=True)

@@ -370,7 +370,9 @@ class _Worker:
             left, solution, intercept = self._model(self.state).affine(self.problem.valid)
         except np.linalg.LinAlgError as err:
             raise self._diverged() from err
-        errors = squared_errors(self.moments, left @ solution, intercept, np.arange(n), np.arange(n, n + m))
+        errors = squared_errors(
+            self.moments, left, intercept, np.arange(n), np.arange(n, n + m), basis=solution
+        )
         mse = float(self.comm.allgather(np.array([errors.mean()]))[0, 0])
         if not np.isfinite(mse):
             raise self._diverged()
