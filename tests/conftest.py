@@ -14,6 +14,7 @@ from aws_cloud import emulator
 from commands import end_engines, lend_engine
 from figures import draw_nothing
 from here import Here
+from margins import demand
 from object_stores import S3, Azure, Google, Store
 from places import SHARED
 from predictd.config import TrainSettings
@@ -55,6 +56,15 @@ STARTS = {
 # More would wait for the longest file. One more than there are processors: while a test of engines or services waits,
 # which is a quarter of the time, another one runs.
 MAX_PROCESSES = 4
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--margin", type=float, default=1.0, help="divide bounds on rounding by this")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("margin") != 1:
+        demand(config.getoption("margin"))
 
 
 @pytest.hookimpl(tryfirst=True)
