@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from itertools import islice
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from predictd import interrupt
 from predictd.config import AlsSettings
+from predictd.errors import Interrupted
 from predictd.model.cp.als import CPProblem, descend
 from predictd.model.cp.fit import Validation, choose, fit
 from predictd.model.moments import moments
@@ -175,6 +178,14 @@ def test_a_fit_is_determined_by_its_seed(data):
     np.testing.assert_array_equal(flat(results[0].point), flat(results[1].point))
     np.testing.assert_array_equal(results[0].history, results[1].history)
     assert results[0].value != results[2].value
+
+
+def test_a_fit_is_given_up_where_a_stop_is_asked_for(data, monkeypatch):
+    sweeps = iter(range(100))
+    monkeypatch.setattr(interrupt, "_heard", lambda: signal.SIGINT if next(sweeps) == 7 else 0)
+    with pytest.raises(Interrupted, match="stopped by SIGINT"):
+        fit(data.problem(), 2, AlsSettings(starts=1), seed=0, lambda_g=1.0, sweeps=50)
+    assert next(sweeps) == 8
 
 
 def test_sweeps_end_at_their_limit(data):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictd.config import AlsSettings
+from predictd.interrupt import give_up_if_asked
 from predictd.model.cp.als import CPProblem, GenomeMoments, Point, descend
 from predictd.model.cp.factors import solve_genome
 from predictd.model.moments import squared_errors
@@ -145,6 +146,8 @@ class _Run:
         """Make so many sweeps, or fewer if the descent settles or its best grows old."""
         last = self.done + sweeps
         while self.done < last:
+            # Of thousands of experiments a fit takes minutes.
+            give_up_if_asked()
             genome = next(self.path)
             self.done += 1
             change = abs(self.value - genome.value)
