@@ -4,16 +4,12 @@
 
 is a CP tensor of rank L plus biases, in arcsinh space. What makes it look like signal tracks:
 
-- G: each component is a stationary Gaussian AR(1) process z along the bins, of its own correlation
-  length, of which only what rises above a threshold t is seen: (max(z − t, 0) − mean) / sd. Most bins are
-  flat background, the rest are peaks; a higher threshold gives rarer, steeper ones. r is such a process
-  without threshold.
+- G: each component is a stationary Gaussian AR(1) process z along the bins, of its own correlation length, of which
+  only what rises above a threshold t is seen: (max(z − t, 0) − mean) / sd. Most bins are flat background, the rest are
+  peaks; a higher threshold gives rarer, steeper ones. r is such a process without threshold.
 - A ≥ 0: an assay loads on few components; its squared loadings are Dirichlet distributed.
-- C ≥ 0: the square of a uniform variable, as most components are active in few cell types, times the
-  amplitude of the cell type, which is log-normal.
-
-Any stretch of bins of any experiments can be made on its own, and is the same to the last bit however it
-is cut, see `Simulation.signal`.
+- C ≥ 0: the square of a uniform variable, as most components are active in few cell types, times the amplitude of the
+  cell type, which is log-normal.
 """
 
 from __future__ import annotations
@@ -215,13 +211,11 @@ class Simulation:
         amplitudes = np.exp(self.amplitude_spread * rng.standard_normal(n_cells) - self.amplitude_spread**2)
         activities = math.sqrt(5) * rng.random((n_cells, rank)) ** 2
         loadings = np.sqrt(rng.dirichlet(np.full(rank, _ACTIVE_COMPONENTS / rank), n_assays))
-        p = self.bias_sd * rng.standard_normal(n_cells)
-        q = self.bias_sd * rng.standard_normal(n_assays)
         return Parameters(
             C=_rounded(amplitudes[:, None] * activities, _FACTOR_STEP),
             A=_rounded(self.signal_sd * loadings, _FACTOR_STEP),
-            p=_rounded(p, _FACTOR_STEP),
-            q=_rounded(q, _FACTOR_STEP),
+            p=_rounded(self.bias_sd * rng.standard_normal(n_cells), _FACTOR_STEP),
+            q=_rounded(self.bias_sd * rng.standard_normal(n_assays), _FACTOR_STEP),
             mu=float(_rounded(np.array(self.mean), _FACTOR_STEP)),
         )
 
@@ -266,8 +260,8 @@ class Simulation:
     ) -> NDArray[np.float32]:
         """Return the signal of some pairs in bins [first, first + n) of a run, in arcsinh space.
 
-        Each value depends only on the settings, the pair, the run and the bin. Noise is drawn for a whole
-        segment of SEGMENT bins, so blocks as `aligned_blocks` cuts them waste nothing.
+        Each value depends only on the settings, the pair, the run and the bin, to the last bit. Noise is drawn for a
+        whole segment of SEGMENT bins, so blocks as `aligned_blocks` cuts them waste nothing.
 
         Parameters
         ----------
@@ -291,7 +285,8 @@ class Simulation:
             If a number is negative.
         """
         _check_bins(run, first, n)
-        cell_index, assay_index = self._indices(pairs)
+        rows = rows_of(pairs, self.cell_types, self.assays, owner="the simulation")
+        cell_index, assay_index = (own.tolist() for own in rows)
         truth = self.parameters
         weights = (truth.C[cell_index] * truth.A[assay_index]).T
         offsets = truth.mu + truth.p[cell_index] + truth.q[assay_index]
@@ -310,10 +305,6 @@ class Simulation:
             if self.decimals is not None:
                 block[:] = np.arcsinh(np.round(np.sinh(block), self.decimals))
         return out
-
-    def _indices(self, pairs: Sequence[Experiment]) -> tuple[list[int], list[int]]:
-        cells, assays = rows_of(pairs, self.cell_types, self.assays, owner="the simulation")
-        return cells.tolist(), assays.tolist()
 
     def _noise(
         self, run: int, cell_index: list[int], assay_index: list[int], first: int, n: int
@@ -337,9 +328,9 @@ class Simulation:
     def _segment(self, run: int, segment: int, knots: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return [G r] (SEGMENT, L+1) of one segment.
 
-        An AR(1) process that starts at the segment's knot is bent towards the next one. This conditions it
-        on both ends exactly, since for a Gaussian process the correction is linear in where it would
-        have ended: with ρ = exp(−1/τ), z_i ← z_i + ρ^(m−i) (1 − ρ^2i) / (1 − ρ^2m) (knot − z_m).
+        An AR(1) process that starts at the segment's knot is bent towards the next one. This conditions it on both ends
+        exactly, since for a Gaussian process the correction is linear in where it would have ended: with ρ = exp(−1/τ),
+        z_i ← z_i + ρ^(m−i) (1 − ρ^2i) / (1 − ρ^2m) (knot − z_m).
         """
         drawn = _stream(self.seed, _BRIDGES, run, segment).standard_normal((SEGMENT, self.rank + 1))
         out = np.empty((SEGMENT, self.rank + 1))
