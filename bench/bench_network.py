@@ -152,7 +152,7 @@ def boosting(python: Path | None = None) -> None:
 
 def multi(trees: int = 100) -> None:
     """Extra trees of several targets on B. subtilis: CPU seconds, and AUPR, alone and by mean rank with ridge."""
-    problem = read_inputs(SHARED / "expression.tsv.gz", regulators_path=SHARED / "regulators.txt").problem
+    problem = read_inputs(SHARED / "expression.tsv.gz", regulators=SHARED / "regulators.txt").problem
     every = np.arange(len(problem.genes))
     gold = [(r, t) for r, t in read_gold(SHARED / "gold.tsv") if r != t]
     networks = {}
@@ -191,7 +191,7 @@ def cells(folder: Path, n_cells: int = 20_000, n_genes: int = 10_000, n_regulato
         (
             "predictd",
             "import anndata, sys; from pathlib import Path; from predictd.workflows.network.inputs import read_inputs; "
-            "read_inputs(Path(sys.argv[1]), regulators_path=Path(sys.argv[2]))",
+            "read_inputs(Path(sys.argv[1]), regulators=Path(sys.argv[2]))",
         ),
     ):
         # Of the program alone: what getrusage tells is never less than what this process took.
@@ -202,7 +202,7 @@ def cells(folder: Path, n_cells: int = 20_000, n_genes: int = 10_000, n_regulato
             [sys.executable, "-c", program + told, path, listed], check=True, capture_output=True, text=True
         )
         print(f"loading by {name}: {int(taken.stdout) / 1024:.0f} MB at most")
-    problem = read_inputs(path, regulators_path=listed).problem
+    problem = read_inputs(path, regulators=listed).problem
     print("method     trees  prepare s  CPU s a target  all targets, core hours")
     for name, trees, targets in (
         ("rf", 100, 5),
@@ -253,7 +253,7 @@ def scale(folder: Path, trees: int = 1000, targets: int = 40) -> None:
     start = time.perf_counter()
     with LocalEngine() as engine:
         plan = Inference(
-            path, folder / "net", NetworkSettings(method="ridge"), regulators_path=folder / "regulators.txt"
+            path, folder / "net", NetworkSettings(method="ridge"), regulators=folder / "regulators.txt"
         )
         report = plan.make_all(engine)
     print(f"ridge, all: {time.perf_counter() - start:.0f} s wall, {report.n_links} links")

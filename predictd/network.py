@@ -123,7 +123,7 @@ def infer(
             path_of(expression) if in_file else expression_of(expression, choice),
             directory,
             settings,
-            regulators_path=names_of(regulators, "regulators"),
+            regulators=names_of(regulators, "regulators"),
             targets=names_of(targets, "targets"),
             choice=choice,
             samples=samples_of(samples, decay),

@@ -431,7 +431,7 @@ def test_singular_equations_of_the_genome_are_told(em, size):
     c = start.c * size
     with (
         np.errstate(invalid="ignore"),
-        pytest.raises(DataError, match=r"rank \d+ cannot be fitted to \d+ .* larger `regularisation`"),
+        pytest.raises(DataError, match=r"rank \d+ cannot be fitted to \d+ .* larger `penalty`"),
     ):
         problem.genome(Point(c, start.a, 1e-3))
 

@@ -48,7 +48,7 @@ def written(engine, tmp_path_factory, regulators):
     path = write_matrix(folder / "expression.tsv", genes, expression)
     (folder / "regulators.txt").write_text("\n".join(regulators))
     settings = NetworkSettings(method="rf", trees=50)
-    Inference(path, folder / "net", settings, regulators_path=folder / "regulators.txt").make_all(engine)
+    Inference(path, folder / "net", settings, regulators=folder / "regulators.txt").make_all(engine)
     return folder / "net"
 
 

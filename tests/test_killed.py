@@ -71,7 +71,7 @@ def inference(folder: Path, engine: Here) -> None:
     path, regulators = folder / "expression.tsv", folder / "regulators.txt"
     # One a block.
     targets = [f"G{i}" for i in range(3)]
-    job = Inference(path, folder / "net", settings, regulators_path=regulators, targets=targets)
+    job = Inference(path, folder / "net", settings, regulators=regulators, targets=targets)
     job.make_all(engine)
 
 

@@ -124,7 +124,7 @@ def networks(tmp_path_factory, engine):
         ("ridge", NetworkSettings(method="ridge"), 0),
     ):
         plan = Inference(
-            path / "expression.tsv", path / name, settings, regulators_path=path / "regulators.txt", seed=seed
+            path / "expression.tsv", path / name, settings, regulators=path / "regulators.txt", seed=seed
         )
         plan.make_all(engine)
     return path

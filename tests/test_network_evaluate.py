@@ -32,7 +32,7 @@ def network(tmp_path_factory, engine):
         path / "expression.tsv",
         path / "net",
         NetworkSettings(method="ridge"),
-        regulators_path=path / "regulators.txt",
+        regulators=path / "regulators.txt",
     )
     plan.make_all(engine)
     return path

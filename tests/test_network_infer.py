@@ -53,7 +53,7 @@ def case(tmp_path_factory):
 
 
 def infer(case, output, engine, settings=FEW, **options):
-    options.setdefault("regulators_path", case / "regulators.txt")
+    options.setdefault("regulators", case / "regulators.txt")
     return Inference(case / "expression.tsv", output, settings, **options).make_all(engine)
 
 
@@ -120,7 +120,7 @@ def test_all_genes_may_regulate_and_orientation_changes_nothing(case, tmp_path, 
     genes, expression, _ = simulate_expression()
     lines = ["\t".join(genes), *("\t".join(map(str, row)) for row in expression.T.tolist())]
     (tmp_path / "columns.tsv").write_text("\n".join(lines) + "\n")
-    infer(case, tmp_path / "rows", engine, regulators_path=None)
+    infer(case, tmp_path / "rows", engine, regulators=None)
     Inference(tmp_path / "columns.tsv", tmp_path / "columns", FEW).make_all(engine)
     text = (tmp_path / "rows" / "links.tsv").read_text()
     assert (tmp_path / "columns" / "links.tsv").read_text() == text
@@ -141,7 +141,7 @@ def test_workers_change_no_bit(method, case, tmp_path, engine, single):
 def test_blocks_change_no_link(case, tmp_path, engine, monkeypatch):
     infer(case, tmp_path / "many", engine)
     monkeypatch.setattr(blocks, "LEAST_BLOCKS", 1)
-    plan = Inference(case / "expression.tsv", tmp_path / "one", FEW, regulators_path=case / "regulators.txt")
+    plan = Inference(case / "expression.tsv", tmp_path / "one", FEW, regulators=case / "regulators.txt")
     assert plan.n_parts == 1
     plan.make_all(engine)
     same_files(tmp_path / "many", tmp_path / "one")
@@ -167,7 +167,7 @@ def test_parts_by_command_give_the_same_bytes(case, tmp_path, engine, monkeypatc
     assert run("--parts").output == "6\n"
     settings = NetworkSettings(method="et", trees=20)
     regulators = case / "regulators.txt"
-    plan = Inference(case / "expression.tsv", tmp_path / "parts", settings, regulators_path=regulators)
+    plan = Inference(case / "expression.tsv", tmp_path / "parts", settings, regulators=regulators)
     for part in range(1, 6):
         assert plan.make([part], engine) == [part]
     missing = run("--finish").exception
@@ -202,12 +202,12 @@ def test_the_command_line_does_the_same(case, tmp_path, engine):
 
 
 def test_an_interrupted_run_goes_on_with_what_is_missing(case, tmp_path, engine):
-    plan = Inference(case / "expression.tsv", tmp_path / "net", FEW, regulators_path=case / "regulators.txt")
+    plan = Inference(case / "expression.tsv", tmp_path / "net", FEW, regulators=case / "regulators.txt")
     plan.make(range(5), engine)
-    again = Inference(case / "expression.tsv", tmp_path / "net", FEW, regulators_path=case / "regulators.txt")
+    again = Inference(case / "expression.tsv", tmp_path / "net", FEW, regulators=case / "regulators.txt")
     assert again.make(range(8), engine) == [5, 6, 7]
     other = Inference(
-        case / "expression.tsv", tmp_path / "net", FEW, regulators_path=case / "regulators.txt", seed=1
+        case / "expression.tsv", tmp_path / "net", FEW, regulators=case / "regulators.txt", seed=1
     )
     with pytest.raises(OutputError, match="begun otherwise \\(seed: 0, now 1\\)"):
         other.make([9], engine)
@@ -219,7 +219,7 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(case, tmp_path, engine)
 
 
 def test_a_damaged_block_is_told(case, tmp_path, engine):
-    plan = Inference(case / "expression.tsv", tmp_path / "net", FEW, regulators_path=case / "regulators.txt")
+    plan = Inference(case / "expression.tsv", tmp_path / "net", FEW, regulators=case / "regulators.txt")
     plan.make(range(plan.n_parts), engine)
     (path,) = (tmp_path / "net" / ".partial").glob("*/blocks/3.h5")
     path.write_bytes(path.read_bytes()[:500])
@@ -262,7 +262,7 @@ def test_a_target_that_fails_is_named(monkeypatch):
 def test_missing_regulators_are_listed(case, tmp_path, engine, caplog):
     path = tmp_path / "regulators.txt"
     path.write_text("G1\nNOT1\nG0\nNOT2\n")
-    report = infer(case, tmp_path / "net", engine, NetworkSettings(method="pearson"), regulators_path=path)
+    report = infer(case, tmp_path / "net", engine, NetworkSettings(method="pearson"), regulators=path)
     assert report.n_regulators == 2
     assert "2 of the 4 regulators are not in" in caplog.text and "NOT1, NOT2" in caplog.text
     told = json.loads((tmp_path / "net" / "run.json").read_text())
@@ -282,7 +282,7 @@ def test_missing_regulators_are_listed(case, tmp_path, engine, caplog):
 def test_regulators_that_do_not_fit_stop_the_run(names, message, case, tmp_path):
     (tmp_path / "names.txt").write_text(names)
     with pytest.raises(DataError, match=message):
-        Inference(case / "expression.tsv", tmp_path / "net", FEW, regulators_path=tmp_path / "names.txt")
+        Inference(case / "expression.tsv", tmp_path / "net", FEW, regulators=tmp_path / "names.txt")
     assert not (tmp_path / "net").exists()
 
 
@@ -321,8 +321,8 @@ def test_all_against_all_is_warned_of_with_its_cost(case, tmp_path, engine, monk
     monkeypatch.setattr(network_infer, "_MANY_GENES", N_GENES)
     with caplog.at_level(logging.WARNING):
         infer(case, tmp_path / "listed", engine)
-        assert "no `regulators_path`" not in caplog.text
-        infer(case, tmp_path / "all", engine, regulators_path=None)
+        assert "no `regulators`" not in caplog.text
+        infer(case, tmp_path / "all", engine, regulators=None)
     assert "each of the 24 genes is regressed on all others, about" in caplog.text
     assert "with 2 workers) by a pilot of 20 genes" in caplog.text
 

@@ -151,12 +151,12 @@ def test_equal_weights_and_one_batch_change_nothing_and_zero_leaves_out(case, tm
     genes, expression, _ = simulate_expression()
     path = write_matrix(tmp_path / "cut.tsv", genes[:8], expression[:8, 1:7])
     settings = NetworkSettings(method="rf", trees=30)
-    Inference(path, tmp_path / "cut", settings, regulators_path=case / "regulators.txt").make_all(engine)
+    Inference(path, tmp_path / "cut", settings, regulators=case / "regulators.txt").make_all(engine)
     assert links_of(tmp_path / "some") == links_of(tmp_path / "cut") != links_of(tmp_path / "plain")
 
 
 def test_another_table_is_another_job(case, tmp_path, engine):
-    choice = {"regulators_path": case / "regulators.txt"}
+    choice = {"regulators": case / "regulators.txt"}
     table = write_table(tmp_path / "s.tsv", sample=NAMES, weight=[1, 2] * 4)
 
     def plan():

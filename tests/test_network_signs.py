@@ -143,7 +143,7 @@ def net(signed, tmp_path_factory):
     path = write_matrix(folder / "expression.tsv", problem.genes, problem.expression)
     names = list(problem.genes[:N_REGULATORS])
     settings = NetworkSettings(method="ridge", top=5)
-    Inference(path, folder / "net", settings, regulators_path=names).make_all(LocalEngine(1))
+    Inference(path, folder / "net", settings, regulators=names).make_all(LocalEngine(1))
     return folder / "net"
 
 

@@ -164,7 +164,7 @@ def test_groups_change_with_neither_workers_nor_order_of_names(tmp_path, engine,
             tmp_path / "expression.tsv",
             tmp_path / name,
             settings,
-            regulators_path=tmp_path / "regulators.txt",
+            regulators=tmp_path / "regulators.txt",
         )
         plan.make_all(workers)
     assert same_files(tmp_path / "one", tmp_path / "two") == ["links.tsv", "network.h5", "run.json"]
@@ -207,7 +207,7 @@ def test_quality_stands_beside_the_links(method, tmp_path, engine):
     trees = 5 if method in DEFAULT_TREES else None
     settings = NetworkSettings(method=method, trees=trees, quality=True)
     plan = Inference(
-        tmp_path / "expression.tsv", tmp_path / "net", settings, regulators_path=tmp_path / "regulators.txt"
+        tmp_path / "expression.tsv", tmp_path / "net", settings, regulators=tmp_path / "regulators.txt"
     )
     plan.make_all(engine)
     header, *lines = (tmp_path / "net" / "quality.tsv").read_text().splitlines()

@@ -39,7 +39,7 @@ def plan(case, output, method="pearson", targets=None):
     trees = 30 if method in DEFAULT_TREES else None
     settings = NetworkSettings(method=method, trees=trees)
     regulators = case / "regulators.txt"
-    return Inference(case / "expression.tsv", output, settings, regulators_path=regulators, targets=targets)
+    return Inference(case / "expression.tsv", output, settings, regulators=regulators, targets=targets)
 
 
 def lines_of(folder):

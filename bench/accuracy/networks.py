@@ -88,7 +88,7 @@ class Case:
         kind, prefix, usual = DATA[name]
         (matrix,) = (folder / kind).glob(f"{prefix}expression.tsv*")
         listed = folder / kind / "regulators.txt"
-        problem = read_inputs(matrix, regulators_path=listed if listed.is_file() else None).problem
+        problem = read_inputs(matrix, regulators=listed if listed.is_file() else None).problem
         genes = {gene: place for place, gene in enumerate(problem.genes)}
         able = {problem.genes[gene]: place for place, gene in enumerate(problem.regulators.tolist())}
         listed_links = read_gold(folder / kind / f"{prefix}gold.tsv")

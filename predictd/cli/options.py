@@ -167,7 +167,7 @@ _FITTING = (
     in_section(
         MODEL,
         "--lambda",
-        "regularisation",
+        "penalty",
         type=NumberOrAuto(click.FloatRange(min=0)),
         metavar="X|auto",
         help="Penalty of cell and assay factors; em: strength of their prior.  [default: auto]",
@@ -197,7 +197,7 @@ def fitting(function: Decorated) -> Decorated:
         *args: Any,
         solver: str | None,
         rank: int | str | None,
-        regularisation: float | str | None,
+        penalty: float | str | None,
         predictd_constants: bool | None,
         seed: int | None,
         config: Path | None,
@@ -206,7 +206,7 @@ def fitting(function: Decorated) -> Decorated:
         given = {
             "solver": solver,
             "rank": rank,
-            "lambda": regularisation,
+            "lambda": penalty,
             "predictd_constants": predictd_constants,
         }
         settings = load_config(config, {"seed": seed, "train": given})

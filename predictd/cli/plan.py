@@ -61,7 +61,7 @@ from predictd.config import SolverName, load_config
 )
 @click.option(
     "--lambda",
-    "regularisation",
+    "penalty",
     type=NumberOrAuto(click.FloatRange(min=0)),
     metavar="X|auto",
     help="As of cv.  [default: auto]",
@@ -117,7 +117,7 @@ def command(
         write_rates(output, rates)
         click.echo(f"{output}: rates of this machine; use them with --rates {output}")
         return
-    given = {"solver": options["solver"], "rank": options["rank"], "lambda": options["regularisation"]}
+    given = {"solver": options["solver"], "rank": options["rank"], "lambda": options["penalty"]}
     settings = load_config(options["config"], {"train": given}).train
     source, sd = tensor or options["shape"], options["sd"]
     shape, job = shape_and_job(source, options["kind"], settings, options["pairs"], sd=sd)

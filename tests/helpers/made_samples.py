@@ -19,7 +19,7 @@ def infer(folder, output, engine, *, method="ridge", decay=None, table="samples.
         folder / "expression.tsv",
         output,
         NetworkSettings(method=method, trees=trees),
-        regulators_path=folder / "regulators.txt",
+        regulators=folder / "regulators.txt",
         samples=None if table is None else SampleChoice(folder / table, decay),
         **options,
     ).make_all(engine)

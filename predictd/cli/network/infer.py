@@ -76,7 +76,6 @@ class MethodName(click.Choice):
 )
 @click.option(
     "--regulators",
-    "regulators_path",
     type=PATH,
     help="Genes that may regulate, a name a line.  [default: all]",
 )
@@ -125,7 +124,7 @@ def command(
     regions: Path | None,
     assay: str | None,
     imputed: Path | None,
-    regulators_path: Path | None,
+    regulators: Path | None,
     targets: Path | list[str] | None,
     method: str | None,
     trees: int | None,
@@ -161,7 +160,7 @@ def command(
         source,
         output,
         settings.network,
-        regulators_path=regulators_path,
+        regulators=regulators,
         choice=choice,
         targets=targets,
         samples=chosen,

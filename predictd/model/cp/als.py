@@ -200,7 +200,7 @@ class CPProblem:
         if failed or not np.isfinite(k).all():
             raise DataError(
                 f"rank {rank} cannot be fitted to {self.n} training experiments with lambda {self.regularisation:g}: "
-                "the equations for the genome are singular; use a smaller `rank` or a larger `regularisation`"
+                "the equations for the genome are singular; use a smaller `rank` or a larger `penalty`"
             )
         solution, _ = dpotrs(factor, z, lower=True)
         left = self.means - o
@@ -365,9 +365,7 @@ def _solve_positive(systems: Array, right: Array) -> Array:
         # The transpose of a symmetric matrix in C order is itself in the order that LAPACK reads without a copy.
         _, solved[index], failed = dposv(system.T, vector, lower=True)
         if failed:
-            raise DataError(
-                "the equations for cell types and assays are singular; use a larger `regularisation`"
-            )
+            raise DataError("the equations for cell types and assays are singular; use a larger `penalty`")
     return solved
 
 

@@ -55,7 +55,7 @@ def signal_scale(model: CPModel) -> tuple[Array, Array]:
         If the model has no components.
     """
     if not model.rank:
-        raise DataError("the model has no components left: train one with a smaller `regularisation`")
+        raise DataError("the model has no components left: train one with a smaller penalty (lambda)")
     return (
         model.c * np.sqrt(np.mean(model.a**2, axis=0)),
         model.a * np.sqrt(np.mean(model.c**2, axis=0)),

@@ -87,7 +87,7 @@ class Inference(InParts[InferReport]):
         `expression.tsv` that an activity makes.
     settings
         Method, trees, what is kept.
-    regulators_path
+    regulators
         Names of the genes that may regulate: a file with one a line, or a list; None: all genes.
     choice
         What is read of the file.
@@ -110,7 +110,7 @@ class Inference(InParts[InferReport]):
         output: Path,
         settings: NetworkSettings,
         *,
-        regulators_path: Path | Sequence[str] | None = None,
+        regulators: Path | Sequence[str] | None = None,
         choice: MatrixChoice = WHOLE,
         targets: Path | Sequence[str] | None = None,
         samples: SampleChoice | None = None,
@@ -120,9 +120,7 @@ class Inference(InParts[InferReport]):
             raise ConfigError(f"the method {settings.method} grows no trees; leave `trees` out")
         trees = settings.trees or DEFAULT_TREES.get(settings.method)
         self._settings, self._seed = settings.model_copy(update={"trees": trees}), seed
-        self._inputs = read_inputs(
-            source, regulators_path=regulators_path, choice=choice, quality=settings.quality
-        )
+        self._inputs = read_inputs(source, regulators=regulators, choice=choice, quality=settings.quality)
         check_names("the matrix", self._inputs.problem.genes)
         chosen, self._absent = find_targets(self._inputs, targets)
         self._targets_path = targets if isinstance(targets, Path) else None
@@ -182,13 +180,13 @@ class Inference(InParts[InferReport]):
         """Where trees are grown for all genes against all, say what that is going to take, by a pilot."""
         trees = self._settings.trees
         n_genes = self._targets.order.size
-        if self._inputs.regulators_path is not None or trees is None or n_genes < _MANY_GENES:
+        if self._inputs.listed is not None or trees is None or n_genes < _MANY_GENES:
             return
         fewer = max(1, trees // _PILOT_SHARE)
         (seconds,) = engine.map(time_pilot, [fewer], shared)
         hours = seconds / PILOT_TARGETS * trees / fewer * n_genes / 3600
         log.warning(
-            "no `regulators_path`: each of the %d genes is regressed on all others, about %.2g hours of one core "
+            "no `regulators`: each of the %d genes is regressed on all others, about %.2g hours of one core "
             "(%.2g with %d workers) by a pilot of %d genes; a list of regulators takes far less, and finds better "
             "links",
             n_genes,

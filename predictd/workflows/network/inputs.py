@@ -43,8 +43,8 @@ class InferenceInputs:
 
     Attributes
     ----------
-    source, choice, regulators_path
-        Where it is from; see `read_inputs`.
+    source, choice, listed
+        Where it is from; see `read_inputs`; `listed` is its `regulators`.
     expression
         The matrix.
     checksum
@@ -61,7 +61,7 @@ class InferenceInputs:
 
     source: Path | Activity | Expression
     choice: MatrixChoice
-    regulators_path: Path | Sequence[str] | None
+    listed: Path | Sequence[str] | None
     expression: Expression
     checksum: str
     checksums: dict[str, str]
@@ -86,8 +86,8 @@ class InferenceInputs:
             files, checksums = [], {_IN_MEMORY: self.checksum}
         else:
             files, checksums = [], {str(file): found for file, found in self.checksums.items()}
-        if isinstance(self.regulators_path, Path):
-            files.append(self.regulators_path)
+        if isinstance(self.listed, Path):
+            files.append(self.listed)
         return checksums | {str(file): sha256_of(file) for file in files}
 
 
@@ -132,7 +132,7 @@ def choose_source(
 def read_inputs(
     source: Path | Activity | Expression,
     *,
-    regulators_path: Path | Sequence[str] | None = None,
+    regulators: Path | Sequence[str] | None = None,
     choice: MatrixChoice = WHOLE,
     quality: bool = False,
 ) -> InferenceInputs:
@@ -140,7 +140,7 @@ def read_inputs(
 
     Parameters
     ----------
-    source, regulators_path, choice
+    source, regulators, choice
         See `predictd.workflows.network.infer.Inference`.
     quality
         Whether samples are to be left out to test the network.
@@ -152,10 +152,10 @@ def read_inputs(
     """
     path = _place(source)
     expression = load_expression(source, choice)
-    regulators: NDArray[np.int64] = np.arange(len(expression.genes))
+    places: NDArray[np.int64] = np.arange(len(expression.genes))
     missing: list[str] = []
-    if regulators_path is not None:
-        regulators, missing = find_genes(expression, path, regulators_path, "regulators")
+    if regulators is not None:
+        places, missing = find_genes(expression, path, regulators, "regulators")
     constant = check_samples(expression, path)
     if not isinstance(source, Activity):
         warn_of_counts(expression, path)
@@ -167,11 +167,11 @@ def read_inputs(
     return InferenceInputs(
         source,
         choice,
-        regulators_path,
+        regulators,
         expression,
         checksum or _checksum(expression),
         checksums,
-        regulators,
+        places,
         missing,
         constant,
     )

@@ -304,7 +304,7 @@ class _Worker:
     def _diverged(self) -> DataError:
         return DataError(
             f"the descent diverged in round {self.rounds}; lower the learning rate ([train.sgd] learning_rate in "
-            "the settings) or raise `regularisation`"
+            "the settings) or raise `penalty`"
         )
 
     # -- start, evaluation, result --------------------------------------------------------------------------------

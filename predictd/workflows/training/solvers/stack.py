@@ -77,7 +77,7 @@ class Stack(MomentsSolver):
     def check(self, settings: TrainSettings, n_train: int) -> None:
         """See `Solver.check`; a rank, a penalty and the paper's penalties belong to other solvers and are refused."""
         check_constants(settings)
-        for what, value in (("rank", settings.rank), ("regularisation", settings.regularisation)):
+        for what, value in (("rank", settings.rank), ("penalty", settings.regularisation)):
             if value != "auto":
                 raise ConfigError(
                     f"a `{what}` belongs to the solvers em, als and sgd; name one as `solver`, or leave it out"
