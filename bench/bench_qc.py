@@ -16,7 +16,7 @@ from made_moments import corrupted_pilot, of_columns, simulated_moments
 from predictd.engine.base import one_blas_thread
 from predictd.model.labels.quality import FLAGS, Findings, Tracks, examine
 from predictd.model.simulate import Simulation
-from predictd.pairs import Experiment, axes
+from predictd.pairs import Experiment, axes, rows_of
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -25,8 +25,7 @@ def tracks_of(experiments: list[Experiment], s: np.ndarray, at_highest: np.ndarr
     cell_types, assays = axes(experiments)
     return Tracks(
         s,
-        np.array([cell_types.index(e.cell_type) for e in experiments]),
-        np.array([assays.index(e.assay) for e in experiments]),
+        *rows_of(experiments, cell_types, assays),
         len(cell_types),
         len(assays),
         np.zeros(len(experiments)) if at_highest is None else at_highest,

@@ -21,7 +21,7 @@ from predictd.model.folds import Fold
 from predictd.model.labels.design import choose_experiments, conditional_covariance
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
-from predictd.pairs import Experiment, axes
+from predictd.pairs import Experiment, axes, rows_of
 from predictd.workflows.tensor.moments import TensorMoments
 from predictd.workflows.training.solvers import SOLVERS
 
@@ -30,13 +30,6 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 def em_of_rank(rank: int) -> TrainSettings:
     return TrainSettings(solver="em", rank=rank, regularisation=0.3)
-
-
-def rows(pairs: Sequence[Experiment], every: Sequence[Experiment]) -> tuple[np.ndarray, np.ndarray]:
-    cell_types, assays = axes(every)
-    return np.array([cell_types.index(e.cell_type) for e in pairs]), np.array(
-        [assays.index(e.assay) for e in pairs]
-    )
 
 
 def errors(
@@ -64,8 +57,10 @@ def compare(data: TensorMoments, n_hidden: int, k: int, settings: TrainSettings,
                 break
         hidden = [every[i] for i in sorted(places)]
         known = of_columns(data.s, [every.index(e) for e in train])
-        n_cells, n_assays = map(len, axes(every))
-        covariance = conditional_covariance(known, rows(train, every), rows(hidden, every), n_cells, n_assays)
+        names = axes(every)
+        covariance = conditional_covariance(
+            known, rows_of(train, *names), rows_of(hidden, *names), *map(len, names)
+        )
         all_of_them = np.ones(n_hidden, dtype=bool)
         counts = {a: sum(e.assay == a for e in train) for a in axes(every)[1]}
         shuffled = [hidden[i] for i in rng.permutation(n_hidden)]
@@ -120,7 +115,11 @@ def test_speed(benchmark) -> None:
 
     def advise() -> None:
         covariance = conditional_covariance(
-            s, rows(every, every), rows(missing, every), len(cell_types), len(assays)
+            s,
+            rows_of(every, cell_types, assays),
+            rows_of(missing, cell_types, assays),
+            len(cell_types),
+            len(assays),
         )
         choose_experiments(covariance, count, count, 20)
 

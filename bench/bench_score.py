@@ -22,7 +22,7 @@ from predictd.engine.base import one_blas_thread
 from predictd.io.tensor.store import Tensor
 from predictd.pairs import Experiment
 from predictd.workflows.evaluation.cases import Scoring
-from predictd.workflows.evaluation.score import bundle, group_cases, score
+from predictd.workflows.evaluation.score import ScoreTask, bundle, group_cases, score
 from predictd.workflows.tensor.folds import load_folds
 from predictd.workflows.tensor.moments import read_moments
 from predictd.workflows.training.crossval import crossval, scored_cases
@@ -58,8 +58,8 @@ def test_score(benchmark, tensor: Tensor, models: Path) -> None:
 
     def both() -> None:
         start = time.process_time()
-        for task in bundle(groups, 2):
-            score(task, Scoring(tensor, models, {}))
+        for bundled in bundle(groups, 2):
+            score(ScoreTask(bundled), Scoring(tensor, models, {}))
         seconds.append(time.process_time() - start)
 
     with one_blas_thread():

@@ -15,7 +15,7 @@ from predictd.errors import Interrupted
 from predictd.model.cp.als import CPProblem, descend
 from predictd.model.cp.fit import Validation, choose, fit
 from predictd.model.moments import moments
-from predictd.pairs import Experiment
+from predictd.pairs import Experiment, rows_of
 
 pytestmark = pytest.mark.numeric
 
@@ -64,8 +64,7 @@ class Data:
             self.s,
             self.columns(self.train),
             self.columns(self.valid),
-            [problem.cell_types.index(e.cell_type) for e in self.valid],
-            [problem.assays.index(e.assay) for e in self.valid],
+            *rows_of(self.valid, problem.cell_types, problem.assays),
         )
 
     def error(self, model):

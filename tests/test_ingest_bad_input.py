@@ -28,7 +28,7 @@ from predictd.io.tables import Interval, Track
 from predictd.io.tensor.manifest import SourceFile, read_manifest
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.genomes import Genome
-from predictd.workflows.tensor import sources as _tracks
+from predictd.workflows.tensor import sources
 from predictd.workflows.tensor.sources import NumberedTrack, Probing, probe_track
 from refusals import refused
 from workbench import LENGTHS, PAIRS, Workbench, by_hand, stored
@@ -208,7 +208,7 @@ class TestTracks:
             raise PermissionError(13, "Permission denied")
 
         path = write_bases(tmp_path / "a.bw", {"chr1": np.ones(100, dtype=np.float32)})
-        monkeypatch.setattr(_tracks, "sha256_of", forbidden)
+        monkeypatch.setattr(sources, "sha256_of", forbidden)
         track = Track(PAIRS[0], str(path), "arcsinh", None, "tracks.tsv, line 2")  # type: ignore[arg-type]
         with refused(TrackError, f"tracks.tsv, line 2: {path} cannot be read: Permission denied", "may read"):
             probe_track(NumberedTrack(0, track), Probing(tmp_path, None, checksums=True))  # type: ignore[arg-type]

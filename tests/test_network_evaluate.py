@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pandas
 import pytest
 
 from commands import call_predictd
@@ -300,6 +299,7 @@ def test_numbers_are_written_as_all_programs_read_them(number, read, text, tmp_p
 
 
 def test_text_in_frames_is_read_by_the_same_rule():
+    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"G1": ["1", "2.5"], "G2": [3.0, 4.0]}, index=["s1", "s2"])
     assert expression_of(frame, MatrixChoice()).values.tolist() == [[1.0, 2.5], [3.0, 4.0]]
     frame.loc["s2", "G1"] = "2_5"

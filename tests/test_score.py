@@ -22,9 +22,9 @@ from predictd.io import spool
 from predictd.io.tables import Interval
 from predictd.io.tensor.store import Shard
 from predictd.pairs import Experiment
-from predictd.workflows.evaluation import score as _score
+from predictd.workflows.evaluation import score
 from predictd.workflows.evaluation.cases import Baseline, Case, Scoring
-from predictd.workflows.evaluation.score import bundle, group_cases, score
+from predictd.workflows.evaluation.score import ScoreTask, bundle, group_cases
 from predictd.workflows.imputing.apply import Application
 from predictd.workflows.training.train import train
 
@@ -59,11 +59,11 @@ def some_cases(peaks: Path | None = None) -> tuple[Case, ...]:
 
 
 def test_memory_does_not_grow_with_the_tensor(scoring, monkeypatch):
-    monkeypatch.setattr(_score, "KEPT_BYTES", 0)
+    monkeypatch.setattr(score, "KEPT_BYTES", 0)
 
     def peak(n_shards: int) -> int:
         tracemalloc.start()
-        score((some_cases(),), scoring[n_shards])
+        score.score(ScoreTask((some_cases(),)), scoring[n_shards])
         traced = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return traced
@@ -72,7 +72,7 @@ def test_memory_does_not_grow_with_the_tensor(scoring, monkeypatch):
     peak(3)
     small = peak(3)
     n_cases = len(some_cases())
-    assert small < n_cases * _score.CASE_BYTES + 50e6
+    assert small < n_cases * score.CASE_BYTES + 50e6
     # One whole track of float32 would be 540 kB more.
     assert peak(12) == pytest.approx(small, abs=100_000)
 
@@ -81,22 +81,22 @@ def test_whether_signal_is_kept_or_read_again_does_not_show(scoring, monkeypatch
     peaks = tmp_path / "peaks.bed"
     peaks.write_text("chr1\t100\t9000\nchr2\t0\t50\nchr1\t900000\t901000\n")
     cases = some_cases(peaks)
-    kept = score((cases,), scoring[3])
+    kept = score.score(ScoreTask((cases,)), scoring[3])
     assert [one.row["method"] for one in kept] == ["model", "assay_mean", "assay_mean_scaled"] * 2
     for one in kept:
         undefined = {name for name in MEASURES if math.isnan(float(one.row[name]))}
         assert undefined == {"MSEprom", "MSEenh"}
-    monkeypatch.setattr(_score, "KEPT_BYTES", 0)
+    monkeypatch.setattr(score, "KEPT_BYTES", 0)
     # repr, since NaN is not equal to itself.
-    assert repr(score((cases,), scoring[3])) == repr(kept)
+    assert repr(score.score(ScoreTask((cases,)), scoring[3])) == repr(kept)
 
 
 @pytest.mark.numeric
 def test_what_is_scored_beside_a_group_does_not_show(scoring):
     parts = PAIRS[:1], PAIRS[1:3], PAIRS[3:]
     groups = tuple(tuple(Case(pair, ("0",), None, (None,), None, None) for pair in some) for some in parts)
-    apart = [one for group in groups for one in score((group,), scoring[3])]
-    assert repr(score(groups, scoring[3])) == repr(apart)
+    apart = [one for group in groups for one in score.score(ScoreTask((group,)), scoring[3])]
+    assert repr(score.score(ScoreTask(groups), scoring[3])) == repr(apart)
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +112,8 @@ def dear(tmp_path_factory: pytest.TempPathFactory, scoring: dict[int, Scoring], 
 
 @pytest.mark.parametrize("room", ["enough", "none", "too little", "gone meanwhile", "a disk that fails"])
 def test_dear_predictions_are_made_once_where_there_is_room(room, dear, monkeypatch, tmp_path):
-    kept = score((some_cases(),), dear)
-    monkeypatch.setattr(_score, "KEPT_BYTES", 0)
+    kept = score.score(ScoreTask((some_cases(),)), dear)
+    monkeypatch.setattr(score, "KEPT_BYTES", 0)
     place = tmp_path / "room"
     usage = shutil.disk_usage(tmp_path)
     # Before the first block, and then once for each.
@@ -129,14 +129,14 @@ def test_dear_predictions_are_made_once_where_there_is_room(room, dear, monkeypa
     monkeypatch.setattr(
         Application, "row_blocks", lambda self, shard: predicted.append(shard) or usual(self, shard)
     )
-    found = score((some_cases(),), dear if room == "none" else replace(dear, room=place))
+    found = score.score(ScoreTask((some_cases(),)), dear if room == "none" else replace(dear, room=place))
     assert repr(found) == repr(kept)
     assert len(predicted) == (3 if room == "enough" else 6)
     assert names(place) == [] if place.is_dir() else room in ("none", "a disk that fails")
 
 
 def test_a_scaled_track_is_ranked_by_itself(scoring):
-    plain, scaled = (one.row for one in score((some_cases()[:1],), scoring[3])[1:])
+    plain, scaled = (one.row for one in score.score(ScoreTask((some_cases()[:1],)), scoring[3])[1:])
     assert scaled["MSEglobal"] != plain["MSEglobal"]
     # Scaled values round to other keys.
     for name in ("GWspear", "AucObs1", "Match1"):
@@ -151,7 +151,7 @@ def test_groups_fit_into_memory_and_serve_all_workers():
         assert [case for group in groups for case in group] == cases
         return [len(group) for group in groups]
 
-    most = _score.TASK_BYTES // _score.CASE_BYTES
+    most = score.TASK_BYTES // score.CASE_BYTES
     assert 15 < most < 40
     assert len(group_cases(list(some_cases()) * most, 1, n_methods=4, quantiles=True)) > 4
     assert sizes(0, 1) == []
@@ -174,7 +174,7 @@ def test_tasks_hold_whole_groups_and_no_more_than_memory_allows():
     assert sizes(groups, 2) == [15, 21]
     assert sizes(groups, 4) == [7, 7, 8, 14]
     assert sizes(groups, 16) == [7, 7, 7, 7, 8]
-    most = _score.TASK_BYTES // _score.CASE_BYTES
+    most = score.TASK_BYTES // score.CASE_BYTES
     assert all(size <= most for size in sizes(groups * 4, 1))
     assert sizes([tuple(cases[:most])] * 3, 1) == [most] * 3
     assert sizes([], 2) == []

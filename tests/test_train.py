@@ -46,7 +46,7 @@ from predictd.workflows.tensor.folds import write_folds
 from predictd.workflows.tensor.sample import plan_sample, read_sample
 from predictd.workflows.training.folds import choose_fold
 from predictd.workflows.training.settings import default_rank
-from predictd.workflows.training.sgd import descent as _sgd
+from predictd.workflows.training.sgd import descent
 from predictd.workflows.training.sgd.descent import SgdProblem, SgdResult, descend
 from predictd.workflows.training.sgd.fit import fit_sgd, sgd_problem
 from predictd.workflows.training.sgd.rounds import enough_updates, exchange_advice
@@ -296,7 +296,7 @@ def test_saving_now_and_then_changes_nothing(tensor_path, engine, tmp_path, monk
     undisturbed = trained(tensor_path, tmp_path / "1.h5", engine)
     saved = []
     commit = Checkpoint.commit
-    monkeypatch.setattr(_sgd, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(descent, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(Checkpoint, "commit", lambda self, name: (saved.append(name), commit(self, name)))
     assert trained(tensor_path, tmp_path / "2.h5", engine) == undisturbed
     assert len(saved) > 20
@@ -325,7 +325,7 @@ import sys, time
 from pathlib import Path
 from predictd.cli import main
 from predictd.io.checkpoint import Checkpoint
-from predictd.workflows.training.sgd import descent as _sgd
+from predictd.workflows.training.sgd import descent
 
 phase, wanted = sys.argv.pop(1), sys.argv.pop(1)
 
@@ -337,7 +337,7 @@ def commit(self, name, commit=Checkpoint.commit):
         while not Path("go").exists() and time.monotonic() < end:
             time.sleep(0.01)
 
-_sgd.CHECKPOINT_SECONDS = 0.0
+descent.CHECKPOINT_SECONDS = 0.0
 Checkpoint.commit = commit
 main()
 """

@@ -295,12 +295,12 @@ def descend_and_lose_executor(comm: Communicator, keys: Sequence[Any], problem: 
 
     Rank 1 is lost with its executor after round 20, once.
     """
-    from predictd.workflows.training.sgd import descent as _sgd
+    from predictd.workflows.training.sgd import descent
 
     folder = problem.checkpoint.parent
-    _sgd.CHECKPOINT_SECONDS = 0.0
+    descent.CHECKPOINT_SECONDS = 0.0
 
-    class Worker(_sgd._Worker):
+    class Worker(descent._Worker):
         def _resume(self) -> Any:
             state = super()._resume()
             (folder / f"{self.problem.phase}-{self.comm.rank}-from-{self.rounds}").touch()

@@ -9,14 +9,13 @@ import numpy as np
 
 from predictd.model.moments import moments
 from predictd.model.simulate import Simulation
-from predictd.pairs import Experiment
+from predictd.pairs import Experiment, rows_of
 
 
 def simulated_moments(simulation: Simulation, n_bins: float = 1e6) -> np.ndarray:
     """Expected moments [Y 1]ᵀ[Y 1] of the simulation's experiments, their signal not clipped: float64 (n+1 × n+1)."""
     truth = simulation.parameters
-    cells = [simulation.cell_types.index(e.cell_type) for e in simulation.experiments]
-    assays = [simulation.assays.index(e.assay) for e in simulation.experiments]
+    cells, assays = rows_of(simulation.experiments, simulation.cell_types, simulation.assays)
     z = truth.C[cells] * truth.A[assays]
     means = truth.mu + truth.p[cells] + truth.q[assays]
     covariance = z @ z.T + simulation.bin_sd**2 + simulation.noise_sd**2 * np.eye(len(z))

@@ -27,7 +27,7 @@ from predictd.errors import DataError
 from predictd.model.cp.factors import DEAD, CPModel
 from predictd.model.cp.sgd import main_effects
 from predictd.model.moments import CONSTANT
-from predictd.pairs import Experiment, axes, positions
+from predictd.pairs import Experiment, axes, positions, rows_of
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -138,8 +138,7 @@ class CPProblem:
         self.means: Array = s[-1, columns] / n_bins
         squares = s[columns, columns] / n_bins
         self.covariance: Array = s[np.ix_(columns, columns)] / n_bins - np.outer(self.means, self.means)
-        self.cells: Index = np.array([self.cell_types.index(e.cell_type) for e in train], dtype=np.intp)
-        self.assay_rows: Index = np.array([self.assays.index(e.assay) for e in train], dtype=np.intp)
+        self.cells, self.assay_rows = rows_of(train, self.cell_types, self.assays)
         self.mu = float(self.means.mean())
         self._buffers: dict[tuple[str, int, int], Array] = {}
         self._observed = np.zeros((len(self.cell_types), len(self.assays)))

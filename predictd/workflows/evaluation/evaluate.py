@@ -29,7 +29,7 @@ from predictd.workflows.evaluation.common import nothing_in_common
 from predictd.workflows.evaluation.compare import compare, comparison_path, n_blocks, write_comparison
 from predictd.workflows.evaluation.imputed import ImputedTracks, tensor_of, warn_of_trained_pairs
 from predictd.workflows.evaluation.regions import Regions
-from predictd.workflows.evaluation.score import Row, group_cases, score
+from predictd.workflows.evaluation.score import Row, ScoreTask, group_cases, score
 from predictd.workflows.tensor.moments import TensorMoments, known_moments
 from predictd.workflows.tensor.sources import Probing, SignalSource, probe_tracks
 
@@ -139,7 +139,7 @@ def evaluate(
         cases = _cases(methods, observed, data, opened, bigwigs)
         with record.stage("evaluate"):
             groups = group_cases(cases, engine.workers, n_methods=len(names), quantiles=options.quantiles)
-            tasks = [(group,) for group in groups]
+            tasks = [ScoreTask((group,)) for group in groups]
             scored = [
                 one for part in engine.map(score, tasks, scoring, label="groups of pairs") for one in part
             ]

@@ -128,14 +128,21 @@ class _Pair:
     comparison: TrackComparison
 
 
-def score(groups: tuple[tuple[Case, ...], ...], shared: Scoring) -> list[Scored]:
-    """Compare some pairs' signal in two sweeps over all shards; those of a group are predicted together."""
-    cases = tuple(chain.from_iterable(groups))
+@dataclass(frozen=True)
+class ScoreTask:
+    """Groups of cases, those of a group predicted together."""
+
+    groups: tuple[tuple[Case, ...], ...]
+
+
+def score(task: ScoreTask, shared: Scoring) -> list[Scored]:
+    """Compare some pairs' signal in two sweeps over all shards."""
+    cases = tuple(chain.from_iterable(task.groups))
     pairs = [
         _pair(index, case, shared, transform)
         for index, (case, transform) in enumerate(zip(cases, transforms_of(cases, shared), strict=True))
     ]
-    signal = ComparedSignal(groups, shared)
+    signal = ComparedSignal(task.groups, shared)
     if signal.n_bytes <= KEPT_BYTES:
         # One after the other: the counts of one pair stay in the processor's cache, those of all do not.
         blocks = list(signal)

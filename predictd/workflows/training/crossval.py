@@ -28,7 +28,7 @@ from predictd.pairs import Experiment, axes
 from predictd.provenance import RunRecord
 from predictd.workflows.evaluation.cases import Case, Scoring, make_baseline
 from predictd.workflows.evaluation.regions import Regions
-from predictd.workflows.evaluation.score import Row, Scored, bundle, group_cases, score
+from predictd.workflows.evaluation.score import Row, Scored, ScoreTask, bundle, group_cases, score
 from predictd.workflows.imputing.apply import BLOCK_AT_WORK
 from predictd.workflows.imputing.calibration import (
     Counting,
@@ -254,8 +254,8 @@ class Crossval(InParts[CrossvalReport]):
         tensor, output = self._tensor, self.job.output
         room = tensor.scratch or (None if isinstance(output, RemotePath) else self.job.workspace)
         scoring = Scoring(tensor, output, self._intervals, room=room)
-        tasks = bundle(groups, engine.workers)
-        sizes = [sum(map(len, task)) for task in tasks]
+        tasks = [ScoreTask(bundled) for bundled in bundle(groups, engine.workers)]
+        sizes = [sum(map(len, task.groups)) for task in tasks]
         with interrupt.after(soon=BLOCK_AT_WORK):
             scored = engine.map(score, tasks, scoring, label="groups of experiments", sizes=sizes)
         return [one for some in scored for one in some]

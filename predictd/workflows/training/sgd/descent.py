@@ -38,7 +38,7 @@ from predictd.model.cp.sgd import (
     penalties,
 )
 from predictd.model.moments import moments, squared_errors
-from predictd.pairs import Experiment, axes
+from predictd.pairs import Experiment, axes, rows_of
 from predictd.progress import progress_bar
 from predictd.workflows.tensor.sample import SamplePlan, read_sample
 from predictd.workflows.training.sgd.average import add_up, average_rows
@@ -171,10 +171,9 @@ class _Worker:
         self.problem = problem
         self.settings = problem.settings
         self.cell_types, self.assays = axes(problem.names)
-        self.pair_cells = np.array(
-            [self.cell_types.index(e.cell_type) for e in problem.train], dtype=np.int32
+        self.pair_cells, self.pair_assays = (
+            rows.astype(np.int32) for rows in rows_of(problem.train, self.cell_types, self.assays)
         )
-        self.pair_assays = np.array([self.assays.index(e.assay) for e in problem.train], dtype=np.int32)
         y = read_sample(problem.sample, problem.train + problem.valid, comm.rank, comm.size)
         self.moments = add_up(comm, moments(y))
         self.y = np.ascontiguousarray(y[:, : len(problem.train)])
