@@ -192,6 +192,11 @@ class RunRecord:
         }
 
 
+def given(**settings: Any) -> dict[str, Any]:
+    """Settings without those that were left out, which are None."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
 def _flat(engine: EngineInfo) -> dict[str, Any]:
     return {"engine": engine.name, "workers": engine.workers, "ranks": engine.ranks}
 

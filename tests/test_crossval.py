@@ -23,7 +23,7 @@ from predictd.config import TrainSettings, load_config
 from predictd.constants import MIN_OBSERVED
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, ModelFormatError, OutputError
-from predictd.io.files import write_json
+from predictd.io.files import sha256_of, write_json
 from predictd.io.models import read_model
 from predictd.io.partition import Job
 from predictd.io.tensor.layout import ShardPlan
@@ -229,7 +229,7 @@ def test_the_ensemble_beats_the_assay_mean(finished):
     assert mse["model"] < 0.6 * mse["assay_mean_scaled"]
 
 
-def test_what_stands_in_the_directory(finished, tensor):
+def test_what_stands_in_the_directory(finished, small, tensor):
     path, report = finished
     assert report.n_models == 40
     assert [name for name in names(path) if "/" not in name] == [
@@ -253,6 +253,11 @@ def test_what_stands_in_the_directory(finished, tensor):
         "uncertainty",
     ]
     assert list(run["inputs"].values()) == [tensor.manifest.checksum]
+    asked = SETTINGS.model_dump(mode="json", by_alias=True)
+    assert run["settings"] == asked
+    folds, run = small.parent / "folds.json", json.loads((small / "run.json").read_text())
+    assert run["settings"] == asked | {"folds": str(folds)}
+    assert run["inputs"] == {str(tensor.path): tensor.manifest.checksum, str(folds): sha256_of(folds)}
 
 
 @pytest.mark.numeric

@@ -114,6 +114,7 @@ def test_a_new_cell_type_is_imputed_without_training(parts, engine, data, tmp_pa
     assert done.returncode == 0, done.stderr
     assert f"added {NEW}, by" in done.stdout
     run = json.loads((tmp_path / "larger.h5.run.json").read_text())
+    assert run["inputs"].keys() == {str(parts / name) for name in ("model.h5", "old", "new.tsv")}
     assert run["results"]["cell_types"] == [NEW] and run["results"]["bins"] == Tensor(parts / "old").n_bins
     # By the tensor that holds the new tracks as well, the same rows, and more regressors.
     report = extend(parts / "model.h5", parts / "both", None, tmp_path / "reading.h5", engine)

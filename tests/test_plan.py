@@ -330,7 +330,8 @@ def test_a_job_that_does_not_fit_here_is_warned_of(rates, prices, monkeypatch):
 
 def write_run(path: Path, tensor: Path, seconds: dict[str, float], peak: int = 0, **more: object) -> Path:
     stages = [{"name": name, "seconds": s, "peak_memory_bytes": peak} for name, s in seconds.items()]
-    run = {"settings": {"solver": "em"}, "results": {"tensor": str(tensor)}, "inputs": {}, "workers": 2}
+    settings = {"solver": "em", "folds": "folds.json"}
+    run = {"settings": settings, "results": {"tensor": str(tensor)}, "inputs": {}, "workers": 2}
     path.mkdir()
     (path / RUN_JSON).write_text(json.dumps(run | {"stages": stages, "runs": []} | more))
     return path

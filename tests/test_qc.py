@@ -138,7 +138,9 @@ def test_a_tensor_with_one_of_each(sound, engine, tmp_path):
     signal[:, 3] = 0.0
     signal[:, 8] = np.minimum(signal[:, 8], np.quantile(signal[:, 8], 0.98))
     damaged = with_signal(sound, tmp_path / "T", signal)
-    done = call_predictd("qc", damaged.path, "-o", "qc.tsv", "--workers", 1, cwd=tmp_path)
+    done = call_predictd(
+        "qc", damaged.path, "-o", "qc.tsv", "--moments", "m.h5", "--workers", 1, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     lines = [line.split("\t") for line in (tmp_path / "qc.tsv").read_text().splitlines()]
     assert lines[0] == ["cell_type", "assay", "mse", "r", "expected_r", "flags", "best_match"]
@@ -151,9 +153,13 @@ def test_a_tensor_with_one_of_each(sound, engine, tmp_path):
     assert marks == sorted(marks, reverse=True)
     assert f"{sound.experiments[3]}: dead" in done.stdout
     run = json.loads((tmp_path / "qc.tsv.run.json").read_text())
-    assert run["results"]["tracks"] == 20 and run["results"]["flagged"] == sum(marks)
+    assert (
+        run["settings"] == {"moments": "m.h5"}
+        and run["results"]["tracks"] == 20
+        and run["results"]["flagged"] == sum(marks)
+    )
     # The same bytes again, by the moments that stand.
-    qc(damaged.path, tmp_path / "again.tsv", engine)
+    qc(damaged.path, tmp_path / "again.tsv", engine, moments=tmp_path / "m.h5")
     assert (tmp_path / "again.tsv").read_bytes() == (tmp_path / "qc.tsv").read_bytes()
 
 

@@ -24,6 +24,7 @@ from predictd.config import SgdSettings, TrainSettings
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, Interrupted, OutputError, PredictdError
 from predictd.io.checkpoint import Checkpoint
+from predictd.io.files import sha256_of
 from predictd.io.tensor.store import Tensor
 from predictd.kernels import UpdateRule
 from predictd.model.cp import reference
@@ -487,6 +488,9 @@ def test_a_fold_trains_its_training_experiments_only(tensor_path, folds, engine,
     assert sorted(map(str, model.train)) == sorted(fold["train"])
     assert file.info["fold"] == {key: fold[key] for key in ("name", "test", "valid")}
     assert file.info["refitted"] is report.refitted is False and report.fold.name == "2.1"
+    run = json.loads((tmp_path / "m.h5.run.json").read_text())
+    asked = SGD.model_dump(mode="json", by_alias=True) | {"folds": str(folds), "fold_name": "2.1"}
+    assert run["settings"] == asked and run["inputs"][str(folds)] == sha256_of(folds)
     # Cell types and assays that only others have keep their rows.
     tensor = Tensor(tensor_path)
     assert set(model.cell_types) == {e.cell_type for e in tensor.experiments}

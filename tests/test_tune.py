@@ -75,6 +75,8 @@ def test_the_winner_is_written_as_settings_that_give_its_error(tensor, engine, t
     ]
     run = json.loads((tmp_path / "best.toml.run.json").read_text())
     assert run["results"] == {"validation_mse": report.validation_mse, "trials": 6}
+    asked = given.model_dump(mode="json", by_alias=True) | {"trials": 6, "solvers": ["em", "als"]}
+    assert run["settings"] == asked
     values = [t.value for t in trials_of(tmp_path / "best.toml.journal")]
     assert min(values) == report.validation_mse
 
@@ -179,6 +181,9 @@ def test_test_experiments_remain_unseen(tensor_path, engine, tmp_path):
     assert texts[0] == texts[1]
     n_valid = sum(len(fold.valid) for fold in own)
     assert f"# over {n_valid} validation experiments in 3 folds.\n" in texts[0]
+    run = json.loads((tmp_path / "other.toml.run.json").read_text())
+    assert (run["settings"]["folds"], run["settings"]["test_fold"]) == (str(tmp_path / "folds.json"), "1")
+    assert run["inputs"].keys() == {str(other), str(tmp_path / "folds.json")}
 
 
 def test_sgd_takes_part(tensor, engine, tmp_path):

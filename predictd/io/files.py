@@ -230,6 +230,11 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def checksums(*files: Path | None) -> dict[str, str]:
+    """SHA-256 of each file that was given, by its path, as run.json has its inputs."""
+    return {str(file): sha256_of(file) for file in files if file is not None}
+
+
 def sha256_of_json(value: Any) -> str:
     """SHA-256 of a value's canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()

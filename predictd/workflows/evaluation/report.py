@@ -27,7 +27,7 @@ from predictd.constants import (
     TRACKS_TSV,
 )
 from predictd.errors import DataError, ModelFormatError, PredictdError, TableError
-from predictd.io.files import exists, make_directory, replacing, sha256_of, write_json, write_text
+from predictd.io.files import checksums, exists, make_directory, replacing, write_json, write_text
 from predictd.io.hdf5 import ForeignFileError, read_arrays
 from predictd.io.results import write_rows, write_run_json
 from predictd.io.tables import read_scores, table_header, table_rows
@@ -112,8 +112,7 @@ def report(
     with record.stage("write"):
         make_directory(files)
         _write(made, output, files)
-    read = (path, beside.quality, beside.recommended)
-    record.inputs = {str(file): sha256_of(file) for file in read if file is not None}
+    record.inputs = checksums(path, beside.quality, beside.recommended)
     record.results = {"experiments": len(made.tables["experiments.tsv"].rows), "files": str(files)}
     write_run_json(record, output, sidecar=True)
     return files

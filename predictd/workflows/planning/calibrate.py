@@ -80,7 +80,8 @@ def corrected(rates: Rates, path: Path, busy: float = 1.0) -> Rates:
             seconds[stage["name"]] += busy * stage["seconds"]
         peaks = {stage["name"]: stage["peak_memory_bytes"] for stage in measured}
         shape = shape_of(read_manifest(_tensor_of(run, path.parent)))
-        settings = TrainSettings.model_validate(run["settings"] if "solver" in run["settings"] else {})
+        known = TrainSettings().model_dump(by_alias=True)
+        settings = TrainSettings.model_validate({k: v for k, v in run["settings"].items() if k in known})
         workers = int(made[0]["workers"])
         pairs, sd = int(run["results"].get("pairs", 0)), bool(run["settings"].get("sd"))
     except (OSError, LookupError, ValueError, TypeError) as err:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from predictd.engine import Engine
 from predictd.errors import ConfigError, TableError
-from predictd.io.files import sha256_of
+from predictd.io.files import checksums
 from predictd.io.partition import Job
 from predictd.io.tables import Interval, Transform
 from predictd.io.tensor.layout import Contig, Coverage, Places, ShardPlan, most_bins, plan_regions
@@ -77,7 +77,7 @@ class MatrixInput:
         """Of the files, or of a matrix that was in memory."""
         if self._path is None:
             return {self._matrix.source: self._checksum}
-        return {str(path): sha256_of(path) for path in (self._path, self._options.bins) if path is not None}
+        return checksums(self._path, self._options.bins)
 
     def describe(self) -> dict[str, Any]:
         """What the matrix holds."""

@@ -17,7 +17,7 @@ from predictd.io.tensor.store import Tensor
 from predictd.model.labels.quality import Tracks, examine
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment, axes, rows_of
-from predictd.provenance import RunRecord
+from predictd.provenance import RunRecord, given
 from predictd.workflows.tensor.coverage import warn_incomplete
 from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
 from predictd.workflows.tensor.ranges import artefacts_of
@@ -83,7 +83,7 @@ def qc(
     PredictdError
         If the tensor cannot be read or has too few tracks.
     """
-    record = RunRecord.of("qc", engine)
+    record = RunRecord.of("qc", engine, settings=given(moments=moments))
     tensor = Tensor(tensor_path, scratch=scratch)
     if len(tensor.experiments) < _LEAST_TRACKS:
         raise DataError(

@@ -13,12 +13,12 @@ from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread
 from predictd.errors import ConfigError, DataError
 from predictd.io.costs import read_costs
-from predictd.io.files import make_directory, sha256_of
+from predictd.io.files import checksums, make_directory
 from predictd.io.results import write_rows, write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.labels.design import choose_experiments, conditional_covariance
 from predictd.pairs import Experiment, axes, rows_of
-from predictd.provenance import RunRecord
+from predictd.provenance import RunRecord, given
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
 
@@ -113,7 +113,7 @@ def recommend(
     PredictdError
         If names are unknown, or k pairs are not missing.
     """
-    record = RunRecord.of("recommend", engine, settings={"k": k, "for": focus})
+    record = RunRecord.of("recommend", engine, settings={"k": k, "for": focus} | given(moments=moments))
     tensor = Tensor(tensor_path)
     missing = _missing_pairs(tensor, costs, focus)
     n_candidates, n_targets = int(missing.candidates.sum()), int(missing.targets.sum())
@@ -129,9 +129,7 @@ def recommend(
     with record.stage("choose"), one_blas_thread():
         rows, before = _choose(missing, data, k)
     after = before - sum(row.gain for row in rows)
-    record.inputs = {str(tensor_path): tensor.manifest.checksum}
-    if costs is not None:
-        record.inputs[str(costs)] = sha256_of(costs)
+    record.inputs = {str(tensor_path): tensor.manifest.checksum, **checksums(costs)}
     record.results = {
         "candidates": n_candidates,
         "targets": n_targets,

@@ -26,7 +26,7 @@ from predictd.io.tracks.genomes import Genome, parse_interval
 from predictd.io.tracks.matrix import EXTRA
 from predictd.pairs import Experiment
 from predictd.progress import progress_bar
-from predictd.provenance import RunRecord
+from predictd.provenance import RunRecord, given
 from predictd.wording import even_parts_of_at_most, some
 from predictd.workflows.tensor.fetch import observed_rows
 from predictd.workflows.tensor.sources import SignalSource, add_rows
@@ -192,7 +192,7 @@ def export(source: Path, output: Path, selection: Selection | None = None) -> Ex
     selection = selection or Selection()
     write = writer_of(output) if output.suffix else None
     signal = Exported(source, selection)
-    record = RunRecord("export", settings={k: v for k, v in vars(selection).items() if v is not None})
+    record = RunRecord("export", settings=given(**vars(selection)))
     record.inputs = {str(signal.tensor.path): signal.tensor.manifest.checksum}
     if signal.of_tracks and (source / TRACKS_TSV).is_file():
         record.inputs[str(source)] = sha256_of(source / TRACKS_TSV)

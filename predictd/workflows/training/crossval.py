@@ -16,7 +16,7 @@ from predictd.config import TrainSettings
 from predictd.constants import FOLDS_JSON, METRIC_COUNTS, METRIC_KEYS, METRICS_TSV, MODELS, MOMENTS
 from predictd.engine import Engine
 from predictd.errors import OutputError
-from predictd.io.files import sha256_of_json, write_json
+from predictd.io.files import checksums, sha256_of_json, write_json
 from predictd.io.models import ModelFile, write_model
 from predictd.io.partition import Job, read_job
 from predictd.io.remote import RemotePath
@@ -25,7 +25,7 @@ from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json, make_folds
 from predictd.model.intervals.residuals import Scale
 from predictd.pairs import Experiment, axes
-from predictd.provenance import RunRecord
+from predictd.provenance import RunRecord, given
 from predictd.workflows.evaluation.cases import Case, Scoring, make_baseline
 from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.evaluation.score import Row, Scored, ScoreTask, bundle, group_cases, score
@@ -165,7 +165,12 @@ class Crossval(InParts[CrossvalReport]):
             else (EVERYTHING, selection_folds(tensor.experiments, seed))
         )
         self._moments = moments
-        self._intervals = (regions or Regions()).read(tensor.manifest.load_genome())
+        regions = regions or Regions()
+        self._intervals = regions.read(tensor.manifest.load_genome())
+        self._inputs = {
+            str(tensor.path): tensor.manifest.checksum,
+            **checksums(folds, *vars(regions).values()),
+        }
         description: dict[str, Any] = {
             "command": "cv",
             "tensor": tensor.manifest.checksum,
@@ -181,7 +186,7 @@ class Crossval(InParts[CrossvalReport]):
             Job(output, description),
             len(self._groups),
             METRICS_TSV,
-            settings=description["settings"],
+            settings=description["settings"] | given(folds=folds, moments=moments, **vars(regions)),
             seed=seed,
         )
 
@@ -306,7 +311,7 @@ class Crossval(InParts[CrossvalReport]):
         rows = [row for part in parts for row in _rows_from_json(part["rows"])]
         choices = {part["test"]: part["choice"] for part in parts}
         n_models = sum(part["models"] for part in parts)
-        record.inputs = {str(tensor.path): tensor.manifest.checksum}
+        record.inputs = self._inputs
         record.train = [str(e) for e in tensor.experiments]
         record.results = {"models": n_models, "choices": choices, "tensor": str(tensor.path.resolve())}
         files = [(part["test"], output / name) for part in parts for name in part["residuals"]]

@@ -14,7 +14,7 @@ from predictd.constants import REFUSE_COMPLETE
 from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread
 from predictd.errors import ConfigError, DataError, TableError
-from predictd.io.files import make_directory, sha256_of
+from predictd.io.files import checksums, make_directory, sha256_of
 from predictd.io.models import ModelFile, write_model
 from predictd.io.results import write_run_json
 from predictd.io.tables import Track, read_tracks, unique_pairs
@@ -25,7 +25,7 @@ from predictd.model.cp.extend import RowPrior, extended, genome_map, genome_mome
 from predictd.model.cp.factors import CPModel
 from predictd.model.moments import moments
 from predictd.pairs import Experiment
-from predictd.provenance import RunRecord, software
+from predictd.provenance import RunRecord, given, software
 from predictd.workflows.imputing.estimators import load_cp_model
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
@@ -98,7 +98,7 @@ def extend(
     PredictdError
         If model, tensor and tracks do not fit.
     """
-    record = RunRecord.of("extend", engine, settings={"lambda": penalty})
+    record = RunRecord.of("extend", engine, settings={"lambda": penalty} | given(moments=moments))
     model, file = load_cp_model(model_path)
     tensor = Tensor(tensor_path, scratch=scratch)
     tensor.columns(model.train)
@@ -106,14 +106,13 @@ def extend(
     prior = _prior(model, file, model_path, penalty)
     make_directory(output.parent)
     base = _Base(model_path, model, tensor)
-    record.inputs = {str(model_path): sha256_of(model_path), str(tensor_path): tensor.manifest.checksum}
+    record.inputs = checksums(model_path, table) | {str(tensor_path): tensor.manifest.checksum}
     if table is None:
         new = _new_of_tensor(base)
         names = new_names(model, new)
         with record.stage("moments"):
             s = _moments_of_tensor(base, new, engine, moments)
     else:
-        record.inputs[str(table)] = sha256_of(table)
         tracks = unique_pairs(read_tracks(table), table)
         new = tuple(sorted(tracks))
         names = new_names(model, new)

@@ -9,13 +9,13 @@ from pathlib import Path
 from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.io.checkpoint import Checkpoint
-from predictd.io.files import make_directory
+from predictd.io.files import checksums, make_directory
 from predictd.io.models import ModelFile, write_model
 from predictd.io.results import write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.cp.factors import CPModel
 from predictd.model.folds import Fold
-from predictd.provenance import RunRecord
+from predictd.provenance import RunRecord, given
 from predictd.wording import some
 from predictd.workflows.tensor.coverage import require_complete, warn_same_signal
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
@@ -169,10 +169,15 @@ def fit(
         See `train`.
     """
     record = RunRecord.of(
-        "train", engine, seed=seed, settings=settings.model_dump(mode="json", by_alias=True)
+        "train",
+        engine,
+        seed=seed,
+        settings=settings.model_dump(mode="json", by_alias=True)
+        | given(folds=folds, fold_name=fold_name, moments=moments),
     )
     require_complete(tensor)
     fold = choose_fold(tensor, folds, fold_name, seed)
+    record.inputs = {str(tensor.path): tensor.manifest.checksum, **checksums(folds)}
     check_folds([fold], SOLVERS[settings.solver])
     SOLVERS[settings.solver].check(settings, len(fold.train))
     refit = folds is None
@@ -184,7 +189,6 @@ def fit(
     model = training.fit.model
     rank = model.rank if isinstance(model, CPModel) else 0
     record.train = [str(e) for e in model.train]
-    record.inputs = {str(tensor.path): tensor.manifest.checksum}
     record.results = {
         "rank": rank,
         "validation_mse": training.fit.validation_mse,

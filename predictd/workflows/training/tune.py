@@ -15,13 +15,13 @@ import numpy as np
 from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, OutputError
-from predictd.io.files import make_directory, sha256_of_json, write_text
+from predictd.io.files import checksums, make_directory, sha256_of_json, write_text
 from predictd.io.remote import RemotePath
 from predictd.io.results import write_run_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json
 from predictd.progress import progress_bar
-from predictd.provenance import RunRecord
+from predictd.provenance import RunRecord, given
 from predictd.wording import install
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.folds import read_folds
@@ -127,11 +127,20 @@ def tune(
     """
     options = options or TuneOptions()
     solvers = list(dict.fromkeys(options.solvers))
-    record = RunRecord.of("tune", engine, seed=seed, settings={"trials": options.trials, "solvers": solvers})
+    dumped = settings.model_dump(mode="json", by_alias=True)
+    asked = given(
+        trials=options.trials,
+        solvers=solvers,
+        folds=options.folds,
+        test_fold=options.test_fold,
+        moments=moments,
+    )
+    record = RunRecord.of("tune", engine, seed=seed, settings=dumped | asked)
     _check(settings, output, options)
     tensor = Tensor(tensor_path)
     require_complete(tensor)
     folds = _folds(tensor, options, seed)
+    record.inputs = {str(tensor_path): tensor.manifest.checksum, **checksums(options.folds)}
     for name in solvers:
         check_folds(folds, SOLVERS[name])
     make_directory(output.parent)
@@ -144,7 +153,7 @@ def tune(
             folds_to_json(folds),
             seed,
             solvers,
-            settings.model_dump(mode="json", by_alias=True),
+            dumped,
         ]
     )
     study = _open_study(f"predictd-{identity[:16]}", options.storage or f"{output}.journal")
@@ -153,7 +162,6 @@ def tune(
     best = study.best_trial
     report = TuneReport(_settings_of(best.params, settings), float(study.best_value), n_trials)
     write_text(output, _toml(report, settings, comparison))
-    record.inputs = {str(tensor_path): tensor.manifest.checksum}
     record.results = {"validation_mse": report.validation_mse, "trials": report.trials}
     write_run_json(record, output, sidecar=True)
     return report
@@ -287,10 +295,10 @@ def _settings_of(params: dict[str, object], settings: TrainSettings) -> TrainSet
     )
 
 
-def _toml(report: TuneReport, given: TrainSettings, comparison: Comparison) -> str:
+def _toml(report: TuneReport, settings: TrainSettings, comparison: Comparison) -> str:
     """Settings as a TOML file, with what they came from in comments; what was not searched stays as it was given."""
     best = report.settings
-    dumped = given.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    dumped = settings.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     als, sgd = (
         [f"{key} = {json.dumps(value)}" for key, value in dumped.get(group, {}).items() if key != "starts"]
         for group in ("als", "sgd")
