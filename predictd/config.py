@@ -35,6 +35,13 @@ _PAPER_UPDATES = 5000
 
 
 SolverName = Literal["auto", "stack", "donors", "kriging", "em", "als", "sgd"]
+# Settings of some solvers: reports of others leave them out.
+READ_BY: dict[str, tuple[SolverName, ...]] = {
+    "als": ("em", "als"),
+    "sgd": ("sgd",),
+    "predictd_constants": ("sgd",),
+    "networks": ("stack", "donors", "kriging"),
+}
 
 
 # What pydantic adds to the name of a setting that may be of several types.

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from predictd.config import READ_BY
 from predictd.constants import MODELS, RUN_JSON
 from predictd.errors import PredictdError
 from predictd.io.models import read_model
@@ -16,8 +17,6 @@ from predictd.io.remote import as_path
 from predictd.io.tensor.store import Tensor
 
 Json = Mapping[str, Any]
-# Settings that only some solvers read are shown where it was one of these.
-_READ_BY = {"als": ("als", "em"), "sgd": ("sgd",), "predictd_constants": ("sgd",), "networks": ("stack",)}
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -144,7 +143,7 @@ def _settings(run: Json, model: Json) -> str:
     settings = {
         name: value
         for name, value in run.get("settings", {}).items()
-        if name != "solver" and (solver in _READ_BY.get(name, (solver,)))
+        if name != "solver" and (solver in READ_BY.get(name, (solver,)))
     }
     if run.get("seed") is not None:
         settings["seed"] = run["seed"]

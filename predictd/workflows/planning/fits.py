@@ -14,12 +14,14 @@ from predictd.model.stack.networks import learned_bins
 from predictd.workflows.planning.work import Stage, Wave, Workload
 from predictd.workflows.tensor.context import blocks_read
 from predictd.workflows.training.folds import n_deciding
-from predictd.workflows.training.solvers import SOLVERS
+from predictd.workflows.training.solvers import SOLVERS, Solver
 from predictd.workflows.training.solvers.cp import CPSolver
+from predictd.workflows.training.solvers.sgd import Sgd
 from predictd.workflows.training.solvers.stack import (
     FEWEST_JUDGED,
     JUDGED_TRACKS,
     STANDARDISED_EM,
+    Stack,
 )
 
 # Maps of the tracks that lead networks at a pair; about as many are of features, where these are read.
@@ -28,7 +30,8 @@ _MAPS = 28
 
 def fitting(load: Workload) -> list[Stage]:
     """Stages of a solver, from the tensor to its models."""
-    return _BY_SOLVER[load.solver](load)
+    solver = SOLVERS[load.solver]
+    return next(stages(load) for kind, stages in _BY_KIND if isinstance(solver, kind))
 
 
 def moments(load: Workload) -> Stage:
@@ -132,19 +135,16 @@ def _by_descent(load: Workload) -> list[Stage]:
         waves = (Wave.of(shape.shards, 2 * reading / shape.shards), Wave.of(rounds, a_round))
         found = []
     reads = size * (load.models if job.kind == "cv" else 2)
-    train = Stage("train", job.kind, waves, memory, reads=reads, source=size, solver="sgd")
+    train = Stage("train", job.kind, waves, memory, reads=reads, source=size, solver=load.solver)
     return [*found, train]
 
 
-# The one place that knows solvers apart: the stages that fit by each.
-_BY_SOLVER: dict[str, Callable[[Workload], list[Stage]]] = {
-    "stack": _by_stack,
-    "donors": _by_stack,
-    "kriging": _by_stack,
-    "em": _by_moments,
-    "als": _by_moments,
-    "sgd": _by_descent,
-}
+# Kept here, since a solver knows nothing of rates and waves: plans are a layer above.
+_BY_KIND: tuple[tuple[type[Solver], Callable[[Workload], list[Stage]]], ...] = (
+    (Stack, _by_stack),
+    (CPSolver, _by_moments),
+    (Sgd, _by_descent),
+)
 
 
 def _training(load: Workload, fitted: float, refitted: float) -> Stage:

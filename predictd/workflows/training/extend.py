@@ -228,7 +228,7 @@ def _prior(model: CPModel, file: ModelFile, path: Path, penalty: float | None) -
             raise ConfigError(
                 f"{path} was trained with penalties of another objective, or does not say which; give a `penalty`"
             )
-    solver = SOLVERS.get(str(file.info.get("solver")), SOLVERS["als"])
+    solver = SOLVERS.get(str(file.info.get("solver")), SOLVERS["auto"])
     return solver.row_prior(penalty, model.lambda_g)
 
 

@@ -304,6 +304,10 @@ def _toml(report: TuneReport, settings: TrainSettings, comparison: Comparison) -
         for group in ("als", "sgd")
     )
     n_valid = sum(len(fold.valid) for fold in comparison.folds)
+    solvers = [SOLVERS[name] for name in reversed(TUNED)]
+    # λ_G is a term of J.
+    penalising = ", ".join(solver.name for solver in solvers if solver.objective == "J")
+    starting = ", ".join(solver.name for solver in solvers if solver.tunes_starts)
     lines = [
         f"# The best of {report.trials} trials of 'predictd tune': mean squared error {report.validation_mse:.6g}",
         f"# over {n_valid} validation experiments in {len(comparison.folds)} folds.",
@@ -313,10 +317,10 @@ def _toml(report: TuneReport, settings: TrainSettings, comparison: Comparison) -
         f'solver = "{best.solver}"',
         f"rank = {best.rank}  # components",
         f"lambda = {best.regularisation:.6g}  # {SOLVERS[best.solver].penalty_meaning}",
-        f"lambda_g = {best.lambda_g!r}  # penalty of the genome's factors (sgd, als)",
+        f"lambda_g = {best.lambda_g!r}  # penalty of the genome's factors ({penalising})",
         "",
         "[train.als]",
-        f"starts = {best.als.starts}  # random starts, the best of which goes on (als, em)",
+        f"starts = {best.als.starts}  # random starts, the best of which goes on ({starting})",
         *als,
         *(["", "[train.sgd]", *sgd] if sgd else []),
     ]

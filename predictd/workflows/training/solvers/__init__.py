@@ -1,4 +1,4 @@
-"""Solvers by name. Nothing outside a solver's own file asks which solver it is."""
+"""Solvers by name. Workflows ask them, never which they are; only plans know kinds of them (`planning`)."""
 
 from predictd.model.stack.stack import MEMBERS
 from predictd.workflows.training.solvers.als import Als
