@@ -48,7 +48,7 @@ from predictd.workflows.tensor.sample import plan_sample, read_sample
 from predictd.workflows.training.folds import choose_fold
 from predictd.workflows.training.settings import default_rank
 from predictd.workflows.training.sgd import descent
-from predictd.workflows.training.sgd.descent import SgdProblem, SgdResult, descend
+from predictd.workflows.training.sgd.descent import DescentResult, SgdProblem, descend
 from predictd.workflows.training.sgd.fit import fit_sgd, sgd_problem
 from predictd.workflows.training.sgd.rounds import enough_updates, exchange_advice
 from predictd.workflows.training.train import train
@@ -245,7 +245,7 @@ def test_a_refit_of_the_same_experiments_repeats_the_search(tensor, engine, tmp_
     fold = choose_fold(tensor, None, None, 0)
     settings = SGD.model_copy(update={"sgd": QUICK.model_copy(update={"max_restores": 0})})
     search = sgd_problem(tensor, fold, chosen(settings, 3), seed=0, checkpoint=tmp_path / "c")
-    found: SgdResult = engine.spmd(descend, [], search)[0]
+    found: DescentResult = engine.spmd(descend, [], search)[0]
     best = int(np.argmin(found.history)) + 1
     assert best > 1 and found.schedule == (RateStage(0.005, 0.9, best),)
     repeated = engine.spmd(descend, [], replace(search, valid=(), schedule=found.schedule, phase="refit"))[0]
@@ -659,8 +659,8 @@ def test_rounds_are_sized_once(tensor_path, tmp_path):
             tensor, fold, chosen(with_rounds("auto"), 3), seed=0, checkpoint=checkpoint.path
         )
         with lend_engine(workers) as engine:
-            fitted = fit_sgd(problem, None, engine, checkpoint, RunRecord("train"))
-        assert fitted.updates_per_round == expected
+            _, updates_per_round = fit_sgd(problem, None, engine, checkpoint, RunRecord("train"))
+        assert updates_per_round == expected
 
 
 @pytest.mark.parametrize(("update", "exchange", "size"), [(9, 1, 5000), (100, 1, 5000), (1, 1, 45000)])

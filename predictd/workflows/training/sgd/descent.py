@@ -91,7 +91,7 @@ class SgdProblem:
 
 
 @dataclass(frozen=True)
-class SgdResult:
+class DescentResult:
     """What a descent found.
 
     Attributes
@@ -150,7 +150,7 @@ class _State:
         return cls(*parts)
 
 
-def descend(comm: Communicator, keys: Sequence[Any], problem: SgdProblem) -> SgdResult:
+def descend(comm: Communicator, keys: Sequence[Any], problem: SgdProblem) -> DescentResult:
     """The program of one worker; see `Engine.spmd`.
 
     Raises
@@ -188,13 +188,13 @@ class _Worker:
         self.rule = StoppingRule(self.settings)
         self.checkpoint = Checkpoint(problem.checkpoint)
 
-    def run(self) -> SgdResult:
+    def run(self) -> DescentResult:
         self.state, self.best = self._resume() or self._start()
         if self.problem.schedule:
             self._follow()
         else:
             self._search()
-        return SgdResult(
+        return DescentResult(
             self._model(self.best).canonical(),
             tuple(self.rule.history),
             tuple(self.rule.schedule),

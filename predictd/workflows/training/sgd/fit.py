@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
 
 from predictd import interrupt
 from predictd.config import TrainSettings
@@ -15,24 +14,15 @@ from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError
 from predictd.io.checkpoint import Checkpoint
 from predictd.io.tensor.store import Tensor
-from predictd.model.cp.factors import CPModel
 from predictd.model.cp.sgd import RateStage
 from predictd.model.folds import Fold
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord, Stage
 from predictd.workflows.tensor.sample import plan_sample
-from predictd.workflows.training.sgd.descent import SgdProblem, SgdResult, descend
+from predictd.workflows.training.sgd.descent import DescentResult, SgdProblem, descend
 from predictd.workflows.training.sgd.rounds import enough_updates, exchange_advice, probe
 
 log = logging.getLogger(__name__)
-
-
-class SgdFit(NamedTuple):
-    """A model, the search's validation errors, and the size of the rounds."""
-
-    model: CPModel
-    history: list[float]
-    updates_per_round: int
 
 
 def sgd_problem(
@@ -65,7 +55,7 @@ def fit_sgd(
     engine: Engine,
     checkpoint: Checkpoint,
     record: RunRecord,
-) -> SgdFit:
+) -> tuple[DescentResult, int]:
     """Search, then refit.
 
     Parameters
@@ -80,6 +70,11 @@ def fit_sgd(
         Begun; what the search came to is kept there while the refit goes on.
     record
         Where stages are timed.
+
+    Returns
+    -------
+    result, updates_per_round
+        What the last descent came to, with the errors of the search; the size of the rounds.
     """
     if problem.settings.updates_per_round == "auto" and engine.workers > 1:
         problem = _with_round_size(problem, engine, checkpoint, record)
@@ -89,7 +84,7 @@ def fit_sgd(
             result = _run(engine, problem, checkpoint, stage)
         search = {"history": list(result.history), "schedule": [list(s) for s in result.schedule]}
         if everything is None:
-            return SgdFit(result.model, search["history"], problem.updates_per_round)
+            return replace(result, history=tuple(search["history"])), problem.updates_per_round
         checkpoint.keep("search", search)
     # As many passes over more experiments take more evaluations.
     longer = len(everything) / len(problem.train)
@@ -99,7 +94,7 @@ def fit_sgd(
     refit = replace(problem, train=tuple(sorted(everything)), valid=(), schedule=schedule, phase="refit")
     with record.stage("refit") as stage:
         result = _run(engine, refit, checkpoint, stage)
-    return SgdFit(result.model, search["history"], problem.updates_per_round)
+    return replace(result, history=tuple(search["history"])), problem.updates_per_round
 
 
 def _with_round_size(
@@ -117,7 +112,7 @@ def _with_round_size(
     return replace(problem, updates_per_round=int(found["updates_per_round"]))
 
 
-def _run(engine: Engine, problem: SgdProblem, checkpoint: Checkpoint, stage: Stage) -> SgdResult:
+def _run(engine: Engine, problem: SgdProblem, checkpoint: Checkpoint, stage: Stage) -> DescentResult:
     """Result of the first worker, with the seconds that workers spent on average."""
     try:
         with interrupt.after("this round of updates"):

@@ -31,7 +31,7 @@ def enough_updates(update_seconds: float, exchange_seconds: float, updates_per_r
     Parameters
     ----------
     update_seconds, exchange_seconds
-        Of a worker's rounds; see `SgdResult`.
+        Of a worker's rounds; see `DescentResult`.
     updates_per_round
         That they were measured with.
     """

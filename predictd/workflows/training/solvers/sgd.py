@@ -13,7 +13,8 @@ from predictd.io.temporary import temporary_folder
 from predictd.model.folds import Fold
 from predictd.provenance import RunRecord
 from predictd.workflows.training.settings import DEFAULT_RANK, check_rank, default_rank
-from predictd.workflows.training.sgd.fit import SgdFit, fit_sgd, sgd_problem
+from predictd.workflows.training.sgd.descent import DescentResult
+from predictd.workflows.training.sgd.fit import fit_sgd, sgd_problem
 from predictd.workflows.training.solvers.solver import Choice, Fit, FitData, Solver, Training, TrainJob
 
 log = logging.getLogger(__name__)
@@ -74,11 +75,11 @@ class Sgd(Solver):
         saved.hold()
         try:
             with LocalEngine(1) as engine:
-                fitted = fit_sgd(problem, None, engine, saved, RunRecord("train"))
+                found, _ = fit_sgd(problem, None, engine, saved, RunRecord("train"))
             saved.remove()
         finally:
             saved.release()
-        return _fit(fitted)
+        return _fit(found)
 
     def train(self, job: TrainJob, engine: Engine, record: RunRecord) -> Training:
         """See `Solver.train`; the state is saved at the job's checkpoint, and a run goes on from there."""
@@ -97,12 +98,14 @@ class Sgd(Solver):
         )
         engine.check_shared_paths(checkpoint.marker_file, tensor.marker_file)
         problem = sgd_problem(tensor, job.fold, settings, seed=job.seed, checkpoint=checkpoint.path)
-        fitted = fit_sgd(problem, tensor.experiments if job.refit else None, engine, checkpoint, record)
+        found, updates_per_round = fit_sgd(
+            problem, tensor.experiments if job.refit else None, engine, checkpoint, record
+        )
         # As they were used: auto finds another number on another network.
-        used = settings.sgd.model_copy(update={"updates_per_round": fitted.updates_per_round})
+        used = settings.sgd.model_copy(update={"updates_per_round": updates_per_round})
         settings = settings.model_copy(update={"sgd": used})
-        return Training(_fit(fitted), settings, problem.sample.n_bins, engine.workers)
+        return Training(_fit(found), settings, problem.sample.n_bins, engine.workers)
 
 
-def _fit(found: SgdFit) -> Fit:
-    return Fit(found.model, min(found.history), tuple(found.history))
+def _fit(found: DescentResult) -> Fit:
+    return Fit(found.model, min(found.history), found.history)
