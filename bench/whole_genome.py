@@ -45,7 +45,7 @@ from predictd.wording import aligned
 from predictd.workflows.planning.rates import load_rates
 from predictd.workflows.planning.shape import shape_of
 from predictd.workflows.planning.stages import stages_of
-from predictd.workflows.planning.work import Job, Stage, Workload
+from predictd.workflows.planning.work import PlannedJob, PlannedStage, Workload
 
 CHROMOSOMES = [f"chr{name}" for name in (*range(1, 23), "X")]
 N_CELLS, N_ASSAYS, SHARE = 10, 10, 0.6
@@ -185,10 +185,10 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def planned(bench: Bench) -> dict[str, list[Stage]]:
+def planned(bench: Bench) -> dict[str, list[PlannedStage]]:
     """What `plan` says of commands, as the packaged rates have it."""
     shape = shape_of(read_manifest(bench.folder / "tensor"))
-    job = Job("cv", TrainSettings(), len(bench.missing), sd=True, workers=bench.workers)
+    job = PlannedJob("cv", TrainSettings(), len(bench.missing), sd=True, workers=bench.workers)
     stages = {stage.name: stage for stage in stages_of(Workload(shape, load_rates(), job))}
     # Processes of cv start, too, for what qc has left of it.
     first = stages["moments"]

@@ -27,7 +27,7 @@ from predictd.workflows.planning.prices import Prices, load_prices
 from predictd.workflows.planning.rates import Rates, load_rates, write_rates
 from predictd.workflows.planning.shape import PRESETS, Shape, parse_shape, shape_of
 from predictd.workflows.planning.stages import stages_of
-from predictd.workflows.planning.work import Job, Stage, Wave, Workload
+from predictd.workflows.planning.work import PlannedJob, PlannedStage, Wave, Workload
 
 GIVEN = TrainSettings(solver="em", rank=8, regularisation=0.1)
 EM = TrainSettings(solver="em")
@@ -43,7 +43,7 @@ def prices() -> Prices:
     return load_prices()
 
 
-def by_name(shape: Shape, rates: Rates, job: Job) -> dict[str, Stage]:
+def by_name(shape: Shape, rates: Rates, job: PlannedJob) -> dict[str, PlannedStage]:
     return {stage.name: stage for stage in stages_of(Workload(shape, rates, job))}
 
 
@@ -91,7 +91,7 @@ def test_seconds_of_stages_by_hand(rates):
     update = {"read": 2.0, "moments": 3.0, "multiply": 5.0, "bigwig": 7.0, "ingest": 11.0, "sweep": 1.0}
     update |= {"fit": 1e-3, "sweeps": 10.0, "start": 13.0, "model": 17.0, "deviation": 19.0}
     own = rates.model_copy(update=update)
-    found = by_name(shape, own, Job(settings=GIVEN, targets=40))
+    found = by_name(shape, own, PlannedJob(settings=GIVEN, targets=40))
     assert found["ingest"].waves == (Wave.of(3, 100_000 * 120 * 11.0),)
     assert found["moments"].waves == (Wave.of(3, 100_000 * (120 * 2.0 + 120**2 / 2 * 3.0)),)
     # 40 pairs in 16 parts: of 3 pairs at most, 2.5 in the mean.
@@ -99,7 +99,7 @@ def test_seconds_of_stages_by_hand(rates):
     assert impute.tasks == 16
     reading = 41 * 17.0
     assert impute.longest == pytest.approx(300_000 * (120 * 2.0 + 3 * 120 * 5.0 + 2.5 * 7.0) + reading)
-    with_sd = Workload(shape, own, Job(settings=GIVEN, targets=40, sd=True))
+    with_sd = Workload(shape, own, PlannedJob(settings=GIVEN, targets=40, sd=True))
     sd = stages_of(with_sd)[-1]
     each = 120 * 2.0 + 3 * 120 * 5.0 + 2.5 * (2 * 7.0 + 19.0)
     assert sd.waves[0].longest == pytest.approx(300_000 * each + reading)
@@ -121,7 +121,7 @@ def test_seconds_of_stages_by_hand(rates):
 )
 def test_fits_that_choose(rates, cells, turns):
     shape = Shape(cells, 8, cells * 8, 1000, 1, 1000)
-    planned = by_name(shape, rates, Job(settings=EM))["choose"]
+    planned = by_name(shape, rates, PlannedJob(settings=EM))["choose"]
     assert [wave.tasks for wave in planned.waves] == turns * 5
 
 
@@ -129,22 +129,30 @@ def test_stages_of_jobs(rates):
     shape = parse_shape("roadmap-1percent")
     sgd = TrainSettings(solver="sgd")
 
-    def names(job: Job) -> list[str]:
+    def names(job: PlannedJob) -> list[str]:
         return list(by_name(shape, rates, job))
 
-    assert names(Job(targets=9)) == ["ingest", "moments", "choose", "train", "score", "uncertainty", "impute"]
-    assert names(Job("train", ingested=True)) == ["moments", "choose", "train"]
-    assert names(Job("train", sgd)) == ["ingest", "train"]
-    assert names(Job("cv", sgd)) == ["ingest", "moments", "train", "score", "uncertainty"]
+    assert names(PlannedJob(targets=9)) == [
+        "ingest",
+        "moments",
+        "choose",
+        "train",
+        "score",
+        "uncertainty",
+        "impute",
+    ]
+    assert names(PlannedJob("train", ingested=True)) == ["moments", "choose", "train"]
+    assert names(PlannedJob("train", sgd)) == ["ingest", "train"]
+    assert names(PlannedJob("cv", sgd)) == ["ingest", "moments", "train", "score", "uncertainty"]
     for solver in get_args(SolverName):
-        assert names(Job("train", TrainSettings(solver=solver)))[-1] == "train"
+        assert names(PlannedJob("train", TrainSettings(solver=solver)))[-1] == "train"
 
 
 def test_a_stack_without_networks(rates):
     """Nothing that loads what learns, nothing that learns, and a plan at all."""
     shape = parse_shape("roadmap-1percent")
     few, none = (
-        by_name(shape, rates, Job("train", TrainSettings(solver="stack", networks=n)))["choose"]
+        by_name(shape, rates, PlannedJob("train", TrainSettings(solver="stack", networks=n)))["choose"]
         for n in (1, 0)
     )
     assert len(none.waves) == len(few.waves) - 2
@@ -155,7 +163,7 @@ def test_what_a_stack_learns_by_hand(rates):
     update = {"learn": 1.0, "exercise": 2.0, "window": 3.0, "refine": 5.0, "start": 7.0}
     own = rates.model_copy(update=update)
     shape = Shape(10, 10, 60, 242_483, 23, 19_917)
-    choose = by_name(shape, own, Job(workers=2))["choose"]
+    choose = by_name(shape, own, PlannedJob(workers=2))["choose"]
     # 48 of 60 are not tested: 6 validate, 42 train; all 48 are known in one of 8 folds; for 5 folds and all.
     sampled, loading, *each = choose.waves
     assert (sampled.tasks, loading) == (23, Wave(2, 14.0, 7.0))
@@ -177,7 +185,7 @@ def test_what_a_stack_learns_by_hand(rates):
 def test_a_large_sample_is_not_kept(rates):
     own = rates.model_copy(update={"start_bytes": 1e-9})
     kept, read = (
-        by_name(Shape(400, 84, 3814, bins, 1, bins), own, Job("train", workers=2))["choose"].reads
+        by_name(Shape(400, 84, 3814, bins, 1, bins), own, PlannedJob("train", workers=2))["choose"].reads
         - bins * 3814 * 2 / own.compression
         for bins in (3500, 4096)
     )
@@ -189,7 +197,7 @@ def test_a_large_sample_is_not_kept(rates):
 def test_features_are_read_of_few_tracks(rates, cells, more):
     shape = Shape(cells, 8, cells * 8, 10_000, 1, 10_000)
     waves = {
-        name: by_name(shape, rates, Job("train", TrainSettings(solver=name)))["choose"].waves
+        name: by_name(shape, rates, PlannedJob("train", TrainSettings(solver=name)))["choose"].waves
         for name in ("stack", "em", "kriging")
     }
     # Moments of features, beside the sample, what learns, members, networks, judges.
@@ -202,9 +210,9 @@ def test_scoring_and_what_is_off_by_hand(rates):
     own = rates.model_copy(update=zero | {"around": 1.0, "refine": 1.0, "compare": 1.0, "count": 2.0})
     every = 1.0 + 16
 
-    def stages(bins: int, workers: int | None = None, shards: int = 8) -> tuple[Stage, Stage]:
+    def stages(bins: int, workers: int | None = None, shards: int = 8) -> tuple[PlannedStage, PlannedStage]:
         shape = Shape(10, 10, 60, bins, shards, -(-bins // shards))
-        named = by_name(shape, own, Job(workers=workers))
+        named = by_name(shape, own, PlannedJob(workers=workers))
         return named["score"], named["uncertainty"]
 
     score, off = stages(2**18)
@@ -228,7 +236,7 @@ def test_scoring_and_what_is_off_by_hand(rates):
 
 def test_processes_start(rates):
     moments, *others = stages_of(
-        Workload(Shape(3, 4, 9, 1000, 1, 1000), rates, Job(ingested=True, workers=4))
+        Workload(Shape(3, 4, 9, 1000, 1, 1000), rates, PlannedJob(ingested=True, workers=4))
     )
     assert moments.core_seconds == pytest.approx(5 * rates.start + moments.waves[0].seconds)
     assert moments.reads == pytest.approx(5 * rates.start_bytes + moments.source)
@@ -237,7 +245,7 @@ def test_processes_start(rates):
 
 def test_storage_by_hand(rates):
     own = rates.model_copy(update={"compression": 2.0, "track_bytes": 3.0, "imputed_bytes": 6.0})
-    found = Workload(Shape(3, 4, 5, 1000, 1, 1000, 4), own, Job("train", GIVEN, targets=7)).storage()
+    found = Workload(Shape(3, 4, 5, 1000, 1, 1000, 4), own, PlannedJob("train", GIVEN, targets=7)).storage()
     assert found == {"tracks": 15_000.0, "tensor": 10_000.0, "models": 8 * 7 * 9.0, "imputed": 42_000.0}
 
 
@@ -246,19 +254,19 @@ def test_storage_by_hand(rates):
 
 def test_time_on_machines(rates):
     own = rates.model_copy(update={"efficiency": 0.5})
-    stage = Stage("s", "c", (Wave.of(8, 1.0),), memory=1000.0, start=0.25)
+    stage = PlannedStage("s", "c", (Wave.of(8, 1.0),), memory=1000.0, start=0.25)
     assert Site(1, 1).seconds([stage], own) == 8.25
     assert Site(1, 8).seconds([stage], own) == 1 / 0.5 + 0.25
     assert Site(1, 8, 2999.0).seconds([stage], own) == 4 / 0.5 + 0.25
     assert Site(2, 8, 1999.0, speed=2.0).seconds([stage], own) == (4.0 + 0.25) / 2
     assert Site(1, 8, 999.0).seconds([stage], own) == inf
     # No schedule of 2 × 5 s and 4 × 1 s on two workers is shorter than 7 s, nor any on many than 5 s.
-    mixed = Stage("s", "c", (Wave(6, 14.0, 5.0),), 1.0)
+    mixed = PlannedStage("s", "c", (Wave(6, 14.0, 5.0),), 1.0)
     assert [Site(1, n).seconds([mixed], own) * 0.5 for n in (2, 50)] == [7.0, 5.0]
 
 
 def test_time_over_a_network(rates):
-    stage = Stage("s", "c", (Wave.of(4, 1.0),), 1.0, reads=800.0, source=100.0, writes=40.0)
+    stage = PlannedStage("s", "c", (Wave.of(4, 1.0),), 1.0, reads=800.0, source=100.0, writes=40.0)
     # One reads the source once and writes all; sixteen read 50 bytes each and write a sixteenth.
     assert Site(1, 1, 10.0, 10.0).seconds([stage], rates) == 4.0 + 14.0
     assert Site(16, 1, 10.0, 10.0).seconds([stage], rates) == pytest.approx(1.0 + 5.0 + 0.25)
@@ -266,7 +274,7 @@ def test_time_over_a_network(rates):
 
 def test_prices_add_up_by_hand(rates, prices):
     own = rates.model_copy(update={"efficiency": 1.0})
-    stage = Stage("s", "c", (Wave.of(16, 3600.0),), memory=1e9, writes=8e9)
+    stage = PlannedStage("s", "c", (Wave.of(16, 3600.0),), memory=1e9, writes=8e9)
     stored = {"tracks": 5e12, "tensor": 30e9, "imputed": 70e9}
     (four,) = offers([stage], stored, Wanted(machine="m6i.xlarge", machines=4), prices, own)
     hours = (2 * 3600.0 + 2e9 / (1.56e9 / 8)) / 3600 + 8 / 60
@@ -279,7 +287,7 @@ def test_prices_add_up_by_hand(rates, prices):
 
 
 def test_offers_are_the_smallest_in_time_by_price(rates, prices):
-    load = Workload(parse_shape("roadmap"), rates, Job(targets=2034))
+    load = Workload(parse_shape("roadmap"), rates, PlannedJob(targets=2034))
     work, stored = stages_of(load), load.storage()
     found = offers(work, stored, Wanted(within=48.0), prices, rates)
     assert [offer.on_demand for offer in found] == sorted(offer.on_demand for offer in found)
@@ -299,7 +307,7 @@ def test_offers_are_the_smallest_in_time_by_price(rates, prices):
 
 def test_what_slurm_is_asked_for(rates):
     settings = TrainSettings(solver="em", rank=100, regularisation=0.1)
-    load = Workload(parse_shape("roadmap"), rates, Job("cv", settings, 2034, ingested=True))
+    load = Workload(parse_shape("roadmap"), rates, PlannedJob("cv", settings, 2034, ingested=True))
     cv, impute = submissions(load, 2)
     assert (cv.script, cv.array, cv.cpus) == ("cv-array.sbatch", 5, 2)
     assert (impute.script, impute.array, impute.cpus) == ("impute-array.sbatch", 32, 1)
@@ -319,7 +327,7 @@ def test_what_slurm_is_asked_for(rates):
 def test_a_job_that_does_not_fit_here_is_warned_of(rates, prices, monkeypatch):
     monkeypatch.setattr("predictd.workflows.planning.plan.physical_memory", lambda: 3 * 2**30)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2e9, 1e9, 1e9))
-    job = Job("cv", EM, 2034)
+    job = PlannedJob("cv", EM, 2034)
     plan = make_plan(parse_shape("roadmap"), job, "local", Wanted(8), rates, prices)
     assert any(w.startswith("score: 8 workers take") and "take 3 workers" in w for w in plan.warnings)
     assert any("1.0 GB are free" in warning for warning in plan.warnings)
@@ -342,14 +350,14 @@ def test_a_past_run_is_planned_as_it_was(rates, prices, tensor_path, tmp_path):
     past = write_run(tmp_path / "cv", tensor_path, took, peak=10**9)
     imputed = write_run(tmp_path / "imputed", tensor_path, {"impute": 7.0}, settings={}, inputs={})
     own = rates_of([past, imputed])
-    job = Job("cv", EM, 6, ingested=True)
+    job = PlannedJob("cv", EM, 6, ingested=True)
     shape = shape_of(Tensor(tensor_path).manifest)
     plan = make_plan(shape, job, "local", Wanted(2), own, prices)
     named = {stage.name: stage for stage in plan.stages}
     assert {name: named[name].seconds for name in took} == pytest.approx(took)
     assert named["moments"].worker_bytes == pytest.approx(1e9)
     # Another solver's fits are not corrected by it, and what was there already says nothing.
-    als = Job("cv", TrainSettings(solver="als"))
+    als = PlannedJob("cv", TrainSettings(solver="als"))
     assert by_name(shape, own, als)["train"] == by_name(shape, rates, als)["train"]
     again = write_run(tmp_path / "again", tensor_path, {**took, "moments": 0.001})
     assert "moments em" not in rates_of([again]).seconds

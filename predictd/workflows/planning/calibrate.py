@@ -24,7 +24,7 @@ from predictd.workflows.planning.places import Site
 from predictd.workflows.planning.rates import Rates, load_rates
 from predictd.workflows.planning.shape import shape_of
 from predictd.workflows.planning.stages import stages_of
-from predictd.workflows.planning.work import Job, JobKind, Workload
+from predictd.workflows.planning.work import JobKind, PlannedJob, Workload
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
 from predictd.workflows.training.crossval import crossval
@@ -89,7 +89,7 @@ def corrected(rates: Rates, path: Path, busy: float = 1.0) -> Rates:
             f"{path} is of no use as a past run of ingest, train, cv or impute: {err!r}"
         ) from err
     kind: JobKind = "train" if "train" in seconds and "score" not in seconds else "cv"
-    job = Job(kind, settings, pairs, sd=sd, workers=workers)
+    job = PlannedJob(kind, settings, pairs, sd=sd, workers=workers)
     plain = rates.model_copy(update={"seconds": {}, "memory": {}})
     factors, memory = dict(rates.seconds), dict(rates.memory)
     modelled = 0.0

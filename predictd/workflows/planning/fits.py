@@ -11,7 +11,7 @@ from predictd.model.stack.features import KINDS
 from predictd.model.stack.inputs import HALF_WIDTHS
 from predictd.model.stack.judging import JUDGED_BINS
 from predictd.model.stack.networks import learned_bins
-from predictd.workflows.planning.work import Stage, Wave, Workload
+from predictd.workflows.planning.work import PlannedStage, Wave, Workload
 from predictd.workflows.tensor.context import blocks_read
 from predictd.workflows.training.folds import n_deciding
 from predictd.workflows.training.solvers import SOLVERS, Solver
@@ -28,22 +28,24 @@ from predictd.workflows.training.solvers.stack import (
 _MAPS = 28
 
 
-def fitting(load: Workload) -> list[Stage]:
+def fitting(load: Workload) -> list[PlannedStage]:
     """Stages of a solver, from the tensor to its models."""
     solver = SOLVERS[load.solver]
     return next(stages(load) for kind, stages in _BY_KIND if isinstance(solver, kind))
 
 
-def moments(load: Workload) -> Stage:
+def moments(load: Workload) -> PlannedStage:
     """A task is a shard; a worker holds some sums of (n + 1)² numbers, n experiments."""
     shape, rates, n, size = load.shape, load.rates, load.shape.observed, load.tensor_bytes
     seconds = shape.values * rates.read + shape.bins * rates.moments * n**2 / 2
     memory = load.streaming_bytes() + 8.0 * (n + 1) ** 2 * (3 + ceil(log2(shape.shards + 1)))
     wave = Wave.of(shape.shards, seconds / shape.shards)
-    return Stage("moments", load.job.kind, (wave,), memory, reads=size, source=size, solver=load.solver)
+    return PlannedStage(
+        "moments", load.job.kind, (wave,), memory, reads=size, source=size, solver=load.solver
+    )
 
 
-def _by_moments(load: Workload) -> list[Stage]:
+def _by_moments(load: Workload) -> list[PlannedStage]:
     """Solvers that make sweeps over moments: rank and penalty are chosen, then all models are fitted."""
     solver = SOLVERS[load.solver]
     assert isinstance(solver, CPSolver)
@@ -53,12 +55,12 @@ def _by_moments(load: Workload) -> list[Stage]:
         # One test fold after the other.
         waves = tuple(_searching(load, turns) * load.choices)
         memory = _fit_bytes(load, max(max(ranks) for ranks in turns))
-        found.append(Stage("choose", load.job.kind, waves, memory, solver=load.solver))
+        found.append(PlannedStage("choose", load.job.kind, waves, memory, solver=load.solver))
     seconds = _fit_seconds(load, load.rank)
     return [*found, _training(load, seconds, seconds)]
 
 
-def _by_stack(load: Workload) -> list[Stage]:
+def _by_stack(load: Workload) -> list[PlannedStage]:
     """Members are weighed on validation folds, and networks learn the rest; for each test fold and for all."""
     shape, rates, stack = load.shape, load.rates, load.stack
     assert stack is not None
@@ -97,7 +99,7 @@ def _by_stack(load: Workload) -> list[Stage]:
         learned = max(learned_bins(folds * load.n_valid, bins, load.networks))
         memory = max(memory, rates.process_bytes + 2 * load.sample_bytes + learned * rates.learned_bytes)
     every = (*first, *(waves + learning) * load.choices)
-    choose = Stage("choose", load.job.kind, every, memory, reads=reads, solver=load.solver)
+    choose = PlannedStage("choose", load.job.kind, every, memory, reads=reads, solver=load.solver)
     return [moments(load), choose, _training(load, tried, settled)]
 
 
@@ -115,7 +117,7 @@ def _learning(load: Workload, folds: int) -> list[Wave]:
     return waves
 
 
-def _by_descent(load: Workload) -> list[Stage]:
+def _by_descent(load: Workload) -> list[PlannedStage]:
     """SGD on a sample of the bins, for which the tensor is read once a descent."""
     shape, job, sgd, rates = load.shape, load.job, load.settings.sgd, load.rates
     bins = sgd.sampled_bins(shape.bins)
@@ -135,25 +137,25 @@ def _by_descent(load: Workload) -> list[Stage]:
         waves = (Wave.of(shape.shards, 2 * reading / shape.shards), Wave.of(rounds, a_round))
         found = []
     reads = size * (load.models if job.kind == "cv" else 2)
-    train = Stage("train", job.kind, waves, memory, reads=reads, source=size, solver=load.solver)
+    train = PlannedStage("train", job.kind, waves, memory, reads=reads, source=size, solver=load.solver)
     return [*found, train]
 
 
 # Kept here, since a solver knows nothing of rates and waves: plans are a layer above.
-_BY_KIND: tuple[tuple[type[Solver], Callable[[Workload], list[Stage]]], ...] = (
+_BY_KIND: tuple[tuple[type[Solver], Callable[[Workload], list[PlannedStage]]], ...] = (
     (Stack, _by_stack),
     (CPSolver, _by_moments),
     (Sgd, _by_descent),
 )
 
 
-def _training(load: Workload, fitted: float, refitted: float) -> Stage:
+def _training(load: Workload, fitted: float, refitted: float) -> PlannedStage:
     """Fits of so many seconds: all models; of a single one, that which decides and that of all experiments."""
     waves = [Wave.of(load.models, fitted if load.holds_out else refitted)]
     if load.job.kind == "train":
         waves = [Wave.of(1, fitted), Wave.of(1, refitted * load.shape.observed / load.n_train)]
     memory = _fit_bytes(load, load.rank)
-    return Stage("train", load.job.kind, tuple(waves), memory, solver=load.solver)
+    return PlannedStage("train", load.job.kind, tuple(waves), memory, solver=load.solver)
 
 
 def _turns(load: Workload, solver: CPSolver) -> list[list[int]]:

@@ -9,7 +9,7 @@ from math import ceil, inf
 from predictd.errors import ConfigError
 from predictd.workflows.planning.prices import Prices
 from predictd.workflows.planning.rates import Rates
-from predictd.workflows.planning.work import Stage, Wave
+from predictd.workflows.planning.work import PlannedStage, Wave
 
 GIB = 2**30
 _MONTH_HOURS = 730.0
@@ -46,15 +46,15 @@ class Site:
         memory = machine.memory * GIB * prices.emr.usable_memory
         return cls(count, machine.cores, memory, machine.network * 1e9 / 8, machine.speed)
 
-    def workers(self, stage: Stage) -> int:
+    def workers(self, stage: PlannedStage) -> int:
         """Workers of a stage that one machine holds, at most one a core."""
         return int(min(self.cores, self.memory // stage.memory))
 
-    def moved(self, stage: Stage) -> float:
+    def moved(self, stage: PlannedStage) -> float:
         """Bytes that a machine reads, the tensor once at most, and writes."""
         return min(stage.reads / self.machines, stage.source) + stage.writes / self.machines
 
-    def seconds(self, stages: Sequence[Stage], rates: Rates) -> float:
+    def seconds(self, stages: Sequence[PlannedStage], rates: Rates) -> float:
         """Seconds of stages, one after the other; infinite where not even one worker fits into the memory."""
         total = 0.0
         for stage in stages:
@@ -122,7 +122,7 @@ class Offer:
 
 
 def offers(
-    stages: Sequence[Stage], stored: dict[str, float], wanted: Wanted, prices: Prices, rates: Rates
+    stages: Sequence[PlannedStage], stored: dict[str, float], wanted: Wanted, prices: Prices, rates: Rates
 ) -> list[Offer]:
     """Clusters to choose from by price: what is asked for, or the smallest of each kind that ends in time.
 
@@ -150,7 +150,12 @@ def offers(
 
 
 def _offer(
-    stages: Sequence[Stage], stored: dict[str, float], site: Site, seconds: float, name: str, prices: Prices
+    stages: Sequence[PlannedStage],
+    stored: dict[str, float],
+    site: Site,
+    seconds: float,
+    name: str,
+    prices: Prices,
 ) -> Offer:
     hours = seconds / 3600 + prices.emr.start_minutes / 60
     working, primary = site.machines * prices.machine(name).price, prices.machine(prices.emr.primary).price

@@ -19,7 +19,7 @@ from predictd.workflows.planning.prices import Prices
 from predictd.workflows.planning.rates import Rates
 from predictd.workflows.planning.shape import Pairs, Shape, parse_shape, shape_of
 from predictd.workflows.planning.stages import stages_of
-from predictd.workflows.planning.work import Job, JobKind, Stage, Wave, Workload
+from predictd.workflows.planning.work import JobKind, PlannedJob, PlannedStage, Wave, Workload
 
 Place = Literal["local", "slurm", "emr"]
 # Asked of a batch system beyond the estimate.
@@ -77,7 +77,7 @@ class Plan:
 
     on: Place
     shape: Shape
-    job: Job
+    job: PlannedJob
     solver: str
     rank: int
     models: int
@@ -110,14 +110,14 @@ class Plan:
 
 def shape_and_job(
     source: Path | str, kind: JobKind, settings: TrainSettings, pairs: Pairs, *, sd: bool = False
-) -> tuple[Shape, Job]:
+) -> tuple[Shape, PlannedJob]:
     """The shape of a tensor that exists (a path) or is described (see `parse_shape`), and what is to be done to it."""
     ingested = isinstance(source, Path)
     shape = shape_of(read_manifest(source)) if isinstance(source, Path) else parse_shape(source)
-    return shape, Job(kind, settings, shape.targets(pairs), ingested, sd=sd)
+    return shape, PlannedJob(kind, settings, shape.targets(pairs), ingested, sd=sd)
 
 
-def make_plan(shape: Shape, job: Job, on: Place, wanted: Wanted, rates: Rates, prices: Prices) -> Plan:
+def make_plan(shape: Shape, job: PlannedJob, on: Place, wanted: Wanted, rates: Rates, prices: Prices) -> Plan:
     """Estimate a job.
 
     Parameters
@@ -199,7 +199,7 @@ def submissions(load: Workload, cpus: int) -> tuple[Submission, ...]:
     return tuple(found)
 
 
-def _misfits(work: Sequence[Stage], site: Site) -> list[str]:
+def _misfits(work: Sequence[PlannedStage], site: Site) -> list[str]:
     """What of a job does not fit on this machine."""
     found = []
     here, free = physical_memory() or inf, shutil.disk_usage(Path()).free

@@ -11,7 +11,7 @@ from predictd.workflows.evaluation.score import CASE_BYTES, KEPT_BYTES, bundle, 
 from predictd.workflows.imputing.apply import SAMPLED_SHARDS
 from predictd.workflows.imputing.calibration import counted_part
 from predictd.workflows.imputing.impute import track_groups
-from predictd.workflows.planning.work import Stage, Wave, Workload
+from predictd.workflows.planning.work import PlannedStage, Wave, Workload
 
 # The model, and two baselines beside it.
 _METHODS = 3
@@ -24,7 +24,7 @@ _WRITER_BYTES = 2**20
 _MAPS, _A_TRACK, _A_PAIR = 60, 60.0, 500.0
 
 
-def score(load: Workload) -> Stage:
+def score(load: Workload) -> PlannedStage:
     """Every experiment by the models of its test fold, beside two baselines; few workers take several groups."""
     shape, rates, size = load.shape, load.rates, load.tensor_bytes
     groups = _held_out(load) * load.job.tests
@@ -47,10 +47,10 @@ def score(load: Workload) -> Stage:
     each = [n * CASE_BYTES + held[i] * (sweeps[i] == 1) for i, n in enumerate(sizes)]
     memory = _held_out_bytes(load, max(sizes)) + max(each)
     wave = Wave(len(tasks), sum(seconds), max(seconds))
-    return Stage("score", "cv", (wave,), memory, reads=sum(sweeps) * size, source=size)
+    return PlannedStage("score", "cv", (wave,), memory, reads=sum(sweeps) * size, source=size)
 
 
-def uncertainty(load: Workload) -> Stage:
+def uncertainty(load: Workload) -> PlannedStage:
     """Errors of the same predictions by what was predicted, at some bins of some shards."""
     shape, rates = load.shape, load.rates
     groups = _held_out(load)
@@ -64,10 +64,10 @@ def uncertainty(load: Workload) -> Stage:
     memory = _held_out_bytes(load, largest)
     reads = tasks * (share + _sampled(load)) * load.tensor_bytes
     wave = Wave.of(tasks, seconds)
-    return Stage("uncertainty", "cv", (wave,), memory, reads=reads, source=load.tensor_bytes)
+    return PlannedStage("uncertainty", "cv", (wave,), memory, reads=reads, source=load.tensor_bytes)
 
 
-def impute(load: Workload) -> Stage:
+def impute(load: Workload) -> PlannedStage:
     """A part is some pairs over all shards, by all models at once or by the factors of a single one."""
     shape, rates, targets, n = load.shape, load.rates, load.job.targets, load.shape.observed
     sd = load.job.sd
@@ -84,7 +84,9 @@ def impute(load: Workload) -> Stage:
     memory = _imputing_bytes(load, models, pairs) + pairs * written * (_WRITER_BYTES + 8.0 * load.block_rows)
     reads = len(groups) * ((1 + sd * _sampled(load)) * load.tensor_bytes + models * load.model_bytes())
     writes = load.storage()["imputed"]
-    return Stage("impute", "impute", (wave,), memory, reads=reads, source=load.tensor_bytes, writes=writes)
+    return PlannedStage(
+        "impute", "impute", (wave,), memory, reads=reads, source=load.tensor_bytes, writes=writes
+    )
 
 
 def _held_out(load: Workload) -> list[tuple[int, ...]]:

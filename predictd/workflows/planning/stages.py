@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from predictd.workflows.planning.fits import fitting
 from predictd.workflows.planning.predictions import impute, score, uncertainty
-from predictd.workflows.planning.work import Stage, Wave, Workload
+from predictd.workflows.planning.work import PlannedStage, Wave, Workload
 
 
-def stages_of(load: Workload) -> list[Stage]:
+def stages_of(load: Workload) -> list[PlannedStage]:
     """All stages of a job; the first of each command has the start of its processes."""
     found = [] if load.job.ingested else [ingest(load)]
     found += fitting(load)
@@ -23,16 +23,18 @@ def stages_of(load: Workload) -> list[Stage]:
     ]
 
 
-def ingest(load: Workload) -> Stage:
+def ingest(load: Workload) -> PlannedStage:
     """A task is a shard, which is held whole."""
     shape, rates = load.shape, load.rates
     source = shape.values * rates.track_bytes
     wave = Wave.of(shape.shards, shape.values * rates.ingest / shape.shards)
     memory = load.streaming_bytes() + shape.largest_shard * (shape.observed * shape.itemsize + 48.0)
-    return Stage("ingest", "ingest", (wave,), memory, reads=source, source=source, writes=load.tensor_bytes)
+    return PlannedStage(
+        "ingest", "ingest", (wave,), memory, reads=source, source=source, writes=load.tensor_bytes
+    )
 
 
-def _corrected(load: Workload, stage: Stage, *, starts: bool) -> Stage:
+def _corrected(load: Workload, stage: PlannedStage, *, starts: bool) -> PlannedStage:
     """The stage as past runs had it, of the same solver or of any, with the start of its processes."""
     names, rates = (f"{stage.name} {stage.solver}", stage.name), load.rates
     factor, memory = (

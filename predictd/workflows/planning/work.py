@@ -44,7 +44,7 @@ class Wave:
 
 
 @dataclass(frozen=True)
-class Stage:
+class PlannedStage:
     """One stage of a job.
 
     Attributes
@@ -86,7 +86,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedJob:
     """What is to be done to a tensor.
 
     Attributes
@@ -141,7 +141,7 @@ class Workload:
         Of the tensor; bins that are read at a time.
     """
 
-    def __init__(self, shape: Shape, rates: Rates, job: Job) -> None:
+    def __init__(self, shape: Shape, rates: Rates, job: PlannedJob) -> None:
         self.shape, self.rates, self.job = shape, rates, job
         solver = SOLVERS[job.settings.solver]
         self.solver, self.settings, self.holds_out = solver.name, job.settings, solver.holds_out
