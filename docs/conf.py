@@ -66,6 +66,7 @@ ELSEWHERE = {
     "containers": "containers/README.md",
     "snakemake": "workflow/README.md",
     "changelog": "CHANGELOG.md",
+    "contributing": "CONTRIBUTING.md",
 }
 _PAGES = {"README.md": "index", **{path: page for page, path in ELSEWHERE.items()}}
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
