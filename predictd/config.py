@@ -1,6 +1,6 @@
 """Settings of a run: their defaults, their limits, and how they are read from a TOML file.
 
-The command line carries what a run needs every time; the rest is science and stands here. Unknown keys are errors.
+The command line carries what a run needs every time; the rest is science and is set here. Unknown keys are errors.
 """
 
 from __future__ import annotations
@@ -296,8 +296,8 @@ def _validated(group: type[Group], values: dict[str, Any], where: str) -> Group:
         first = err.errors()[0]
         # Behind the names of settings pydantic says which of several types was tried.
         key = ".".join(str(part) for part in first["loc"] if part not in _TYPES)
-        told = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{where}: '{key}': {told[:1].lower()}{told[1:]}") from err
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where}: '{key}': {reason[:1].lower()}{reason[1:]}") from err
 
 
 def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ LINKS_TSV: Final = "links.tsv"
 QUALITY_TSV: Final = "quality.tsv"
 DECAY_TSV: Final = "decay.tsv"
 EXPRESSION_TSV: Final = "expression.tsv"
-# What stands beside or inside an output while it is not whole.
+# What is next to an output, or inside it, while it is unfinished.
 PARTIAL: Final = ".partial"
 
 BIN_SIZE: Final = 25

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class PredictdError(Exception):
-    """Base of all errors told to the user in one line."""
+    """Base of all errors that are reported to the user in one line."""
 
     exit_code = 1
 

@@ -1,6 +1,6 @@
 """Stopping on request: a signal asks, the work stops at its next safe point.
 
-SIGINT, SIGTERM and SIGUSR1 (what batch systems send ahead of a time limit) only set a flag, and the user is told what
+SIGINT, SIGTERM and SIGUSR1 (what batch systems send ahead of a time limit) only set a flag, and a line says what
 is finished first. Long work looks at `requested()` between tasks or rounds, saves what it has and raises `Interrupted`.
 A second SIGINT stops at once. Tasks that take minutes look at `gives_up()` in their midst: SIGINT and SIGTERM end them
 there, SIGUSR1 lets them finish.

@@ -129,9 +129,11 @@ def sagemaker_host(environment: Mapping[str, str] | None = None) -> ArrayTask | 
     root = _sagemaker_folder(environment)
     for name in _SAGEMAKER:
         with suppress(OSError, ValueError, KeyError, TypeError):
-            told = json.loads((root / name).read_text(encoding="utf-8"))
-            hosts = sorted(told["hosts"])
-            return ArrayTask("Amazon SageMaker", hosts.index(told["current_host"]), len(hosts), divides=True)
+            resources = json.loads((root / name).read_text(encoding="utf-8"))
+            hosts = sorted(resources["hosts"])
+            return ArrayTask(
+                "Amazon SageMaker", hosts.index(resources["current_host"]), len(hosts), divides=True
+            )
     return None
 
 
@@ -172,8 +174,8 @@ def longest_array() -> int | None:
     """Tasks of the longest job array that Slurm takes here (MaxArraySize); None where there is no Slurm to ask."""
     command = ["scontrol", "show", "config"]
     with suppress(OSError, subprocess.SubprocessError):
-        told = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
-        if found := re.search(r"^MaxArraySize\s*=\s*(\d+)", told, re.MULTILINE):
+        printed = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
+        if found := re.search(r"^MaxArraySize\s*=\s*(\d+)", printed, re.MULTILINE):
             return int(found[1])
     return None
 

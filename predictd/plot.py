@@ -54,7 +54,7 @@ def region(
     genes
         BED file (name in the fourth column, strand in the sixth), GTF, GFF3 or a gene table of UCSC, drawn below.
     scale
-        Of signal: `arcsinh` shows low signal beside high peaks.
+        Of signal: `arcsinh` makes low signal visible next to high peaks.
     width
         Of the figure, in inches.
     title

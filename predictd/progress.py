@@ -1,6 +1,6 @@
 """What long work has come to: bars on terminals and in notebooks, elsewhere a line in the log now and then.
 
-One process shows either: tasks are silent, and what waits for them tells of all.
+One process shows either: tasks are silent, and what waits for them reports all.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Pace:
 PACE_VARIABLE = "PREDICTD_LOG_SECONDS"
 _pace = Pace()
 _quiet = False
-# Within tasks, of which another bar tells.
+# Within tasks, which another bar shows.
 _within_task = False
 
 
@@ -156,7 +156,7 @@ class _Lines:
                 log.info("%s", self._line())
 
     def writes_of(self, activity: _Activity) -> bool:
-        """Whether lines tell of something."""
+        """Whether lines report something."""
         with self._lock:
             return self._written and any(one is activity for one in self._at_work)
 
@@ -206,7 +206,7 @@ class Bar:
         self._activity.part = part
 
     def note(self, text: str) -> None:
-        """What is to be known besides."""
+        """What else is to be known."""
         self._activity.note = text
         self._shown.set_postfix_str(text, refresh=False)
 

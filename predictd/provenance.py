@@ -60,7 +60,7 @@ class Stage:
 
 
 class Usage(Protocol):
-    """What an engine tells of itself; see `predictd.engine.Engine`."""
+    """What an engine says of itself; see `predictd.engine.Engine`."""
 
     name: str
     workers: int
@@ -220,7 +220,7 @@ def peak_memory() -> int:
 
 
 def physical_memory() -> int | None:
-    """Memory of this machine in bytes; None where the system does not tell."""
+    """Memory of this machine in bytes; None where the system does not say."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):
@@ -240,7 +240,7 @@ def package_version(name: str) -> str | None:
 
 
 def cpu_model() -> str:
-    """The processor's name as the system tells it."""
+    """The processor's name as the system gives it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

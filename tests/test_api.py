@@ -242,11 +242,11 @@ class TestTensor:
         genome = data / "genome.chrom.sizes"
         before = predictd.ingest(data / "tracks.tsv", tmp_path / "t", genome=genome, engine=engine)
         shutil.rmtree(before.path)
-        with refused(TensorFormatError, "is gone or was made anew", "open it again"):
+        with refused(TensorFormatError, "was removed, or made again", "open it again"):
             before.fetch(REGION)
         predictd.ingest(data / "tracks.tsv", tmp_path / "t", genome=genome, dtype="float32", engine=engine)
         for use in (lambda: before.fetch(REGION), lambda: before.pairs, lambda: before.experiments):
-            with refused(TensorFormatError, "is gone or was made anew"):
+            with refused(TensorFormatError, "was removed, or made again"):
                 use()
 
     def test_a_finished_one_that_lacks_a_shard(self, data, engine, tmp_path):
@@ -476,7 +476,7 @@ class TestCrossValidation:
         settings = {"solver": "em", "penalty": 1.0, "folds": folds, "engine": engine}
         predictd.cross_validate(opened, validated.path, rank=2, **settings)
         assert {path: path.stat().st_mtime_ns for path in validated.path.rglob("*")} == times
-        with refused(OutputError, "holds metrics.tsv already, made otherwise (settings.rank: 2, now 3)"):
+        with refused(OutputError, "holds metrics.tsv already, made differently (settings.rank: 2, now 3)"):
             predictd.cross_validate(opened, validated.path, rank=3, **settings)
 
     def test_a_region_with_deviations_is_what_the_tracks_hold(self, validated, opened, engine, tmp_path):

@@ -16,7 +16,7 @@ from predictd.errors import ConfigError, DataError, TableError
 from predictd.grn import classification
 from predictd.grn.methods import METHODS
 from predictd.io.network.genesets import write_gmt
-from predictd.io.results import told
+from predictd.io.results import as_text
 from predictd.workflows.network.classify import classify_genes
 from predictd.workflows.network.enrich import enrich_network
 from predictd.workflows.network.evaluate import evaluate_network
@@ -187,7 +187,7 @@ def test_enriched_sets_and_classes_are_those_of_the_command(links, written, tmp_
     found = predictd.network.enrich(written, sets, by="clusters", max_size=9)
     header, *rows = rows_of(tmp_path / "e.tsv")
     assert list(found.columns) == header and set(found["gene_set"]) == {"one"}
-    assert [list(map(told, row)) for row in found.itertuples(index=False)] == rows
+    assert [list(map(as_text, row)) for row in found.itertuples(index=False)] == rows
     by_file = predictd.network.enrich(
         written, tmp_path / "sets.gmt", by=predictd.network.regulons(links, min_size=3)
     )
@@ -203,7 +203,7 @@ def test_enriched_sets_and_classes_are_those_of_the_command(links, written, tmp_
     for name, table in classes._asdict().items():
         header, *rows = rows_of(tmp_path / "classes" / f"{name}.tsv")
         assert list(table.columns) == header
-        assert [list(map(told, row)) for row in table.itertuples(index=False)] == rows
+        assert [list(map(as_text, row)) for row in table.itertuples(index=False)] == rows
     with refused(DataError, "no gene of `labels` (x) is in `links`"):
         predictd.network.classify(written, {"x": "a"})
     with refused(ConfigError, "`labels` is labels by gene"):

@@ -184,7 +184,7 @@ def test_quiet_and_verbose(tensor_path, tmp_path):
         assert done.returncode == 0 and "m.h5: rank " in done.stdout
         return done.stderr.splitlines()
 
-    warning = "predictd: warning: 15 training experiments carry no rank of 100: using a --rank of 5"
+    warning = "predictd: warning: 15 training experiments are too few for rank 100: using a --rank of 5"
     assert stderr() == [warning]
     assert stderr("--quiet") == []
     # No progress bars where nobody watches.
@@ -362,7 +362,9 @@ def test_a_demo_that_is_run_again_shows_its_result(demo):
     assert said.endswith(rest) and rest.count("assay_mean") == 2
     assert contents(folder / "d") == before
     told_of = told(small("demo", "-o", "d", "--seed", 3, cwd=folder))
-    assert told_of.startswith("d holds the demo made otherwise (seed: 0, now 3): remove it, or name another")
+    assert told_of.startswith(
+        "d holds a demo that was made differently (seed: 0, now 3): remove it, or name another"
+    )
     assert told(small("demo", "-o", ".", cwd=folder)).startswith(". exists already, and holds no demo")
 
 

@@ -315,7 +315,7 @@ def test_names_are_one_for_each(folders, data, engine, tmp_path):
         run("a", "a")
     with pytest.raises(ConfigError, match="two methods would be called assay_mean"):
         run("a", "assay_mean")
-    with pytest.raises(ConfigError, match=r"'b .quantiles.' ends as methods do whose values were mapped"):
+    with pytest.raises(ConfigError, match=r"'b .quantiles.' ends with .quantiles., which is kept for"):
         run("a", "b (quantiles)")
     with pytest.raises(TableError, match=r"truth.tsv is a file: name directories of imputed tracks first"):
         evaluate(data / "truth.tsv", folders[0], tmp_path / "m.tsv", engine)
@@ -337,7 +337,7 @@ def test_only_pairs_that_all_have_are_compared(folders, data, engine, tmp_path, 
         shutil.copy(folders[1] / name, fewer / name)
     report = evaluate([folders[0], fewer], data / "truth.tsv", tmp_path / "m.tsv", engine)
     assert len(report.rows) == 4 * 4
-    assert "2 pairs are left out, which not every directory has" in caplog.text
+    assert "2 pairs are left out, since not every directory has them" in caplog.text
 
 
 def test_the_command_line(folders, data, tmp_path):

@@ -469,7 +469,7 @@ def test_a_mistake_at_the_beginning_can_be_corrected(tensor, engine, tmp_path):
 def test_a_finished_directory_is_not_overwritten(cv_path, tensor, engine):
     before = contents(cv_path)
     with refused(
-        OutputError, f"{cv_path} holds metrics.tsv already, made otherwise (settings.als.max_sweeps: 8,"
+        OutputError, f"{cv_path} holds metrics.tsv already, made differently (settings.als.max_sweeps: 8,"
     ):
         crossval(tensor.path, cv_path, TrainSettings(rank=2, regularisation=0.1), engine)
     assert contents(cv_path) == before
@@ -478,7 +478,7 @@ def test_a_finished_directory_is_not_overwritten(cv_path, tensor, engine):
 def test_models_of_unknown_origin_are_not_taken_for_its_own(cv_path, tensor, engine, tmp_path):
     path = Path(shutil.copytree(cv_path, tmp_path / "cv"))
     (path / "metrics.tsv").unlink()
-    with refused(OutputError, str(path / "models"), "nothing says how they were made"):
+    with refused(OutputError, str(path / "models"), "no record of how they were made"):
         crossval(tensor.path, path, TrainSettings(rank=2, regularisation=0.1), engine)
 
 

@@ -536,7 +536,8 @@ def test_an_assay_of_one_cell_type_has_no_baseline(engine, tmp_path, caplog):
         (
             [("C9", "A1", "x.bw")],
             DataError,
-            r"have no pair in common: nothing can be scored; imputed were .*, observed C9:A1: they have no cell type "
+            r"have no pair in common: nothing can be scored; imputed are .*, observed are C9:A1: they have no cell "
+            r"type "
             r"in common \(imputed .*, observed C9\); impute cell types that the table lists, or correct the names",
         ),
         (
@@ -580,9 +581,7 @@ def test_directories_that_have_no_pair_in_common(imputed, data, engine, tmp_path
         rows = [{"cell_type": t.experiment[0], "assay": t.experiment[1], "path": str(t.path)} for t in own]
         write_table(tmp_path / name / "tracks.tsv", rows)
         shutil.copy(imputed / "run.json", tmp_path / name)
-    with refused(
-        DataError, "each directory has pairs of", "one: ", "two: ", "impute the same pairs by every method"
-    ):
+    with refused(DataError, "no pair of", "one: ", "two: ", "impute the same pairs by every method"):
         evaluate([tmp_path / "one", tmp_path / "two"], data / "truth.tsv", tmp_path / "m.tsv", engine)
 
 

@@ -172,7 +172,7 @@ def test_nothing_to_hold_out():
     with pytest.raises(DataError, match="none of the 3 experiments can be held out"):
         folds.validation_split(lonely)
     corner = [Experiment("C0", "A0"), Experiment("C0", "A1"), Experiment("C1", "A0")]
-    with pytest.raises(DataError, match=r"test fold 0 \(C0:A0\) leaves no experiment that could validate"):
+    with pytest.raises(DataError, match=r"test fold 0 \(C0:A0\) leaves no experiment for validation"):
         folds.make_folds(corner)
     assert [str(e) for e in folds.validation_split(corner).valid] == ["C0:A0"]
 

@@ -385,9 +385,9 @@ def test_a_killed_run_is_taken_up(start, undisturbed, model_path, tensor_path, e
     # Another model's tracks must not be mixed in, nor other pairs.
     model, file = load_model(model_path)
     other = write(tmp_path / "other.h5", replace(model, mu=model.mu + 1), **file.info)
-    with pytest.raises(OutputError, match=r"begun otherwise \(model: [0-9a-f]{64}, now [0-9a-f]{64}\)"):
+    with pytest.raises(OutputError, match=r"begun differently \(model: [0-9a-f]{64}, now [0-9a-f]{64}\)"):
         impute(other, tensor_path, out, engine)
-    with pytest.raises(OutputError, match=r"begun otherwise \(pairs"):
+    with pytest.raises(OutputError, match=r"begun differently \(pairs"):
         impute(model_path, tensor_path, out, engine, pairs="all")
     assert files(out) == done
     impute(model_path, tensor_path, out, engine)
@@ -417,7 +417,7 @@ def test_finished_tracks_are_not_taken_for_another_models(model_path, tensor_pat
     other = write(tmp_path / "other.h5", replace(model, mu=model.mu + 1), **file.info)
     with pytest.raises(
         OutputError,
-        match=r"out holds tracks.tsv already, made otherwise \(from other input\); remove the directory",
+        match=r"out holds tracks.tsv already, made differently \(from other input\); remove the directory",
     ):
         impute(other, tensor_path, out, engine)
     with pytest.raises(AlreadyFinished, match="nothing was done"):

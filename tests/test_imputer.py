@@ -211,7 +211,7 @@ def test_the_range_of_an_assay_is_that_of_its_sound_tracks():
     assert all(np.array_equal(array, again.to_arrays()[name]) for name, array in arrays.items())
     assert Ranges.from_arrays({}, 5, 6) is None
     for wrong in (arrays["ranges"][::-1], np.full((2, 5), np.nan), np.zeros((2, 3))):
-        with pytest.raises(ValueError, match=r"do not begin below|cannot reshape"):
+        with pytest.raises(ValueError, match=r"does not begin below|cannot reshape"):
             Ranges.from_arrays(arrays | {"ranges": wrong}, 5, 6)
 
 

@@ -45,7 +45,7 @@ def bench(tmp_path: Path, engine: Engine) -> Workbench:
 
 def unfinished(path: Path) -> bool:
     """Whether a directory says of itself that it is no whole tensor."""
-    with refused(TensorFormatError, f"{path} is unfinished; run the command that makes it again"):
+    with refused(TensorFormatError, f"{path} is unfinished; run the command that began it again"):
         Tensor(path)
     return not (path / "manifest.json").exists()
 
@@ -429,13 +429,14 @@ class TestInterrupted:
         told = call_predictd("info", "killed", cwd=long.path)
         assert (told.returncode, told.stdout) == (1, "")
         assert told.stderr == (
-            "predictd: error: killed is unfinished; run the command that makes it again, it goes on there\n"
+            "predictd: error: killed is unfinished; run the command that began it again, to continue\n"
         )
         told = call_predictd(*command(long, "killed"), "--uncovered", "zero", cwd=long.path)
         assert (told.returncode, told.stdout) == (1, "")
         assert told.stderr == (
-            "predictd: error: killed holds an unfinished job that was begun otherwise (uncovered: missing, now zero); "
-            "finish it with its own command, or remove the directory\n"
+            "predictd: error: killed holds an unfinished job that was begun differently (uncovered: missing, now "
+            "zero); "
+            "finish it with the command that began it, or remove the directory\n"
         )
         self.finish(long, "killed", made)
 
@@ -472,7 +473,7 @@ class TestInterrupted:
         track = bench.path / "track1.bw"
         write_bases(track, random_bases(77, LENGTHS))
         with refused(
-            OutputError, f"{left} holds an unfinished job that was begun otherwise (tracks[1].", "now"
+            OutputError, f"{left} holds an unfinished job that was begun differently (tracks[1].", "now"
         ):
             bench.ingest("unfinished", shard_bins=64)
 

@@ -147,7 +147,7 @@ class TestEncode:
 
     def test_columns_that_are_missing(self, tmp_path):
         (tmp_path / "m.tsv").write_text("File accession\tFile format\nX\tbigWig\n")
-        with refused(TableError, "m.tsv is no such table", "missing: Output type, File assembly"):
+        with refused(TableError, "m.tsv lacks columns", "missing: Output type, File assembly"):
             read_track_table(tmp_path / "m.tsv")
 
     def test_an_own_table_is_one_still(self, data):

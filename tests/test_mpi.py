@@ -342,7 +342,8 @@ def test_the_local_engine_under_a_launcher_says_who_is_idle(tensor_path, tmp_pat
     done = mpiexec(2, *PREDICTD, *command, cwd=tmp_path)
     assert done.returncode == 0
     assert (
-        done.stderr == "predictd: warning: --engine local: one of the 2 processes that were started works\n"
+        done.stderr
+        == "predictd: warning: --engine local: only one of the 2 processes that were started does the work\n"
     )
 
 

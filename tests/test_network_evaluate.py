@@ -90,7 +90,7 @@ def test_gold_links_to_oneself_and_twice_are_left_out(network, tmp_path, caplog)
     (tmp_path / "gold.tsv").write_text(text + "G1\tG1\n" + text.splitlines()[3] + "\n")
     (scores,) = evaluate_network(network / "net", tmp_path / "gold.tsv", tmp_path / "eval.tsv").values()
     assert (scores.n_gold, scores.n_candidates) == (36, 108)
-    assert "2 links to oneself or listed twice are left out" in caplog.text
+    assert "2 links that are of a gene to itself, or listed twice, are left out" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_gold_links_to_oneself_and_twice_are_left_out(network, tmp_path, caplog)
             DataError,
             r"no target of .* \(Y\) is a target of .*use the same names",
         ),
-        ("regulator\ttarget\nG1\tG1\n", DataError, "no links but of genes to themselves"),
+        ("regulator\ttarget\nG1\tG1\n", DataError, "only links of genes to themselves"),
         ("regulator\ttarget\n", TableError, "holds no links"),
         ("tf\tname\nG1\tG9\n", TableError, "its header must hold regulator and target"),
         ("regulator\ttarget\nG1\n", TableError, "line 2: expected a regulator and a target"),
@@ -212,7 +212,7 @@ def test_pairs_that_a_gold_standard_does_not_judge_are_no_candidates(tmp_path):
     links.write_text("b\ty\t9\na\tz\t8\na\tx\t3\na\ty\t2\n")
     gold.write_text("a\tx\t1\na\ty\t0\nb\tx\t0\na\tz\t0\nb\tb\t0\na\ty\t0\n")
     done = call_predictd("network", "evaluate", links, gold, "-o", "eval.tsv", cwd=tmp_path)
-    assert "2 links to oneself or listed twice are left out" in done.stderr
+    assert "2 links that are of a gene to itself, or listed twice, are left out" in done.stderr
     # a to z, a to x (a link), a to y, b to x: the network's first, b to y, is not judged.
     expected = ["links", "0.666667", "0.5", "0", "1", "4", "listed"]
     (row,) = (line.split("\t") for line in (tmp_path / "eval.tsv").read_text().splitlines()[1:])

@@ -214,7 +214,7 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(case, tmp_path, engine)
     again.make_all(engine)
     with pytest.raises(AlreadyFinished, match="nothing was done"):
         again.make([0], engine)
-    with pytest.raises(OutputError, match=r"holds network.h5 already, made otherwise \(seed: 0, now 1\)"):
+    with pytest.raises(OutputError, match=r"holds network.h5 already, made differently \(seed: 0, now 1\)"):
         other.make([0], engine)
 
 
@@ -275,7 +275,7 @@ def test_missing_regulators_are_listed(case, tmp_path, engine, caplog):
         ("X1\nX2\n", r"none of the 2 regulators in .* \(X1, X2\) is a gene of .*use the same names"),
         (
             "S1\nS2\nS3\nG1\n",
-            r"3 of the 4 regulators .* taken for samples .*1 among its genes; give `orientation` columns",
+            r"3 of the 4 regulators .* are samples of .*1 are genes; give `orientation` columns",
         ),
     ],
 )
@@ -292,7 +292,7 @@ def test_constant_genes_and_numbers_for_names_are_warned_of(tmp_path, engine, ca
     path = write_matrix(tmp_path / "expression.tsv", genes, expression)
     Inference(path, tmp_path / "net", NetworkSettings(method="ridge")).make_all(engine)
     assert "1 genes are constant and get no links: G3" in caplog.text
-    assert "1 gene names read as numbers (2.31E+13)" in caplog.text
+    assert "1 gene names look like numbers (2.31E+13)" in caplog.text
     lines = (tmp_path / "net" / "links.tsv").read_text().splitlines()
     assert not [line for line in lines if "G3" in line.split("\t")]
     assert len(lines) > 100

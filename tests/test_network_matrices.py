@@ -125,9 +125,9 @@ def test_matrices_that_are_not_there(tmp_path):
         read_matrix(path, MatrixChoice(gene_column="symbol"))
     with refused(TableError, "has no column symbol of genes; give `gene_column`: Accession, Gene"):
         read_matrix(loom, MatrixChoice(gene_column="symbol"))
-    with refused(ConfigError, "for which there is no `raw`"):
+    with refused(ConfigError, "which has no `raw`"):
         read_matrix(loom, MatrixChoice(raw=True))
-    with refused(ConfigError, "is a matrix of 10x, for which there is no `layer`"):
+    with refused(ConfigError, "is a matrix of 10x, which has no `layer`"):
         read_matrix(write_tenx_h5(tmp_path), MatrixChoice(layer="counts"))
     with refused(ConfigError, "give `layer` or `raw`"):
         MatrixChoice(layer="counts", raw=True)
@@ -170,7 +170,7 @@ def test_objects_in_memory_and_backed_by_a_file(tmp_path):
     backed.file.close()
     with refused(TableError, "the matrix has no layer log; give `layer` counts, `raw`"):
         expression_of(made_anndata(), MatrixChoice(layer="log"))
-    with refused(ConfigError, "is a DataFrame, for which there is no `raw`"):
+    with refused(ConfigError, "is a DataFrame, which has no `raw`"):
         expression_of(made_anndata().to_df(), MatrixChoice(raw=True))
 
 
@@ -256,7 +256,7 @@ HDF5 = {
         ("m.tar.gz", b"", ("an archive", "unpack")),
         ("m.gct", b"", ("a GCT file", "first two lines")),
         ("m.tsv", b"PK\x03\x04", ("a spreadsheet or an archive",)),
-        ("m.h5ad", b"gene\n", ("is no HDF5 file, as its name says",)),
+        ("m.h5ad", b"gene\n", ("has the name of an HDF5 file, but is none",)),
         ("m.h5ad", b"\x89HDF\r\n\x1a\nxxxxxxxxx", ("is truncated or damaged",)),
         ("m.parquet", b"PAR1xxxx", ("is damaged or no Parquet file",)),
         ("m.tsv", b"TF\ttarget\timportance\nA\tB\t1\n", ("is a list of links",)),

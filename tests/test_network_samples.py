@@ -58,7 +58,7 @@ NAMES = [f"S{i}" for i in range(8)]
         ),
         ({"sample": NAMES, "weight": [1, 1, *[0] * 6]}, ["leaves 2 samples, too few"]),
         ({"sample": NAMES, "batch": ["a"] * 7 + [""]}, ["S7 has no batch"]),
-        ({"sample": NAMES, "batch": ["a"] * 7 + ["b"]}, ["batches of a single sample or step (b)"]),
+        ({"sample": NAMES, "batch": ["a"] * 7 + ["b"]}, ["a batch of one sample or step (b)"]),
         ({"sample": NAMES, "series": ["a"] * 8}, ["has series, but no column time"]),
         ({"sample": NAMES, "time": [""] * 8}, ["no sample has a time"]),
         ({"sample": NAMES, "time": [0, 1, 2, "3 h", 4, 5, 6, 7]}, ["the time '3 h' of S3 is no number"]),
@@ -77,13 +77,13 @@ NAMES = [f"S{i}" for i in range(8)]
         ),
         (
             {"sample": NAMES, "series": list("aaaabbbb"), "time": [0, 1, 2, 3, 0, 1, 2, ""]},
-            ["S7 has one of series and time without the other"],
+            ["S7 has only one of series and time"],
         ),
         ({"sample": NAMES, "batch": [*"pppqqq", "NA", "q"]}, ["S6 has no batch"]),
         ({"sample": NAMES, "weight": [1] * 8, "hour": range(8)}, ["a column hour: if it is the time"]),
         (
             {"sample": NAMES, "series": list("aaaabbbb"), "time": range(8), "batch": list("ppppqqqp")},
-            ["series of S4 goes through the batches p and q"],
+            ["series of S4 is in the batches p and q"],
         ),
     ],
 )
@@ -101,7 +101,7 @@ def test_tables_that_do_not_fit_are_refused_in_a_line(columns, parts, case, tmp_
             {"method": "clr"},
             ["clr compares genes at the same time", "give another `method`, such as et or ridge"],
         ),
-        ({"method": "grnboost"}, ["grnboost takes no weights"]),
+        ({"method": "grnboost"}, ["grnboost cannot weigh samples"]),
         ({"decay": -1.0}, ["`decay` must be a number of 0 or more"]),
     ],
 )
@@ -134,7 +134,7 @@ def test_what_does_not_go_with_samples_is_told(case, tmp_path, engine):
     columns = np.array([line.split("\t")[1:] for line in lines]).T
     nameless = tmp_path / "nameless.tsv"
     nameless.write_text("\n".join("\t".join(row) for row in [GENES[:8], *columns.tolist()]) + "\n")
-    with refused(DataError, "the matrix does not name its samples", "head a column of names 'sample'"):
+    with refused(DataError, "the matrix has no names of samples", "add them as a column called 'sample'"):
         Inference(nameless, plan[1], NetworkSettings(method="ridge"), samples=SampleChoice(table))
     assert header.startswith("gene")
 

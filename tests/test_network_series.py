@@ -177,7 +177,7 @@ def test_rates_that_were_estimated_may_be_given(timed, tmp_path, engine):
     assert links_of(tmp_path / "given") == links_of(tmp_path / "estimated")
     infer(folder, tmp_path / "one", engine, decay=0.4)
     assert links_of(tmp_path / "one") != links_of(tmp_path / "estimated")
-    with refused(OutputError, "made otherwise (settings.decay: 0.4, now 0.5)"):
+    with refused(OutputError, "made differently (settings.decay: 0.4, now 0.5)"):
         infer(folder, tmp_path / "one", engine, decay=0.5)
     assert {
         line.split("\t")[1] for line in (tmp_path / "one" / "decay.tsv").read_text().split("\n")[1:-1]

@@ -110,7 +110,7 @@ def test_a_foreign_job_is_another_one(tmp_path):
     job = Job(tmp_path, DESCRIPTION)
     job.begin()
     (job.scratch / "job.json").write_text("[1]")
-    with refused(OutputError, "begun otherwise (command: None, now x)"):
+    with refused(OutputError, "begun differently (command: None, now x)"):
         Job(tmp_path, DESCRIPTION).begin()
 
 

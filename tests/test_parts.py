@@ -191,7 +191,7 @@ def test_more_parts_than_slurm_takes_in_an_array(
     done = call_predictd(*command("impute", own_tensor, model_path), "--parts", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "6\n")
     assert (
-        "takes no array of 6 tasks: the last may have the number 4 (MaxArraySize)" in done.stderr
+        "allows no array of 6 tasks: the highest number of a task is 4 (MaxArraySize)" in done.stderr
     ) == warned
     assert bool(done.stderr) == warned
 

@@ -161,7 +161,7 @@ class TestPeaks:
         with refused(AlreadyFinished, "nothing was done"):
             PeakCalling(tracks, tmp_path / "one", PeakRule()).make_all(engine)
         with refused(
-            OutputError, "holds peaks.tsv already, made otherwise (settings.threshold: 2.0, now 3.0)"
+            OutputError, "holds peaks.tsv already, made differently (settings.threshold: 2.0, now 3.0)"
         ):
             PeakCalling(tracks, tmp_path / "one", PeakRule(3.0)).make_all(engine)
 

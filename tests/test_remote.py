@@ -334,7 +334,7 @@ def test_of_jobs_begun_at_once_one_starts(room):
     jobs[0].keep_part(0, {"x": 1}, [])
     assert jobs[1].part(0) == {"x": 1, "files": []}
     other = Job(room, DESCRIPTION | {"command": "y"})
-    with pytest.raises(OutputError, match=r"begun otherwise \(command: x, now y\)"):
+    with pytest.raises(OutputError, match=r"begun differently \(command: x, now y\)"):
         other.begin()
     other.begin(nothing_made=True)
     assert (other.resumed, read_job(room)) == (False, DESCRIPTION | {"command": "y"})

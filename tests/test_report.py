@@ -48,7 +48,7 @@ from predictd.report.scores import (
 )
 from predictd.report.svg import inlined, tip, with_titles
 from predictd.workflows.evaluation.examples import Source, find_examples
-from predictd.workflows.evaluation.report import Beside, report
+from predictd.workflows.evaluation.report import MoreInput, report
 from predictd.workflows.imputing.apply import Application
 from predictd.workflows.imputing.estimators import load_held_out
 from predictd.workflows.training.crossval import crossval
@@ -410,17 +410,17 @@ def test_what_other_commands_found_is_shown(tmp_path):
     write_rows(tmp_path / "qc.tsv", columns, suspects)
     chosen = [(1, "C9", "A1", 0.25, "."), (2, "C2", "A2", 0.125, ".")]
     write_rows(tmp_path / "next.tsv", ("rank", "cell_type", "assay", "gain", "gain_per_dollar"), chosen)
-    beside = Beside(recommended=tmp_path / "next.tsv")
-    report(tmp_path, tmp_path / "r.html", beside=beside)
+    more = MoreInput(recommended=tmp_path / "next.tsv")
+    report(tmp_path, tmp_path / "r.html", more=more)
     text = Page((tmp_path / "r.html").read_text(encoding="utf-8")).text
     assert "1 of 2 observed tracks are flagged" in text and "swapped,amplitude" in text
     assert "Which experiments next" in text and "C9" in text and "gain_per_dollar" not in text
     found = {(one["cell_type"], one["assay"]): one for one in table(tmp_path / "r_files" / "experiments.tsv")}
     assert (found["C2", "A1"]["qc"], found["C1", "A1"]["qc"]) == ("swapped,amplitude", "")
     with pytest.raises(TableError, match=r"absent.tsv: No such file"):
-        report(tmp_path, tmp_path / "r.html", beside=Beside(quality=tmp_path / "absent.tsv"))
-    with pytest.raises(TableError, match=r"next.tsv is no such table: .* \(missing: flags\)"):
-        report(tmp_path, tmp_path / "r.html", beside=Beside(quality=tmp_path / "next.tsv"))
+        report(tmp_path, tmp_path / "r.html", more=MoreInput(quality=tmp_path / "absent.tsv"))
+    with pytest.raises(TableError, match=r"next.tsv lacks columns: .* \(missing: flags\)"):
+        report(tmp_path, tmp_path / "r.html", more=MoreInput(quality=tmp_path / "next.tsv"))
 
 
 # -- examples ---------------------------------------------------------------------------------------------------------
@@ -523,7 +523,7 @@ def test_a_data_set_that_is_gone_or_another_is_not_drawn(logs, tmp_path):
     )
     assert not (tmp_path / "r_files" / "examples.svg").exists()
     write_json(tmp_path / "metrics.tsv.run.json", {"inputs": {str(tmp_path / "truth.tsv"): "0"}})
-    report(tmp_path, tmp_path / "r.html", beside=Beside(tensor=tensor.path))
+    report(tmp_path, tmp_path / "r.html", more=MoreInput(tensor=tensor.path))
     assert (tmp_path / "r_files" / "examples.svg").exists()
 
 
@@ -568,7 +568,7 @@ def test_what_cannot_be_reported(tmp_path, monkeypatch):
     with pytest.raises(TableError, match=r"metrics.tsv, line \d: could not convert"):
         report(tmp_path, tmp_path / "r.html")
     (tmp_path / "metrics.tsv").write_text("cell_type\tassay\n")
-    with pytest.raises(TableError, match="is no such table"):
+    with pytest.raises(TableError, match="lacks columns"):
         report(tmp_path, tmp_path / "r.html")
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     with pytest.raises(ConfigError, match=r"pip install 'predictd\[report\]'"):

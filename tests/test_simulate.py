@@ -171,7 +171,9 @@ def test_a_stopped_simulation_goes_on(form, as_tracks, as_tensor, engine, tmp_pa
             simulate(out, SMALL, PLACE, engine, form=form)
     assert not (out / "simulation.json").exists()
     other = Simulation.for_shape(4, 3, share=0.7, rank=2, seed=4)
-    with pytest.raises(OutputError, match=r"holds an unfinished job that was begun otherwise \(simulation\."):
+    with pytest.raises(
+        OutputError, match=r"holds an unfinished job that was begun differently \(simulation\."
+    ):
         simulate(out, other, PLACE, engine, form=form)
     simulate(out, SMALL, PLACE, engine, form=form)
     assert contents(out) == contents(as_tracks if form == "tracks" else as_tensor)

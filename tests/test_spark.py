@@ -177,7 +177,7 @@ def test_an_absent_master_is_told(tensor_path, tmp_path):
     done = run(*command, "spark://127.0.0.1:1", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
-        "predictd: error: no Spark master answers at spark://127.0.0.1:1: Connection refused; is the cluster up?\n"
+        "predictd: error: no Spark master answers at spark://127.0.0.1:1: Connection refused; is the cluster running?\n"
     )
     done = run(*command, "spark://nowhere", cwd=tmp_path)
     assert done.returncode == 1 and "not of the form spark://HOST:PORT" in done.stderr

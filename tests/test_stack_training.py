@@ -250,7 +250,7 @@ def test_a_cross_validation_that_has_not_finished_scoring_says_so(validated, ten
     )
     done = call_predictd(*impute, "--sd", cwd=tmp_path)
     assert done.returncode == 1 and done.stderr.splitlines()[-1] == (
-        "predictd: error: --sd: cv has not finished scoring, which intervals are calibrated on; run the same 'predictd "
+        "predictd: error: --sd: cv has not finished scoring, which intervals need; run the same 'predictd "
         "cv' again to finish it"
     )
     (tmp_path / "cv" / "models" / "everything.h5").unlink()

@@ -402,7 +402,7 @@ class TestManifest:
 
     def test_an_unfinished_tensor(self, tmp_path):
         Job(tmp_path, {"command": "ingest"}).begin()
-        with refused(TensorFormatError, f"{tmp_path} is unfinished", "run the command that makes it again"):
+        with refused(TensorFormatError, f"{tmp_path} is unfinished", "run the command that began it again"):
             read_manifest(tmp_path)
 
     def test_of_another_version(self, own):

@@ -449,7 +449,7 @@ def test_another_configuration_is_not_mixed_in(tensor_path, engine, tmp_path, se
     interrupted(tensor_path, output, engine)
     with pytest.raises(OutputError) as caught:
         train(tensor_path, output, SGD.model_copy(update=settings), engine, **options)
-    assert f"m.h5.checkpoint holds an unfinished job that was begun otherwise ({difference})" in str(
+    assert f"m.h5.checkpoint holds an unfinished job that was begun differently ({difference})" in str(
         caught.value
     )
     # The state is still good for the command that it belongs to.
@@ -459,11 +459,14 @@ def test_another_configuration_is_not_mixed_in(tensor_path, engine, tmp_path, se
 def test_another_number_of_workers_or_tensor_is_not_mixed_in(tensor_path, engine, tmp_path):
     output = tmp_path / "m.h5"
     interrupted(tensor_path, output, engine)
-    with lend_engine(1) as alone, pytest.raises(OutputError, match=r"begun otherwise \(workers: 2, now 1\)"):
+    with (
+        lend_engine(1) as alone,
+        pytest.raises(OutputError, match=r"begun differently \(workers: 2, now 1\)"),
+    ):
         train(tensor_path, output, SGD, alone)
     tensor = Tensor(tensor_path)
     other = with_signal(tensor, tmp_path / "other", stored_signal(tensor) + 1)
-    with pytest.raises(OutputError, match=r"begun otherwise \(tensor: [0-9a-f]{64}, now [0-9a-f]{64}\)"):
+    with pytest.raises(OutputError, match=r"begun differently \(tensor: [0-9a-f]{64}, now [0-9a-f]{64}\)"):
         train(other.path, output, SGD, engine)
 
 
@@ -562,7 +565,7 @@ def test_folds_that_leave_nothing_to_learn_from(tensor, engine, tmp_path):
 def test_the_default_rank_is_told(tensor_path, engine, tmp_path, caplog):
     report = train(tensor_path, tmp_path / "m.h5", SGD.model_copy(update={"rank": "auto"}), engine)
     assert report.rank <= default_rank(15) == 5
-    assert "15 training experiments carry no rank of 100: using a `rank` of 5" in caplog.text
+    assert "15 training experiments are too few for rank 100: using a `rank` of 5" in caplog.text
     assert load_model(tmp_path / "m.h5")[1].info["settings"]["rank"] == 5
 
 

@@ -50,7 +50,7 @@ class CrossValidation:
         if not (self.path / FOLDS_JSON).is_file():
             raise ModelFormatError(f"{self.path} is not a cross-validation; make one with cross_validate")
         if not (self.path / METRICS_TSV).is_file():
-            raise ModelFormatError(f"{self.path} is unfinished; call cross_validate again, it goes on there")
+            raise ModelFormatError(f"{self.path} is unfinished; call cross_validate again to continue it")
 
     def __reduce__(self) -> tuple[Callable[[Source], CrossValidation], tuple[Path]]:
         return CrossValidation, (self.path,)

@@ -310,7 +310,7 @@ def extend(
     penalty: float | None = None,
     engine: Engine | None = None,
 ) -> Model:
-    """A model that knows new cell types and assays as well, without training anew.
+    """A model that knows new cell types and assays as well, without training again.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ class Tensor:
         """The tensor, as long as it is the one that was opened."""
         if not exists(self._opened.marker_file) or state_of(self._opened.marker_file) != self._state:
             raise TensorFormatError(
-                f"{self.path} is gone or was made anew since it was opened; open it again"
+                f"{self.path} was removed, or made again, after it was opened; open it again"
             )
         return self._opened
 

@@ -73,7 +73,7 @@ def evaluate(
     quantiles: bool = False,
     engine: Engine | None = None,
 ) -> Evaluation:
-    """Score imputed tracks, predictd's own or another tool's, against observed ones, beside two baselines.
+    """Score imputed tracks, predictd's own or another tool's, against observed ones, together with two baselines.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The command line: one file a command, imported when it is called.
 
-Exit codes: 0 done; 1 a predictd error, told in one line; 2 wrong usage; 75 stopped by a signal after saving, run
+Exit codes: 0 done; 1 a predictd error, reported in one line; 2 wrong usage; 75 stopped by a signal after saving, run
 again to resume; 130 stopped at once by a second Ctrl-C, run again to resume from what was saved before.
 """
 
@@ -44,7 +44,7 @@ SECTIONS = {
     "Learn from tracks": {
         "peaks": "Call peaks in imputed or observed tracks.",
         "binarise": "Write presence and absence of marks for ChromHMM.",
-        "factors": "Tell what a model's factors mean, and where each is strong.",
+        "factors": "Show what a model's factors mean, and where each is strong.",
         "recommend": "Recommend the next experiments to run.",
         "network": "Infer gene regulatory networks; score, measure and show them.",
     },
@@ -74,7 +74,7 @@ def cli() -> None:
 
 def import_common() -> None:
     """Import what most tasks need, while rank 0 imports its command."""
-    # What cannot be imported is told of by rank 0, or by the task that needs it.
+    # What cannot be imported is reported by rank 0, or by the task that needs it.
     with suppress(Exception):
         import_module("predictd.workflows.training.crossval")
 
@@ -135,10 +135,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _end(err)
     except OSError as err:
         files = import_module("predictd.io.files")
-        told = files.unreadable(err.filename, err) if err.filename else None
-        if told is None:
+        error = files.unreadable(err.filename, err) if err.filename else None
+        if error is None:
             raise
-        _end(told)
+        _end(error)
 
 
 def _end(err: PredictdError) -> None:

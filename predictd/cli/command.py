@@ -33,7 +33,7 @@ def _paths(value: object) -> Iterator[Path]:
 
 
 class Option(click.Option):
-    """An option that stands below a heading of the help.
+    """An option that is listed below a heading of the help.
 
     Parameters
     ----------

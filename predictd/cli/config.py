@@ -26,8 +26,8 @@ from predictd.config import changes, defaults_toml, load_config
 def command(path: Path | None) -> None:
     """Print all settings with their defaults as TOML, with a comment on each.
 
-    Edit the file and give it as --config to 'predictd train', 'cv', 'tune', 'plan' or 'network infer'. What stands
-    on the command line wins over it.
+    Edit the file and give it as --config to 'predictd train', 'cv', 'tune', 'plan' or 'network infer'. Options on
+    the command line replace its values.
     """
     if path is None:
         click.echo(defaults_toml(), nl=False)

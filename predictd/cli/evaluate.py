@@ -40,7 +40,7 @@ from predictd.cli.tables import comparison_table, measures_table
     type=click.Choice(["zero", "skip"]),
     default="zero",
     show_default=True,
-    help="Bins in which imputed tracks have no value: they say 0 there, or no method is scored there.",
+    help="Bins where an imputed track has no value: count it as 0, or skip them for all methods.",
 )
 @click.option(
     "--measures",

@@ -25,7 +25,9 @@ from predictd.cli.options import PATH, verbosity
 @click.option("--regions", type=PATH, help="BED file: only bins that overlap it.")
 @click.option("--region", metavar="CHROM:START-END", help="Only bins that overlap this, 0-based half-open.")
 @click.option(
-    "--tensor", type=PATH, help="Whose bins tracks are written in.  [default: that they were imputed from]"
+    "--tensor",
+    type=PATH,
+    help="Tensor whose bins are used for tracks.  [default: the one they were imputed from]",
 )
 @verbosity
 def command(source: Path, output: Path, **selection: Any) -> None:

@@ -22,7 +22,10 @@ from predictd.cli.options import OUTPUT_DIRECTORY, PATH, verbosity
 @click.option("--genome", help="UCSC's name of the assembly.  [default: as the imputed tracks say]")
 @click.option("--name", default="predictd", show_default=True, help="What the hub is called.")
 @click.option(
-    "--email", default="nobody@example.org", show_default=True, help="Whom readers of the hub may write to."
+    "--email",
+    default="nobody@example.org",
+    show_default=True,
+    help="Address that readers of the hub can write to.",
 )
 @click.option("--copy", is_flag=True, help="Copy the bigWigs instead of hard-linking them.")
 @verbosity

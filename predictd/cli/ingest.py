@@ -49,9 +49,7 @@ from predictd.constants import MAX_SHARD_BINS
     help="Stored precision.",
 )
 @click.option("--merge", type=click.Choice(["mean"]), help="Average several tracks of one pair.")
-@click.option(
-    "--bins", type=PATH, help="MATRIX: BED file of its regions, where it does not name them itself."
-)
+@click.option("--bins", type=PATH, help="MATRIX: BED file of its regions, if it does not name them itself.")
 @click.option(
     "--transform",
     multiple=True,
@@ -70,7 +68,7 @@ from predictd.constants import MAX_SHARD_BINS
     type=click.IntRange(64, MAX_SHARD_BINS),
     default=MAX_SHARD_BINS,
     show_default=True,
-    help="Most bins of one shard.",
+    help="Largest number of bins in a shard.",
 )
 @on_engine
 def command(source: Path, tensor: Path, engine_name: str | None, workers: int | None, **options: Any) -> None:

@@ -87,10 +87,10 @@ class Part(click.ParamType):
             return value if isinstance(value, slice) else click.INT.convert(value, param, ctx)
         task = array_task()
         if task is None:
-            told = (
+            reason = (
                 f"no scheduler has set {', '.join(ARRAY_VARIABLES)}, and no job of Amazon SageMaker runs this"
             )
-            self.fail(f"array: {told}: give a number", param, ctx)
+            self.fail(f"array: {reason}: give a number", param, ctx)
         first = os.environ.get("FIRST_PART") or "0"
         if not first.isdigit():
             self.fail(f"FIRST_PART={first} in the environment is no number of a part", param, ctx)
@@ -127,7 +127,9 @@ PATH = PathOrUrl()
 LOCAL = LocalPath()
 TENSOR = click.argument("tensor", type=PATH)
 SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.  [default: 0]")
-CONFIG = click.option("--config", type=PATH, help="TOML file of settings; the command line wins over it.")
+CONFIG = click.option(
+    "--config", type=PATH, help="TOML file of settings; options on the command line replace its values."
+)
 SCRATCH = in_section(
     ENGINE,
     "--scratch",
@@ -245,7 +247,7 @@ def of_matrix(function: Decorated) -> Decorated:
             "--genes",
             "orientation",
             type=click.Choice(["rows", "columns"]),
-            help="Where EXPRESSION has its genes.  [default: by header]",
+            help="Where the genes are in EXPRESSION.  [default: by header]",
         ),
     ):
         decorated = option(decorated)
@@ -265,8 +267,8 @@ def verbosity(function: Decorated) -> Decorated:
     """--quiet, --verbose and --debug."""
     for name, text in (
         ("debug", "Show where an error comes from."),
-        ("verbose", "Say more, with times."),
-        ("quiet", "Say nothing but errors."),
+        ("verbose", "Print more, with times."),
+        ("quiet", "Print only errors."),
     ):
         function = in_section(
             MESSAGES, f"--{name}", is_flag=True, expose_value=False, callback=_set_verbosity, help=text
@@ -320,7 +322,7 @@ class Steps:
             longest = longest_array() if plan.n_parts > 1 else None
             if longest is not None and plan.n_parts > longest:
                 log.warning(
-                    "Slurm here takes no array of %d tasks: the last may have the number %d (MaxArraySize). Submit "
+                    "Slurm here allows no array of %d tasks: the highest number of a task is %d (MaxArraySize). Submit "
                     "several arrays, each with FIRST_PART, the number of its first part (slurm/README.md)",
                     plan.n_parts,
                     longest - 1,
@@ -362,7 +364,7 @@ def in_parts(function: Decorated) -> Decorated:
             "SageMaker.",
         ),
         in_section(
-            ENGINE, "--parts", is_flag=True, help="Print in how many parts this can be made, and end."
+            ENGINE, "--parts", is_flag=True, help="Print how many parts the work has, and do nothing else."
         ),
     ):
         decorated = option(decorated)
@@ -385,7 +387,9 @@ def make_engine(name: str | None, workers: int | None) -> Engine:
         engine = import_module("predictd.engine.mpi").MpiEngine(workers)
         return engine
     if process is not None:
-        log.warning("--engine %s: one of the %d processes that were started works", name, process.size)
+        log.warning(
+            "--engine %s: only one of the %d processes that were started does the work", name, process.size
+        )
     if name == "spark":
         engine = import_module("predictd.engine.spark").SparkEngine(workers, master=master)
     else:

@@ -30,7 +30,7 @@ from predictd.cli.options import OUTPUT_DIRECTORY, PATH, make_engine, on_engine
     type=click.IntRange(min=0),
     default=30,
     show_default=True,
-    help="Stretches at most so many bp apart are one peak.",
+    help="Largest gap in bp within a peak: closer stretches are merged.",
 )
 @click.option(
     "--min-length",
@@ -42,7 +42,7 @@ from predictd.cli.options import OUTPUT_DIRECTORY, PATH, make_engine, on_engine
 @click.option(
     "--bin-size",
     type=click.IntRange(min=1),
-    help="Average signal over so many bp.  [default: as the tracks were imputed, or 25]",
+    help="Width in bp over which signal is averaged.  [default: as the tracks were imputed, or 25]",
 )
 @click.option(
     "--unit",

@@ -41,7 +41,7 @@ from predictd.config import SolverName, load_config
     type=click.Choice(["cv", "train"]),
     default="cv",
     show_default=True,
-    help="What is imputed by: the models of a cross-validation, or one.",
+    help="What imputes: the models of a cross-validation, or a single model.",
 )
 @click.option(
     "--pairs",
@@ -50,21 +50,24 @@ from predictd.config import SolverName, load_config
     show_default=True,
     help="Pairs to impute.",
 )
-@click.option("--sd", is_flag=True, help="As of impute: write standard deviations, too.")
+@click.option("--sd", is_flag=True, help="As for 'predictd impute': write standard deviations, too.")
 @click.option(
     "--solver",
     type=click.Choice(get_args(SolverName)),
-    help="As of cv.  [default: auto]",
+    help="As for 'predictd cv'.  [default: auto]",
 )
 @click.option(
-    "--rank", type=NumberOrAuto(click.IntRange(min=1)), metavar="N|auto", help="As of cv.  [default: auto]"
+    "--rank",
+    type=NumberOrAuto(click.IntRange(min=1)),
+    metavar="N|auto",
+    help="As for 'predictd cv'.  [default: auto]",
 )
 @click.option(
     "--lambda",
     "penalty",
     type=NumberOrAuto(click.FloatRange(min=0)),
     metavar="X|auto",
-    help="As of cv.  [default: auto]",
+    help="As for 'predictd cv'.  [default: auto]",
 )
 @CONFIG
 @click.option(
@@ -79,10 +82,10 @@ from predictd.config import SolverName, load_config
     type=click.FloatRange(min=0, min_open=True),
     default=12.0,
     show_default=True,
-    help="emr: hours in which the cluster is to end.",
+    help="emr: the job has to end within so many hours.",
 )
 @click.option("--compare", is_flag=True, help="emr: show a cluster of each kind of machine, by price.")
-@click.option("--prices", type=PATH, help="TOML file of prices.  [default: the packaged one]")
+@click.option("--prices", type=PATH, help="TOML file of prices.  [default: that of predictd]")
 @click.option(
     "--rates",
     type=PATH,

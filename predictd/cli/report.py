@@ -57,8 +57,8 @@ def command(
     and PNG, the tables TSV, in the directory OUTPUT_files (of report.html: report_files), with *_mqc.json for MultiQC.
     Needs matplotlib: pip install 'predictd[report]'.
     """
-    from predictd.workflows.evaluation.report import Beside, report
+    from predictd.workflows.evaluation.report import MoreInput, report
 
-    beside = Beside(tensor, qc, recommended)
-    files = report(directory, output, metrics=metrics, method=method, beside=beside)
+    more = MoreInput(tensor, qc, recommended)
+    files = report(directory, output, metrics=metrics, method=method, more=more)
     click.echo(f"{output}: open it in a browser; figures and tables are in {files}")

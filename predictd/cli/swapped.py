@@ -1,4 +1,4 @@
-"""Arguments in the wrong order, told of when a command has failed: a model where the tensor belongs."""
+"""Arguments in the wrong order, reported when a command has failed: a model where the tensor belongs."""
 
 from __future__ import annotations
 

@@ -30,7 +30,9 @@ from predictd.config import Config
 @OUTPUT_FILE
 @fitting
 @click.option(
-    "--folds", type=PATH, help="folds.json; without it a seeded eighth validates, then all are refitted."
+    "--folds",
+    type=PATH,
+    help="folds.json; without it a random eighth of the experiments validates, and then all are fitted.",
 )
 @click.option("--fold", "fold_name", help="Which of the folds to train, e.g. 0.3.")
 @SCRATCH

@@ -20,12 +20,16 @@ from predictd.config import load_config
 @TENSOR
 @OUTPUT_FILE
 @click.option(
-    "--trials", type=click.IntRange(min=1), default=40, show_default=True, help="Trials to have in the end."
+    "--trials", type=click.IntRange(min=1), default=40, show_default=True, help="Number of trials in all."
 )
-@click.option("--solvers", default="em,als", show_default=True, help="Which compete: em, als, sgd.")
-@click.option("--folds", type=PATH, help="folds.json; without it eight folds over all experiments decide.")
+@click.option("--solvers", default="em,als", show_default=True, help="Solvers to compare: em, als, sgd.")
 @click.option(
-    "--test-fold", help="Test fold of --folds that is to remain unseen: its validation folds decide."
+    "--folds",
+    type=PATH,
+    help="folds.json; without it trials are compared on eight folds over all experiments.",
+)
+@click.option(
+    "--test-fold", help="Test fold of --folds that stays unseen: trials are compared on its validation folds."
 )
 @click.option(
     "--storage", help="Database URL or journal file that processes share.  [default: OUTPUT.journal]"

@@ -66,7 +66,7 @@ def command(
 ) -> None:
     """Look at the tracks of SOURCE in a browser: a directory with a tracks.tsv, a table of tracks, or a bigWig.
 
-    Serves igv.js and the tracks on this machine until Ctrl-C, to who has the address that is printed.
+    Serves igv.js and the tracks on this machine until Ctrl-C, for everyone who has the address that is printed.
     """
     from predictd.io.tracks.serve import RangeServer, open_in_browser
     from predictd.workflows.tracks.view import make_view

@@ -162,7 +162,7 @@ def run_task(task: Task[Result], key: Key, shared: Any) -> Result:
 
 
 def run_packed(task: Task[Result], key: Key, packed: bytes) -> Result:
-    """As `run_task`, of pickled `shared`; what goes wrong when that is unpickled is told alike."""
+    """As `run_task`, of pickled `shared`; what goes wrong when that is unpickled is reported the same way."""
 
     @wraps(task)
     def unpacking(key: Key, packed: bytes) -> Result:

@@ -61,7 +61,7 @@ def read_costs(path: Path, cell_types: Collection[str], assays: Collection[str])
             raise TableError(f"{where}: cost '{row['cost']}' is no positive number")
         if (Experiment(cell_type, assay) in by_pair) if cell_type else (assay in by_assay):
             raise TableError(
-                f"{where}: there is a cost of {cell_type + ':' if cell_type else ''}{assay} above already"
+                f"{where}: a line above has a cost of {cell_type + ':' if cell_type else ''}{assay}, too; keep one"
             )
         if cell_type:
             by_pair[Experiment(cell_type, assay)] = cost

@@ -108,7 +108,7 @@ def cannot_write(path: Path, err: OSError) -> OutputError:
     reason = os.strerror(err.errno) if err.errno else str(err).splitlines()[0]
     if (place := _grows_in(path)) != path.parent:
         return OutputError(
-            f"cannot write {path}: {reason} in {place}, where files grow before they are uploaded; "
+            f"cannot write {path}: {reason} in {place}, where files are kept until they are uploaded; "
             "free some space, or name another directory with TMPDIR"
         )
     return OutputError(f"cannot write {path}: {reason}; free some space or name a place you may write to")
@@ -148,7 +148,8 @@ def require_size(file: Path, path: Path, n_bytes: int) -> None:
     most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if most != resource.RLIM_INFINITY and file.stat().st_size + n_bytes > most:
         raise OutputError(
-            f"cannot write {path}: files may have {most:,} bytes here (ulimit -f), which are too few; raise the limit"
+            f"cannot write {path}: the largest file allowed here has {most:,} bytes (ulimit -f), which is too little; "
+            "raise the limit"
         )
 
 
@@ -174,8 +175,8 @@ def unreadable(path: Path | str, err: Exception) -> InputError | None:
 
 def refuse_unreadable(path: Path, err: Exception) -> None:
     """Raise the error that `unreadable` gives, if it gives one."""
-    if (told := unreadable(path, err)) is not None:
-        raise told from err
+    if (error := unreadable(path, err)) is not None:
+        raise error from err
 
 
 def exists(path: Path) -> bool:

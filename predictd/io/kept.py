@@ -11,7 +11,7 @@ from predictd.io.files import state_of
 from predictd.io.remote import RemotePath
 
 Value = TypeVar("Value")
-# Larger things are read anew whenever they are needed.
+# Larger things are read again whenever they are needed.
 MOST_BYTES = 2**28
 
 

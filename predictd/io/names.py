@@ -1,4 +1,4 @@
-"""What names of files and addresses tell: kinds, and secrets that are not to be repeated."""
+"""What names of files and addresses say: kinds, and secrets that are not to be repeated."""
 
 from __future__ import annotations
 

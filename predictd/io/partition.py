@@ -81,8 +81,8 @@ class Job:
         if begun is not None and begun != self.description:
             difference = first_difference(begun, self.description)
             raise OutputError(
-                f"{self.output} holds an unfinished job that was begun otherwise ({difference}); "
-                "finish it with its own command, or remove the directory"
+                f"{self.output} holds an unfinished job that was begun differently ({difference}); "
+                "finish it with the command that began it, or remove the directory"
             )
 
     @property

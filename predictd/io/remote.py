@@ -76,8 +76,8 @@ def as_path(text: str) -> Path:
     # Neither is repeated in the message: both may be secrets.
     if _PARAMETERS.search(rest) or (":" in place.partition("@")[0] and "@" in place):
         raise ConfigError(
-            f"a {scheme}:// path is bucket and key alone: credentials do not belong there, but into the environment "
-            "or a profile (docs/stores.md)"
+            f"a {scheme}:// path is only bucket and key: put credentials into the environment or a profile "
+            "(docs/stores.md)"
         )
     if not place:
         raise ConfigError(f"{text} names no bucket or container: use {scheme}://BUCKET/PATH")

@@ -17,7 +17,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str |
         if columns:
             file.write("\t".join(columns) + "\n")
         for row in rows:
-            file.write("\t".join(map(told, row)) + "\n")
+            file.write("\t".join(map(as_text, row)) + "\n")
 
 
 def write_metrics(
@@ -60,6 +60,6 @@ def write_run_json(record: RunRecord, output: Path, *, sidecar: bool = False) ->
     write_json(path, record.to_dict())
 
 
-def told(value: str | int | float) -> str:
+def as_text(value: str | int | float) -> str:
     """A value as tables have it."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -78,7 +78,9 @@ class Spool:
             yield
         except OSError as err:
             log.info(
-                "%s: there is no room for what is needed twice, which is made twice: %s", self._place, err
+                "%s: there is no room to keep what is needed twice, so that it is computed twice: %s",
+                self._place,
+                err,
             )
             if self._file is not None:
                 self._file.close()

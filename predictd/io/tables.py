@@ -20,7 +20,7 @@ from predictd.pairs import Experiment, check_name
 
 Transform = Literal["arcsinh", "log1p", "logit", "none"]
 _GZIP = b"\x1f\x8b"
-# Bytes that tell UTF-16: half of them are zero.
+# Bytes that show UTF-16: half of them are zero.
 _HEAD = 8
 # Columns that tables of experiments may have besides those that they need.
 _OPTIONAL = ("transform", "peaks")
@@ -304,7 +304,7 @@ def table_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dic
     missing = [name for name in required if name not in header]
     if missing:
         raise TableError(
-            f"{path} is no such table: its header must hold {', '.join(required)}, separated by tabs or commas "
+            f"{path} lacks columns: its header must hold {', '.join(required)}, separated by tabs or commas "
             f"(missing: {', '.join(missing)}){_hint(path, header, missing)}"
         )
     twice = sorted({name for name in header if name and header.count(name) > 1})

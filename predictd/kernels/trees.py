@@ -104,7 +104,7 @@ class BoostingRule:
     rate
         What a tree's prediction counts, above 0 and at most 1.
     n_drawn
-        Samples that each tree is grown on, drawn anew for each: at least 1, and fewer than there are.
+        Samples that each tree is grown on, drawn again for each: at least 1, and fewer than there are.
     depth
         Cuts at most between the root and a leaf, 1 to `MAX_DEPTH`.
     window

@@ -58,7 +58,7 @@ class Model(Protocol):
         ...
 
     def expected_errors(self, pairs: Sequence[Experiment]) -> npt.NDArray[np.float64] | None:
-        """Squared errors to be expected of pairs over the variance of their tracks, (m,); None: it cannot tell."""
+        """Squared errors to be expected of pairs over the variance of their tracks, (m,); None: not known."""
         ...
 
     def alone(self, targets: Sequence[Experiment]) -> dict[str, AffineMap]:
@@ -158,13 +158,13 @@ class Committee:
         return Ensemble(self.members)
 
     def expected_errors(self, pairs: Sequence[Experiment]) -> npt.NDArray[np.float64] | None:
-        """See `Model.expected_errors`: the mean of those that impute a pair; None: one of them cannot tell."""
+        """See `Model.expected_errors`: the mean of those that impute a pair; None: it is not known for one of them."""
         errors = np.empty(len(pairs))
         for chosen, places in self._groups(pairs):
             own = [pairs[place] for place in places]
-            told = [self.members[index].expected_errors(own) for index in chosen]
-            known = [found for found in told if found is not None]
-            if len(known) < len(told):
+            found_errors = [self.members[index].expected_errors(own) for index in chosen]
+            known = [found for found in found_errors if found is not None]
+            if len(known) < len(found_errors):
                 return None
             errors[places] = np.mean(known, axis=0)
         return errors

@@ -56,7 +56,7 @@ class Fold:
 
     @property
     def owner(self) -> str:
-        """Name of the test fold that it belongs to: what stands before the dot."""
+        """Name of the test fold that it belongs to: the part before the dot."""
         return self.name.partition(".")[0]
 
     def whole(self) -> Fold:
@@ -114,7 +114,7 @@ def make_folds(
         candidates = _holdable(rest, alone)
         if not candidates:
             raise DataError(
-                f"test fold {t} ({some(test, _NAMED)}) leaves no experiment that could validate: the "
+                f"test fold {t} ({some(test, _NAMED)}) leaves no experiment for validation: the "
                 f"{len(pairs)} experiments are too few for {n_tests} test folds; train without folds, "
                 "choose another number of test folds or add experiments"
             )
@@ -256,7 +256,8 @@ def _report_never_held(pairs: Sequence[Experiment], holdable: Sequence[Experimen
     never = sorted(set(pairs).difference(holdable))
     if never:
         logger.warning(
-            "%d of %d experiments have no other of their cell type or assay, and train in every fold: %s",
+            "%d of %d experiments are the only one of their cell type or assay, and are in the training set of every "
+            "fold: %s",
             len(never),
             len(pairs),
             some(never, _NAMED),
@@ -278,7 +279,7 @@ def _balanced_classes(
     drawn = [(rng.random(), e) for e in sorted(pairs)]
     shuffled = [e for _, e in sorted(drawn)]
     classes = [shuffled[k::n_classes] for k in range(n_classes)]
-    # Splitting two classes anew lowers the sum of squared sizes (overall and of each cell type and assay)
+    # Splitting two classes again lowers the sum of squared sizes (overall and of each cell type and assay)
     # unless they are balanced already, so this ends.
     changed = True
     while changed:

@@ -97,7 +97,7 @@ class AffineMap:
 
     @property
     def weights(self) -> Float64:
-        """W, (m × k); a product of low-rank factors is made anew each time, since many models would fill memory."""
+        """W, (m × k); a product of low-rank factors is computed each time, since many models would fill memory."""
         return self._left if self._right is None else self._left @ self._right
 
     def __call__(self, signal: Float32) -> Float32:

@@ -161,7 +161,7 @@ class Ranges:
         low, high = np.asarray(arrays["ranges"], dtype=np.float64).reshape(2, n_assays)
         ends = np.asarray(arrays["ends"], dtype=np.float64).reshape(n_train)
         if not (low <= high).all() or np.isnan(ends).any():
-            raise ValueError("ranges of the assays do not begin below their ends")
+            raise ValueError("the range of an assay does not begin below its end")
         return cls(low, high, ends)
 
     def of_targets(self, assays: Index) -> Bounds:

@@ -106,6 +106,6 @@ def points(
 
 
 def short(name: str, most: int = 28) -> str:
-    """A name that fits beside an axis: the middle of a long one is left out."""
+    """A name that fits next to an axis: the middle of a long one is left out."""
     half = (most - 1) // 2
     return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"

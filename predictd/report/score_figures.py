@@ -58,7 +58,7 @@ def groups_figure(scores: Sequence[Score], what: str) -> Figure:
     panels = group_panels(scores)
     figure = new_figure(3 + 2.5 * len(panels), 1.1 + 0.24 * len(names))
     axes: Any = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    tips = [_told(score) for score in scores]
+    tips = [_tip(score) for score in scores]
     for ax, (title, values) in zip(axes, panels, strict=True):
         if title == GAIN:
             ax.set_xscale("log")
@@ -99,7 +99,7 @@ def shown_scores(scores: Sequence[Score], what: str) -> Sequence[Score]:
     return [score for score in scores if getattr(score.pair, what) in shown]
 
 
-def _told(score: Score) -> str:
+def _tip(score: Score) -> str:
     """What a point says where the pointer rests on it."""
     lines = [
         f"{score.pair.cell_type}  {score.pair.assay}"
@@ -122,7 +122,7 @@ def baseline_figure(scores: Sequence[Score]) -> Figure:
     figure = new_figure(8, 4)
     axes: Any = figure.subplots(1, 2, sharex=True, sharey=True)
     mse = np.array([score.mse for score in scores])
-    tips = [_told(score) for score in scores]
+    tips = [_tip(score) for score in scores]
     for ax, name in zip(axes, BASELINES, strict=True):
         other = np.array([score.baselines.get(name, {}).get("MSEglobal", np.nan) for score in scores])
         known = np.isfinite(other) & (other > 0) & (mse > 0)
@@ -155,7 +155,7 @@ def training_figure(scores: Sequence[Score]) -> Figure:
     figure = new_figure(4 * len(panels), 3.4)
     axes: Any = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     correlation = np.array([score.correlation for score in known])
-    tips = [_told(score) for score in known]
+    tips = [_tip(score) for score in known]
     for ax, (index, what) in zip(axes, panels, strict=True):
         counts = np.array([score.training[index] for score in known if score.training is not None])
         points(ax, counts, correlation, tips, colour=MODEL, alpha=0.6, label="an experiment")

@@ -110,7 +110,7 @@ def examples(found: Sequence[Example], rule: str, figures: Figures) -> Section |
 
 
 def baselines(scores: Sequence[Score], table: Table, figures: Figures) -> Section:
-    """Errors beside those of the baselines, and means of all measures."""
+    """Errors next to those of the baselines, and means of all measures."""
     drawn = sum(bool(score.baselines) for score in scores) > 1
     return Section(
         "baselines",

@@ -53,7 +53,7 @@ class DemoReport:
 
 
 def demo(directory: Path, engine: Engine, say: Callable[[str, str], None], *, seed: int = 0) -> DemoReport:
-    """Run the main job on simulated tracks; one that was stopped goes on, one that is finished is only told of.
+    """Run the main job on simulated tracks; one that was stopped goes on, one that is finished is only reported.
 
     Parameters
     ----------
@@ -125,6 +125,7 @@ def _begin(directory: Path, description: dict[str, Any]) -> None:
         )
     if found != description:
         raise OutputError(
-            f"{directory} holds the demo made otherwise ({first_difference(found, description)}): remove it, or name "
+            f"{directory} holds a demo that was made differently ({first_difference(found, description)}): remove it, "
+            "or name "
             "another directory as `output`"
         )

@@ -113,11 +113,11 @@ def _job_memory() -> str:
     total = min(memory_limit(), physical_memory() or inf)
     if total == inf:
         return "unknown"
-    told = f"{total / 2**30:.1f} GiB"
+    memory = f"{total / 2**30:.1f} GiB"
     wanted = f"a worker of up to 1 GiB on each CPU ({usable_cpus()})"
     if total >= usable_cpus() * _WORKER_MEMORY:
-        return f"{told}, enough for {wanted}"
-    return f"MISSING: {told} for {wanted}: ask for more, or for fewer CPUs"
+        return f"{memory}, enough for {wanted}"
+    return f"MISSING: {memory} for {wanted}: ask for more, or for fewer CPUs"
 
 
 def _access(path: Path) -> str:

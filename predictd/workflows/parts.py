@@ -161,7 +161,9 @@ class InParts(ABC, Generic[Report]):
             before = {name: made.get(name) for name in ("settings", "seed")}
             own = RunRecord(workflow, seed=self._seed_on_record, settings=self._settings_on_record).to_dict()
             now = json.loads(json.dumps({name: own[name] for name in before}))
-            how = f"made otherwise ({first_difference(before, now) if before != now else 'from other input'})"
+            how = (
+                f"made differently ({first_difference(before, now) if before != now else 'from other input'})"
+            )
         raise OutputError(
             f"{output} holds {self._marker} already, {how}; remove the directory, or name another"
         )

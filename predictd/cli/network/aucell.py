@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1, min_open=True),
     default=0.05,
     show_default=True,
-    help="Share of the genes, from a cell's highest on, that counts.",
+    help="Share of the genes that count: those with the highest values of a cell.",
 )
 @of_matrix
 @verbosity

@@ -20,7 +20,7 @@ from predictd.cli.options import OUTPUT_DIRECTORY, PATH, SEED, verbosity
 @click.argument("labels_path", metavar="LABELS", type=PATH)
 @OUTPUT_DIRECTORY
 @click.option(
-    "--folds", "n_folds", type=click.IntRange(min=2), default=5, show_default=True, help="Of the test."
+    "--folds", "n_folds", type=click.IntRange(min=2), default=5, show_default=True, help="Folds of the test."
 )
 @SEED
 @verbosity

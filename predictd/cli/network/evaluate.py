@@ -22,10 +22,13 @@ from predictd.cli.options import OUTPUT_FILE, PATH, SEED, verbosity
 @OUTPUT_FILE
 @click.option("--name", help="What the method is called in the output.  [default: as NETWORK says]")
 @click.option(
-    "--beside", type=PATH, multiple=True, help="One more network to score, and to compare; may be repeated."
+    "--beside",
+    type=PATH,
+    multiple=True,
+    help="Another network to score and to compare with NETWORK; may be repeated.",
 )
 @click.option(
-    "--consensus", type=PATH, help="List to write of all networks' links by mean rank; it is scored, too."
+    "--consensus", type=PATH, help="List to write: the links of all networks by mean rank; it is scored, too."
 )
 @SEED
 @verbosity
@@ -42,8 +45,8 @@ def command(
 
     NETWORK is what 'predictd network infer' wrote, or any list of regulator, target and weight. Candidates are all
     pairs of GOLD's regulators and targets, or, where GOLD also lists pairs that are no links (0), the pairs that it
-    lists. With networks beside it, of other seeds or methods, OUTPUT.agreement.tsv
-    says how far they agree.
+    lists. With other networks (--beside), for example of other
+    seeds or methods, OUTPUT.agreement.tsv says how far they agree.
     """
     from predictd.workflows.network.evaluate import evaluate_network
 

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     type=click.Choice(["list", "pyscenic", "sif", "graphml"]),
     help="How to write OUTPUT; pyscenic: adjacencies as pySCENIC reads them.  [default: by its name]",
 )
-@click.option("--min-importance", type=float, help="Keep links of so much or more.")
-@click.option("--top-per-target", type=click.IntRange(min=1), help="Keep so many of each target.")
-@click.option("--top", type=click.IntRange(min=1), help="Keep so many in all.")
+@click.option("--min-importance", type=float, help="Keep links of at least this importance.")
+@click.option("--top-per-target", type=click.IntRange(min=1), help="Links to keep of each target.")
+@click.option("--top", type=click.IntRange(min=1), help="Links to keep in all.")
 @on_engine
 def command(
     network: Path,
@@ -54,7 +54,7 @@ def command(
 ) -> None:
     """Keep the strongest links of NETWORK: a directory of 'network infer', or any list of regulator, target and weight.
 
-    Several limits are laid on one after the other, in the order of the options; without one, a
+    Several limits are applied one after the other, in the order of the options. Without a limit, a
     list or graph has all links. Lists may be larger than memory:
     with --engine spark the executors sort them, else they are sorted on disk.
     """

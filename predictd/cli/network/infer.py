@@ -70,19 +70,20 @@ class MethodName(click.Choice):
 @click.option(
     "--regions", type=PATH, help="With --from-tensor: BED of promoters; the fourth column names the gene."
 )
-@click.option("--assay", help="With --from-tensor: whose signal it is, e.g. H3K27ac.")
+@click.option("--assay", help="With --from-tensor: assay whose signal is read, e.g. H3K27ac.")
 @click.option(
     "--imputed", type=PATH, help="With --from-tensor: imputed tracks, for the cell types without the assay."
 )
 @click.option(
     "--regulators",
     type=PATH,
-    help="Genes that may regulate, a name a line.  [default: all]",
+    help="Genes that may regulate: a file with one name on each line.  [default: all]",
 )
 @click.option(
     "--targets",
     type=NamesOrFile(),
-    help="Genes whose regulators are inferred: a file with a name a line, or names by commas.  [default: all]",
+    help="Genes whose regulators are inferred: a file with one name on each line, or names separated by commas.  "
+    "[default: all]",
 )
 @click.option(
     "--method",
@@ -94,7 +95,11 @@ class MethodName(click.Choice):
     "--trees", type=click.IntRange(min=1), help="Trees a target.  [default: 1000; grnboost: 5000 at most]"
 )
 @click.option("--top", type=click.IntRange(min=1), help="Links to keep a target.  [default: 100]")
-@click.option("--min-importance", type=click.FloatRange(min=0), help="Leave out links of less.  [default: 0]")
+@click.option(
+    "--min-importance",
+    type=click.FloatRange(min=0),
+    help="Leave out links of lower importance.  [default: 0]",
+)
 @of_matrix
 @click.option(
     "--samples",
@@ -111,7 +116,7 @@ class MethodName(click.Choice):
     "--quality",
     is_flag=True,
     default=None,
-    help="Also how well a target is predicted in samples left out; takes about five times as long.",
+    help="Also measure how well each target is predicted in samples that were left out; about five times as long.",
 )
 @SEED
 @CONFIG

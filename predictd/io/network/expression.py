@@ -100,7 +100,7 @@ class MatrixChoice:
         """Raise ConfigError where something is chosen that this kind of file does not have."""
         for name in self.named:
             if name not in allowed:
-                raise ConfigError(f"{path} is {kind}, for which there is no `{name}`; leave it out")
+                raise ConfigError(f"{path} is {kind}, which has no `{name}`; leave `{name}` out")
 
     def pick(self, path: Path | str, columns: Iterable[str], usual: Sequence[str]) -> str:
         """Name of the column that names genes, out of these: the chosen one, or the first that is usual.
@@ -223,12 +223,12 @@ def _check_gene_names(path: Path | str, genes: tuple[str, ...]) -> None:
     dates = [gene for gene in genes if _DATE.fullmatch(gene)]
     if dates:
         raise TableError(
-            f"{path}: gene names read as dates ({some(dates)}): a spreadsheet has changed them; restore the names"
+            f"{path}: gene names look like dates ({some(dates)}): a spreadsheet has changed them; restore the names"
         )
     perhaps = [gene for gene in genes if _PERHAPS_DATE.fullmatch(gene)]
     if perhaps:
         log.warning(
-            "%s: gene names that could be dates (%s): see that no spreadsheet has changed them",
+            "%s: gene names that could be dates (%s): check that no spreadsheet has changed them",
             path,
             some(perhaps),
         )
@@ -236,5 +236,6 @@ def _check_gene_names(path: Path | str, genes: tuple[str, ...]) -> None:
         math.isfinite(float(gene)) and float(gene).is_integer() for gene in genes
     ):
         raise TableError(
-            f"{path}: the names of genes read as numbers ({some(genes)}): has it a header, and is `orientation` right?"
+            f"{path}: the names of genes look like numbers ({some(genes)}): is there a header, and is `orientation` "
+            "right?"
         )

@@ -39,7 +39,7 @@ def form_of(output: Path, given: Form | None = None) -> Form | None:
     """
     if given == "pyscenic" and output.suffix.lower() not in _OF_ADJACENCIES:
         raise ConfigError(
-            f"{output}: pySCENIC knows its adjacencies by their names; let `output` end with .tsv or .csv"
+            f"{output}: pySCENIC recognises adjacencies by the end of the name; let `output` end with .tsv or .csv"
         )
     if given is not None:
         return given

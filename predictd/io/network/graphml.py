@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from predictd.io.network.forms import check_names, packed
-from predictd.io.results import told
+from predictd.io.results import as_text
 
 _TYPES = {str: "string", int: "long", float: "double"}
 _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
@@ -56,6 +56,6 @@ def write_graphml(
 
 def _data(names: Iterable[str], values: Iterable[str | int | float]) -> str:
     return "".join(
-        f"<data key={quoteattr(name)}>{escape(told(value))}</data>"
+        f"<data key={quoteattr(name)}>{escape(as_text(value))}</data>"
         for name, value in zip(names, values, strict=True)
     )

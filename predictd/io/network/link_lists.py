@@ -108,7 +108,7 @@ def is_weight(text: str) -> bool:
 
 
 class StreamedLinks:
-    """A link list that is read anew for each question; see `predictd.workflows.network.links.LinkTable`."""
+    """A link list that is read again for each question; see `predictd.workflows.network.links.LinkTable`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -55,7 +55,9 @@ def read_matrix(path: Path, choice: MatrixChoice) -> Expression:
     if start.startswith(_PARQUET):
         return read_parquet(path, choice)
     if path.name.lower().endswith(_IN_HDF5):
-        raise TableError(f"{path} is no HDF5 file, as its name says; correct the name, or make it again")
+        raise TableError(
+            f"{path} has the name of an HDF5 file, but is none; correct the name, or make it again"
+        )
     refuse_content(path, start)
     choice.check(path, "a table")
     _refuse_links(path)

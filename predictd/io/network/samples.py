@@ -137,12 +137,10 @@ def _checked(name: str, samples: Iterable[str], columns: Mapping[str, Sequence[s
         alike = [own for own in others if wanted not in known and _may_be(plain(own), wanted, synonyms)]
         if alike:
             raise TableError(
-                f"{name} has a column {alike[0]}: if it is the {wanted}, call it {wanted}, else leave it out"
+                f"{name} has a column {alike[0]}: if it is the {wanted}, call it {wanted}; otherwise leave it out"
             )
     if not known:
-        raise TableError(
-            f"{name} has none of the columns {', '.join(_COLUMNS)}: it says nothing of the samples"
-        )
+        raise TableError(f"{name} has none of the columns {', '.join(_COLUMNS)}; add at least one")
     return SampleTable(name, names, known, tuple(others))
 
 

@@ -171,9 +171,11 @@ def _of_genes(
     if features.types is not None and set(features.types) != {_EXPRESSION}:
         genes = [i for i, kind in enumerate(features.types) if kind == _EXPRESSION]
         others = Counter(kind for kind in features.types if kind != _EXPRESSION)
-        told = ", ".join(f"{count} of {kind}" for kind, count in others.most_common())
+        others_found = ", ".join(f"{count} of {kind}" for kind, count in others.most_common())
         if not genes:
-            raise TableError(f"{path} has no features of {_EXPRESSION}, but {told}; give a matrix of genes")
-        log.warning("%s: features that are no genes are left out: %s", path, told)
+            raise TableError(
+                f"{path} has no features of {_EXPRESSION}, but {others_found}; give a matrix of genes"
+            )
+        log.warning("%s: features that are no genes are left out: %s", path, others_found)
         values, names = csr_array(values)[np.array(genes)], [names[i] for i in genes]
     return assembled(path, values, names, barcodes, "rows", choice)

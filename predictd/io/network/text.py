@@ -213,7 +213,7 @@ def layout_of(
     short = len(header) < len(first)
     heading = "" if short else plain(header[0])
     if heading in TIMES:
-        raise TableError(f"{path}: the first column is called {header[0]}; leave it out, for it is no gene")
+        raise TableError(f"{path}: the first column is called {header[0]}; leave it out, as it is no gene")
     labelled = (
         short
         or orientation == "rows"
@@ -228,7 +228,7 @@ def layout_of(
         else:
             raise TableError(
                 f"cannot tell whether the rows of {path} are genes or samples: give `orientation` rows or columns, "
-                "or head the column of names 'gene' or 'sample'"
+                "or call the column of names 'gene' or 'sample'"
             )
     return Layout(orientation, labelled)
 
@@ -237,8 +237,8 @@ def refuse_numbered(path: Path | str, first: str, values: NDArray[np.float64]) -
     """Raise TableError where the first column, of this name, numbers the lines; `values`: (n_lines, n_columns)."""
     if _counts_lines(values[:, 0]) or _numbers_lines(values):
         raise TableError(
-            f"{path}: the first column, {first}, numbers the lines, which no gene does; head it 'sample', or leave "
-            "it out"
+            f"{path}: the first column, {first}, holds the numbers of lines and not a gene; call it 'sample', or "
+            "leave it out"
         )
 
 

@@ -134,7 +134,7 @@ def read_manifest(tensor: Path) -> Manifest:
     if not whole:
         if read_job(tensor) is not None:
             raise TensorFormatError(
-                f"{tensor} is unfinished; run the command that makes it again, it goes on there"
+                f"{tensor} is unfinished; run the command that began it again, to continue"
             )
         what = "holds no tensor (no manifest.json)" if directory else "is not a directory"
         raise TensorFormatError(f"{tensor} {what}; make one with 'predictd ingest'")

@@ -47,7 +47,7 @@ class Scratch:
             self.path.mkdir(parents=True, exist_ok=True)
             self._directory.mkdir(mode=0o700, exist_ok=True)
             if self._directory.stat().st_uid != os.getuid():
-                raise PermissionError(f"{self._directory} is somebody else's")
+                raise PermissionError(f"{self._directory} belongs to another user")
             # One process copies while the others that want the same shard wait.
             with copy.with_suffix(".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)

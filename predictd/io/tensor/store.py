@@ -45,7 +45,7 @@ Signal = npt.NDArray[np.float16] | npt.NDArray[np.float32]
 class Tensor:
     """A whole tensor, opened for reading.
 
-    It travels to workers as its place alone: each opens it anew.
+    It travels to workers as its place alone: each opens it again.
 
     Parameters
     ----------

@@ -202,8 +202,8 @@ class BigWigReader:
 def _no_bigwig(path: str) -> TrackError:
     if path.startswith(URL_SCHEMES):
         return TrackError(
-            f"{path} cannot be read as a bigWig: it is not there, its server does not answer or gives no parts of "
-            "files, or the file is damaged; correct the address, or download the file and name it in the table"
+            f"{path} cannot be read as a bigWig: it is not there, its server does not answer or cannot send parts "
+            "of files, or the file is damaged; correct the address, or download the file and name it in the table"
         )
     return TrackError(
         f"{path} is no whole bigWig file: it is truncated, damaged or of another format; download or make it again"

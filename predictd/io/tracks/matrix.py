@@ -129,8 +129,8 @@ def read_matrix(path: Path, bins: Path | None = None) -> Matrix:
                     copy(path, local)
                 return matrix_of_anndata(anndata.read_h5ad(local), bins, source=str(path))
     except (OSError, ValueError, KeyError) as err:
-        told = getattr(err, "strerror", None) or "it is damaged, or of another format"
-        raise TableError(f"cannot read {path}: {told}; correct the path, or make the file again") from err
+        problem = getattr(err, "strerror", None) or "it is damaged, or of another format"
+        raise TableError(f"cannot read {path}: {problem}; correct the path, or make the file again") from err
     return _read_text(path, bins)
 
 

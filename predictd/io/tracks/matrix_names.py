@@ -46,7 +46,9 @@ def regions_of(
     by_name: dict[str, Interval] = {}
     for interval, name in listed:
         if by_name.setdefault(name, interval) != interval:
-            raise TableError(f"{bins} has two regions of the name {name}; keep one, or name them apart")
+            raise TableError(
+                f"{bins} has two regions of the name {name}; keep one, or give each its own name"
+            )
     unknown = [name for name in rows if name not in by_name]
     if unknown:
         raise TableError(

@@ -153,7 +153,7 @@ def _roadmap(path: Path, genome: str | None, output_type: str) -> list[Track]:
     suffix = _ROADMAP_SUFFIXES.get(output_type)
     if suffix is None:
         raise TableError(
-            f"{path} is a table of Roadmap, of which '{output_type}' is not known: choose an `output_type` from "
+            f"{path} is a table of Roadmap, which has no '{output_type}': choose an `output_type` from "
             f"{', '.join(_ROADMAP_SUFFIXES)}"
         )
     files = sorted(file.name for file in path.parent.iterdir() if has_suffix(file.name, (suffix,)))

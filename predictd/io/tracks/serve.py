@@ -81,7 +81,9 @@ class RangeServer(ThreadingHTTPServer):
             super().__init__((HOST, port), _Handler)
         except OSError as err:
             what = "is taken" if err.errno == errno.EADDRINUSE else f"cannot be used ({err.strerror})"
-            raise OutputError(f"port {port} {what}; name another `port`, or none to have one chosen") from err
+            raise OutputError(
+                f"port {port} {what}; name another `port`, or leave it out to get any free one"
+            ) from err
 
     @property
     def url(self) -> str:

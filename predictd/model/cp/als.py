@@ -35,7 +35,8 @@ Index = npt.NDArray[np.intp]
 _MAX_MOMENTUM = 0.95
 # Share of the signal's energy (over σ² for EM) by which rounding may lift the objective.
 _ROUNDING = 1e-13
-# Share of the signal's variance under which noise cannot be told from the rounding of float32 moments; EM stops there.
+# Share of the signal's variance under which noise cannot be distinguished from the rounding of float32 moments; EM
+# stops there.
 _LEAST_NOISE = 1e-8
 # Eigenvalue, relative to the largest, under which a direction of a row is left open by its least-squares system.
 _SINGULAR = 1e-13
@@ -186,7 +187,7 @@ class CPProblem:
         Raises
         ------
         DataError
-            If the factors have grown so large beside λ_G that float64 cannot solve for the genome.
+            If the factors have grown so large in comparison with λ_G that float64 cannot solve for the genome.
         """
         if self.em:
             point = replace(point, lambda_g=max(point.lambda_g, self._least_noise))
@@ -322,7 +323,7 @@ class CPProblem:
         return rows + np.einsum("kij,kj->ki", inverses, change)
 
     def _buffer(self, role: str, n_rows: int, rank: int) -> Array:
-        """Scratch of n_rows matrices; allocating these anew would take longer than filling them."""
+        """Scratch of n_rows matrices; allocating these again would take longer than filling them."""
         key = (role, n_rows, rank)
         if key not in self._buffers:
             self._buffers[key] = np.empty((n_rows, rank + 1, rank + 1))

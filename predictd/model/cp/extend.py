@@ -87,12 +87,12 @@ def new_names(model: CPModel, new: Sequence[Experiment]) -> tuple[list[str], lis
         if cell_known and assay_known:
             raise DataError(
                 f"{experiment}: the model has the cell type {experiment.cell_type} and the assay {experiment.assay} "
-                "already; give a new cell type another name, or train anew with the tracks of known ones"
+                "already; give a new cell type another name, or train again with the tracks of known ones"
             )
         if not cell_known and not assay_known:
             raise DataError(
                 f"{experiment}: the model has neither the cell type {experiment.cell_type} nor the assay "
-                f"{experiment.assay}; leave such tracks out, or train anew with them"
+                f"{experiment.assay}; leave such tracks out, or train again with them"
             )
     cells, assays = axes(new)
     return (

@@ -119,7 +119,7 @@ class CPModel:
         return z_targets.T, solution, o_targets - z_targets.T @ (solution @ o)
 
     def expected_errors(self, pairs: Sequence[Experiment]) -> None:
-        """Nothing: factors do not tell."""
+        """None: factors do not say how large errors are."""
 
     def canonical(self) -> CPModel:
         """The same predictions in the gauge in which models are saved.

@@ -1,4 +1,4 @@
-"""What a model's factors tell: which cell types and assays are alike, and where in the genome a factor is strong."""
+"""What a model's factors show: which cell types and assays are alike, and where in the genome a factor is strong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CUT = 0.7
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Rows of a factor matrix by likeness.
+    """Rows of a factor matrix, similar ones next to each other.
 
     Attributes
     ----------

@@ -76,7 +76,7 @@ class Errors:
         """Inverse of `to_json`; see `Calibration.from_json`."""
         factors = {float(level): _by_step(own) for level, own in value["factors"].items()}
         if tuple(factors) != LEVELS:
-            raise ValueError("its nominal shares are others")
+            raise ValueError("its nominal shares are not those of this version")
         return cls(_by_step(value["level"]), factors)
 
 
@@ -177,7 +177,7 @@ class Calibration:
         """
         assays = value["assays"]
         if not np.allclose(value["predicted_edges"], PREDICTED_EDGES):
-            raise ValueError("its steps of predicted signal are others")
+            raise ValueError("its steps of predicted signal are not those of this version")
         scales = {
             Experiment(cell, assay): Scale(float(mean), float(sd))
             for assay, own in assays.items()

@@ -103,7 +103,7 @@ def conditional_covariance(
     standard = standardise(s)
     used = ~standard.constant
     if not used.any():
-        raise DataError("every track is constant over the complete bins: nothing can be expected of others")
+        raise DataError("every track is constant over the complete bins: there is nothing to learn from them")
     logs = np.log(np.where(used, standard.deviations, 1.0))
     scale = np.exp(fit_effects(logs, *observed, n_cells, n_assays, used=used).of(*pairs))
     similarity = fit_similarity(

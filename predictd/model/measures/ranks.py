@@ -43,7 +43,7 @@ def rank_keys(values: NDArray[np.floating], *, signed: bool = False) -> Keys:
 
 
 def key_values(keys: NDArray[np.integer], *, signed: bool = False) -> NDArray[np.float32]:
-    """Return the values that rank keys stand for: float32, the inverse of `rank_keys` up to its rounding."""
+    """Return the values that belong to rank keys: float32, the inverse of `rank_keys` up to its rounding."""
     places = keys - _MIDDLE if signed else keys
     bits = np.abs(places).astype(np.uint32) << np.uint32(_RULES[signed].dropped)
     return np.copysign(bits.view(np.float32), places.astype(np.float32)).astype(np.float32)

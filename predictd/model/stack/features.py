@@ -1,8 +1,8 @@
-"""What is read of a track besides its signal in a bin: the mean over a window around it, its logarithm and its square.
+"""Features of a track, read as well as its signal in a bin: the mean over a window, the logarithm and the square.
 
-A logarithm tells weak signal from none, a square strong signal from stronger, a window a domain from a single bin. How
-they vary with the tracks is found at a sample of bins, and carried from there to the genome by regression on the
-tracks, whose own moments are known exactly (the regression estimator of two-phase sampling: Cochran 1977, Sampling
+A logarithm distinguishes weak signal from none, a square strong signal from stronger, a window a domain from a single
+bin. How they vary with the tracks is found at a sample of bins, and carried from there to the genome by regression on
+the tracks, whose own moments are known exactly (the regression estimator of two-phase sampling: Cochran 1977, Sampling
 Techniques, section 12.6).
 """
 

@@ -10,8 +10,8 @@ learned from one track goes for another:
 - for each of the six assays most related to the missing one's, the cell type's own track and the mean of the others'.
 
 The largest and the smallest of the same assay's tracks are read as well, some maps of the logarithm and of the square
-of the tracks (which tell weak signal from none, and strong from stronger), and a few numbers that do not change along
-the genome.
+of the tracks (which distinguish weak signal from none, and strong from stronger), and a few numbers that do not change
+along the genome.
 
 Values are in standard deviations of each track above its mean, compressed to sign(z)·log(1 + |z|); what does not exist
 is 0.

@@ -60,7 +60,7 @@ def worthwhile(errors: Float64, *, few: bool = False) -> bool:
     The mean over tracks must exceed LEAST_GAIN and its standard error (the rule of one standard error: Breiman et al.
     1984, Classification and Regression Trees). An error above the variance counts as the variance, so that a track that
     nothing predicts does not decide. Of fewer than two tracks nothing is known, and networks stay. With `few` they stay
-    if the mean is above 0: few tracks tell little gains from none badly, and have few pairs to impute.
+    if the mean is above 0: of few tracks small gains are hard to see, and there are few pairs to impute.
     """
     if len(errors) < 2:
         return True

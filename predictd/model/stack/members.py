@@ -3,12 +3,12 @@
 Each is linear, closed form from the tracks' correlations, and reads no track of the missing pair itself:
 
 - `assay_mean`: the mean over the tracks of the same assay.
-- `donors`: each cell type that has the assay tells how its track follows from tracks that both cell types have, by
+- `donors`: each cell type that has the assay shows how its track follows from tracks that both cell types have, by
   ridge regression, and from the mean of the other cell types' tracks; the mean over these donors (after ChromImpute,
   Ernst & Kellis 2015, Nature Biotechnology 33:364).
 - `kriging`: the best linear prediction from the most related tracks under pooled correlations (simple kriging; Matheron
   1963, Economic Geology 58:1246).
-- `kriging_features`: the same from tracks of which three features are read beside their signal (`features`).
+- `kriging_features`: the same from tracks of which three features are read as well as their signal (`features`).
 - `em`: the CP model of the standardised tracks.
 - `em_raw`: the CP model of the tracks as they are, which has means and scales of its own.
 """
@@ -133,11 +133,11 @@ def kriging_features(tracks: Tracks, targets: Places, pooled: Mapping[tuple[int,
         read = columns_of(nearest, n)
         read = read[tracks.features.sds[read] > 0]
         maps[row, read] = np.linalg.solve(system[np.ix_(read, read)], right[row, read])
-    told = (right * maps).sum(axis=1)
+    expected = (right * maps).sum(axis=1)
     # What it varies by is known: where that is more than pooled correlations say, so is its error.
     varied = ((maps @ tracks.features.correlations) * maps).sum(axis=1)
-    excess = np.divide(varied, told, out=np.ones_like(told), where=told > 0)
-    return maps / np.maximum(np.maximum(1.0, told), excess)[:, np.newaxis]
+    excess = np.divide(varied, expected, out=np.ones_like(expected), where=expected > 0)
+    return maps / np.maximum(np.maximum(1.0, expected), excess)[:, np.newaxis]
 
 
 def em(tracks: Tracks, targets: Places, model: CPModel) -> Array:

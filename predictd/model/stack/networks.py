@@ -194,7 +194,7 @@ class Networks:
             if array.shape != shapes[name] or not np.isfinite(array).all():
                 raise ValueError(f"{name} of the networks does not belong to the others, or is not finite")
         if learned.ndim != 3 or learned.shape[::2] != (n_networks, 2) or not learned.size:
-            raise ValueError("nothing tells what the networks learned from")
+            raise ValueError("there is no record of what the networks learned from")
         return cls(learned=learned, **parts)
 
 

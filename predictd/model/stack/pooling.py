@@ -1,4 +1,4 @@
-"""Correlations pooled over tracks alike, of which those of a track that was never observed can be told.
+"""Correlations pooled over similar tracks, from which those of a track that was never observed can be predicted.
 
 A missing track was never observed, so its correlations with the others have to be learned from other tracks. The
 correlation of tracks i and j is explained by

@@ -18,10 +18,10 @@ from predictd.model.stack.tracks import Array, Places, Tracks
 # Variances of the parts, in units of the noise-free whole: of an assay, of a cell type, of a cell type in assays
 # alike, and of what a track has for itself.
 _ASSAY, _CELL, _ALIKE, _OWN = 3.0, 0.1, 0.3, 0.03
-# A track counts less from so many of its predicted deviations on; how often weights are found anew.
+# A track counts less from so many of its predicted deviations on; how often weights are computed again.
 _FAR = 3.0
 _ROUNDS = 3
-# What assays have in common counts as so many observations of their likeness.
+# What assays have in common counts as so many observations of their similarity.
 _PRIOR = 0.5
 # Predicted deviations stay within those of the known tracks of the assay, times this.
 _BEYOND = 1.5
@@ -38,7 +38,7 @@ class Scales:
     def of(cls, tracks: Tracks) -> Scales:
         """From the training tracks."""
         n_cells, n_assays = tracks.shape
-        alike = _likeness(tracks)
+        alike = _similarity(tracks)
         grid = np.repeat(np.arange(n_cells), n_assays), np.tile(np.arange(n_assays), n_cells)
 
         def predicted(values: Array) -> Array:
@@ -77,7 +77,7 @@ def _conditional(values: Array, places: Places, targets: Places, alike: Array) -
     return np.asarray(mean + _covariance(targets, places, alike) @ solved)
 
 
-def _likeness(tracks: Tracks) -> Array:
+def _similarity(tracks: Tracks) -> Array:
     """How alike assays are: mean correlation of their tracks within cell types, drawn to that of all; (n_assays²)."""
     cells, assays = tracks.places
     n_assays = tracks.shape[1]

@@ -207,9 +207,9 @@ class StackModel:
         precision = self._filling()
         maps = maps.copy()
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-            told = -precision[column] / precision[column, column]
-            told[column] = 0.0
-            maps[row] += maps[row, column] * told
+            weights = -precision[column] / precision[column, column]
+            weights[column] = 0.0
+            maps[row] += maps[row, column] * weights
             maps[row, column] = 0.0
         return maps
 

@@ -1,8 +1,8 @@
 """How much each member of a stack counts, learned from known tracks that were predicted as if they were missing.
 
-With W the members' maps of a track, c what they predict on average beside its predicted mean, R the correlations, k its
-predicted over its true standard deviation, and d by how many of these its mean is predicted too low, a combination β
-has the relative error (squared error over the track's variance)
+With W the members' maps of a track, c how far the mean of what they predict is above its predicted mean, R the
+correlations, k its predicted over its true standard deviation, and d by how many of these its mean is predicted too
+low, a combination β has the relative error (squared error over the track's variance)
 
     1 + d² − 2 βᵀh + βᵀGβ,    G = k² (W R Wᵀ + c cᵀ),  h = k (W r + d c),
 

@@ -32,7 +32,7 @@ _DICTIONARIES = ("results", "settings", "inputs", "software")
 
 
 def sidecar_run(path: Path) -> dict[str, Any]:
-    """The run.json beside a file; see `read_run`."""
+    """The run.json next to a file; see `read_run`."""
     return read_run(path.with_name(f"{path.name}.{RUN_JSON}"))
 
 

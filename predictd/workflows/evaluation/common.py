@@ -34,13 +34,13 @@ def nothing_in_common(
             for method in methods
         )
         return DataError(
-            f"each directory has pairs of {table}, but none is in all of them, and only such are compared ({own}): "
+            f"no pair of {table} is in all directories, and only such pairs are compared ({own}): "
             "impute the same pairs by every method, or evaluate the directories one by one"
         )
     method = apart[0]
     return DataError(
-        f"{method.directory} and {table} have no pair in common: nothing can be scored; imputed were "
-        f"{some(sorted(method.tracks), _NAMED)}, observed {some(sorted(observed), _NAMED)}: "
+        f"{method.directory} and {table} have no pair in common: nothing can be scored; imputed are "
+        f"{some(sorted(method.tracks), _NAMED)}, observed are {some(sorted(observed), _NAMED)}: "
         f"{_advice(set(method.tracks), set(observed), trained)}"
     )
 

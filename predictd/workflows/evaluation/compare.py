@@ -24,7 +24,7 @@ COLUMNS = (
 
 
 def comparison_path(metrics: Path) -> Path:
-    """Where the comparison goes that belongs to a file of scores: comparison.tsv beside metrics.tsv."""
+    """Where the comparison goes that belongs to a file of scores: comparison.tsv next to metrics.tsv."""
     name = _COMPARISON_TSV if metrics.name == METRICS_TSV else f"{metrics.stem}.{_COMPARISON_TSV}"
     return metrics.with_name(name)
 

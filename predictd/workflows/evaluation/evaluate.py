@@ -192,8 +192,8 @@ def _methods(folders: Sequence[Path], given: tuple[str, ...]) -> list[ImputedTra
     mapped = next((name for name in names if name.endswith(MAPPED)), None)
     if mapped is not None:
         raise ConfigError(
-            f"`names`: '{mapped}' ends as methods do whose values were mapped to the observed distribution; name it "
-            "otherwise"
+            f"`names`: '{mapped}' ends with {MAPPED.strip()}, which is kept for values mapped to the "
+            "observed distribution; give another name"
         )
     twice = sorted({name for name in names if names.count(name) > 1 or name in BASELINES})
     if twice:
@@ -212,7 +212,7 @@ def _observed(methods: Sequence[ImputedTracks], table: Path, tensor: Tensor) -> 
     )
     if some_have:
         log.warning(
-            "%d pairs are left out, which not every directory has (%s)", len(some_have), some(some_have)
+            "%d pairs are left out, since not every directory has them (%s)", len(some_have), some(some_have)
         )
     never = sorted(set(observed).difference(*(method.tracks for method in methods)))
     if never:

@@ -35,7 +35,7 @@ _BINS = 1000
 _LEAST_BINS = 50
 # Stretches are looked for in as many shards, spread over the genome.
 _SHARDS = 4
-# Values that are written beside an axis, in the unit of the track.
+# Values that are written next to an axis, in the unit of the track.
 _WRITTEN = {
     "arcsinh": (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000),
     "log1p": (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000),
@@ -75,7 +75,7 @@ def find_examples(scores: Sequence[Score], source: Source) -> tuple[list[Example
     """
     chosen = _ranked(scores)
     if not chosen:
-        return [], "No track has a correlation, so that none stands for the others."
+        return [], "No track has a correlation, so that no best, median and worst track can be chosen."
     try:
         return _examples(chosen, source)
     except PredictdError as err:
@@ -304,5 +304,5 @@ def open_tensor(
             continue
         if tensor.manifest.checksum in checksums:
             return tensor, ""
-        reason = f"{tensor.path} is not the data set that was used: it was made anew"
+        reason = f"{tensor.path} is not the data set that was used: it was made again"
     return None, reason

@@ -51,7 +51,7 @@ _NEEDED = ("MSEglobal", "GWcorrasinh")
 
 
 @dataclass(frozen=True)
-class Beside:
+class MoreInput:
     """What goes into a report besides the scores.
 
     Attributes
@@ -73,7 +73,7 @@ def report(
     *,
     metrics: Path | None = None,
     method: str | None = None,
-    beside: Beside | None = None,
+    more: MoreInput | None = None,
 ) -> Path:
     """Write a report, its figures and its tables, and files for MultiQC.
 
@@ -87,7 +87,7 @@ def report(
         metrics.tsv; None: the one in the directory.
     method
         Of metrics.tsv; None: the only one that is no baseline.
-    beside
+    more
         What else goes into it.
 
     Raises
@@ -96,7 +96,7 @@ def report(
         If there are no scores to report, they cannot be read, matplotlib is missing or nothing can be written.
     """
     require_matplotlib()
-    beside = beside or Beside()
+    more = more or MoreInput()
     path = metrics or directory / METRICS_TSV
     if not exists(path):
         raise TableError(
@@ -105,14 +105,14 @@ def report(
         )
     record = RunRecord("report", settings={"method": method})
     with record.stage("read"):
-        evaluation = _read(directory, path, method, beside)
+        evaluation = _read(directory, path, method, more)
     with record.stage("draw"):
         made = build(evaluation)
     files = output.with_name(f"{output.stem}_files")
     with record.stage("write"):
         make_directory(files)
         _write(made, output, files)
-    record.inputs = checksums(path, beside.quality, beside.recommended)
+    record.inputs = checksums(path, more.quality, more.recommended)
     record.results = {"experiments": len(made.tables["experiments.tsv"].rows), "files": str(files)}
     write_run_json(record, output, sidecar=True)
     return files
@@ -129,20 +129,20 @@ def _write(made: Report, output: Path, files: Path) -> None:
     write_text(output, made.page)
 
 
-def _read(directory: Path, metrics: Path, wanted: str | None, beside: Beside) -> Evaluation:
+def _read(directory: Path, metrics: Path, wanted: str | None, more: MoreInput) -> Evaluation:
     rows = _scores(metrics)
     run, scores_run = read_run(directory / RUN_JSON), sidecar_run(metrics)
     method = _method(directory, rows, scores_run, wanted)
     quality = _table(
-        beside.quality or directory / QC_TSV, beside.quality is not None, ("cell_type", "assay", "flags")
+        more.quality or directory / QC_TSV, more.quality is not None, ("cell_type", "assay", "flags")
     )
     recommended = _table(
-        beside.recommended or directory / RECOMMENDED_TSV,
-        beside.recommended is not None,
+        more.recommended or directory / RECOMMENDED_TSV,
+        more.recommended is not None,
         ("rank", "cell_type", "assay", "gain"),
     )
     known, by_signal = _known(directory, rows, run, quality)
-    tensor, reason = open_tensor(run, scores_run, beside.tensor)
+    tensor, reason = open_tensor(run, scores_run, more.tensor)
     examples: list[Example] = []
     rule = f"Nothing is drawn here: {reason}."
     if tensor is not None:

@@ -82,7 +82,7 @@ class _Columns:
 
 
 class ComparedSignal:
-    """What is compared, shard by shard in genome order; read and predicted anew whenever it is iterated over.
+    """What is compared, shard by shard in genome order; read and predicted again whenever it is iterated over.
 
     Attributes
     ----------

@@ -265,7 +265,7 @@ def read_calibration(directory: Path) -> Calibration:
     path = directory / UNCERTAINTY_JSON
     if not directory.is_dir():
         raise ModelFormatError(
-            f"`sd`: {directory} is a single model, which says nothing of its errors; impute with the directory of "
+            f"`sd`: {directory} is a single model, which does not know its errors; impute with the directory of "
             "'predictd cv', where intervals are calibrated on experiments that the models never saw"
         )
     try:
@@ -281,7 +281,7 @@ def read_calibration(directory: Path) -> Calibration:
     except FileNotFoundError as err:
         if not exists(directory / METRICS_TSV):
             raise ModelFormatError(
-                f"`sd`: {directory} has not finished scoring, which intervals are calibrated on; run the same "
+                f"`sd`: {directory} has not finished scoring, which intervals need; run the same "
                 "'predictd cv' again to finish it"
             ) from err
         raise ModelFormatError(

@@ -178,7 +178,7 @@ def _cross_validation(path: Path) -> Loaded:
 def _check_unscored(path: Path, model: Model) -> None:
     """Say that a cross-validation has not finished scoring; ModelFormatError if it lacks its model of all experiments.
 
-    It has one beside stacks, of which there is one a test fold.
+    It has one with stacks, of which there is one a test fold.
     """
     if isinstance(model, StackModel) and not exists(everything_path(path)):
         raise ModelFormatError(

@@ -188,8 +188,8 @@ class Imputation(InParts[ImputeReport]):
         more["fold"] |= {pair: TRAINED_FOLD for pair, own in status.items() if own == TRAINED}
         expected = self._loaded.estimator.expected_errors(self._pairs)
         if expected is not None:
-            told = (f"{error:.3g}" for error in expected.tolist())
-            more["expected_error"] = dict(zip(self._pairs, told, strict=True))
+            texts = (f"{error:.3g}" for error in expected.tolist())
+            more["expected_error"] = dict(zip(self._pairs, texts, strict=True))
         if self._calibration is not None:
             more["sd_path"] = {pair: sd_name(pair) for pair in self._pairs}
             scales = {pair: self._calibration.scales[pair] for pair in self._pairs}

@@ -44,7 +44,7 @@ def evaluate_network(
     beside: Sequence[Path] = (),
     consensus: Path | None = None,
 ) -> dict[str, Scores]:
-    """Score a network and write one row of scores; with others beside it a row for each, and how far they agree.
+    """Score a network and write one row of scores; with others to compare, a row for each, and how far they agree.
 
     Parameters
     ----------
@@ -148,9 +148,11 @@ def distinct_pairs(
     """
     links, others = (list(dict.fromkeys(pair for pair in own if pair[0] != pair[1])) for own in (gold, none))
     if left_out := len(gold) + len(none) - len(links) - len(others):
-        log.warning("%s: %d links to oneself or listed twice are left out", source, left_out)
+        log.warning(
+            "%s: %d links that are of a gene to itself, or listed twice, are left out", source, left_out
+        )
     if not links:
-        raise DataError(f"{source} holds no links but of genes to themselves")
+        raise DataError(f"{source} holds only links of genes to themselves; give links between genes")
     return links, others
 
 
@@ -191,7 +193,7 @@ def _lacking(
 def _warn_of_lacking(absent: str, source: Path | str, gold_source: Path | str) -> None:
     if absent:
         log.warning(
-            "%s of %s are not in %s: their links are candidates all the same, and share the last rank",
+            "%s of %s are not in %s: their links are still candidates, and share the last rank",
             absent,
             gold_source,
             source,

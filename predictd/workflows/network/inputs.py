@@ -237,7 +237,7 @@ def check_samples(expression: Expression, path: Path | str) -> list[str]:
         log.warning("%d genes are constant and get no links: %s", len(constant), some(constant))
     if numeric := numeric_names(expression.genes):
         log.warning(
-            "%d gene names read as numbers (%s): see that no spreadsheet has changed them",
+            "%d gene names look like numbers (%s): check that no spreadsheet has changed them",
             len(numeric),
             some(numeric),
         )

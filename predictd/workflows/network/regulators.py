@@ -65,8 +65,9 @@ def find_genes(
     if len(samples) > len(found):
         other = "columns" if expression.orientation == "rows" else "rows"
         raise DataError(
-            f"{len(samples)} of the {len(names)} {what} in {path} are among what was taken for samples of "
-            f"{expression_path} ({some(sorted(samples))}), {len(found)} among its genes; give `orientation` {other}"
+            f"{len(samples)} of the {len(names)} {what} in {path} are samples of "
+            f"{expression_path} as it was read ({some(sorted(samples))}), and {len(found)} are genes; give "
+            f"`orientation` {other}"
         )
     versions = _other_versions([name for name in names if name not in found], places)
     if versions:

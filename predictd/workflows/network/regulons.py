@@ -1,4 +1,4 @@
-"""`predictd network regulons`: each regulator's strongest targets as gene sets, beside what is known of them."""
+"""`predictd network regulons`: each regulator's strongest targets as gene sets, with what is known of them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def find_regulons(
     """
     if (links.importances < 0).any():
         raise DataError(
-            f"{what} has weights below 0: give their sizes, and what raises or lowers as + and - in a column sign"
+            f"{what} has weights below 0: give weights without a sign, and + (raises) or - (lowers) in a column sign"
         )
     found = regulons_of(links, top=top_per_regulator, least=min_size, min_importance=min_importance)
     if not found:

@@ -74,8 +74,8 @@ def read_facts(table: SampleTable, samples: tuple[str, ...] | None) -> SampleFac
     if weights[kept].min() < 1 / _MOST_UNEQUAL:
         least, most = _first(names, weights == weights[kept].min()), _first(names, weights == 1)
         raise TableError(
-            f"{table.name}: {most} has over {_MOST_UNEQUAL:.0e} times the weight of {least}, beside which it counts "
-            "for nothing; give weights that differ less, or 0 to leave a sample out"
+            f"{table.name}: {most} has over {_MOST_UNEQUAL:.0e} times the weight of {least}, which then "
+            "counts for nothing; give weights that differ less, or 0 to leave a sample out"
         )
     names = tuple(np.array(names)[kept].tolist())
     columns = {name: tuple(np.array(texts)[kept].tolist()) for name, texts in columns.items()}
@@ -87,7 +87,7 @@ def read_facts(table: SampleTable, samples: tuple[str, ...] | None) -> SampleFac
         if batches is not None and np.unique(batches[own]).size > 1:
             crossing = " and ".join(np.unique(batches[own])[:2].tolist())
             raise TableError(
-                f"{table.name}: a time series of {names[own[0]]} goes through the batches {crossing}; give the samples "
+                f"{table.name}: a time series of {names[own[0]]} is in the batches {crossing}; give the samples "
                 "of each batch a series of their own"
             )
     return SampleFacts(table.name, kept, weights[kept], batches, series, times, table.unused)
@@ -97,7 +97,7 @@ def _in_order(table: SampleTable, samples: tuple[str, ...] | None) -> dict[str, 
     """Columns of the table in the order of the matrix."""
     if samples is None:
         raise DataError(
-            f"the matrix does not name its samples, which {table.name} does: head a column of names 'sample' there"
+            f"the matrix has no names of samples to match with {table.name}: add them as a column called 'sample'"
         )
     places = {name: place for place, name in enumerate(table.samples)}
     absent = [name for name in samples if name not in places]
@@ -139,7 +139,7 @@ def _series(
     if "series" in columns and ((names == "") == timed).any():
         odd = _first(samples, (names == "") == timed)
         raise TableError(
-            f"{table.name}: {odd} has one of series and time without the other; a steady state has neither"
+            f"{table.name}: {odd} has only one of series and time; give both, or neither for a steady state"
         )
     found = []
     for name in np.unique(names[timed]).tolist():

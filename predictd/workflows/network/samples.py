@@ -195,8 +195,9 @@ def _check_settings(facts: SampleFacts, choice: SampleChoice, settings: NetworkS
     method = settings.method
     if settings.quality:
         raise ConfigError(
-            "`quality` leaves out samples at random, as if they were all alike, which `samples` says they are not; "
-            "leave one of the two out"
+            "`quality` leaves out samples at random, which is wrong for samples that belong together as `samples` "
+            "says; "
+            "leave out `quality` or `samples`"
         )
     if facts.series and method in WITHOUT_TIME:
         raise ConfigError(
@@ -205,8 +206,8 @@ def _check_settings(facts: SampleFacts, choice: SampleChoice, settings: NetworkS
         )
     if method in WITHOUT_WEIGHTS and np.ptp(facts.weights):
         raise ConfigError(
-            f"the method {method} takes no weights of samples but 0; give another `method`, or leave the column weight "
-            f"out of {facts.name}"
+            f"the method {method} cannot weigh samples, only leave them out by the weight 0; give another "
+            f"`method`, or leave the column weight out of {facts.name}"
         )
     if not facts.series and choice.decay is not None:
         raise ConfigError(f"`decay` is for time series, and {facts.name} has no column time; leave it out")
@@ -222,8 +223,8 @@ def _check_rows(facts: SampleFacts, n_rows: int, batches: NDArray[np.int64] | No
         single = [name for name, size in zip(names.tolist(), sizes.tolist(), strict=False) if size < 2]
         if single and len(names) > 1:
             raise DataError(
-                f"{facts.name}: batches of a single sample or step ({some(single)}), of which nothing is left without "
-                "their mean; give them weight 0, or join them with others"
+                f"{facts.name}: nothing is left of a batch of one sample or step ({some(single)}) when its mean is "
+                "subtracted; give it weight 0, or join it with another"
             )
 
 
@@ -240,7 +241,7 @@ def _rates(
         unknown = [problem.genes[gene] for gene in targets.tolist() if rates[gene] == 0]
         if unknown:
             log.warning(
-                "%d genes vary in no time series, so that their decay rates are taken for 0: %s; give `decay`",
+                "%d genes do not vary in any time series, so that their decay rates are set to 0: %s; give `decay`",
                 len(unknown),
                 some(unknown),
             )
@@ -261,7 +262,7 @@ def _rates(
     if bad := [
         gene for gene, rate in zip(problem.genes, rates.tolist(), strict=True) if not 0 <= rate < math.inf
     ]:
-        raise DataError(f"{place}: rates have to be numbers of 0 or more, which that of {some(bad)} is not")
+        raise DataError(f"{place}: the rate of {some(bad)} has to be a number of 0 or more")
     return rates
 
 

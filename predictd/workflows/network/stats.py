@@ -27,7 +27,7 @@ from predictd.grn.graph import (
 from predictd.grn.links import Links
 from predictd.io.files import make_directory
 from predictd.io.network.networks import find_network
-from predictd.io.results import told, write_rows, write_run_json
+from predictd.io.results import as_text, write_rows, write_run_json
 from predictd.provenance import RunRecord
 from predictd.workflows.network.links import (
     LinkTable,
@@ -237,7 +237,7 @@ def _write_tables(output: Path, measured: Measured, order: NDArray[np.int64], n_
 def _by_significance(measured: Measured) -> NDArray[np.int64]:
     """Genes from the most significant on; equals to six digits by name."""
     genes, pagerank = measured.edges.genes, measured.central.pagerank
-    rounded = [float(told(value)) for value in pagerank.tolist()]
+    rounded = [float(as_text(value)) for value in pagerank.tolist()]
     return np.array(sorted(range(len(genes)), key=lambda i: (-rounded[i], genes[i])), np.int64)
 
 

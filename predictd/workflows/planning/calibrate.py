@@ -1,4 +1,4 @@
-"""Rates of this machine: what past runs took beside what was planned for them, or a small run of its own."""
+"""Rates of this machine: what past runs took compared with what was planned for them, or a small run of its own."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def corrected(rates: Rates, path: Path, busy: float = 1.0) -> Rates:
         pairs, sd = int(run["results"].get("pairs", 0)), bool(run["settings"].get("sd"))
     except (OSError, LookupError, ValueError, TypeError) as err:
         raise ConfigError(
-            f"{path} is of no use as a past run of ingest, train, cv or impute: {err!r}"
+            f"{path} cannot be used as a past run of ingest, train, cv or impute: {err!r}"
         ) from err
     kind: JobKind = "train" if "train" in seconds and "score" not in seconds else "cv"
     job = PlannedJob(kind, settings, pairs, sd=sd, workers=workers)
@@ -165,7 +165,7 @@ def _small_job(folder: Path, rates: Rates) -> Rates:
     data, tensor, cv, imputed = (folder / part for part in ("data", "tensor", "cv", "imputed"))
     options = IngestOptions(genome=str(data / "genome.chrom.sizes"))
     simulation = Simulation.for_shape(_CELLS, _ASSAYS, share=0.7, rank=5)
-    # One model: to read those of an ensemble takes long beside so few bins.
+    # One model: to read those of an ensemble takes long compared with so few bins.
     model = cv / MODELS / "fold-0.0.h5"
     engine = _Here()
 

@@ -13,7 +13,7 @@ from predictd.workflows.imputing.calibration import counted_part
 from predictd.workflows.imputing.impute import track_groups
 from predictd.workflows.planning.work import PlannedStage, Wave, Workload
 
-# The model, and two baselines beside it.
+# The model, and two baselines.
 _METHODS = 3
 # A scored pair's bin: observed signal, that of the methods, and a variance.
 _SIGNAL_BYTES = 4 * (1 + _METHODS + 1)
@@ -25,7 +25,7 @@ _MAPS, _A_TRACK, _A_PAIR = 60, 60.0, 500.0
 
 
 def score(load: Workload) -> PlannedStage:
-    """Every experiment by the models of its test fold, beside two baselines; few workers take several groups."""
+    """Every experiment by the models of its test fold, and by two baselines; few workers take several groups."""
     shape, rates, size = load.shape, load.rates, load.tensor_bytes
     groups = _held_out(load) * load.job.tests
     tasks = bundle(groups, load.job.workers or len(groups))

@@ -102,7 +102,7 @@ class PlannedJob:
     tests
         Test folds of the cross-validation; 1: a part of it.
     sd
-        Whether a track of standard deviations is written beside each imputed one.
+        Whether a track of standard deviations is written next to each imputed one.
     workers
         Of which a few score several groups of experiments together; None: one for every task.
     """
@@ -134,7 +134,7 @@ class Workload:
     networks
         Of each model.
     featured
-        Whether features of tracks are read beside their signal.
+        Whether features of tracks are read as well as their signal.
     sampled, sample_bytes, keeps_sample
         Bins of the sample that networks and features are learned from; its size; whether processes keep it.
     tensor_bytes, block_rows

@@ -16,7 +16,7 @@ from predictd.model.stack.inputs import HALF_WIDTHS
 from predictd.model.stack.networks import WindowSample
 from predictd.model.windows import window_means_at
 from predictd.workflows.tensor.sample import Index, SamplePlan, chosen_bins, plan_sample, rows_of
-from predictd.workflows.tensor.sidecar import Kind, ensure_beside, header_of, read_beside
+from predictd.workflows.tensor.sidecar import Kind, ensure_sidecar, header_of, read_sidecar
 from predictd.workflows.tensor.windows import WideBlock, wide_blocks, wide_rows
 
 _KIND = Kind(SAMPLE_FORMAT, SAMPLE_VERSION, "sample")
@@ -56,7 +56,7 @@ def ensure_window_sample(tensor: Tensor, engine: Engine, moments: Path, *, named
 
     target = moments.with_name(f"{moments.name.removesuffix('.h5')}.sample.h5")
     header = header_of(tensor) | {"bins": plan.n_bins, "of_block": _OF_BLOCK, "windows": list(HALF_WIDTHS)}
-    return ensure_beside(target, _KIND, header, compute, tensor, engine, named=named)
+    return ensure_sidecar(target, _KIND, header, compute, tensor, engine, named=named)
 
 
 def sampled_bins(n_experiments: int) -> int:
@@ -73,7 +73,7 @@ def read_window_sample(path: Path) -> WindowSample:
     OutputError
         If the file is gone or damaged.
     """
-    _, experiments, arrays = read_beside(path, _KIND)
+    _, experiments, arrays = read_sidecar(path, _KIND)
     return WindowSample(experiments, arrays["values"])
 
 

@@ -37,7 +37,7 @@ def warn_odd(tensor: Tensor) -> None:
     constant = np.flatnonzero(spans.sds == 0)
     if constant.size:
         log.warning(
-            "the same signal in every bin of %s: such a track says nothing; look at the file, or leave it out",
+            "the same signal in every bin of %s: such a track holds no information; check the file, or leave it out",
             some((tensor.experiments[i] for i in constant), _NAMED),
         )
     artefacts = [
@@ -80,7 +80,7 @@ def warn_same_signal(tensor: Tensor, data: TensorMoments) -> None:
     ]
     if same:
         log.warning(
-            "the same signal under two labels: %s; one label is wrong, and spoils what is predicted by it: find out "
+            "the same signal under two labels: %s; one label is wrong, and makes predictions from it wrong: find out "
             "which, correct the table of tracks, and ingest again",
             some(same, _NAMED),
         )

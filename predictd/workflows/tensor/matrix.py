@@ -121,7 +121,7 @@ class MatrixInput:
             if wrong.size:
                 first = int(wrong[0])
                 raise TableError(
-                    f"{matrix.source}: {values[first]:g} of {pair} at {_told(matrix.regions[first])} does not suit the "
+                    f"{matrix.source}: {values[first]:g} of {pair} at {_span(matrix.regions[first])} does not suit the "
                     f"transform {name}, which takes finite values from {transform.lower:g} to {transform.upper:g} "
                     f"({wrong.size:,} such values); correct them, or give {pair.assay} another `transform`, e.g. none"
                 )
@@ -147,7 +147,7 @@ def _in_order(matrix: Matrix, place: Place) -> Matrix:
         first = int(overlapping[0])
         raise TableError(
             f"{matrix.source}: {overlapping.size:,} regions overlap the one before, the first "
-            f"{_told(regions[first + 1])} with {_told(regions[first])}; a track has one value at each base: join such "
+            f"{_span(regions[first + 1])} with {_span(regions[first])}; a track has one value at each base: join such "
             "regions, or keep one of them"
         )
     # A copy, since missing values may be filled in, and the matrix is the caller's.
@@ -214,5 +214,5 @@ def _transforms_of(matrix: Matrix, given: Sequence[str]) -> dict[str, Transform]
     return {assay: single.get(assay, matrix.transforms.get(assay, every)) for assay in assays}
 
 
-def _told(interval: Interval) -> str:
+def _span(interval: Interval) -> str:
     return f"{interval.chrom}:{interval.start}-{interval.end}"

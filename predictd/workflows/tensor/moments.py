@@ -18,7 +18,7 @@ from predictd.model.moments import MomentSums, shift_of, squared_errors
 from predictd.model.stack.features import columns_of, with_features
 from predictd.pairs import Experiment, positions
 from predictd.workflows.tensor.ranges import ends_of
-from predictd.workflows.tensor.sidecar import Kind, ensure_beside, header_of, is_beside, read_beside
+from predictd.workflows.tensor.sidecar import Kind, ensure_sidecar, header_of, is_sidecar, read_sidecar
 
 _KIND = Kind(MOMENTS_FORMAT, MOMENTS_VERSION, "moments")
 
@@ -92,7 +92,7 @@ def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> 
     OutputError
         If the file has to be written and cannot be, or `path` names something that is no moments file.
     """
-    return ensure_beside(
+    return ensure_sidecar(
         path or tensor.path / MOMENTS,
         _KIND,
         header_of(tensor),
@@ -112,7 +112,7 @@ def known_moments(tensor: Tensor, engine: Engine) -> TensorMoments:
         If no bin is complete.
     """
     path = tensor.path / MOMENTS
-    if is_beside(path, _KIND, header_of(tensor)):
+    if is_sidecar(path, _KIND, header_of(tensor)):
         return read_moments(path)
     return TensorMoments(compute_moments(tensor, engine), tuple(tensor.experiments))
 
@@ -126,7 +126,7 @@ def read_moments(path: Path) -> TensorMoments:
     OutputError
         If the file is gone or damaged.
     """
-    _, experiments, arrays = read_beside(path, _KIND)
+    _, experiments, arrays = read_sidecar(path, _KIND)
     return TensorMoments(arrays["S"], tuple(experiments))
 
 

@@ -39,7 +39,7 @@ def header_of(tensor: Tensor) -> dict[str, Any]:
     return {"tensor": tensor.manifest.checksum, "experiments": [str(e) for e in tensor.experiments]}
 
 
-def ensure_beside(
+def ensure_sidecar(
     target: Path,
     kind: Kind,
     header: Mapping[str, Any],
@@ -75,8 +75,8 @@ def ensure_beside(
     return target
 
 
-def read_beside(path: Path, kind: Kind) -> tuple[dict[str, Any], tuple[Experiment, ...], Arrays]:
-    """Header, experiments and arrays, read-only, of a file that `ensure_beside` made.
+def read_sidecar(path: Path, kind: Kind) -> tuple[dict[str, Any], tuple[Experiment, ...], Arrays]:
+    """Header, experiments and arrays, read-only, of a file that `ensure_sidecar` made.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def read_beside(path: Path, kind: Kind) -> tuple[dict[str, Any], tuple[Experimen
         ) from err
 
 
-def is_beside(target: Path, kind: Kind, header: Mapping[str, Any]) -> bool:
+def is_sidecar(target: Path, kind: Kind, header: Mapping[str, Any]) -> bool:
     """Whether a whole file with this header exists."""
     with suppress(ForeignFileError):
         return _exists(target, kind, header)
@@ -119,7 +119,7 @@ def _is_current(target: Path, kind: Kind, header: Mapping[str, Any], *, named: b
 
 
 def _write(target: Path, kind: Kind, header: Mapping[str, Any], arrays: Arrays) -> None:
-    if is_beside(target, kind, header):
+    if is_sidecar(target, kind, header):
         # Another process was quicker, and may be reading: some file systems take a replaced file from its readers.
         return
     try:

@@ -149,7 +149,7 @@ def _open_directory(directory: Path) -> ListedTracks:
     table = directory / TRACKS_TSV
     if not table.is_file():
         if read_job(directory) is not None:
-            raise TableError(f"{directory} is unfinished; run the command that makes it again")
+            raise TableError(f"{directory} is unfinished; run the command that began it again, to continue")
         raise TableError(f"{directory} {_no_tracks(directory)}")
     tracks = _sorted(read_track_table(table), table)
     sds = {}

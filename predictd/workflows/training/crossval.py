@@ -104,7 +104,7 @@ class FoldFits:
     seed: int
 
 
-# What the model of all experiments is called, beside test folds; a fold's name has no such sign.
+# Name of the model of all experiments, among those of test folds; a fold's name has no such sign.
 EVERYTHING = "*"
 
 
@@ -122,7 +122,7 @@ class Crossval(InParts[CrossvalReport]):
     folds
         folds.json; None: 5 test × 8 validation folds are made.
     moments
-        Moments file; None: beside the tensor.
+        Moments file; None: next to the tensor.
     regions
         BED files for MSEprom, MSEgene, MSEenh.
     scratch
@@ -195,7 +195,7 @@ class Crossval(InParts[CrossvalReport]):
         nothing_made = not any((output / MODELS).glob("*"))
         if not nothing_made and read_job(output) is None:
             raise OutputError(
-                f"{output / MODELS} holds models of which nothing says how they were made; remove it, or name another "
+                f"{output / MODELS} holds models, but no record of how they were made; remove it, or name another "
                 "directory"
             )
         self.job.begin(nothing_made=nothing_made)

@@ -1,4 +1,4 @@
-"""`predictd extend`: rows for new cell types and assays in a fitted model, without training anew."""
+"""`predictd extend`: rows for new cell types and assays in a fitted model, without training again."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def extend(
     penalty
         λ of the new rows; None: that of the model's training.
     moments
-        Moments file, where there is no table; None: beside the tensor.
+        Moments file, where there is no table; None: next to the tensor.
     scratch
         Directory of each node for copies of shards; None: they are read where they stand.
 
@@ -188,7 +188,7 @@ def _moments_of_table(
     tensor = base.tensor
     if new_assays:
         raise DataError(
-            f"{table}: the model never saw the assay {new_assays[0]}, and {tensor.path} does not tell its unit; ingest "
+            f"{table}: the model never saw the assay {new_assays[0]}, and {tensor.path} does not say its unit; ingest "
             "all tracks together with these, and extend by that tensor alone"
         )
     _check_transforms(tracks, tensor)

@@ -78,8 +78,8 @@ def check_folds(folds: Sequence[Fold], solver: Solver) -> None:
         alone = [e for e in (*fold.test, *fold.valid) if e.cell_type not in trained]
         if alone and solver.needs_cell_types:
             raise DataError(
-                f"solver {solver.name} cannot predict {some(alone)}, of whose cell type it would know no experiment; "
-                "add some, or take the `solver` auto, which can do with the assay alone"
+                f"solver {solver.name} cannot predict {some(alone)}: no training experiment has the same cell type; "
+                "add some, or use the `solver` auto, which needs only the same assay"
             )
 
 
@@ -98,8 +98,8 @@ def check_tests(folds: Sequence[Fold]) -> None:
         for fold in group:
             if fold.test != group[0].test:
                 raise DataError(
-                    f"folds {group[0].name} and {fold.name} belong to test fold '{test}', what stands before the dot, "
-                    "but have other test experiments; name them differently"
+                    f"folds {group[0].name} and {fold.name} belong to test fold '{test}' (the name before the dot), "
+                    "but have different test experiments; name them differently"
                 )
         for pair in group[0].test:
             if pair in tested:

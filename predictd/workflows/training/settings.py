@@ -40,7 +40,7 @@ def check_rank(rank: int, n_train: int) -> None:
     """Raise ConfigError for a rank that the training experiments cannot determine."""
     if rank >= n_train:
         raise ConfigError(
-            f"rank {rank} is too high for {n_train} training experiments, which determine fewer factors a bin; "
+            f"rank {rank} is too high for {n_train} training experiments, which are too few to determine them; "
             f"use a `rank` of {default_rank(n_train)} or so"
         )
 

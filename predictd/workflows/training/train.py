@@ -81,7 +81,7 @@ class Trained:
     report: TrainReport
 
     def write(self, output: Path) -> None:
-        """Write the model, and `OUTPUT.run.json` beside it."""
+        """Write the model, and `OUTPUT.run.json` next to it."""
         make_directory(output.parent)
         write_model(output, self.file)
         write_run_json(self.record, output, sidecar=True)

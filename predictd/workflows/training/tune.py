@@ -197,7 +197,8 @@ def _folds(tensor: Tensor, options: TuneOptions, seed: int) -> list[Fold]:
     groups = by_test_fold(list(read_folds(path, tensor).values()))
     if test_fold not in groups:
         raise ConfigError(
-            f"`folds` {path} needs `test_fold`, one of {', '.join(sorted(groups))}: only its validation folds decide"
+            f"`folds` {path} needs `test_fold`, one of {', '.join(sorted(groups))}: trials are compared on its "
+            "validation folds"
         )
     return groups[test_fold]
 

@@ -52,7 +52,7 @@ class Sgd(Solver):
             rank = default_rank(n_train)
             if rank < DEFAULT_RANK:
                 log.warning(
-                    "%d training experiments carry no rank of %d: using a `rank` of %d",
+                    "%d training experiments are too few for rank %d: using a `rank` of %d",
                     n_train,
                     DEFAULT_RANK,
                     rank,

@@ -59,7 +59,7 @@ class StandardisedEm(Em):
 
 STANDARDISED_EM, _RAW_EM = StandardisedEm(), Em()
 _FACTORS = ("em", "em_raw")
-# Tracks on which networks are judged, about; of fewer networks too few learned from a few tracks each to judge by them.
+# Tracks on which networks are tested, about; of fewer networks too few learned from a few tracks each to judge by them.
 JUDGED_TRACKS, FEWEST_JUDGED = 64, 8
 _RANKS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
 
@@ -121,9 +121,9 @@ class Stack(MomentsSolver):
             learned[FEATURED] = sampled
         if settings.networks and len(trials.donors) >= FEWEST:
             sample = sample or ensure_window_sample(data.tensor, engine, data.moments, named=data.named)
-            own, told = self._networks(data, tried, weights, sample, settings.networks, engine, seed=seed)
+            own, gain = self._networks(data, tried, weights, sample, settings.networks, engine, seed=seed)
             learned |= own
-            factors += told
+            factors += gain
         return Choice(settled, _explain(members, trials, weights) + factors, learned)
 
     def _networks(
@@ -144,20 +144,23 @@ class Stack(MomentsSolver):
         lessons = tuple(one.lesson(weights, related) for one in tried)
         teaching = _Teaching(lessons, sample, n_networks, seed)
         found = Networks.joined(engine.map(_fit_network, range(n_networks), teaching, label="networks"))
-        told = ""
+        gain = ""
         if n_networks >= FEWEST_JUDGED:
             every = -(-sum(len(lesson.names) for lesson in lessons) // JUDGED_TRACKS)
             judging = _Judging(teaching, found, every)
-            judged = engine.map(_judge_networks, range(len(lessons)), judging, label="networks judged")
+            judged = engine.map(_judge_networks, range(len(lessons)), judging, label="testing networks")
             errors = np.concatenate(judged)
             share = (errors[:, 0] - errors[:, 1]).sum() / max(errors[:, 0].sum(), 1e-300)
-            told = f"; networks take {100 * share:.2g} % of the error off experiments that they did not learn from"
+            gain = f"; networks lower the error by {100 * share:.2g} % on experiments that they did not learn from"
             few = FEATURED in self.members_for(data.tensor.experiments)
             if not worthwhile(errors, few=few):
-                return {}, f"{told}, too little for the time that they take, or by chance: they are left out"
+                return (
+                    {},
+                    f"{gain}, which is chance, or too little for the time that they take: they are left out",
+                )
         (scales,) = engine.map(_curve_scales, [sample], None)
         own = {"related": related.astype(np.int64), "curve_means": scales.means, "curve_sds": scales.sds}
-        return found.to_arrays() | own, told
+        return found.to_arrays() | own, gain
 
     def fit_moments(
         self, data: TensorMoments, fold: Fold, choice: Choice, *, seed: int, sweeps: int | None = None
@@ -292,7 +295,7 @@ def _fit_network(index: int, shared: _Teaching) -> Networks:
 
 @dataclass(frozen=True)
 class _Judging:
-    """What networks are judged on: one of so many tracks of each lesson."""
+    """What networks are tested on: one of so many tracks of each lesson."""
 
     teaching: _Teaching
     networks: Networks
