@@ -451,7 +451,7 @@ def test_an_unfinished_directory_takes_no_other_settings(cv_path, tensor, engine
         (SETTINGS, {"seed": 1}, ["folds"]),
         (SETTINGS, {"folds": tmp_path / "folds.json"}, ["folds[0].test[0]: C2:A3, now C1:A2"]),
     ):
-        with refused(OutputError, str(path), "begun otherwise", *parts):
+        with refused(OutputError, str(path), "begun differently", *parts):
             crossval(tensor.path, path, settings, engine, **options)
     assert contents(path) == before
 

@@ -185,7 +185,7 @@ class TestRoadmap:
     def test_what_does_not_fit(self, epigenomes):
         with refused(TableError, "files of hg19 (E003-H2A.Z.pval.signal.bigwig)", "have to be of hg38"):
             read_track_table(epigenomes, genome="hg38")
-        with refused(TableError, "'reads' is not known", "fold change over control"):
+        with refused(TableError, "which has no 'reads'", "fold change over control"):
             read_track_table(epigenomes, output_type="reads")
         for file in epigenomes.parent.glob("*.bigwig"):
             file.unlink()

@@ -209,7 +209,7 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(case, tmp_path, engine)
     other = Inference(
         case / "expression.tsv", tmp_path / "net", FEW, regulators=case / "regulators.txt", seed=1
     )
-    with pytest.raises(OutputError, match="begun otherwise \\(seed: 0, now 1\\)"):
+    with pytest.raises(OutputError, match="begun differently \\(seed: 0, now 1\\)"):
         other.make([9], engine)
     again.make_all(engine)
     with pytest.raises(AlreadyFinished, match="nothing was done"):

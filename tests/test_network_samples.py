@@ -170,7 +170,7 @@ def test_another_table_is_another_job(case, tmp_path, engine):
     write_table(table, sample=NAMES[::-1], weight=[2, 1] * 4)
     assert plan().make([0, 1, 2], engine) == [2]
     write_table(table, sample=NAMES, weight=[2, 1] * 4)
-    with pytest.raises(OutputError, match="begun otherwise"):
+    with pytest.raises(OutputError, match="begun differently"):
         plan().make([3], engine)
 
 

@@ -86,7 +86,7 @@ def test_parts_give_the_same_bytes(case, tmp_path, engine):
     assert same_files(tmp_path / "whole", tmp_path / "parts") == ["links.tsv", "network.h5", "run.json"]
     told = json.loads((tmp_path / "whole" / "run.json").read_text())
     assert told["results"]["targets"] == 4 and str(case / "targets.txt") in told["inputs"]
-    with pytest.raises(OutputError, match=r"holds network\.h5 already, made otherwise"):
+    with pytest.raises(OutputError, match=r"holds network\.h5 already, made differently"):
         plan(case, tmp_path / "whole", targets=TARGETS[:2]).make([0], engine)
 
 

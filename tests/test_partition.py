@@ -63,7 +63,12 @@ def test_another_description_is_refused_with_the_difference(tmp_path, changed, d
     Job(tmp_path, DESCRIPTION).begin()
     job = Job(tmp_path, DESCRIPTION | changed)
     with refused(
-        OutputError, str(tmp_path), "begun otherwise", difference, "its own command", "remove the directory"
+        OutputError,
+        str(tmp_path),
+        "begun differently",
+        difference,
+        "the command that began it",
+        "remove the directory",
     ):
         job.begin()
     assert (read_job(tmp_path), job.begun) == (DESCRIPTION, False)

@@ -312,7 +312,7 @@ def test_parts_of_another_job_are_refused(kind, plan, engine, tensor_path, model
         others = [(Imputation(model_path, tensor_path, tmp_path / "out", pairs="all"), "pairs[0]: ")]
     for other, told in others:
         for attempt in (other.make, lambda _parts, engine, other=other: other.finish(engine)):
-            with refused(OutputError, "begun otherwise", told):
+            with refused(OutputError, "begun differently", told):
                 attempt([1], engine)
     assert contents(tmp_path / "out") == before
 

@@ -375,7 +375,7 @@ def test_a_past_run_is_planned_as_it_was(rates, prices, tensor_path, tmp_path):
 def test_past_runs_of_no_use(tensor_path, tmp_path):
     gone = write_run(tmp_path / "gone", tmp_path / "nowhere", {"score": 1.0})
     for path, message in ((gone, "its tensor is gone"), (tmp_path, "No such file")):
-        with pytest.raises(ConfigError, match=rf"run\.json is of no use as a past run .*{message}"):
+        with pytest.raises(ConfigError, match=rf"run\.json cannot be used as a past run .*{message}"):
             rates_of([path])
 
 
