@@ -37,7 +37,7 @@ def rank_average(networks: Sequence[Links]) -> Links:
 def same_links(networks: Sequence[Links]) -> list[int]:
     """Positions of networks that have the links of another one of them, with its importances to five digits.
 
-    So a network and its list, which has six digits, are told as one; signs do not count.
+    So a network and its list, which has six digits, count as one; signs do not count.
     """
     *_, keys = _keyed(networks)
     orders = [np.argsort(own, kind="stable") for own in keys]

@@ -25,7 +25,7 @@ _MODULES = {
 }
 SCHEMES = tuple(_MODULES)
 # Tries of a request in all, a second or so apart at first and twice as long each time: what passes within a minute does
-# no harm, and a store that is not there is told of soon enough. AWS_MAX_ATTEMPTS and AWS_RETRY_MODE win for S3.
+# no harm, and a store that is not there is reported soon enough. AWS_MAX_ATTEMPTS and AWS_RETRY_MODE win for S3.
 _ATTEMPTS = 5
 # Errors of the local disk, which a client hands through while it copies files.
 _LOCAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
@@ -171,10 +171,10 @@ def explained(what: str) -> Iterator[None]:
     except Exception as err:
         if isinstance(err, OSError) and err.errno in _LOCAL:
             raise
-        raise _told(what, err) from err
+        raise _explained(what, err) from err
 
 
-def _told(what: str, err: Exception) -> Exception:
+def _explained(what: str, err: Exception) -> Exception:
     chain = list(_chain(err))
     codes = [code for each in chain for code in _codes(each)]
     names = {kind.__name__ for each in chain for kind in type(each).__mro__}

@@ -59,7 +59,7 @@ class Outcome:
         Signal that asked this rank to stop.
     complete
         Whether everything was done.
-    told_to_stop
+    asked_to_stop
         Whether this rank asked the others to stop.
     bytes_sent, peak_memory_bytes
         By this rank in this order; of its process so far.
@@ -69,7 +69,7 @@ class Outcome:
     error: tuple[int, Exception] | None = None
     stopped_by: str | None = None
     complete: bool = True
-    told_to_stop: bool = False
+    asked_to_stop: bool = False
     bytes_sent: int = 0
     peak_memory_bytes: int = 0
 
@@ -89,7 +89,7 @@ class World:
         self.busy = False
         self._pool: LocalEngine | None = None
         self._sends: list[tuple[Any, Array]] = []
-        self._told: list[Any] = []
+        self._stop_requests: list[Any] = []
         # Signals that other ranks reported; 0: one of their tasks has failed.
         self._heard: dict[int, int] = {}
         self._hearing = threading.Lock()
@@ -119,7 +119,7 @@ class World:
             self._exit_code = interrupt.STOPPED_NOW
             raise
         self._hear_progress()
-        self._conclude([rank for rank, outcome in enumerate(outcomes) if outcome.told_to_stop])
+        self._conclude([rank for rank, outcome in enumerate(outcomes) if outcome.asked_to_stop])
         self.busy = False
         return outcomes
 
@@ -167,10 +167,12 @@ class World:
 
     def tell_to_stop(self) -> None:
         """Tell the other ranks to begin no more tasks, and the signal that asks it."""
-        if not self._told:
+        if not self._stop_requests:
             others = [rank for rank in range(self.size) if rank != self.rank]
             number = bytes([interrupt.number()])
-            self._told = [self.control.Isend([number, MPI.BYTE], dest=rank, tag=_STOP) for rank in others]
+            self._stop_requests = [
+                self.control.Isend([number, MPI.BYTE], dest=rank, tag=_STOP) for rank in others
+            ]
 
     def count(self) -> None:
         """Move the bar, which rank 0 has."""
@@ -224,7 +226,7 @@ class World:
             outcome.error = (0, as_reported(err))
         if interrupt.requested():
             outcome.stopped_by = interrupt.received()
-        outcome.told_to_stop = bool(self._told)
+        outcome.asked_to_stop = bool(self._stop_requests)
         outcome.peak_memory_bytes = max(peak_memory(), self._pool.peak_memory_bytes if self._pool else 0)
         return outcome
 
@@ -242,9 +244,9 @@ class World:
 
         def arrived() -> bool:
             self._hear_progress()
-            if interrupt.requested() and not own.told_to_stop:
+            if interrupt.requested() and not own.asked_to_stop:
                 self.tell_to_stop()
-                own.told_to_stop, own.stopped_by = bool(self._told), interrupt.received()
+                own.asked_to_stop, own.stopped_by = bool(self._stop_requests), interrupt.received()
             return bool(self.control.Iprobe(source=rank, tag=_OUTCOME))
 
         _nap_until(arrived)
@@ -267,8 +269,8 @@ class World:
         for source in tellers:
             if source != self.rank and source not in self._heard:
                 self._hear_stop(source)
-        MPI.Request.Waitall(self._told)
-        self._told.clear()
+        MPI.Request.Waitall(self._stop_requests)
+        self._stop_requests.clear()
         self._heard.clear()
 
 

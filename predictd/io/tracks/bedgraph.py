@@ -186,7 +186,7 @@ def _chromosomes_in_order(source: Path, genome: Genome) -> tuple[list[str], tupl
 
 
 def _end_of(line: str) -> int:
-    """The end of an interval; 0 where the line is none, which is told when it is parsed."""
+    """The end of an interval; 0 where the line is none, which is reported when it is parsed."""
     fields = line.split()
     return int(fields[2]) if len(fields) > 2 and fields[2].isdecimal() else 0
 

@@ -1,4 +1,4 @@
-"""Files of genes as they are downloaded: BED, GTF, GFF3 and the tables of UCSC, told apart by what is in them."""
+"""Files of genes as they are downloaded: BED, GTF, GFF3 and the tables of UCSC, recognised by what is in them."""
 
 from __future__ import annotations
 
@@ -197,14 +197,14 @@ def _gtf(path: Path, lines: _Lines, chrom: str | None) -> Iterator[Transcript]:
     for kind, fields, place in _features(path, lines, chrom):
         if kind not in ("gene", "transcript", *_PARTS):
             continue
-        told = fields[_BEFORE]
-        gene = _told(told, "gene_id") or _told(told, "gene_name")
+        attributes = fields[_BEFORE]
+        gene = _attribute(attributes, "gene_id") or _attribute(attributes, "gene_name")
         # The same identifier is on X and on Y in older files.
         entry = genes.get((fields[0], gene))
         if entry is None:
-            name = _told(told, "gene_name") or _told(told, "gene")
+            name = _attribute(attributes, "gene_name") or _attribute(attributes, "gene")
             entry = genes[fields[0], gene] = _Entry(fields[0], *place, fields[6], name)
-        entry.add(kind, _told(told, "transcript_id"), place)
+        entry.add(kind, _attribute(attributes, "transcript_id"), place)
     for (_, gene), entry in genes.items():
         yield from entry.transcripts(gene)
 
@@ -222,8 +222,8 @@ def _gff(path: Path, lines: _Lines, chrom: str | None) -> Iterator[Transcript]:
         genes[gene].add(kind, parent, place)
 
     for kind, fields, place in _features(path, lines, chrom):
-        told = dict(_GFF_ATTRIBUTE.findall(fields[_BEFORE]))
-        own, above = told.get("ID", ""), told.get("Parent", "")
+        attributes = dict(_GFF_ATTRIBUTE.findall(fields[_BEFORE]))
+        own, above = attributes.get("ID", ""), attributes.get("Parent", "")
         if kind in _PARTS:
             for parent in filter(None, above.split(",")):
                 part = (kind, parent, fields[0], fields[6], place)
@@ -234,7 +234,9 @@ def _gff(path: Path, lines: _Lines, chrom: str | None) -> Iterator[Transcript]:
         elif above:
             parents[own] = above.split(",")[0]
         elif kind.endswith("gene") and own:
-            name = unquote(told.get("gene_name") or told.get("Name") or told.get("gene", ""))
+            name = unquote(
+                attributes.get("gene_name") or attributes.get("Name") or attributes.get("gene", "")
+            )
             genes[own] = _Entry(fields[0], *place, fields[6], name)
     for part in early:
         add(*part)
@@ -255,7 +257,7 @@ def _features(path: Path, lines: _Lines, chrom: str | None) -> Iterator[tuple[st
         yield fields[2], fields, (int(fields[3]) - 1, int(fields[4]))
 
 
-def _told(attributes: str, name: str) -> str:
+def _attribute(attributes: str, name: str) -> str:
     """An attribute of a line of GTF; files have millions of lines."""
     return attributes.partition(f'{name} "')[2].partition('"')[0]
 

@@ -129,11 +129,11 @@ class Genome:
             return (
                 f"most of its chromosomes have another length in {self.name}; is the track of another genome?"
             )
-        told = f"{self.name} has no chromosome '{lacking[0]}'"
+        problem = f"{self.name} has no chromosome '{lacking[0]}'"
         for name in lacking:
             if other := self.other_name(name):
-                return f"{told}, but '{other}': give the track the genome's names, with or without chr"
-        return f"{told}; is the track of another genome?"
+                return f"{problem}, but '{other}': give the track the genome's names, with or without chr"
+        return f"{problem}; is the track of another genome?"
 
 
 def load_genome(name: str) -> Genome:

@@ -73,8 +73,8 @@ def interval_of(where: str, chrom: Any, start: Any, end: Any) -> Interval:
     try:
         interval = Interval(str(chrom), _position(start), _position(end))
     except (ValueError, TypeError) as err:
-        told = f"{where}: {chrom}:{start}-{end} is not a region: start and end are whole numbers"
-        raise TableError(told) from err
+        problem = f"{where}: {chrom}:{start}-{end} is not a region: start and end are whole numbers"
+        raise TableError(problem) from err
     if not 0 <= interval.start < interval.end:
         raise TableError(f"{where}: {chrom}:{start}-{end} is empty: its start has to be less than its end")
     return interval
