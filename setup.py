@@ -11,9 +11,11 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 # Vectorising square roots needs errno and trap semantics out of the way; results stay IEEE.
-# Without fused multiply-adds every instruction set gives the same bits, and nothing measurable is slower.
+# Without fused multiply-adds every instruction set gives the same bits, and nothing measurable is slower but networks.
 # 512-bit vectors are only used where a multi-versioned function is entered on a machine that has them.
-WANTED_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+WANTED_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+FUSED, UNFUSED = "-ffp-contract=fast", "-ffp-contract=off"
+FUSING = {"predictd._ext.networks"}
 X86_FLAGS = ["-mprefer-vector-width=512"]
 
 
@@ -26,9 +28,10 @@ class BuildKernels(build_ext):
 
     def build_extensions(self) -> None:
         wanted = WANTED_FLAGS + (X86_FLAGS if platform.machine() in ("x86_64", "AMD64") else [])
-        accepted = [flag for flag in wanted if self._accepts(flag)]
+        accepted = [flag for flag in (*wanted, FUSED, UNFUSED) if self._accepts(flag)]
         for extension in self.extensions:
-            extension.extra_compile_args = accepted
+            unwanted = UNFUSED if extension.name in FUSING else FUSED
+            extension.extra_compile_args = [flag for flag in accepted if flag != unwanted]
         super().build_extensions()
 
     def _accepts(self, flag: str) -> bool:
@@ -51,6 +54,7 @@ setup(
     ext_modules=cythonize(
         [
             extension("half", "half.pyx", "half_core.c"),
+            extension("networks", "networks.pyx", "networks_core.c"),
             extension("scores", "scores.pyx", "scores_core.c"),
             extension("sgd", "sgd.pyx", "sgd_core.c"),
             extension("trees", "trees.pyx", "trees_core.c", "boost_core.c"),

@@ -14,8 +14,11 @@
  */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 6
 #define PREDICTD_MULTIVERSION __attribute__((target_clones("avx512f", "avx2", "default")))
+/* For what setup.py lets the compiler fuse multiplications and additions in: versions differ in last bits. */
+#define PREDICTD_MULTIVERSION_FUSED __attribute__((target_clones("avx512f", "fma", "default")))
 #else
 #define PREDICTD_MULTIVERSION
+#define PREDICTD_MULTIVERSION_FUSED
 #endif
 
 /* For what a multi-versioned function calls: left as a function of its own, it would be of the plain version. */

@@ -1,11 +1,13 @@
 """The compiled kernels behind checks: nothing else imports `predictd._ext`.
 
 The kernels themselves check nothing and release the GIL. What they compute is specified by
-`predictd.model.cp.reference`, by `predictd.grn.reference` for trees, and for scores by the tests of their kernels.
+`predictd.model.cp.reference`, by `predictd.grn.reference` for trees, and for scores and networks by the tests of their
+kernels.
 """
 
 from predictd.kernels.features import TreeFeatures
 from predictd.kernels.half import ends_of, rows_of, widen
+from predictd.kernels.networks import UNITS, apply_networks
 from predictd.kernels.scores import (
     COMPARED,
     JOINT,
@@ -36,6 +38,7 @@ __all__ = [
     "JOINT",
     "MAX_DEPTH",
     "MAX_SAMPLES",
+    "UNITS",
     "AssayMeans",
     "BoostingRule",
     "KeyRule",
@@ -44,6 +47,7 @@ __all__ = [
     "RowArrays",
     "TreeFeatures",
     "UpdateRule",
+    "apply_networks",
     "boosting_importances",
     "bound",
     "compare",

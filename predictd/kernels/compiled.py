@@ -8,6 +8,7 @@ from predictd.errors import ExtensionError
 
 try:
     import predictd._ext.half as half
+    import predictd._ext.networks as networks
     import predictd._ext.scores as scores
     import predictd._ext.sgd as sgd
     import predictd._ext.trees as trees
@@ -18,4 +19,4 @@ except ImportError as err:
         "and start Python elsewhere"
     ) from err
 
-__all__ = ["half", "scores", "sgd", "trees"]
+__all__ = ["half", "networks", "scores", "sgd", "trees"]

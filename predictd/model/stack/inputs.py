@@ -158,7 +158,7 @@ class Guide:
         own = self.maps.shape[1] + 2 + CURVES * len(self.curved)
         return own + n_windows * len(self.wide) + self.constants.shape[1]
 
-    def inputs(
+    def signal(
         self,
         row: int,
         z: Float32,
@@ -168,7 +168,7 @@ class Guide:
         maps: Float32,
         features: Float32 | None = None,
     ) -> Float32:
-        """What networks read of a pair at some bins: float32 (bins × inputs).
+        """What networks read of a pair at some bins, before its constants: float32 (bins × k).
 
         Parameters
         ----------
@@ -198,8 +198,7 @@ class Guide:
         size = np.abs(read)
         size += np.float32(1)
         np.copysign(np.log(size, out=size), read, out=read)
-        constants = self.constants[row].astype(np.float32)
-        return np.concatenate([read, np.broadcast_to(constants, (len(read), len(constants)))], axis=1)
+        return read
 
 
 def _similarity(tracks: Tracks) -> Array:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictd.interrupt import give_up_if_asked
+from predictd.kernels import UNITS, apply_networks
 from predictd.model.stack.features import WINDOW
 from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide
 from predictd.model.stack.tracks import Places, Tracks
@@ -28,9 +29,8 @@ from predictd.pairs import Experiment, positions
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
-# Units of each hidden layer; bins that a network learns from, of all its tracks together, and the least and the most of
-# a track; how it learns from them.
-WIDTH = 32
+# Bins that a network learns from, of all its tracks together, and the least and the most of a track; how it learns from
+# them.
 _BINS = 160_000
 _LEAST_BINS, _MOST_BINS = 400, 10_000
 _BATCH = 1024
@@ -104,7 +104,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Networks:
-    """Fitted networks, R of them, with two hidden layers of h units.
+    """Fitted networks, R of them, with two hidden layers of h = `UNITS` units.
 
     Attributes
     ----------
@@ -126,11 +126,6 @@ class Networks:
     last_bias: Float32
     learned: npt.NDArray[np.int64]
 
-    @cached_property
-    def _first(self) -> Float32:
-        """The first layers as one matrix: (inputs × R·h)."""
-        return np.ascontiguousarray(self.first.transpose(1, 0, 2).reshape(self.first.shape[1], -1))
-
     def weights(self, cell: int, assay: int, *, unseen: bool = False) -> Float32:
         """How much each network counts for a pair, float32 (R,).
 
@@ -147,19 +142,35 @@ class Networks:
             weights[group] *= (0.5 if both else 1.0) / max(weights[group].sum(), 1e-300)
         return np.asarray(weights, dtype=np.float32)
 
-    def __call__(self, inputs: Float32, weights: Float32) -> Float32:
-        """What to add at some bins (bins × inputs), in standard deviations: float32 (bins,)."""
-        n_networks, _, width = self.first.shape
-        hidden = inputs @ self._first
-        hidden += self.first_bias.ravel()
-        np.maximum(hidden, 0, out=hidden)
-        added = np.zeros(len(inputs), dtype=np.float32)
-        for r in range(n_networks):
-            second = hidden[:, r * width : (r + 1) * width] @ self.second[r]
-            second += self.second_bias[r]
-            np.maximum(second, 0, out=second)
-            added += (np.float32(_SHARE) * weights[r]) * (second @ self.last[r] + self.last_bias[r])
-        return added
+    def __call__(self, inputs: Float32, weights: Float32, constants: Float32 | None = None) -> Float32:
+        """What to add at some bins, in standard deviations.
+
+        Parameters
+        ----------
+        inputs
+            What networks read there, (bins × k).
+        weights
+            How much each network counts, (R,).
+        constants
+            The rest of what they read, which is the same in all bins.
+
+        Returns
+        -------
+        float32 (bins,)
+        """
+        bias = self.first_bias
+        if constants is not None:
+            bias = bias + np.einsum("i,rih->rh", constants, self.first[:, inputs.shape[1] :])
+        return apply_networks(
+            self.first,
+            bias,
+            self.second,
+            self.second_bias,
+            self.last,
+            self.last_bias,
+            np.float32(_SHARE) * weights,
+            inputs,
+        )
 
     @classmethod
     def joined(cls, networks: Sequence[Networks]) -> Networks:
@@ -193,6 +204,8 @@ class Networks:
         for name, array in parts.items():
             if array.shape != shapes[name] or not np.isfinite(array).all():
                 raise ValueError(f"{name} of the networks does not belong to the others, or is not finite")
+        if width != UNITS:
+            raise ValueError(f"networks have {width} units a layer, not {UNITS}")
         if learned.ndim != 3 or learned.shape[::2] != (n_networks, 2) or not learned.size:
             raise ValueError("there is no record of what the networks learned from")
         return cls(learned=learned, **parts)
@@ -218,7 +231,7 @@ def fit_network(
     ]
     read, wanted = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     network = MLPRegressor(
-        hidden_layer_sizes=(WIDTH, WIDTH),
+        hidden_layer_sizes=(UNITS, UNITS),
         alpha=_PENALTY,
         batch_size=min(_BATCH, len(read)),
         random_state=int(rng.integers(2**31)),
@@ -311,7 +324,9 @@ def exercise(
     if tracks.features is not None and guide.beyond is not None:
         features = tracks.features.standardised(read[0], read[HALF_WIDTHS.index(WINDOW)])
         residual -= features @ guide.beyond[row, 0].astype(np.float32)
-    inputs = guide.inputs(row, z, curved, windows, maps=maps, features=features)
+    varying = guide.signal(row, z, curved, windows, maps=maps, features=features)
+    constants = np.tile(guide.constants[row].astype(np.float32), (len(varying), 1))
+    inputs = np.concatenate([varying, constants], axis=1)
     return inputs, np.clip(residual, -_FARTHEST, _FARTHEST).astype(np.float32)
 
 
@@ -377,6 +392,7 @@ class Refiner:
                 some = slice(start, start + _STEP)
                 around = [window[some] for window in windows]
                 beside = None if features is None else features[some]
-                inputs = guide.inputs(row, within[some], curved[:, some], around, maps=maps, features=beside)
-                added[some, row] += self._sds[row] * self._networks(inputs, self._weights[row])
+                read = guide.signal(row, within[some], curved[:, some], around, maps=maps, features=beside)
+                constants = guide.constants[row].astype(np.float32)
+                added[some, row] += self._sds[row] * self._networks(read, self._weights[row], constants)
         return added

@@ -1,0 +1,78 @@
+#include "networks_core.h"
+
+#include <string.h>
+
+#include "multiversion.h"
+
+/*
+ * Numbers that are added at once; vectors of a layer's units; bins that share what is read of a layer, so many that all
+ * their sums stay in the sixteen registers of AVX.
+ */
+enum { LANES = 8, VECTORS = PREDICTD_UNITS / LANES, TILE = 3 };
+
+#if defined(__GNUC__)
+typedef float vector __attribute__((vector_size(4 * LANES)));
+typedef int mask __attribute__((vector_size(4 * LANES)));
+typedef float unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+#define LOAD(address) (*(const unaligned *)(address))
+/* 0 where it is negative; NaN stays. */
+#define RAMP(sum) ((vector)((mask)(sum) & ~((sum) < (vector){0})))
+#else
+#error "a compiler with GNU vectors (GCC, Clang) is needed"
+#endif
+
+/* A layer of units at some bins: bias + inputs · w, and 0 where that is negative. */
+PREDICTD_INLINE void layer(const float *const *inputs, size_t k, const float *w, const float *bias, vector *out)
+{
+    vector sums[TILE][VECTORS];
+    for (int t = 0; t < TILE; ++t)
+        for (int v = 0; v < VECTORS; ++v)
+            sums[t][v] = LOAD(bias + v * LANES);
+    for (size_t i = 0; i < k; ++i)
+        for (int v = 0; v < VECTORS; ++v) {
+            const vector own = LOAD(w + i * PREDICTD_UNITS + v * LANES);
+            for (int t = 0; t < TILE; ++t)
+                sums[t][v] += inputs[t][i] * own;
+        }
+    for (int t = 0; t < TILE; ++t)
+        for (int v = 0; v < VECTORS; ++v)
+            out[t * VECTORS + v] = RAMP(sums[t][v]);
+}
+
+/* This file alone may fuse multiplications and additions (setup.py): without, it takes twice as long. */
+PREDICTD_MULTIVERSION_FUSED
+void predictd_apply_networks(predictd_networks networks, const float *weights, const float *inputs, size_t n, size_t k,
+                             float *out)
+{
+    for (size_t bin = 0; bin < n; bin += TILE) {
+        const float *read[TILE], *within[TILE];
+        float added[TILE] = {0};
+        vector units[TILE * VECTORS];
+        float hidden[TILE * PREDICTD_UNITS];
+        for (size_t t = 0; t < TILE; ++t) {
+            /* Beyond the last bin it is that one again. */
+            read[t] = inputs + (bin + t < n ? bin + t : n - 1) * k;
+            within[t] = hidden + t * PREDICTD_UNITS;
+        }
+        for (size_t r = 0; r < networks.n_networks; ++r) {
+            const size_t units_before = r * PREDICTD_UNITS;
+            if (weights[r] == 0.0f)
+                continue;
+            layer(read, k, networks.first + units_before * networks.n_rows, networks.first_bias + units_before, units);
+            memcpy(hidden, units, sizeof hidden);
+            layer(within, PREDICTD_UNITS, networks.second + units_before * PREDICTD_UNITS,
+                  networks.second_bias + units_before, units);
+            for (size_t t = 0; t < TILE; ++t) {
+                vector sum = {0};
+                for (size_t v = 0; v < VECTORS; ++v)
+                    sum += units[t * VECTORS + v] * LOAD(networks.last + units_before + v * LANES);
+                float given = networks.last_bias[r];
+                for (size_t j = 0; j < LANES; ++j)
+                    given += sum[j];
+                added[t] += weights[r] * given;
+            }
+        }
+        for (size_t t = 0; t < TILE && bin + t < n; ++t)
+            out[bin + t] = added[t];
+    }
+}

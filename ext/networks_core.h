@@ -1,0 +1,26 @@
+/* What small neural networks add to predictions. */
+
+#ifndef PREDICTD_NETWORKS_CORE_H
+#define PREDICTD_NETWORKS_CORE_H
+
+#include <stddef.h>
+
+/* Units of each hidden layer. */
+enum { PREDICTD_UNITS = 32 };
+
+/* Perceptrons of two hidden layers, as arrays in C order; `first` has n_rows of inputs a network. */
+typedef struct {
+    size_t n_networks, n_rows;
+    const float *first, *first_bias;   /* (networks × rows × units), (networks × units) */
+    const float *second, *second_bias; /* (networks × units × units), (networks × units) */
+    const float *last, *last_bias;     /* (networks × units), (networks) */
+} predictd_networks;
+
+/*
+ * The weighted sum of what networks give at n bins, which read k ≤ n_rows inputs each: out[i] = Σ_r weights[r] ·
+ * network_r(inputs[i]). What a bin gets does not depend on the bins around it.
+ */
+void predictd_apply_networks(predictd_networks networks, const float *weights, const float *inputs, size_t n, size_t k,
+                             float *out);
+
+#endif

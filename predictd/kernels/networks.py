@@ -1,0 +1,67 @@
+"""Small neural networks at many bins."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictd.kernels import compiled
+from predictd.kernels.checks import check_array, check_range
+
+Float32 = NDArray[np.float32]
+
+# Units of each hidden layer.
+UNITS: int = compiled.networks.UNITS
+
+
+def apply_networks(
+    first: Float32,
+    first_bias: Float32,
+    second: Float32,
+    second_bias: Float32,
+    last: Float32,
+    last_bias: Float32,
+    weights: Float32,
+    inputs: Float32,
+) -> Float32:
+    """Weighted sum of what R perceptrons give that have two hidden layers (ReLU) of `UNITS` units.
+
+    All arrays are float32 and C-contiguous. The result has the same bits for a bin whatever the other bins are;
+    processors with fused multiply-adds (all of the last ten years) give other last bits than those without.
+
+    Parameters
+    ----------
+    first, first_bias
+        (R × rows × UNITS) and (R × UNITS).
+    second, second_bias
+        (R × UNITS × UNITS) and (R × UNITS).
+    last, last_bias
+        (R × UNITS) and (R,).
+    weights
+        (R,): networks without weight are left out.
+    inputs
+        (bins × k), 0 < k ≤ rows: the other rows of `first` are not read.
+
+    Returns
+    -------
+    float32 (bins,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a dtype, shape or memory layout is not what it must be.
+    """
+    check_array("first", first, np.float32, (None, None, UNITS))
+    n_networks, n_rows, _ = first.shape
+    check_array("first_bias", first_bias, np.float32, (n_networks, UNITS))
+    check_array("second", second, np.float32, (n_networks, UNITS, UNITS))
+    check_array("second_bias", second_bias, np.float32, (n_networks, UNITS))
+    check_array("last", last, np.float32, (n_networks, UNITS))
+    check_array("last_bias", last_bias, np.float32, (n_networks,))
+    check_array("weights", weights, np.float32, (n_networks,))
+    check_array("inputs", inputs, np.float32, (None, None))
+    check_range("columns of inputs", inputs.shape[1], 1, n_rows + 1)
+    out = np.zeros(len(inputs), dtype=np.float32)
+    if n_networks and len(inputs):
+        compiled.networks.apply(first, first_bias, second, second_bias, last, last_bias, weights, inputs, out)
+    return out
