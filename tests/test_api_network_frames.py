@@ -287,7 +287,7 @@ def test_frames_say_where_their_genes_are(frame, named):
         ),
         (
             pd.concat([GENES] * 3, ignore_index=True).assign(n=range(12))[["n", *GENES]],
-            "the first column, n, numbers",
+            "the first column, n, holds the numbers of lines",
         ),
         (GENES[:0], "holds no expression"),
         (GENES[[]], "holds no expression"),

@@ -223,7 +223,7 @@ def test_executors_with_another_predictd_are_refused(tensor_path, tmp_path):
     done = run(*command, cwd=tmp_path, PYSPARK_PYTHON=str(python))
     assert done.returncode == 1 and not done.stdout
     (line,) = done.stderr.splitlines()
-    assert line.startswith("predictd: error: ") and " has predictd 9.9, here is " in line
+    assert line.startswith("predictd: error: ") and " has predictd 9.9, this machine has " in line
     done = run(*command, cwd=tmp_path, PYSPARK_PYTHON=str(tmp_path / "absent"))
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
