@@ -149,17 +149,12 @@ def squared_errors(
     float64 (m,)
         (w − u)ᵀ S (w − u) / bins with w padded by the intercept and u the target's unit vector; at least 0.
     """
-    rows = np.arange(len(targets))
+    difference = _padded(s, weights if basis is None else weights @ basis, intercept, inputs)
+    difference[np.arange(len(targets)), targets] -= 1.0
     if basis is not None and len(basis) < len(weights):
-        shared = _padded(
-            s, np.vstack([basis, np.zeros(len(inputs))]), np.append(np.zeros(len(basis)), 1.0), inputs
-        )
-        weights = np.column_stack([weights, intercept])
-        difference, through = weights @ shared, weights @ (shared @ s) - s[targets]
-        difference[rows, targets] -= 1.0
+        shared = _padded(s, basis, np.zeros(len(basis)), inputs) @ s
+        through = weights @ shared + np.outer(intercept, s[-1]) - s[targets]
     else:
-        difference = _padded(s, weights if basis is None else weights @ basis, intercept, inputs)
-        difference[rows, targets] -= 1.0
         through = difference @ s
     return np.maximum(np.einsum("ij,ij->i", through, difference) / s[-1, -1], 0.0)
 

@@ -386,6 +386,7 @@ class Refiner:
             added += (features @ guide.beyond[:, 0].T.astype(np.float32)) * self._sds
         for row, maps in enumerate(self._maps):
             give_up_if_asked()
+            constants = guide.constants[row].astype(np.float32)
             wide = z @ maps[guide.wide].T
             windows = [window_means(wide, run_lengths, half)[inner] for half in HALF_WIDTHS[1:]]
             for start in range(0, len(within), _STEP):
@@ -393,6 +394,5 @@ class Refiner:
                 around = [window[some] for window in windows]
                 beside = None if features is None else features[some]
                 read = guide.signal(row, within[some], curved[:, some], around, maps=maps, features=beside)
-                constants = guide.constants[row].astype(np.float32)
                 added[some, row] += self._sds[row] * self._networks(read, self._weights[row], constants)
         return added
