@@ -58,6 +58,7 @@ setup(
             extension("scores", "scores.pyx", "scores_core.c"),
             extension("sgd", "sgd.pyx", "sgd_core.c"),
             extension("trees", "trees.pyx", "trees_core.c", "boost_core.c"),
+            extension("windows", "windows.pyx", "windows_core.c"),
         ]
     ),
     cmdclass={"build_ext": BuildKernels},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,6 @@ from predictd.model.cp.factors import CPModel
 from predictd.model.cp.reference import closed_form_genome
 from predictd.model.imputer import AffineMap, Completion, Imputer, Joined
 from predictd.model.ranges import Bounds, Ranges
-from predictd.model.windows import window_means
 from predictd.pairs import Experiment
 
 pytestmark = pytest.mark.numeric
@@ -240,34 +237,3 @@ def test_a_track_of_few_peaks_has_no_artefact():
         pairs = [Experiment("x", "a"), Experiment("y", assay)]
         ranges = Ranges.of([*"ab"], ["arcsinh"] * 2, pairs, summary_of(track, sparse))
         assert ranges.ends[1] >= 5.0
-
-
-# -- windows ----------------------------------------------------------------------------------------------------------
-
-
-def test_the_smallest_window_is_the_signal_itself():
-    signal = np.arange(12, dtype=np.float32).reshape(3, 4)
-    assert window_means(signal, [3], 0) is signal
-
-
-@pytest.mark.parametrize("gaps", [False, True], ids=["complete", "with gaps"])
-def test_windows_are_means_of_what_is_observed_within_the_run(gaps):
-    rng = np.random.default_rng(8)
-    runs = [1, 2, 5, 40, 3]
-    signal = rng.normal(size=(sum(runs), 3)).astype(np.float32)
-    if gaps:
-        signal[rng.random(signal.shape) < 0.3] = np.nan
-        signal[20:30, 1] = np.nan
-    for half_width in (1, 2, 30):
-        means = window_means(signal, runs, half_width)
-        assert means.dtype == np.float32
-        start = 0
-        for length in runs:
-            for row in range(start, start + length):
-                low, high = max(row - half_width, start), min(row + half_width + 1, start + length)
-                for column in range(3):
-                    seen = [float(v) for v in signal[low:high, column] if not math.isnan(v)]
-                    expected = sum(seen) / len(seen) if seen else math.nan
-                    assert means[row, column] == pytest.approx(expected, rel=1e-5, abs=1e-6, nan_ok=True)
-            start += length
-        assert np.isnan(means).any() == gaps

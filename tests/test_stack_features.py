@@ -68,7 +68,7 @@ def every(signal: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def sampled(signal: np.ndarray) -> np.ndarray:
-    return sampled_moments(moments(signal), signal, window_means(signal, RUNS, WINDOW))
+    return sampled_moments(moments(signal), signal, window_means(signal, RUNS, [WINDOW])[0])
 
 
 def model_of(s: np.ndarray, sampled: np.ndarray, train: tuple[Experiment, ...] = TRAIN) -> StackModel:
@@ -99,7 +99,7 @@ def test_moments_of_features_from_a_sample(signal, every):
     """Near to those of all bins; where a sample has more signal than the genome, regression makes good for it."""
     strong = signal.sum(axis=1) > np.quantile(signal.sum(axis=1), 0.5)
     rows = np.flatnonzero(strong | (np.random.default_rng(1).random(4000) < 0.6))
-    window = window_means(signal, RUNS, WINDOW)
+    window = window_means(signal, RUNS, [WINDOW])[0]
     s = moments(signal)
     found = with_features(s, sampled_moments(s, signal[rows], window[rows]), np.arange(12))
     means, plain = found[-1, 12:48] / 4000, every[rows, 12:].mean(axis=0)
@@ -156,7 +156,7 @@ def test_features_that_do_not_vary_are_not_read(signal):
     """Where negative signal is all there is, logarithms are constant."""
     changed = signal.copy()
     changed[:, 0] -= 100
-    window = window_means(changed, RUNS, WINDOW)
+    window = window_means(changed, RUNS, [WINDOW])[0]
     found = model_of(moments(changed), sampled_moments(moments(changed), changed, window))
     assert np.flatnonzero(found.tracks.features.sds == 0).tolist() == [2 * N]
     maps, _ = found.maps(found.indices(HELD))
@@ -223,7 +223,7 @@ def test_networks_read_and_add_to_predictions_with_features(model, signal, every
     columns = [PAIRS.index(e) for e in TRAIN]
     own = signal[:, columns]
     refined = replace(model, networks=networks, related=related, curve_scales=CurveScales.of(own))
-    sample = WindowSample(tuple(PAIRS), np.stack([window_means(signal, RUNS, half) for half in HALF_WIDTHS]))
+    sample = WindowSample(tuple(PAIRS), window_means(signal, RUNS, HALF_WIDTHS))
     truth = signal[:, [PAIRS.index(e) for e in HELD]].astype(np.float64)
     known = Tracks.of(moments(signal), PAIRS, HELD, CELLS, ASSAYS)
     lesson = Lesson(model.tracks, tuple(HELD), known.places, known.means, known.sds, guide)

@@ -64,8 +64,7 @@ def model_of(signal: np.ndarray, train: tuple[Experiment, ...] = TRAIN) -> Stack
 
 
 def sample_of(signal: np.ndarray) -> WindowSample:
-    values = np.stack([window_means(signal, [len(signal)], half) for half in HALF_WIDTHS])
-    return WindowSample(tuple(PAIRS), values)
+    return WindowSample(tuple(PAIRS), window_means(signal, [len(signal)], HALF_WIDTHS))
 
 
 def guide_of(model: StackModel, pairs: list[Experiment]) -> Guide:
@@ -150,9 +149,9 @@ def plainly_added(model: StackModel, target: Experiment, signal: np.ndarray, run
         c = (curved - scales.means[k]) / scales.sds[k]
         read += [c @ stack, *(np.sign(rho[i]) * c[:, i] for i in top), *[blank] * (3 - len(top))]
         read += [c[:, same].mean(axis=1), c[:, context].mean(axis=1)]
-    for half in HALF_WIDTHS[1:]:
-        wide = np.stack([channels[0], *means], axis=1).astype(np.float32)
-        read += list(window_means(wide, runs, half).T)
+    wide = np.stack([channels[0], *means], axis=1).astype(np.float32)
+    for window in window_means(wide, runs, HALF_WIDTHS[1:]):
+        read += list(window.T)
     inputs = np.stack(read, axis=1)
     inputs = np.sign(inputs) * np.log1p(np.abs(inputs))
     variance = stack @ tracks.correlations @ stack
@@ -337,8 +336,8 @@ def test_the_sample_has_complete_bins_with_what_is_around_them(gaps, tensor_path
     for name in tensor.shard_names:
         with tensor.open_shard(name) as shard:
             signal = shard.read()
-            built = [window_means(signal, shard.places.runs[:, 1].tolist(), half) for half in HALF_WIDTHS]
-            wanted.append(np.stack(built)[:, ~np.isnan(signal).any(axis=1)])
+            built = window_means(signal, shard.places.runs[:, 1].tolist(), HALF_WIDTHS)
+            wanted.append(built[:, ~np.isnan(signal).any(axis=1)])
     # There are fewer complete bins than would be drawn: all are.
     np.testing.assert_allclose(sample.values, np.concatenate(wanted, axis=1), rtol=1e-5, atol=1e-6)
 

@@ -1,8 +1,8 @@
 """The compiled kernels behind checks: nothing else imports `predictd._ext`.
 
 The kernels themselves check nothing and release the GIL. What they compute is specified by
-`predictd.model.cp.reference`, by `predictd.grn.reference` for trees, and for scores and networks by the tests of their
-kernels.
+`predictd.model.cp.reference`, by `predictd.grn.reference` for trees, and for scores, networks and windows by the
+tests of their kernels.
 """
 
 from predictd.kernels.features import TreeFeatures
@@ -31,6 +31,7 @@ from predictd.kernels.trees import (
     forest_importances,
     forest_limit,
 )
+from predictd.kernels.windows import run_means
 
 __all__ = [
     "BLOCK",
@@ -58,6 +59,7 @@ __all__ = [
     "joint",
     "row_width",
     "rows_of",
+    "run_means",
     "sgd_updates",
     "tally",
     "weighted",

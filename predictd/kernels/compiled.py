@@ -12,6 +12,7 @@ try:
     import predictd._ext.scores as scores
     import predictd._ext.sgd as sgd
     import predictd._ext.trees as trees
+    import predictd._ext.windows as windows
 except ImportError as err:
     raise ExtensionError(
         f"the compiled kernels of the predictd package in {Path(__file__).resolve().parents[1]} do not load "
@@ -19,4 +20,4 @@ except ImportError as err:
         "and start Python elsewhere"
     ) from err
 
-__all__ = ["half", "networks", "scores", "sgd", "trees"]
+__all__ = ["half", "networks", "scores", "sgd", "trees", "windows"]

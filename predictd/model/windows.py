@@ -7,11 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from predictd.kernels import run_means
+
 Float32 = npt.NDArray[np.float32]
 
 
-def window_means(signal: Float32, run_lengths: Sequence[int], half_width: int) -> Float32:
-    """Means over ±half_width bins of the run.
+def window_means(
+    signal: Float32,
+    run_lengths: Sequence[int],
+    half_widths: Sequence[int],
+    rows: npt.NDArray[np.intp] | None = None,
+) -> Float32:
+    """Means over several windows around some bins, as far as a window lies in their run.
 
     Parameters
     ----------
@@ -19,59 +26,33 @@ def window_means(signal: Float32, run_lengths: Sequence[int], half_width: int) -
         float32 (bins × k): whole runs of consecutive bins, one after the other; NaN is not observed.
     run_lengths
         Lengths of these runs; they add up to the bins.
-    half_width
-        In bins; 0: the signal itself.
+    half_widths
+        Of the windows: how many bins to either side belong to them. 0: the signal itself.
+    rows
+        The bins, ascending; None: all.
 
     Returns
     -------
-    float32 (bins × k)
-        Means of what is observed in the window, which a run's ends cut; NaN where nothing is.
+    float32 (windows × rows × k)
+        Means of what is observed in the window; NaN where nothing is.
     """
-    # Where every run is one bin, such as a region, a window has nothing but that.
-    if half_width == 0 or max(run_lengths, default=1) == 1:
-        return signal
-    return window_means_at(signal, run_lengths, (half_width,), np.arange(len(signal)))[0]
-
-
-def window_means_at(
-    signal: Float32, run_lengths: Sequence[int], half_widths: Sequence[int], rows: npt.NDArray[np.intp]
-) -> Float32:
-    """Means over several windows around some bins, as of `window_means`: float32 (windows × rows × k).
-
-    Parameters
-    ----------
-    signal, run_lengths
-        See `window_means`.
-    half_widths
-        In bins.
-    rows
-        The bins, ascending.
-    """
+    if rows is None:
+        rows = np.arange(len(signal))
     means = np.empty((len(half_widths), len(rows), signal.shape[1]), dtype=np.float32)
-    if max(run_lengths, default=1) == 1:
-        means[:] = signal[rows]
-        return means
-    nothing = np.zeros((1, signal.shape[1]))
-    start = 0
-    for length in run_lengths:
-        own = slice(*np.searchsorted(rows, [start, start + length]).tolist())
-        if own.start < own.stop:
-            values, places = signal[start : start + length], rows[own] - start
-            observed = ~np.isnan(values)
-            complete = bool(observed.all())
-            known = values if complete else np.where(observed, values, np.float32(0.0))
-            sums = np.concatenate([nothing, np.cumsum(known, axis=0, dtype=np.float64)])
-            counts = None if complete else np.concatenate([nothing, np.cumsum(observed, axis=0)])
-            for index, half_width in enumerate(half_widths):
-                if half_width == 0:
-                    means[index, own] = values[places]
-                    continue
-                low, high = np.maximum(places - half_width, 0), np.minimum(places + half_width + 1, length)
-                count = (
-                    (high - low)[:, np.newaxis].astype(np.float64)
-                    if counts is None
-                    else counts[high] - counts[low]
-                )
-                means[index, own] = (sums[high] - sums[low]) / np.where(count, count, np.nan)
-        start += length
+    # Where every run is one bin, such as a region, a window has nothing but that.
+    alone = max(run_lengths, default=1) == 1
+    signal, ends = np.ascontiguousarray(signal), np.cumsum(run_lengths)
+    for index, half_width in enumerate(half_widths):
+        if half_width == 0 or alone:
+            means[index] = signal[rows]
+            continue
+        for end, length, own in zip(ends.tolist(), run_lengths, _rows_of_runs(rows, ends), strict=True):
+            start = end - length
+            run_means(signal[start:end], rows[own] - start, half_width, means[index, own])
     return means
+
+
+def _rows_of_runs(rows: npt.NDArray[np.intp], ends: npt.NDArray[np.intp]) -> list[slice]:
+    """Which of some ascending rows lie in each of some runs, by where these end."""
+    stops = np.searchsorted(rows, ends).tolist()
+    return [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]

@@ -10,7 +10,6 @@ ones and half by the others: where assays are many the first predict better, whe
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -22,6 +21,7 @@ from predictd.interrupt import give_up_if_asked
 from predictd.kernels import UNITS, apply_networks
 from predictd.model.stack.features import WINDOW
 from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide
+from predictd.model.stack.perceptron import learn_perceptron
 from predictd.model.stack.tracks import Places, Tracks
 from predictd.model.windows import window_means
 from predictd.pairs import Experiment, positions
@@ -218,10 +218,6 @@ def fit_network(
     lessons: Sequence[Lesson], sample: WindowSample, index: int, n_networks: int, seed: int
 ) -> Networks:
     """Fit one of several networks to what a stack left of known tracks, at bins of a sample."""
-    # An import of a second, and for those who fit networks alone.
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.neural_network import MLPRegressor
-
     rng = np.random.default_rng([seed, index])
     every = [(lesson, row) for lesson in lessons for row in range(len(lesson.names))]
     chosen = _chosen(len(every), index, n_networks, seed)
@@ -230,32 +226,25 @@ def fit_network(
         exercise(*every[number], sample, _drawn(*every[number], sample, n_bins, rng)) for number in chosen
     ]
     read, wanted = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    network = MLPRegressor(
-        hidden_layer_sizes=(UNITS, UNITS),
-        alpha=_PENALTY,
-        batch_size=min(_BATCH, len(read)),
-        random_state=int(rng.integers(2**31)),
-        warm_start=True,
+    layers = learn_perceptron(
+        read,
+        wanted,
+        units=(UNITS, UNITS),
+        batch=_BATCH,
+        penalty=_PENALTY,
+        stretches=_STRETCHES,
+        seed=int(rng.integers(2**31)),
     )
-    with warnings.catch_warnings():
-        # It is meant to stop early.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for passes, rate in _STRETCHES:
-            give_up_if_asked()
-            network.set_params(max_iter=passes, learning_rate_init=rate)
-            network.fit(read, wanted)
-    weights, biases = network.coefs_, network.intercepts_
     # Weights of what never changed are as they were drawn; they would add noise where it is otherwise.
     constant = np.ptp(read, axis=0) == 0
-    biases[0] += read[0, constant] @ weights[0][constant]
-    weights[0][constant] = 0
-    found = weights[0], biases[0], weights[1], biases[1], weights[2][:, 0], biases[2][0]
+    layers.biases[0][:] += read[0, constant] @ layers.weights[0][constant]
+    layers.weights[0][constant] = 0
     learned = np.full((1, _TRACKS, 2), -1, dtype=np.int64)
     if not _is_general(index):
         rows = [every[number] for number in chosen]
         learned[0] = [[lesson.places[axis][row] for axis in (0, 1)] for lesson, row in rows]
-    w1, b1, w2, b2, w3, b3 = (np.asarray(part, dtype=np.float32)[np.newaxis] for part in found)
-    return Networks(w1, b1, w2, b2, w3, b3, learned)
+    (w1, w2, w3), (b1, b2, b3) = layers.weights, layers.biases
+    return Networks(w1[None], b1[None], w2[None], b2[None], w3.T, b3, learned)
 
 
 def learned_bins(n_tracks: int, n_sampled: int, n_networks: int) -> list[int]:
@@ -379,6 +368,7 @@ class Refiner:
         guide = self._guide
         z = (signal - self._shift) * self._factor
         within, curved = z[inner], self._curve_scales.standardised(signal[inner])
+        rows = np.arange(*inner.indices(len(signal)))
         added = np.zeros((len(within), len(self._maps)), dtype=np.float32)
         features = None
         if self._features is not None and guide.beyond is not None:
@@ -388,10 +378,10 @@ class Refiner:
             give_up_if_asked()
             constants = guide.constants[row].astype(np.float32)
             wide = z @ maps[guide.wide].T
-            windows = [window_means(wide, run_lengths, half)[inner] for half in HALF_WIDTHS[1:]]
+            windows = window_means(wide, run_lengths, HALF_WIDTHS[1:], rows)
             for start in range(0, len(within), _STEP):
                 some = slice(start, start + _STEP)
-                around = [window[some] for window in windows]
+                around = list(windows[:, some])
                 beside = None if features is None else features[some]
                 read = guide.signal(row, within[some], curved[:, some], around, maps=maps, features=beside)
                 added[some, row] += self._sds[row] * self._networks(read, self._weights[row], constants)

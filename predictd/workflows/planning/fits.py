@@ -91,14 +91,10 @@ def _by_stack(load: Workload) -> list[PlannedStage]:
     # The sample comes from tasks, too.
     reads = share * load.tensor_bytes + (times + 1) * load.sample_bytes + (tasks + 2 * load.choices) * shared
     memory = _fit_bytes(load, max([load.rank, *(rank for turn in turns for rank in turn)]))
-    first = [drawn]
     if load.networks:
-        # Each worker loads what networks learn with once, which takes about as long as its start.
-        first.append(Wave.of(workers, rates.start))
-        reads += workers * rates.start_bytes
         learned = max(learned_bins(folds * load.n_valid, bins, load.networks))
         memory = max(memory, rates.process_bytes + 2 * load.sample_bytes + learned * rates.learned_bytes)
-    every = (*first, *(waves + learning) * load.choices)
+    every = (drawn, *(waves + learning) * load.choices)
     choose = PlannedStage("choose", load.job.kind, every, memory, reads=reads, solver=load.solver)
     return [moments(load), choose, _training(load, tried, settled)]
 

@@ -14,7 +14,7 @@ from predictd.io.kept import kept
 from predictd.io.tensor.store import Shard, Tensor
 from predictd.model.stack.inputs import HALF_WIDTHS
 from predictd.model.stack.networks import WindowSample
-from predictd.model.windows import window_means_at
+from predictd.model.windows import window_means
 from predictd.workflows.tensor.sample import Index, SamplePlan, chosen_bins, plan_sample, rows_of
 from predictd.workflows.tensor.sidecar import Kind, ensure_sidecar, header_of, read_sidecar
 from predictd.workflows.tensor.windows import WideBlock, wide_blocks, wide_rows
@@ -120,4 +120,4 @@ def _of_some_blocks(shard: Shard, index: int, plan: SamplePlan) -> list[Float32]
 def _means(plan: SamplePlan, block: WideBlock, rows: Index) -> Float32:
     """Means over every window around some rows of a block: float32 (windows × rows × n)."""
     wide = plan.cut(block.wide) if rows.size else block.wide
-    return window_means_at(wide, block.run_lengths, HALF_WIDTHS, rows + block.inner.start)
+    return window_means(wide, block.run_lengths, HALF_WIDTHS, rows + block.inner.start)

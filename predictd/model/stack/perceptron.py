@@ -1,0 +1,151 @@
+"""How a small perceptron learns: least squares by Adam in mini-batches (Kingma & Ba 2015, ICLR).
+
+Libraries of networks take twice as long, around products of matrices as small as these, and some seconds to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from predictd.interrupt import give_up_if_asked
+
+Float32 = npt.NDArray[np.float32]
+
+# Adam's decay of its averages of slopes and of their squares, and what keeps it from dividing by zero: as published.
+_DECAY, _DECAY_OF_SQUARES, _TINY = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A perceptron's layers, or the slopes of an error along them: views of one array.
+
+    Attributes
+    ----------
+    flat
+        All numbers, float32.
+    weights, biases
+        Of each layer: float32 (inputs × units) and (units,).
+    """
+
+    flat: Float32
+    weights: tuple[Float32, ...]
+    biases: tuple[Float32, ...]
+
+    @classmethod
+    def of_sizes(cls, sizes: Sequence[int]) -> Layers:
+        """Zeros, for so many inputs and so many units in each layer."""
+        shapes = list(pairwise(sizes))
+        flat = np.zeros(sum((read + 1) * given for read, given in shapes), dtype=np.float32)
+        weights, biases, start = [], [], 0
+        for read, given in shapes:
+            weights.append(flat[start : start + read * given].reshape(read, given))
+            biases.append(flat[start + read * given : start + (read + 1) * given])
+            start += (read + 1) * given
+        return cls(flat, tuple(weights), tuple(biases))
+
+
+def learn_perceptron(
+    inputs: Float32,
+    wanted: Float32,
+    *,
+    units: Sequence[int],
+    batch: int,
+    penalty: float,
+    stretches: Sequence[tuple[int, float]],
+    seed: int,
+) -> Layers:
+    """Fit a perceptron with hidden layers (ReLU) and one output to least squares.
+
+    Parameters
+    ----------
+    inputs
+        float32 (samples × k).
+    wanted
+        What it should give, float32 (samples,).
+    units
+        Of each hidden layer.
+    batch
+        Samples of a step.
+    penalty
+        On half the sum of squared weights, beside half the sum of a batch's squared errors.
+    stretches
+        One after the other: passes over the samples, and Adam's learning rate. Adam begins each anew.
+    seed
+        Of the first weights, and of the order of samples in each pass.
+
+    Raises
+    ------
+    ValueError
+        If what is found is not finite, as where what is read is not.
+    Interrupted
+        If a stop was asked for.
+    """
+    # Its numbers are the same in all versions of NumPy.
+    random = np.random.RandomState(seed)
+    layers = Layers.of_sizes([inputs.shape[1], *units, 1])
+    for weights, biases in zip(layers.weights, layers.biases, strict=True):
+        # Glorot & Bengio (2010, AISTATS).
+        farthest = np.sqrt(6.0 / sum(weights.shape))
+        weights[:] = random.uniform(-farthest, farthest, weights.shape)
+        biases[:] = random.uniform(-farthest, farthest, biases.shape)
+    slopes = Layers.of_sizes([inputs.shape[1], *units, 1])
+    for passes, rate in stretches:
+        step = _Adam(layers.flat, rate)
+        order = np.arange(len(inputs))
+        for _ in range(passes):
+            give_up_if_asked()
+            random.shuffle(order)
+            for start in range(0, len(inputs), batch):
+                rows = order[start : start + batch]
+                _find_slopes(slopes, layers, inputs[rows], wanted[rows], penalty)
+                step(slopes.flat)
+        random.seed(seed)
+    if not np.isfinite(layers.flat).all():
+        raise ValueError("a perceptron's weights are not finite")
+    return layers
+
+
+def _find_slopes(slopes: Layers, layers: Layers, inputs: Float32, wanted: Float32, penalty: float) -> None:
+    """Find how half the mean squared error, with its penalty, changes along each weight and bias."""
+    read = [inputs]
+    for weights, biases in zip(layers.weights[:-1], layers.biases[:-1], strict=True):
+        units = read[-1] @ weights
+        units += biases
+        read.append(np.maximum(units, 0, out=units))
+    (last,), (bias,) = layers.weights[-1].T, layers.biases[-1]
+    beyond = read[-1] @ last
+    beyond += bias - wanted
+    beyond /= len(inputs)
+    per_unit = beyond[:, np.newaxis]
+    for index in reversed(range(len(read))):
+        weights, own = layers.weights[index], slopes.weights[index]
+        np.matmul(read[index].T, per_unit, out=own)
+        own += np.float32(penalty / len(inputs)) * weights
+        np.sum(per_unit, axis=0, out=slopes.biases[index])
+        if index:
+            per_unit = per_unit @ weights.T
+            per_unit *= read[index] > 0
+
+
+class _Adam:
+    """Steps of Adam."""
+
+    def __init__(self, parameters: Float32, rate: float) -> None:
+        self._parameters, self._rate = parameters, rate
+        self._slopes, self._squares = np.zeros_like(parameters), np.zeros_like(parameters)
+        self._steps = 0
+
+    def __call__(self, slopes: Float32) -> None:
+        """Take a step; `slopes` of the error along the parameters."""
+        self._steps += 1
+        self._slopes += np.float32(1 - _DECAY) * (slopes - self._slopes)
+        self._squares += np.float32(1 - _DECAY_OF_SQUARES) * (slopes * slopes - self._squares)
+        shorter = np.sqrt(1 - _DECAY_OF_SQUARES**self._steps) / (1 - _DECAY**self._steps)
+        self._parameters -= (
+            np.float32(self._rate * shorter) * self._slopes / (np.sqrt(self._squares) + np.float32(_TINY))
+        )

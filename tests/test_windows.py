@@ -1,0 +1,99 @@
+"""Means over windows along the genome, against plain loops."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from predictd.kernels import run_means
+from predictd.model.windows import window_means
+
+RUNS = [1, 2, 5, 40, 3, 300]
+
+
+def plain(signal: np.ndarray, runs: list[int], half_width: int, row: int, column: int) -> float:
+    """The mean of what is observed around a bin, within its run."""
+    end = next(end for end in np.cumsum(runs) if row < end)
+    start = end - next(length for length, stop in zip(runs, np.cumsum(runs), strict=True) if stop == end)
+    around = signal[max(row - half_width, start) : min(row + half_width + 1, end), column]
+    seen = [float(value) for value in around if not math.isnan(value)]
+    return math.fsum(seen) / len(seen) if seen else math.nan
+
+
+def made_signal(n_tracks: int = 3, *, gaps: bool) -> np.ndarray:
+    rng = np.random.default_rng(8)
+    signal = rng.normal(size=(sum(RUNS), n_tracks)).astype(np.float32)
+    if gaps:
+        signal[rng.random(signal.shape) < 0.3] = np.nan
+        signal[20:30, 1] = np.nan
+        signal[100:250, 2] = np.nan
+    return signal
+
+
+# All bins; those far apart, whose windows are summed one by one; and some of both, at both ends of runs.
+@pytest.mark.parametrize("rows", [None, [0, 1, 60, 200, 349], [3, 7, 8, 9, 10, 47, 48, 51, 52, 53, 130, 350]])
+@pytest.mark.parametrize("gaps", [False, True], ids=["complete", "with gaps"])
+def test_windows_are_means_of_what_is_observed_within_the_run(gaps, rows):
+    signal, half_widths = made_signal(gaps=gaps), [1, 2, 0, 30, 1000]
+    means = window_means(signal, RUNS, half_widths, None if rows is None else np.array(rows))
+    assert means.dtype == np.float32
+    wanted = [
+        [
+            [plain(signal, RUNS, half, row, column) for column in range(3)]
+            for row in rows or range(len(signal))
+        ]
+        for half in half_widths
+    ]
+    # One rounding to single precision, of values of about 1; sums are in double precision.
+    np.testing.assert_allclose(means, wanted, rtol=6e-8, atol=1e-13)
+    assert np.isnan(means).any() == gaps
+
+
+def test_an_artefact_leaves_nothing_behind():
+    """Windows beyond it are as without it, as far as double precision says; and nothing observed stays nothing."""
+    signal = np.zeros((3000, 2), dtype=np.float32)
+    signal[:, 0] = 0.5
+    signal[1000] = 1e30, 0.1
+    signal[1500:2000] = np.nan
+    means = window_means(signal, [len(signal)], [4, 100])
+    assert np.isnan(means[0, 1504:1996]).all() and np.isnan(means[1, 1600:1900]).all()
+    # It is gone from all sums where nothing was observed.
+    assert (means[:, 2101:, 0] == 0.5).all() and (means[:, 2101:, 1] == 0).all()
+
+
+def test_runs_of_one_bin_have_windows_of_one():
+    signal = made_signal(gaps=True)
+    for means in window_means(signal, [1] * len(signal), [0, 4, 100]):
+        np.testing.assert_array_equal(means, signal)
+
+
+def test_nothing_is_made_of_no_bins_and_no_tracks():
+    signal = made_signal(gaps=False)
+    assert window_means(signal, RUNS, [4], np.array([], dtype=np.intp)).shape == (1, 0, 3)
+    assert window_means(signal[:, :0], RUNS, [4]).shape == (1, sum(RUNS), 0)
+    assert window_means(signal[:0], [], [4]).shape == (1, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "wrong"),
+    [
+        ({"rows": np.array([2, 1])}, "rows must ascend"),
+        ({"rows": np.array([-1, 1])}, r"the first row must lie in \[0, 10\), not -1"),
+        ({"rows": np.array([1, 10])}, r"the last row must lie in \[0, 10\), not 10"),
+        ({"rows": np.array([1, 2], dtype=np.int32)}, "rows must be int64, not int32"),
+        ({"signal": np.ones((10, 6), dtype=np.float32)[:, ::2]}, "signal must be C-contiguous"),
+        ({"half_width": -1}, "half_width must lie in"),
+        ({"out": np.ones((2, 2), dtype=np.float32)}, "out must have the shape"),
+    ],
+)
+def test_what_the_kernel_does_not_take(changed, wrong):
+    given = {
+        "signal": np.ones((10, 3), dtype=np.float32),
+        "rows": np.array([1, 2]),
+        "half_width": 1,
+        "out": np.ones((2, 3), dtype=np.float32),
+    }
+    with pytest.raises((TypeError, ValueError), match=wrong):
+        run_means(**{**given, **changed})
