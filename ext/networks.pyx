@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
-"""What small neural networks add to predictions; predictd.kernels checks what comes in."""
+"""What small neural networks read, and what they add to predictions; predictd.kernels checks what comes in."""
 
 
 cdef extern from "networks_core.h" nogil:
@@ -16,6 +16,7 @@ cdef extern from "networks_core.h" nogil:
 
     void predictd_apply_networks(predictd_networks networks, const float *weights, const float *inputs, size_t n,
                                  size_t k, float *out)
+    void predictd_compress(float *values, size_t n)
 
 
 UNITS = PREDICTD_UNITS
@@ -40,3 +41,9 @@ def apply(
     networks.last, networks.last_bias = &last[0, 0], &last_bias[0]
     with nogil:
         predictd_apply_networks(networks, &weights[0], &inputs[0, 0], inputs.shape[0], inputs.shape[1], &out[0])
+
+
+def compress(float[::1] values not None):
+    """Replace values by sign(value) · log(1 + |value|)."""
+    with nogil:
+        predictd_compress(&values[0], values.shape[0])

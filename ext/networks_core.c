@@ -1,5 +1,8 @@
 #include "networks_core.h"
 
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "multiversion.h"
@@ -74,5 +77,30 @@ void predictd_apply_networks(predictd_networks networks, const float *weights, c
         }
         for (size_t t = 0; t < TILE && bin + t < n; ++t)
             out[bin + t] = added[t];
+    }
+}
+
+/* The natural logarithm of a finite number from 1 on, but for rounding. */
+PREDICTD_INLINE float logarithm(float number)
+{
+    union {
+        float number;
+        int32_t bits;
+    } whole = {number}, part;
+    /* number = part · 2^power, √½ ≤ part < √2: the bits of √½ are taken away before the power is read. */
+    const int32_t power = (whole.bits - 0x3f3504f3) >> 23;
+    part.bits = whole.bits - power * (1 << 23);
+    /* log(part) = 2 artanh(s), whose series here goes on with s^11/11 < 4e-10. */
+    const float s = (part.number - 1.0f) / (part.number + 1.0f), square = s * s;
+    const float series = 1.0f + square * (1.0f / 3 + square * (1.0f / 5 + square * (1.0f / 7 + square * (1.0f / 9))));
+    return (float)power * 0.69314718f + 2.0f * s * series;
+}
+
+PREDICTD_MULTIVERSION_FUSED
+void predictd_compress(float *values, size_t n)
+{
+    for (size_t i = 0; i < n; ++i) {
+        const float size = 1.0f + fabsf(values[i]);
+        values[i] = size <= FLT_MAX ? copysignf(logarithm(size), values[i]) : values[i];
     }
 }

@@ -1,4 +1,4 @@
-/* What small neural networks add to predictions. */
+/* What small neural networks read, and what they add to predictions. */
 
 #ifndef PREDICTD_NETWORKS_CORE_H
 #define PREDICTD_NETWORKS_CORE_H
@@ -22,5 +22,8 @@ typedef struct {
  */
 void predictd_apply_networks(predictd_networks networks, const float *weights, const float *inputs, size_t n, size_t k,
                              float *out);
+
+/* Replace each value by sign(value) · log(1 + |value|); what is not finite stays. */
+void predictd_compress(float *values, size_t n);
 
 #endif

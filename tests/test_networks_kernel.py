@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from predictd.kernels import UNITS, apply_networks
+from predictd.kernels import UNITS, apply_networks, compress
 
 pytestmark = pytest.mark.numeric
 
@@ -91,3 +91,49 @@ def test_what_does_not_fit_is_refused(name):
         apply_networks(**arrays | {name: arrays[name].astype(np.float64)})
     with pytest.raises(ValueError, match=r"must have the shape|must lie in"):
         apply_networks(**arrays | {name: np.zeros((*arrays[name].shape[:-1], 77), np.float32)})
+
+
+# -- what networks read ---------------------------------------------------------------------------------------------
+
+
+def test_values_are_compressed():
+    rng = np.random.default_rng(0)
+    values = np.exp(rng.uniform(-40, 88, (1001, 7))) * rng.choice([-1, 1], (1001, 7))
+    values[:5, 0] = 0.0, 1.0, -1.0, 1e-12, np.finfo(np.float32).max
+    values = values.astype(np.float32)
+    found = values.copy()
+    compress(found)
+    exact = np.sign(values) * np.log1p(np.abs(values.astype(np.float64)))
+    # The rounding of 1 + |value|, and of some operations at the end.
+    np.testing.assert_allclose(found, exact, rtol=3e-7, atol=3e-7)
+
+
+def test_what_is_not_finite_stays_and_zeros_keep_their_sign():
+    values = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0], dtype=np.float32)
+    found = values.copy()
+    compress(found)
+    np.testing.assert_array_equal(found, values)
+    assert np.signbit(found).tolist()[2:] == [True, False, True]
+
+
+def test_a_value_does_not_depend_on_what_is_beside_it():
+    rng = np.random.default_rng(1)
+    values = rng.normal(0, 100, 1000).astype(np.float32)
+    together, alone = values.copy(), values.copy()
+    compress(together)
+    for index in range(len(alone)):
+        compress(alone[index : index + 1])
+    assert together.tobytes() == alone.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        (np.ones(3), "float32, not float64"),
+        (np.ones((4, 4), dtype=np.float32)[:, ::2], "C-contiguous"),
+        (np.broadcast_to(np.float32(1), (3,)), "must be"),
+    ],
+)
+def test_what_compress_does_not_take(values, wrong):
+    with pytest.raises((TypeError, ValueError), match=wrong):
+        compress(values)

@@ -7,7 +7,7 @@ tests of their kernels.
 
 from predictd.kernels.features import TreeFeatures
 from predictd.kernels.half import ends_of, rows_of, widen
-from predictd.kernels.networks import UNITS, apply_networks
+from predictd.kernels.networks import UNITS, apply_networks, compress
 from predictd.kernels.scores import (
     COMPARED,
     JOINT,
@@ -52,6 +52,7 @@ __all__ = [
     "boosting_importances",
     "bound",
     "compare",
+    "compress",
     "ends_of",
     "find_keys",
     "forest_importances",

@@ -96,6 +96,31 @@ class GenomeMoments:
     squares: Array
 
 
+@dataclass(frozen=True)
+class _Mode:
+    """Cell types, or assays.
+
+    Attributes
+    ----------
+    members
+        1 where an experiment is of a cell type, or assay: float64 (rows × n).
+    observed
+        1 where it was observed together with one of the other mode: float64 (rows × others).
+    other_of
+        The other's row of each experiment, (n,).
+    """
+
+    members: Array
+    observed: Array
+    other_of: Index
+
+    @classmethod
+    def of(cls, row_of: Index, n_rows: int, other_of: Index, n_others: int) -> _Mode:
+        observed = np.zeros((n_rows, n_others))
+        observed[row_of, other_of] = 1.0
+        return cls(np.equal.outer(np.arange(n_rows), row_of).astype(np.float64), observed, other_of)
+
+
 class CPProblem:
     """Fit of cell types and assays to the moments of training experiments.
 
@@ -142,12 +167,14 @@ class CPProblem:
         self.cells, self.assay_rows = rows_of(train, self.cell_types, self.assays)
         self.mu = float(self.means.mean())
         self._buffers: dict[tuple[str, int, int], Array] = {}
-        self._observed = np.zeros((len(self.cell_types), len(self.assays)))
-        self._observed[self.cells, self.assay_rows] = 1.0
-        for names, counts, what in (
-            (self.cell_types, self._observed.sum(axis=1), "cell type"),
-            (self.assays, self._observed.sum(axis=0), "assay"),
+        self._modes = (
+            _Mode.of(self.cells, len(self.cell_types), self.assay_rows, len(self.assays)),
+            _Mode.of(self.assay_rows, len(self.assays), self.cells, len(self.cell_types)),
+        )
+        for names, mode, what in zip(
+            (self.cell_types, self.assays), self._modes, ("cell type", "assay"), strict=True
         ):
+            counts = mode.observed.sum(axis=1)
             if not counts.all():
                 raise DataError(f"{what} {names[int(np.argmin(counts))]} has no training experiment")
         variances = np.diag(self.covariance)
@@ -156,6 +183,7 @@ class CPProblem:
                 f"every training experiment is constant over the {n_bins:.0f} complete bins: there is nothing to learn"
             )
         self.variance = float(variances.mean())
+        self._all_variance = float(np.trace(self.covariance))
         self._least_noise = _LEAST_NOISE * self.variance
 
     @property
@@ -206,7 +234,7 @@ class CPProblem:
         left = self.means - o
         mean = solution @ left
         products = solution @ self.covariance
-        squares = products @ solution.T + np.outer(mean, mean)
+        squares = products @ solution.T + mean[:, np.newaxis] * mean
         total = self._total(left)
         # (y − o)ᵀ(I − Zᵀ K⁻¹ Z)(y − o): squared errors and the penalty of G at its best.
         energy = max(total - float(np.einsum("ij,ij->", z, products)) - float(mean @ z @ left), 0.0)
@@ -222,8 +250,8 @@ class CPProblem:
     def sweep(self, genome: GenomeMoments) -> Point:
         """Update cell types, then assays, then (EM) the noise."""
         point = genome.point
-        c = self._rows(genome, point.c, point.a, self.cells, self.assay_rows, self._observed)
-        a = self._rows(genome, point.a, c, self.assay_rows, self.cells, self._observed.T)
+        c = self._rows(genome, point.c, point.a, self._modes[0])
+        a = self._rows(genome, point.a, c, self._modes[1])
         moved = Point(c, a, point.lambda_g)
         return replace(moved, lambda_g=self._noise(genome, moved)) if self.em else moved
 
@@ -252,7 +280,7 @@ class CPProblem:
 
     def _total(self, left: Array) -> float:
         """E ‖y − o‖² with left = E y − o."""
-        return float(np.trace(self.covariance) + left @ left)
+        return self._all_variance + float(left @ left)
 
     def _rebalanced(self, genome: GenomeMoments) -> GenomeMoments:
         """Scale each component so that λ‖c_l‖² = λ‖a_l‖² = λ_G E g_l²: the cheapest way to write the same product."""
@@ -274,15 +302,7 @@ class CPProblem:
             genome.squares * np.outer(g_scale, g_scale),
         )
 
-    def _rows(
-        self,
-        genome: GenomeMoments,
-        rows: Array,
-        others: Array,
-        row_of: Index,
-        other_of: Index,
-        observed: Array,
-    ) -> Array:
+    def _rows(self, genome: GenomeMoments, rows: Array, others: Array, mode: _Mode) -> Array:
         """Least squares for the rows of one mode given those of the other.
 
         (M1 ∘ Σ_a d_a d_aᵀ + λD) [C_c ; p_c] = Σ_a d_a ∘ (E[[G;1] y_ca] − (μ + q_a) E[G;1] − E[[G;1] r]), with d_a =
@@ -294,26 +314,27 @@ class CPProblem:
         """
         squares, mean = genome.squares, genome.mean
         rank = len(squares) - 1
-        ones = np.append(mean[:-1], 1.0)
-        m1 = np.empty_like(squares)
-        m1[:-1, :-1] = squares[:-1, :-1]
-        m1[-1], m1[:, -1] = ones, ones
-        with_r = np.append(squares[:-1, -1], mean[-1])
-        with_y = np.vstack([genome.products[:-1], np.zeros(self.n)])
+        m1 = squares.copy()
+        m1[-1, :-1] = m1[:-1, -1] = mean[:-1]
+        m1[-1, -1] = 1.0
+        with_r = squares[:, -1].copy()
+        with_r[-1] = mean[-1]
+        with_y = genome.products.copy()
+        with_y[-1] = 0.0
         d = others.copy()
         d[:, -1] = 1.0
-        offsets = self.mu + others[other_of, -1] - self.means
-        right = d[other_of] * (with_y - np.outer(ones, offsets) - with_r[:, np.newaxis]).T
-        target = np.equal.outer(np.arange(len(observed)), row_of).astype(np.float64) @ right
-        outer, systems = self._buffer("outer", len(d), rank), self._buffer("systems", len(observed), rank)
+        offsets = self.mu + others[mode.other_of, -1] - self.means
+        right = d[mode.other_of] * (with_y - m1[-1][:, np.newaxis] * offsets - with_r[:, np.newaxis]).T
+        target = mode.members @ right
+        outer, systems = self._buffer("outer", len(d), rank), self._buffer("systems", len(rows), rank)
         np.multiply(d[:, :, np.newaxis], d[:, np.newaxis, :], out=outer)
-        np.matmul(observed, outer.reshape(len(d), -1), out=systems.reshape(len(observed), -1))
+        np.matmul(mode.observed, outer.reshape(len(d), -1), out=systems.reshape(len(rows), -1))
         systems *= m1
         penalty = self.regularisation
         if self.em:
             penalty *= genome.point.lambda_g
-            target[:, :-1] += penalty * rows[:, :-1].mean(axis=0)
-        diagonals = np.einsum("kii->ki", systems)
+            target[:, :-1] += penalty * _mean_row(rows[:, :-1])
+        diagonals = systems.reshape(len(rows), -1)[:, :: rank + 2]
         diagonals[:, :-1] += penalty
         # No entry of a positive definite matrix is larger than the largest of its diagonal.
         if penalty > _SINGULAR * float(diagonals.max()):
@@ -371,4 +392,9 @@ def _solve_positive(systems: Array, right: Array) -> Array:
 
 def _spread(factors: Array) -> float:
     """Sum of squared distances of rows from their mean."""
-    return float(np.square(factors - factors.mean(axis=0)).sum())
+    return float(np.square(factors - _mean_row(factors)).sum())
+
+
+def _mean_row(rows: Array) -> Array:
+    """As `rows.mean(axis=0)`, which takes several times as long where rows are few."""
+    return np.asarray(np.add.reduce(rows, axis=0) / len(rows))

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from predictd.kernels import compress
 from predictd.model.stack.pooling import SAME_CELL, Pooled
 from predictd.model.stack.tracks import Array, Index, Places, Tracks
 
@@ -183,8 +184,8 @@ class Guide:
         features
             Standardised, (bins × 3n), where they are read.
         """
-        same = self.same[row]
         extremes = np.zeros((len(z), 2), dtype=np.float32)
+        same = self.same[row]
         if same.size:
             tracks = z[:, same]
             extremes[:, 0], extremes[:, 1] = tracks.max(axis=1), tracks.min(axis=1)
@@ -194,10 +195,7 @@ class Guide:
             beyond = self.beyond[row].astype(np.float32)
             along[:, : len(beyond)] += features @ beyond.T
         read = np.concatenate([along, extremes, *through, *windows], axis=1)
-        # Many times as fast as log1p, whose care for the smallest values is not needed.
-        size = np.abs(read)
-        size += np.float32(1)
-        np.copysign(np.log(size, out=size), read, out=read)
+        compress(read)
         return read
 
 

@@ -51,8 +51,8 @@ _TRACKS = 3
 _SAME_ASSAY, _SAME_CELL_TYPE = 30.0, 8.0
 # With fewer known tracks there is too little to learn from.
 FEWEST = 6
-# Bins at once: what the hidden layers hold of them should stay in cache.
-_STEP = 2048
+# Bins at once: what networks read there should stay in cache.
+_STEP = 512
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ def exercise(
     columns = positions(tracks.names, sample.experiments)
     shift, factor = tracks.means.astype(np.float32), (1 / tracks.sds).astype(np.float32)
     maps = guide.maps[row].astype(np.float32)
-    read = [values[np.ix_(rows, columns)] for values in sample.values]
+    read = [values.take(rows, axis=0).take(columns, axis=1) for values in sample.values]
     z, *around = ((values - shift) * factor for values in read)
     curved = sample.curve_scales.some(columns).standardised(read[0])
     windows = [values @ maps[guide.wide].T for values in around]

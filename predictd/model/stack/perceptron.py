@@ -102,7 +102,7 @@ def learn_perceptron(
             random.shuffle(order)
             for start in range(0, len(inputs), batch):
                 rows = order[start : start + batch]
-                _find_slopes(slopes, layers, inputs[rows], wanted[rows], penalty)
+                _find_slopes(slopes, layers, inputs.take(rows, axis=0), wanted[rows], penalty)
                 step(slopes.flat)
         random.seed(seed)
     if not np.isfinite(layers.flat).all():
