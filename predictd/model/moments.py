@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg.blas import ssyrk
+import scipy
 
 Array = npt.NDArray[np.float64]
 # Bins of a product in float32, and bins after which sums go on in float64. However a BLAS orders them, a sum passes
@@ -57,7 +57,7 @@ class MomentSums:
                 continue
             for first in range(0, len(shifted), PRODUCT_BINS):
                 # The transpose of C-ordered bins is the F-ordered matrix that BLAS wants: no copy is made.
-                self._block_products = ssyrk(
+                self._block_products = scipy.linalg.blas.ssyrk(
                     1.0,
                     shifted[first : first + PRODUCT_BINS].T,
                     beta=float(first > 0),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit
+import scipy
 
 Array = npt.NDArray[Any]
 # Fractions of exactly 0 and 1 are common (methylation); the logit sees them as this much inside.
@@ -52,18 +52,18 @@ class SignalTransform:
 
 
 def _inverse_logit(x: Array) -> Array:
-    return np.clip((expit(x) - _MARGIN) / (1 - 2 * _MARGIN), 0, 1)
+    return np.clip((scipy.special.expit(x) - _MARGIN) / (1 - 2 * _MARGIN), 0, 1)
 
 
 def _slope_of_logit(x: Array) -> Array:
-    return expit(x) * expit(-x) / (1 - 2 * _MARGIN)
+    return scipy.special.expit(x) * scipy.special.expit(-x) / (1 - 2 * _MARGIN)
 
 
 TRANSFORMS: dict[str, SignalTransform] = {
     "arcsinh": SignalTransform(np.arcsinh, np.sinh, np.cosh, lower=0.0, clipped=True),
     "log1p": SignalTransform(np.log1p, np.expm1, np.exp, lower=0.0, clipped=True),
     "logit": SignalTransform(
-        lambda x: logit(x * (1 - 2 * _MARGIN) + _MARGIN),
+        lambda x: scipy.special.logit(x * (1 - 2 * _MARGIN) + _MARGIN),
         _inverse_logit,
         _slope_of_logit,
         lower=0.0,

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg.lapack import dposv, dpotrf, dpotrs
+import scipy
 
 from predictd.errors import DataError
 from predictd.model.cp.factors import DEAD, CPModel
@@ -224,13 +224,13 @@ class CPProblem:
         k = z @ z.T
         k[np.arange(rank), np.arange(rank)] += point.lambda_g
         # What SciPy's cho_factor and cho_solve call: on matrices this small they take longer than LAPACK.
-        factor, failed = dpotrf(k, lower=True, clean=False)
+        factor, failed = scipy.linalg.lapack.dpotrf(k, lower=True, clean=False)
         if failed or not np.isfinite(k).all():
             raise DataError(
                 f"rank {rank} cannot be fitted to {self.n} training experiments with lambda {self.regularisation:g}: "
                 "the equations for the genome are singular; use a smaller `rank` or a larger `penalty`"
             )
-        solution, _ = dpotrs(factor, z, lower=True)
+        solution, _ = scipy.linalg.lapack.dpotrs(factor, z, lower=True)
         left = self.means - o
         mean = solution @ left
         products = solution @ self.covariance
@@ -242,7 +242,7 @@ class CPProblem:
             log_k = 2.0 * float(np.log(np.diag(factor)).sum())
             value = (self.n - rank - 1) * np.log(point.lambda_g) + log_k + energy / point.lambda_g
             value += self.regularisation * (_spread(point.c[:, :-1]) + _spread(point.a[:, :-1]))
-            squares += point.lambda_g * dpotrs(factor, np.eye(rank + 1), lower=True)[0]
+            squares += point.lambda_g * scipy.linalg.lapack.dpotrs(factor, np.eye(rank + 1), lower=True)[0]
             return GenomeMoments(point, value, _ROUNDING * total / point.lambda_g, mean, products, squares)
         solved = GenomeMoments(point, energy, _ROUNDING * total, mean, products, squares)
         return self._rebalanced(solved) if self.regularisation > 0 else solved
@@ -384,7 +384,7 @@ def _solve_positive(systems: Array, right: Array) -> Array:
     solved = np.empty_like(right)
     for index, (system, vector) in enumerate(zip(systems, right, strict=True)):
         # The transpose of a symmetric matrix in C order is itself in the order that LAPACK reads without a copy.
-        _, solved[index], failed = dposv(system.T, vector, lower=True)
+        _, solved[index], failed = scipy.linalg.lapack.dposv(system.T, vector, lower=True)
         if failed:
             raise DataError("the equations for cell types and assays are singular; use a larger `penalty`")
     return solved

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+import scipy
 
 from predictd.errors import DataError
 from predictd.model.cp.factors import CPModel, solve_genome
@@ -176,7 +176,9 @@ class _Genome:
             z, _ = model.design(model.train)
             k = z @ z.T
             k[np.arange(rank), np.arange(rank)] += model.lambda_g
-            posterior = model.lambda_g * cho_solve(cho_factor(k, lower=True), np.eye(rank + 1))
+            posterior = model.lambda_g * scipy.linalg.cho_solve(
+                scipy.linalg.cho_factor(k, lower=True), np.eye(rank + 1)
+            )
             m1[:-1, :-1] += posterior[:-1, :-1]
             with_r[:-1] += posterior[:-1, -1]
         columns = range(rank + 1, rank + 1 + n_new)
@@ -215,8 +217,8 @@ def _rows(
         if prior.em:
             right[:-1] += prior.penalty * known.mean(axis=0)
         try:
-            rows[index] = cho_solve(cho_factor(system, lower=True), right)
-        except LinAlgError as err:
+            rows[index] = scipy.linalg.cho_solve(scipy.linalg.cho_factor(system, lower=True), right)
+        except scipy.linalg.LinAlgError as err:
             raise DataError(
                 f"the tracks of {name} do not determine its factors; give more of its tracks, or a `penalty`"
             ) from err

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
+import scipy
 
 from predictd.model.imputer import AffineMap, Completion, Imputer
 from predictd.model.ranges import Ranges
@@ -206,7 +206,7 @@ def solve_genome(z: Array, lambda_g: float) -> Array:
     k = z @ z.T
     diagonal = np.arange(z.shape[0] - 1)
     k[diagonal, diagonal] += lambda_g
-    return np.asarray(cho_solve(cho_factor(k), z))
+    return np.asarray(scipy.linalg.cho_solve(scipy.linalg.cho_factor(k), z))
 
 
 def _signed(columns: Array) -> Array:

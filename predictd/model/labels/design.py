@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cholesky, solve_triangular
+import scipy
 
 from predictd.errors import DataError
 from predictd.model.labels.labels import fit_effects, fit_similarity, standardise
@@ -112,6 +112,6 @@ def conditional_covariance(
     tracks = observed[0][used], observed[1][used]
     known = similarity.covariance(*tracks)
     across = similarity.between(*tracks, *pairs)
-    half = solve_triangular(cholesky(known, lower=True), across, lower=True)
+    half = scipy.linalg.solve_triangular(scipy.linalg.cholesky(known, lower=True), across, lower=True)
     given = similarity.covariance(*pairs) - half.T @ half
     return np.asarray(given * np.outer(scale, scale))

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from predictd.constants import CHALLENGE, MORE_IS_BETTER
 from predictd.pairs import Experiment
@@ -188,7 +188,7 @@ def clustered_half_width(differences: Array, pairs: Sequence[Experiment]) -> flo
     residuals = differences - differences.mean()
     by_cells, by_assays, by_pairs = (_clustered_variance(residuals, by) for by in (cells, assays, pairs))
     found = max(by_cells + by_assays - by_pairs, by_cells, by_assays)
-    return float(stdtrit(degrees, (1 + _LEVEL) / 2) * np.sqrt(found))
+    return float(scipy.special.stdtrit(degrees, (1 + _LEVEL) / 2) * np.sqrt(found))
 
 
 def block_weights(n_blocks: int, seed: int = 0) -> NDArray[np.int64]:
