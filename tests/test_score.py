@@ -22,7 +22,7 @@ from predictd.io import spool
 from predictd.io.tables import Interval
 from predictd.io.tensor.store import Shard
 from predictd.pairs import Experiment
-from predictd.workflows.evaluation import score
+from predictd.workflows.evaluation import score, signal
 from predictd.workflows.evaluation.cases import Baseline, Case, Scoring
 from predictd.workflows.evaluation.score import ScoreTask, bundle, group_cases
 from predictd.workflows.imputing.apply import Application
@@ -133,6 +133,39 @@ def test_dear_predictions_are_made_once_where_there_is_room(room, dear, monkeypa
     assert repr(found) == repr(kept)
     assert len(predicted) == (3 if room == "enough" else 6)
     assert names(place) == [] if place.is_dir() else room in ("none", "a disk that fails")
+
+
+@pytest.mark.parametrize(
+    ("rows_with_room", "read"),
+    # Two pairs of five rows each; predictions alone are of one row.
+    [(10, 3), (9, 3), (1, 6)],
+    ids=["all is kept", "predictions are kept", "nothing is kept"],
+)
+def test_what_takes_long_to_read_is_read_once_where_there_is_room(
+    rows_with_room, read, dear, monkeypatch, tmp_path
+):
+    wanted = score.score(ScoreTask((some_cases(),)), dear)
+    monkeypatch.setattr(score, "KEPT_BYTES", 0)
+    monkeypatch.setattr(signal, "TRACKS_A_ROW", 0)
+    usage = shutil.disk_usage(tmp_path)
+    free = 4 * rows_with_room * 3 * SHARD + spool.SPARE_BYTES
+    monkeypatch.setattr(spool.shutil, "disk_usage", lambda _: usage._replace(free=free))
+    opened: list[Shard] = []
+    usual = Application.row_blocks
+    monkeypatch.setattr(
+        Application, "row_blocks", lambda self, shard: opened.append(shard) or usual(self, shard)
+    )
+    columns: list[int] = []
+    reading = Shard.row_blocks
+    monkeypatch.setattr(
+        Shard, "row_blocks", lambda self, some: columns.append(len(some)) or reading(self, some)
+    )
+    found = score.score(ScoreTask((some_cases(),)), replace(dear, room=tmp_path / "room"))
+    assert repr(found) == repr(wanted)
+    assert len(opened) == read
+    # Where predictions alone are kept, observed tracks and those of the assays are read once more.
+    assert bool(columns) == (rows_with_room == 9)
+    assert names(tmp_path / "room") == []
 
 
 def test_a_scaled_track_is_ranked_by_itself(scoring):

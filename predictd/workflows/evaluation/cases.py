@@ -82,7 +82,7 @@ class Scoring:
     n_blocks
         Blocks of the genome whose sums are given back with the measures.
     room
-        Local directory with room for predictions that are needed twice and dear to make; None: they are made twice.
+        Local directory with room for what is needed twice and takes long to read or predict; None: it is made twice.
     """
 
     tensor: Tensor

@@ -24,6 +24,8 @@ from predictd.workflows.imputing.estimators import load_held_out
 Float32 = npt.NDArray[np.float32]
 # Bins that are compared at once, about: the signal of a pair stays in the processor's second cache.
 _BINS = 2**16
+# Tracks of the tensor that are read as fast as one row of what is compared is kept on disk and taken from there.
+TRACKS_A_ROW = 2
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ class ComparedSignal:
         self._room = np.empty(0, dtype=np.float32)
         self._predicted = [index for index, case in enumerate(cases) if None in case.imputed]
         self._spool: Spool | None = None
+        # Whether that keeps all that is compared, or what is predicted alone.
+        self._spools_all = False
         self._application: Application | None = None
         if self._predicted:
             assert shared.estimator is not None
@@ -148,6 +152,12 @@ class ComparedSignal:
         n_rows = len(self._cases) * (len(self._shared.names) + 4)
         if self.sweeps > 1 and self._room.size < n_rows * min(size, shard.n_bins):
             self._room = np.empty(n_rows * size, dtype=np.float32)
+        kept = self._spool if self._spools_all else None
+        if kept is not None and kept.whole and self._passes > 1:
+            for start in range(0, shard.n_bins, size):
+                count = min(size, shard.n_bins - start)
+                yield start, kept.read((n_rows, count)).reshape(len(self._cases), -1, count)
+            return
         files = self._read_files(shard)
         blocks = self._blocks(shard)
         for start in range(0, shard.n_bins, size):
@@ -159,6 +169,8 @@ class ComparedSignal:
                 signal[place] = values[start : start + count]
             for first, rows, imputed in islice(blocks, -(-count // step)):
                 self._add_block(rows, imputed, signal[..., first - start :][..., : rows.shape[1]])
+            if kept is not None:
+                kept.append(signal)
             yield start, signal
 
     def _compared(
@@ -240,23 +252,26 @@ class ComparedSignal:
                 out[index, -1] = found[0, 2]
 
     def _begin_pass(self) -> None:
-        """Keep what is predicted, if predicting is dear and there is another pass, and take it from there then."""
+        """Keep what is sooner taken from disk in another pass than read or predicted again, and take it from there."""
         application, room = self._application, self._shared.room
         if self._spool is not None and self._spool.whole:
             self._spool.rewind()
             self._columns = _Columns.of(self._cases, self._tensor)
             self._application = None
-        elif (
-            self._passes == 1 < self.sweeps
-            and room is not None
-            and application is not None
-            and application.dear
-        ):
-            self._spool = Spool(room, 4 * len(self._predicted) * self._tensor.n_bins)
+        elif self._passes == 1 < self.sweeps and room is not None and application is not None:
+            n_rows = len(self._cases) * (len(self._shared.names) + 4)
+            wide = self._columns.columns.size > TRACKS_A_ROW * n_rows
+            for everything, n_kept, wanted in (
+                (True, n_rows, wide),
+                (False, len(self._predicted), application.dear),
+            ):
+                if wanted and (self._spool is None or not self._spool.whole):
+                    self._spool = Spool(room, 4 * n_kept * self._tensor.n_bins)
+                    self._spools_all = everything
 
     def _blocks(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
         """Yield (first row, wanted columns as rows, predictions as rows); nothing where no column is wanted."""
-        columns, spool = self._columns.columns, self._spool
+        columns, spool = self._columns.columns, None if self._spools_all else self._spool
         if self._application is not None:
             for start, rows, imputed in self._application.row_blocks(shard):
                 if spool is not None:

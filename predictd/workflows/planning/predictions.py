@@ -8,6 +8,7 @@ from predictd.constants import MAX_OPEN_TRACKS
 from predictd.io.tensor.store import chunk_rows
 from predictd.model.folds import TESTS, VALIDS
 from predictd.workflows.evaluation.score import CASE_BYTES, KEPT_BYTES, bundle, group_cases
+from predictd.workflows.evaluation.signal import TRACKS_A_ROW
 from predictd.workflows.imputing.apply import SAMPLED_SHARDS
 from predictd.workflows.imputing.calibration import counted_part
 from predictd.workflows.imputing.impute import track_groups
@@ -31,9 +32,11 @@ def score(load: Workload) -> PlannedStage:
     tasks = bundle(groups, load.job.workers or len(groups))
     sizes = [sum(map(len, task)) for task in tasks]
     pairs = sum(sizes)
-    # What is too large to be kept is read and predicted for each of two sweeps, but kept on disk where that is dear.
+    # What is too large for memory is read and predicted for each of two sweeps, unless disk keeps it: all that is
+    # compared where many tracks are read, or predictions alone where these are dear.
     held = [_SIGNAL_BYTES * n * shape.bins for n in sizes]
-    sweeps = [1 if n_bytes <= KEPT_BYTES else 2 for n_bytes in held]
+    wide = [shape.observed > TRACKS_A_ROW * _SIGNAL_BYTES // 4 * n for n in sizes]
+    sweeps = [1 if n_bytes <= KEPT_BYTES or wide[i] else 2 for i, n_bytes in enumerate(held)]
     dear = bool(load.networks or load.featured)
     known = shape.observed - pairs / load.job.tests
     a_pair = known * (rates.multiply + rates.baseline / shape.assays) + _refining(load)
@@ -44,7 +47,7 @@ def score(load: Workload) -> PlannedStage:
         + n * comparing
         for n, again in zip(sizes, sweeps, strict=True)
     ]
-    each = [n * CASE_BYTES + held[i] * (sweeps[i] == 1) for i, n in enumerate(sizes)]
+    each = [n * CASE_BYTES + held[i] * (held[i] <= KEPT_BYTES) for i, n in enumerate(sizes)]
     memory = _held_out_bytes(load, max(sizes)) + max(each)
     wave = Wave(len(tasks), sum(seconds), max(seconds))
     return PlannedStage("score", "cv", (wave,), memory, reads=sum(sweeps) * size, source=size)
