@@ -201,6 +201,10 @@ def test_regions_and_peaks_have_measures_of_their_own(imputed, data, engine, tmp
         ],
     )
     evaluate(imputed, table, tmp_path / "m.tsv", engine, EvaluateOptions(regions=Regions(**beds)))
+    kept = json.loads((tmp_path / "m.tsv.run.json").read_text())
+    for kind, bed in beds.items():
+        assert kept["settings"][kind] == str(bed)
+        assert kept["inputs"][str(bed)] == sha256_of(bed)
     metrics = read_metrics(tmp_path / "m.tsv")
     assert len(metrics) == 6
     for pair in (first, second):

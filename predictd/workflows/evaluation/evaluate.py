@@ -13,7 +13,7 @@ import numpy as np
 from predictd.constants import BASELINES, CHALLENGE_MEASURES, MAPPED, MEASURES
 from predictd.engine import Engine
 from predictd.errors import ConfigError, TableError
-from predictd.io.files import make_directory, sha256_of
+from predictd.io.files import checksums, make_directory
 from predictd.io.remote import as_path
 from predictd.io.results import write_metrics, write_run_json
 from predictd.io.tables import Track, read_bed, unique_pairs
@@ -22,7 +22,7 @@ from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.metadata import read_track_table
 from predictd.model.measures.comparison import Comparison
 from predictd.pairs import Experiment
-from predictd.provenance import RunRecord
+from predictd.provenance import RunRecord, given
 from predictd.wording import some
 from predictd.workflows.evaluation.cases import Absent, Case, Scoring, make_baseline
 from predictd.workflows.evaluation.common import nothing_in_common
@@ -120,7 +120,14 @@ def evaluate(
     options = options or EvaluateOptions()
     methods = _methods([directories] if isinstance(directories, Path) else directories, options.names)
     names = tuple(method.name for method in methods)
-    settings = {"names": list(names), "absent": options.absent, "measures": list(options.measures)}
+    settings = {
+        "names": list(names),
+        "absent": options.absent,
+        "measures": list(options.measures),
+        "challenge": options.challenge,
+        "quantiles": options.quantiles,
+        **given(**vars(options.regions)),
+    }
     record = RunRecord.of("evaluate", engine, settings=settings)
     opened = tensor_of(methods, tensor)
     observed = _observed(methods, table, opened)
@@ -147,7 +154,10 @@ def evaluate(
     _warn_of_absent(rows, options.absent)
     comparison = compare(scored, options.measures)
     record.results = {"methods": {method.name: str(method.directory.resolve()) for method in methods}}
-    record.inputs = {str(table): sha256_of(table), str(opened.path): opened.manifest.checksum}
+    record.inputs = {
+        **checksums(table, *vars(options.regions).values()),
+        str(opened.path): opened.manifest.checksum,
+    }
     record.train = [
         str(e) for e in sorted(set().union(*(_training(methods, opened, pair) for pair in observed)))
     ]
