@@ -252,6 +252,8 @@ def cpu_model() -> str:
 
 def software() -> dict[str, Any]:
     """Versions, BLAS and processor: what "the same bits" depends on."""
+    # Loads SciPy's BLAS, whether something has been computed with it or not.
+    import scipy.linalg  # noqa: F401
     from threadpoolctl import threadpool_info
 
     return {

@@ -149,24 +149,24 @@ def test_stages_of_jobs(rates):
 
 
 def test_a_stack_without_networks(rates):
-    """Nothing that loads what learns, nothing that learns, and a plan at all."""
+    """Nothing that learns, and a plan at all."""
     shape = parse_shape("roadmap-1percent")
     few, none = (
         by_name(shape, rates, PlannedJob("train", TrainSettings(solver="stack", networks=n)))["choose"]
         for n in (1, 0)
     )
-    assert len(none.waves) == len(few.waves) - 2
+    assert len(none.waves) == len(few.waves) - 1
     assert 0 < Site(1, 1).seconds([none], rates) < Site(1, 1).seconds([few], rates)
 
 
 def test_what_a_stack_learns_by_hand(rates):
-    update = {"learn": 1.0, "exercise": 2.0, "window": 3.0, "refine": 5.0, "start": 7.0}
+    update = {"learn": 1.0, "exercise": 2.0, "window": 3.0, "refine": 5.0}
     own = rates.model_copy(update=update)
     shape = Shape(10, 10, 60, 242_483, 23, 19_917)
     choose = by_name(shape, own, PlannedJob(workers=2))["choose"]
     # 48 of 60 are not tested: 6 validate, 42 train; all 48 are known in one of 8 folds; for 5 folds and all.
-    sampled, loading, *each = choose.waves
-    assert (sampled.tasks, loading) == (23, Wave(2, 14.0, 7.0))
+    sampled, *each = choose.waves
+    assert sampled.tasks == 23
     *searched, features, members, networks, judged = each[: len(each) // 6]
     assert each == [*searched, features, members, networks, judged] * 6
     assert [wave.tasks for wave in searched] == [7 * 8, 2 * 8, 6 * 8]
@@ -175,9 +175,9 @@ def test_what_a_stack_learns_by_hand(rates):
     assert networks.seconds == pytest.approx((2 * 48 * 3333 + 14 * 3 * 10_000) * a_bin)
     assert networks.longest == pytest.approx(48 * 3333 * a_bin)
     assert judged.seconds == pytest.approx(48 * 4096 * (a_bin - 1.0 + 16 * 5.0))
-    # Two workers load what learns and the sample, which others drew; 24 tasks have correlations and maps of 8 folds.
+    # Two workers load the sample, which others drew; 24 tasks have correlations and maps of 8 folds.
     sample, shared = 4.0 * 5 * 32_768 * 60, 8 * 8.0 * (168**2 + 6 * 56 * 42)
-    read = 20_067_559 + sample + 2 * (sample + own.start_bytes) + 6 * (24 + 2) * shared
+    read = 20_067_559 + sample + 2 * sample + 6 * (24 + 2) * shared
     assert choose.reads == pytest.approx(read, rel=1e-6)
     assert choose.memory == pytest.approx(own.process_bytes + 2 * sample + 48 * 3333 * own.learned_bytes)
 
@@ -200,9 +200,9 @@ def test_features_are_read_of_few_tracks(rates, cells, more):
         name: by_name(shape, rates, PlannedJob("train", TrainSettings(solver=name)))["choose"].waves
         for name in ("stack", "em", "kriging")
     }
-    # Moments of features, beside the sample, what learns, members, networks, judges.
-    assert len(waves["stack"]) == len(waves["em"]) + 5 + more
-    assert len(waves["kriging"]) == 5
+    # Moments of features, beside the sample, members, networks, judges.
+    assert len(waves["stack"]) == len(waves["em"]) + 4 + more
+    assert len(waves["kriging"]) == 4
 
 
 def test_scoring_and_what_is_off_by_hand(rates):
