@@ -42,11 +42,33 @@ def test_importing_is_light(code, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 
 
-@pytest.mark.parametrize("name", ["train", "crossval", "tune"])
-def test_training_needs_no_scipy_stats(name, tmp_path):
-    told = f"import predictd.workflows.training.{name}\nimport sys\nprint('scipy.stats' in sys.modules)"
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tensor.ingest",
+        "tensor.qc",
+        "training.train",
+        "training.crossval",
+        "training.tune",
+        "imputing.impute",
+        "evaluation.evaluate",
+    ],
+)
+def test_parts_of_libraries_load_when_they_are_first_used(name, tmp_path):
+    """They are most of what a process takes to start, and each worker is one."""
+    parts = ("scipy.linalg", "scipy.special", "scipy.stats", "scipy.optimize", "sklearn")
+    told = f"import predictd.workflows.{name}\nimport sys\nprint([name for name in {parts} if name in sys.modules])"
     done = run_python(told, tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
+def test_what_is_said_of_software_does_not_depend_on_what_was_used(tmp_path):
+    told = (
+        "from predictd.provenance import software\nfirst = software()\n"
+        "import scipy.linalg, scipy.special, sklearn.cluster\nprint(first['blas'], first == software())"
+    )
+    done = run_python(told, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.endswith("] True\n")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
