@@ -137,7 +137,8 @@ rm -rf "${work:?}/env"
 mkdir "$work/moved"
 tar -C "$work/moved" -xzf "$new"
 where=$(cd "$work" && "$work/moved/bin/python" -I -c '
-import h5py, hdf5plugin, sklearn.neural_network, predictd.kernels, predictd.workflows.training.crossval
+import h5py, hdf5plugin, scipy.linalg, scipy.optimize, scipy.sparse.linalg, scipy.special
+import sklearn.cluster, sklearn.ensemble, predictd.kernels, predictd.workflows.training.crossval
 print(predictd.__file__)') || fail "what was packed does not run; the environment is left as it was"
 [[ $where == "$work"/moved/* ]] || fail "what was packed takes predictd from $where; install it without -e"
 chmod 644 "$new"

@@ -80,7 +80,7 @@ void predictd_apply_networks(predictd_networks networks, const float *weights, c
     }
 }
 
-/* The natural logarithm of a finite number from 1 on, but for rounding. */
+/* Natural logarithm of a finite number ≥ 1, up to rounding. */
 PREDICTD_INLINE float logarithm(float number)
 {
     union {

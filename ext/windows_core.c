@@ -27,7 +27,7 @@ void predictd_window_means(const float *signal, size_t length, size_t k, const i
         const size_t row = (size_t)rows[i];
         const size_t first = row > half ? row - half : 0, end = length - row > half ? row + half + 1 : length;
         if (first - low + end - high > end - first) {
-            /* So far on that fewer bins are to be read for a sum of its own. */
+            /* The windows share so few bins that a sum from scratch reads fewer. */
             memset(sums, 0, 2 * k * sizeof *sums);
             low = high = first;
         }

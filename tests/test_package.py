@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import shutil
 import subprocess
@@ -60,6 +61,17 @@ def test_parts_of_libraries_load_when_they_are_first_used(name, tmp_path):
     told = f"import predictd.workflows.{name}\nimport sys\nprint([name for name in {parts} if name in sys.modules])"
     done = run_python(told, tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
+def test_a_task_that_uses_scipy_first_has_one_thread_of_its_blas(tmp_path):
+    told = (
+        "import os, sys\nfor name in list(os.environ):\n    'NUM_THREADS' in name and os.environ.pop(name)\n"
+        "from predictd.engine.base import run_task\nassert 'scipy.linalg' not in sys.modules\n"
+        "sys.path.append(sys.argv[1])\nimport engine_tasks\n"
+        "print(run_task(engine_tasks.blas_threads, 0, None))"
+    )
+    done = run_python(told, tmp_path, str(Path(__file__).parent / "helpers"))
+    assert done.returncode == 0 and set(json.loads(done.stdout)) == {1}
 
 
 def test_what_is_said_of_software_does_not_depend_on_what_was_used(tmp_path):

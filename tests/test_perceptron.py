@@ -13,7 +13,7 @@ from predictd.model.stack.perceptron import learn_perceptron
 
 pytestmark = pytest.mark.numeric
 
-STRETCHES = ((3, 2e-3), (2, 4e-4))
+SCHEDULE = ((3, 2e-3), (2, 4e-4))
 
 
 def lesson(n_samples: int, n_inputs: int) -> tuple[np.ndarray, np.ndarray]:
@@ -29,9 +29,7 @@ def lesson(n_samples: int, n_inputs: int) -> tuple[np.ndarray, np.ndarray]:
 )
 def test_it_learns_what_scikit_learn_does(n_samples, batch, units):
     inputs, wanted = lesson(n_samples, 5)
-    ours = learn_perceptron(
-        inputs, wanted, units=units, batch=batch, penalty=0.3, stretches=STRETCHES, seed=11
-    )
+    ours = learn_perceptron(inputs, wanted, units=units, batch=batch, penalty=0.3, schedule=SCHEDULE, seed=11)
     oracle = MLPRegressor(
         hidden_layer_sizes=units,
         alpha=0.3,
@@ -41,7 +39,7 @@ def test_it_learns_what_scikit_learn_does(n_samples, batch, units):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for passes, rate in STRETCHES:
+        for passes, rate in SCHEDULE:
             oracle.set_params(max_iter=passes, learning_rate_init=rate).fit(inputs, wanted)
     # Steps of Adam are by a thousandth and carry rounding (1.2e-7 of what is added) on; some fifty steps.
     for found, expected in zip(
@@ -54,7 +52,7 @@ def test_it_learns_what_scikit_learn_does(n_samples, batch, units):
 def test_what_it_learns_is_there():
     inputs, wanted = lesson(20_000, 5)
     found = learn_perceptron(
-        inputs, wanted, units=(32, 32), batch=256, penalty=1e-2, stretches=((8, 2e-3),), seed=0
+        inputs, wanted, units=(32, 32), batch=256, penalty=1e-2, schedule=((8, 2e-3),), seed=0
     )
     given = inputs
     for weights, biases in zip(found.weights[:-1], found.biases[:-1], strict=True):
@@ -68,7 +66,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_others():
     inputs, wanted = lesson(300, 4)
     first, again, other = (
         learn_perceptron(
-            inputs, wanted, units=(6,), batch=50, penalty=0.0, stretches=((2, 1e-2),), seed=seed
+            inputs, wanted, units=(6,), batch=50, penalty=0.0, schedule=((2, 1e-2),), seed=seed
         ).flat
         for seed in (1, 1, 2)
     )
@@ -79,4 +77,4 @@ def test_what_is_not_finite_is_refused():
     inputs, wanted = lesson(100, 4)
     inputs[7, 2] = np.nan
     with pytest.raises(ValueError, match="not finite"):
-        learn_perceptron(inputs, wanted, units=(6,), batch=50, penalty=0.0, stretches=((1, 1e-2),), seed=1)
+        learn_perceptron(inputs, wanted, units=(6,), batch=50, penalty=0.0, schedule=((1, 1e-2),), seed=1)

@@ -135,9 +135,24 @@ def test_dear_predictions_are_made_once_where_there_is_room(room, dear, monkeypa
     assert names(place) == [] if place.is_dir() else room in ("none", "a disk that fails")
 
 
+@pytest.mark.parametrize("free_blocks", [3, 1, 0], ids=["room for all", "full midway", "no room"])
+def test_what_is_kept_serves_three_sweeps_with_and_without_baseline(free_blocks, dear, monkeypatch, tmp_path):
+    cases = (some_cases()[0], replace(some_cases()[1], baseline=None))
+    shared = replace(dear, quantiles=True)
+    wanted = score.score(ScoreTask((cases,)), shared)
+    # Each method, and once more with its values mapped; baselines of one of the two.
+    assert len(wanted) == 6 + 2
+    monkeypatch.setattr(score, "KEPT_BYTES", 0)
+    monkeypatch.setattr(signal, "TRACKS_A_ROW", 0)
+    usage = shutil.disk_usage(tmp_path)
+    free = chain([2 * spool.SPARE_BYTES] * (1 + free_blocks), repeat(spool.SPARE_BYTES))
+    monkeypatch.setattr(spool.shutil, "disk_usage", lambda _: usage._replace(free=next(free)))
+    assert repr(score.score(ScoreTask((cases,)), replace(shared, room=tmp_path / "room"))) == repr(wanted)
+
+
 @pytest.mark.parametrize(
     ("rows_with_room", "read"),
-    # Two pairs of five rows each; predictions alone are of one row.
+    # Two pairs of five rows each; predictions alone are one row each.
     [(10, 3), (9, 3), (1, 6)],
     ids=["all is kept", "predictions are kept", "nothing is kept"],
 )

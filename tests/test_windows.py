@@ -51,16 +51,21 @@ def test_windows_are_means_of_what_is_observed_within_the_run(gaps, rows):
     assert np.isnan(means).any() == gaps
 
 
-def test_an_artefact_leaves_nothing_behind():
-    """Windows beyond it are as without it, as far as double precision says; and nothing observed stays nothing."""
-    signal = np.zeros((3000, 2), dtype=np.float32)
-    signal[:, 0] = 0.5
-    signal[1000] = 1e30, 0.1
+def test_an_artefact_shows_in_its_windows_alone():
+    """As far as double precision says; and rounding leaves nothing of it where nothing was observed."""
+    signal = np.full((3000, 1), 0.5, dtype=np.float32)
+    signal[1000] = 1e6
     signal[1500:2000] = np.nan
-    means = window_means(signal, [len(signal)], [4, 100])
-    assert np.isnan(means[0, 1504:1996]).all() and np.isnan(means[1, 1600:1900]).all()
-    # It is gone from all sums where nothing was observed.
-    assert (means[:, 2101:, 0] == 0.5).all() and (means[:, 2101:, 1] == 0).all()
+    small, wide = window_means(signal, [len(signal)], [4, 100])[..., 0]
+    np.testing.assert_allclose(np.delete(wide, np.r_[900:1101, 1600:1900]), 0.5, rtol=1e-7)
+    np.testing.assert_allclose(wide[900:1101], (1e6 + 100.0) / 201, rtol=1e-7)
+    assert np.isnan(small[1504:1996]).all() and np.isnan(wide[1600:1900]).all()
+    assert (wide[2101:] == 0.5).all()
+
+
+def test_runs_are_all_of_the_bins():
+    with pytest.raises(ValueError, match=r"runs of 12 bins in all, and signal of 13"):
+        window_means(np.zeros((13, 1), dtype=np.float32), [5, 7], [4])
 
 
 def test_runs_of_one_bin_have_windows_of_one():
@@ -80,6 +85,10 @@ def test_nothing_is_made_of_no_bins_and_no_tracks():
     ("changed", "wrong"),
     [
         ({"rows": np.array([2, 1])}, "rows must ascend"),
+        (
+            {"rows": np.array([0, 2**63 - 1, -2, 5]), "out": np.ones((4, 3), dtype=np.float32)},
+            "rows must ascend",
+        ),
         ({"rows": np.array([-1, 1])}, r"the first row must lie in \[0, 10\), not -1"),
         ({"rows": np.array([1, 10])}, r"the last row must lie in \[0, 10\), not 10"),
         ({"rows": np.array([1, 2], dtype=np.int32)}, "rows must be int64, not int32"),

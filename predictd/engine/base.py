@@ -26,6 +26,8 @@ Key = Any
 Array = npt.NDArray[Any]
 Result = TypeVar("Result")
 Task = Callable[[Key, Any], Result]
+# How many threads libraries of BLAS take, where it says so before they load.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Communicator(Protocol):
@@ -185,6 +187,9 @@ def short(key: Key) -> str:
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread: parallelism is over tasks, and LAPACK's bits depend on the number of threads."""
+    if any(os.environ.get(name) != "1" for name in THREAD_VARIABLES):
+        # SciPy has a BLAS of its own, which would load with more threads when it is first used.
+        import scipy.linalg  # noqa: F401
     with _thread_pools(len(sys.modules)).limit(limits=1):
         yield
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from predictd import interrupt
 from predictd.engine.base import (
+    THREAD_VARIABLES,
     Array,
     Engine,
     Key,
@@ -41,7 +42,6 @@ from predictd.progress import progress_bar, reported_to
 from predictd.provenance import peak_memory
 from predictd.wording import some
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _POLL_SECONDS = 0.2
 _spawning = threading.Lock()
 
@@ -268,7 +268,7 @@ def _inherited() -> Iterator[None]:
     they run the program again that started them, as multiprocessing would: tasks are predictd's own, so that a script
     needs no `if __name__ == "__main__"`.
     """
-    wanted = {"PYTHONSAFEPATH": "1", **dict.fromkeys(_THREAD_VARIABLES, "1")}
+    wanted = {"PYTHONSAFEPATH": "1", **dict.fromkeys(THREAD_VARIABLES, "1")}
     with _spawning:
         unwanted = [name for name in os.environ if name.startswith(LAUNCHER_PREFIXES)]
         saved = {name: os.environ.get(name) for name in [*wanted, *unwanted]}

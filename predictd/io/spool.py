@@ -9,8 +9,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,7 @@ class Spool:
 
     def __init__(self, place: Path, n_bytes: int) -> None:
         self._place = place
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
         with self._giving_up():
             # Not what it is in: that is gone where another process has finished the same job meanwhile.
             place.mkdir(exist_ok=True)
@@ -55,12 +55,21 @@ class Spool:
         if self._file is not None:
             with self._giving_up():
                 self._require(array.nbytes)
-                array.tofile(self._file)
+                left = _bytes_of(np.ascontiguousarray(array))
+                while left:
+                    left = left[self._file.write(left) :]
 
     def read(self, shape: tuple[int, int]) -> Float32:
         """The array behind the one that was read last."""
         assert self._file is not None
-        return np.fromfile(self._file, np.float32, shape[0] * shape[1]).reshape(shape)
+        array = np.empty(shape, dtype=np.float32)
+        left = _bytes_of(array)
+        while left:
+            n_bytes = self._file.readinto(left)
+            if not n_bytes:
+                raise OSError(errno.EIO, "less can be read than was written", str(self._place))
+            left = left[n_bytes:]
+        return array
 
     def rewind(self) -> None:
         """Let the first array be read next."""
@@ -78,10 +87,15 @@ class Spool:
             yield
         except OSError as err:
             log.info(
-                "%s: there is no room to keep what is needed twice, so that it is computed twice: %s",
+                "%s: there is no room to keep what is needed twice: %s",
                 self._place,
                 err,
             )
             if self._file is not None:
                 self._file.close()
             self._file = None
+
+
+def _bytes_of(array: Float32) -> memoryview:
+    """The memory of a contiguous array."""
+    return array.reshape(-1).view(np.uint8).data

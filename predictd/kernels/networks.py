@@ -68,9 +68,10 @@ def apply_networks(
 
 
 def compress(values: Float32) -> None:
-    """Replace values by sign(value)·log(1 + |value|), with errors below 3·10⁻⁷ of it, or of 1 where it is smaller.
+    """Replace values by sign(value)·log(1 + |value|), with an error of at most 3·10⁻⁷ · max(1, |result|).
 
-    Processors without fused multiply-adds give other last bits.
+    Processors without fused multiply-adds, and builds that cannot choose instructions when they run (musl, or Clang on
+    x86), give other last bits.
 
     Parameters
     ----------

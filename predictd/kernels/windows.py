@@ -14,8 +14,8 @@ Float32 = NDArray[np.float32]
 def run_means(signal: Float32, rows: NDArray[np.int64], half_width: int, out: Float32) -> None:
     """Write means over windows around some bins of one run of consecutive bins.
 
-    Sums are in double precision. They move along with the window: what is so far on that fewer bins are in the window
-    than between the two is summed anew.
+    Sums are in double precision. A sum goes along with its window: what comes in is added, what goes out subtracted. A
+    window that shares few bins with the one before is summed from scratch, which reads fewer bins.
 
     Parameters
     ----------
@@ -41,6 +41,6 @@ def run_means(signal: Float32, rows: NDArray[np.int64], half_width: int, out: Fl
         return
     check_range("the first row", rows[0], 0, len(signal))
     check_range("the last row", rows[-1], 0, len(signal))
-    if (np.diff(rows) < 0).any():
+    if (rows[1:] < rows[:-1]).any():
         raise ValueError("rows must ascend")
     compiled.windows.window_means(signal, rows, half_width, np.empty(2 * signal.shape[1]), out)

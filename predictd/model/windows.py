@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,14 @@ def window_means(
     -------
     float32 (windows × rows × k)
         Means of what is observed in the window; NaN where nothing is.
+
+    Raises
+    ------
+    ValueError
+        If the runs do not add up to the bins.
     """
+    if sum(run_lengths) != len(signal):
+        raise ValueError(f"runs of {sum(run_lengths)} bins in all, and signal of {len(signal)}")
     if rows is None:
         rows = np.arange(len(signal))
     means = np.empty((len(half_widths), len(rows), signal.shape[1]), dtype=np.float32)
@@ -55,4 +63,4 @@ def window_means(
 def _rows_of_runs(rows: npt.NDArray[np.intp], ends: npt.NDArray[np.intp]) -> list[slice]:
     """Which of some ascending rows lie in each of some runs, by where these end."""
     stops = np.searchsorted(rows, ends).tolist()
-    return [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
+    return [slice(start, stop) for start, stop in pairwise([0, *stops])]

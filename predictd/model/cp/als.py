@@ -103,11 +103,11 @@ class _Mode:
     Attributes
     ----------
     members
-        1 where an experiment is of a cell type, or assay: float64 (rows × n).
+        1 where a training experiment is of a cell type (or assay), otherwise 0: float64 (cell types × n experiments).
     observed
-        1 where it was observed together with one of the other mode: float64 (rows × others).
+        1 where a cell type was observed in an assay: float64 (cell types × assays); transposed for assays.
     other_of
-        The other's row of each experiment, (n,).
+        Assay (or cell type) of each training experiment: intp (n,).
     """
 
     members: Array
@@ -183,7 +183,7 @@ class CPProblem:
                 f"every training experiment is constant over the {n_bins:.0f} complete bins: there is nothing to learn"
             )
         self.variance = float(variances.mean())
-        self._all_variance = float(np.trace(self.covariance))
+        self._total_variance = float(np.trace(self.covariance))
         self._least_noise = _LEAST_NOISE * self.variance
 
     @property
@@ -280,7 +280,7 @@ class CPProblem:
 
     def _total(self, left: Array) -> float:
         """E ‖y − o‖² with left = E y − o."""
-        return self._all_variance + float(left @ left)
+        return self._total_variance + float(left @ left)
 
     def _rebalanced(self, genome: GenomeMoments) -> GenomeMoments:
         """Scale each component so that λ‖c_l‖² = λ‖a_l‖² = λ_G E g_l²: the cheapest way to write the same product."""

@@ -35,8 +35,8 @@ _BINS = 160_000
 _LEAST_BINS, _MOST_BINS = 400, 10_000
 _BATCH = 1024
 _PENALTY = 1e-2
-# Passes over the bins, with the learning rate of each stretch.
-_STRETCHES = ((4, 2e-3), (2, 4e-4))
+# Passes over the bins, with their learning rates.
+_SCHEDULE = ((4, 2e-3), (2, 4e-4))
 # The strongest bins of a track, by their share, count twice: least squares alone predict peaks too low.
 _STRONGEST = 0.01
 # Residuals beyond so many standard deviations count as this: single artefacts should not lead.
@@ -232,13 +232,14 @@ def fit_network(
         units=(UNITS, UNITS),
         batch=_BATCH,
         penalty=_PENALTY,
-        stretches=_STRETCHES,
+        schedule=_SCHEDULE,
         seed=int(rng.integers(2**31)),
     )
     # Weights of what never changed are as they were drawn; they would add noise where it is otherwise.
     constant = np.ptp(read, axis=0) == 0
-    layers.biases[0][:] += read[0, constant] @ layers.weights[0][constant]
-    layers.weights[0][constant] = 0
+    first, first_bias = layers.weights[0], layers.biases[0]
+    first_bias += read[0, constant] @ first[constant]
+    first[constant] = 0
     learned = np.full((1, _TRACKS, 2), -1, dtype=np.int64)
     if not _is_general(index):
         rows = [every[number] for number in chosen]

@@ -1,6 +1,6 @@
 """How a small perceptron learns: least squares by Adam in mini-batches (Kingma & Ba 2015, ICLR).
 
-Libraries of networks take twice as long, around products of matrices as small as these, and some seconds to import.
+Libraries of neural networks take twice as long on matrices this small, and seconds to import.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from predictd.interrupt import give_up_if_asked
 
 Float32 = npt.NDArray[np.float32]
 
-# Adam's decay of its averages of slopes and of their squares, and what keeps it from dividing by zero: as published.
-_DECAY, _DECAY_OF_SQUARES, _TINY = 0.9, 0.999, 1e-8
+# Adam's β1, β2 and ε, as published.
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True)
 class Layers:
-    """A perceptron's layers, or the slopes of an error along them: views of one array.
+    """Parameters of a perceptron's layers, or the gradient of an error in them: views of one array.
 
     Attributes
     ----------
     flat
-        All numbers, float32.
+        All of them, float32 (parameters,).
     weights, biases
         Of each layer: float32 (inputs × units) and (units,).
     """
@@ -51,12 +51,12 @@ class Layers:
 
 def learn_perceptron(
     inputs: Float32,
-    wanted: Float32,
+    targets: Float32,
     *,
     units: Sequence[int],
     batch: int,
     penalty: float,
-    stretches: Sequence[tuple[int, float]],
+    schedule: Sequence[tuple[int, float]],
     seed: int,
 ) -> Layers:
     """Fit a perceptron with hidden layers (ReLU) and one output to least squares.
@@ -65,7 +65,7 @@ def learn_perceptron(
     ----------
     inputs
         float32 (samples × k).
-    wanted
+    targets
         What it should give, float32 (samples,).
     units
         Of each hidden layer.
@@ -73,10 +73,15 @@ def learn_perceptron(
         Samples of a step.
     penalty
         On half the sum of squared weights, beside half the sum of a batch's squared errors.
-    stretches
-        One after the other: passes over the samples, and Adam's learning rate. Adam begins each anew.
+    schedule
+        Passes over the samples, and Adam's learning rate in them; Adam's averages begin anew for each entry.
     seed
         Of the first weights, and of the order of samples in each pass.
+
+    Returns
+    -------
+    Layers
+        The parameters found.
 
     Raises
     ------
@@ -90,11 +95,11 @@ def learn_perceptron(
     layers = Layers.of_sizes([inputs.shape[1], *units, 1])
     for weights, biases in zip(layers.weights, layers.biases, strict=True):
         # Glorot & Bengio (2010, AISTATS).
-        farthest = np.sqrt(6.0 / sum(weights.shape))
-        weights[:] = random.uniform(-farthest, farthest, weights.shape)
-        biases[:] = random.uniform(-farthest, farthest, biases.shape)
-    slopes = Layers.of_sizes([inputs.shape[1], *units, 1])
-    for passes, rate in stretches:
+        limit = np.sqrt(6.0 / sum(weights.shape))
+        weights[:] = random.uniform(-limit, limit, weights.shape)
+        biases[:] = random.uniform(-limit, limit, biases.shape)
+    gradient = Layers.of_sizes([inputs.shape[1], *units, 1])
+    for passes, rate in schedule:
         step = _Adam(layers.flat, rate)
         order = np.arange(len(inputs))
         for _ in range(passes):
@@ -102,15 +107,17 @@ def learn_perceptron(
             random.shuffle(order)
             for start in range(0, len(inputs), batch):
                 rows = order[start : start + batch]
-                _find_slopes(slopes, layers, inputs.take(rows, axis=0), wanted[rows], penalty)
-                step(slopes.flat)
+                _find_gradient(gradient, layers, inputs.take(rows, axis=0), targets[rows], penalty)
+                step(gradient.flat)
         random.seed(seed)
     if not np.isfinite(layers.flat).all():
         raise ValueError("a perceptron's weights are not finite")
     return layers
 
 
-def _find_slopes(slopes: Layers, layers: Layers, inputs: Float32, wanted: Float32, penalty: float) -> None:
+def _find_gradient(
+    gradient: Layers, layers: Layers, inputs: Float32, targets: Float32, penalty: float
+) -> None:
     """Find how half the mean squared error, with its penalty, changes along each weight and bias."""
     read = [inputs]
     for weights, biases in zip(layers.weights[:-1], layers.biases[:-1], strict=True):
@@ -118,15 +125,15 @@ def _find_slopes(slopes: Layers, layers: Layers, inputs: Float32, wanted: Float3
         units += biases
         read.append(np.maximum(units, 0, out=units))
     (last,), (bias,) = layers.weights[-1].T, layers.biases[-1]
-    beyond = read[-1] @ last
-    beyond += bias - wanted
-    beyond /= len(inputs)
-    per_unit = beyond[:, np.newaxis]
+    errors = read[-1] @ last
+    errors += bias - targets
+    errors /= len(inputs)
+    per_unit = errors[:, np.newaxis]
     for index in reversed(range(len(read))):
-        weights, own = layers.weights[index], slopes.weights[index]
+        weights, own = layers.weights[index], gradient.weights[index]
         np.matmul(read[index].T, per_unit, out=own)
         own += np.float32(penalty / len(inputs)) * weights
-        np.sum(per_unit, axis=0, out=slopes.biases[index])
+        np.sum(per_unit, axis=0, out=gradient.biases[index])
         if index:
             per_unit = per_unit @ weights.T
             per_unit *= read[index] > 0
@@ -137,15 +144,17 @@ class _Adam:
 
     def __init__(self, parameters: Float32, rate: float) -> None:
         self._parameters, self._rate = parameters, rate
-        self._slopes, self._squares = np.zeros_like(parameters), np.zeros_like(parameters)
+        self._gradient, self._squares = np.zeros_like(parameters), np.zeros_like(parameters)
         self._steps = 0
 
-    def __call__(self, slopes: Float32) -> None:
-        """Take a step; `slopes` of the error along the parameters."""
+    def __call__(self, gradient: Float32) -> None:
+        """Take a step; `gradient` of the error along the parameters."""
         self._steps += 1
-        self._slopes += np.float32(1 - _DECAY) * (slopes - self._slopes)
-        self._squares += np.float32(1 - _DECAY_OF_SQUARES) * (slopes * slopes - self._squares)
-        shorter = np.sqrt(1 - _DECAY_OF_SQUARES**self._steps) / (1 - _DECAY**self._steps)
+        self._gradient += np.float32(1 - _BETA1) * (gradient - self._gradient)
+        self._squares += np.float32(1 - _BETA2) * (gradient * gradient - self._squares)
+        shorter = np.sqrt(1 - _BETA2**self._steps) / (1 - _BETA1**self._steps)
         self._parameters -= (
-            np.float32(self._rate * shorter) * self._slopes / (np.sqrt(self._squares) + np.float32(_TINY))
+            np.float32(self._rate * shorter)
+            * self._gradient
+            / (np.sqrt(self._squares) + np.float32(_EPSILON))
         )

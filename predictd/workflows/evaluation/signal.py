@@ -24,8 +24,9 @@ from predictd.workflows.imputing.estimators import load_held_out
 Float32 = npt.NDArray[np.float32]
 # Bins that are compared at once, about: the signal of a pair stays in the processor's second cache.
 _BINS = 2**16
-# Tracks of the tensor that are read as fast as one row of what is compared is kept on disk and taken from there.
-TRACKS_A_ROW = 2
+# Reading about so many tracks takes as long as writing one row of compared signal to a disk and reading it back, where
+# memory still holds it: so many bytes it should.
+TRACKS_A_ROW, SPOOLED_BYTES = 2, 2**30
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ class _Columns:
             [int(np.searchsorted(columns, some[0])) if some else None for some in own],
             AssayMeans([np.searchsorted(columns, np.array(some, dtype=np.int64)) for some in same], factors),
         )
+
+
+def sooner_kept(n_tracks: int, n_rows: int, n_bins: int) -> bool:
+    """Whether rows of compared signal are sooner kept on disk for another pass than read again, from so many tracks."""
+    return n_tracks > TRACKS_A_ROW * n_rows and 4 * n_rows * n_bins <= SPOOLED_BYTES
 
 
 class ComparedSignal:
@@ -252,7 +258,7 @@ class ComparedSignal:
                 out[index, -1] = found[0, 2]
 
     def _begin_pass(self) -> None:
-        """Keep what is sooner taken from disk in another pass than read or predicted again, and take it from there."""
+        """In the first pass, begin to keep on disk what takes longer to read or predict again; later read it there."""
         application, room = self._application, self._shared.room
         if self._spool is not None and self._spool.whole:
             self._spool.rewind()
@@ -260,7 +266,7 @@ class ComparedSignal:
             self._application = None
         elif self._passes == 1 < self.sweeps and room is not None and application is not None:
             n_rows = len(self._cases) * (len(self._shared.names) + 4)
-            wide = self._columns.columns.size > TRACKS_A_ROW * n_rows
+            wide = sooner_kept(self._columns.columns.size, n_rows, self._tensor.n_bins)
             for everything, n_kept, wanted in (
                 (True, n_rows, wide),
                 (False, len(self._predicted), application.dear),

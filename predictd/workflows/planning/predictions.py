@@ -8,7 +8,7 @@ from predictd.constants import MAX_OPEN_TRACKS
 from predictd.io.tensor.store import chunk_rows
 from predictd.model.folds import TESTS, VALIDS
 from predictd.workflows.evaluation.score import CASE_BYTES, KEPT_BYTES, bundle, group_cases
-from predictd.workflows.evaluation.signal import TRACKS_A_ROW
+from predictd.workflows.evaluation.signal import sooner_kept
 from predictd.workflows.imputing.apply import SAMPLED_SHARDS
 from predictd.workflows.imputing.calibration import counted_part
 from predictd.workflows.imputing.impute import track_groups
@@ -35,7 +35,7 @@ def score(load: Workload) -> PlannedStage:
     # What is too large for memory is read and predicted for each of two sweeps, unless disk keeps it: all that is
     # compared where many tracks are read, or predictions alone where these are dear.
     held = [_SIGNAL_BYTES * n * shape.bins for n in sizes]
-    wide = [shape.observed > TRACKS_A_ROW * _SIGNAL_BYTES // 4 * n for n in sizes]
+    wide = [sooner_kept(shape.observed, _SIGNAL_BYTES // 4 * n, shape.bins) for n in sizes]
     sweeps = [1 if n_bytes <= KEPT_BYTES or wide[i] else 2 for i, n_bytes in enumerate(held)]
     dear = bool(load.networks or load.featured)
     known = shape.observed - pairs / load.job.tests
