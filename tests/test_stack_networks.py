@@ -15,6 +15,7 @@ from predictd.io.models import ModelFile, read_model, write_model
 from predictd.io.tensor.store import Shard, Tensor
 from predictd.model.ensemble import Committee
 from predictd.model.moments import moments
+from predictd.model.stack import maps
 from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide, related_assays
 from predictd.model.stack.judging import errors_of_unseen, worthwhile
 from predictd.model.stack.networks import (
@@ -186,6 +187,20 @@ def test_predictions_are_what_networks_add_to_the_stack(target, model, signal):
     # Of some bins, with what is around them as far as the halo.
     inner = imputer(own[:1900], [700, 1200], slice(800, 1500, 3))
     np.testing.assert_allclose(inner, whole[800:1500:3], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("gaps", [False, True], ids=["complete", "with gaps"])
+def test_how_maps_are_applied_does_not_show(gaps, model, signal, monkeypatch):
+    rows = [PAIRS.index(e) for e in model.imputer(HELD).inputs]
+    own, runs = signal[:2000, rows].copy(), [700, 1300]
+    if gaps:
+        # Bins that lack so much that nothing is said there.
+        own[100:150, :8], own[900:905] = np.nan, np.nan
+    usual = model.imputer(HELD)(own, runs)
+    assert np.isnan(usual).any() == gaps
+    monkeypatch.setattr(maps, "_MANY_TRACKS", 1)
+    monkeypatch.setattr(maps, "_SHARE", 0.5)
+    np.testing.assert_allclose(model.imputer(HELD)(own, runs), usual, rtol=0, atol=1e-5)
 
 
 def test_blocks_of_a_tensor_are_imputed_with_what_is_around_them(model, signal, tmp_path):

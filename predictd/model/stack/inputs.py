@@ -21,11 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from predictd.kernels import compress
+from predictd.model.stack.maps import LinearMaps
 from predictd.model.stack.pooling import SAME_CELL, Pooled
 from predictd.model.stack.tracks import Array, Index, Places, Tracks
 
@@ -39,7 +41,7 @@ _TOP, _NEAREST, _RELATED = 3, 2, 6
 
 
 def curves(signal: Float32) -> Float32:
-    """Logarithm and square of signal (bins × n): float32 (2 × bins × n). Negative signal has the logarithm of none."""
+    """Logarithm and square of signal of any shape: float32 (2 × that). Negative signal has the logarithm of none."""
     return np.stack([np.log(np.maximum(signal, np.float32(0.0)) + np.float32(0.05)), np.square(signal)])
 
 
@@ -67,11 +69,21 @@ class CurveScales:
         """Of some tracks."""
         return CurveScales(self.means[:, columns], self.sds[:, columns])
 
-    def standardised(self, signal: Float32) -> Float32:
-        """Curves of signal (bins × n) in standard deviations: float32 (2 × bins × n); constant ones are 0."""
+    def standardised(self, tracks: Float32) -> Float32:
+        """Curves of tracks (n × bins) in standard deviations: float32 (2 × n × bins); constant ones are 0."""
         factor = np.divide(1.0, self.sds, out=np.zeros_like(self.sds), where=self.sds > 0)
-        shift, scale = (a.astype(np.float32)[:, np.newaxis] for a in (self.means, factor))
-        return np.asarray((curves(signal) - shift) * scale)
+        shift, scale = (a.astype(np.float32)[..., np.newaxis] for a in (self.means, factor))
+        found = curves(tracks)
+        found -= shift
+        found *= scale
+        return found
+
+
+class PairMaps(NamedTuple):
+    """Linear maps of the tracks that lead networks at a pair: all, and those of curves."""
+
+    every: LinearMaps
+    curved: LinearMaps
 
 
 @dataclass(frozen=True)
@@ -159,44 +171,62 @@ class Guide:
         own = self.maps.shape[1] + 2 + CURVES * len(self.curved)
         return own + n_windows * len(self.wide) + self.constants.shape[1]
 
-    def signal(
+    def maps_of(self, row: int) -> PairMaps:
+        """The maps of one of the pairs."""
+        return PairMaps(LinearMaps(self.maps[row]), LinearMaps(self.maps[row, self.curved]))
+
+    def leading(
         self,
         row: int,
+        mapped: Float32,
         z: Float32,
         curved: Float32,
-        windows: Sequence[Float32],
         *,
-        maps: Float32,
+        maps: PairMaps,
         features: Float32 | None = None,
     ) -> Float32:
-        """What networks read of a pair at some bins, before its constants: float32 (bins × k).
+        """What networks read of a pair at some bins, but for windows and constants: float32 (inputs × bins).
 
         Parameters
         ----------
         row
             Of the pair.
+        mapped
+            What all of its maps make of z, (q × bins).
         z, curved
-            Standardised signal of the tracks (bins × n) and its curves (2 × bins × n).
-        windows
-            Of each half width but 0, (bins × len(wide)): means of the wide maps.
+            Standardised signal of the tracks (n × bins) and its curves (2 × n × bins).
         maps
-            The pair's, in float32 (q × n).
+            Those of the pair.
         features
-            Standardised, (bins × 3n), where they are read.
+            Standardised, (3n × bins), where they are read.
         """
-        extremes = np.zeros((len(z), 2), dtype=np.float32)
+        extremes = np.zeros((2, z.shape[1]), dtype=np.float32)
         same = self.same[row]
         if same.size:
-            tracks = z[:, same]
-            extremes[:, 0], extremes[:, 1] = tracks.max(axis=1), tracks.min(axis=1)
-        through = [values @ maps[self.curved].T for values in curved]
-        along = z @ maps.T
+            tracks = z[same]
+            extremes[0], extremes[1] = tracks.max(axis=0), tracks.min(axis=0)
         if features is not None and self.beyond is not None:
             beyond = self.beyond[row].astype(np.float32)
-            along[:, : len(beyond)] += features @ beyond.T
-        read = np.concatenate([along, extremes, *through, *windows], axis=1)
-        compress(read)
-        return read
+            mapped = mapped.copy()
+            mapped[: len(beyond)] += beyond @ features
+        return np.concatenate([mapped, extremes, *(maps.curved(values) for values in curved)])
+
+
+def read_by_networks(leading: Float32, windows: Sequence[Float32]) -> Float32:
+    """What networks read at some bins, before constants: float32 (bins × k).
+
+    Parameters
+    ----------
+    leading
+        As of `Guide.leading`, (inputs × bins).
+    windows
+        Of each half width but 0, (bins × len(wide)): means of the wide maps.
+    """
+    parts = [leading.T, *windows]
+    read = np.empty((leading.shape[1], sum(part.shape[1] for part in parts)), dtype=np.float32)
+    np.concatenate(parts, axis=1, out=read)
+    compress(read)
+    return read
 
 
 def _similarity(tracks: Tracks) -> Array:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from predictd.interrupt import give_up_if_asked
 from predictd.kernels import UNITS, apply_networks
 from predictd.model.stack.features import WINDOW
-from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide
+from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide, read_by_networks
 from predictd.model.stack.perceptron import learn_perceptron
 from predictd.model.stack.tracks import Places, Tracks
 from predictd.model.windows import window_means
@@ -303,21 +303,29 @@ def exercise(
     (column,) = positions([lesson.names[row]], sample.experiments)
     signal = sample.values[0, :, column]
     columns = positions(tracks.names, sample.experiments)
-    shift, factor = tracks.means.astype(np.float32), (1 / tracks.sds).astype(np.float32)
-    maps = guide.maps[row].astype(np.float32)
-    read = [values.take(rows, axis=0).take(columns, axis=1) for values in sample.values]
-    z, *around = ((values - shift) * factor for values in read)
+    maps = guide.maps_of(row)
+    read = [
+        np.ascontiguousarray(values.take(rows, axis=0).take(columns, axis=1).T) for values in sample.values
+    ]
+    z, *around = (_standardised(values, tracks) for values in read)
     curved = sample.curve_scales.some(columns).standardised(read[0])
-    windows = [values @ maps[guide.wide].T for values in around]
-    residual = (signal[rows] - lesson.means[row]) / lesson.sds[row] - z @ maps[0]
+    mapped = maps.every(z)
+    windows = [maps.every(values)[guide.wide].T for values in around]
+    residual = (signal[rows] - lesson.means[row]) / lesson.sds[row] - mapped[0]
     features = None
     if tracks.features is not None and guide.beyond is not None:
-        features = tracks.features.standardised(read[0], read[HALF_WIDTHS.index(WINDOW)])
-        residual -= features @ guide.beyond[row, 0].astype(np.float32)
-    varying = guide.signal(row, z, curved, windows, maps=maps, features=features)
+        features = tracks.features.standardised(read[0].T, read[HALF_WIDTHS.index(WINDOW)].T).T
+        residual -= guide.beyond[row, 0].astype(np.float32) @ features
+    varying = read_by_networks(guide.leading(row, mapped, z, curved, maps=maps, features=features), windows)
     constants = np.tile(guide.constants[row].astype(np.float32), (len(varying), 1))
     inputs = np.concatenate([varying, constants], axis=1)
     return inputs, np.clip(residual, -_FARTHEST, _FARTHEST).astype(np.float32)
+
+
+def _standardised(signal: Float32, tracks: Tracks) -> Float32:
+    """Signal of tracks, (n × bins), in their standard deviations above their means."""
+    shift, factor = tracks.means.astype(np.float32), (1 / tracks.sds).astype(np.float32)
+    return (signal - shift[:, np.newaxis]) * factor[:, np.newaxis]
 
 
 class Refiner:
@@ -347,10 +355,8 @@ class Refiner:
         sds: Float64,
     ) -> None:
         self._networks, self._guide, self._curve_scales = networks, guide, curve_scales
-        self._features = tracks.features
-        self._shift = tracks.means.astype(np.float32)
-        self._factor = (1 / tracks.sds).astype(np.float32)
-        self._maps = guide.maps.astype(np.float32)
+        self._tracks = tracks
+        self._maps = [guide.maps_of(row) for row in range(len(guide.maps))]
         self._sds = sds.astype(np.float32)
         self._weights = [networks.weights(int(cell), int(assay)) for cell, assay in zip(*places, strict=True)]
 
@@ -366,24 +372,27 @@ class Refiner:
         inner
             The bins that are asked for.
         """
-        guide = self._guide
-        z = (signal - self._shift) * self._factor
-        within, curved = z[inner], self._curve_scales.standardised(signal[inner])
+        guide, features = self._guide, self._tracks.features
+        read = np.ascontiguousarray(signal.T)
+        z = _standardised(read, self._tracks)
+        # A bin counts in windows where all tracks are there.
+        z[:, np.isnan(z.sum(axis=0))] = np.nan
+        within = np.ascontiguousarray(z[:, inner])
+        curved = self._curve_scales.standardised(np.ascontiguousarray(read[:, inner]))
         rows = np.arange(*inner.indices(len(signal)))
-        added = np.zeros((len(within), len(self._maps)), dtype=np.float32)
-        features = None
-        if self._features is not None and guide.beyond is not None:
-            features = self._features.at(signal, run_lengths, inner)
-            added += (features @ guide.beyond[:, 0].T.astype(np.float32)) * self._sds
+        added = np.zeros((len(rows), len(self._maps)), dtype=np.float32)
+        beside = None
+        if features is not None and guide.beyond is not None:
+            beside = features.at(signal, run_lengths, inner).T
+            added += (guide.beyond[:, 0].astype(np.float32) @ beside).T * self._sds
         for row, maps in enumerate(self._maps):
             give_up_if_asked()
             constants = guide.constants[row].astype(np.float32)
-            wide = z @ maps[guide.wide].T
-            windows = window_means(wide, run_lengths, HALF_WIDTHS[1:], rows)
-            for start in range(0, len(within), _STEP):
+            mapped = maps.every(z)
+            windows = window_means(mapped[guide.wide].T, run_lengths, HALF_WIDTHS[1:], rows)
+            leading = guide.leading(row, mapped[:, inner], within, curved, maps=maps, features=beside)
+            for start in range(0, len(rows), _STEP):
                 some = slice(start, start + _STEP)
-                around = list(windows[:, some])
-                beside = None if features is None else features[some]
-                read = guide.signal(row, within[some], curved[:, some], around, maps=maps, features=beside)
-                added[some, row] += self._sds[row] * self._networks(read, self._weights[row], constants)
+                inputs = read_by_networks(leading[:, some], list(windows[:, some]))
+                added[some, row] += self._sds[row] * self._networks(inputs, self._weights[row], constants)
         return added

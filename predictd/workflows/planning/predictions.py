@@ -22,7 +22,7 @@ _SIGNAL_BYTES = 4 * (1 + _METHODS + 1)
 _WRITER_BYTES = 2**20
 # Multiplications of a track's value that lead networks at a pair, about; bytes of what these read of a track and of a
 # pair in a bin.
-_MAPS, _A_TRACK, _A_PAIR = 60, 60.0, 500.0
+_MAPS, _A_TRACK, _A_PAIR = 10, 60.0, 500.0
 
 
 def score(load: Workload) -> PlannedStage:
