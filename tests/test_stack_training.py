@@ -315,7 +315,7 @@ def test_a_worker_reads_moments_and_sample_once_for_all_folds(tensor, engine, tm
     worker = LocalEngine(1)
     monkeypatch.setattr(worker, "map", lambda task, keys, shared, **_: [task(key, shared) for key in keys])
     solver, data = stack.Stack("few", ("donors", stack.FEATURED)), FitData(tensor, moments, named=True)
-    monkeypatch.setattr("predictd.model.stack.networks._STRETCHES", ((1, 2e-3),))
+    monkeypatch.setattr("predictd.model.stack.networks._SCHEDULE", ((1, 2e-3),))
     for seed in (0, 1):
         solver.choose(data, selection_folds(tensor.experiments, seed)[:2], SETTINGS, worker, seed=seed)
     # Of the sample, whoever gives out the tasks has seen once that the file is whole.
