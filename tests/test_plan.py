@@ -183,10 +183,9 @@ def test_what_a_stack_learns_by_hand(rates):
 
 
 def test_a_large_sample_is_not_kept(rates):
-    own = rates.model_copy(update={"start_bytes": 1e-9})
     kept, read = (
-        by_name(Shape(400, 84, 3814, bins, 1, bins), own, PlannedJob("train", workers=2))["choose"].reads
-        - bins * 3814 * 2 / own.compression
+        by_name(Shape(400, 84, 3814, bins, 1, bins), rates, PlannedJob("train", workers=2))["choose"].reads
+        - bins * 3814 * 2 / rates.compression
         for bins in (3500, 4096)
     )
     # By 16 networks, by two folds that judge them, and for the scales of curves; and once from those who draw it.

@@ -37,7 +37,7 @@ def made_signal(n_tracks: int = 3, *, gaps: bool) -> np.ndarray:
 @pytest.mark.parametrize("gaps", [False, True], ids=["complete", "with gaps"])
 def test_windows_are_means_of_what_is_observed_within_the_run(gaps, rows):
     signal, half_widths = made_signal(gaps=gaps), [1, 2, 0, 30, 1000]
-    means = window_means(signal, RUNS, half_widths, None if rows is None else np.array(rows))
+    means = window_means(signal, RUNS, half_widths, slice(None) if rows is None else np.array(rows))
     assert means.dtype == np.float32
     wanted = [
         [

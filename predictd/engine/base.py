@@ -27,7 +27,9 @@ Array = npt.NDArray[Any]
 Result = TypeVar("Result")
 Task = Callable[[Key, Any], Result]
 # How many threads libraries of BLAS take, where it says so before they load.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Of processes that are started for tasks: the installed package alone, and BLAS without threads of its own.
+WORKER_ENVIRONMENT = {"PYTHONSAFEPATH": "1", **dict.fromkeys(_THREAD_VARIABLES, "1")}
 
 
 class Communicator(Protocol):
@@ -187,7 +189,7 @@ def short(key: Key) -> str:
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread: parallelism is over tasks, and LAPACK's bits depend on the number of threads."""
-    if any(os.environ.get(name) != "1" for name in THREAD_VARIABLES):
+    if any(os.environ.get(name) != "1" for name in _THREAD_VARIABLES):
         # SciPy has a BLAS of its own, which would load with more threads when it is first used.
         import scipy.linalg  # noqa: F401
     with _thread_pools(len(sys.modules)).limit(limits=1):

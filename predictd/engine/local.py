@@ -21,7 +21,7 @@ from typing import Any
 
 from predictd import interrupt
 from predictd.engine.base import (
-    THREAD_VARIABLES,
+    WORKER_ENVIRONMENT,
     Array,
     Engine,
     Key,
@@ -268,11 +268,10 @@ def _inherited() -> Iterator[None]:
     they run the program again that started them, as multiprocessing would: tasks are predictd's own, so that a script
     needs no `if __name__ == "__main__"`.
     """
-    wanted = {"PYTHONSAFEPATH": "1", **dict.fromkeys(THREAD_VARIABLES, "1")}
     with _spawning:
         unwanted = [name for name in os.environ if name.startswith(LAUNCHER_PREFIXES)]
-        saved = {name: os.environ.get(name) for name in [*wanted, *unwanted]}
-        os.environ.update(wanted)
+        saved = {name: os.environ.get(name) for name in [*WORKER_ENVIRONMENT, *unwanted]}
+        os.environ.update(WORKER_ENVIRONMENT)
         for name in unwanted:
             del os.environ[name]
         program = sys.modules["__main__"]

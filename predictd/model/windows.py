@@ -17,7 +17,7 @@ def window_means(
     signal: Float32,
     run_lengths: Sequence[int],
     half_widths: Sequence[int],
-    rows: npt.NDArray[np.intp] | None = None,
+    rows: npt.NDArray[np.intp] | slice = slice(None),
 ) -> Float32:
     """Means over several windows around some bins, as far as a window lies in their run.
 
@@ -30,7 +30,7 @@ def window_means(
     half_widths
         Of the windows: how many bins to either side belong to them. 0: the signal itself.
     rows
-        The bins, ascending; None: all.
+        The bins, ascending.
 
     Returns
     -------
@@ -44,8 +44,8 @@ def window_means(
     """
     if sum(run_lengths) != len(signal):
         raise ValueError(f"runs of {sum(run_lengths)} bins in all, and signal of {len(signal)}")
-    if rows is None:
-        rows = np.arange(len(signal))
+    if isinstance(rows, slice):
+        rows = np.arange(*rows.indices(len(signal)))
     means = np.empty((len(half_widths), len(rows), signal.shape[1]), dtype=np.float32)
     # Where every run is one bin, such as a region, a window has nothing but that.
     alone = max(run_lengths, default=1) == 1

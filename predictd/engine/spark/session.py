@@ -20,7 +20,7 @@ from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import SparkConf, SparkContext
 from pyspark import __version__ as pyspark_version
 
-from predictd.engine.base import one_line, own_modules, usable_cpus
+from predictd.engine.base import WORKER_ENVIRONMENT, one_line, own_modules, usable_cpus
 from predictd.errors import EngineError, WorkerError
 from predictd.interrupt import stop_if_asked
 from predictd.provenance import package_version
@@ -36,13 +36,6 @@ _SETTLED_SECONDS = 2.0
 _REPLACED_SECONDS = 20.0
 # Tasks that a local master gives up after: its own default is one.
 _LOCAL_FAILURES = 4
-# As for the processes of the local engine: the installed package alone, and BLAS without threads of its own.
-_EXECUTOR_ENVIRONMENT = {
-    "PYTHONSAFEPATH": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-}
 
 
 def open_context(master: str | None, workers: int | None) -> tuple[SparkContext, bool]:
@@ -101,7 +94,7 @@ def _new_context(master: str | None, workers: int | None) -> SparkContext:
         conf.setIfMissing("spark.app.name", "predictd")
         if workers is not None:
             conf.setIfMissing("spark.cores.max", str(workers))
-        for name, value in _EXECUTOR_ENVIRONMENT.items():
+        for name, value in WORKER_ENVIRONMENT.items():
             conf.setExecutorEnv(name, value)
         handler = signal.getsignal(signal.SIGINT)
         context = SparkContext(conf=conf)

@@ -146,8 +146,8 @@ class Features:
 
     def at(self, signal: Float32, run_lengths: Sequence[int], inner: slice) -> Float32:
         """Standardised features in some of the bins of signal; see `predictd.model.imputer.Imputer.__call__`."""
-        rows = np.arange(*inner.indices(len(signal)))
-        return self.standardised(signal[inner], window_means(signal, run_lengths, [WINDOW], rows)[0])
+        (window,) = window_means(signal, run_lengths, [WINDOW], inner)
+        return self.standardised(signal[inner], window)
 
 
 class FeatureRefiner:

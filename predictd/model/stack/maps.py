@@ -24,9 +24,7 @@ class LinearMaps:
     def __init__(self, weights: npt.NDArray[np.floating]) -> None:
         weights = np.asarray(weights, dtype=np.float32)
         self._n_maps, n_tracks = weights.shape
-        few = np.count_nonzero(weights, axis=1) <= _SHARE * n_tracks
-        if n_tracks < _MANY_TRACKS:
-            few[:] = False
+        few = (np.count_nonzero(weights, axis=1) <= _SHARE * n_tracks) & (n_tracks >= _MANY_TRACKS)
         self._few, self._many = np.flatnonzero(few), np.flatnonzero(~few)
         self._of_many: Float32 = weights[self._many]
         self._of_few = scipy.sparse.csr_array(weights[self._few]) if self._few.size else None

@@ -379,8 +379,7 @@ class Refiner:
         z[:, np.isnan(z.sum(axis=0))] = np.nan
         within = np.ascontiguousarray(z[:, inner])
         curved = self._curve_scales.standardised(np.ascontiguousarray(read[:, inner]))
-        rows = np.arange(*inner.indices(len(signal)))
-        added = np.zeros((len(rows), len(self._maps)), dtype=np.float32)
+        added = np.zeros((within.shape[1], len(self._maps)), dtype=np.float32)
         beside = None
         if features is not None and guide.beyond is not None:
             beside = features.at(signal, run_lengths, inner).T
@@ -389,9 +388,9 @@ class Refiner:
             give_up_if_asked()
             constants = guide.constants[row].astype(np.float32)
             mapped = maps.every(z)
-            windows = window_means(mapped[guide.wide].T, run_lengths, HALF_WIDTHS[1:], rows)
+            windows = window_means(mapped[guide.wide].T, run_lengths, HALF_WIDTHS[1:], inner)
             leading = guide.leading(row, mapped[:, inner], within, curved, maps=maps, features=beside)
-            for start in range(0, len(rows), _STEP):
+            for start in range(0, len(added), _STEP):
                 some = slice(start, start + _STEP)
                 inputs = read_by_networks(leading[:, some], list(windows[:, some]))
                 added[some, row] += self._sds[row] * self._networks(inputs, self._weights[row], constants)

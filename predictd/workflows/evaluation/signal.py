@@ -24,8 +24,8 @@ from predictd.workflows.imputing.estimators import load_held_out
 Float32 = npt.NDArray[np.float32]
 # Bins that are compared at once, about: the signal of a pair stays in the processor's second cache.
 _BINS = 2**16
-# Reading about so many tracks takes as long as writing one row of compared signal to a disk and reading it back, where
-# memory still holds it: so many bytes it should.
+# Reading about so many tracks takes as long as writing one row of compared signal to a disk and reading it back, if all
+# rows together are so little that memory still holds them.
 TRACKS_A_ROW, SPOOLED_BYTES = 2, 2**30
 
 
@@ -120,11 +120,16 @@ class ComparedSignal:
         self._peaks = [Coverage(read_bed(as_path(case.peaks))) if case.peaks else None for case in cases]
 
     @property
+    def _n_rows(self) -> int:
+        """Of all cases: observed, by each method, two means of the assay, variance over it."""
+        return len(self._cases) * (len(self._shared.names) + 4)
+
+    @property
     def n_bytes(self) -> int:
         """Of all blocks together."""
         width = 8 if self._shared.challenge else 1
         regions = width * len(self._regions) * len(self._cases) + len(self._cases) - self._peaks.count(None)
-        return self._tensor.n_bins * (4 * len(self._cases) * (len(self._shared.names) + 4) + regions)
+        return self._tensor.n_bins * (4 * self._n_rows + regions)
 
     def __iter__(self) -> Iterator[list[CaseBlock]]:
         first = 0
@@ -155,7 +160,7 @@ class ComparedSignal:
         """
         step = shard.block_rows()
         size = max(1, _BINS // step) * step
-        n_rows = len(self._cases) * (len(self._shared.names) + 4)
+        n_rows = self._n_rows
         if self.sweeps > 1 and self._room.size < n_rows * min(size, shard.n_bins):
             self._room = np.empty(n_rows * size, dtype=np.float32)
         kept = self._spool if self._spools_all else None
@@ -265,15 +270,12 @@ class ComparedSignal:
             self._columns = _Columns.of(self._cases, self._tensor)
             self._application = None
         elif self._passes == 1 < self.sweeps and room is not None and application is not None:
-            n_rows = len(self._cases) * (len(self._shared.names) + 4)
-            wide = sooner_kept(self._columns.columns.size, n_rows, self._tensor.n_bins)
-            for everything, n_kept, wanted in (
-                (True, n_rows, wide),
-                (False, len(self._predicted), application.dear),
-            ):
-                if wanted and (self._spool is None or not self._spool.whole):
-                    self._spool = Spool(room, 4 * n_kept * self._tensor.n_bins)
-                    self._spools_all = everything
+            n_bins = self._tensor.n_bins
+            if sooner_kept(self._columns.columns.size, self._n_rows, n_bins):
+                self._spool = Spool(room, 4 * self._n_rows * n_bins)
+                self._spools_all = self._spool.whole
+            if application.dear and not self._spools_all:
+                self._spool = Spool(room, 4 * len(self._predicted) * n_bins)
 
     def _blocks(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
         """Yield (first row, wanted columns as rows, predictions as rows); nothing where no column is wanted."""
