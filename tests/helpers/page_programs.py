@@ -46,11 +46,12 @@ def lay_out(folder: Path) -> None:
 def parse_predictd(words: list[str]) -> None:
     """See that predictd has this command and these options."""
     name, command = "predictd", cli
-    with click.Context(cli) as context:
+    with click.Context(cli, **cli.context_settings) as context:
         while isinstance(command, click.Group) and words and words[0][0] != "-":
             name, command, words = command.resolve_command(context, words)
+        # A command keeps the names of its option for help that its first parent gave it.
         with suppress(click.MissingParameter, click.exceptions.Exit):
-            command.make_context(name, list(words))
+            command.make_context(name, list(words), parent=context)
 
 
 def parse_inner(words: list[str]) -> None:
