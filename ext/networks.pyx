@@ -2,6 +2,9 @@
 """What small neural networks read, and what they add to predictions; predictd.kernels checks what comes in."""
 
 
+from libc.stddef cimport ptrdiff_t
+
+
 cdef extern from "networks_core.h" nogil:
     const int PREDICTD_UNITS
 
@@ -16,6 +19,8 @@ cdef extern from "networks_core.h" nogil:
 
     void predictd_apply_networks(predictd_networks networks, const float *weights, const float *inputs, size_t n,
                                  size_t k, float *out)
+    void predictd_perceptron_gradient(const float *parameters, size_t k, const float *inputs, const float *targets,
+                                      const ptrdiff_t *rows, size_t n, float penalty, float *gradient)
     void predictd_compress(float *values, size_t n)
 
 
@@ -41,6 +46,21 @@ def apply(
     networks.last, networks.last_bias = &last[0, 0], &last_bias[0]
     with nogil:
         predictd_apply_networks(networks, &weights[0], &inputs[0, 0], inputs.shape[0], inputs.shape[1], &out[0])
+
+
+def gradient(
+    const float[::1] parameters not None,
+    const float[:, ::1] inputs not None,
+    const float[::1] targets not None,
+    const ptrdiff_t[::1] rows not None,
+    float penalty,
+    float[::1] out not None,
+):
+    """Write to `out` how a perceptron's error over some rows of `inputs` changes along its parameters."""
+    with nogil:
+        predictd_perceptron_gradient(
+            &parameters[0], inputs.shape[1], &inputs[0, 0], &targets[0], &rows[0], rows.shape[0], penalty, &out[0]
+        )
 
 
 def compress(float[::1] values not None):

@@ -5,44 +5,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "multiversion.h"
+#include "networks_layer.h"
 
-/*
- * Numbers that are added at once; vectors of a layer's units; bins that share what is read of a layer, so many that all
- * their sums stay in the sixteen registers of AVX.
- */
-enum { LANES = 8, VECTORS = PREDICTD_UNITS / LANES, TILE = 3 };
-
-#if defined(__GNUC__)
-typedef float vector __attribute__((vector_size(4 * LANES)));
-typedef int mask __attribute__((vector_size(4 * LANES)));
-typedef float unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-#define LOAD(address) (*(const unaligned *)(address))
-/* 0 where it is negative; NaN stays. */
-#define RAMP(sum) ((vector)((mask)(sum) & ~((sum) < (vector){0})))
-#else
-#error "a compiler with GNU vectors (GCC, Clang) is needed"
-#endif
-
-/* A layer of units at some bins: bias + inputs · w, and 0 where that is negative. */
-PREDICTD_INLINE void layer(const float *const *inputs, size_t k, const float *w, const float *bias, vector *out)
-{
-    vector sums[TILE][VECTORS];
-    for (int t = 0; t < TILE; ++t)
-        for (int v = 0; v < VECTORS; ++v)
-            sums[t][v] = LOAD(bias + v * LANES);
-    for (size_t i = 0; i < k; ++i)
-        for (int v = 0; v < VECTORS; ++v) {
-            const vector own = LOAD(w + i * PREDICTD_UNITS + v * LANES);
-            for (int t = 0; t < TILE; ++t)
-                sums[t][v] += inputs[t][i] * own;
-        }
-    for (int t = 0; t < TILE; ++t)
-        for (int v = 0; v < VECTORS; ++v)
-            out[t * VECTORS + v] = RAMP(sums[t][v]);
-}
-
-/* This file alone may fuse multiplications and additions (setup.py): without, it takes twice as long. */
+/* Networks alone may fuse multiplications and additions (setup.py): without, they take twice as long. */
 PREDICTD_MULTIVERSION_FUSED
 void predictd_apply_networks(predictd_networks networks, const float *weights, const float *inputs, size_t n, size_t k,
                              float *out)

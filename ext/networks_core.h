@@ -23,6 +23,16 @@ typedef struct {
 void predictd_apply_networks(predictd_networks networks, const float *weights, const float *inputs, size_t n, size_t k,
                              float *out);
 
+/*
+ * How half the mean squared error of a perceptron, with its penalty, changes along its parameters.
+ *
+ * Parameters and gradient: (k × units), (units), (units × units), (units), (units), (1) one after the other, as in
+ * `predictd_networks`. The error is over n rows of inputs (rows × k) and targets (rows,); `penalty` / n times a weight,
+ * but not a bias, is added. Sums have a fixed order.
+ */
+void predictd_perceptron_gradient(const float *parameters, size_t k, const float *inputs, const float *targets,
+                                  const ptrdiff_t *rows, size_t n, float penalty, float *gradient);
+
 /* Replace each value by sign(value) · log(1 + |value|); what is not finite stays. */
 void predictd_compress(float *values, size_t n);
 

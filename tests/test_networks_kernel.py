@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from predictd.kernels import UNITS, apply_networks, compress
+from predictd.kernels import UNITS, apply_networks, compress, perceptron_gradient, perceptron_size
 
 pytestmark = pytest.mark.numeric
 
@@ -91,6 +91,92 @@ def test_what_does_not_fit_is_refused(name):
         apply_networks(**arrays | {name: arrays[name].astype(np.float64)})
     with pytest.raises(ValueError, match=r"must have the shape|must lie in"):
         apply_networks(**arrays | {name: np.zeros((*arrays[name].shape[:-1], 77), np.float32)})
+
+
+# -- how they learn -------------------------------------------------------------------------------------------------
+
+
+def lesson(k, n_rows, seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        "parameters": (0.2 * rng.normal(size=perceptron_size(k))).astype(np.float32),
+        "inputs": rng.normal(size=(70, k)).astype(np.float32),
+        "targets": rng.normal(size=70).astype(np.float32),
+        "rows": rng.integers(0, 70, n_rows),
+    }
+
+
+def gradient_by_numpy(parameters, inputs, targets, rows, penalty):
+    """The gradient, and the same sums of the sizes of all terms."""
+    k, n = inputs.shape[1], len(rows)
+    ends = np.cumsum([k * UNITS, UNITS, UNITS**2, UNITS, UNITS])
+    w1, b1, w2, b2, w3, b3 = np.split(parameters.astype(np.float64), ends)
+    w1, w2 = w1.reshape(k, UNITS), w2.reshape(UNITS, UNITS)
+    x, wanted = inputs[rows].astype(np.float64), targets[rows].astype(np.float64)
+    within = x @ w1 + b1
+    above = np.maximum(within, 0) @ w2 + b2
+    # Nothing is so near to 0 that rounding could make a unit silent, or wake it.
+    assert min(np.abs(within).min(), np.abs(above).min()) > 1e-6
+    found = []
+    for size in (lambda values: values, np.abs):
+        m1, m2, m3, c1, c2, c3, read, goal = map(size, (w1, w2, w3, b1, b2, b3, x, -wanted))
+        lower = (read @ m1 + c1) * (within > 0)
+        upper = (lower @ m2 + c2) * (above > 0)
+        errors = (upper @ m3 + c3 + goal) / n
+        of_upper = errors[:, np.newaxis] * m3 * (above > 0)
+        of_lower = of_upper @ m2.T * (within > 0)
+        share = penalty / n
+        parts = (
+            read.T @ of_lower + share * m1,
+            of_lower.sum(axis=0),
+            lower.T @ of_upper + share * m2,
+            of_upper.sum(axis=0),
+            upper.T @ errors + share * m3,
+            errors.sum(keepdims=True),
+        )
+        found.append(np.concatenate([part.ravel() for part in parts]))
+    return found
+
+
+# Fewer samples than the kernel takes at once, as many, more; a row more than once.
+@pytest.mark.parametrize("n_rows", [1, 23, 24, 25, 200])
+@pytest.mark.parametrize("k", [1, 5, 99])
+def test_a_gradient_is_what_the_layers_say(k, n_rows):
+    arrays = lesson(k, n_rows)
+    found = np.full(perceptron_size(k), np.nan, dtype=np.float32)
+    perceptron_gradient(**arrays, penalty=0.3, out=found)
+    wanted, size = gradient_by_numpy(**arrays, penalty=0.3)
+    # A term passes the additions of each layer up and down, those over the samples, and a few products.
+    bound = (n_rows + k + 4 * UNITS + 20) * np.finfo(np.float32).eps * size
+    assert (np.abs(found - wanted) <= bound).all()
+    # And is much closer than that.
+    np.testing.assert_allclose(found, wanted, atol=3e-6 * float(np.abs(wanted).max() + 1))
+
+
+def test_a_gradient_of_nothing_known_is_nothing_known():
+    arrays = lesson(4, 30)
+    arrays["inputs"][arrays["rows"][3], 1] = np.nan
+    found = np.empty(perceptron_size(4), dtype=np.float32)
+    perceptron_gradient(**arrays, penalty=0.0, out=found)
+    assert np.isnan(found[-1])
+
+
+@pytest.mark.parametrize(
+    ("changed", "wrong"),
+    [
+        ({"parameters": np.zeros(9, np.float32)}, "parameters must have the shape"),
+        ({"inputs": np.zeros((70, 4))}, "inputs must be float32"),
+        ({"targets": np.zeros(69, np.float32)}, "targets must have the shape"),
+        ({"rows": np.zeros(3, np.int32)}, "rows must be int64"),
+        ({"rows": np.array([0, 70])}, "the last row must lie in"),
+        ({"rows": np.array([-1, 7])}, "the first row must lie in"),
+        ({"rows": np.array([], dtype=np.int64)}, "0 rows of 4 inputs"),
+    ],
+)
+def test_what_has_no_gradient_is_refused(changed, wrong):
+    out = np.zeros(perceptron_size(4), dtype=np.float32)
+    with pytest.raises((TypeError, ValueError), match=wrong):
+        perceptron_gradient(**lesson(4, 5) | changed, penalty=0.0, out=out)
 
 
 # -- what networks read ---------------------------------------------------------------------------------------------

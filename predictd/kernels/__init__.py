@@ -7,7 +7,13 @@ tests of their kernels.
 
 from predictd.kernels.features import TreeFeatures
 from predictd.kernels.half import ends_of, rows_of, widen
-from predictd.kernels.networks import UNITS, apply_networks, compress
+from predictd.kernels.networks import (
+    UNITS,
+    apply_networks,
+    compress,
+    perceptron_gradient,
+    perceptron_size,
+)
 from predictd.kernels.scores import (
     COMPARED,
     JOINT,
@@ -58,6 +64,8 @@ __all__ = [
     "forest_importances",
     "forest_limit",
     "joint",
+    "perceptron_gradient",
+    "perceptron_size",
     "row_width",
     "rows_of",
     "run_means",

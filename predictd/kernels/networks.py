@@ -67,6 +67,56 @@ def apply_networks(
     return out
 
 
+def perceptron_size(n_inputs: int) -> int:
+    """How many parameters a perceptron has that reads so many inputs, with two hidden layers of `UNITS` units."""
+    return (n_inputs + 1) * UNITS + (UNITS + 1) * UNITS + UNITS + 1
+
+
+def perceptron_gradient(
+    parameters: Float32,
+    inputs: Float32,
+    targets: Float32,
+    rows: NDArray[np.intp],
+    penalty: float,
+    out: Float32,
+) -> None:
+    """Write how a perceptron's error at some rows changes along its parameters.
+
+    The error is half the mean of squared errors, and `penalty` / (2 · rows) times the sum of squared weights. Sums have
+    one order, and the same bits on all processors with fused multiply-adds.
+
+    Parameters
+    ----------
+    parameters
+        float32 (`perceptron_size(k)`,): weights (k × UNITS) and biases (UNITS) of the first layer, (UNITS × UNITS) and
+        (UNITS) of the second, (UNITS) and (1) of the last, one after the other.
+    inputs, targets
+        float32 (samples × k) and (samples,), k > 0.
+    rows
+        Of samples, at least one; each must exist.
+    penalty
+        See above.
+    out
+        float32, as `parameters`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a dtype, shape or memory layout is not what it must be, or there is no such row.
+    """
+    check_array("inputs", inputs, np.float32, (None, None))
+    n_samples, k = inputs.shape
+    check_array("parameters", parameters, np.float32, (perceptron_size(k),))
+    check_array("out", out, np.float32, parameters.shape, written=True)
+    check_array("targets", targets, np.float32, (n_samples,))
+    check_array("rows", rows, np.intp, (None,))
+    if not rows.size or not k:
+        raise ValueError(f"{rows.size} rows of {k} inputs have no gradient")
+    check_range("the first row", rows.min(), 0, n_samples)
+    check_range("the last row", rows.max(), 0, n_samples)
+    compiled.networks.gradient(parameters, inputs, targets, rows, penalty, out)
+
+
 def compress(values: Float32) -> None:
     """Replace values by sign(value)·log(1 + |value|), with an error of at most 3·10⁻⁷ · max(1, |result|).
 

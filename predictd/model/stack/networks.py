@@ -229,7 +229,6 @@ def fit_network(
     layers = learn_perceptron(
         read,
         wanted,
-        units=(UNITS, UNITS),
         batch=_BATCH,
         penalty=_PENALTY,
         schedule=_SCHEDULE,

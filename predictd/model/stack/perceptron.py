@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictd.interrupt import give_up_if_asked
+from predictd.kernels import UNITS, perceptron_gradient, perceptron_size
 
 Float32 = npt.NDArray[np.float32]
 
@@ -22,7 +23,7 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 @dataclass(frozen=True)
 class Layers:
-    """Parameters of a perceptron's layers, or the gradient of an error in them: views of one array.
+    """Parameters of a perceptron's three layers: views of one array.
 
     Attributes
     ----------
@@ -37,12 +38,11 @@ class Layers:
     biases: tuple[Float32, ...]
 
     @classmethod
-    def of_sizes(cls, sizes: Sequence[int]) -> Layers:
-        """Zeros, for so many inputs and so many units in each layer."""
-        shapes = list(pairwise(sizes))
-        flat = np.zeros(sum((read + 1) * given for read, given in shapes), dtype=np.float32)
+    def of_zeros(cls, n_inputs: int) -> Layers:
+        """Zeros, for so many inputs."""
+        flat = np.zeros(perceptron_size(n_inputs), dtype=np.float32)
         weights, biases, start = [], [], 0
-        for read, given in shapes:
+        for read, given in pairwise([n_inputs, UNITS, UNITS, 1]):
             weights.append(flat[start : start + read * given].reshape(read, given))
             biases.append(flat[start + read * given : start + (read + 1) * given])
             start += (read + 1) * given
@@ -53,13 +53,12 @@ def learn_perceptron(
     inputs: Float32,
     targets: Float32,
     *,
-    units: Sequence[int],
     batch: int,
     penalty: float,
     schedule: Sequence[tuple[int, float]],
     seed: int,
 ) -> Layers:
-    """Fit a perceptron with hidden layers (ReLU) and one output to least squares.
+    """Fit a perceptron with two hidden layers of `UNITS` units (ReLU) and one output to least squares.
 
     Parameters
     ----------
@@ -67,8 +66,6 @@ def learn_perceptron(
         float32 (samples × k).
     targets
         What it should give, float32 (samples,).
-    units
-        Of each hidden layer.
     batch
         Samples of a step.
     penalty
@@ -92,13 +89,13 @@ def learn_perceptron(
     """
     # Its numbers are the same in all versions of NumPy.
     random = np.random.RandomState(seed)
-    layers = Layers.of_sizes([inputs.shape[1], *units, 1])
+    layers = Layers.of_zeros(inputs.shape[1])
     for weights, biases in zip(layers.weights, layers.biases, strict=True):
         # Glorot & Bengio (2010, AISTATS).
         limit = np.sqrt(6.0 / sum(weights.shape))
         weights[:] = random.uniform(-limit, limit, weights.shape)
         biases[:] = random.uniform(-limit, limit, biases.shape)
-    gradient = Layers.of_sizes([inputs.shape[1], *units, 1])
+    gradient = np.empty_like(layers.flat)
     for passes, rate in schedule:
         step = _Adam(layers.flat, rate)
         order = np.arange(len(inputs))
@@ -107,36 +104,12 @@ def learn_perceptron(
             random.shuffle(order)
             for start in range(0, len(inputs), batch):
                 rows = order[start : start + batch]
-                _find_gradient(gradient, layers, inputs.take(rows, axis=0), targets[rows], penalty)
-                step(gradient.flat)
+                perceptron_gradient(layers.flat, inputs, targets, rows, penalty, gradient)
+                step(gradient)
         random.seed(seed)
     if not np.isfinite(layers.flat).all():
         raise ValueError("a perceptron's weights are not finite")
     return layers
-
-
-def _find_gradient(
-    gradient: Layers, layers: Layers, inputs: Float32, targets: Float32, penalty: float
-) -> None:
-    """Find how half the mean squared error, with its penalty, changes along each weight and bias."""
-    read = [inputs]
-    for weights, biases in zip(layers.weights[:-1], layers.biases[:-1], strict=True):
-        units = read[-1] @ weights
-        units += biases
-        read.append(np.maximum(units, 0, out=units))
-    (last,), (bias,) = layers.weights[-1].T, layers.biases[-1]
-    errors = read[-1] @ last
-    errors += bias - targets
-    errors /= len(inputs)
-    per_unit = errors[:, np.newaxis]
-    for index in reversed(range(len(read))):
-        weights, own = layers.weights[index], gradient.weights[index]
-        np.matmul(read[index].T, per_unit, out=own)
-        own += np.float32(penalty / len(inputs)) * weights
-        np.sum(per_unit, axis=0, out=gradient.biases[index])
-        if index:
-            per_unit = per_unit @ weights.T
-            per_unit *= read[index] > 0
 
 
 class _Adam:
