@@ -38,7 +38,7 @@ from predictd.progress import PACE_VARIABLE
 from predictd.wording import aligned
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = ("moments", "choose", "train", "score", "uncertainty", "impute")
+STAGES = ("moments", "choose", "train", "score", "impute")
 WORKERS = 2
 PREDICTD = (sys.executable, "-m", "predictd")
 TENSOR = "data/tensor"

@@ -245,13 +245,7 @@ def test_what_stands_in_the_directory(finished, small, tensor):
     assert report.choices == dict.fromkeys("01234", "rank 3, prior strength 0.1 (given)")
     run = json.loads((path / "run.json").read_text())
     assert run["results"]["models"] == 40 and run["results"]["choices"] == report.choices
-    assert [stage["name"] for stage in run["stages"]] == [
-        "moments",
-        "choose",
-        "train",
-        "score",
-        "uncertainty",
-    ]
+    assert [stage["name"] for stage in run["stages"]] == ["moments", "choose", "train", "score"]
     assert list(run["inputs"].values()) == [tensor.manifest.checksum]
     asked = SETTINGS.model_dump(mode="json", by_alias=True)
     assert run["settings"] == asked

@@ -123,7 +123,7 @@ def test_parts_in_any_order_make_what_one_command_makes(kind, plan, whole, engin
     plan.make_all(engine)
     assert contents(tmp_path / "out") == whole[kind]
     run = json.loads((tmp_path / "out" / "run.json").read_text())
-    stages = ["moments", "choose", "train", "score", "uncertainty"] if kind == "cv" else ["impute"]
+    stages = ["moments", "choose", "train", "score"] if kind == "cv" else ["impute"]
     assert [stage["name"] for stage in run["stages"]] == stages
     found = [([s["name"] for s in r["stages"]], r["engine"], r["workers"], r["parts"]) for r in run["runs"]]
     wanted = [(1 if index == 2 else 2, [index]) for index in range(plan.n_parts)]

@@ -111,7 +111,7 @@ def test_seconds_of_stages_by_hand(rates):
     (train,) = found["train"].waves
     assert train.tasks == 40
     assert train.longest == pytest.approx(10 * (1 + (genome + rows + evaluation / 5) * 1e-3))
-    assert [stage.start for stage in found.values()] == [13.0, 13.0, 0.0, 0.0, 0.0, 13.0]
+    assert [stage.start for stage in found.values()] == [13.0, 13.0, 0.0, 0.0, 13.0]
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,11 @@ def test_stages_of_jobs(rates):
         "choose",
         "train",
         "score",
-        "uncertainty",
         "impute",
     ]
     assert names(PlannedJob("train", ingested=True)) == ["moments", "choose", "train"]
     assert names(PlannedJob("train", sgd)) == ["ingest", "train"]
-    assert names(PlannedJob("cv", sgd)) == ["ingest", "moments", "train", "score", "uncertainty"]
+    assert names(PlannedJob("cv", sgd)) == ["ingest", "moments", "train", "score"]
     for solver in get_args(SolverName):
         assert names(PlannedJob("train", TrainSettings(solver=solver)))[-1] == "train"
 
@@ -204,32 +203,27 @@ def test_features_are_read_of_few_tracks(rates, cells, more):
     assert len(waves["kriging"]) == 4
 
 
-def test_scoring_and_what_is_off_by_hand(rates):
+def test_scoring_by_hand(rates):
     zero = dict.fromkeys(("read", "multiply", "baseline", "curve", "ranking", "model"), 1e-30)
     own = rates.model_copy(update=zero | {"around": 1.0, "refine": 1.0, "compare": 1.0, "count": 2.0})
     every = 1.0 + 16
 
-    def stages(bins: int, workers: int | None = None, shards: int = 8) -> tuple[PlannedStage, PlannedStage]:
+    def score_of(bins: int, workers: int | None = None, shards: int = 8) -> PlannedStage:
         shape = Shape(10, 10, 60, bins, shards, -(-bins // shards))
-        named = by_name(shape, own, PlannedJob(workers=workers))
-        return named["score"], named["uncertainty"]
+        return by_name(shape, own, PlannedJob(workers=workers))["score"]
 
-    score, off = stages(2**18)
-    assert score.waves == (
-        Wave(5, pytest.approx(60 * 2**18 * (every + 3)), pytest.approx(12 * 2**18 * (every + 3))),
-    )
-    assert (off.tasks, off.core_seconds) == (5, pytest.approx(60 * 2**18 * (every + 2.0)))
+    score = score_of(2**18)
+    of_bin = every + 3 + 2
+    assert score.waves == (Wave(5, pytest.approx(60 * 2**18 * of_bin), pytest.approx(12 * 2**18 * of_bin)),)
     # Two workers take at most 24 experiments at once, and read less.
-    fewer, _ = stages(2**18, workers=2)
+    fewer = score_of(2**18, workers=2)
     assert (fewer.tasks, fewer.core_seconds) == (3, pytest.approx(score.core_seconds))
     assert fewer.reads == pytest.approx(3 / 5 * score.reads) and fewer.memory > score.memory
-    # Of many bins every fourth is counted, with windows around all; and of very many some shards.
-    _, off = stages(2**19)
-    assert off.core_seconds == pytest.approx(60 * 2**19 * (1.0 + 18 / 4))
-    twice, off = stages(2**23)
-    assert off.core_seconds == pytest.approx(60 * 2**22 * (1.0 + 18 / 4))
+    # Of many bins every fourth is counted; and of very many some shards.
+    assert score_of(2**19).core_seconds == pytest.approx(60 * 2**19 * (every + 3 + 2 / 4))
+    twice = score_of(2**23)
     # What memory cannot keep for the second sweep is read twice; what networks predict is kept on disk.
-    assert twice.core_seconds == pytest.approx(60 * 2**23 * (every + 3))
+    assert twice.core_seconds == pytest.approx(60 * 2**23 * (every + 3 + 2 / 4 / 2))
     assert twice.reads == pytest.approx(2 * 2**23 / 2**18 * score.reads)
 
 
@@ -316,9 +310,9 @@ def test_what_slurm_is_asked_for(rates):
         assert 1.25 * largest <= one.mem_per_cpu_mb * 2**20 <= max(1.25 * largest + 2**28, 2**30)
     # Parts share the models and the scores, and make the moments once each; 2034 pairs are 32 equal tasks.
     alone = Site(1, 2).seconds([work["moments"]], rates)
-    train, *predicted = (work[name].waves[0] for name in ("train", "score", "uncertainty"))
-    assert [wave.tasks for wave in predicted] == [45, 45]
-    rounds = 4 * train.longest + 5 * sum(wave.seconds / 45 for wave in predicted)
+    train, scored = (work[name].waves[0] for name in ("train", "score"))
+    assert scored.tasks == 45
+    rounds = 4 * train.longest + 5 * scored.seconds / 45
     assert cv.seconds == pytest.approx(alone + rounds / 0.85)
     assert impute.seconds == pytest.approx(work["impute"].waves[0].longest + rates.start)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ from predictd.workflows.imputing.apply import SpreadApplication
 from predictd.workflows.imputing.calibration import expected_scales
 from predictd.workflows.imputing.estimators import load_held_out, load_model
 from predictd.workflows.imputing.impute import impute, sd_name, track_name
+from predictd.workflows.imputing.residuals import Counting, HeldOutResiduals, read_residuals
 from predictd.workflows.tensor.folds import read_folds
 from predictd.workflows.tensor.moments import TensorMoments, read_moments
 from predictd.workflows.training.crossval import crossval
@@ -292,6 +293,41 @@ def test_sd_tracks_hold_spread_and_level(cv, imputed, tensor):
         expected = np.cosh(x) * calibration.sd(pair, x, spread)
         found = read_track(imputed / sd_name(pair), tensor)
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_residuals_are_of_every_fourth_bin_of_some_shards_however_they_come(
+    cv, tensor, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("predictd.workflows.imputing.residuals._MANY_BINS", 0)
+    monkeypatch.setattr("predictd.workflows.imputing.residuals._MOST_BINS", tensor.n_bins // 2)
+    pairs = next(iter(read_folds(cv / "folds.json", tensor).values())).test[:3]
+    application = SpreadApplication(load_held_out(cv, pairs), pairs, tensor)
+    scales = expected_scales(read_moments(tensor.path / "moments.h5"), tensor.experiments, pairs)
+    spans = {pair.assay: SPAN for pair in pairs}
+    files = {tmp_path / "a.h5": pairs[1:], tmp_path / "b.h5": (pairs[0],), tmp_path / "others.h5": (A,)}
+    residuals = HeldOutResiduals(application, pairs, tensor, Counting(spans, scales, files))
+    expected = {pair: ResidualCounts(scales[pair], SPAN, clipped=True) for pair in pairs}
+    columns = tensor.columns(pairs)
+    assert len(tensor.shard_names) > 3
+    for number, name in enumerate(tensor.shard_names):
+        with tensor.open_shard(name) as shard:
+            for start, rows, predicted in application.row_blocks(shard):
+                for low, high in pairwise(range(0, rows.shape[1] + 37, 37)):
+                    residuals.add(name, start + low, rows[:, low:high], predicted[:, low:high])
+            if number % 2:
+                signal, predicted, spread = application.rows_with_spread(shard, 0, shard.n_bins)
+                for index, (pair, column) in enumerate(zip(pairs, columns, strict=True)):
+                    parts = signal[::4, column], predicted[::4, index], spread[::4, index]
+                    expected[pair].add(*parts)
+    residuals.write()
+    assert not (tmp_path / "others.h5").exists()
+    found = read_residuals([("0", tmp_path / "a.h5"), ("1", tmp_path / "b.h5")])
+    assert found.fold == {pairs[1]: "0", pairs[2]: "0", pairs[0]: "1"}
+    assert found.scales == {pair: pytest.approx(scales[pair]) for pair in pairs}
+    for pair in pairs:
+        assert found.counts[pair].sum() == pytest.approx(tensor.n_bins / 8, rel=0.1)
+        # A value at a border may fall on either side of it: predictions of blocks differ in their last bits.
+        assert np.abs(found.counts[pair] - expected[pair].counts).sum() <= 4
 
 
 def test_held_out_tracks_have_scales_that_the_other_folds_tell(cv, tensor):

@@ -13,6 +13,7 @@ from predictd.io.tables import Interval
 from predictd.io.tensor.store import Tensor
 from predictd.model.measures.baselines import amplitude, baseline_weights
 from predictd.pairs import Experiment
+from predictd.workflows.imputing.residuals import Counting
 from predictd.workflows.tensor.moments import TensorMoments
 from predictd.workflows.tensor.sources import SignalSource
 
@@ -83,6 +84,8 @@ class Scoring:
         Blocks of the genome whose sums are given back with the measures.
     room
         Local directory with room for what is needed twice and takes long to read or predict; None: it is made twice.
+    counting
+        How the residuals of predicted pairs are counted besides; None: they are not.
     """
 
     tensor: Tensor
@@ -94,6 +97,7 @@ class Scoring:
     quantiles: bool = False
     n_blocks: int = 1
     room: Path | None = None
+    counting: Counting | None = None
 
 
 def make_baseline(data: TensorMoments, train: Sequence[Experiment], pair: Experiment) -> Baseline | None:

@@ -146,9 +146,13 @@ def score(task: ScoreTask, shared: Scoring) -> list[Scored]:
     if signal.n_bytes <= KEPT_BYTES:
         # One after the other: the counts of one pair stay in the processor's cache, those of all do not.
         blocks = list(signal)
-        return [one for pair in pairs for one in _measure([pair], blocks)]
-    signal.sweeps = 2 + shared.quantiles
-    return _measure(pairs, signal)
+        found = [one for pair in pairs for one in _measure([pair], blocks)]
+    else:
+        signal.sweeps = 2 + shared.quantiles
+        found = _measure(pairs, signal)
+    if signal.residuals is not None:
+        signal.residuals.write()
+    return found
 
 
 def _pair(index: int, case: Case, shared: Scoring, transform: SignalTransform) -> _Pair:

@@ -18,8 +18,9 @@ from predictd.io.tensor.store import Shard, Tensor
 from predictd.kernels import AssayMeans, ends_of
 from predictd.model.transforms import TRANSFORMS, SignalTransform
 from predictd.workflows.evaluation.cases import Case, Scoring
-from predictd.workflows.imputing.apply import Application
+from predictd.workflows.imputing.apply import Application, SpreadApplication
 from predictd.workflows.imputing.estimators import load_held_out
+from predictd.workflows.imputing.residuals import HeldOutResiduals
 
 Float32 = npt.NDArray[np.float32]
 # Bins that are compared at once, about: the signal of a pair stays in the processor's second cache.
@@ -96,6 +97,8 @@ class ComparedSignal:
     ----------
     sweeps
         How often that is going to be. If more than once, a block is valid until the next is asked for.
+    residuals
+        Of what is predicted, where they are counted: after the first time of all bins.
     """
 
     def __init__(self, groups: Sequence[Sequence[Case]], shared: Scoring) -> None:
@@ -109,12 +112,17 @@ class ComparedSignal:
         # Whether that keeps all that is compared, or what is predicted alone.
         self._spools_all = False
         self._application: Application | None = None
+        self.residuals: HeldOutResiduals | None = None
         if self._predicted:
             assert shared.estimator is not None
             pairs = [cases[index].pair for index in self._predicted]
             sizes = [sum(None in case.imputed for case in group) for group in groups]
-            estimator = load_held_out(shared.estimator, pairs)
-            self._application = Application(estimator, pairs, self._tensor, sizes=[n for n in sizes if n])
+            estimator, sizes = load_held_out(shared.estimator, pairs), [n for n in sizes if n]
+            if shared.counting is None:
+                self._application = Application(estimator, pairs, self._tensor, sizes=sizes)
+            else:
+                self._application = judged = SpreadApplication(estimator, pairs, self._tensor, sizes=sizes)
+                self.residuals = HeldOutResiduals(judged, pairs, self._tensor, shared.counting)
         self._columns = _Columns.of(cases, self._tensor, every=self._application is not None)
         self._regions = {kind: Coverage(found) for kind, found in shared.intervals.items()}
         self._peaks = [Coverage(read_bed(as_path(case.peaks))) if case.peaks else None for case in cases]
@@ -138,7 +146,7 @@ class ComparedSignal:
         for name in self._tensor.shard_names:
             with self._tensor.open_shard(name) as shard:
                 weights = self._weights(shard)
-                for start, signal in self._signal_of(shard):
+                for start, signal in self._signal_of(name, shard):
                     part = slice(start, start + signal.shape[-1])
                     yield [
                         self._compared(
@@ -153,7 +161,7 @@ class ComparedSignal:
                     progress.task_share(self._read / (self.sweeps * self._tensor.n_bins))
                 first += shard.n_bins
 
-    def _signal_of(self, shard: Shard) -> Iterator[tuple[int, Float32]]:
+    def _signal_of(self, name: str, shard: Shard) -> Iterator[tuple[int, Float32]]:
         """Yield (first row, signal (cases × rows × bins)) over a shard, each valid until the next in several sweeps.
 
         Rows: observed, imputed by each method, mean of the assay and its rescaled one, variance over the assay.
@@ -170,7 +178,7 @@ class ComparedSignal:
                 yield start, kept.read((n_rows, count)).reshape(len(self._cases), -1, count)
             return
         files = self._read_files(shard)
-        blocks = self._blocks(shard)
+        blocks = self._blocks(name, shard)
         for start in range(0, shard.n_bins, size):
             count = min(size, shard.n_bins - start)
             # What is iterated over again is not kept: all share the same room.
@@ -277,11 +285,13 @@ class ComparedSignal:
             if application.dear and not self._spools_all:
                 self._spool = Spool(room, 4 * len(self._predicted) * n_bins)
 
-    def _blocks(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
+    def _blocks(self, name: str, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
         """Yield (first row, wanted columns as rows, predictions as rows); nothing where no column is wanted."""
         columns, spool = self._columns.columns, None if self._spools_all else self._spool
         if self._application is not None:
             for start, rows, imputed in self._application.row_blocks(shard):
+                if self.residuals is not None and self._passes == 1:
+                    self.residuals.add(name, start, rows, imputed)
                 if spool is not None:
                     spool.append(imputed)
                 yield start, rows, imputed

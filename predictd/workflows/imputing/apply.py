@@ -127,39 +127,44 @@ class Application:
 class SpreadApplication(Application):
     """An application that gives the spread as well; see `Application`."""
 
-    def __init__(self, estimator: Committee, targets: Sequence[Experiment], tensor: Tensor) -> None:
-        super().__init__(estimator, targets, tensor)
+    def __init__(
+        self,
+        estimator: Committee,
+        targets: Sequence[Experiment],
+        tensor: Tensor,
+        *,
+        sizes: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(estimator, targets, tensor, sizes=sizes)
         # A model that predicts alone has no spread, and nothing is read for it.
-        several = any(len(imputer.members) > 1 for imputer, _, _ in self._parts)
-        sample = _sample(tensor) if several else np.empty((0, len(self._every)), dtype=np.float32)
+        self._several = any(len(imputer.members) > 1 for imputer, _, _ in self._parts)
+        sample = _sample(tensor) if self._several else np.empty((0, len(self._every)), dtype=np.float32)
         self._spreads = [Spread(imputer, sample[:, columns]) for imputer, columns, _ in self._parts]
 
-    def blocks_with_spread(
-        self, shard: Shard, *, every: int = 1
-    ) -> Iterator[tuple[int, Float32, Float32, Float32]]:
+    def blocks_with_spread(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32, Float32]]:
         """Yield (first row, signal (bins × n), predictions (bins × m), their spread (bins × m)) over a shard.
 
         The spread is the standard deviation over the ensemble's members of what they predict, in transformed space.
-        Of each block every bin is given, or the first and then each `every`th.
         """
         for block in wide_blocks(shard, self._halo):
-            yield block.start, *self._spread(block, every)
+            yield block.start, block.signal, self._predicted(block), self._spread(block.signal)
 
     def rows_with_spread(self, shard: Shard, start: int, stop: int) -> tuple[Float32, Float32, Float32]:
         """Signal, predictions, their spread of the rows [start, stop) of a shard, as `blocks_with_spread` has them."""
-        return self._spread(wide_rows(shard, start, stop, self._halo), 1)
+        block = wide_rows(shard, start, stop, self._halo)
+        return block.signal, self._predicted(block), self._spread(block.signal)
 
-    def _spread(self, block: WideBlock, every: int) -> tuple[Float32, Float32, Float32]:
-        """Signal, predictions and their spread of every so many bins of a block."""
-        interrupt.give_up_if_asked()
-        signal = block.signal[::every]
-        inner = slice(block.inner.start, block.inner.stop, every)
-        predicted = np.empty((len(signal), self._n_targets), dtype=np.float32)
-        spread = np.empty_like(predicted)
+    def spread_of_rows(self, rows: Float32) -> Float32:
+        """Spread (m × bins) where signal is that of some bins (n × bins), as `row_blocks` has it."""
+        if not self._several:
+            return np.zeros((self._n_targets, rows.shape[1]), dtype=np.float32)
+        return self._spread(np.ascontiguousarray(rows.T)).T
+
+    def _spread(self, signal: Float32) -> Float32:
+        spread = np.empty((len(signal), self._n_targets), dtype=np.float32)
         for (imputer, columns, positions), own in zip(self._parts, self._spreads, strict=True):
-            predicted[:, positions] = imputer(_some(block.wide, columns), block.run_lengths, inner)
             spread[:, positions] = own(imputer.limited(_some(signal, columns)))
-        return signal, predicted, spread
+        return spread
 
 
 def _some(signal: Float32, columns: npt.NDArray[np.intp]) -> Float32:

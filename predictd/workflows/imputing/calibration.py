@@ -1,4 +1,4 @@
-"""Residuals of held-out experiments as small tables of counts, and what intervals they are calibrated to."""
+"""What intervals the residuals of held-out experiments are calibrated to, and how often these hold."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from predictd import progress
 from predictd.constants import (
     COVERAGE_BY_SIGNAL_TSV,
     COVERAGE_TSV,
@@ -25,46 +23,19 @@ from predictd.constants import (
     UNCERTAINTY_VERSION,
 )
 from predictd.engine.base import one_blas_thread
-from predictd.errors import DataError, ModelFormatError, OutputError
+from predictd.errors import DataError, ModelFormatError
 from predictd.io.files import exists, refuse_unreadable, write_json
-from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
+from predictd.io.hdf5 import write_arrays
 from predictd.io.results import write_rows
 from predictd.io.tensor.store import Tensor
-from predictd.model.intervals.residuals import PREDICTED_EDGES, SHAPE, Counts, ResidualCounts, Scale, Span
+from predictd.model.intervals.residuals import PREDICTED_EDGES, SHAPE, Scale, Span
 from predictd.model.intervals.uncertainty import LEVELS, Calibration, Pool, calibrate, coverage_sums
 from predictd.model.stack.scales import Scales
 from predictd.model.stack.tracks import Tracks
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment, axes, rows_of
-from predictd.workflows.imputing.apply import SpreadApplication
-from predictd.workflows.imputing.estimators import load_held_out
+from predictd.workflows.imputing.residuals import Residuals
 from predictd.workflows.tensor.moments import TensorMoments
-
-# Residuals are counted in as many shards, spread over the genome, as hold about so many bins; and neighbours are much
-# alike, so that of many bins every fourth is counted.
-_MOST_BINS = 2**22
-_MANY_BINS = 2**18
-_STRIDE = 4
-
-
-@dataclass(frozen=True)
-class Counting:
-    """What the tasks have in common.
-
-    Attributes
-    ----------
-    tensor, estimator
-        Signal, and the cross-validation.
-    spans
-        See `assay_spans`.
-    scales
-        Of the held-out pairs; see `expected_scales`.
-    """
-
-    tensor: Tensor
-    estimator: Path
-    spans: dict[str, Span]
-    scales: dict[Experiment, Scale]
 
 
 def expected_scales(
@@ -105,101 +76,6 @@ def assay_spans(tensor: Tensor) -> dict[str, Span]:
         low = 0.0 if TRANSFORMS[transform].clipped else min(mean - 6 * sd, 2 * mean - high)
         spans[assay] = Span(low, high if high > low else low + sd)
     return spans
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """A task: observed pairs, and the file for the counts of their residuals."""
-
-    path: Path
-    pairs: tuple[Experiment, ...]
-
-
-def counted_part(n_bins: int, n_shards: int) -> tuple[slice, int]:
-    """Which shards of a tensor are counted, all or evenly spaced ones, and every how many of their bins."""
-    step = max(1, -(-n_bins // _MOST_BINS))
-    some = slice(step // 2, None, step) if n_shards > step else slice(None)
-    return some, _STRIDE if n_bins > _MANY_BINS else 1
-
-
-def count_residuals(task: HeldOut, shared: Counting) -> None:
-    """Count the residuals of some observed pairs, each predicted by models that never saw it, into a file."""
-    tensor, pairs = shared.tensor, task.pairs
-    transforms = {entry.assay: TRANSFORMS[entry.transform] for entry in tensor.manifest.experiments}
-    application = SpreadApplication(load_held_out(shared.estimator, pairs), pairs, tensor)
-    columns = tensor.columns(pairs)
-    found = [
-        ResidualCounts(shared.scales[pair], shared.spans[pair.assay], clipped=transforms[pair.assay].clipped)
-        for pair in pairs
-    ]
-    some, stride = counted_part(tensor.n_bins, len(tensor.shard_names))
-    names = tensor.shard_names[some]
-    for number, name in enumerate(names):
-        with tensor.open_shard(name) as shard:
-            for _, signal, predicted, spread in application.blocks_with_spread(shard, every=stride):
-                for index, counts in enumerate(found):
-                    counts.add(signal[:, columns[index]], predicted[:, index], spread[:, index])
-        progress.task_share((number + 1) / len(names))
-    arrays: Arrays = {
-        "pairs": np.array([str(pair) for pair in pairs]),
-        "scales": np.array([shared.scales[pair] for pair in pairs]),
-    }
-    for name in ("counts", "density"):
-        arrays |= _sparse(name, [getattr(counts, name) for counts in found])
-    write_arrays(
-        task.path,
-        format=RESIDUALS_FORMAT,
-        version=RESIDUALS_VERSION,
-        header={},
-        arrays=arrays,
-    )
-
-
-@dataclass(frozen=True)
-class Residuals:
-    """Counts of held-out experiments.
-
-    Attributes
-    ----------
-    fold
-        Test fold of each experiment.
-    scales
-        Expected of each experiment, and the units of its counts.
-    counts
-        See `predictd.model.intervals.residuals.ResidualCounts`.
-    density
-        By assay: observed against imputed.
-    """
-
-    fold: dict[Experiment, str]
-    scales: dict[Experiment, Scale]
-    counts: dict[Experiment, Counts]
-    density: dict[str, Counts]
-
-
-def read_residuals(files: Sequence[tuple[str, Path]]) -> Residuals:
-    """What `count_residuals` wrote, each file with its test fold.
-
-    Raises
-    ------
-    OutputError
-        If a file is missing or damaged.
-    """
-    found = Residuals({}, {}, {}, {})
-    for fold, path in files:
-        try:
-            _, arrays = read_arrays(path, format=RESIDUALS_FORMAT, version=RESIDUALS_VERSION)
-            pairs = [Experiment.parse(str(text)) for text in arrays["pairs"]]
-            scales = [Scale(*own) for own in np.asarray(arrays["scales"], dtype=np.float64).tolist()]
-            counts, density = (_dense(name, arrays, len(pairs)) for name in ("counts", "density"))
-        except (FileNotFoundError, ForeignFileError, KeyError, ValueError) as err:
-            raise OutputError(f"{path} is missing or damaged; remove it and run the command again") from err
-        for index, pair in enumerate(pairs):
-            found.fold[pair], found.scales[pair] = fold, scales[index]
-            found.counts[pair] = counts[index].reshape(SHAPE)
-            square = density[index].reshape(int(np.sqrt(density[index].size)), -1)
-            found.density[pair.assay] = found.density.get(pair.assay, 0) + square
-    return found
 
 
 def write_calibration(
@@ -360,22 +236,3 @@ def _write_by_signal(path: Path, sums: npt.NDArray[np.float64]) -> None:
     edges = [-np.inf, *PREDICTED_EDGES.tolist(), np.inf]
     rows = ((edges[i], edges[i + 1], *_means(row, 1.0)) for i, row in enumerate(sums) if row[0])
     write_rows(path, ("predicted_from", "predicted_to", *COVERAGE), rows)
-
-
-def _sparse(name: str, tables: Sequence[Counts]) -> Arrays:
-    """Tables that are mostly zeros, as the places and values of what is not, one table after the other."""
-    places = [np.flatnonzero(table) for table in tables]
-    return {
-        f"{name}_sizes": np.array([place.size for place in places]),
-        f"{name}_places": np.concatenate(places),
-        f"{name}_values": np.concatenate([t.ravel()[p] for t, p in zip(tables, places, strict=True)]),
-        f"{name}_cells": np.array(tables[0].size),
-    }
-
-
-def _dense(name: str, arrays: Arrays, n_tables: int) -> npt.NDArray[np.int64]:
-    """Inverse of `_sparse`: int64 (n_tables × cells)."""
-    tables = np.zeros((n_tables, int(arrays[f"{name}_cells"])), dtype=np.int64)
-    rows = np.repeat(np.arange(n_tables), arrays[f"{name}_sizes"])
-    tables[rows, arrays[f"{name}_places"]] = arrays[f"{name}_values"]
-    return tables

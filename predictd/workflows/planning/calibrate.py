@@ -155,7 +155,7 @@ def calibrate() -> Rates:
     except OSError as err:
         raise cannot_write(Path(err.filename or "temporary files"), err) from err
     # What small fits take says little of large ones: they are taken to be as quick as the other stages are in the mean.
-    seconds = {name: rates.seconds.get(name, 1.0) for name in ("ingest", "score", "uncertainty", "impute")}
+    seconds = {name: rates.seconds.get(name, 1.0) for name in ("ingest", "score", "impute")}
     seconds |= dict.fromkeys(("moments", "choose", "train"), geometric_mean(seconds.values()))
     source = f"{packaged.source}; corrected on {cpu_model()}"
     return packaged.model_copy(update={"source": source, "seconds": seconds})

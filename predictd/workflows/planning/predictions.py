@@ -1,4 +1,4 @@
-"""Stages that predict signal: scoring, the intervals' errors, and imputed tracks."""
+"""Stages that predict signal: scoring, and imputed tracks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from predictd.model.folds import TESTS, VALIDS
 from predictd.workflows.evaluation.score import CASE_BYTES, KEPT_BYTES, bundle, group_cases
 from predictd.workflows.evaluation.signal import sooner_kept
 from predictd.workflows.imputing.apply import SAMPLED_SHARDS
-from predictd.workflows.imputing.calibration import counted_part
 from predictd.workflows.imputing.impute import track_groups
+from predictd.workflows.imputing.residuals import counted_part
 from predictd.workflows.planning.work import PlannedStage, Wave, Workload
 
 # The model, and two baselines.
@@ -42,6 +42,9 @@ def score(load: Workload) -> PlannedStage:
     a_pair = known * (rates.multiply + rates.baseline / shape.assays) + _refining(load)
     a_pair += len(groups) / pairs * _leading(load)
     comparing = _METHODS * (rates.ranking + shape.bins * rates.compare)
+    # How far predictions are off is counted at some bins of some shards.
+    some, stride = counted_part(shape.bins, shape.shards)
+    comparing += len(range(shape.shards)[some]) / shape.shards * shape.bins * rates.count / stride
     seconds = [
         shape.bins * (again * shape.observed * rates.read + (1 if dear else again) * n * a_pair)
         + n * comparing
@@ -50,24 +53,8 @@ def score(load: Workload) -> PlannedStage:
     each = [n * CASE_BYTES + held[i] * (held[i] <= KEPT_BYTES) for i, n in enumerate(sizes)]
     memory = _held_out_bytes(load, max(sizes)) + max(each)
     wave = Wave(len(tasks), sum(seconds), max(seconds))
-    return PlannedStage("score", "cv", (wave,), memory, reads=sum(sweeps) * size, source=size)
-
-
-def uncertainty(load: Workload) -> PlannedStage:
-    """Errors of the same predictions by what was predicted, at some bins of some shards."""
-    shape, rates = load.shape, load.rates
-    groups = _held_out(load)
-    pairs, largest = sum(map(len, groups)), max(map(len, groups))
-    some, stride = counted_part(shape.bins, shape.shards)
-    share = len(range(shape.shards)[some]) / shape.shards
-    a_bin = len(groups) * (shape.observed * rates.read + _leading(load, stride))
-    a_bin += pairs * (_refining(load, stride) + rates.count / stride)
-    tasks = len(groups) * load.job.tests
-    seconds = share * shape.bins * a_bin * largest / pairs
-    memory = _held_out_bytes(load, largest)
-    reads = tasks * (share + _sampled(load)) * load.tensor_bytes
-    wave = Wave.of(tasks, seconds)
-    return PlannedStage("uncertainty", "cv", (wave,), memory, reads=reads, source=load.tensor_bytes)
+    reads = (sum(sweeps) + len(tasks) * _sampled(load)) * size
+    return PlannedStage("score", "cv", (wave,), memory, reads=reads, source=size)
 
 
 def impute(load: Workload) -> PlannedStage:
@@ -97,20 +84,17 @@ def _held_out(load: Workload) -> list[tuple[int, ...]]:
     return group_cases(range(max(1, ceil(load.shape.observed / TESTS))), 1)
 
 
-def _leading(load: Workload, every: int = 1) -> float:
-    """Seconds a bin of curves and features of all tracks, however many pairs are predicted together.
-
-    Of every so many bins there are curves, and features, which read a window, of all.
-    """
-    return load.shape.observed * load.rates.curve * (bool(load.networks) / every + load.featured)
+def _leading(load: Workload) -> float:
+    """Seconds a bin of curves and features of all tracks, however many pairs are predicted together."""
+    return load.shape.observed * load.rates.curve * (bool(load.networks) + load.featured)
 
 
-def _refining(load: Workload, every: int = 1) -> float:
-    """Seconds a bin of what networks add to a pair at every so many bins; they read windows around all."""
+def _refining(load: Workload) -> float:
+    """Seconds a bin of what networks add to a pair."""
     if not load.networks:
         return 0.0
     maps = load.shape.observed * _MAPS * load.rates.multiply
-    return load.rates.around + (load.networks * load.rates.refine + maps) / every
+    return load.rates.around + load.networks * load.rates.refine + maps
 
 
 def _sampled(load: Workload) -> float:

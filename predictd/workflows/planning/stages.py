@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from predictd.workflows.planning.fits import fitting
-from predictd.workflows.planning.predictions import impute, score, uncertainty
+from predictd.workflows.planning.predictions import impute, score
 from predictd.workflows.planning.work import PlannedStage, Wave, Workload
 
 
@@ -14,7 +14,7 @@ def stages_of(load: Workload) -> list[PlannedStage]:
     found = [] if load.job.ingested else [ingest(load)]
     found += fitting(load)
     if load.job.kind == "cv":
-        found += [score(load), uncertainty(load)]
+        found.append(score(load))
     if load.job.targets:
         found.append(impute(load))
     commands = [stage.command for stage in found]

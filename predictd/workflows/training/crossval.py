@@ -30,16 +30,9 @@ from predictd.workflows.evaluation.cases import Case, Scoring, make_baseline
 from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.evaluation.score import Row, Scored, ScoreTask, bundle, group_cases, score
 from predictd.workflows.imputing.apply import BLOCK_AT_WORK
-from predictd.workflows.imputing.calibration import (
-    Counting,
-    HeldOut,
-    assay_spans,
-    count_residuals,
-    expected_scales,
-    read_residuals,
-    write_calibration,
-)
+from predictd.workflows.imputing.calibration import assay_spans, expected_scales, write_calibration
 from predictd.workflows.imputing.estimators import everything_path, fold_model_path
+from predictd.workflows.imputing.residuals import Counting, read_residuals
 from predictd.workflows.parts import InParts
 from predictd.workflows.tensor.coverage import require_complete, warn_same_signal
 from predictd.workflows.tensor.folds import read_folds
@@ -230,16 +223,14 @@ class Crossval(InParts[CrossvalReport]):
                 for index, own in zip(parts, cases, strict=True)
                 for group in group_cases(own, 1)
             ]
-            scored = self._score([group for _, group in owned], engine)
-        with record.stage("uncertainty"):
-            counting = [
-                (owner, HeldOut(self._residuals_path(owner, number), tuple(case.pair for case in group)))
-                for number, (owner, group) in enumerate(owned)
+            files = [
+                self.job.workspace / "residuals" / f"{owner}.{i}.h5" for i, (owner, _) in enumerate(owned)
             ]
-            self._count_residuals([key for _, key in counting], parts, s, engine)
+            counting = self._counting(dict(zip(files, (group for _, group in owned), strict=True)), parts, s)
+            scored = self._score([group for _, group in owned], counting, engine)
         for index in parts:
             test = self._groups[index][0]
-            counted = [key.path for owner, key in counting if owner == index]
+            counted = [path for path, (owner, _) in zip(files, owned, strict=True) if owner == index]
             rows = [one.row for one in scored if one.row["fold"] == test]
             models = [task.path for task in fits if task.owner == test]
             content = {
@@ -254,31 +245,26 @@ class Crossval(InParts[CrossvalReport]):
             others = [task.path for task in fits if task.owner == EVERYTHING and index == 0]
             self.job.keep_part(index, content, [*models, *others, *counted])
 
-    def _score(self, groups: Sequence[tuple[Case, ...]], engine: Engine) -> list[Scored]:
-        """Scores of all cases, those of a group predicted together."""
+    def _score(self, groups: Sequence[tuple[Case, ...]], counting: Counting, engine: Engine) -> list[Scored]:
+        """Scores of all cases, those of a group predicted together; their residuals are counted besides."""
         tensor, output = self._tensor, self.job.output
         room = tensor.scratch or (None if isinstance(output, RemotePath) else self.job.workspace)
-        scoring = Scoring(tensor, output, self._intervals, room=room)
+        scoring = Scoring(tensor, output, self._intervals, room=room, counting=counting)
         tasks = [ScoreTask(bundled) for bundled in bundle(groups, engine.workers)]
         sizes = [sum(map(len, task.groups)) for task in tasks]
         with interrupt.after(soon=BLOCK_AT_WORK):
             scored = engine.map(score, tasks, scoring, label="groups of experiments", sizes=sizes)
         return [one for some in scored for one in some]
 
-    def _count_residuals(
-        self, keys: Sequence[HeldOut], parts: Sequence[int], s: TensorMoments, engine: Engine
-    ) -> None:
-        """Count the errors of predictions by what was predicted, into a file for each group."""
-        tensor, scales = self._tensor, dict[Experiment, Scale]()
+    def _counting(
+        self, files: dict[Path, tuple[Case, ...]], parts: Sequence[int], s: TensorMoments
+    ) -> Counting:
+        """How the errors of predictions are counted by what was predicted, into a file for each group of cases."""
+        scales = dict[Experiment, Scale]()
         for fold in (self._groups[index][1][0].whole() for index in parts):
             scales |= expected_scales(s, fold.train, fold.test)
-        judging = Counting(tensor, self.job.output, assay_spans(tensor), scales)
-        sizes = [len(key.pairs) for key in keys]
-        with interrupt.after(soon=BLOCK_AT_WORK):
-            engine.map(count_residuals, keys, judging, label="groups of experiments", sizes=sizes)
-
-    def _residuals_path(self, index: int, number: int) -> Path:
-        return self.job.workspace / "residuals" / f"{index}.{number}.h5"
+        pairs = {path: tuple(case.pair for case in group) for path, group in files.items()}
+        return Counting(assay_spans(self._tensor), scales, pairs)
 
     def _choose(self, name: str, group: Sequence[Fold], data: FitData, engine: Engine) -> Choice:
         """Settings of a test fold, with the reason; those that an interrupted run chose are taken up."""
