@@ -97,7 +97,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(STARTS[fixture])
     # Files whose tests start nothing come first: their failures show early. They are the short ones, and where files
     # are dealt to several processes they come last, so that all of these end at about the same time.
-    kinds = {*STARTS.values(), "docs"}
+    kinds = {*STARTS.values(), "docs", "processes"}
     long = {item.path for item in items if any(map(item.get_closest_marker, kinds))}
     items.sort(key=lambda item: item.path in long, reverse=hasattr(config, "workerinput"))
 

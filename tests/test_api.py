@@ -591,6 +591,7 @@ class TestFigures:
         assert [gene[:4] for gene in read_genes(path, Interval("chr1", 200, 301))] == [("E2", 300, 400, "+")]
 
 
+@pytest.mark.processes
 def test_a_script_needs_no_guard(tensor_path, tmp_path):
     from commands import run_python
 

@@ -341,6 +341,7 @@ except OutputError as err:
 """
 
 
+@pytest.mark.processes
 class TestFullDisk:
     # The first does not even begin; the second is full after a few pieces of a MiB.
     @pytest.mark.parametrize("size", ["2m", "40m"])

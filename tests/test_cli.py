@@ -51,6 +51,7 @@ def told(done: subprocess.CompletedProcess[str], code: int = 1) -> str:
 # -- help and usage ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 def test_help_in_the_shell(tmp_path):
     done = run_predictd("--help", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr
@@ -96,6 +97,7 @@ def test_wrong_usage_ends_with_2(arguments, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.processes
 def test_wrong_usage_ends_with_2_in_the_shell(tmp_path):
     done = run_predictd("info", cwd=tmp_path)
     assert done.returncode == 2 and not done.stdout and "Error: " in done.stderr

@@ -395,6 +395,7 @@ def test_what_was_interrupted_goes_on_to_the_same_bytes(keep, small, tensor, eng
     assert {name: after[name] for name in before} == before
 
 
+@pytest.mark.processes
 def test_a_signal_stops_between_models_and_the_command_goes_on(tensor, engine, tmp_path):
     folds = few_folds(tensor, tmp_path / "folds.json")
     # Sweeps without an end, so that there is time for the signal.

@@ -85,6 +85,7 @@ def test_a_block_that_loses_its_file_is_an_error(tmp_path):
         partial.unlink()
 
 
+@pytest.mark.processes
 def test_what_a_killed_process_left_is_removed(tmp_path):
     path = tmp_path / "file"
     for name in ("file", "file.run.json"):
@@ -131,6 +132,7 @@ def test_without_locks_what_is_a_day_old_is_left(tmp_path, monkeypatch, error):
     assert names(tmp_path) == ["file"]
 
 
+@pytest.mark.processes
 def test_temporary_folders_of_killed_processes_are_removed_by_the_next(tmp_path):
     script = """
 import os, sys

@@ -339,6 +339,7 @@ def undisturbed(
     return files(path)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("number", "told", "n_done"),
     [
@@ -373,6 +374,7 @@ def test_a_signal_stops_and_the_same_command_goes_on(
     assert {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in done} == stamps
 
 
+@pytest.mark.processes
 def test_a_killed_run_is_taken_up(start, undisturbed, model_path, tensor_path, engine, tmp_path):
     (tmp_path / "go-0").touch()
     process = start()

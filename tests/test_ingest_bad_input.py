@@ -401,6 +401,7 @@ def long(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Workbench:
     return bench
 
 
+@pytest.mark.processes
 class TestInterrupted:
     """Killed or stopped in the middle, then run again: the same bytes as undisturbed."""
 

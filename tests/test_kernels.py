@@ -337,6 +337,7 @@ def test_widen_refuses_to_write_over_its_input():
         kernels.widen(memory[:4].view(np.float16), memory)
 
 
+@pytest.mark.processes
 def test_missing_extensions_are_told_in_one_line_that_names_the_package(tmp_path):
     package = tmp_path / "predictd"
     (package / "_ext").mkdir(parents=True)

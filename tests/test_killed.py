@@ -27,7 +27,7 @@ from predictd.workflows.training.crossval import Crossval
 from predictd.workflows.training.train import train
 from waiting import until
 
-pytestmark = needs_fork
+pytestmark = [needs_fork, pytest.mark.processes]
 # It does not matter how well they fit.
 QUICK = TrainSettings.model_validate(
     {"solver": "em", "rank": 2, "lambda": 0.1, "als": {"starts": 1, "start_sweeps": 1, "max_sweeps": 3}}

@@ -29,6 +29,8 @@ from predictd.engine.quota import cpu_quota, memory_limit
 from predictd.errors import Interrupted, TensorFormatError, WorkerError
 from waiting import alive
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="module", params=[1, 2, 3])
 def engine(request: pytest.FixtureRequest) -> Iterator[LocalEngine]:

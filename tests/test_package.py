@@ -16,6 +16,8 @@ import pytest
 import predictd
 from predictd import errors
 
+pytestmark = pytest.mark.processes
+
 HEAVY = ("h5py", "mpi4py", "pyspark", "matplotlib", "scipy", "pandas", "pyBigWig", "pybigtools")
 
 

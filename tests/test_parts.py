@@ -149,6 +149,7 @@ def test_undefined_measures_survive_their_part_file(tensor_path, folds, engine, 
     assert all(row["MSEprom"] != row["MSEprom"] for row in plan.finish(engine).rows)
 
 
+@pytest.mark.processes
 def test_parts_that_start_at_once(kind, own_tensor, model_path, folds, whole, engine, tmp_path):
     """As a job array does, on a tensor without moments."""
     (own_tensor / "moments.h5").unlink(missing_ok=True)
@@ -320,6 +321,7 @@ def test_parts_of_another_job_are_refused(kind, plan, engine, tensor_path, model
 # Stopped
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_part_that_was_stopped_goes_on(number, tensor, tmp_path):
     write_json(tmp_path / "folds.json", folds_to_json(make_folds(tensor.experiments, tests=3, valids=4)))

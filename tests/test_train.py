@@ -388,6 +388,7 @@ def hold(
         process.communicate()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("number", "phase"), [(signal.SIGUSR1, "train"), (signal.SIGTERM, "refit"), (signal.SIGINT, "train")]
 )
@@ -414,6 +415,7 @@ def test_a_signal_saves_and_the_same_command_ends_with_the_same_bytes(
     assert not (tmp_path / "m.h5.checkpoint").exists()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("phase", ["train", "refit"])
 def test_a_killed_run_goes_on_from_its_last_checkpoint(phase, hold, undisturbed, tensor_path, tmp_path):
     process = hold(phase, 20)

@@ -130,6 +130,7 @@ def test_a_storage_that_cannot_be_used_names_the_option(storage, tensor, engine,
         search(tensor.path, tmp_path / "best.toml", engine, storage=place)
 
 
+@pytest.mark.processes
 def test_processes_share_a_search(tensor, tmp_path):
     (tmp_path / "quick.toml").write_text(FEWEST_SWEEPS_TOML)
     n_processes, n_trials = 2, 5
