@@ -93,10 +93,8 @@ class ResidualCounts:
             np.searchsorted(SPREAD_EDGES, s / scale.sd, side="right"),
             np.searchsorted(RESIDUAL_EDGES, np.abs(y - x) / scale.sd, side="right"),
         )
-        flat = np.ravel_multi_index(cells, SHAPE)
-        self.counts += np.bincount(flat, minlength=self.counts.size).reshape(SHAPE)
-        pair = np.ravel_multi_index((self._step(y), self._step(x)), self.density.shape)
-        self.density += np.bincount(pair, minlength=self.density.size).reshape(self.density.shape)
+        np.add.at(self.counts, cells, 1)
+        np.add.at(self.density, (self._step(y), self._step(x)), 1)
 
     def _step(self, values: Array) -> npt.NDArray[np.intp]:
         low, high = self._span
