@@ -2,8 +2,12 @@
 
 #include "networks_layer.h"
 
-/* Samples whose deviations are kept before they are multiplied with what was read; at once so many; vectors at once. */
-enum { BLOCK = 24, GROUP = 4, HALF = VECTORS / 2 };
+enum {
+    BLOCK = 24,        /* samples whose deviations are kept until they are multiplied with what was read */
+    GROUP = 4,         /* samples that are added to the gradient together */
+    HALF = VECTORS / 2 /* vectors of units that are held in registers meanwhile */
+};
+_Static_assert(BLOCK % TILE == 0 && BLOCK % GROUP == 0 && VECTORS % HALF == 0, "blocks are cut evenly");
 
 /* Add the products of what a layer read at BLOCK samples with its units' deviations to the gradient of its weights. */
 PREDICTD_INLINE void add_outer(const float *const *inputs, size_t k, const float *deviations, float *gradient)

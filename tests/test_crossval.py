@@ -17,6 +17,7 @@ import pytest
 
 from commands import call_predictd
 from folders import contents, names
+from here import Here
 from made_folds import FEWEST_SWEEPS, SHORT_SGD, few_folds, models_of
 from made_tensors import read_signal, rewritten
 from predictd.config import TrainSettings, load_config
@@ -34,6 +35,7 @@ from predictd.model.folds import Fold, folds_to_json, make_folds
 from predictd.model.measures.metrics import MEASURES, evaluate_track
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
+from predictd.workflows.evaluation.signal import TRACKS_A_ROW
 from predictd.workflows.imputing.impute import impute, track_name
 from predictd.workflows.tensor.folds import load_folds
 from predictd.workflows.tensor.moments import ensure_moments
@@ -252,6 +254,17 @@ def test_what_stands_in_the_directory(finished, small, tensor):
     folds, run = small.parent / "folds.json", json.loads((small / "run.json").read_text())
     assert run["settings"] == asked | {"folds": str(folds)}
     assert run["inputs"] == {str(tensor.path): tensor.manifest.checksum, str(folds): sha256_of(folds)}
+
+
+@pytest.mark.parametrize("tracks_a_row", [TRACKS_A_ROW, 0], ids=["read twice", "kept on disk"])
+def test_residuals_are_counted_once_however_often_signal_is_read(
+    small, tensor_path, tmp_path, monkeypatch, tracks_a_row
+):
+    monkeypatch.setattr("predictd.workflows.evaluation.score.KEPT_BYTES", 0)
+    monkeypatch.setattr("predictd.workflows.evaluation.signal.TRACKS_A_ROW", tracks_a_row)
+    crossval(tensor_path, tmp_path / "cv", SETTINGS, Here(1), folds=small.parent / "folds.json")
+    for name in ("metrics.tsv", "uncertainty.json", "coverage.tsv", "density.h5"):
+        assert (tmp_path / "cv" / name).read_bytes() == (small / name).read_bytes()
 
 
 @pytest.mark.numeric

@@ -161,6 +161,12 @@ def test_a_gradient_of_nothing_known_is_nothing_known():
     assert np.isnan(found[-1])
 
 
+def test_a_gradient_does_not_overwrite_its_parameters():
+    arrays = lesson(4, 5)
+    with pytest.raises(ValueError, match="out must not be the parameters"):
+        perceptron_gradient(**arrays, penalty=0.0, out=arrays["parameters"])
+
+
 @pytest.mark.parametrize(
     ("changed", "wrong"),
     [

@@ -110,6 +110,8 @@ def perceptron_gradient(
     check_array("out", out, np.float32, parameters.shape, written=True)
     check_array("targets", targets, np.float32, (n_samples,))
     check_array("rows", rows, np.intp, (None,))
+    if np.may_share_memory(out, parameters):
+        raise ValueError("out must not be the parameters")
     if not rows.size or not k:
         raise ValueError(f"{rows.size} rows of {k} inputs have no gradient")
     check_range("the first row", rows.min(), 0, n_samples)

@@ -53,17 +53,19 @@ def rendered(draw: Callable[[], Figure]) -> dict[str, bytes]:
         If matplotlib is not installed.
     """
     with _style():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
         figure = draw()
-        # Once for all files: to lay a figure out takes longer than to draw it.
+        figure.set_dpi(_DPI)
+        # Once for both files, which `savefig` would lay out and draw twice each.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-        files = {}
-        for suffix, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix, dpi=_DPI, metadata=metadata)
-            files[suffix] = buffer.getvalue()
-    files["svg"] = with_titles(files["svg"])
-    return files
+        svg, png = io.BytesIO(), io.BytesIO()
+        FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
+        # Last: it leaves the figure with 72 dots an inch, the unit of SVG.
+        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
+    return {"svg": with_titles(svg.getvalue()), "png": png.getvalue()}
 
 
 def styled(draw: Callable[[], Figure]) -> Figure:

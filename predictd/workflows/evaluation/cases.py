@@ -85,7 +85,7 @@ class Scoring:
     room
         Local directory with room for what is needed twice and takes long to read or predict; None: it is made twice.
     counting
-        How the residuals of predicted pairs are counted besides; None: they are not.
+        How residuals of predicted pairs are counted during scoring; None: they are not counted.
     """
 
     tensor: Tensor

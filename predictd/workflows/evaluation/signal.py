@@ -98,7 +98,7 @@ class ComparedSignal:
     sweeps
         How often that is going to be. If more than once, a block is valid until the next is asked for.
     residuals
-        Of what is predicted, where they are counted: after the first time of all bins.
+        Counts of the residuals of predicted pairs, complete after the first pass; None: nothing is counted.
     """
 
     def __init__(self, groups: Sequence[Sequence[Case]], shared: Scoring) -> None:
@@ -121,8 +121,9 @@ class ComparedSignal:
             if shared.counting is None:
                 self._application = Application(estimator, pairs, self._tensor, sizes=sizes)
             else:
-                self._application = judged = SpreadApplication(estimator, pairs, self._tensor, sizes=sizes)
-                self.residuals = HeldOutResiduals(judged, pairs, self._tensor, shared.counting)
+                application = SpreadApplication(estimator, pairs, self._tensor, sizes=sizes)
+                self.residuals = HeldOutResiduals(application, pairs, self._tensor, shared.counting)
+                self._application = application
         self._columns = _Columns.of(cases, self._tensor, every=self._application is not None)
         self._regions = {kind: Coverage(found) for kind, found in shared.intervals.items()}
         self._peaks = [Coverage(read_bed(as_path(case.peaks))) if case.peaks else None for case in cases]

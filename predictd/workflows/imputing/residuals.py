@@ -20,8 +20,8 @@ from predictd.workflows.imputing.apply import SpreadApplication
 
 Float32 = npt.NDArray[np.float32]
 
-# Residuals are counted in as many shards, spread over the genome, as hold about so many bins; and neighbours are much
-# alike, so that of many bins every fourth is counted.
+# About _MOST_BINS bins are counted, in shards spread over the genome. Neighbouring bins are much alike: of more than
+# _MANY_BINS bins only every fourth is counted.
 _MOST_BINS = 2**22
 _MANY_BINS = 2**18
 _STRIDE = 4
@@ -38,7 +38,7 @@ class Counting:
     scales
         By pair; see `predictd.workflows.imputing.calibration.expected_scales`.
     files
-        To be written, with the pairs of which each holds counts, which are predicted together.
+        Files to write. For each, the pairs whose counts it holds; these are predicted together.
     """
 
     spans: dict[str, Span]
@@ -108,7 +108,7 @@ class HeldOutResiduals:
             counts.add(rows[column], predicted[index], spread[index])
 
     def write(self) -> None:
-        """Write the files of these pairs."""
+        """Write the files of these pairs; those of pairs that other tasks predict are left to them."""
         for path, pairs in self._counting.files.items():
             if self._found.keys().isdisjoint(pairs):
                 continue

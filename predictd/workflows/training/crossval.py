@@ -218,19 +218,17 @@ class Crossval(InParts[CrossvalReport]):
             s = read_moments(moments)
             # Whatever the number of workers: which pairs are predicted at once shows in the last bits.
             cases = [scored_cases(*self._groups[index], s) for index in parts]
-            owned = [
-                (index, group)
+            groups = {
+                (index, number): group
                 for index, own in zip(parts, cases, strict=True)
-                for group in group_cases(own, 1)
-            ]
-            files = [
-                self.job.workspace / "residuals" / f"{owner}.{i}.h5" for i, (owner, _) in enumerate(owned)
-            ]
-            counting = self._counting(dict(zip(files, (group for _, group in owned), strict=True)), parts, s)
-            scored = self._score([group for _, group in owned], counting, engine)
+                for number, group in enumerate(group_cases(own, 1))
+            }
+            files = {key: self.job.workspace / "residuals" / "{}.{}.h5".format(*key) for key in groups}
+            counting = self._counting({files[key]: group for key, group in groups.items()}, parts, s)
+            scored = self._score(list(groups.values()), counting, engine)
         for index in parts:
             test = self._groups[index][0]
-            counted = [path for path, (owner, _) in zip(files, owned, strict=True) if owner == index]
+            counted = [path for (owner, _), path in files.items() if owner == index]
             rows = [one.row for one in scored if one.row["fold"] == test]
             models = [task.path for task in fits if task.owner == test]
             content = {
