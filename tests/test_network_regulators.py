@@ -74,4 +74,4 @@ def test_counts_that_were_not_normalised_are_warned_of(caplog):
         expression = Expression(tuple(f"G{i}" for i in range(100)), None, values, "rows")
         with caplog.at_level(logging.WARNING):
             warn_of_counts(expression, "m")
-        assert ("it seems counts that were not normalised" in caplog.text) == is_counts
+        assert ("they look like raw counts" in caplog.text) == is_counts

@@ -58,7 +58,7 @@ NAMES = [f"S{i}" for i in range(8)]
         ),
         ({"sample": NAMES, "weight": [1, 1, *[0] * 6]}, ["leaves 2 samples, too few"]),
         ({"sample": NAMES, "batch": ["a"] * 7 + [""]}, ["S7 has no batch"]),
-        ({"sample": NAMES, "batch": ["a"] * 7 + ["b"]}, ["a batch of one sample or step (b)"]),
+        ({"sample": NAMES, "batch": ["a"] * 7 + ["b"]}, ["a batch has only one sample or step (b)"]),
         ({"sample": NAMES, "series": ["a"] * 8}, ["has series, but no column time"]),
         ({"sample": NAMES, "time": [""] * 8}, ["no sample has a time"]),
         ({"sample": NAMES, "time": [0, 1, 2, "3 h", 4, 5, 6, 7]}, ["the time '3 h' of S3 is no number"]),

@@ -416,7 +416,7 @@ def test_other_workers_give_the_same_bytes(cv, imputed, tensor, tmp_path):
 
 
 def test_a_single_model_is_refused(model_path, tensor, engine, tmp_path):
-    with pytest.raises(ModelFormatError, match="is a single model, which does not know its errors"):
+    with pytest.raises(ModelFormatError, match="is a single model, which has no error estimates"):
         impute(model_path, tensor.path, tmp_path / "out", engine, sd=True)
     assert load_model(model_path) and not (tmp_path / "out").exists()
 

@@ -151,7 +151,7 @@ class Links:
         whole = whole and links.indptr[-1] == links.indices.size == links.importances.size
         whole = whole and (links.signs is None or links.signs.size == links.indices.size)
         if not (whole and (np.diff(links.indptr) >= 0).all()):
-            raise ValueError("its links and targets do not fit together")
+            raise ValueError("the numbers of its links and targets do not match")
         if links.indices.size and not (
             0 <= links.indices.min() <= links.indices.max() < len(links.regulators)
         ):

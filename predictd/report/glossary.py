@@ -111,8 +111,8 @@ _OTHER = {
     "lowest": Meaning("GWcorrasinh of the worst experiment.", "1"),
     "relative_sd": Meaning(
         "How sure the model is: the standard deviation that it predicts for its error, relative to the standard "
-        "deviation that other tracks let expect of the track's signal along the genome. The larger it is, the wider "
-        "are intervals. Where the track varies more than was expected, it may be above 1.",
+        "deviation of the track's signal along the genome that is expected from the other tracks. The larger it is, "
+        "the wider are intervals. Where the track varies more than was expected, it may be above 1.",
         "0",
     ),
     "within_1sd": Meaning(

@@ -173,7 +173,7 @@ def _roadmap(path: Path, genome: str | None, output_type: str) -> list[Track]:
         ]
     if not tracks:
         raise TableError(
-            f"{path} is a table of Roadmap, but no file EID-ASSAY{suffix} of its epigenomes is next to it; "
+            f"{path} is a table of Roadmap, but no file EID-ASSAY{suffix} of its epigenomes is in the same folder; "
             "download them there"
         )
     _check_assembly(path, {_ROADMAP_ASSEMBLY: Path(tracks[0].path).name}, genome)

@@ -228,7 +228,7 @@ class CPProblem:
         if failed or not np.isfinite(k).all():
             raise DataError(
                 f"rank {rank} cannot be fitted to {self.n} training experiments with lambda {self.regularisation:g}: "
-                "the equations for the genome are singular; use a smaller `rank` or a larger `penalty`"
+                "the equations for the genome cannot be solved; use a smaller `rank` or a larger `penalty`"
             )
         solution, _ = scipy.linalg.lapack.dpotrs(factor, z, lower=True)
         left = self.means - o

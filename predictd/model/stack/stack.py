@@ -378,7 +378,7 @@ def _leads(
     if related.ndim != 2 or len(related) != n_assays or ((related < 0) | (related >= n_assays)).any():
         raise ValueError("assays that are related do not belong to the names")
     if means.shape != (CURVES, n_tracks) or sds.shape != means.shape or not np.isfinite([means, sds]).all():
-        raise ValueError("curves do not belong to the tracks, or are not finite")
+        raise ValueError("its curves do not match its tracks, or are not finite")
     return related, CurveScales(means, sds)
 
 

@@ -106,7 +106,8 @@ def _examples(chosen: Sequence[tuple[str, Score]], source: Source) -> tuple[list
         stretches = [tracks.stretch(index, place, windows.size) for place in windows.found(index)]
         if not stretches:
             raise DataError(
-                f"the observed track of {score.pair} has too little signal where stretches were looked for"
+                f"the observed track of {score.pair} has too little signal in the regions that were searched for "
+                "examples"
             )
         written = _WRITTEN.get(transform)
         ticks = None

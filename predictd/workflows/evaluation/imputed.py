@@ -108,7 +108,8 @@ def warn_of_trained_pairs(methods: Sequence[ImputedTracks], pairs: Sequence[Expe
         seen = method.trained_on(pairs)
         if seen:
             log.warning(
-                "%d of the %d pairs in %s were trained on (%s): their scores say how well the model fits, not predicts",
+                "%d of the %d pairs in %s were trained on (%s): their scores show how well the model fits known "
+                "tracks, not how well it predicts new ones",
                 len(seen),
                 len(pairs),
                 method.directory,

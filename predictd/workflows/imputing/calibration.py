@@ -141,7 +141,7 @@ def read_calibration(directory: Path) -> Calibration:
     path = directory / UNCERTAINTY_JSON
     if not directory.is_dir():
         raise ModelFormatError(
-            f"`sd`: {directory} is a single model, which does not know its errors; impute with the directory of "
+            f"`sd`: {directory} is a single model, which has no error estimates; impute with the directory of "
             "'predictd cv', where intervals are calibrated on experiments that the models never saw"
         )
     try:

@@ -254,8 +254,8 @@ def warn_of_counts(expression: Expression, path: Path | str) -> None:
     least, most = sums.min(), sums.max()
     if most >= _MANY_COUNTS and most > _UNEVEN * least:
         log.warning(
-            "%s holds whole numbers, whose sums differ between samples (%.0f to %.0f): it seems counts that were not "
-            "normalised, whose links follow the depth of sequencing; divide them by these sums and take logarithms "
+            "%s holds whole numbers, whose sums differ between samples (%.0f to %.0f): they look like raw "
+            "counts, and links would reflect the depth of sequencing; divide them by these sums and take logarithms "
             "(in scanpy pp.normalize_total and pp.log1p)",
             path,
             least,

@@ -223,8 +223,8 @@ def _check_rows(facts: SampleFacts, n_rows: int, batches: NDArray[np.int64] | No
         single = [name for name, size in zip(names.tolist(), sizes.tolist(), strict=False) if size < 2]
         if single and len(names) > 1:
             raise DataError(
-                f"{facts.name}: nothing is left of a batch of one sample or step ({some(single)}) when its mean is "
-                "subtracted; give it weight 0, or join it with another"
+                f"{facts.name}: a batch has only one sample or step ({some(single)}): subtracting its mean leaves "
+                "zeros; give it weight 0, or join it with another batch"
             )
 
 

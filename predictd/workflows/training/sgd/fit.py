@@ -108,7 +108,7 @@ def _with_round_size(
         updates = enough_updates(result.update_seconds, result.exchange_seconds, problem.updates_per_round)
         found = {"updates_per_round": updates}
         checkpoint.keep("rounds", found)
-        log.info("%d updates of each worker a round keep merging cheap", updates)
+        log.info("each worker makes %d updates per round, so that merging takes little time", updates)
     return replace(problem, updates_per_round=int(found["updates_per_round"]))
 
 
