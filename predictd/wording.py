@@ -30,6 +30,11 @@ def some(names: Iterable[object], most: int = 5) -> str:
     return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def plain(name: str) -> str:
+    """Letters and digits of a name, in lower case: what is the same in many ways of writing it."""
+    return "".join(sign for sign in name.casefold() if sign.isalnum())
+
+
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Rows of text as columns of equal width: the first to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

@@ -17,6 +17,7 @@ from predictd.errors import TableError
 from predictd.io.names import URL_SCHEMES, path_in_table, without_secrets
 from predictd.io.results import write_rows
 from predictd.pairs import Experiment, check_name
+from predictd.wording import plain
 
 Transform = Literal["arcsinh", "log1p", "logit", "none"]
 _GZIP = b"\x1f\x8b"
@@ -268,14 +269,9 @@ def table_header(path: Path, known: Sequence[str] = ()) -> list[str]:
 
 def called(header: Sequence[str], known: Sequence[str]) -> list[str]:
     """A header in which columns have the names that are known, however they are written: Cell Type is cell_type."""
-    plain = [_plain(name) for name in header]
-    names = {_plain(name): name for name in known if name not in header and plain.count(_plain(name)) == 1}
-    return [names.get(own, name) for own, name in zip(plain, header, strict=True)]
-
-
-def _plain(name: str) -> str:
-    """Letters and digits of a name, in lower case."""
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
+    written = [plain(name) for name in header]
+    names = {plain(name): name for name in known if name not in header and written.count(plain(name)) == 1}
+    return [names.get(own, name) for own, name in zip(written, header, strict=True)]
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -340,7 +336,7 @@ def _hint(path: Path, header: Sequence[str], missing: Sequence[str]) -> str:
         alike = [
             name
             for name in header
-            if _plain(name) in _SYNONYMS.get(wanted, "").split() or _plain(name) == _plain(wanted)
+            if plain(name) in _SYNONYMS.get(wanted, "").split() or plain(name) == plain(wanted)
         ]
         if alike:
             hints.append(f"if {' or '.join(repr(name) for name in alike)} is the {wanted}, call it {wanted}")

@@ -188,6 +188,15 @@ def correlations(
     )
 
 
+def covariance_near(matrix: Array) -> Array:
+    """The symmetric positive semidefinite matrix nearest to a square one: negative eigenvalues are set to 0.
+
+    Higham 1988, Linear Algebra and its Applications 103:103.
+    """
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
+
+
 def _padded(s: Array, weights: Array, intercept: Array, inputs: npt.NDArray[np.intp]) -> Array:
     """Weights over all experiments and the constant: (m × n+1)."""
     padded = np.zeros((len(weights), len(s)))

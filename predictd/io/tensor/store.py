@@ -95,6 +95,12 @@ class Tensor:
         """Shards in genome order."""
         return list(self._entries)
 
+    def spread_shards(self, most: int) -> list[str]:
+        """At most so many shards, evenly spread over the genome; of two or more the first and the last."""
+        names = self.shard_names
+        chosen = np.unique(np.linspace(0, len(names) - 1, min(most, len(names))).astype(int))
+        return [names[index] for index in chosen.tolist()]
+
     def shard_path(self, name: str) -> Path:
         """Where the file of a shard lies."""
         return shard_path(self.path, name)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from predictd.model.moments import CONSTANT
+from predictd.model.moments import CONSTANT, covariance_near
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -230,7 +230,6 @@ def fit_effects(
 
 def _similarity(matrix: Array, most: Array | float) -> Array:
     """A symmetric positive semidefinite matrix near a given one, with a diagonal of at most `most`."""
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    positive = covariance_near(matrix)
     shrink = np.sqrt(np.minimum(1.0, most / np.maximum(np.diag(positive), 1e-12)))
     return np.asarray(positive * np.outer(shrink, shrink))

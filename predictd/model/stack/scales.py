@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from predictd.model.moments import covariance_near
 from predictd.model.stack.tracks import Array, Places, Tracks
 
 # Variances of the parts, in units of the noise-free whole: of an assay, of a cell type, of a cell type in assays
@@ -88,8 +89,6 @@ def _similarity(tracks: Tracks) -> Array:
     sums = np.bincount(group, values, minlength=n_assays**2) + _PRIOR * common
     alike = (sums / (np.bincount(group, minlength=n_assays**2) + _PRIOR)).reshape(n_assays, n_assays)
     np.fill_diagonal(alike, 1.0)
-    # Only what is a covariance can be one: negative eigenvalues are set to 0.
-    found, vectors = np.linalg.eigh((alike + alike.T) / 2)
-    alike = (vectors * np.maximum(found, 0.0)) @ vectors.T
+    alike = covariance_near(alike)
     diagonal = np.sqrt(np.diag(alike))
     return np.asarray(alike / np.outer(diagonal, diagonal))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from predictd.errors import DataError
 from predictd.pairs import Experiment
-from predictd.wording import some
+from predictd.wording import plain, some
 from predictd.workflows.evaluation.imputed import ImputedTracks
 
 _NAMED = 3
@@ -75,4 +75,4 @@ def _advice(imputed: set[Experiment], observed: set[Experiment], trained: set[Ex
 
 def _plain(pair: Experiment) -> tuple[str, ...]:
     """A pair without what is written in many ways: case, and signs between letters."""
-    return tuple("".join(sign for sign in name.casefold() if sign.isalnum()) for name in pair)
+    return tuple(map(plain, pair))

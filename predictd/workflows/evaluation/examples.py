@@ -143,10 +143,7 @@ class _Windows:
         if tensor.manifest.bin_size is None:
             raise DataError(f"the bins of {tensor.path} are regions, not stretches of the genome")
         self._bin_size = tensor.manifest.bin_size
-        names = tensor.shard_names
-        self.shards = [
-            names[i] for i in np.unique(np.linspace(0, len(names) - 1, _SHARDS).astype(int)).tolist()
-        ]
+        self.shards = tensor.spread_shards(_SHARDS)
         longest = 0
         for name in self.shards:
             with tensor.open_shard(name) as shard:

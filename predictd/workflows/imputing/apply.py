@@ -175,12 +175,11 @@ def _some(signal: Float32, columns: npt.NDArray[np.intp]) -> Float32:
 
 def _sample(tensor: Tensor) -> Float32:
     """Signal of some bins from the middles of shards all over the genome, float32 (bins × n); gaps hold the mean."""
-    names = tensor.shard_names
-    chosen = np.unique(np.linspace(0, len(names) - 1, min(SAMPLED_SHARDS, len(names))).astype(int))
-    size = max(_BINS, 4096 // len(chosen))
+    names = tensor.spread_shards(SAMPLED_SHARDS)
+    size = max(_BINS, 4096 // len(names))
     pieces = []
-    for index in chosen.tolist():
-        with tensor.open_shard(names[index]) as shard:
+    for name in names:
+        with tensor.open_shard(name) as shard:
             start = max(0, (shard.n_bins - size) // 2)
             pieces.append(shard.read(start, start + size))
     sample = np.concatenate(pieces)
