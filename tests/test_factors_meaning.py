@@ -23,6 +23,8 @@ from predictd.model.cp.interpretation import GenomeFactors, TopBins, arrange, si
 from predictd.model.cp.reference import closed_form_genome
 from predictd.workflows.evaluation.factors import explain_factors
 
+pytestmark = pytest.mark.numeric
+
 
 def table(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:

@@ -18,6 +18,8 @@ from predictd.grn.genie3 import forest_importances, target_seed
 from predictd.grn.linear import PENALTIES, Ridge, standardised
 from predictd.grn.methods import DEFAULT_TREES, METHODS, Problem, make_method
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def problem():

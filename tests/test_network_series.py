@@ -15,6 +15,8 @@ from predictd.errors import DataError, OutputError
 from predictd.grn.dynamics import TimeSteps, decay_rates, observed_production
 from refusals import refused
 
+pytestmark = pytest.mark.numeric
+
 GENES = tuple(f"G{i}" for i in range(N_GENES))
 REGULATORS = np.arange(N_REGULATORS)
 

@@ -23,6 +23,8 @@ from predictd.grn.multi import group_importances
 from predictd.grn.scaling import normal_scores
 from predictd.grn.signs import effect_signs
 
+pytestmark = pytest.mark.numeric
+
 GENES = tuple(f"G{i}" for i in range(N_GENES))
 REGULATORS = np.arange(N_REGULATORS)
 

@@ -56,6 +56,7 @@ def counted(y: np.ndarray, x: np.ndarray, s: np.ndarray, scale: Scale = SCALE) -
 # -- spread -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.numeric
 def test_spread_is_the_standard_deviation_over_members(tensor):
     ensemble = Ensemble(tuple(trained_for(tensor, seed) for seed in range(12)))
     targets = [
