@@ -314,7 +314,7 @@ def test_residuals_are_of_every_fourth_bin_of_some_shards_however_they_come(
         with tensor.open_shard(name) as shard:
             for start, rows, predicted in application.row_blocks(shard):
                 for low, high in pairwise(range(0, rows.shape[1] + 37, 37)):
-                    residuals.add(name, start + low, rows[:, low:high], predicted[:, low:high])
+                    residuals.add(shard, start + low, rows[:, low:high], predicted[:, low:high])
             if number % 2:
                 signal, predicted, spread = application.rows_with_spread(shard, 0, shard.n_bins)
                 for index, (pair, column) in enumerate(zip(pairs, columns, strict=True)):

@@ -27,6 +27,8 @@ class Shard:
 
     Attributes
     ----------
+    name
+        In the tensor.
     places
         Where its bins lie, in runs or as regions.
     summary
@@ -36,7 +38,7 @@ class Shard:
     """
 
     def __init__(self, file: h5py.File, path: Path, entry: ShardEntry, manifest: Manifest) -> None:
-        self._path = path
+        self._path, self.name = path, entry.name
         n_experiments, bin_size = len(manifest.experiments), manifest.bin_size
         try:
             check_format(file, format=TENSOR_FORMAT, version=version_of([entry]))

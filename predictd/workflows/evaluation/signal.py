@@ -147,7 +147,7 @@ class ComparedSignal:
         for name in self._tensor.shard_names:
             with self._tensor.open_shard(name) as shard:
                 weights = self._weights(shard)
-                for start, signal in self._signal_of(name, shard):
+                for start, signal in self._signal_of(shard):
                     part = slice(start, start + signal.shape[-1])
                     yield [
                         self._compared(
@@ -162,7 +162,7 @@ class ComparedSignal:
                     progress.task_share(self._read / (self.sweeps * self._tensor.n_bins))
                 first += shard.n_bins
 
-    def _signal_of(self, name: str, shard: Shard) -> Iterator[tuple[int, Float32]]:
+    def _signal_of(self, shard: Shard) -> Iterator[tuple[int, Float32]]:
         """Yield (first row, signal (cases × rows × bins)) over a shard, each valid until the next in several sweeps.
 
         Rows: observed, imputed by each method, mean of the assay and its rescaled one, variance over the assay.
@@ -179,7 +179,7 @@ class ComparedSignal:
                 yield start, kept.read((n_rows, count)).reshape(len(self._cases), -1, count)
             return
         files = self._read_files(shard)
-        blocks = self._blocks(name, shard)
+        blocks = self._blocks(shard)
         for start in range(0, shard.n_bins, size):
             count = min(size, shard.n_bins - start)
             # What is iterated over again is not kept: all share the same room.
@@ -286,13 +286,13 @@ class ComparedSignal:
             if application.dear and not self._spools_all:
                 self._spool = Spool(room, 4 * len(self._predicted) * n_bins)
 
-    def _blocks(self, name: str, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
+    def _blocks(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:
         """Yield (first row, wanted columns as rows, predictions as rows); nothing where no column is wanted."""
         columns, spool = self._columns.columns, None if self._spools_all else self._spool
         if self._application is not None:
             for start, rows, imputed in self._application.row_blocks(shard):
                 if self.residuals is not None and self._passes == 1:
-                    self.residuals.add(name, start, rows, imputed)
+                    self.residuals.add(shard, start, rows, imputed)
                 if spool is not None:
                     spool.append(imputed)
                 yield start, rows, imputed

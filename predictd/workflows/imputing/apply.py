@@ -52,7 +52,7 @@ class Application:
         *,
         sizes: Sequence[int] | None = None,
     ) -> None:
-        self._n_targets = len(targets)
+        self._tensor, self._n_targets = tensor, len(targets)
         self._every = np.arange(len(tensor.experiments))
         ends = np.cumsum([self._n_targets] if sizes is None else sizes).tolist()
         self._groups = [slice(start, end) for start, end in pairwise([0, *ends])]
@@ -127,20 +127,6 @@ class Application:
 class SpreadApplication(Application):
     """An application that gives the spread as well; see `Application`."""
 
-    def __init__(
-        self,
-        estimator: Committee,
-        targets: Sequence[Experiment],
-        tensor: Tensor,
-        *,
-        sizes: Sequence[int] | None = None,
-    ) -> None:
-        super().__init__(estimator, targets, tensor, sizes=sizes)
-        # A model that predicts alone has no spread, and nothing is read for it.
-        self._several = any(len(imputer.members) > 1 for imputer, _, _ in self._parts)
-        sample = _sample(tensor) if self._several else np.empty((0, len(self._every)), dtype=np.float32)
-        self._spreads = [Spread(imputer, sample[:, columns]) for imputer, columns, _ in self._parts]
-
     def blocks_with_spread(self, shard: Shard) -> Iterator[tuple[int, Float32, Float32, Float32]]:
         """Yield (first row, signal (bins × n), predictions (bins × m), their spread (bins × m)) over a shard.
 
@@ -159,6 +145,16 @@ class SpreadApplication(Application):
         if not self._several:
             return np.zeros((self._n_targets, rows.shape[1]), dtype=np.float32)
         return self._spread(np.ascontiguousarray(rows.T)).T
+
+    @cached_property
+    def _several(self) -> bool:
+        """Whether any model predicts beside others: one alone has no spread, and nothing is read for it."""
+        return any(len(imputer.members) > 1 for imputer, _, _ in self._parts)
+
+    @cached_property
+    def _spreads(self) -> list[Spread]:
+        sample = _sample(self._tensor) if self._several else np.empty((0, len(self._every)), dtype=np.float32)
+        return [Spread(imputer, sample[:, columns]) for imputer, columns, _ in self._parts]
 
     def _spread(self, signal: Float32) -> Float32:
         spread = np.empty((len(signal), self._n_targets), dtype=np.float32)

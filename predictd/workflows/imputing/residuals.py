@@ -12,7 +12,7 @@ import numpy.typing as npt
 from predictd.constants import RESIDUALS_FORMAT, RESIDUALS_VERSION
 from predictd.errors import OutputError
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
-from predictd.io.tensor.store import Tensor
+from predictd.io.tensor.store import Shard, Tensor
 from predictd.model.intervals.residuals import SHAPE, Counts, ResidualCounts, Scale, Span
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
@@ -87,19 +87,17 @@ class HeldOutResiduals:
         some, self._stride = counted_part(tensor.n_bins, len(tensor.shard_names))
         self._shards = frozenset(tensor.shard_names[some])
 
-    def add(self, shard: str, start: int, rows: Float32, predicted: Float32) -> None:
+    def add(self, shard: Shard, start: int, rows: Float32, predicted: Float32) -> None:
         """Take what is to be counted of a block of a shard.
 
         Parameters
         ----------
-        shard
-            Name of the shard.
-        start
-            The block's first row in it.
+        shard, start
+            The shard, and the block's first row in it.
         rows, predicted
             Signal of the tensor (n × bins), predictions (pairs × bins).
         """
-        if shard not in self._shards:
+        if shard.name not in self._shards:
             return
         counted = slice(-start % self._stride, None, self._stride)
         rows, predicted = rows[:, counted], predicted[:, counted]
