@@ -308,6 +308,29 @@ def test_weights_are_the_best_that_are_not_negative():
     assert weights.expected(np.array([0]))[0] == 1.0
 
 
+def test_a_doubtful_member_has_to_help_by_more_than_chance():
+    rng = np.random.default_rng(3)
+    gram = np.tile(np.eye(3), (60, 1, 1))
+    cross = np.column_stack([np.full(60, 0.6), np.full(60, 0.3), 0.3 + 0.1 * rng.normal(size=60)])
+    for helps in (True, False):
+        if not helps:
+            # On average it lowers the error by 0.03² alone, which is less than 0.005.
+            cross[:, 2] += 0.03 - cross[:, 2].mean()
+        trials = Trials(gram, cross, np.ones(60), np.full(60, 2))
+        weights = Weights.with_doubtful(trials, 2)
+        every, spared = Weights.of(trials), Weights.of(trials.without(2))
+        if helps:
+            assert np.array_equal(weights.of_pools, every.of_pools)
+        else:
+            assert every.of_pools[2, 2] > 0 and (weights.of_pools[:, 2] == 0).all()
+            assert np.array_equal(weights.of_pools[:, :2], spared.of_pools)
+            assert np.array_equal(weights.errors, spared.errors)
+    # A large gain on one track of many is chance as well.
+    cross[:, 2] = np.where(np.arange(60) == 0, 30.0, 0.0)
+    trials = Trials(gram, cross, np.ones(60), np.full(60, 2))
+    assert (Weights.with_doubtful(trials, 2).of_pools[:, 2] == 0).all()
+
+
 def test_pools_go_by_donors_and_are_drawn_to_all():
     assert pool_of(np.array([0, 1, 2, 3, 4, 50])).tolist() == [0, 1, 2, 2, 3, 3]
     gram = np.ones((30, 1, 1))
@@ -378,6 +401,21 @@ def test_em_in_the_tracks_own_units_is_that_model(flat, signal):
     imputer = model.imputer(HELD)
     found = imputer(own[:200, [PAIRS.index(e) for e in imputer.inputs]])
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+
+
+def test_em_in_the_tracks_own_units_does_not_spoil_an_assay_of_small_scale(signal):
+    """FAIRE-seq of ENCODE has a thousandth of the others' scale, and errors in units of the others ruin it."""
+    own = signal.copy()
+    small = [PAIRS.index(e) for e in PAIRS if e.assay == HELD[0].assay]
+    own[:, small] *= 1e-3
+    model = model_of(moments(own), names=("em_raw",))
+    places = model.indices(HELD)
+    maps, offsets = model.maps(places)
+    varied = np.sqrt(np.einsum("mn,nk,mk->m", maps[0], model.tracks.correlations, maps[0]))
+    assert (varied <= 2.5 + 1e-9).all() and (np.abs(offsets) <= 2.5).all()
+    free = model.raw_factors.imputer(HELD)
+    predicted = free(own[:, [PAIRS.index(e) for e in free.inputs]])
+    assert (predicted.std(axis=0) > 10 * model.scales.sds[places]).any()
 
 
 def test_incomplete_bins_are_filled_from_what_is_there(model, signal):

@@ -34,6 +34,9 @@ _NEAREST = 30
 # The same where features are read as well: four columns of a track tell more of its noise than one.
 _FEATURED_NUGGET = 0.6
 _FEATURED_NEAREST = 20
+# What a model of the tracks as they are predicts varies by at most so many predicted deviations, and its mean is off by
+# at most so many. It may know a scale better, but its errors in an assay of small scale have the size of other assays.
+_WIDEST = 2.5
 
 
 def assay_mean(tracks: Tracks, targets: Places) -> Array:
@@ -154,7 +157,9 @@ def em_raw(tracks: Tracks, targets: Places, model: CPModel, scales: Scales) -> t
     weights, constant = _by_tracks(tracks, targets, model)
     sds = scales.sds[targets]
     means = weights @ tracks.means + constant
-    return weights * tracks.sds / sds[:, np.newaxis], (means - scales.means[targets]) / sds
+    maps, offsets = weights * tracks.sds / sds[:, np.newaxis], (means - scales.means[targets]) / sds
+    varied = np.sqrt(np.maximum(((maps @ tracks.correlations) * maps).sum(axis=1), 0.0))
+    return maps / np.maximum(1.0, varied / _WIDEST)[:, np.newaxis], np.clip(offsets, -_WIDEST, _WIDEST)
 
 
 def _by_tracks(tracks: Tracks, targets: Places, model: CPModel) -> tuple[Array, Array]:

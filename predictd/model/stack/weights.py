@@ -24,6 +24,8 @@ Array = npt.NDArray[np.float64]
 # The least donors of each pool, and how many tracks the mean over all pools counts as.
 _POOLS = (0, 1, 2, 4)
 _PRIOR = 8.0
+# What a doubtful member has to take off the mean error.
+_LEAST_GAIN = 0.005
 # One track whose scale or mean is far off should not decide: factors and deviations beyond these count as these.
 FARTHEST_SCALE, FARTHEST_SHIFT = 2.5, 1.0
 
@@ -80,6 +82,11 @@ class Trials:
         names = ("gram", "cross", "base", "donors")
         return cls(*(np.concatenate([getattr(trials, name) for trials in some]) for name in names))
 
+    def without(self, member: int) -> Trials:
+        """Of the other members."""
+        gram = np.delete(np.delete(self.gram, member, axis=1), member, axis=2)
+        return Trials(gram, np.delete(self.cross, member, axis=1), self.base, self.donors)
+
     def errors(self, weights: Array) -> Array:
         """Relative errors (t,) of combinations, (k,) or (t × k)."""
         weights = np.broadcast_to(weights, self.cross.shape)
@@ -119,6 +126,22 @@ class Weights:
             left = trials.errors(weights[pool])
             errors[pool] = (left[own].sum() + _PRIOR * left.mean()) / share
         return cls(weights, errors)
+
+    @classmethod
+    def with_doubtful(cls, trials: Trials, doubtful: int) -> Weights:
+        """The same where a member has to prove itself: it is left out, with a weight of 0, unless it helps.
+
+        It has to lower the mean error by more than 0.005, and by more than a standard error over tracks (the rule of
+        one standard error: Breiman et al. 1984, Classification and Regression Trees).
+        """
+        others = trials.without(doubtful)
+        every, spared = cls.of(trials), cls.of(others)
+        gains = others.errors(spared.for_targets(trials.donors)) - trials.errors(
+            every.for_targets(trials.donors)
+        )
+        if len(gains) > 1 and gains.mean() > max(_LEAST_GAIN, gains.std(ddof=1) / np.sqrt(len(gains))):
+            return every
+        return cls(np.insert(spared.of_pools, doubtful, 0.0, axis=1), spared.errors)
 
     @classmethod
     def even(cls, k: int) -> Weights:

@@ -58,7 +58,8 @@ class StandardisedEm(Em):
 
 
 STANDARDISED_EM, _RAW_EM = StandardisedEm(), Em()
-_FACTORS = ("em", "em_raw")
+_DOUBTFUL = "em_raw"
+_FACTORS = ("em", _DOUBTFUL)
 # Tracks on which networks are tested, about; of fewer networks too few learned from a few tracks each to judge by them.
 JUDGED_TRACKS, FEWEST_JUDGED = 64, 8
 _RANKS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
@@ -115,7 +116,12 @@ class Stack(MomentsSolver):
         trying = _Trying(self, data, settled, seed, sampled)
         tried = engine.map(_try_fold, deciding_folds(folds), trying, label="members")
         trials = Trials.joined([attempt.trials for attempt in tried])
-        weights = Weights.of(trials)
+        # In an assay of small scale its errors are large: it needs a reason to count.
+        weights = (
+            Weights.with_doubtful(trials, members.index(_DOUBTFUL))
+            if _DOUBTFUL in members
+            else Weights.of(trials)
+        )
         learned: Arrays = {"weights": weights.of_pools, "errors": weights.errors}
         if sampled is not None:
             learned[FEATURED] = sampled
