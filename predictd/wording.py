@@ -30,6 +30,17 @@ def some(names: Iterable[object], most: int = 5) -> str:
     return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def one_line(value: object) -> str:
+    """A value as text, with single blanks in place of line breaks and of longer gaps."""
+    return " ".join(str(value).split())
+
+
+def short(value: object, most: int = 80) -> str:
+    """A value on one line of at most so many characters, for messages."""
+    text = one_line(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def plain(name: str) -> str:
     """Letters and digits of a name, in lower case: what is the same in many ways of writing it."""
     return "".join(sign for sign in name.casefold() if sign.isalnum())

@@ -32,6 +32,7 @@ from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tensor.qc import qc
 from predictd.workflows.tensor.recommend import recommend
 from predictd.workflows.training.train import train
+from read_tables import fields_of
 from refusals import refused
 
 pd = pytest.importorskip("pandas")
@@ -66,7 +67,7 @@ def cells(frame):
 
 
 def read_table(path):
-    return [line.split("\t") for line in Path(path).read_text().splitlines()]
+    return fields_of(Path(path))
 
 
 class TestTensor:

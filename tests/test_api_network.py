@@ -23,6 +23,7 @@ from predictd.workflows.network.evaluate import evaluate_network
 from predictd.workflows.network.filter import Limits, filter_network
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.stats import describe_network
+from read_tables import fields_of
 from refusals import refused
 
 pd = pytest.importorskip("pandas")
@@ -57,12 +58,8 @@ def links(matrix, regulators, engine):
     return predictd.network.infer(matrix, regulators=regulators, trees=50, engine=engine)
 
 
-def rows_of(path):
-    return [line.split("\t") for line in path.read_text().splitlines()]
-
-
 def test_links_are_those_of_the_command(links, written):
-    header, *rows = rows_of(written / "links.tsv")
+    header, *rows = fields_of(written / "links.tsv")
     assert list(links.columns) == header
     assert [[r, t, f"{w:.6g}", s] for r, t, w, s in links.itertuples(index=False)] == rows
 
@@ -126,7 +123,7 @@ def test_what_is_no_matrix(matrix, engine):
 def test_the_strongest(links, written, engine, tmp_path):
     kept = predictd.network.filter(links, top_per_target=2, top=20)
     filter_network(written, tmp_path / "kept.tsv", Limits(top_per_target=2, top=20), engine)
-    _, *rows = rows_of(tmp_path / "kept.tsv")
+    _, *rows = fields_of(tmp_path / "kept.tsv")
     assert [[r, t, f"{w:.6g}", s] for r, t, w, s in kept.itertuples(index=False)] == rows and len(kept) == 20
     assert predictd.network.filter(written, top_per_target=2, top=20).equals(kept)
     with refused(ConfigError, "nothing to filter by"):
@@ -141,7 +138,7 @@ def test_measures_of_genes(links, written, engine, tmp_path):
     pytest.importorskip("igraph")
     found = predictd.network.stats(written)
     describe_network(written, tmp_path / "stats", engine)
-    header, *rows = rows_of(tmp_path / "stats" / "genes.tsv")
+    header, *rows = fields_of(tmp_path / "stats" / "genes.tsv")
     assert list(found.columns) == header
     assert [
         [f"{v:.6g}" if isinstance(v, float) else str(v) for v in row] for row in found.itertuples(index=False)
@@ -185,7 +182,7 @@ def test_enriched_sets_and_classes_are_those_of_the_command(links, written, tmp_
     write_gmt(tmp_path / "sets.gmt", [(name, "", own) for name, own in sets.items()])
     enrich_network(written, tmp_path / "sets.gmt", tmp_path / "e.tsv", by="clusters", most=9)
     found = predictd.network.enrich(written, sets, by="clusters", max_size=9)
-    header, *rows = rows_of(tmp_path / "e.tsv")
+    header, *rows = fields_of(tmp_path / "e.tsv")
     assert list(found.columns) == header and set(found["gene_set"]) == {"one"}
     assert [list(map(as_text, row)) for row in found.itertuples(index=False)] == rows
     by_file = predictd.network.enrich(
@@ -201,7 +198,7 @@ def test_enriched_sets_and_classes_are_those_of_the_command(links, written, tmp_
         assert labels_of(given)[0] == labels
     classes = predictd.network.classify(written, pd.Series({**labels, genes[-1]: None}), n_folds=2)
     for name, table in classes._asdict().items():
-        header, *rows = rows_of(tmp_path / "classes" / f"{name}.tsv")
+        header, *rows = fields_of(tmp_path / "classes" / f"{name}.tsv")
         assert list(table.columns) == header
         assert [list(map(as_text, row)) for row in table.itertuples(index=False)] == rows
     with refused(DataError, "no gene of `labels` (x) is in `links`"):

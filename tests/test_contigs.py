@@ -40,6 +40,7 @@ from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
 from predictd.workflows.tensor.sources import SignalSource
 from predictd.workflows.tracks.export import Selection, export
 from predictd.workflows.training.train import train
+from read_tables import fields_of
 from refusals import refused
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -354,7 +355,7 @@ class TestResults:
         for name, path in imputed.items():
             output = tmp_path / f"{name}.tsv"
             evaluate(path / "imputed", tracks / "tracks.tsv", output, engine, options, tensor=both[name].path)
-            scores.append([line.split("\t") for line in output.read_text().splitlines()])
+            scores.append(fields_of(output))
         assert len(scores[0]) == len(scores[1]) > len(PAIRS)
         for one, other in zip(*scores, strict=True):
             assert one[:4] == other[:4]

@@ -20,6 +20,7 @@ from predictd.io.tables import read_bed
 from predictd.workflows.network.evaluate import COLUMNS, evaluate_network
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.links import load_links
+from read_tables import fields_of
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +216,7 @@ def test_pairs_that_a_gold_standard_does_not_judge_are_no_candidates(tmp_path):
     assert "2 links that are of a gene to itself, or listed twice, are left out" in done.stderr
     # a to z, a to x (a link), a to y, b to x: the network's first, b to y, is not judged.
     expected = ["links", "0.666667", "0.5", "0", "1", "4", "listed"]
-    (row,) = (line.split("\t") for line in (tmp_path / "eval.tsv").read_text().splitlines()[1:])
+    (row,) = fields_of(tmp_path / "eval.tsv")[1:]
     assert [*row[:3], *row[5:]] == expected
     assert f"candidates: the pairs that {gold} lists, links or not" in done.stdout
     # Without the zeros, all pairs of its genes are candidates, as of a list of links.

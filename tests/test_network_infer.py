@@ -40,6 +40,7 @@ from predictd.workflows.network import infer as network_infer
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.links import load_links
 from predictd.workflows.network.tasks import infer_rows
+from read_tables import fields_of
 
 FEW = NetworkSettings(trees=30)
 
@@ -84,7 +85,7 @@ def test_files_hold_the_links_that_the_method_gives(method, case, tmp_path, engi
         for i in np.argsort(-importances, kind="stable")[:4]:
             if importances[i] > 0:
                 expected[genes[i], genes[gene]] = importances[i]
-    rows = [line.split("\t") for line in (tmp_path / "net" / "links.tsv").read_text().splitlines()]
+    rows = fields_of(tmp_path / "net" / "links.tsv")
     assert rows[0] == ["regulator", "target", "importance", "sign"]
     assert {(r, t): w for r, t, w, _ in rows[1:]} == {pair: f"{w:.6g}" for pair, w in expected.items()}
     weights = [float(row[2]) for row in rows[1:]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from itertools import permutations, product
 
@@ -27,6 +26,7 @@ from predictd.matrix import sample_blocks
 from predictd.workflows.network.aucell import write_activity
 from predictd.workflows.network.enrich import enrich_network
 from predictd.workflows.network.regulons import find_regulons, write_regulons
+from read_tables import fields_of
 from refusals import refused
 
 
@@ -166,11 +166,6 @@ def folder(tmp_path_factory):
     return folder
 
 
-def rows_of(path, mark="\t"):
-    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
-    return [line.split(mark) for line in text.splitlines()]
-
-
 def test_regulons_are_written_as_gene_sets_and_a_table(folder, tmp_path):
     write_regulons(folder / "links.tsv", tmp_path / "again", gold_path=folder / "gold.tsv")
     names = ["regulons.gmt", "regulons.tsv", "run.json"]
@@ -178,7 +173,7 @@ def test_regulons_are_written_as_gene_sets_and_a_table(folder, tmp_path):
     sets = read_gmt(folder / "regulons" / "regulons.gmt")
     assert {name: len(genes) for name, genes in sets.items()} == {"A(+)": 30, "B(+)": 15, "B(-)": 15}
     assert sets["B(-)"] == {f"g{i}" for i in range(3, N_TARGETS, 4)}
-    header, *rows = rows_of(folder / "regulons" / "regulons.tsv")
+    header, *rows = fields_of(folder / "regulons" / "regulons.tsv")
     assert header[:5] == ["regulon", "regulator", "sign", "n_targets", "least_importance"]
     assert [row[:4] for row in rows[:2]] == [["A(+)", "A", "+", "30"], ["B(+)", "B", "+", "15"]]
     assert [row[5:8] for row in rows] == [["20", "20", "33"], ["20", "5", "33"], ["20", "5", "33"]]
@@ -310,7 +305,7 @@ def test_the_command_lines_do_the_same(folder, tmp_path):
     words = ("network", "aucell", folder / "cells.tsv", "r/regulons.gmt", "-o")
     done = call_predictd(*words, "a.csv", "--auc-threshold", 0.1, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "a.csv: 3 sets in 30 cells\n")
-    assert rows_of(tmp_path / "a.csv", ",")[0] == ["cell", "A(+)", "B(+)", "B(-)"]
+    assert fields_of(tmp_path / "a.csv", ",")[0] == ["cell", "A(+)", "B(+)", "B(-)"]
     done = call_predictd(*words, "a.xlsx", cwd=tmp_path)
     assert done.returncode == 2 and "let --output end with" in done.stderr
     done = call_predictd(*words, "a.tsv", "--auc-threshold", 0.001, cwd=tmp_path)

@@ -25,6 +25,7 @@ from predictd.workflows.network.filter import Limits, filter_network
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.links import load_links, read_links
 from predictd.workflows.network.tasks import infer_rows
+from read_tables import fields_of
 from refusals import refused
 
 N_REGULATORS, N_TARGETS, N_SAMPLES = 20, 15, 200
@@ -147,14 +148,10 @@ def net(signed, tmp_path_factory):
     return folder / "net"
 
 
-def rows_of(path):
-    return [line.split("\t") for line in path.read_text().splitlines()]
-
-
 def test_files_say_signs(net, signed):
     problem, _ = signed
     found = signs_of(problem, "ridge", top=5)
-    header, *rows = rows_of(net / "links.tsv")
+    header, *rows = fields_of(net / "links.tsv")
     assert header == ["regulator", "target", "importance", "sign"]
     texts = {(r, t): s for r, t, _, s in rows}
     own = {(problem.genes[r], problem.genes[t]): "+" if s > 0 else "-" for (r, t), s in found.items()}
@@ -169,12 +166,12 @@ def test_files_say_signs(net, signed):
 
 
 def test_filters_keep_signs(net, tmp_path, engine):
-    _, *rows = rows_of(net / "links.tsv")
+    _, *rows = fields_of(net / "links.tsv")
     for source in (net, net / "links.tsv"):
         filter_network(source, tmp_path / "some.tsv", Limits(top=20), engine)
-        assert rows_of(tmp_path / "some.tsv")[1:] == rows[:20]
+        assert fields_of(tmp_path / "some.tsv")[1:] == rows[:20]
     filter_network(net / "links.tsv", tmp_path / "some", Limits(top=20), engine)
-    assert rows_of(tmp_path / "some" / "links.tsv")[1:] == rows[:20]
+    assert fields_of(tmp_path / "some" / "links.tsv")[1:] == rows[:20]
     links, _ = load_links(tmp_path / "some")
     assert sorted(links.signs.tolist()) == sorted(1 if row[3] == "+" else -1 for row in rows[:20])
 
@@ -200,7 +197,7 @@ def test_signs_of_other_lists_are_read_as_they_are_written(tmp_path, engine):
     )
     assert read_link_list(tmp_path / "list.tsv")[3] == ["+", "-", ".", ".", "+"]
     filter_network(tmp_path / "list.tsv", tmp_path / "net", Limits(top=9), engine)
-    assert [row[3] for row in rows_of(tmp_path / "net" / "links.tsv")] == ["sign", "+", "-", ".", ".", "+"]
+    assert [row[3] for row in fields_of(tmp_path / "net" / "links.tsv")] == ["sign", "+", "-", ".", ".", "+"]
     (tmp_path / "bad.tsv").write_text("TF\ttarget\timportance\tsign\na\tx\t1\tup\n")
     with refused(TableError, "bad.tsv, line 2: the sign 'up' is none of +, - and . (or 1, -1 and 0)"):
         load_links(tmp_path / "bad.tsv")
@@ -210,7 +207,7 @@ def test_frames_have_signs(net):
     pd = pytest.importorskip("pandas")
     kept = predictd.network.filter(net, top=30)
     assert kept.equals(predictd.network.filter(kept, top=30))
-    _, *rows = rows_of(net / "links.tsv")
+    _, *rows = fields_of(net / "links.tsv")
     assert kept["sign"].tolist() == [row[3] for row in rows[:30]]
     numbers = kept.assign(sign=kept["sign"].map({"+": 1.0, "-": -1.0}))
     numbers.loc[0, "sign"] = float("nan")

@@ -19,6 +19,7 @@ from predictd.model.peaks import PeakRule, call_peaks
 from predictd.workflows.evaluation.evaluate import evaluate
 from predictd.workflows.tracks.binarise import Binarisation
 from predictd.workflows.tracks.peaks import PeakCalling
+from read_tables import fields_of
 from refusals import refused
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -124,7 +125,7 @@ class TestPeaks:
     def test_every_track_has_a_file_of_its_peaks(self, tracks, engine, tmp_path):
         out = tmp_path / "peaks"
         report = PeakCalling(tracks, out, PeakRule()).make_all(engine)
-        lines = [line.split("\t") for line in (out / "peaks.tsv").read_text().splitlines()]
+        lines = fields_of(out / "peaks.tsv")
         assert lines[0] == ["cell_type", "assay", "path", "peaks", "n_peaks", "n_bases"]
         assert [line[3] for line in lines[1:]] == [
             f"{name}.narrowPeak.gz" for name in ("A%2D1-H3K27ac", "A%2D1-H3K4me3", "B-H3K4me3")
@@ -225,7 +226,7 @@ class TestBinarise:
                     np.testing.assert_array_equal(states[:, column], expected)
                 # The stretch without signal is missing.
                 assert (states[:5] == 2).all() == (chrom == "chr2")
-        table = [line.split("\t") for line in (out / "binarised.tsv").read_text().splitlines()]
+        table = fields_of(out / "binarised.tsv")
         assert table[0] == ["cell_type", "assay", "present", "missing", "bins"]
         assert table[3] == ["B", "H3K27ac", "0", "350", "350"]
 

@@ -20,6 +20,7 @@ from predictd.model.moments import moments
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment, axes
 from predictd.workflows.tensor.qc import qc
+from read_tables import fields_of
 
 
 def tracks_of(experiments: list[Experiment], s: np.ndarray, at_highest: np.ndarray | None = None) -> Tracks:
@@ -142,7 +143,7 @@ def test_a_tensor_with_one_of_each(sound, engine, tmp_path):
         "qc", damaged.path, "-o", "qc.tsv", "--moments", "m.h5", "--workers", 1, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    lines = [line.split("\t") for line in (tmp_path / "qc.tsv").read_text().splitlines()]
+    lines = fields_of(tmp_path / "qc.tsv")
     assert lines[0] == ["cell_type", "assay", "mse", "r", "expected_r", "flags", "best_match"]
     assert len(lines) == 21 and {(line[0], line[1]) for line in lines[1:]} == set(sound.experiments)
     by_pair = {Experiment(line[0], line[1]): line for line in lines[1:]}

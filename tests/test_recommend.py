@@ -23,12 +23,13 @@ from predictd.workflows.tensor.moments import TensorMoments
 from predictd.workflows.tensor.recommend import recommend
 from predictd.workflows.training.solvers import SOLVERS
 from predictd.workflows.training.solvers.solver import Choice
+from read_tables import fields_of
 
 
 def test_table(tensor, engine, tmp_path):
     done = call_predictd("recommend", tensor.path, "-k", 3, "-o", "rec.tsv", "--workers", 1, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    lines = [line.split("\t") for line in (tmp_path / "rec.tsv").read_text().splitlines()]
+    lines = fields_of(tmp_path / "rec.tsv")
     assert lines[0] == ["rank", "cell_type", "assay", "gain", "gain_per_dollar"]
     assert [line[0] for line in lines[1:]] == ["1", "2", "3"]
     chosen = [Experiment(line[1], line[2]) for line in lines[1:]]

@@ -124,7 +124,7 @@ def test_columns_as_rows_with_their_ends(n, dtype):
     values[n // 2, :4] = np.nan, -np.nan, np.inf, -np.inf
     columns = np.array([4, 0, 1, 5, 2, 3])
     rows = np.empty((6, n), dtype=np.float32)
-    low, high = kernels.rows_of(values, columns, rows)
+    low, high = kernels.columns_as_rows(values, columns, rows)
     assert np.array_equal(rows, values[:, columns].T, equal_nan=True)
     for ends in ((low, high), kernels.ends_of(rows)):
         assert np.array_equal(ends, [rows.min(axis=1), rows.max(axis=1)], equal_nan=True)
@@ -183,7 +183,9 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="dropped must lie in"):
         kernels.find_keys(np.zeros(3, dtype=np.float32), KeyRule(0))
     with pytest.raises(ValueError, match=r"keys must lie in \[0, 2\)"):
-        kernels.rows_of(np.zeros((3, 2), dtype=np.float32), np.array([2]), np.zeros((1, 3), dtype=np.float32))
+        kernels.columns_as_rows(
+            np.zeros((3, 2), dtype=np.float32), np.array([2]), np.zeros((1, 3), dtype=np.float32)
+        )
     for n_rows, step, message in ((1, 1, r"keys must lie in \[0, 1\)"), (2, 2, "out must be C-contiguous")):
         out = np.zeros((1, 3, 3 * step), dtype=np.float32)[..., ::step]
         with pytest.raises(ValueError, match=message):

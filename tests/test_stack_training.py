@@ -40,6 +40,7 @@ from predictd.workflows.training.folds import selection_folds
 from predictd.workflows.training.solvers import SOLVERS, stack
 from predictd.workflows.training.solvers.solver import FitData
 from predictd.workflows.training.train import TrainReport, train
+from read_tables import fields_of
 from refusals import refused
 
 SETTINGS = TrainSettings(solver="stack", networks=1, als=FEWEST_SWEEPS)
@@ -103,9 +104,7 @@ def test_a_model_does_not_depend_on_who_fits_it(trained, tensor, single, tmp_pat
 def test_imputed_tracks_are_the_models(trained, tensor, engine, tmp_path):
     report = impute(trained, tensor.path, tmp_path / "imputed", engine)
     assert len(list((tmp_path / "imputed").glob("*.bw"))) == len(report.pairs) == 6
-    header, *rows = (
-        line.split("\t") for line in (tmp_path / "imputed" / "tracks.tsv").read_text().splitlines()
-    )
+    header, *rows = fields_of(tmp_path / "imputed" / "tracks.tsv")
     assert header == ["cell_type", "assay", "path", "status", "fold", "expected_error"]
     told = load_model(trained)[0].expected_errors([Experiment(*row[:2]) for row in rows])
     assert [float(row[5]) for row in rows] == pytest.approx(told.tolist(), rel=1e-2)

@@ -16,6 +16,7 @@ from predictd.errors import ConfigError, PredictdError
 from predictd.io.remote import as_path, is_remote
 from predictd.io.temporary import temporary_folder
 from predictd.pairs import Experiment
+from predictd.wording import short
 
 # A path of the file system, or the URL of an object in a store, such as s3://BUCKET/KEY.
 Source = str | os.PathLike[str]
@@ -34,7 +35,7 @@ def path_of(source: Any) -> Path:
         If it is something else.
     """
     if not isinstance(source, (str, os.PathLike)):
-        raise ConfigError(f"a path was expected, not a {type(source).__name__}: {short(source)}")
+        raise ConfigError(f"a path was expected, not a {type(source).__name__}: {shown(source)}")
     path = as_path(str(source) if isinstance(source, Path) else os.fspath(source))
     return path if isinstance(source, Path) or is_remote(str(path)) else path.expanduser()
 
@@ -84,7 +85,7 @@ def whole(value: Any, name: str, *, least: int = 0) -> int:
             raise TypeError
         found = operator.index(value)
     except TypeError as err:
-        raise ConfigError(f"`{name}` {short(value)}: give a whole number") from err
+        raise ConfigError(f"`{name}` {shown(value)}: give a whole number") from err
     if found < least:
         raise ConfigError(f"`{name}` {found}: give a whole number of at least {least}")
     return found
@@ -93,14 +94,14 @@ def whole(value: Any, name: str, *, least: int = 0) -> int:
 def number(value: Any, name: str) -> float:
     """A finite number, of Python or NumPy; ConfigError for another value."""
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise ConfigError(f"`{name}` {short(value)}: give a number")
+        raise ConfigError(f"`{name}` {shown(value)}: give a number")
     return float(value)
 
 
 def chosen(name: str, value: Any, allowed: Sequence[Any]) -> None:
     """Raise ConfigError unless a value is one of those that are allowed."""
     if value not in allowed:
-        raise ConfigError(f"`{name}` {short(value)}: give {' or '.join(map(repr, allowed))}")
+        raise ConfigError(f"`{name}` {shown(value)}: give {' or '.join(map(repr, allowed))}")
 
 
 def pairs_of(pairs: Any) -> list[Experiment]:
@@ -127,7 +128,7 @@ def pairs_of(pairs: Any) -> list[Experiment]:
     elif isinstance(pairs, Iterable):
         found = [_pair(pair) for pair in pairs]
     else:
-        raise ConfigError(f"`pairs` {short(pairs)}: write them as E003:H3K4me3, one or several")
+        raise ConfigError(f"`pairs` {shown(pairs)}: write them as E003:H3K4me3, one or several")
     if not found:
         raise ConfigError("`pairs` is empty: name at least one, e.g. E003:H3K4me3")
     return found
@@ -141,7 +142,7 @@ def _pair(pair: Any) -> Experiment:
     if isinstance(pair, str):
         return Experiment.parse(pair)
     if not (isinstance(pair, tuple) and _is_apart(pair)):
-        raise ConfigError(f"`pairs`: {short(pair)} is not a pair: write E003:H3K4me3 or ('E003', 'H3K4me3')")
+        raise ConfigError(f"`pairs`: {shown(pair)} is not a pair: write E003:H3K4me3 or ('E003', 'H3K4me3')")
     return Experiment(*pair)
 
 
@@ -154,10 +155,9 @@ def using(engine: Engine | None) -> Iterator[Engine]:
     elif isinstance(engine, Engine):
         yield engine
     else:
-        raise ConfigError(f"`engine` {short(engine)}: give an engine, such as predictd.LocalEngine(2)")
+        raise ConfigError(f"`engine` {shown(engine)}: give an engine, such as predictd.LocalEngine(2)")
 
 
-def short(value: Any) -> str:
+def shown(value: object) -> str:
     """A value as messages show it."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else text[:59] + "…"
+    return short(repr(value), 60)

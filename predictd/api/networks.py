@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from predictd.api import frames
-from predictd.api.inputs import Source, path_of, path_or_none, short
+from predictd.api.inputs import Source, path_of, path_or_none, shown
 from predictd.constants import GENE_GROUPS, LINK_SIGNS
 from predictd.errors import ConfigError, DataError, TableError
 from predictd.grn.links import Links
@@ -74,7 +74,7 @@ def sets_of(regulons: Any, name: str = "regulons") -> Mapping[str, Collection[st
 
 def _genes(genes: Any, name: str, own: str) -> list[str]:
     if isinstance(genes, (str, bytes)) or not isinstance(genes, Iterable):
-        raise ConfigError(f"{name}: the set {own} is {short(genes)}; give lists of genes by name")
+        raise ConfigError(f"{name}: the set {own} is {shown(genes)}; give lists of genes by name")
     found = texts(genes)
     if "" in found:
         raise TableError(f"{name}: the set {own} has a gene without a name")
@@ -97,7 +97,7 @@ def groups_of(by: Any) -> str | Mapping[str, Collection[str]]:
         else not isinstance(by, os.PathLike) and not hasattr(by, "items")
     ):
         raise ConfigError(
-            f"`by` {short(by)}: give {' or '.join(map(repr, GENE_GROUPS))}, or groups, or the path of a GMT file"
+            f"`by` {shown(by)}: give {' or '.join(map(repr, GENE_GROUPS))}, or groups, or the path of a GMT file"
         )
     return sets_of(by, "by")
 
@@ -131,11 +131,11 @@ def names_of(genes: Source | Iterable[str] | None, name: str) -> Path | list[str
     if isinstance(genes, (str, os.PathLike)):
         if isinstance(genes, str) and _is_no_file(genes):
             raise ConfigError(
-                f"`{name}` {short(genes)} is no file: give a list of names, or the path of a file of them"
+                f"`{name}` {shown(genes)} is no file: give a list of names, or the path of a file of them"
             )
         return path_of(genes)
     if not isinstance(genes, Iterable) or hasattr(genes, "columns"):
-        raise ConfigError(f"`{name}` {short(genes)}: give a list of names, or the path of a file of them")
+        raise ConfigError(f"`{name}` {shown(genes)}: give a list of names, or the path of a file of them")
     return _named(genes, name)
 
 
@@ -197,7 +197,7 @@ def networks_of(networks: Any) -> dict[str, Links]:
     if hasattr(networks, "columns") or isinstance(networks, (str, os.PathLike)):
         raise ConfigError("`networks` is one network; give a list of two or more")
     if not isinstance(networks, Iterable):
-        raise ConfigError(f"`networks` {short(networks)}: give a list of two or more networks")
+        raise ConfigError(f"`networks` {shown(networks)}: give a list of two or more networks")
     if isinstance(networks, Mapping):
         named = by_name(networks, "networks")
     else:

@@ -21,6 +21,7 @@ from threadpoolctl import ThreadpoolController
 from predictd.engine.quota import cpu_quota
 from predictd.errors import PredictdError, WorkerError
 from predictd.progress import within_task
+from predictd.wording import one_line, short
 
 Key = Any
 Array = npt.NDArray[Any]
@@ -173,17 +174,6 @@ def run_packed(task: Task[Result], key: Key, packed: bytes) -> Result:
         return task(key, pickle.loads(packed))
 
     return run_task(unpacking, key, packed)
-
-
-def one_line(value: object) -> str:
-    """Write a value as text with single blanks in place of line breaks and of longer gaps."""
-    return " ".join(str(value).split())
-
-
-def short(key: Key) -> str:
-    """A key for messages."""
-    text = one_line(key)
-    return text if len(text) <= 80 else text[:77] + "…"
 
 
 @contextmanager

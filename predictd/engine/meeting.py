@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 from numpy import stack
 
-from predictd.engine.base import Array, Key, Program, Result, one_blas_thread, one_line
+from predictd.engine.base import Array, Key, Program, Result, one_blas_thread
 from predictd.errors import PredictdError, WorkerError
+from predictd.wording import one_line
 
 # What a process says ahead of each exchange of a program: it goes on, has come to its end, or has failed.
 GOES_ON, ENDED, FAILED = range(3)

@@ -28,6 +28,7 @@ from predictd.io.files import (
 )
 from predictd.io.remote import RemotePath
 from predictd.io.temporary import new_folder, release, remove_left
+from predictd.wording import short
 
 _JOB = "job.json"
 _PARTS = "parts"
@@ -337,9 +338,4 @@ def first_difference(before: Any, after: Any, where: str = "") -> str:
             if old != new:
                 return first_difference(old, new, f"{where}[{index}]")
         return f"{where}: {len(before)} entries, now {len(after)}"
-    return f"{where}: {_short(before)}, now {_short(after)}"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+    return f"{where}: {short(before)}, now {short(after)}"

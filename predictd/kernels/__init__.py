@@ -6,7 +6,7 @@ tests of their kernels.
 """
 
 from predictd.kernels.features import TreeFeatures
-from predictd.kernels.half import ends_of, rows_of, widen
+from predictd.kernels.half import columns_as_rows, ends_of, widen
 from predictd.kernels.networks import (
     UNITS,
     apply_networks,
@@ -57,6 +57,7 @@ __all__ = [
     "apply_networks",
     "boosting_importances",
     "bound",
+    "columns_as_rows",
     "compare",
     "compress",
     "ends_of",
@@ -67,7 +68,6 @@ __all__ = [
     "perceptron_gradient",
     "perceptron_size",
     "row_width",
-    "rows_of",
     "run_means",
     "sgd_updates",
     "tally",

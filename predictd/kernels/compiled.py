@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from predictd.errors import ExtensionError
+from predictd.wording import one_line
 
 try:
     import predictd._ext.half as half
@@ -16,7 +17,7 @@ try:
 except ImportError as err:
     raise ExtensionError(
         f"the compiled kernels of the predictd package in {Path(__file__).resolve().parents[1]} do not load "
-        f"({' '.join(str(err).split())}): run `pip install .` in predictd's source directory, "
+        f"({one_line(err)}): run `pip install .` in predictd's source directory, "
         "and start Python elsewhere"
     ) from err
 

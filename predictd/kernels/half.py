@@ -42,7 +42,7 @@ def widen(half: NDArray[np.float16], out: NDArray[np.float32] | None = None) -> 
     return out
 
 
-def rows_of(
+def columns_as_rows(
     values: NDArray[np.floating], columns: NDArray[np.int64], out: Float32
 ) -> tuple[Float32, Float32]:
     """Write some columns of values to the rows of `out`, and return the lowest and highest value of each.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from predictd.report.drawing import GREY, MODEL, new_figure, short
+from predictd.report.drawing import GREY, MODEL, elided, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,7 +89,7 @@ def browser_figure(
     last = grid[-1, 0]
     last.set_xlim(edges[0], edges[-1])
     _mark_places(last, edges)
-    last.set_xlabel(f"{short(chrom, 24)} ({_unit(edges)[1]})")
+    last.set_xlabel(f"{elided(chrom, 24)} ({_unit(edges)[1]})")
     grid[0, 0].set_title(title or f"{chrom}:{edges[0]:,}-{edges[-1]:,}", loc="left")
     handles = {
         label: handle
@@ -110,7 +110,7 @@ def _draw_row(ax: Any, edges: npt.NDArray[np.int64], row: Row) -> None:
                 low = np.maximum(low, 0)
             ax.stairs(high, edges, baseline=low, fill=True, color=MODEL, alpha=0.25, lw=0, label="± 1 sd")
         ax.stairs(row.imputed, edges, baseline=None, color=MODEL, lw=1, label="imputed")
-    ax.set_ylabel(short(row.name, 22), rotation=0, ha="right", va="center", size=8)
+    ax.set_ylabel(elided(row.name, 22), rotation=0, ha="right", va="center", size=8)
     ax.axhline(0, color=GREY, lw=0.5)
     ax.margins(y=0.05)
 
@@ -130,7 +130,7 @@ def _draw_genes(ax: Any, genes: Sequence[Gene], lanes: Sequence[int], edges: npt
         start, end = max(gene.start, int(edges[0])), min(gene.end, int(edges[-1]))
         ax.barh(-lane, end - start, left=start, height=0.35, color="#444444")
         if gene.name and len(genes) <= _MOST_NAMES:
-            text = f"{short(gene.name, 18)}{_ARROWS.get(gene.strand, '')}"
+            text = f"{elided(gene.name, 18)}{_ARROWS.get(gene.strand, '')}"
             ax.text(start, -lane - 0.28, text, size=7, va="top", ha="left", clip_on=True)
     ax.set_ylim(-max(lanes, default=0) - 0.9, 0.5)
     ax.set_yticks([])
@@ -143,7 +143,7 @@ def _lanes(genes: Sequence[Gene], edges: npt.NDArray[np.int64]) -> list[int]:
     free: list[float] = []
     lanes = []
     for gene in genes:
-        end = max(gene.end, max(gene.start, edges[0]) + (len(short(gene.name, 18)) + 3) * character)
+        end = max(gene.end, max(gene.start, edges[0]) + (len(elided(gene.name, 18)) + 3) * character)
         lane = next((index for index, place in enumerate(free) if place <= gene.start), len(free))
         free[lane : lane + 1] = [end]
         lanes.append(lane)

@@ -110,7 +110,7 @@ def points(
     found.set_urls([tip(text) for text, own in zip(tips, drawn.tolist(), strict=True) if own])
 
 
-def short(name: str, most: int = 28) -> str:
+def elided(name: str, most: int = 28) -> str:
     """A name that fits next to an axis: the middle of a long one is left out."""
     half = (most - 1) // 2
     return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from predictd.report.drawing import GREY, MODEL, new_figure, short
+from predictd.report.drawing import GREY, MODEL, elided, new_figure
 from predictd.report.svg import tip
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def regions_figure(examples: Sequence[Example]) -> Figure:
     for axes, example in zip(rows, examples, strict=True):
         for ax, stretch in zip(axes, example.stretches, strict=False):
             _draw(ax, example, stretch)
-        own = f"{example.rank}: {short(example.name, 36)}, correlation {example.correlation:.2f}"
+        own = f"{example.rank}: {elided(example.name, 36)}, correlation {example.correlation:.2f}"
         axes[0].set_title(f"{own}, {_agreement(example.stretches[0])}", url=tip(example.name), **_SMALL)
         for ax in axes[len(example.stretches) :]:
             ax.set_axis_off()
@@ -116,7 +116,7 @@ def _draw(ax: Any, example: Example, stretch: Stretch) -> None:
         ax.axhline(floor, color=GREY, lw=0.6)
     ax.set_title(_agreement(stretch), **_SMALL)
     ax.set_xlim(steps[0], steps[-1])
-    ax.set_xlabel(f"{short(stretch.chrom, 16)} (Mb)", size=8)
+    ax.set_xlabel(f"{elided(stretch.chrom, 16)} (Mb)", size=8)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     span = steps[-1] - steps[0]
     digits = int(np.clip(np.ceil(-np.log10(span)) + 1, 0, 6))

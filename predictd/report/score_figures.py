@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictd.constants import BASELINES
-from predictd.report.drawing import BASELINE, GREY, MODEL, SECOND, new_figure, points, short
+from predictd.report.drawing import BASELINE, GREY, MODEL, SECOND, elided, new_figure, points
 from predictd.report.scores import Row, Score, by_group, finite
 from predictd.report.svg import tip
 
@@ -73,7 +73,7 @@ def groups_figure(scores: Sequence[Score], what: str) -> Figure:
             # From no trust to full trust, so that small differences look small.
             low, high = ax.get_xlim()
             ax.set_xlim(min(low, 0), max(high, 1))
-    axes[0].set_yticks(list(place.values()), [short(name) for name in names])
+    axes[0].set_yticks(list(place.values()), [elided(name) for name in names])
     for label, name in zip(axes[0].get_yticklabels(), names, strict=True):
         label.set_url(tip(name))
     axes[0].set_ylim(-len(names) + 0.4, 0.6)
@@ -203,7 +203,7 @@ def density_figure(densities: Mapping[str, Density]) -> Figure:
             rasterized=True,
         )
         ax.axline((own.low, own.low), slope=1, color=BASELINE, lw=0.8)
-        ax.set_title(short(assay, 22), fontweight="normal", url=tip(assay))
+        ax.set_title(elided(assay, 22), fontweight="normal", url=tip(assay))
         ax.set_aspect("equal")
     for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from predictd.config import NetworkSettings
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.samples import SampleChoice
+from read_tables import fields_of
 
 
 def write_table(path, **columns):
@@ -26,4 +27,4 @@ def infer(folder, output, engine, *, method="ridge", decay=None, table="samples.
 
 
 def links_of(output):
-    return [line.split("\t") for line in (output / "links.tsv").read_text().splitlines()[1:]]
+    return fields_of(output / "links.tsv")[1:]

@@ -14,6 +14,7 @@ from predictd.workflows.network.stats import describe_degrees, describe_network,
 
 pytest.importorskip("pyspark")
 from predictd.engine.spark.frames import SparkLinks
+from read_tables import fields_of
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +80,7 @@ def test_a_graph_is_measured_as_by_igraph(engine, tmp_path, caplog, monkeypatch)
     for name, own in (("spark", engine), ("all", LocalEngine(1))):
         report = describe_network(tmp_path / "list.tsv", tmp_path / name, own)
         assert report.n_genes == 58 and len(report.leading) == 10
-    rows = [
-        [line.split("\t") for line in (tmp_path / name / "genes.tsv").read_text().splitlines()]
-        for name in ("spark", "all")
-    ]
+    rows = [fields_of(tmp_path / name / "genes.tsv") for name in ("spark", "all")]
     kept = [rows[1][0].index(name) for name in rows[0][0]]
     assert rows[0] == [[row[place] for place in kept] for row in rows[1]]
     assert {row[-1] for row in rows[0][1:]} == {"1", "2", "3", "4"}

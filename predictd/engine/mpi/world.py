@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 
 from predictd import interrupt, progress
-from predictd.engine.base import Array, affinity, one_line, within_quota
+from predictd.engine.base import Array, affinity, within_quota
 from predictd.engine.local import LocalEngine
 from predictd.engine.meeting import GOES_ON, as_reported, check_agreement
 from predictd.engine.mpi.memory import prepare as look_at_memory
 from predictd.errors import EngineError, PredictdError, WorkerError
 from predictd.launcher import Announced, allotted
 from predictd.provenance import peak_memory
-from predictd.wording import install
+from predictd.wording import install, one_line
 
 look_at_memory()
 try:

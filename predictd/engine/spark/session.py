@@ -20,10 +20,11 @@ from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import SparkConf, SparkContext
 from pyspark import __version__ as pyspark_version
 
-from predictd.engine.base import WORKER_ENVIRONMENT, one_line, own_modules, usable_cpus
+from predictd.engine.base import WORKER_ENVIRONMENT, own_modules, usable_cpus
 from predictd.errors import EngineError, WorkerError
 from predictd.interrupt import stop_if_asked
 from predictd.provenance import package_version
+from predictd.wording import one_line
 
 # What Spark says of a process or an executor that has gone without a word.
 _LOST = re.compile("exited unexpectedly|ExecutorLostFailure|OutOfMemoryError")

@@ -23,9 +23,7 @@ from predictd.engine.base import (
     Array,
     Key,
     join_subtrees,
-    one_line,
     run_task,
-    short,
     sum_subtree,
 )
 from predictd.engine.meeting import ENDED, FAILED, EndedElsewhere, as_reported, run_program
@@ -33,6 +31,7 @@ from predictd.engine.spark.mesh import Address, Listener, PeerLost, TcpLink, con
 from predictd.engine.spark.shared_paths import MarkerFile, look
 from predictd.errors import PredictdError, WorkerError
 from predictd.provenance import peak_memory
+from predictd.wording import one_line, short
 
 Node = tuple[int, int]
 

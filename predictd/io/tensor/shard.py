@@ -16,7 +16,7 @@ from predictd.io.files import refuse_unreadable
 from predictd.io.hdf5 import UNREADABLE, ForeignFileError, check_format
 from predictd.io.tensor.layout import Contig, Places, Runs
 from predictd.io.tensor.manifest import Manifest, ShardEntry, version_of
-from predictd.kernels import rows_of, widen
+from predictd.kernels import columns_as_rows, widen
 from predictd.wording import some
 
 Float32 = npt.NDArray[np.float32]
@@ -105,7 +105,7 @@ class Shard:
         for start, stored in self._stored_blocks(size, reuse=True):
             if len(stored) < room.shape[1]:
                 room = np.empty((len(columns), len(stored)), dtype=np.float32)
-            yield start, room, *rows_of(stored, columns, room)
+            yield start, room, *columns_as_rows(stored, columns, room)
 
     def _block_shape(self, size: int) -> tuple[int, int]:
         """Of the largest block."""

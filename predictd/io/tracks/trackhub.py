@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from predictd.pairs import Experiment
+from predictd.wording import one_line
 
 KINDS = {"imputed": "imputed", "sd": "standard deviation of imputed", "observed": "observed"}
 # UCSC cuts labels that are longer.
@@ -155,8 +156,3 @@ def label(text: str, longest: int) -> str:
     """One line of at most so many characters."""
     text = one_line(text)
     return text if len(text) <= longest else text[:longest].rstrip()
-
-
-def one_line(text: str) -> str:
-    """Text without line breaks, or blanks in a row."""
-    return " ".join(text.split())

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from predictd import interrupt
 from predictd.io.tensor.store import Shard, Tensor
-from predictd.kernels import rows_of
+from predictd.kernels import columns_as_rows
 from predictd.model.ensemble import Committee
 from predictd.model.imputer import Joined
 from predictd.model.intervals.spread import Spread
@@ -88,7 +88,7 @@ class Application:
         if self._halo:
             for start, signal, predicted in self.blocks(shard):
                 rows = np.empty((len(self._every), len(signal)), dtype=np.float32)
-                rows_of(signal, self._every, rows)
+                columns_as_rows(signal, self._every, rows)
                 yield start, rows, np.ascontiguousarray(predicted.T)
             return
         predicted = np.empty((self._n_targets, 0), dtype=np.float32)

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 from predictd import interrupt, progress
 from predictd.config import NetworkSettings
 from predictd.constants import EXPRESSION_FORMAT, EXPRESSION_VERSION
-from predictd.engine.base import one_blas_thread, one_line
+from predictd.engine.base import one_blas_thread
 from predictd.errors import OutputError, PredictdError, WorkerError
 from predictd.grn.design import SampleDesign
 from predictd.grn.links import Links, SignedRow, top_links
@@ -28,6 +28,7 @@ from predictd.io.network.networks import write_network
 from predictd.io.partition import Job
 from predictd.matrix import Values
 from predictd.provenance import EngineInfo, RunRecord
+from predictd.wording import one_line
 from predictd.workflows.network.blocks import TargetBlock
 
 PILOT_TARGETS = 20

@@ -15,7 +15,7 @@ from predictd.io.tensor.store import Shard, Tensor
 from predictd.model.stack.inputs import HALF_WIDTHS
 from predictd.model.stack.networks import WindowSample
 from predictd.model.windows import window_means
-from predictd.workflows.tensor.sample import Index, SamplePlan, chosen_bins, plan_sample, rows_of
+from predictd.workflows.tensor.sample import Index, SamplePlan, chosen_bins, drawn_rows, plan_sample
 from predictd.workflows.tensor.sidecar import Kind, ensure_sidecar, header_of, read_sidecar
 from predictd.workflows.tensor.windows import WideBlock, wide_blocks, wide_rows
 
@@ -90,7 +90,7 @@ def _shard_sample(index: int, plan: SamplePlan) -> Float32:
         if pieces is None:
             chosen, seen, pieces = chosen_bins(plan, index), 0, []
             for block in wide_blocks(shard, max(HALF_WIDTHS)):
-                rows, seen = rows_of(chosen, block.signal, seen)
+                rows, seen = drawn_rows(chosen, block.signal, seen)
                 pieces.append(_means(plan, block, rows))
     return np.concatenate(pieces, axis=1)
 

@@ -78,7 +78,7 @@ def read_sample(
         with tensor.open_shard(name) as shard:
             seen = 0
             for _, block in shard.blocks():
-                rows, seen = rows_of(chosen, block, seen)
+                rows, seen = drawn_rows(chosen, block, seen)
                 pieces.append(plan.cut(block[rows])[:, columns])
     return np.ascontiguousarray(np.concatenate(pieces))
 
@@ -90,7 +90,7 @@ def chosen_bins(plan: SamplePlan, index: int) -> Index:
     return np.sort(rng.choice(n_complete, size=plan.per_shard[index], replace=False))
 
 
-def rows_of(chosen: Index, signal: npt.NDArray[np.float32], seen: int) -> tuple[Index, int]:
+def drawn_rows(chosen: Index, signal: npt.NDArray[np.float32], seen: int) -> tuple[Index, int]:
     """Rows of a block that were drawn, and how many complete bins have been seen with it.
 
     Parameters

@@ -22,7 +22,7 @@ from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json
 from predictd.progress import progress_bar
 from predictd.provenance import RunRecord, given
-from predictd.wording import install
+from predictd.wording import install, short
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.folds import read_folds
 from predictd.workflows.tensor.moments import ensure_moments
@@ -219,7 +219,7 @@ def _open_study(name: str, place: str) -> optuna.Study:
     except Exception as err:
         # Each database driver has errors of its own.
         raise OutputError(
-            f"trials cannot be kept in {place} ({type(err).__name__}: {' '.join(str(err).split())[:200]}); give as "
+            f"trials cannot be kept in {place} ({type(err).__name__}: {short(err, 200)}); give as "
             "`storage` a journal file or a database URL"
         ) from err
 
