@@ -25,7 +25,7 @@ class Step:
 class Record:
     """What was measured of steps, in `measured.json` of their folder.
 
-    A step stands where its result is there and was made by the same commands from the same `inputs`, of which a
+    A step is done where its result is there and was made by the same commands from the same `inputs`, of which a
     checksum is kept.
     """
 
@@ -44,7 +44,7 @@ class Record:
             yield step, key
 
     def todo(self) -> list[tuple[Step, str]]:
-        """What does not stand."""
+        """What is not done."""
         return [(step, key) for step, key in self if not self._stands(step, key)]
 
     def _stands(self, step: Step, key: str) -> bool:

@@ -70,7 +70,7 @@ WARN_COMPLETE: Final = 0.95
 REFUSE_COMPLETE: Final = 0.5
 
 MAX_OPEN_TRACKS: Final = 64
-# Longer lists of links stand in network.h5 alone.
+# Longer lists of links are in network.h5 alone.
 MAX_LISTED_LINKS: Final = 10_000_000
 # A weight of a link list; every engine's reader takes the same.
 LINK_WEIGHT: Final = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"

@@ -1,6 +1,6 @@
 """What ran, on what, with what: the contents of run.json and of the provenance fields in the formats.
 
-Times and memory stand in run.json only, so that every other output is the same bytes when it is made again.
+Times and memory are in run.json only, so that every other output is the same bytes when it is made again.
 """
 
 from __future__ import annotations

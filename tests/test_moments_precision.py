@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
+from made_moments import SINGLE, exact
 from predictd.constants import BLOCK_BINS
 from predictd.model.moments import correlations, moments, shift_of, squared_errors
 
@@ -16,9 +17,8 @@ hypothesis = pytest.importorskip("hypothesis")
 given, settings = hypothesis.given, hypothesis.settings
 st = hypothesis.strategies
 
-# What sums in float32 promise, relative to Σ(|d_i| √S_ii)²: three times what 96 roundings come to (see `MomentSums`).
-# float64 moments keep 1e-10.
-SINGLE, DOUBLE = 2e-6, 1e-10
+# What float64 moments keep of Σ(|d_i| √S_ii)²; what those of float32 sums keep is SINGLE.
+DOUBLE = 1e-10
 R_SINGLE, R_DOUBLE = 1e-5, 1e-10
 
 
@@ -28,11 +28,6 @@ def signal(n, n_bins, *, mean=0.3, seed=0):
     shared = rng.standard_exponential((n_bins, 1)) ** 2
     own = rng.standard_exponential((n_bins, n)) ** 3 * rng.gamma(1.0, 1.0, n)
     return (shared + own + mean * rng.random(n)).astype(np.float32)
-
-
-def exact(y):
-    padded = np.column_stack([y.astype(np.float64), np.ones(len(y))])
-    return padded.T @ padded
 
 
 def forms(n, *, mean, seed=0):

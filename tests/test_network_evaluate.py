@@ -13,7 +13,7 @@ from predictd.errors import DataError, NetworkFormatError, TableError
 from predictd.io.network.expression import MatrixChoice
 from predictd.io.network.frames import expression_of
 from predictd.io.network.link_lists import read_link_list
-from predictd.io.network.networks import read_gold, read_judged
+from predictd.io.network.networks import read_gold, read_gold_pairs
 from predictd.io.network.samples import read_rates
 from predictd.io.network.text import read_expression
 from predictd.io.tables import read_bed
@@ -261,7 +261,7 @@ LABELLED = ("a\tb\t0.9\t1", "a\tc\t0.8\t0", "d\te\t0.1\t1")
 def test_a_column_of_0_and_1_decides_beside_a_score(header, repeated, tmp_path):
     lines = [header, *LABELLED[:2], *[header] * repeated, LABELLED[2]]
     (tmp_path / "gold.tsv").write_text("\n".join(lines) + "\n")
-    assert read_judged(tmp_path / "gold.tsv") == ([("a", "b"), ("d", "e")], [("a", "c")])
+    assert read_gold_pairs(tmp_path / "gold.tsv") == ([("a", "b"), ("d", "e")], [("a", "c")])
 
 
 @pytest.mark.parametrize(

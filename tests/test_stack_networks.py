@@ -16,8 +16,8 @@ from predictd.io.tensor.store import Shard, Tensor
 from predictd.model.ensemble import Committee
 from predictd.model.moments import moments
 from predictd.model.stack import maps
+from predictd.model.stack.gains import errors_of_unseen, worthwhile
 from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide, related_assays
-from predictd.model.stack.judging import errors_of_unseen, worthwhile
 from predictd.model.stack.networks import (
     Lesson,
     Networks,

@@ -18,7 +18,7 @@ from predictd.io.network.columns import list_columns, named_columns
 from predictd.io.network.genesets import labels_of_lines, read_gmt, read_labels
 from predictd.io.network.link_lists import twice
 from predictd.io.network.memory import lines_of, missing, texts, with_header
-from predictd.io.network.networks import judged, read_judged
+from predictd.io.network.networks import gold_pairs, read_gold_pairs
 from predictd.io.network.samples import samples_of_frame
 from predictd.io.remote import is_remote
 from predictd.wording import some
@@ -216,10 +216,10 @@ def frame_of(links: Links) -> pd.DataFrame:
 def gold_of(gold: Any) -> tuple[tuple[list[Pair], list[Pair]], Path | str]:
     """Known links and pairs that are none, of a frame or a file, and what messages call them."""
     if hasattr(gold, "columns"):
-        pairs = judged("`gold`", lines_of(gold, "`gold`", named_columns))
+        pairs = gold_pairs("`gold`", lines_of(gold, "`gold`", named_columns))
         return distinct_pairs(*pairs, source="`gold`"), "`gold`"
     path = path_of(gold)
-    return distinct_pairs(*read_judged(path), source=path), path
+    return distinct_pairs(*read_gold_pairs(path), source=path), path
 
 
 def labels_of(labels: Any) -> tuple[Mapping[str, str], Path | str]:

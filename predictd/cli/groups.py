@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class LazyGroup(click.Group):
-    """Commands that stand as `command` in modules of their own.
+    """Commands that are `command` in modules of their own.
 
     Parameters
     ----------

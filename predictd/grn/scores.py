@@ -1,6 +1,6 @@
 """How well a ranking of links finds those of a gold standard.
 
-Candidates are the pairs that the gold standard judges where it lists those that are no links, else all pairs of a gold
+Candidates are the pairs that the gold standard lists where it lists those that are no links, else all pairs of a gold
 regulator and a gold target other than itself. Those that the network does not list share the last rank. Equal
 importances share a rank, too: no order among them is assumed.
 """
@@ -34,7 +34,7 @@ class Scores:
     n_gold, n_candidates
         Gold links without self-links; candidates.
     candidates
-        Which these are: `listed`, the pairs that the gold standard judges; or `all`, of its regulators and targets.
+        Which these are: `listed`, the pairs that the gold standard lists; or `all`, of its regulators and targets.
     """
 
     auroc: float

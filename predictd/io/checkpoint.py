@@ -148,7 +148,7 @@ class Checkpoint:
         return value
 
     def remove(self) -> None:
-        """Remove everything, once the output stands."""
+        """Remove everything, once the output exists."""
         remove_tree(self.path)
 
     def _file(self, name: str, worker: int) -> Path:

@@ -68,11 +68,11 @@ def find_network(path: Path) -> Path | None:
 
 
 def read_gold(path: Path) -> list[tuple[str, str]]:
-    """Links of a gold standard, in file order, without the pairs that are none; see `read_judged`."""
-    return read_judged(path)[0]
+    """Links of a gold standard, in file order, without the pairs that are none; see `read_gold_pairs`."""
+    return read_gold_pairs(path)[0]
 
 
-def read_judged(path: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def read_gold_pairs(path: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Links of a gold standard, and pairs whose number says that they are none, each in file order.
 
     See `predictd.io.network.columns.gold_columns`.
@@ -82,13 +82,13 @@ def read_judged(path: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]
     TableError
         If the file is no such table, has no links, or says both of a pair.
     """
-    return judged(path, without_headers(split_lines(path)))
+    return gold_pairs(path, without_headers(split_lines(path)))
 
 
-def judged(
+def gold_pairs(
     path: Path | str, lines: Sequence[tuple[int, list[str]]]
 ) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """See `read_judged`: of (line number, fields); `path` is what messages call the table."""
+    """See `read_gold_pairs`: of (line number, fields); `path` is what messages call the table."""
     columns = gold_columns(path, [fields for _, fields in lines])
     gold: list[tuple[str, str]] = []
     none: list[tuple[str, str]] = []

@@ -212,7 +212,7 @@ def _gtf(path: Path, lines: _Lines, chrom: str | None) -> Iterator[Transcript]:
 def _gff(path: Path, lines: _Lines, chrom: str | None) -> Iterator[Transcript]:
     genes: dict[str, _Entry] = {}
     parents: dict[str, str] = {}
-    # What stands before the lines of its transcript and gene.
+    # What comes before the lines of its transcript and gene.
     early: list[tuple[str, str, str, str, Stretch]] = []
 
     def add(kind: str, parent: str, chrom: str, strand: str, place: Stretch) -> None:

@@ -57,7 +57,7 @@ class RangeServer(ThreadingHTTPServer):
     """Serves what is listed below a random token, a thread a connection.
 
     Every user of a machine reaches its loopback interface: who does not know the token is refused, whatever the path.
-    It stands first in the path, so that what a page asks for, relative to its own address, has it.
+    It is first in the path, so that what a page asks for, relative to its own address, has it.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 DRAWS = 400
 _LEVEL = 0.95
-# Ours of the measures by which the ENCODE Imputation Challenge ranks; its own names stand for themselves.
+# Ours of the measures by which the ENCODE Imputation Challenge ranks; its own names are the same.
 _RANKED = frozenset({*CHALLENGE, *CHALLENGE.values()})
 
 

@@ -55,10 +55,10 @@ def impute_window(
                 _, predicted = application.rows(shard, start, stop)
                 return values(predicted, predicted)
         else:
-            judged = SpreadApplication(estimator, pairs, tensor)
+            application = SpreadApplication(estimator, pairs, tensor)
 
             def read(shard: Shard, start: int, stop: int) -> list[Float32]:
-                _, predicted, spread = judged.rows_with_spread(shard, start, stop)
+                _, predicted, spread = application.rows_with_spread(shard, start, stop)
                 return values(predicted, spread)
 
         signal, *sd = gather(tensor, window, read)

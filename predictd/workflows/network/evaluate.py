@@ -11,7 +11,7 @@ from predictd.grn.consensus import agreement
 from predictd.grn.links import Links
 from predictd.grn.scores import Scores, score_links
 from predictd.io.files import check_file, refuse_overwriting, sha256_of
-from predictd.io.network.networks import read_judged
+from predictd.io.network.networks import read_gold_pairs
 from predictd.io.results import write_rows, write_run_json
 from predictd.provenance import RunRecord
 from predictd.wording import some
@@ -52,7 +52,7 @@ def evaluate_network(
         Directory or file of `predictd network infer`, or a list of regulator, target and weight.
     gold_path
         Gold standard: a table with the columns `regulator` and `target`; see
-        `predictd.io.network.networks.read_judged`.
+        `predictd.io.network.networks.read_gold_pairs`.
     output
         Table to write; `OUTPUT.run.json` is written next to it, and with more networks `OUTPUT.agreement.tsv`.
     name
@@ -85,7 +85,7 @@ def evaluate_network(
         check_file(path)
     loaded = [load_links(path) for path in paths]
     networks = [links for links, _ in loaded]
-    gold = distinct_pairs(*read_judged(gold_path), source=gold_path)
+    gold = distinct_pairs(*read_gold_pairs(gold_path), source=gold_path)
     lacking: dict[str, list[Path]] = {}
     for path, links in zip(paths, networks, strict=True):
         lacking.setdefault(_lacking(links, gold, source=path, gold_source=gold_path), []).append(path)
@@ -173,11 +173,11 @@ def _lacking(
     links: Links, gold: tuple[list[Pair], list[Pair]], *, source: Path | str, gold_source: Path | str
 ) -> str:
     """Genes of the gold standard that a network lacks, in words; see `require_common`."""
-    judged = gold[0] + gold[1]
+    pairs = gold[0] + gold[1]
     absent = []
     for what, theirs, known in (
-        ("regulator", sorted({regulator for regulator, _ in judged}), links.regulators),
-        ("target", sorted({target for _, target in judged}), links.targets),
+        ("regulator", sorted({regulator for regulator, _ in pairs}), links.regulators),
+        ("target", sorted({target for _, target in pairs}), links.targets),
     ):
         missing = sorted(set(theirs) - set(known))
         if len(missing) == len(theirs):

@@ -8,8 +8,8 @@ from math import ceil, log2
 from predictd.model.cp.fit import choose
 from predictd.model.folds import VALIDS
 from predictd.model.stack.features import KINDS
+from predictd.model.stack.gains import TESTED_BINS
 from predictd.model.stack.inputs import HALF_WIDTHS
-from predictd.model.stack.judging import JUDGED_BINS
 from predictd.model.stack.networks import learned_bins
 from predictd.workflows.planning.work import PlannedStage, Wave, Workload
 from predictd.workflows.tensor.context import blocks_read
@@ -18,9 +18,9 @@ from predictd.workflows.training.solvers import SOLVERS, Solver
 from predictd.workflows.training.solvers.cp import CPSolver
 from predictd.workflows.training.solvers.sgd import Sgd
 from predictd.workflows.training.solvers.stack import (
-    FEWEST_JUDGED,
-    JUDGED_TRACKS,
+    FEWEST_TESTED,
     STANDARDISED_EM,
+    TESTED_TRACKS,
     Stack,
 )
 
@@ -76,7 +76,7 @@ def _by_stack(load: Workload) -> list[PlannedStage]:
         waves.append(Wave.of(1, bins * n * (rates.curve + KINDS**2 * n * rates.feature)))
     waves.append(Wave.of(folds, tried))
     learning = _learning(load, folds)
-    # Each network, each fold that judges them, features and scales of curves need the sample; workers keep it.
+    # Each network, each fold that tests them, features and scales of curves need the sample; workers keep it.
     tasks = load.choices * sum(wave.tasks for wave in learning)
     times = tasks + load.choices * (load.featured + bool(load.networks))
     workers = load.job.workers or load.networks
@@ -100,15 +100,15 @@ def _by_stack(load: Workload) -> list[PlannedStage]:
 
 
 def _learning(load: Workload, folds: int) -> list[Wave]:
-    """Networks are fitted to known tracks at a sample of bins, and judged at those of some."""
+    """Networks are fitted to known tracks at a sample of bins, and tested at those of some."""
     rates, bins, known = load.rates, load.sampled, folds * load.n_valid
     if not load.networks:
         return []
     read = rates.exercise + len(HALF_WIDTHS) * load.n_train * rates.window
     fitted = [own * (read + rates.learn) for own in learned_bins(known, bins, load.networks)]
     waves = [Wave(load.networks, sum(fitted), max(fitted))]
-    if load.networks >= FEWEST_JUDGED:
-        seconds = min(known, JUDGED_TRACKS) * min(bins, JUDGED_BINS) * (read + load.networks * rates.refine)
+    if load.networks >= FEWEST_TESTED:
+        seconds = min(known, TESTED_TRACKS) * min(bins, TESTED_BINS) * (read + load.networks * rates.refine)
         waves.append(Wave.of(folds, seconds / folds))
     return waves
 

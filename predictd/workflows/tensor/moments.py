@@ -78,7 +78,7 @@ def compute_moments(tensor: Tensor, engine: Engine) -> npt.NDArray[np.float64]:
 
 
 def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> Path:
-    """See that the tensor's moments stand in a file, and return it.
+    """See that the tensor's moments are in a file, and return it.
 
     Parameters
     ----------

@@ -119,7 +119,7 @@ class Crossval(InParts[CrossvalReport]):
     regions
         BED files for MSEprom, MSEgene, MSEenh.
     scratch
-        Directory of each node for copies of shards; None: they are read where they stand.
+        Directory of each node for copies of shards; None: they are read where they are.
 
     Raises
     ------

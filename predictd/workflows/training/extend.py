@@ -91,7 +91,7 @@ def extend(
     moments
         Moments file, where there is no table; None: next to the tensor.
     scratch
-        Directory of each node for copies of shards; None: they are read where they stand.
+        Directory of each node for copies of shards; None: they are read where they are.
 
     Raises
     ------

@@ -118,7 +118,7 @@ def _run(engine: Engine, problem: SgdProblem, checkpoint: Checkpoint, stage: Sta
         with interrupt.after("this round of updates"):
             results = engine.spmd(descend, [], problem)
     except DataError:
-        # What was saved leads there again, and would stand in the way of the settings that the error asks for.
+        # What was saved leads there again, and would prevent the settings that the error asks for.
         checkpoint.remove()
         raise
     update_seconds = fmean(result.update_seconds for result in results)

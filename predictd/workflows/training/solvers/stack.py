@@ -17,8 +17,8 @@ from predictd.model.cp.factors import CPModel
 from predictd.model.folds import Fold, by_assay_alone
 from predictd.model.moments import CONSTANT
 from predictd.model.stack.features import MOST_TRACKS, WINDOW, columns_of, sampled_moments
+from predictd.model.stack.gains import errors_of_unseen, worthwhile
 from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide, related_assays
-from predictd.model.stack.judging import errors_of_unseen, worthwhile
 from predictd.model.stack.networks import FEWEST, Lesson, Networks, fit_network
 from predictd.model.stack.pooling import Pooled
 from predictd.model.stack.scales import Scales
@@ -60,8 +60,8 @@ class StandardisedEm(Em):
 STANDARDISED_EM, _RAW_EM = StandardisedEm(), Em()
 _DOUBTFUL = "em_raw"
 _FACTORS = ("em", _DOUBTFUL)
-# Tracks on which networks are tested, about; of fewer networks too few learned from a few tracks each to judge by them.
-JUDGED_TRACKS, FEWEST_JUDGED = 64, 8
+# Tracks on which networks are tested, about; of fewer networks too few learned from a few tracks each to be tested.
+TESTED_TRACKS, FEWEST_TESTED = 64, 8
 _RANKS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
 
 
@@ -151,11 +151,11 @@ class Stack(MomentsSolver):
         teaching = _Teaching(lessons, sample, n_networks, seed)
         found = Networks.joined(engine.map(_fit_network, range(n_networks), teaching, label="networks"))
         gain = ""
-        if n_networks >= FEWEST_JUDGED:
-            every = -(-sum(len(lesson.names) for lesson in lessons) // JUDGED_TRACKS)
-            judging = _Judging(teaching, found, every)
-            judged = engine.map(_judge_networks, range(len(lessons)), judging, label="testing networks")
-            errors = np.concatenate(judged)
+        if n_networks >= FEWEST_TESTED:
+            every = -(-sum(len(lesson.names) for lesson in lessons) // TESTED_TRACKS)
+            testing = _Testing(teaching, found, every)
+            tested = engine.map(_test_networks, range(len(lessons)), testing, label="testing networks")
+            errors = np.concatenate(tested)
             share = (errors[:, 0] - errors[:, 1]).sum() / max(errors[:, 0].sum(), 1e-300)
             gain = f"; networks lower the error by {100 * share:.2g} % on experiments that they did not learn from"
             few = FEATURED in self.members_for(data.tensor.experiments)
@@ -300,7 +300,7 @@ def _fit_network(index: int, shared: _Teaching) -> Networks:
 
 
 @dataclass(frozen=True)
-class _Judging:
+class _Testing:
     """What networks are tested on: one of so many tracks of each lesson."""
 
     teaching: _Teaching
@@ -308,7 +308,7 @@ class _Judging:
     every: int
 
 
-def _judge_networks(index: int, shared: _Judging) -> npt.NDArray[np.float64]:
+def _test_networks(index: int, shared: _Testing) -> npt.NDArray[np.float64]:
     teaching = shared.teaching
     with one_blas_thread():
         sample = read_window_sample(teaching.sample)

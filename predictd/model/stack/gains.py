@@ -8,7 +8,7 @@ from predictd.interrupt import give_up_if_asked
 from predictd.model.stack.networks import Float64, Lesson, Networks, WindowSample, exercise
 
 # Bins at which a track is predicted.
-JUDGED_BINS = 4096
+TESTED_BINS = 4096
 # What networks of many tracks have to take off the mean error, as a share of the tracks' variance. They take many times
 # as long as all else: less than this is not worth that.
 LEAST_GAIN = 0.005
@@ -47,7 +47,7 @@ def errors_of_unseen(
         give_up_if_asked()
         rng = np.random.default_rng([seed, row])
         n_bins = sample.values.shape[1]
-        rows = rng.choice(n_bins, min(n_bins, JUDGED_BINS), replace=False)
+        rows = rng.choice(n_bins, min(n_bins, TESTED_BINS), replace=False)
         read, wanted = exercise(lesson, row, sample, rows)
         left = wanted - networks(read, weights)
         found.append([np.square(values, dtype=np.float64).mean() for values in (wanted, left)])
