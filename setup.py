@@ -1,4 +1,4 @@
-"""Build the compiled kernels; everything else about the package stands in pyproject.toml."""
+"""Build the compiled kernels; everything else about the package is in pyproject.toml."""
 
 from __future__ import annotations
 

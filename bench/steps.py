@@ -45,9 +45,9 @@ class Record:
 
     def todo(self) -> list[tuple[Step, str]]:
         """What is not done."""
-        return [(step, key) for step, key in self if not self._stands(step, key)]
+        return [(step, key) for step, key in self if not self._done(step, key)]
 
-    def _stands(self, step: Step, key: str) -> bool:
+    def _done(self, step: Step, key: str) -> bool:
         known = self._known.get(step.name, {})
         return known.get("key") == key and known["state"] == "done" and (self.folder / step.output).exists()
 

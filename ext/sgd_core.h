@@ -17,7 +17,7 @@ typedef struct {
     const double *decay_powers; /* 4 x 256: entry [k][i] is (1 - decay)^(i * 256^k) */
     int64_t n_pairs;            /* below 2^32, as n_bins */
     int64_t n_bins;
-    int64_t rank;               /* L; a row's bias stands at index L */
+    int64_t rank;               /* L; a row's bias is at index L */
     double pen_bins;
     double mu;
     double learning_rate;

@@ -3,7 +3,7 @@
  * exact, so that trees are the same to the bit as without this.
  *
  * A small node goes through its samples: the bits of each tell which of the candidates differ there. What a large node
- * does stands in trees_spread.h.
+ * does is in trees_spread.h.
  */
 
 #ifndef PREDICTD_TREES_SPARSE_H
@@ -95,7 +95,7 @@ static inline void close_sparse(workspace *w)
     free(w->found_values);
 }
 
-/* Where the value of an entry stands, whose bit is one of this word. */
+/* Where the value of an entry is, whose bit is one of this word. */
 PREDICTD_INLINE int64_t place_of(const uint64_t *line, int64_t word, uint64_t bit)
 {
     return (int64_t)(line[6] + (line[7] >> (10 * word) & 1023)) + PREDICTD_COUNT_BITS(line[word] & (bit - 1));

@@ -325,6 +325,12 @@ def test_a_doubtful_member_has_to_help_by_more_than_chance():
             assert every.of_pools[2, 2] > 0 and (weights.of_pools[:, 2] == 0).all()
             assert np.array_equal(weights.of_pools[:, :2], spared.of_pools)
             assert np.array_equal(weights.errors, spared.errors)
+    # Of one track nothing is known; a member that is alone stays.
+    assert (
+        Weights.with_doubtful(Trials(gram[:1], cross[:1], np.ones(1), np.array([2])), 0).of_pools[:, 0] == 0
+    ).all()
+    alone = Trials(gram[:, :1, :1], cross[:, :1], np.ones(60), np.full(60, 2))
+    assert np.array_equal(Weights.with_doubtful(alone, 0).of_pools, Weights.of(alone).of_pools)
     # A large gain on one track of many is chance as well.
     cross[:, 2] = np.where(np.arange(60) == 0, 30.0, 0.0)
     trials = Trials(gram, cross, np.ones(60), np.full(60, 2))
@@ -468,6 +474,7 @@ def test_a_model_file_gives_the_model_back(model, tmp_path):
     for name, wrong in (
         ("correlations", parts["correlations"][1:]),
         ("means", parts["means"][:, :2]),
+        ("sds", np.zeros_like(parts["sds"])),
         ("weights", np.full_like(parts["weights"], np.nan)),
         ("members", np.array(["assay_mean", "donors", "kriging", "em", "trees"])),
         ("members", np.array(["assay_mean", "donors", "kriging", "donors", "em_raw"])),

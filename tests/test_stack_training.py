@@ -135,6 +135,20 @@ def test_members_are_judged_by_their_errors_on_validation_experiments(tensor, en
         np.testing.assert_allclose(tried.trials.errors(np.eye(len(MEMBERS))[k]), errors, rtol=2e-3)
 
 
+def test_em_in_the_tracks_own_units_counts_where_it_helps(tensor, engine, tmp_path, monkeypatch):
+    solver = SOLVERS["stack"]
+    data = FitData(tensor, ensure_moments(tensor, engine, tmp_path / "m.h5"), named=True)
+    settings = TrainSettings(solver="stack", networks=0, rank=2, regularisation=0.3)
+    folds, raw = selection_folds(tensor.experiments, 0), MEMBERS.index("em_raw")
+    of_raw = []
+    # Simulated tracks follow its model; no member helps by as much as the variance.
+    for least in (0.005, 1.0):
+        monkeypatch.setattr("predictd.model.stack.weights._LEAST_GAIN", least)
+        choice = solver.choose(data, folds, settings, engine, seed=0)
+        of_raw.append(np.asarray(choice.learned["weights"])[:, raw])
+    assert of_raw[0].any() and not of_raw[1].any()
+
+
 def test_errors_of_each_member_on_held_out_experiments(validated, tensor):
     with (validated / "members.tsv").open(newline="") as file:
         rows = {(r["cell_type"], r["assay"], r["member"]): r for r in csv.DictReader(file, delimiter="\t")}

@@ -338,6 +338,8 @@ def _numbers(
     for key, array in numbers.items():
         if array.shape != shapes[key] or not np.isfinite(array).all():
             raise ValueError(f"{key} does not belong to the names, or is not finite")
+    if (numbers["track_sds"] <= 0).any() or (numbers["sds"] <= 0).any():
+        raise ValueError("standard deviations are not above 0")
     return numbers
 
 

@@ -129,11 +129,14 @@ class Weights:
 
     @classmethod
     def with_doubtful(cls, trials: Trials, doubtful: int) -> Weights:
-        """The same where a member has to prove itself: it is left out, with a weight of 0, unless it helps.
+        """As `of`, but one member, by its number, is left out, with a weight of 0, unless it helps.
 
-        It has to lower the mean error by more than 0.005, and by more than a standard error over tracks (the rule of
-        one standard error: Breiman et al. 1984, Classification and Regression Trees).
+        It has to lower the mean error by more than 0.005 of the variance, and by more than a standard error over tracks
+        (the rule of one standard error: Breiman et al. 1984, Classification and Regression Trees). A member that is
+        alone stays.
         """
+        if trials.cross.shape[1] == 1:
+            return cls.of(trials)
         others = trials.without(doubtful)
         every, spared = cls.of(trials), cls.of(others)
         gains = others.errors(spared.for_targets(trials.donors)) - trials.errors(

@@ -269,7 +269,7 @@ def _try_fold(fold: Fold, shared: _Trying) -> _Tried:
         read = columns_of(np.arange(n), n + k)[: len(tracks.every_mean)]
         scales = model.scales.sds[known.places] / known.sds
         shifts = (known.means - model.scales.means[known.places]) / known.sds
-        # What a model says in its own units does not depend on predicted scales.
+        # What a model says in its own units does not depend on predicted scales, but where they bound it.
         bounded = np.clip(scales, 1 / FARTHEST_SCALE, FARTHEST_SCALE)
         factors = np.stack([scales if name == "em_raw" else bounded for name in model.members])
         trials = Trials.of(
