@@ -1,4 +1,4 @@
-"""What many messages and many jobs share: text on one line, the first of many names, how to install extras, even parts."""
+"""What many messages and jobs share: text on one line, a few of many names, how extras are installed, even parts."""
 
 from __future__ import annotations
 
