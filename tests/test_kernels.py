@@ -344,7 +344,8 @@ def test_missing_extensions_are_told_in_one_line_that_names_the_package(tmp_path
     (package / "__init__.py").touch()
     (package / "_ext" / "__init__.py").touch()
     own = Path(predictd.__file__).parent
-    shutil.copy(own / "errors.py", package)
+    for name in ("errors.py", "wording.py"):
+        shutil.copy(own / name, package)
     shutil.copytree(own / "kernels", package / "kernels")
     program = (
         "import predictd.errors\n"
