@@ -37,7 +37,11 @@ def one_line(value: object) -> str:
 
 def short(value: object, most: int = 80) -> str:
     """A value on one line of at most so many characters, for messages."""
-    text = one_line(value)
+    return cut(one_line(value), most)
+
+
+def cut(text: str, most: int = 80) -> str:
+    """The first of at most so many characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

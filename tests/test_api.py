@@ -66,10 +66,6 @@ def cells(frame):
     return [[told(value) for value in row] for row in frame.itertuples(index=False)]
 
 
-def read_table(path):
-    return fields_of(Path(path))
-
-
 class TestTensor:
     def test_what_it_holds(self, opened, tensor):
         assert opened.genome == "genome" and opened.bin_size == 25 and opened.n_bins == 20_000
@@ -317,14 +313,14 @@ class TestTensor:
     def test_quality_and_recommendations(self, opened, engine, tmp_path):
         found = predictd.qc(opened, engine=engine)
         qc(opened.path, tmp_path / "qc.tsv", engine)
-        header, *rows = read_table(tmp_path / "qc.tsv")
+        header, *rows = fields_of(tmp_path / "qc.tsv")
         assert list(found.columns) == header
         empty = [["." if cell == "" else cell for cell in row] for row in cells(found)]
         assert empty == rows
         best = predictd.recommend(str(opened.path), tmp_path / "api.tsv", k=3, engine=engine)
         recommend(opened.path, tmp_path / "next.tsv", engine, k=3)
         assert (tmp_path / "api.tsv").read_bytes() == (tmp_path / "next.tsv").read_bytes()
-        assert [["." if cell == "nan" else cell for cell in row] for row in cells(best)] == read_table(
+        assert [["." if cell == "nan" else cell for cell in row] for row in cells(best)] == fields_of(
             tmp_path / "next.tsv"
         )[1:]
         priced = predictd.recommend(
@@ -432,7 +428,7 @@ class TestModels:
         model.save(tmp_path / "m.h5")
         explain_factors(tmp_path / "m.h5", tmp_path / "factors")
         for kind in found._fields:
-            header, *rows = read_table(tmp_path / "factors" / f"{kind}.tsv")
+            header, *rows = fields_of(tmp_path / "factors" / f"{kind}.tsv")
             assert list(getattr(found, kind).columns) == header
             assert cells(getattr(found, kind)) == rows
         stack = predictd.train(opened, networks=0, engine=engine)
@@ -461,7 +457,7 @@ class TestModels:
 
 class TestCrossValidation:
     def test_scores(self, validated, opened):
-        header, *rows = read_table(validated.path / "metrics.tsv")
+        header, *rows = fields_of(validated.path / "metrics.tsv")
         assert list(validated.metrics.columns) == header and len(rows) == 3 * 18
         assert cells(validated.metrics) == rows
         assert validated.metrics["fold"].map(type).eq(str).all()
@@ -504,9 +500,9 @@ def test_scores_of_imputed_tracks(model, opened, data, engine, tmp_path):
     impute(model.save(tmp_path / "m.h5") and tmp_path / "m.h5", opened.path, tmp_path / "imputed", engine)
     evaluate(tmp_path / "imputed", data / "truth.tsv", tmp_path / "metrics.tsv", engine)
     found = predictd.evaluate(tmp_path / "imputed", data / "truth.tsv", engine=engine)
-    header, *rows = read_table(tmp_path / "metrics.tsv")
+    header, *rows = fields_of(tmp_path / "metrics.tsv")
     assert list(found.metrics.columns) == header and sorted(cells(found.metrics)) == sorted(rows)
-    header, *rows = read_table(tmp_path / "comparison.tsv")
+    header, *rows = fields_of(tmp_path / "comparison.tsv")
     assert list(found.comparison.columns) == header and cells(found.comparison) == rows
     again = predictd.evaluate([str(tmp_path / "imputed")], data / "truth.tsv", tensor=opened, engine=engine)
     assert again.metrics.equals(found.metrics)

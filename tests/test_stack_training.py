@@ -143,7 +143,7 @@ def test_em_in_the_tracks_own_units_counts_where_it_helps(tensor, engine, tmp_pa
     of_raw = []
     # Simulated tracks follow its model; no member helps by as much as the variance.
     for least in (0.005, 1.0):
-        monkeypatch.setattr("predictd.model.stack.weights._LEAST_GAIN", least)
+        monkeypatch.setattr("predictd.model.stack.weights.LEAST_GAIN", least)
         choice = solver.choose(data, folds, settings, engine, seed=0)
         of_raw.append(np.asarray(choice.learned["weights"])[:, raw])
     assert of_raw[0].any() and not of_raw[1].any()

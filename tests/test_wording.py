@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from predictd.wording import even_parts, even_parts_of_at_most, some
+from predictd.wording import cut, even_parts, even_parts_of_at_most, short, some
 
 
 def test_some_names_and_how_many_more():
@@ -12,6 +12,13 @@ def test_some_names_and_how_many_more():
     assert some(["a", "b"]) == "a, b"
     assert some(iter("abcdefg")) == "a, b, c, d, e and 2 more"
     assert some([3, 1, 2], 2) == "3, 1 and 1 more"
+
+
+def test_text_on_one_line_of_at_most_so_many_characters():
+    assert short("a  b\n c") == "a b c" and short(3) == "3"
+    assert short("abc  def", 7) == "abc def" and short("abc  defg", 7) == "abc de…"
+    # Blanks that tell two values apart stay.
+    assert cut("a  b") == "a  b" and cut("a  bcd", 5) == "a  b…"
 
 
 @pytest.mark.parametrize(

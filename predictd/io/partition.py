@@ -28,7 +28,7 @@ from predictd.io.files import (
 )
 from predictd.io.remote import RemotePath
 from predictd.io.temporary import new_folder, release, remove_left
-from predictd.wording import short
+from predictd.wording import cut
 
 _JOB = "job.json"
 _PARTS = "parts"
@@ -338,4 +338,4 @@ def first_difference(before: Any, after: Any, where: str = "") -> str:
             if old != new:
                 return first_difference(old, new, f"{where}[{index}]")
         return f"{where}: {len(before)} entries, now {len(after)}"
-    return f"{where}: {short(before)}, now {short(after)}"
+    return f"{where}: {cut(str(before))}, now {cut(str(after))}"

@@ -6,12 +6,10 @@ import numpy as np
 
 from predictd.interrupt import give_up_if_asked
 from predictd.model.stack.networks import Float64, Lesson, Networks, WindowSample, exercise
+from predictd.model.stack.weights import is_gain
 
 # Bins at which a track is predicted.
 TESTED_BINS = 4096
-# What networks of many tracks have to take off the mean error, as a share of the tracks' variance. They take many times
-# as long as all else: less than this is not worth that.
-LEAST_GAIN = 0.005
 
 
 def errors_of_unseen(
@@ -57,15 +55,14 @@ def errors_of_unseen(
 def worthwhile(errors: Float64, *, few: bool = False) -> bool:
     """Whether networks take enough off errors, as of `errors_of_unseen`.
 
-    The mean over tracks must exceed LEAST_GAIN and its standard error (the rule of one standard error: Breiman et al.
-    1984, Classification and Regression Trees). An error above the variance counts as the variance, so that a track that
-    nothing predicts does not decide. Of fewer than two tracks nothing is known, and networks stay. With `few` they stay
-    if the mean is above 0: of few tracks small gains are hard to see, and there are few pairs to impute.
+    They take many times as long as all else: `is_gain` says what is worth that. An error above the variance counts as
+    the variance, so that a track that nothing predicts does not decide. Of fewer than two tracks nothing is known, and
+    networks stay. With `few` they stay if the mean is above 0: of few tracks small gains are hard to see, and there are
+    few pairs to impute.
     """
     if len(errors) < 2:
         return True
     if few:
         return bool((errors[:, 0] - errors[:, 1]).mean() > 0)
     before, after = np.minimum(errors, 1.0).T
-    gains = before - after
-    return bool(gains.mean() > max(LEAST_GAIN, gains.std(ddof=1) / np.sqrt(len(gains))))
+    return is_gain(before - after)

@@ -24,8 +24,9 @@ Array = npt.NDArray[np.float64]
 # The least donors of each pool, and how many tracks the mean over all pools counts as.
 _POOLS = (0, 1, 2, 4)
 _PRIOR = 8.0
-# What a doubtful member has to take off the mean error.
-_LEAST_GAIN = 0.005
+# What networks, or a member that has to prove itself, have to take off the mean error of tracks, as a share of their
+# variance.
+LEAST_GAIN = 0.005
 # One track whose scale or mean is far off should not decide: factors and deviations beyond these count as these.
 FARTHEST_SCALE, FARTHEST_SHIFT = 2.5, 1.0
 
@@ -131,9 +132,7 @@ class Weights:
     def with_doubtful(cls, trials: Trials, doubtful: int) -> Weights:
         """As `of`, but one member, by its number, is left out, with a weight of 0, unless it helps.
 
-        It has to lower the mean error by more than 0.005 of the variance, and by more than a standard error over tracks
-        (the rule of one standard error: Breiman et al. 1984, Classification and Regression Trees). A member that is
-        alone stays.
+        See `is_gain`. A member that is alone stays.
         """
         if trials.cross.shape[1] == 1:
             return cls.of(trials)
@@ -142,7 +141,7 @@ class Weights:
         gains = others.errors(spared.for_targets(trials.donors)) - trials.errors(
             every.for_targets(trials.donors)
         )
-        if len(gains) > 1 and gains.mean() > max(_LEAST_GAIN, gains.std(ddof=1) / np.sqrt(len(gains))):
+        if len(gains) > 1 and is_gain(gains):
             return every
         return cls(np.insert(spared.of_pools, doubtful, 0.0, axis=1), spared.errors)
 
@@ -158,6 +157,15 @@ class Weights:
     def expected(self, donors: npt.NDArray[np.intp]) -> Array:
         """Relative errors (m,) to be expected; without a donor there is no track to learn from: 1."""
         return np.where(donors > 0, np.minimum(self.errors[pool_of(donors)], 1.0), 1.0)
+
+
+def is_gain(gains: Array) -> bool:
+    """Whether what two tracks or more gain, (t,), is more than LEAST_GAIN and more than chance.
+
+    Their mean must exceed its standard error (the rule of one standard error: Breiman et al. 1984, Classification and
+    Regression Trees).
+    """
+    return bool(gains.mean() > max(LEAST_GAIN, gains.std(ddof=1) / np.sqrt(len(gains))))
 
 
 def pool_of(donors: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
