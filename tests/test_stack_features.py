@@ -226,7 +226,8 @@ def test_networks_read_and_add_to_predictions_with_features(model, signal, every
     sample = WindowSample(tuple(PAIRS), window_means(signal, RUNS, HALF_WIDTHS))
     truth = signal[:, [PAIRS.index(e) for e in HELD]].astype(np.float64)
     known = Tracks.of(moments(signal), PAIRS, HELD, CELLS, ASSAYS)
-    lesson = Lesson(model.tracks, tuple(HELD), known.places, known.means, known.sds, guide)
+    none = np.zeros((2, len(model.members))), np.zeros(2)
+    lesson = Lesson(model.tracks, tuple(HELD), known.places, known.means, known.sds, guide, *none)
     # In known and in predicted means and deviations.
     predicted = (plainly(model, every) - model.scales.means[places]) / model.scales.sds[places]
     added = np.empty((4000, 2))

@@ -82,7 +82,8 @@ def lessons_of(signal: np.ndarray) -> list[Lesson]:
         model = model_of(signal, tuple(e for e in TRAIN if e != own))
         known = Tracks.of(moments(signal), PAIRS, (own,), CELLS, ASSAYS)
         guide = guide_of(model, [own])
-        found.append(Lesson(model.tracks, (own,), known.places, known.means, known.sds, guide))
+        none = np.zeros((1, 2)), np.zeros(1)
+        found.append(Lesson(model.tracks, (own,), known.places, known.means, known.sds, guide, *none))
     return found
 
 

@@ -24,6 +24,8 @@ from predictd.io.tensor.store import Tensor
 from predictd.model.cp.factors import CPModel
 from predictd.model.folds import Fold
 from predictd.model.simulate import Simulation
+from predictd.model.stack.inputs import related_assays
+from predictd.model.stack.networks import exercise
 from predictd.model.stack.stack import MEMBERS, StackModel
 from predictd.model.stack.weights import Weights
 from predictd.pairs import Experiment
@@ -31,7 +33,7 @@ from predictd.workflows.evaluation.factors import explain_factors
 from predictd.workflows.imputing.estimators import fold_model_path, load_estimator, load_held_out, load_model
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tensor import sidecar
-from predictd.workflows.tensor.context import ensure_window_sample
+from predictd.workflows.tensor.context import ensure_window_sample, read_window_sample
 from predictd.workflows.tensor.folds import load_folds, write_folds
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.training.crossval import Crossval, crossval
@@ -112,27 +114,62 @@ def test_imputed_tracks_are_the_models(trained, tensor, engine, tmp_path):
     assert load_estimator(trained).estimator.everyone.train == tuple(tensor.experiments)
 
 
-def test_members_are_judged_by_their_errors_on_validation_experiments(tensor, engine, tmp_path, monkeypatch):
-    """By moments as on the signal itself."""
+@pytest.fixture
+def attempt(tensor, engine, tmp_path, monkeypatch):
+    """What members make of a fold's validation experiments, and a sample of every bin, so that errors are exact."""
     for bound in ("FARTHEST_SCALE", "FARTHEST_SHIFT"):
         monkeypatch.setattr(stack, bound, 1e9)
-    solver = SOLVERS["stack"]
     data = FitData(tensor, ensure_moments(tensor, engine, tmp_path / "m.h5"), named=True)
     settings = TrainSettings(solver="stack", rank=2, regularisation=0.3)
     fold = selection_folds(tensor.experiments, 0)[0]
-    # The sample has every bin: errors are exact.
     sample = ensure_window_sample(tensor, engine, data.moments, named=True)
     sampled = stack._sampled(sample, data.moments)
-    tried = stack._try_fold(fold, stack._Trying(solver, data, settings, 0, sampled))
-    signal, runs = stored_signal(tensor).astype(np.float64), runs_of(tensor)
+    tried = stack._try_fold(fold, stack._Trying(SOLVERS["stack"], data, settings, 0, sampled))
     assert tried.known.names == fold.valid
-    for k in range(len(MEMBERS)):
-        weights = Weights(np.tile(np.eye(len(MEMBERS))[k], (4, 1)), np.ones(4))
-        imputer = replace(tried.model, weights=weights).imputer(fold.valid)
-        predicted = imputer(signal[:, tensor.columns(imputer.inputs)].astype(np.float32), runs)
-        y = signal[:, tensor.columns(fold.valid)]
-        errors = np.mean((y - predicted) ** 2, axis=0) / y.var(axis=0)
-        np.testing.assert_allclose(tried.trials.errors(np.eye(len(MEMBERS))[k]), errors, rtol=2e-3)
+    return tried, sample
+
+
+def predicted_by(tensor, attempt, weights):
+    """A stack's predictions of the validation experiments, and their signal."""
+    names, signal = attempt.known.names, stored_signal(tensor).astype(np.float64)
+    imputer = replace(attempt.model, weights=weights).imputer(names)
+    read = signal[:, tensor.columns(imputer.inputs)].astype(np.float32)
+    return imputer(read, runs_of(tensor)), signal[:, tensor.columns(names)]
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_members_are_judged_by_their_errors_on_validation_experiments(member, tensor, attempt):
+    """By moments as on the signal itself."""
+    tried, _ = attempt
+    alone = (np.array(MEMBERS) == member).astype(np.float64)
+    predicted, y = predicted_by(tensor, tried, Weights(np.tile(alone, (4, 1)), np.ones(4)))
+    errors = np.mean((y - predicted) ** 2, axis=0) / y.var(axis=0)
+    np.testing.assert_allclose(tried.trials.errors(alone), errors, rtol=2e-3)
+
+
+@pytest.mark.parametrize("raw", [0.0, 0.4, 1.0], ids="em_raw has a weight of {}".format)
+def test_networks_learn_what_the_stack_leaves(raw, tensor, attempt):
+    """As if means and deviations were predicted without error, on which em in the tracks' own units does not depend."""
+    tried, sample = attempt
+    own = np.where(np.array(MEMBERS) == "em_raw", raw, (1 - raw) / (len(MEMBERS) - 1))
+    lesson = tried.lesson(Weights(np.tile(own, (4, 1)), np.ones(4)), related_assays(tried.model.pooled))
+    signal = read_window_sample(sample)
+    names = lesson.names
+    wanted = np.zeros((signal.values.shape[1], len(names)))
+    for member, weight in zip(MEMBERS, own, strict=True):
+        alone = (np.array(MEMBERS) == member).astype(np.float64)
+        predicted, y = predicted_by(tensor, tried, Weights(np.tile(alone, (4, 1)), np.ones(4)))
+        if member == "em_raw":
+            wanted += weight * (predicted - y.mean(axis=0)) / y.std(axis=0)
+        else:
+            places = lesson.places
+            wanted += weight * (predicted - tried.model.scales.means[places]) / tried.model.scales.sds[places]
+    wanted = (y - y.mean(axis=0)) / y.std(axis=0) - wanted
+    for row in range(len(names)):
+        _, residual = exercise(lesson, row, signal, np.arange(len(wanted)))
+        np.testing.assert_allclose(residual, np.clip(wanted[:, row], -8, 8), rtol=0, atol=5e-3)
+    # Its scales and means are not the true ones.
+    assert (np.abs(tried.scales - 1) > 0.01).any() and (np.abs(tried.shifts) > 0.01).any()
 
 
 def test_em_in_the_tracks_own_units_counts_where_it_helps(tensor, engine, tmp_path, monkeypatch):

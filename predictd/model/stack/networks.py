@@ -92,6 +92,10 @@ class Lesson:
         Of these: float64 (m,).
     guide
         What leads networks at them.
+    corrections, offsets
+        What makes of the stack's map its prediction in standard deviations above the mean of a known track, as if both
+        had been predicted without error: how much of each of its k members' maps to add, float64 (m × k), and a
+        constant, float64 (m,). They are not 0 where a member predicts in the track's own units.
     """
 
     tracks: Tracks
@@ -100,6 +104,8 @@ class Lesson:
     means: Float64
     sds: Float64
     guide: Guide
+    corrections: Float64
+    offsets: Float64
 
 
 @dataclass(frozen=True)
@@ -311,6 +317,8 @@ def exercise(
     mapped = maps.every(z)
     windows = [maps.every(values)[guide.wide].T for values in around]
     residual = (signal[rows] - lesson.means[row]) / lesson.sds[row] - mapped[0]
+    corrections = lesson.corrections[row].astype(np.float32)
+    residual -= corrections @ mapped[1 : 1 + len(corrections)] + np.float32(lesson.offsets[row])
     features = None
     if tracks.features is not None and guide.beyond is not None:
         features = tracks.features.standardised(read[0].T, read[HALF_WIDTHS.index(WINDOW)].T).T

@@ -239,6 +239,9 @@ class _Tried:
         The validation experiments as tracks.
     maps, offsets
         What each member makes of them; see `StackModel.maps`.
+    scales, shifts
+        Predicted over true standard deviation of each track, and by how many of the latter its mean is predicted too
+        low.
     """
 
     trials: Trials
@@ -246,13 +249,19 @@ class _Tried:
     known: Tracks
     maps: npt.NDArray[np.float64]
     offsets: npt.NDArray[np.float64]
+    scales: npt.NDArray[np.float64]
+    shifts: npt.NDArray[np.float64]
 
     def lesson(self, weights: Weights, related: npt.NDArray[np.intp]) -> Lesson:
         """What networks learn of it."""
         known, model = self.known, replace(self.model, weights=weights)
         stacked, _ = model.stacked(known.places, self.maps, self.offsets)
         guide = Guide.of(model.tracks, known.places, stacked, self.maps, model.pooled, related)
-        return Lesson(model.tracks, known.names, known.places, known.means, known.sds, guide)
+        own = weights.for_targets(model.n_donors(known.places)) * _in_own_units(model.members)
+        corrections = own * (self.scales - 1.0)[:, np.newaxis]
+        offsets = (own * (self.scales * self.offsets - self.shifts).T).sum(axis=1)
+        tracks, names, places = model.tracks, known.names, known.places
+        return Lesson(tracks, names, places, known.means, known.sds, guide, corrections, offsets)
 
 
 def _try_fold(fold: Fold, shared: _Trying) -> _Tried:
@@ -271,7 +280,7 @@ def _try_fold(fold: Fold, shared: _Trying) -> _Tried:
         shifts = (known.means - model.scales.means[known.places]) / known.sds
         # What a model says in its own units does not depend on predicted scales, but where they bound it.
         bounded = np.clip(scales, 1 / FARTHEST_SCALE, FARTHEST_SCALE)
-        factors = np.stack([scales if name == "em_raw" else bounded for name in model.members])
+        factors = np.where(_in_own_units(model.members)[:, np.newaxis], scales, bounded)
         trials = Trials.of(
             maps * factors[..., np.newaxis],
             offsets * factors,
@@ -280,7 +289,12 @@ def _try_fold(fold: Fold, shared: _Trying) -> _Tried:
             np.clip(shifts, -FARTHEST_SHIFT, FARTHEST_SHIFT),
             model.n_donors(known.places),
         )
-    return _Tried(trials, model, known, maps, offsets)
+    return _Tried(trials, model, known, maps, offsets, scales, shifts)
+
+
+def _in_own_units(members: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which members predict a track itself, not its deviations from a predicted mean: bool (k,)."""
+    return np.array([name == _DOUBTFUL for name in members])
 
 
 @dataclass(frozen=True)
