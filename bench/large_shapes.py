@@ -3,7 +3,7 @@
 roadmap: PREDICTD's own job at its full size: Roadmap's 1014 observed of 127 × 24 pairs over 1,126,469 bins, 1 % of the
 genome; `cv`, and all 2034 missing pairs by `impute` into bigWigs. encode3: as many experiments as ENCODE3 has, 3814 of
 400 × 84; `train`. Signal is simulated. Steps are measured and go on where they were stopped (see whole_genome.py);
-figures are printed, and kept in FOLDER/SHAPE/measured.json. roadmap needs 12 GB of disk.
+figures are printed, and kept in FOLDER/SHAPE/measured.json. roadmap needs 18 GB of disk.
 """
 
 from __future__ import annotations
