@@ -82,6 +82,18 @@ class TestRanks:
         values = np.array([[[1.0, 1.0, np.nan]], [[np.nan] * 3]])
         assert mean_ranks(values, ["MSEglobal", "MSEprom"]).tolist() == [[1.5, 1.5, 3]]
 
+    def test_what_differs_by_less_than_a_hundredth_of_a_percent_is_tied(self):
+        # 0.076 % apart, and 0.00016 % apart across a border of rounding.
+        for values, wanted in (([0.10524, 0.10516], [2, 1]), ([0.12345001, 0.12344999], [1.5, 1.5])):
+            assert mean_ranks(np.array([[values]]), ["MSEglobal"]).tolist() == [wanted]
+            scores = {"MSEglobal": np.array([values])}
+            draws = {"MSEglobal": np.broadcast_to(values, (DRAWS, 1, 2))}
+            own, _ = compare_methods(GRID[:1], METHODS[:2], scores, draws).differences
+            assert own.measure == "MSEglobal"
+            assert (own.wins, own.losses) == ((0, 1) if wanted == [2, 1] else (0, 0))
+        # Nothing is as negative as its opposite.
+        assert mean_ranks(np.array([[[-1.0, 0.0, 1.0, 0.0]]]), ["GWcorr"]).tolist() == [[4, 2.5, 1, 2.5]]
+
 
 def some_scores() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The second method is worse by 1 everywhere, the third has no value on the first track."""
@@ -209,8 +221,15 @@ def test_several_directories_at_once(folders, data, tensor_path, engine, single,
     places = []
     for start in range(0, len(report.rows), 4):
         own_rows = report.rows[start : start + 4]
-        # What differs by less than four digits is tied.
-        costs = [[float(f"{r[m]:.4g}") * (-1 if m.startswith("GW") else 1) for r in own_rows] for m in ranked]
+        costs = []
+        for name in ranked:
+            level, levels = 0, dict[float, int]()
+            last = None
+            for value in sorted(row[name] for row in own_rows):
+                # What differs by less than 0.01 % is tied.
+                level += last is not None and value - last > 1e-4 * max(abs(value), abs(last))
+                levels[value], last = level, value
+            costs.append([levels[row[name]] * (-1 if name.startswith("GW") else 1) for row in own_rows])
         places.append(stats.rankdata(np.prod(stats.rankdata(costs, axis=1), axis=0)))
     assert report.comparison is not None
     assert report.comparison.ranks[:, 0] == pytest.approx(np.mean(places, axis=0))

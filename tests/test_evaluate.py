@@ -238,6 +238,20 @@ def gapped(tmp_path: Path) -> tuple[Tensor, np.ndarray, np.ndarray]:
     return small_tensor(tmp_path / "t", signal), y, x
 
 
+@pytest.mark.parametrize(("absent", "end"), [("skip", 350), ("zero", 400)])
+def test_gaps_of_imputed_tracks_are_told(absent, end, gapped, engine, tmp_path):
+    """Where tracks were ingested as if what they leave out were 0, that goes for observed ones."""
+    tensor, y, x = gapped
+    tensor.manifest.model_copy(update={"uncovered": "zero"}).write(tensor.path)
+    table = tmp_path / "observed" / "tracks.tsv"
+    options = EvaluateOptions(absent=absent)
+    rows = evaluate(tmp_path / "imputed", table, tmp_path / "m.tsv", engine, options, tensor=tensor.path).rows
+    assert (rows[0]["method"], rows[0]["bins"], rows[0]["absent"]) == ("model", end, 50)
+    y[:100], x[350:] = 0, 0
+    wanted = evaluate_track(y[:end], x[:end], transform=ARCSINH)
+    assert_measures(read_metrics(tmp_path / "m.tsv")["C0", "A1", "model"], wanted)
+
+
 @pytest.mark.parametrize(
     ("absent", "message"), [("zero", "they count as 0"), ("skip", "no method of these pairs")]
 )

@@ -47,6 +47,20 @@ def test_mean_ranks_by_hand():
     assert r == pytest.approx(spearmanr([9, 5, 5], [2, 3, 1])[0])
 
 
+def test_first_links_are_those_that_a_network_lists():
+    """None is filled up with the other's."""
+    short = links_of(("a", "x", 1.0))
+    assert agreement([short, links_of(("b", "y", 1.0))], 10)[0][3] == 0.0
+    one = links_of(("a", "x", 2.0), ("a", "y", 1.0))
+    three = links_of(("b", "x", 3.0), ("b", "y", 2.0), ("b", "z", 1.0))
+    assert agreement([one, three], 3)[0][3] == 0.0
+    # Of two and three links, one is in both.
+    other = links_of(("b", "x", 3.0), ("a", "y", 2.0), ("b", "z", 1.0))
+    assert agreement([one, other], 3)[0][3] == pytest.approx(1 / 3)
+    assert agreement([one, other], 2)[0][3] == pytest.approx(1 / 2)
+    assert agreement([short, short], 10)[0][3] == 1.0
+
+
 def test_a_network_agrees_with_itself():
     rng = np.random.default_rng(0)
     one = links_of(*((f"r{i}", f"t{j}", rng.random()) for i in range(4) for j in range(9)))

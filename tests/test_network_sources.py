@@ -59,6 +59,23 @@ def test_activity_is_the_mean_signal_of_each_gene(regions, tensor_path):
     np.testing.assert_allclose(found.values[0], np.nanmean(two, axis=0), rtol=1e-12)
 
 
+def test_a_bin_under_several_regions_of_a_gene_counts_once(tensor_path, tmp_path):
+    tensor = Tensor(tensor_path)
+    with tensor.open_shard(tensor.shard_names[0]) as shard:
+        chrom, start = shard.places.chrom, int(shard.places.runs[0, 0]) * 25
+    spans = [("G", 0, 10), ("H", 4, 20), ("G", 5, 12), ("G", 6, 8), ("G", 30, 40)]
+    lines = [f"{chrom}\t{start + 25 * low}\t{start + 25 * high}\t{gene} A\n" for gene, low, high in spans]
+    (tmp_path / "regions.bed").write_text("".join(lines))
+    assay = tensor.experiments[0].assay
+    found = region_activity(Activity(tensor_path, tmp_path / "regions.bed", assay))
+    assert found.genes == ("G A", "H A")
+    columns = tensor.columns([Experiment(cell, assay) for cell in found.samples])
+    with tensor.open_shard(tensor.shard_names[0]) as shard:
+        signal = shard.read(0, 40)[:, columns].astype(np.float64)
+    for own, rows in zip(found.values, ([*range(12), *range(30, 40)], range(4, 20)), strict=True):
+        np.testing.assert_allclose(own, np.nanmean(signal[list(rows)], axis=0), rtol=1e-12)
+
+
 def test_imputed_cell_types_join_the_observed(regions, tensor_path, model_path, tmp_path, engine):
     tensor = Tensor(tensor_path)
     assay = next(

@@ -236,6 +236,22 @@ class TestBinarise:
         assert done.stdout == "b: 2 cell types, 2 marks, 2 chromosomes for ChromHMM\n"
         assert len((tmp_path / "b" / "B_chr2_binary.txt").read_text().splitlines()) == 22
 
+    @pytest.mark.parametrize("threshold", [0.7, 0.8, 0.9, 1.3, 2.0, 2.3])
+    def test_signal_of_exactly_the_threshold(self, threshold, engine, tmp_path):
+        """Single precision holds few of these numbers."""
+        with pyBigWig.open(str(tmp_path / "a.bw"), "w") as file:
+            file.addHeader([("chr1", 2000)])
+            file.addEntries(
+                ["chr1"] * 2, [400, 1000], ends=[1000, 1600], values=[threshold, threshold - 1e-3]
+            )
+        (tmp_path / "tracks.tsv").write_text("cell_type\tassay\tpath\nA\tm\ta.bw\n")
+        PeakCalling(tmp_path / "a.bw", tmp_path / "p", PeakRule(threshold=threshold)).make_all(engine)
+        (peaks,) = (path for path in (tmp_path / "p").iterdir() if "narrowPeak" in path.name)
+        assert [row[1:3] for row in fields_of(peaks)] == [["400", "1000"]]
+        Binarisation(tmp_path / "tracks.tsv", tmp_path / "b", threshold=threshold).make_all(engine)
+        states = (tmp_path / "b" / "A_chr1_binary.txt").read_text().splitlines()[2:]
+        assert states == ["2"] * 2 + ["1"] * 3 + ["0"] * 3 + ["2"] * 2
+
     def test_bins_longer_than_chromosomes(self, tracks, tmp_path):
         with refused(DataError, "no chromosome", "as long as a bin of 60000 bp"):
             Binarisation(tracks, tmp_path / "b", bin_size=60_000)

@@ -66,20 +66,23 @@ def agreement(networks: Sequence[Links], top: int) -> list[tuple[int, int, float
     -------
     list of tuple
         The two networks' positions, Spearman's correlation over the links that both list, and the share of the first
-        links that both have; of equals the first by the names of target and regulator count. The correlation is NaN
+        links that both have; of equals the first by the names of target and regulator count. Where a network lists
+        fewer, all of its links are compared, and the share is of the longer list. The correlation is NaN
         where they have fewer than two links in common, or one has the same importance for all of them.
     """
     from scipy.stats import rankdata
 
-    _, _, keys, ranks, listed, _ = _ranked(networks)
-    count = min(top, keys.size)
-    first = [set(np.argsort(own, kind="stable")[:count].tolist()) for own in ranks]
+    _, _, _, ranks, listed, _ = _ranked(networks)
+    # What a network does not list ranks behind all that it lists.
+    counts = np.minimum(listed.sum(axis=1), top).tolist()
+    first = [set(np.argsort(own, kind="stable")[:n].tolist()) for own, n in zip(ranks, counts, strict=True)]
     found = []
     for one, other in combinations(range(len(networks)), 2):
         both = [rankdata(ranks[i, listed[one] & listed[other]]) for i in (one, other)]
         constant = any(own.size < 2 or np.ptp(own) == 0 for own in both)
         r = float("nan") if constant else float(np.corrcoef(both)[0, 1])
-        found.append((one, other, r, len(first[one] & first[other]) / count))
+        longer = max(counts[one], counts[other])
+        found.append((one, other, r, len(first[one] & first[other]) / longer))
     return found
 
 

@@ -217,13 +217,19 @@ def read_stranded_bed(path: Path) -> list[tuple[Interval, str]]:
     return [(interval, more[2] if len(more) > 2 else "") for interval, more in read_bed_lines(path)]
 
 
+def _bed_fields(line: str) -> list[str]:
+    """Fields of a line, between tabs, or else between blanks: names may have blanks where there are tabs."""
+    fields = [field.strip() for field in line.split("\t")]
+    return fields if len(fields) > 2 else line.split()
+
+
 def read_bed_lines(path: Path) -> list[tuple[Interval, list[str]]]:
     """Intervals of a BED file (.gz allowed), each with the fields that follow; see `read_named_bed`."""
     intervals = []
     try:
         with open_text(path) as file:
             for number, line in enumerate(file, start=1):
-                fields = line.replace('"', "").split()
+                fields = _bed_fields(line.replace('"', ""))
                 if not fields or fields[0].startswith("#") or fields[0] in ("track", "browser"):
                     continue
                 try:

@@ -31,6 +31,12 @@ class PeakRule:
     min_length: int = 200
 
 
+def reaches(signal: npt.NDArray[np.floating], threshold: float) -> npt.NDArray[np.bool_]:
+    """Where signal is at least a threshold, both in the single precision that files have; nowhere where it is NaN."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(signal.astype(np.float32) >= np.float32(threshold))
+
+
 @dataclass(frozen=True)
 class Peaks:
     """Peaks of one chromosome in ascending order.
@@ -78,8 +84,7 @@ def call_peaks(signal: npt.NDArray[Any], rule: PeakRule, *, bin_size: int, lengt
         A peak begins and ends with a bin that is above the threshold. Where several bins are the highest, the summit
         is in the middle one.
     """
-    with np.errstate(invalid="ignore"):
-        above = signal >= rule.threshold
+    above = reaches(signal, rule.threshold)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], above, [False]])))
     first, last = edges[::2], edges[1::2]
     if first.size:

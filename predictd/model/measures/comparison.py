@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 
 DRAWS = 400
 _LEVEL = 0.95
+# Values that differ by no more than this share of the larger are equal.
+_TIE = 1e-4
 # Ours of the measures by which the ENCODE Imputation Challenge ranks; its own names are the same.
 _RANKED = frozenset({*CHALLENGE, *CHALLENGE.values()})
 
@@ -156,7 +158,7 @@ def mean_ranks(values: Array, measures: Sequence[str]) -> Array:
 
     sign = np.array([-1.0 if name in MORE_IS_BETTER else 1.0 for name in measures])
     known = np.isfinite(values)
-    cost = np.where(known, _rounded(values) * sign.reshape(-1, *[1] * (values.ndim - 1)), np.inf)
+    cost = np.where(known, _levels(values) * sign.reshape(-1, *[1] * (values.ndim - 1)), np.inf)
     logs = np.log(rankdata(cost, axis=-1) / (values.shape[-1] + 1))
     logs = np.where(known.any(axis=-1, keepdims=True), logs, 0.0)
     # Sums of the same terms in another order are equal.
@@ -218,7 +220,8 @@ def _difference(
     if both.any() and draws is not None:
         low, high = np.nanpercentile((draws[:, both, 0] - draws[:, both, 1]).mean(axis=1), _ends())
         blocks = (float(low), float(high))
-    above, below = _rounded(own) > _rounded(other), _rounded(own) < _rounded(other)
+    levels = _levels(np.stack([own, other], axis=-1))
+    above, below = levels[:, 0] > levels[:, 1], levels[:, 0] < levels[:, 1]
     better, worse = (above, below) if names[0] in MORE_IS_BETTER else (below, above)
     return Difference(
         *names,
@@ -232,11 +235,22 @@ def _difference(
     )
 
 
-def _rounded(values: Array) -> Array:
-    """To four digits: what differs by less is equal, such as ranks of a track and of the same track times a factor."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        unit = 10.0 ** (np.floor(np.log10(np.abs(values))) - 3)
-        return np.where(values == 0, 0.0, np.round(values / unit) * unit)
+def _levels(values: Array) -> Array:
+    """Places of values (… × m) from 0, the lowest; a value that is hardly above the next lower one has its place.
+
+    Such are ranks of a track and of the same track times a factor. NaN has any place.
+    """
+    order = np.argsort(values, axis=-1, kind="stable")
+    ascending = np.take_along_axis(values, order, axis=-1)
+    with np.errstate(invalid="ignore"):
+        above = np.diff(ascending) > _TIE * np.maximum(
+            np.abs(ascending[..., 1:]), np.abs(ascending[..., :-1])
+        )
+    places = np.zeros(values.shape)
+    places[..., 1:] = above.cumsum(axis=-1)
+    levels = np.empty(values.shape)
+    np.put_along_axis(levels, order, places, axis=-1)
+    return levels
 
 
 def _two(draws: dict[str, Array], name: str, i: int, j: int) -> Array | None:

@@ -237,7 +237,7 @@ class _Tracks:
                 imputed = TRANSFORMS[self.transforms[index]].clip(predicted[:, index])
             else:
                 signal = shard.read(place.row, place.row + size)
-                imputed = self._read(self._imputed[index], places)
+                imputed = self._imputed[index].read(places, uncovered="missing")
             if own is None:
                 inside = sum(source is None for source in self._observed[:index])
                 observed = signal[:, self._columns[inside]]
@@ -247,6 +247,7 @@ class _Tracks:
             return Stretch(places.chrom, int(spans[0, 0]), int(spans[-1, 1]), observed, imputed)
 
     def _read(self, source: SignalSource, places: Places) -> Float32:
+        """What was observed: by the tensor's rule for gaps."""
         return source.read(places, uncovered=self._tensor.manifest.uncovered)
 
 

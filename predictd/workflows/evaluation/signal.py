@@ -245,10 +245,10 @@ class ComparedSignal:
         ]
 
     def _read_files(self, shard: Shard) -> dict[tuple[int, int], Float32]:
-        """What comes from signal files, by case and row."""
-        uncovered = self._tensor.manifest.uncovered
+        """What comes from signal files, by case and row: only what was observed has the tensor's rule for gaps."""
+        rule = self._tensor.manifest.uncovered
         return {
-            (index, row): source.read(shard.places, uncovered=uncovered)
+            (index, row): source.read(shard.places, uncovered="missing" if row else rule)
             for index, case in enumerate(self._cases)
             for row, source in enumerate((case.observed, *case.imputed))
             if source is not None

@@ -157,13 +157,20 @@ def _add_shard(
             signal[part, place] = block[rows[part] - start * step, column]
     chosen = shard.places.take(rows)
     for place, source in files:
-        signal[:, place] = source.read(chosen, uncovered=tensor.manifest.uncovered)
+        # Where nothing was imputed there is nothing, whatever the files say that were ingested.
+        signal[:, place] = source.read(chosen, uncovered="missing")
     there = ~np.isnan(signal)
     signal[~there] = 0.0
-    for gene, first, end in zip(places[:, 0].tolist(), low.tolist(), high.tolist(), strict=True):
-        own = slice(*np.searchsorted(rows, [first, end]).tolist())
-        sums.signal[gene] += signal[own].sum(axis=0)
-        sums.bins[gene] += there[own].sum(axis=0)
+    # A bin in several regions of a gene counts once.
+    added: dict[int, int] = {}
+    for index in np.lexsort((low, places[:, 0])).tolist():
+        gene, end = int(places[index, 0]), int(high[index])
+        first = max(int(low[index]), added.get(gene, 0))
+        if first < end:
+            own = slice(*np.searchsorted(rows, [first, end]).tolist())
+            sums.signal[gene] += signal[own].sum(axis=0)
+            sums.bins[gene] += there[own].sum(axis=0)
+            added[gene] = end
 
 
 def _rows_in_regions(

@@ -18,6 +18,7 @@ from predictd.io.results import write_rows, write_run_json
 from predictd.io.tables import Track
 from predictd.io.tracks.bigwig import BigWigReader
 from predictd.io.tracks.chromhmm import MISSING, PRESENT, binary_name, write_binary
+from predictd.model.peaks import reaches
 from predictd.pairs import axes, file_name
 from predictd.provenance import EngineInfo, RunRecord
 from predictd.workflows.parts import InParts
@@ -188,6 +189,6 @@ def _states(
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     signal = reader.binned_means(chrom, 0, n_bins, bin_size=shared.bin_size, uncovered="missing")
     states: np.ndarray[Any, np.dtype[np.uint8]] = np.where(
-        np.isnan(signal), MISSING, np.nan_to_num(signal) >= shared.threshold
+        np.isnan(signal), MISSING, reaches(signal, shared.threshold)
     ).astype(np.uint8)
     return states
