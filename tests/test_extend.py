@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from commands import call_predictd
-from made_tensors import stored_signal
+from made_tensors import rewritten, stored_signal
 from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.errors import DataError
@@ -23,6 +23,7 @@ from predictd.model.moments import moments
 from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
+from predictd.workflows.tensor.ranges import ends_of
 from predictd.workflows.training.extend import extend
 from predictd.workflows.training.train import train
 
@@ -142,6 +143,22 @@ def test_a_new_cell_type_is_imputed_without_training(parts, engine, data, tmp_pa
         options = IngestOptions(genome=str(data / "genome.chrom.sizes"), shard_bins=4000)
         found = ingest(tmp_path / name / "tracks.tsv", tmp_path / f"{name}.T", options, engine)
         assert np.mean((stored_signal(found)[:, 0] - observed) ** 2) < baseline
+
+
+def test_an_artefact_in_a_known_track_leads_no_new_row(parts, engine, tmp_path):
+    """It is cut off where new tracks come as a table, too."""
+
+    def spoil(number: int, _chrom: str, signal: np.ndarray) -> None:
+        if number == 0:
+            signal[100, 1] = 6e4
+
+    rewritten(parts / "old", tmp_path / "spoilt", spoil)
+    assert ends_of(Tensor(parts / "old")) is None and ends_of(Tensor(tmp_path / "spoilt")) is not None
+    for name, tensor in (("plain", parts / "old"), ("cut", tmp_path / "spoilt")):
+        extend(parts / "model.h5", tensor, parts / "new.tsv", tmp_path / f"{name}.h5", engine)
+    plain, cut = load(tmp_path / "plain.h5"), load(tmp_path / "cut.h5")
+    np.testing.assert_allclose(cut.c, plain.c, atol=5e-3)
+    np.testing.assert_allclose(cut.p, plain.p, atol=5e-3)
 
 
 def test_models_of_sgd_and_models_that_were_extended(parts, engine, tmp_path):

@@ -166,14 +166,15 @@ def test_what_a_stack_learns_by_hand(rates):
     # 48 of 60 are not tested: 6 validate, 42 train; all 48 are known in one of 8 folds; for 5 folds and all.
     sampled, *each = choose.waves
     assert sampled.tasks == 23
-    *searched, features, members, networks, judged = each[: len(each) // 6]
-    assert each == [*searched, features, members, networks, judged] * 6
+    *searched, sweeps, features, members, networks, tested = each[: len(each) // 6]
+    assert each == [*searched, sweeps, features, members, networks, tested] * 6
     assert [wave.tasks for wave in searched] == [7 * 8, 2 * 8, 6 * 8]
+    assert members.seconds == pytest.approx(sweeps.seconds + 8 * 2 * own.model)
     # Two networks learn from all, 3333 bins each, and 14 from three of 10,000 bins.
     a_bin = 1.0 + 2.0 + 5 * 42 * 3.0
     assert networks.seconds == pytest.approx((2 * 48 * 3333 + 14 * 3 * 10_000) * a_bin)
     assert networks.longest == pytest.approx(48 * 3333 * a_bin)
-    assert judged.seconds == pytest.approx(48 * 4096 * (a_bin - 1.0 + 16 * 5.0))
+    assert tested.seconds == pytest.approx(48 * 4096 * (a_bin - 1.0 + 16 * 5.0))
     # Two workers load the sample, which others drew; 24 tasks have correlations and maps of 8 folds.
     sample, shared = 4.0 * 5 * 32_768 * 60, 8 * 8.0 * (168**2 + 6 * 56 * 42)
     read = 20_067_559 + sample + 2 * sample + 6 * (24 + 2) * shared
@@ -198,8 +199,8 @@ def test_features_are_read_of_few_tracks(rates, cells, more):
         name: by_name(shape, rates, PlannedJob("train", TrainSettings(solver=name)))["choose"].waves
         for name in ("stack", "em", "kriging")
     }
-    # Moments of features, beside the sample, members, networks, judges.
-    assert len(waves["stack"]) == len(waves["em"]) + 4 + more
+    # Sweeps and moments of features, beside the sample, members, networks and their tests.
+    assert len(waves["stack"]) == len(waves["em"]) + 5 + more
     assert len(waves["kriging"]) == 4
 
 

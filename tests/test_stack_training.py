@@ -40,7 +40,7 @@ from predictd.workflows.training.crossval import Crossval, crossval
 from predictd.workflows.training.extend import extend
 from predictd.workflows.training.folds import selection_folds
 from predictd.workflows.training.solvers import SOLVERS, stack
-from predictd.workflows.training.solvers.solver import FitData
+from predictd.workflows.training.solvers.solver import Choice, FitData
 from predictd.workflows.training.train import TrainReport, train
 from read_tables import fields_of
 from refusals import refused
@@ -115,16 +115,24 @@ def test_imputed_tracks_are_the_models(trained, tensor, engine, tmp_path):
 
 
 @pytest.fixture
-def attempt(tensor, engine, tmp_path, monkeypatch):
+def farthest_shift() -> float:
+    """How far off a predicted mean counts."""
+    return 1e9
+
+
+@pytest.fixture
+def attempt(tensor, engine, tmp_path, monkeypatch, farthest_shift):
     """What members make of a fold's validation experiments, and a sample of every bin, so that errors are exact."""
-    for bound in ("FARTHEST_SCALE", "FARTHEST_SHIFT"):
-        monkeypatch.setattr(stack, bound, 1e9)
+    monkeypatch.setattr(stack, "FARTHEST_SCALE", 1e9)
+    monkeypatch.setattr(stack, "FARTHEST_SHIFT", farthest_shift)
     data = FitData(tensor, ensure_moments(tensor, engine, tmp_path / "m.h5"), named=True)
     settings = TrainSettings(solver="stack", rank=2, regularisation=0.3)
     fold = selection_folds(tensor.experiments, 0)[0]
     sample = ensure_window_sample(tensor, engine, data.moments, named=True)
     sampled = stack._sampled(sample, data.moments)
-    tried = stack._try_fold(fold, stack._Trying(SOLVERS["stack"], data, settings, 0, sampled))
+    tried = stack._try_fold(
+        fold, stack._Trying(SOLVERS["stack"], data, settings, {"em": 7, "em_raw": 9}, 0, sampled)
+    )
     assert tried.known.names == fold.valid
     return tried, sample
 
@@ -142,6 +150,17 @@ def test_members_are_judged_by_their_errors_on_validation_experiments(member, te
     """By moments as on the signal itself."""
     tried, _ = attempt
     alone = (np.array(MEMBERS) == member).astype(np.float64)
+    predicted, y = predicted_by(tensor, tried, Weights(np.tile(alone, (4, 1)), np.ones(4)))
+    errors = np.mean((y - predicted) ** 2, axis=0) / y.var(axis=0)
+    np.testing.assert_allclose(tried.trials.errors(alone), errors, rtol=2e-3)
+
+
+@pytest.mark.parametrize("farthest_shift", [1e-3])
+def test_errors_of_predicted_means_are_no_errors_of_em_in_the_tracks_own_units(tensor, attempt):
+    """However far they count."""
+    tried, _ = attempt
+    assert (np.abs(tried.shifts) > 0.01).any()
+    alone = (np.array(MEMBERS) == "em_raw").astype(np.float64)
     predicted, y = predicted_by(tensor, tried, Weights(np.tile(alone, (4, 1)), np.ones(4)))
     errors = np.mean((y - predicted) ** 2, axis=0) / y.var(axis=0)
     np.testing.assert_allclose(tried.trials.errors(alone), errors, rtol=2e-3)
@@ -170,6 +189,34 @@ def test_networks_learn_what_the_stack_leaves(raw, tensor, attempt):
         np.testing.assert_allclose(residual, np.clip(wanted[:, row], -8, 8), rtol=0, atol=5e-3)
     # Its scales and means are not the true ones.
     assert (np.abs(tried.scales - 1) > 0.01).any() and (np.abs(tried.shifts) > 0.01).any()
+
+
+def test_em_stops_in_the_end_as_where_it_was_tried(tensor, engine, tmp_path, monkeypatch):
+    """Not by the tracks that weights are learned from, nor where nothing validates."""
+    data = FitData(tensor, ensure_moments(tensor, engine, tmp_path / "m.h5"), named=True)
+    settings = TrainSettings(solver="stack", networks=0)
+    folds = selection_folds(tensor.experiments, 0)
+    choice = SOLVERS["stack"].choose(data, folds, settings, engine, seed=0)
+    s, rank = read_moments(data.moments), choice.settings.rank
+    of_em = settings.model_copy(update={"rank": rank, "regularisation": choice.settings.regularisation})
+    of_em = of_em.model_copy(update={"als": settings.als.model_copy(update={"starts": 1})})
+    for name, em in (("em", stack.STANDARDISED_EM), ("em_raw", SOLVERS["em"])):
+        best = [em.fit_moments(s, fold, Choice(of_em, ""), seed=0).sweeps for fold in folds]
+        assert choice.learned[f"{name}_sweeps"] == int(np.median(best)) and len(set(best)) > 1
+    # A fold's validation experiments, if it has any, do not matter to its model.
+    fold = folds[0]
+    with_valid, without = (
+        SOLVERS["stack"].fit_moments(s, own, choice, seed=0).model for own in (fold, replace(fold, valid=()))
+    )
+    wanted = _factors_of(s, fold, of_em, int(choice.learned["em_sweeps"]))
+    for model in (with_valid, without):
+        np.testing.assert_array_equal(model.factors.c, wanted)
+
+
+def _factors_of(s, fold, settings, sweeps):
+    alone = replace(fold, valid=())
+    fit = stack.STANDARDISED_EM.fit_moments(s, alone, Choice(settings, ""), seed=0, sweeps=sweeps)
+    return fit.model.c
 
 
 def test_em_in_the_tracks_own_units_counts_where_it_helps(tensor, engine, tmp_path, monkeypatch):

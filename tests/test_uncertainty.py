@@ -208,6 +208,19 @@ def test_factors_are_those_of_the_assay_where_it_has_many_experiments():
     assert a < d < c < b
 
 
+def test_intervals_of_an_assay_without_held_out_experiments_hold_as_in_all():
+    """Its level is that of all, with the differences between assays in it, and so are its factors."""
+    rng = np.random.default_rng(6)
+    x = rng.uniform(1, 3, 100_000)
+    pools = {
+        assay: Pool(2 * counted(x + size * rng.normal(size=x.size), x, 0 * x).counts, 2)
+        for assay, size in (("A", 0.1), ("B", 1.0))
+    }
+    found = calibrate(pools, SCALES)
+    sums = coverage_sums(pools["A"].counts + pools["B"].counts, found, "C").sum(axis=0)
+    np.testing.assert_allclose(sums[4:] / sums[0], LEVELS, atol=0.02)
+
+
 def test_nothing_to_calibrate_on():
     with pytest.raises(DataError, match="no held-out experiments"):
         calibrate({}, {A: SCALE})

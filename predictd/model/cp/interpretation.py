@@ -100,12 +100,13 @@ class GenomeFactors:
         z, o = model.design(model.train)
         solution = solve_genome(z, model.lambda_g)[:-1]
         self._solution, self._offset = solution, solution @ o
-        self._completion = model.imputer([]).completion
+        self._imputer = model.imputer([])
 
     def __call__(self, signal: npt.NDArray[np.float32]) -> Array:
         """G of bins: float64 (bins × L) from float32 (bins × n_train); NaN where under half is observed."""
-        if self._completion is not None and np.isnan(signal).any():
-            signal = self._completion.fill(signal)
+        signal = self._imputer.limited(signal)
+        if self._imputer.completion is not None and np.isnan(signal).any():
+            signal = self._imputer.completion.fill(signal)
         genome: Array = signal.astype(np.float64) @ self._solution.T - self._offset
         return genome
 

@@ -240,9 +240,9 @@ def calibrate(pools: Mapping[str, Pool], scales: Mapping[Experiment, Scale]) -> 
     bins = common_ratios.sum(axis=1, keepdims=True)
     extra = common_ratios / bins * np.maximum(_COMMON * bins / every.n_experiments, _FEW_BINS)
     errors = {assay: Errors(levels[assay], _factors(own + extra)) for assay, own in ratios.items()}
-    return Calibration(
-        dict(scales), errors, Errors(common, _factors(common_ratios)), weight, every.n_experiments
-    )
+    # Where no experiment of an assay was held out, the levels of all have to do, and factors go with these.
+    of_any = _continued(ratio_counts(every.counts, _cells(common, weight)))
+    return Calibration(dict(scales), errors, Errors(common, _factors(of_any)), weight, every.n_experiments)
 
 
 def coverage_sums(counts: Counts, calibration: Calibration, assay: str) -> Array:

@@ -154,7 +154,7 @@ class SpreadApplication(Application):
     @cached_property
     def _spreads(self) -> list[Spread]:
         sample = _sample(self._tensor) if self._several else np.empty((0, len(self._every)), dtype=np.float32)
-        return [Spread(imputer, sample[:, columns]) for imputer, columns, _ in self._parts]
+        return [Spread(imputer, imputer.limited(sample[:, columns])) for imputer, columns, _ in self._parts]
 
     def _spread(self, signal: Float32) -> Float32:
         spread = np.empty((len(signal), self._n_targets), dtype=np.float32)

@@ -67,14 +67,14 @@ def _by_stack(load: Workload) -> list[PlannedStage]:
     n, bins, folds = shape.observed, load.sampled, n_deciding(VALIDS, load.n_train)
     # EM is fitted to standardised tracks, and to tracks as they are.
     fits = len({"em", "em_raw"} & set(stack.members))
-    tried, settled = (
-        fits * _fit_seconds(load, load.rank, settled=settled) + 2 * rates.model for settled in (False, True)
-    )
+    # Validation tells how many sweeps are best, and all later fits make as many.
+    searched = fits * _fit_seconds(load, load.rank)
+    fitted = searched + 2 * rates.model
     turns = _turns(load, STANDARDISED_EM) if "em" in stack.members else []
-    waves = _searching(load, turns)
+    waves = _searching(load, turns) + ([Wave.of(folds, searched)] if fits else [])
     if load.featured:
         waves.append(Wave.of(1, bins * n * (rates.curve + KINDS**2 * n * rates.feature)))
-    waves.append(Wave.of(folds, tried))
+    waves.append(Wave.of(folds, fitted))
     learning = _learning(load, folds)
     # Each network, each fold that tests them, features and scales of curves need the sample; workers keep it.
     tasks = load.choices * sum(wave.tasks for wave in learning)
@@ -96,7 +96,7 @@ def _by_stack(load: Workload) -> list[PlannedStage]:
         memory = max(memory, rates.process_bytes + 2 * load.sample_bytes + learned * rates.learned_bytes)
     every = (drawn, *(waves + learning) * load.choices)
     choose = PlannedStage("choose", load.job.kind, every, memory, reads=reads, solver=load.solver)
-    return [moments(load), choose, _training(load, tried, settled)]
+    return [moments(load), choose, _training(load, fitted, fitted)]
 
 
 def _learning(load: Workload, folds: int) -> list[Wave]:
@@ -178,8 +178,8 @@ def _searching(load: Workload, turns: Sequence[Sequence[int]]) -> list[Wave]:
     return [Wave(folds * len(turn), folds * sum(turn), max(turn)) for turn in fits]
 
 
-def _fit_seconds(load: Workload, rank: int, *, settled: bool = False) -> float:
-    """Sweeps until validation stops a fit, or as many as there may be where nothing validates.
+def _fit_seconds(load: Workload, rank: int) -> float:
+    """Sweeps until validation stops a fit.
 
     The operations of a sweep are those of section "Closed form" of docs/method.md.
     """
@@ -189,7 +189,7 @@ def _fit_seconds(load: Workload, rank: int, *, settled: bool = False) -> float:
     operations = genome + rows + 2.0 * shape.cells * shape.assays * rank**2
     operations += _evaluation(load, rank) / als.evaluate_every
     most = als.starts * als.start_sweeps + als.max_sweeps
-    sweeps = als.max_sweeps if settled else min(rates.sweeps, most)
+    sweeps = min(rates.sweeps, most)
     return sweeps * (rates.sweep + operations * rates.fit)
 
 

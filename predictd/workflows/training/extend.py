@@ -29,7 +29,7 @@ from predictd.provenance import RunRecord, given, software
 from predictd.workflows.imputing.estimators import load_cp_model
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
-from predictd.workflows.tensor.ranges import ranges_of
+from predictd.workflows.tensor.ranges import ends_of, ranges_of
 from predictd.workflows.tensor.sources import Probing, SignalSource, probe_tracks
 from predictd.workflows.training.solvers import SOLVERS
 
@@ -246,11 +246,12 @@ def _check_transforms(tracks: Sequence[Track], tensor: Tensor) -> None:
 
 @dataclass(frozen=True)
 class GenomePass:
-    """What a pass over the genome for new tracks reads."""
+    """What a pass over the genome for new tracks reads, that of the tensor up to `ends`, which cut artefacts off."""
 
     model: Path
     tensor: Tensor
     sources: tuple[SignalSource, ...]
+    ends: Float32 | None
 
 
 def _pass_over(
@@ -268,7 +269,7 @@ def _pass_over(
         if not used & set(probe.chromosomes):
             raise TableError(f"{track.where}: {track.shown} has none of the chromosomes of {tensor.path}")
     sizes = [entry.n_bins for entry in tensor.manifest.shards]
-    shared = GenomePass(model_path, tensor, sources)
+    shared = GenomePass(model_path, tensor, sources, ends_of(tensor))
     return engine.reduce(_shard_moments, tensor.shard_names, shared, label="shards", sizes=sizes)
 
 
@@ -286,7 +287,10 @@ def _shard_moments(name: str, shared: GenomePass) -> Array:
             signal = source.read(shard.places, uncovered=manifest.uncovered)
             own[:, index] = signal.astype(manifest.dtype)
         for start, block in shard.blocks():
-            genome = block[:, columns] @ weights + constant
+            signal = block[:, columns]
+            if shared.ends is not None:
+                np.minimum(signal, shared.ends[columns], out=signal)
+            genome = signal @ weights + constant
             joint = np.concatenate([genome, own[start : start + len(block)]], axis=1)
             total += moments(joint[~np.isnan(joint).any(axis=1)])
     return total

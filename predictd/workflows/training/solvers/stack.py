@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -59,7 +59,8 @@ class StandardisedEm(Em):
 
 STANDARDISED_EM, _RAW_EM = StandardisedEm(), Em()
 _DOUBTFUL = "em_raw"
-_FACTORS = ("em", _DOUBTFUL)
+_EMS: dict[str, Em] = {"em": STANDARDISED_EM, _DOUBTFUL: _RAW_EM}
+_FACTORS = tuple(_EMS)
 # Tracks on which networks are tested, about; of fewer networks too few learned from a few tracks each to be tested.
 TESTED_TRACKS, FEWEST_TESTED = 64, 8
 _RANKS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
@@ -102,18 +103,20 @@ class Stack(MomentsSolver):
         if len(folds) == 1:
             folds = _folds_within(folds[0], experiments, seed)
         settled, factors = settings.model_copy(update={"solver": self.name}), ""
+        sweeps: Mapping[str, int] = {}
         if set(_FACTORS) & {*self.members} - {*members}:
             factors = "; no em, since no experiment shares its cell type and its assay with others"
         if "em" in members:
             found = STANDARDISED_EM.search(data, folds, _of_em(settings), engine, seed=seed)
             settled = settled.model_copy(update={"rank": found.rank, "regularisation": found.regularisation})
+            sweeps = self._sweeps(data, folds, settled, engine, seed=seed)
             factors = f"; em of rank {found.rank}, {STANDARDISED_EM.penalty_name} {found.regularisation:g}"
         assert data.moments is not None
         sample = sampled = None
         if FEATURED in members:
             sample = ensure_window_sample(data.tensor, engine, data.moments, named=data.named)
             (sampled,) = engine.map(_sampled, [sample], data.moments)
-        trying = _Trying(self, data, settled, seed, sampled)
+        trying = _Trying(self, data, settled, sweeps, seed, sampled)
         tried = engine.map(_try_fold, deciding_folds(folds), trying, label="members")
         trials = Trials.joined([attempt.trials for attempt in tried])
         # In an assay of small scale its errors are large: it needs a reason to count.
@@ -123,6 +126,7 @@ class Stack(MomentsSolver):
             else Weights.of(trials)
         )
         learned: Arrays = {"weights": weights.of_pools, "errors": weights.errors}
+        learned |= {f"{name}_sweeps": np.array(n) for name, n in sweeps.items()}
         if sampled is not None:
             learned[FEATURED] = sampled
         if settings.networks and len(trials.donors) >= FEWEST:
@@ -131,6 +135,18 @@ class Stack(MomentsSolver):
             learned |= own
             factors += gain
         return Choice(settled, _explain(members, trials, weights) + factors, learned)
+
+    def _sweeps(
+        self, data: FitData, folds: Sequence[Fold], settings: TrainSettings, engine: Engine, *, seed: int
+    ) -> dict[str, int]:
+        """How many sweeps of each EM are best on validation experiments: the median over folds.
+
+        Fits to judge members by, and the final ones, make as many: stopped by the very tracks that judge it, a fit
+        would look better than those that come of it.
+        """
+        searching = _Trying(self, data, settings, {}, seed, None)
+        found = np.array(engine.map(_best_sweeps, deciding_folds(folds), searching, label="sweeps"))
+        return dict(zip(_FACTORS, np.median(found, axis=0).astype(int).tolist(), strict=True))
 
     def _networks(
         self,
@@ -175,7 +191,8 @@ class Stack(MomentsSolver):
         learned = {name: np.asarray(array) for name, array in choice.learned.items()}
         weights = Weights(learned["weights"].astype(np.float64), learned["errors"].astype(np.float64))
         data = replace(data, sampled=learned.get(FEATURED))
-        model = replace(self.unweighted(data, fold, choice.settings, seed=seed), weights=weights)
+        made = {name: int(learned[f"{name}_sweeps"]) for name in _FACTORS if f"{name}_sweeps" in learned}
+        model = replace(self.unweighted(data, fold, choice.settings, made, seed=seed), weights=weights)
         if "related" in learned:
             scales = CurveScales(*(learned[name].astype(np.float64) for name in ("curve_means", "curve_sds")))
             model = replace(
@@ -187,18 +204,26 @@ class Stack(MomentsSolver):
         return Fit(model, _validation_mse(model, fold, data), ())
 
     def unweighted(
-        self, data: TensorMoments, fold: Fold, settings: TrainSettings, *, seed: int
+        self,
+        data: TensorMoments,
+        fold: Fold,
+        settings: TrainSettings,
+        sweeps: Mapping[str, int],
+        *,
+        seed: int,
     ) -> StackModel:
-        """A fold's model whose members all count the same."""
+        """A model of a fold's training experiments alone, whose members all count the same; EM of so many sweeps."""
         cell_types, assays = axes(data.experiments)
         tracks = _tracks(data, fold.train)
         members = self.members_for(data.experiments)
         if tracks.features is None:
             members = tuple(name for name in members if name != FEATURED)
         fits: dict[str, CPModel] = {}
-        for name, em in (("em", STANDARDISED_EM), ("em_raw", _RAW_EM)):
+        alone = replace(fold, valid=())
+        for name, em in _EMS.items():
             if name in members:
-                fitted = em.fit_moments(data, fold, Choice(_of_em(settings), ""), seed=seed).model
+                choice = Choice(_of_em(settings), "")
+                fitted = em.fit_moments(data, alone, choice, seed=seed, sweeps=sweeps.get(name)).model
                 assert isinstance(fitted, CPModel)
                 fits[name] = fitted
         return StackModel(
@@ -221,6 +246,7 @@ class _Trying:
     solver: Stack
     data: FitData
     settings: TrainSettings
+    sweeps: Mapping[str, int]
     seed: int
     sampled: npt.NDArray[np.float64] | None
 
@@ -264,11 +290,19 @@ class _Tried:
         return Lesson(tracks, names, places, known.means, known.sds, guide, corrections, offsets)
 
 
+def _best_sweeps(fold: Fold, shared: _Trying) -> list[int]:
+    """Sweeps of each EM after which a fold's validation experiments are predicted best."""
+    data, choice = moments_of(shared.data), Choice(_of_em(shared.settings), "")
+    with one_blas_thread():
+        fits = [em.fit_moments(data, fold, choice, seed=shared.seed) for em in _EMS.values()]
+    return [fit.sweeps or 0 for fit in fits]
+
+
 def _try_fold(fold: Fold, shared: _Trying) -> _Tried:
     """Predict a fold's validation experiments from its training experiments."""
     data = replace(moments_of(shared.data), sampled=shared.sampled)
     with one_blas_thread():
-        model = shared.solver.unweighted(data, fold, shared.settings, seed=shared.seed)
+        model = shared.solver.unweighted(data, fold, shared.settings, shared.sweeps, seed=shared.seed)
         tracks = model.tracks
         known = _tracks(replace(data, sampled=None), fold.valid)
         maps, offsets = model.maps(known.places)
@@ -278,15 +312,16 @@ def _try_fold(fold: Fold, shared: _Trying) -> _Tried:
         read = columns_of(np.arange(n), n + k)[: len(tracks.every_mean)]
         scales = model.scales.sds[known.places] / known.sds
         shifts = (known.means - model.scales.means[known.places]) / known.sds
-        # What a model says in its own units does not depend on predicted scales, but where they bound it.
-        bounded = np.clip(scales, 1 / FARTHEST_SCALE, FARTHEST_SCALE)
-        factors = np.where(_in_own_units(model.members)[:, np.newaxis], scales, bounded)
+        # What a model says in its own units does not depend on predicted scales and means, but where they bound it.
+        own = _in_own_units(model.members)[:, np.newaxis]
+        factors = np.where(own, scales, np.clip(scales, 1 / FARTHEST_SCALE, FARTHEST_SCALE))
+        bounded = np.clip(shifts, -FARTHEST_SHIFT, FARTHEST_SHIFT)
         trials = Trials.of(
             maps * factors[..., np.newaxis],
-            offsets * factors,
+            offsets * factors + own * (bounded - shifts),
             tracks.every_correlation,
             both[n : n + k, read],
-            np.clip(shifts, -FARTHEST_SHIFT, FARTHEST_SHIFT),
+            bounded,
             model.n_donors(known.places),
         )
     return _Tried(trials, model, known, maps, offsets, scales, shifts)
