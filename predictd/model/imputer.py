@@ -187,13 +187,18 @@ class Imputer:
         """Signal of the inputs (bins × k) without artefacts."""
         return signal if self.limits is None else np.clip(signal, self.limits.low, self.limits.high)
 
+    def completed(self, signal: Float32) -> Float32:
+        """Signal of the inputs (bins × k) without artefacts, and without gaps where these can be filled."""
+        signal = self.limited(signal)
+        if self.completion is not None and np.isnan(signal).any():
+            signal = self.completion.fill(signal)
+        return signal
+
     def unbounded(
         self, signal: Float32, run_lengths: Sequence[int] | None = None, inner: slice = _ALL
     ) -> Float32:
         """Predictions wherever they lie; see `__call__`."""
-        signal = self.limited(signal)
-        if self.completion is not None and np.isnan(signal).any():
-            signal = self.completion.fill(signal)
+        signal = self.completed(signal)
         predicted = self.affine(signal[inner])
         if self.refiner is not None:
             predicted += self.refiner(signal, run_lengths or [len(signal)], inner)

@@ -104,10 +104,7 @@ class GenomeFactors:
 
     def __call__(self, signal: npt.NDArray[np.float32]) -> Array:
         """G of bins: float64 (bins × L) from float32 (bins × n_train); NaN where under half is observed."""
-        signal = self._imputer.limited(signal)
-        if self._imputer.completion is not None and np.isnan(signal).any():
-            signal = self._imputer.completion.fill(signal)
-        genome: Array = signal.astype(np.float64) @ self._solution.T - self._offset
+        genome: Array = self._imputer.completed(signal).astype(np.float64) @ self._solution.T - self._offset
         return genome
 
 

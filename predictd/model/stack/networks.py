@@ -17,13 +17,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from predictd.interrupt import give_up_if_asked
 from predictd.kernels import UNITS, apply_networks
 from predictd.model.stack.features import WINDOW
 from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide, read_by_networks
 from predictd.model.stack.perceptron import learn_perceptron
 from predictd.model.stack.tracks import Places, Tracks
-from predictd.model.windows import window_means
 from predictd.pairs import Experiment, positions
 
 Float32 = npt.NDArray[np.float32]
@@ -51,8 +49,6 @@ _TRACKS = 3
 _SAME_ASSAY, _SAME_CELL_TYPE = 30.0, 8.0
 # With fewer known tracks there is too little to learn from.
 FEWEST = 6
-# Bins at once: what networks read there should stay in cache.
-_STEP = 512
 
 
 @dataclass(frozen=True)
@@ -312,7 +308,7 @@ def exercise(
     read = [
         np.ascontiguousarray(values.take(rows, axis=0).take(columns, axis=1).T) for values in sample.values
     ]
-    z, *around = (_standardised(values, tracks) for values in read)
+    z, *around = (tracks.standardised(values) for values in read)
     curved = sample.curve_scales.some(columns).standardised(read[0])
     mapped = maps.every(z)
     windows = [maps.every(values)[guide.wide].T for values in around]
@@ -327,78 +323,3 @@ def exercise(
     constants = np.tile(guide.constants[row].astype(np.float32), (len(varying), 1))
     inputs = np.concatenate([varying, constants], axis=1)
     return inputs, np.clip(residual, -_FARTHEST, _FARTHEST).astype(np.float32)
-
-
-def _standardised(signal: Float32, tracks: Tracks) -> Float32:
-    """Signal of tracks, (n × bins), in their standard deviations above their means."""
-    shift, factor = tracks.means.astype(np.float32), (1 / tracks.sds).astype(np.float32)
-    return (signal - shift[:, np.newaxis]) * factor[:, np.newaxis]
-
-
-class Refiner:
-    """What features and networks add to a stack's predictions of m pairs, from the signal of its tracks.
-
-    Parameters
-    ----------
-    networks
-        The networks.
-    guide
-        What leads them at the pairs.
-    tracks, curve_scales
-        The n tracks that are read.
-    places, sds
-        Cell types and assays of the pairs, and their predicted standard deviations, float64 (m,).
-    """
-
-    halo = max(HALF_WIDTHS)
-
-    def __init__(
-        self,
-        networks: Networks,
-        guide: Guide,
-        tracks: Tracks,
-        curve_scales: CurveScales,
-        places: Places,
-        sds: Float64,
-    ) -> None:
-        self._networks, self._guide, self._curve_scales = networks, guide, curve_scales
-        self._tracks = tracks
-        self._maps = [guide.maps_of(row) for row in range(len(guide.maps))]
-        self._sds = sds.astype(np.float32)
-        self._weights = [networks.weights(int(cell), int(assay)) for cell, assay in zip(*places, strict=True)]
-
-    def __call__(self, signal: Float32, run_lengths: Sequence[int], inner: slice) -> Float32:
-        """What to add in some of the bins.
-
-        Parameters
-        ----------
-        signal
-            (bins × n), with the bins around those that are asked for; NaN is where nothing can be said.
-        run_lengths
-            Lengths of the stretches of consecutive bins in it; they add up to the bins.
-        inner
-            The bins that are asked for.
-        """
-        guide, features = self._guide, self._tracks.features
-        read = np.ascontiguousarray(signal.T)
-        z = _standardised(read, self._tracks)
-        # A bin counts in windows where all tracks are there.
-        z[:, np.isnan(z.sum(axis=0))] = np.nan
-        within = np.ascontiguousarray(z[:, inner])
-        curved = self._curve_scales.standardised(np.ascontiguousarray(read[:, inner]))
-        added = np.zeros((within.shape[1], len(self._maps)), dtype=np.float32)
-        beside = None
-        if features is not None and guide.beyond is not None:
-            beside = features.at(signal, run_lengths, inner).T
-            added += (guide.beyond[:, 0].astype(np.float32) @ beside).T * self._sds
-        for row, maps in enumerate(self._maps):
-            give_up_if_asked()
-            constants = guide.constants[row].astype(np.float32)
-            mapped = maps.every(z)
-            windows = window_means(mapped[guide.wide].T, run_lengths, HALF_WIDTHS[1:], inner)
-            leading = guide.leading(row, mapped[:, inner], within, curved, maps=maps, features=beside)
-            for start in range(0, len(added), _STEP):
-                some = slice(start, start + _STEP)
-                inputs = read_by_networks(leading[:, some], list(windows[:, some]))
-                added[some, row] += self._sds[row] * self._networks(inputs, self._weights[row], constants)
-        return added

@@ -23,8 +23,9 @@ from predictd.model.ranges import Ranges
 from predictd.model.stack import members
 from predictd.model.stack.features import KINDS, FeatureRefiner, Features
 from predictd.model.stack.inputs import CURVES, CurveScales, Guide
-from predictd.model.stack.networks import Networks, Refiner
+from predictd.model.stack.networks import Networks
 from predictd.model.stack.pooling import Pooled, pooled_features
+from predictd.model.stack.refiner import Refiner
 from predictd.model.stack.scales import Scales
 from predictd.model.stack.tracks import Array, Index, Places, Tracks
 from predictd.model.stack.weights import Weights

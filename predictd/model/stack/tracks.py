@@ -14,6 +14,7 @@ from predictd.model.stack.features import Features, with_features
 from predictd.pairs import Experiment, positions, rows_of
 
 Array = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
 Index = npt.NDArray[np.intp]
 Places = tuple[Index, Index]
 
@@ -107,6 +108,11 @@ class Tracks:
     def every_correlation(self) -> Array:
         """As `every_mean`: (n × n) or (4n × 4n)."""
         return self.correlations if self.features is None else self.features.correlations
+
+    def standardised(self, signal: Float32) -> Float32:
+        """Signal of the tracks, (n × bins), in their standard deviations above their means."""
+        shift, factor = self.means.astype(np.float32), (1 / self.sds).astype(np.float32)
+        return (signal - shift[:, np.newaxis]) * factor[:, np.newaxis]
 
     def donors(self, cell: int, assay: int) -> Index:
         """Tracks of an assay in other cell types than one."""

@@ -189,8 +189,7 @@ def _fit_seconds(load: Workload, rank: int) -> float:
     operations = genome + rows + 2.0 * shape.cells * shape.assays * rank**2
     operations += _evaluation(load, rank) / als.evaluate_every
     most = als.starts * als.start_sweeps + als.max_sweeps
-    sweeps = min(rates.sweeps, most)
-    return sweeps * (rates.sweep + operations * rates.fit)
+    return min(rates.sweeps, most) * (rates.sweep + operations * rates.fit)
 
 
 def _evaluation(load: Workload, rank: int) -> float:

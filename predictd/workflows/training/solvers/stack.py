@@ -15,7 +15,6 @@ from predictd.engine.base import one_blas_thread
 from predictd.errors import ConfigError, DataError
 from predictd.model.cp.factors import CPModel
 from predictd.model.folds import Fold, by_assay_alone
-from predictd.model.moments import CONSTANT
 from predictd.model.stack.features import MOST_TRACKS, WINDOW, columns_of, sampled_moments
 from predictd.model.stack.gains import errors_of_unseen, worthwhile
 from predictd.model.stack.inputs import HALF_WIDTHS, CurveScales, Guide, related_assays
@@ -33,28 +32,9 @@ from predictd.workflows.training.settings import check_constants
 from predictd.workflows.training.solvers.by_moments import MomentsSolver, moments_of
 from predictd.workflows.training.solvers.em import Em
 from predictd.workflows.training.solvers.solver import Choice, Fit, FitData
+from predictd.workflows.training.solvers.standardised_em import StandardisedEm
 
 Arrays = dict[str, npt.NDArray[np.generic]]
-
-
-class StandardisedEm(Em):
-    """EM on tracks of mean 0 and variance 1, so that none counts more for its unit.
-
-    Where it is one of several, its rank and prior need not be exact: fewer are compared.
-    """
-
-    penalties = (0.1, 0.3, 1.0)
-    first_penalty = 0.3
-
-    def grid(self, settings: TrainSettings, n_train: int) -> tuple[Sequence[int], Sequence[float], float]:
-        """See `CPSolver.grid`; fewer ranks are compared."""
-        return [rank for rank in _RANKS if rank <= max(1, n_train // 2)], self.penalties, self.first_penalty
-
-    def fit_moments(
-        self, data: TensorMoments, fold: Fold, choice: Choice, *, seed: int, sweeps: int | None = None
-    ) -> Fit:
-        """See `MomentsSolver.fit_moments`; the fit is to standardised tracks."""
-        return super().fit_moments(_standardised(data), fold, choice, seed=seed, sweeps=sweeps)
 
 
 STANDARDISED_EM, _RAW_EM = StandardisedEm(), Em()
@@ -63,7 +43,6 @@ _EMS: dict[str, Em] = {"em": STANDARDISED_EM, _DOUBTFUL: _RAW_EM}
 _FACTORS = tuple(_EMS)
 # Tracks on which networks are tested, about; of fewer networks too few learned from a few tracks each to be tested.
 TESTED_TRACKS, FEWEST_TESTED = 64, 8
-_RANKS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
 
 
 class Stack(MomentsSolver):
@@ -102,8 +81,7 @@ class Stack(MomentsSolver):
         experiments, members = data.tensor.experiments, self.members_for(data.tensor.experiments)
         if len(folds) == 1:
             folds = _folds_within(folds[0], experiments, seed)
-        settled, factors = settings.model_copy(update={"solver": self.name}), ""
-        sweeps: Mapping[str, int] = {}
+        settled, factors, sweeps = settings.model_copy(update={"solver": self.name}), "", dict[str, int]()
         if set(_FACTORS) & {*self.members} - {*members}:
             factors = "; no em, since no experiment shares its cell type and its assay with others"
         if "em" in members:
@@ -160,9 +138,8 @@ class Stack(MomentsSolver):
         seed: int,
     ) -> tuple[Arrays, str]:
         """What networks learn, with what they need to be led, and what they are worth; nothing if it is too little."""
-        moments = moments_of(data)
         known = sorted(set().union(*({*one.model.train, *one.known.names} for one in tried)))
-        related = related_assays(Pooled.of(_tracks(moments, known)))
+        related = related_assays(Pooled.of(_tracks(moments_of(data), known)))
         lessons = tuple(one.lesson(weights, related) for one in tried)
         teaching = _Teaching(lessons, sample, n_networks, seed)
         found = Networks.joined(engine.map(_fit_network, range(n_networks), teaching, label="networks"))
@@ -383,19 +360,6 @@ def _folds_within(fold: Fold, experiments: Sequence[Experiment], seed: int) -> l
         return selection_folds(fold.train, seed)
     except DataError:
         return [fold]
-
-
-def _standardised(data: TensorMoments) -> TensorMoments:
-    """Moments of tracks of mean 0 and variance 1; constant tracks are 0."""
-    n_bins = data.s[-1, -1]
-    means = data.s[-1, :-1] / n_bins
-    squares = np.diag(data.s)[:-1] / n_bins
-    variances = squares - means**2
-    factor = np.where(variances > CONSTANT * squares, 1 / np.sqrt(np.maximum(variances, 1e-300)), 0.0)
-    s = np.zeros_like(data.s)
-    s[:-1, :-1] = (data.s[:-1, :-1] - n_bins * np.outer(means, means)) * np.outer(factor, factor)
-    s[-1, -1] = n_bins
-    return TensorMoments(s, data.experiments)
 
 
 def _tracks(data: TensorMoments, experiments: Sequence[Experiment]) -> Tracks:
