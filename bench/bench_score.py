@@ -22,7 +22,7 @@ from predictd.engine.base import one_blas_thread
 from predictd.io.tensor.store import Tensor
 from predictd.pairs import Experiment
 from predictd.workflows.evaluation.cases import Scoring
-from predictd.workflows.evaluation.score import ScoreTask, bundle, group_cases, score
+from predictd.workflows.evaluation.score import ScoreTask, bundle, fold_groups, score
 from predictd.workflows.tensor.folds import load_folds
 from predictd.workflows.tensor.moments import read_moments
 from predictd.workflows.training.crossval import crossval, scored_cases
@@ -52,7 +52,7 @@ def test_score(benchmark, tensor: Tensor, models: Path) -> None:
     groups = [
         group
         for name, folds in by_test_fold(load_folds(models / FOLDS_JSON)).items()
-        for group in group_cases(scored_cases(name, folds, moments), 1)
+        for group in fold_groups(scored_cases(name, folds, moments))
     ]
     seconds = []
 

@@ -35,6 +35,7 @@ from predictd.errors import (
 )
 from predictd.io.files import sha256_of
 from predictd.io.models import ModelFile, write_model
+from predictd.io.tables import read_tracks
 from predictd.io.tensor.store import Tensor
 from predictd.model.cp.factors import CPModel
 from predictd.model.cp.reference import closed_form_genome
@@ -172,8 +173,8 @@ def test_pairs_can_be_chosen(tensor, engine, tmp_path, spec, wanted):
     lines = (tmp_path / "out" / "tracks.tsv").read_text().splitlines()
     how = {e: "trained on\ttrained" if e in small.experiments else "never observed\t." for e in expected}
     assert lines == [
-        "cell_type\tassay\tpath\tstatus\tfold",
-        *(f"{e.cell_type}\t{e.assay}\t{e.cell_type}-{e.assay}.bw\t{how[e]}" for e in expected),
+        "cell_type\tassay\tpath\ttransform\tstatus\tfold",
+        *(f"{e.cell_type}\t{e.assay}\t{e.cell_type}-{e.assay}.bw\tarcsinh\t{how[e]}" for e in expected),
     ]
 
 
@@ -509,6 +510,9 @@ def test_transforms_decide_unit_and_clipping(engine, tmp_path):
         assert (predicted < 0).any()
         expected = np.sinh(np.maximum(predicted, 0)) if pair.assay == "asinh" else predicted
         np.testing.assert_allclose(track, expected, rtol=2e-4, atol=2e-5)
+    # Whoever ingests the imputed tracks stores them as the observed ones are.
+    listed = {track.experiment: track.transform for track in read_tracks(tmp_path / "out" / "tracks.tsv")}
+    assert listed == {pair: "arcsinh" if pair.assay == "asinh" else "none" for pair in report.pairs}
 
 
 def test_a_complete_tensor_is_warned_of_nothing(model_path, tensor_path, engine, tmp_path, caplog):

@@ -27,6 +27,8 @@ given, settings = hypothesis.given, hypothesis.settings
 st = hypothesis.strategies
 
 SIZE = 25
+# Transforms of assays that the table gives one.
+TRANSFORMED = {"H3K27ac": "log1p"}
 
 
 def peaks_of(source: Path, output: Path) -> PeakCalling:
@@ -92,7 +94,7 @@ def tracks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tracks")
     rng = np.random.default_rng(5)
     lengths = {"chr1": 50_000, "chr2": 20_110}
-    rows = ["cell_type\tassay\tpath"]
+    rows = ["cell_type\tassay\tpath\ttransform"]
     for cell, mark in (("A-1", "H3K4me3"), ("A-1", "H3K27ac"), ("B", "H3K4me3")):
         name = f"{cell}.{mark}.bw"
         with pyBigWig.open(str(folder / name), "w") as out:
@@ -103,7 +105,7 @@ def tracks(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 # A stretch without signal on the second chromosome.
                 first = 40 if chrom == "chr2" else 0
                 out.addEntries(chrom, first * SIZE, values=signal[first:], span=SIZE, step=SIZE)
-        rows.append(f"{cell}\t{mark}\t{name}")
+        rows.append(f"{cell}\t{mark}\t{name}\t{TRANSFORMED.get(mark, '')}")
     (folder / "tracks.tsv").write_text("\n".join(rows) + "\n")
     return folder
 
@@ -126,11 +128,12 @@ class TestPeaks:
         out = tmp_path / "peaks"
         report = PeakCalling(tracks, out, PeakRule()).make_all(engine)
         lines = fields_of(out / "peaks.tsv")
-        assert lines[0] == ["cell_type", "assay", "path", "peaks", "n_peaks", "n_bases"]
-        assert [line[3] for line in lines[1:]] == [
+        assert lines[0] == ["cell_type", "assay", "path", "transform", "peaks", "n_peaks", "n_bases"]
+        assert [line[4] for line in lines[1:]] == [
             f"{name}.narrowPeak.gz" for name in ("A%2D1-H3K27ac", "A%2D1-H3K4me3", "B-H3K4me3")
         ]
         for track in read_tracks(out / "peaks.tsv"):
+            assert track.transform == TRANSFORMED.get(track.experiment.assay, "arcsinh")
             expected = [
                 (chrom, *peak)
                 for chrom, length in (("chr1", 50_000), ("chr2", 20_110))

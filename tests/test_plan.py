@@ -215,11 +215,11 @@ def test_scoring_by_hand(rates):
 
     score = score_of(2**18)
     of_bin = every + 3 + 2
-    assert score.waves == (Wave(5, pytest.approx(60 * 2**18 * of_bin), pytest.approx(12 * 2**18 * of_bin)),)
-    # Two workers take at most 24 experiments at once, and read less.
+    assert score.waves == (Wave(10, pytest.approx(60 * 2**18 * of_bin), pytest.approx(6 * 2**18 * of_bin)),)
+    # Two workers take 18 and 12 experiments at once, and read less.
     fewer = score_of(2**18, workers=2)
-    assert (fewer.tasks, fewer.core_seconds) == (3, pytest.approx(score.core_seconds))
-    assert fewer.reads == pytest.approx(3 / 5 * score.reads) and fewer.memory > score.memory
+    assert (fewer.tasks, fewer.core_seconds) == (4, pytest.approx(score.core_seconds))
+    assert fewer.reads == pytest.approx(4 / 10 * score.reads) and fewer.memory > score.memory
     # Of many bins every fourth is counted; and of very many some shards.
     assert score_of(2**19).core_seconds == pytest.approx(60 * 2**19 * (every + 3 + 2 / 4))
     twice = score_of(2**23)

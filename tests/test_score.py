@@ -24,7 +24,7 @@ from predictd.io.tensor.store import Shard
 from predictd.pairs import Experiment
 from predictd.workflows.evaluation import score, signal
 from predictd.workflows.evaluation.cases import Baseline, Case, Scoring
-from predictd.workflows.evaluation.score import ScoreTask, bundle, group_cases
+from predictd.workflows.evaluation.score import ScoreTask, bundle, fold_groups, group_cases
 from predictd.workflows.imputing.apply import Application
 from predictd.workflows.training.train import train
 
@@ -212,6 +212,12 @@ def test_groups_fit_into_memory_and_serve_all_workers():
     assert len(one_too_many) == 3 and max(one_too_many) - min(one_too_many) <= 1
 
 
+def test_a_test_fold_is_divided_as_its_cases_alone_say():
+    cases = list(some_cases()[:1]) * 12
+    assert [len(group) for group in fold_groups(cases)] == [6, 6]
+    assert fold_groups(cases[:1]) == [(cases[0],)] and fold_groups([]) == []
+
+
 def test_tasks_hold_whole_groups_and_no_more_than_memory_allows():
     cases = list(some_cases()) * 30
     groups = [tuple(cases[:n]) for n in (8, 7, 7, 7, 7)]
@@ -222,6 +228,8 @@ def test_tasks_hold_whole_groups_and_no_more_than_memory_allows():
     assert sizes(groups, 2) == [15, 21]
     assert sizes(groups, 4) == [7, 7, 8, 14]
     assert sizes(groups, 16) == [7, 7, 7, 7, 8]
+    # Where two tasks would be too large, four keep two workers as long.
+    assert sizes([tuple(cases[:6])] * 10, 2) == [12, 12, 18, 18]
     most = score.TASK_BYTES // score.CASE_BYTES
     assert all(size <= most for size in sizes(groups * 4, 1))
     assert sizes([tuple(cases[:most])] * 3, 1) == [most] * 3

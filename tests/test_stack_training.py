@@ -107,10 +107,10 @@ def test_imputed_tracks_are_the_models(trained, tensor, engine, tmp_path):
     report = impute(trained, tensor.path, tmp_path / "imputed", engine)
     assert len(list((tmp_path / "imputed").glob("*.bw"))) == len(report.pairs) == 6
     header, *rows = fields_of(tmp_path / "imputed" / "tracks.tsv")
-    assert header == ["cell_type", "assay", "path", "status", "fold", "expected_error"]
+    assert header == ["cell_type", "assay", "path", "transform", "status", "fold", "expected_error"]
     told = load_model(trained)[0].expected_errors([Experiment(*row[:2]) for row in rows])
-    assert [float(row[5]) for row in rows] == pytest.approx(told.tolist(), rel=1e-2)
-    assert all(0 < float(row[5]) <= 1 for row in rows)
+    assert [float(row[6]) for row in rows] == pytest.approx(told.tolist(), rel=1e-2)
+    assert all(0 < float(row[6]) <= 1 for row in rows)
     assert load_estimator(trained).estimator.everyone.train == tuple(tensor.experiments)
 
 

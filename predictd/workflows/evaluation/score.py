@@ -37,6 +37,8 @@ CASE_BYTES = 3 * _METHOD_BYTES + _PAIR_BYTES
 TASK_BYTES = 5 * 2**27
 # Signal up to this size is kept for the second sweep, to read and predict it once: 22 pairs on 1 % of the human genome.
 KEPT_BYTES = 7 * 2**26
+# Groups of a test fold, at least: so many that workers end at about the same time; each standardises all tracks again.
+_FOLD_GROUPS = 2
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,18 @@ def group_cases(
     return [tuple(cases[start:end]) for start, end in parts]
 
 
+def fold_groups(cases: Sequence[_Item]) -> list[tuple[_Item, ...]]:
+    """Cases of a test fold that are predicted together, whatever the number of workers: it shows in the last bits."""
+    return group_cases(cases, _FOLD_GROUPS)
+
+
 def bundle(groups: Sequence[tuple[_Item, ...]], workers: int) -> list[tuple[tuple[_Item, ...], ...]]:
     """Groups of cases that one task scores: fewer tasks read the tensor less often.
 
-    There is a task for every worker as long as there are groups; which groups are together does not change a result.
+    Every worker has as many tasks, as long as there are groups; which groups are together does not change a result.
     """
-    n_tasks = min(len(groups), max(1, workers))
+    workers = max(1, workers)
+    n_tasks = min(len(groups), workers)
     while True:
         tasks: list[list[int]] = [[] for _ in range(n_tasks)]
         sizes = [0] * n_tasks
@@ -80,7 +88,7 @@ def bundle(groups: Sequence[tuple[_Item, ...]], workers: int) -> list[tuple[tupl
             sizes[least] += len(groups[index])
         if n_tasks == len(groups) or max(sizes) <= TASK_BYTES // CASE_BYTES:
             return [tuple(groups[index] for index in sorted(task)) for task in tasks]
-        n_tasks += 1
+        n_tasks = min(len(groups), n_tasks + workers)
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,9 @@ class Imputation(InParts[ImputeReport]):
         status = statuses(self._loaded.estimator, self._pairs, tensor.experiments)
         _warn_of_fits([pair for pair in self._pairs if status[pair] == TRAINED], len(self._pairs))
         folds = {pair: name for name, own in self._loaded.held_out.items() for pair in own}
+        transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
         more: dict[str, dict[Experiment, str]] = {
+            "transform": {pair: transforms[pair.assay] for pair in self._pairs},
             "status": status,
             "fold": {pair: folds.get(pair, self._loaded.fold) for pair in self._pairs},
         }

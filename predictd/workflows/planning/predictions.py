@@ -7,7 +7,7 @@ from math import ceil
 from predictd.constants import MAX_OPEN_TRACKS
 from predictd.io.tensor.store import chunk_rows
 from predictd.model.folds import TESTS, VALIDS
-from predictd.workflows.evaluation.score import CASE_BYTES, KEPT_BYTES, bundle, group_cases
+from predictd.workflows.evaluation.score import CASE_BYTES, KEPT_BYTES, bundle, fold_groups
 from predictd.workflows.evaluation.signal import sooner_kept
 from predictd.workflows.imputing.apply import SAMPLED_SHARDS
 from predictd.workflows.imputing.impute import track_groups
@@ -81,7 +81,7 @@ def impute(load: Workload) -> PlannedStage:
 
 def _held_out(load: Workload) -> list[tuple[int, ...]]:
     """Experiments of a test fold in groups that are predicted together."""
-    return group_cases(range(max(1, ceil(load.shape.observed / TESTS))), 1)
+    return fold_groups(range(max(1, ceil(load.shape.observed / TESTS))))
 
 
 def _leading(load: Workload) -> float:

@@ -74,7 +74,7 @@ def open_listed(source: Path, *, bedgraphs: bool = False) -> ListedTracks:
     if is_bigwig(source) or is_bedgraph(source):
         stem = Path(source.stem).stem if is_bedgraph(source.stem) else source.stem
         experiment = Experiment(stem.replace(":", "_"), "signal")
-        tracks = {experiment: Track(experiment, str(source.absolute()), "none", None, str(source))}
+        tracks = {experiment: Track(experiment, str(source.absolute()), "arcsinh", None, str(source))}
         listed = ListedTracks(source, tracks, {})
     elif not exists(source):
         raise TableError(

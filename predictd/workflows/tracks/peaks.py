@@ -118,7 +118,7 @@ class PeakCalling(InParts[PeaksReport]):
         if none:
             log.warning("%d of the %d tracks have no peak (%s)", len(none), len(pairs), some(none))
         write_run_json(record, output)
-        columns = ("cell_type", "assay", "path", "peaks", "n_peaks", "n_bases")
+        columns = ("cell_type", "assay", "path", "transform", "peaks", "n_peaks", "n_bases")
         write_rows(output / PEAKS_TSV, columns, self._rows(report))
         return report
 
@@ -127,7 +127,7 @@ class PeakCalling(InParts[PeaksReport]):
             # Whoever reads a file of peaks expects some.
             name = peaks_name(pair) if report.n_peaks[pair] else ""
             path = relative(track.shown, self.job.output)
-            yield *pair, path, name, report.n_peaks[pair], report.n_bases[pair]
+            yield *pair, path, track.transform, name, report.n_peaks[pair], report.n_bases[pair]
 
 
 def peaks_name(pair: Experiment) -> str:

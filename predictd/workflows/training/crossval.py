@@ -28,7 +28,7 @@ from predictd.pairs import Experiment, axes
 from predictd.provenance import RunRecord, given
 from predictd.workflows.evaluation.cases import Case, Scoring, make_baseline
 from predictd.workflows.evaluation.regions import Regions
-from predictd.workflows.evaluation.score import Row, Scored, ScoreTask, bundle, group_cases, score
+from predictd.workflows.evaluation.score import Row, Scored, ScoreTask, bundle, fold_groups, score
 from predictd.workflows.imputing.apply import BLOCK_AT_WORK
 from predictd.workflows.imputing.calibration import assay_spans, expected_scales, write_calibration
 from predictd.workflows.imputing.estimators import everything_path, fold_model_path
@@ -216,12 +216,11 @@ class Crossval(InParts[CrossvalReport]):
             engine.map(train_fold, fits, FoldFits(data, self._seed), label="models")
         with record.stage("score"):
             s = read_moments(moments)
-            # Whatever the number of workers: which pairs are predicted at once shows in the last bits.
             cases = [scored_cases(*self._groups[index], s) for index in parts]
             groups = {
                 (index, number): group
                 for index, own in zip(parts, cases, strict=True)
-                for number, group in enumerate(group_cases(own, 1))
+                for number, group in enumerate(fold_groups(own))
             }
             files = {key: self.job.workspace / "residuals" / "{}.{}.h5".format(*key) for key in groups}
             counting = self._counting({files[key]: group for key, group in groups.items()}, parts, s)
