@@ -79,13 +79,14 @@ def test_wiggle_counts_from_one(convert):
     path = convert(
         "track type=wiggle_0\nbrowser hide all\nfixedStep chrom=chr2 start=11 step=25 span=20\n1.5\n2\n"
         "variableStep chrom=chr2 span=5\n101 3\n111\t4\nvariableStep chrom=chr1\n1 7\n"
-        "fixedStep chrom=chr3 start=299\n8\n9\n",
+        "fixedStep chrom=chr3 start=199 step=25\n5\n6\nfixedStep chrom=chr3 start=299\n8\n9\n",
         "a.wig",
     )
     assert intervals(path) == {
         "chr2": [(10, 30, 1.5), (35, 55, 2.0), (100, 105, 3.0), (110, 115, 4.0)],
         "chr1": [(0, 1, 7.0)],
-        "chr3": [(298, 299, 8.0), (299, 300, 9.0)],
+        # Values without a span reach to the next one.
+        "chr3": [(198, 223, 5.0), (223, 248, 6.0), (298, 299, 8.0), (299, 300, 9.0)],
     }
 
 

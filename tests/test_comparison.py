@@ -145,6 +145,18 @@ def test_methods_are_ranked_on_tracks_that_all_have():
     # What a draw of the genome leaves undefined stays as it is.
     draws["MSEglobal"][3, :, 0] = np.nan
     assert compare_methods(GRID, METHODS, scores, draws).ranks[0].tolist() == [1, 1, 1]
+    (error,) = (d for d in found.differences if (d.measure, d.method, d.other) == ("MSEglobal", *METHODS[1:]))
+    draws["MSEglobal"][:, 1:, 2] += 1
+    # Each draw lacks a track.
+    for track in range(1, 20):
+        draws["MSEglobal"][track - 1 :: 19, track] = np.nan
+    (partly,) = (
+        d
+        for d in compare_methods(GRID, METHODS, scores, draws).differences
+        if (d.measure, d.method, d.other) == ("MSEglobal", *METHODS[1:])
+    )
+    # It counts for the others, which are worse by 1 in it.
+    assert partly.mean == error.mean and partly.blocks == pytest.approx(np.array(error.blocks) - 1, abs=0.1)
     nothing = {name: np.full_like(values, np.nan) for name, values in scores.items()}
     assert np.isnan(compare_methods(GRID, METHODS, nothing, {}).ranks).all()
 

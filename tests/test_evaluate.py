@@ -252,6 +252,23 @@ def test_gaps_of_imputed_tracks_are_told(absent, end, gapped, engine, tmp_path):
     assert_measures(read_metrics(tmp_path / "m.tsv")["C0", "A1", "model"], wanted)
 
 
+def test_observed_and_imputed_files_are_binned_alike(engine, tmp_path):
+    """A file of signal has the errors 0 against itself, though it leaves out zeros within bins."""
+    tensor = small_tensor(tmp_path / "t", np.zeros((400, 4)))
+    tensor.manifest.model_copy(update={"uncovered": "zero"}).write(tensor.path)
+    starts = np.arange(10, 9000, 75)
+    with pyBigWig.open(str(tmp_path / "track.bw"), "w") as file:
+        file.addHeader([("chr1", 10_000)])
+        values = np.random.default_rng(3).uniform(1, 9, len(starts))
+        file.addEntries(["chr1"] * len(starts), starts, ends=starts + 10, values=values)
+    row = {"cell_type": "C0", "assay": "A1", "path": "track.bw"}
+    write_table(tmp_path / "tracks.tsv", [row])
+    report = evaluate(tmp_path, tmp_path / "tracks.tsv", tmp_path / "m.tsv", engine, tensor=tensor.path)
+    found = report.rows[0]
+    assert (found["method"], found["bins"], found["absent"]) == ("model", 400, 400 - len(starts))
+    assert found["MSEglobal"] == 0 and found["GWcorrasinh"] == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
     ("absent", "message"), [("zero", "they count as 0"), ("skip", "no method of these pairs")]
 )

@@ -91,12 +91,17 @@ class _Steps:
 
     @classmethod
     def declared(cls, source: Path, number: int, line: str) -> _Steps:
-        """What a line `fixedStep chrom=chr1 start=1 step=25 span=25`, or variableStep, says."""
+        """What a line `fixedStep chrom=chr1 start=1 step=25 span=25`, or variableStep, says.
+
+        Without a span values of fixedStep reach to the next one, as UCSC's wigToBigWig has it; others are of one base.
+        """
         kind, *words = line.split()
         given = dict(word.split("=", 1) for word in words if "=" in word)
         try:
             start = int(given["start"]) - 1 if kind == "fixedStep" else None
-            return cls(given["chrom"], start, int(given.get("step", 1)), int(given.get("span", 1)))
+            step = int(given.get("step", 1))
+            span = int(given.get("span", step if start is not None else 1))
+            return cls(given["chrom"], start, step, span)
         except (KeyError, ValueError) as err:
             raise TrackError(
                 f"{source}, line {number}: expected {kind} chrom=NAME"

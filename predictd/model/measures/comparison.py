@@ -101,6 +101,8 @@ def compare_methods(
     draws
         By measure, of those that a bootstrap gives: float64 (DRAWS × n × m).
     """
+    # What blocks that were not drawn alone define, such as an error of the top 1 %, stays as it is.
+    draws = {name: np.where(np.isnan(drawn), scores[name], drawn) for name, drawn in draws.items()}
     ranked = [
         name for name in scores if name in _RANKED and name in draws and np.isfinite(scores[name]).any()
     ]
@@ -112,14 +114,8 @@ def compare_methods(
     )
     summary = np.full((len(methods), 3), np.nan)
     if shared.any():
-        own = {name: scores[name][shared] for name in ranked}
-        # What blocks that were not drawn alone define, such as an error of the top 1 %, stays as it is.
-        again = {
-            name: np.where(np.isnan(draws[name][:, shared]), own[name], draws[name][:, shared])
-            for name in ranked
-        }
-        ranks[shared] = mean_ranks(np.stack(list(own.values())), ranked)
-        drawn[:, shared] = mean_ranks(np.stack(list(again.values())), ranked)
+        ranks[shared] = mean_ranks(np.stack([scores[name][shared] for name in ranked]), ranked)
+        drawn[:, shared] = mean_ranks(np.stack([draws[name][:, shared] for name in ranked]), ranked)
         ends = np.percentile(drawn[:, shared].mean(axis=1), _ends(), axis=0)
         summary = np.column_stack([ranks[shared].mean(axis=0), *ends])
     everything = {**scores, "rank": ranks}
@@ -218,7 +214,7 @@ def _difference(
         half = clustered_half_width(own - other, [pairs[i] for i in np.flatnonzero(both).tolist()])
         clusters = (middle - half, middle + half)
     if both.any() and draws is not None:
-        low, high = np.nanpercentile((draws[:, both, 0] - draws[:, both, 1]).mean(axis=1), _ends())
+        low, high = np.percentile((draws[:, both, 0] - draws[:, both, 1]).mean(axis=1), _ends())
         blocks = (float(low), float(high))
     levels = _levels(np.stack([own, other], axis=-1))
     above, below = levels[:, 0] > levels[:, 1], levels[:, 0] < levels[:, 1]

@@ -18,6 +18,7 @@ from predictd.io.remote import as_path
 from predictd.io.tables import Transform, read_tracks, unique_pairs
 from predictd.io.tensor.layout import Places
 from predictd.io.tensor.store import Shard, Tensor
+from predictd.io.tracks.bigwig import Uncovered
 from predictd.io.tracks.metadata import read_track_table
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
@@ -224,7 +225,7 @@ class _Tracks:
                 out[inside, start : start + len(block)] = block[:, self._columns].T
         for index, own in enumerate(self._observed):
             if own is not None:
-                out[index] = self._read(own, shard.places)
+                out[index] = own.read(shard.places, uncovered=self._rule)
         return out
 
     def stretch(self, index: int, place: _Place, size: int) -> Stretch:
@@ -237,18 +238,19 @@ class _Tracks:
                 imputed = TRANSFORMS[self.transforms[index]].clip(predicted[:, index])
             else:
                 signal = shard.read(place.row, place.row + size)
-                imputed = self._imputed[index].read(places, uncovered="missing")
+                imputed = self._imputed[index].read_imputed(places, uncovered=self._rule)
             if own is None:
                 inside = sum(source is None for source in self._observed[:index])
                 observed = signal[:, self._columns[inside]]
             else:
-                observed = self._read(own, places)
+                observed = own.read(places, uncovered=self._rule)
             spans = places.spans()
             return Stretch(places.chrom, int(spans[0, 0]), int(spans[-1, 1]), observed, imputed)
 
-    def _read(self, source: SignalSource, places: Places) -> Float32:
-        """What was observed: by the tensor's rule for gaps."""
-        return source.read(places, uncovered=self._tensor.manifest.uncovered)
+    @property
+    def _rule(self) -> Uncovered:
+        """Of the tensor, for gaps."""
+        return self._tensor.manifest.uncovered
 
 
 def _listed(pairs: Sequence[Experiment], source: Source) -> dict[Experiment, SignalSource]:

@@ -245,10 +245,10 @@ class ComparedSignal:
         ]
 
     def _read_files(self, shard: Shard) -> dict[tuple[int, int], Float32]:
-        """What comes from signal files, by case and row: only what was observed has the tensor's rule for gaps."""
+        """What comes from signal files, by case and row."""
         rule = self._tensor.manifest.uncovered
         return {
-            (index, row): source.read(shard.places, uncovered="missing" if row else rule)
+            (index, row): (source.read_imputed if row else source.read)(shard.places, uncovered=rule)
             for index, case in enumerate(self._cases)
             for row, source in enumerate((case.observed, *case.imputed))
             if source is not None

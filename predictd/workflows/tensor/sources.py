@@ -217,6 +217,16 @@ class SignalSource:
             )
         return transform.forward(means.astype(np.float32))
 
+    def read_imputed(self, places: Places, *, uncovered: Uncovered) -> npt.NDArray[np.float32]:
+        """What `read` gives of imputed signal, which is absent (NaN) where no base of a bin is covered.
+
+        Other bins follow the rule that observed signal is binned by.
+        """
+        signal = self.read(places, uncovered="missing")
+        if uncovered == "zero":
+            np.copyto(signal, self.read(places, uncovered="zero"), where=~np.isnan(signal))
+        return signal
+
 
 def _read_means(path: str, places: Places, uncovered: Uncovered) -> npt.NDArray[np.float64]:
     means = np.empty(places.n_bins)
