@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,14 +16,18 @@ from commands import call_predictd
 from folders import contents
 from made_matrices import PAIRS, made_matrix, made_regions, write_sizes
 from made_tensors import small_tensor, stored_signal
-from predictd.errors import ConfigError, DataError, OutputError, TableError
+from predictd.errors import ConfigError, DataError, OutputError, TableError, TrackError
 from predictd.io.tables import write_tracks
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks import exports
 from predictd.io.tracks.bigwig_writer import BigWigWriter
+from predictd.model.peaks import PeakRule
 from predictd.pairs import Experiment
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tracks.export import Selection, as_anndata, export
+from predictd.workflows.tracks.listed import open_listed
+from predictd.workflows.tracks.peaks import PeakCalling
+from read_tables import fields_of
 from refusals import refused
 
 anndata, pandas = pytest.importorskip("anndata"), pytest.importorskip("pandas")
@@ -53,6 +59,15 @@ def read(path: Path) -> Found:
         names = [f"{c}:{a}" for c, a in zip(data.cell_type.values, data.assay.values, strict=True)]
         assert data.signal.dims == ("bin", "experiment") and names == data.experiment.values.tolist()
         return places, names, data.signal.values
+
+
+def write_signal(path: Path, lengths: dict[str, int], height: float = 1.0) -> Path:
+    """A bigWig of the same signal everywhere."""
+    with pyBigWig.open(str(path), "w") as file:
+        file.addHeader(list(lengths.items()))
+        for chrom, length in lengths.items():
+            file.addEntries([chrom], [0], ends=[length], values=[height])
+    return path
 
 
 def places_of(tensor: Tensor) -> list[tuple[str, int, int]]:
@@ -165,6 +180,47 @@ class TestTensors:
                 export(gaps.path, place)
             assert contents(place) == before
 
+    def test_what_bigwigs_are_of_is_recorded(self, tmp_path, engine):
+        """Two stretches of 250 bp with 40 bp between: in bins of 25 bp they would be one peak."""
+        with pyBigWig.open(str(tmp_path / "x.bw"), "w") as file:
+            file.addHeader([("chr1", 5000)])
+            starts, ends = [0, 1000, 1250, 1290, 1550], [1000, 1250, 1290, 1550, 5000]
+            file.addEntries(["chr1"] * 5, starts, ends=ends, values=[0.0, 5.0, 0.0, 5.0, 0.0])
+        (tmp_path / "sizes").write_text("chr1\t5000\n")
+        write_tracks(tmp_path / "tracks.tsv", {Experiment("C", "A"): "x.bw"})
+        options = IngestOptions(genome=str(tmp_path / "sizes"), bin_size=10, dtype="float32")
+        tensor = ingest(tmp_path / "tracks.tsv", tmp_path / "fine", options, engine)
+        export(tensor.path, tmp_path / "out")
+        results = json.loads((tmp_path / "out/run.json").read_text())["results"]
+        assert results == {
+            "tensor": str(tensor.path),
+            "genome": "sizes",
+            "bin_size": 10,
+            "experiments": 1,
+            "bins": 500,
+        }
+        # They were not imputed from the tensor: what shows them does not call them so.
+        listed = open_listed(tmp_path / "out")
+        assert (listed.bin_size, listed.genome, listed.tensor) == (10, "sizes", None)
+        # Whether the directory, its table or a file of it is named.
+        for name, source, stem in (
+            ("d", "out", "C-A"),
+            ("t", "out/tracks.tsv", "C-A"),
+            ("f", "out/C-A.bw", "C%2DA-signal"),
+        ):
+            PeakCalling(tmp_path / source, tmp_path / name, PeakRule()).make_all(engine)
+            found = fields_of(tmp_path / name / f"{stem}.narrowPeak.gz")
+            assert [row[:3] for row in found] == [["chr1", "1000", "1250"], ["chr1", "1290", "1550"]]
+        # A file that is not in the table may be of anything.
+        shutil.copy(tmp_path / "out/C-A.bw", tmp_path / "out/other.bw")
+        assert open_listed(tmp_path / "out/other.bw").bin_size == 25
+
+    def test_peaks_of_exported_regions_are_refused(self, regions, tmp_path):
+        export(regions.path, tmp_path / "out")
+        assert json.loads((tmp_path / "out/run.json").read_text())["results"]["bin_size"] is None
+        with refused(ConfigError, "a value for each region of a matrix", "`bin_size`"):
+            PeakCalling(tmp_path / "out", tmp_path / "peaks", PeakRule())
+
 
 class TestSelections:
     def test_of_bins_and_pairs(self, small_blocks, gaps, tmp_path):
@@ -245,6 +301,40 @@ class TestTracks:
             np.testing.assert_array_equal(values[::501, column], np.array(expected, dtype=np.float32))
         with refused(ConfigError, "tracks are bigWigs already"):
             export(tmp_path / "imputed", tmp_path / "tracks")
+
+    @pytest.mark.parametrize(
+        ("lengths", "parts"),
+        [
+            ({"chr1": 9000}, ("made gives chr1 9,992 bp, not 9,000", "of another genome?")),
+            ({"1": 9992}, ("made has no chromosome '1', but 'chr1'", "with or without chr")),
+        ],
+    )
+    def test_of_another_genome(self, lengths, parts, gaps, tmp_path):
+        """Every bin would lack its value."""
+        whole = write_signal(tmp_path / "whole.bw", {"chr1": 9992})
+        write_signal(tmp_path / "x.bw", lengths)
+        write_tracks(
+            tmp_path / "tracks.tsv", {Experiment("A", "m"): whole.name, Experiment("B", "m"): "x.bw"}
+        )
+        with refused(TrackError, "x.bw", *parts):
+            export(tmp_path / "tracks.tsv", tmp_path / "s.tsv", Selection(tensor=gaps.path))
+        assert not (tmp_path / "s.tsv").exists()
+        # Others are not asked.
+        export(tmp_path / "tracks.tsv", tmp_path / "s.tsv", Selection("A:m", tensor=gaps.path))
+        np.testing.assert_array_equal(read(tmp_path / "s.tsv")[2], np.ones((400, 1)))
+
+    def test_small_contigs_of_another_length_are_told(self, tmp_path, engine, caplog):
+        (tmp_path / "sizes").write_text("chr1\t100000\nchrM\t100\n")
+        (tmp_path / "o").mkdir()
+        write_signal(tmp_path / "o/x.bw", {"chr1": 100_000, "chrM": 100})
+        write_tracks(tmp_path / "o/tracks.tsv", {Experiment("C", "A"): "x.bw"})
+        options = IngestOptions(genome=str(tmp_path / "sizes"))
+        tensor = ingest(tmp_path / "o/tracks.tsv", tmp_path / "t", options, engine)
+        other = write_signal(tmp_path / "other.bw", {"chr1": 100_000, "chrM": 50, "chrX": 50})
+        export(other, tmp_path / "s.tsv", Selection(tensor=tensor.path))
+        assert "contigs in another length than sizes, left out: chrM" in caplog.text
+        places, _, values = read(tmp_path / "s.tsv")
+        np.testing.assert_array_equal(values[:, 0], [1 if place[0] == "chr1" else np.nan for place in places])
 
 
 class TestFiles:

@@ -10,9 +10,10 @@ import pytest
 
 from commands import call_predictd
 from made_tensors import rewritten, stored_signal
+from made_tracks import write_bases
 from predictd.config import TrainSettings
 from predictd.engine import Engine
-from predictd.errors import DataError
+from predictd.errors import DataError, TrackError
 from predictd.io.models import read_model
 from predictd.io.tables import read_tracks, write_tracks
 from predictd.io.tensor.store import Tensor
@@ -26,6 +27,7 @@ from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.ranges import ends_of
 from predictd.workflows.training.extend import extend
 from predictd.workflows.training.train import train
+from refusals import refused
 
 NEW = "C3"
 
@@ -175,6 +177,39 @@ def test_models_of_sgd_and_models_that_were_extended(parts, engine, tmp_path):
     assert info["extended"]["cell_types"] == ["C9"] and info["genome"] == "genome"
 
 
+def test_what_a_tensor_cannot_store_is_refused_as_by_ingest(parts, data, engine, tmp_path):
+    old, sizes = read_tracks(parts / "old.tsv"), data / "genome.chrom.sizes"
+    lengths = {chrom: int(n) for chrom, n in (line.split() for line in sizes.read_text().splitlines())}
+    bases = {chrom: np.arange(n, dtype=np.float32) % 60_000 for chrom, n in lengths.items()}
+    new = Experiment("X", old[0].experiment.assay)
+    files = {t.experiment: t.path for t in old}
+    write_bases(tmp_path / "new.bw", bases)
+    write_tracks(tmp_path / "old.tsv", files, {"transform": dict.fromkeys(files, "none")})
+    write_tracks(tmp_path / "new.tsv", {new: "new.bw"}, {"transform": {new: "none"}})
+    options = IngestOptions(genome=str(sizes), dtype="float16")
+    tensor = ingest(tmp_path / "old.tsv", tmp_path / "old", options, engine)
+    assert tensor.manifest.dtype == "float16"
+    train(tensor.path, tmp_path / "m.h5", TrainSettings(solver="als", rank=2), engine)
+
+    def extended_by_table() -> None:
+        extend(tmp_path / "m.h5", tensor.path, tmp_path / "new.tsv", tmp_path / "x.h5", engine)
+
+    extended_by_table()
+    assert np.isfinite(load(tmp_path / "x.h5").c).all()
+    (tmp_path / "x.h5").unlink()
+    bases["chr2"][1000:1025] = -70_000
+    write_bases(tmp_path / "new.bw", bases)
+    told = (
+        f"{tmp_path / 'new.bw'}: signal of {new} on chr2 is too large for float16; ingest with `dtype` float32, or "
+        "give the assay a transform"
+    )
+    with refused(TrackError, told):
+        ingest(tmp_path / "new.tsv", tmp_path / "new", options, engine)
+    with refused(TrackError, told):
+        extended_by_table()
+    assert not (tmp_path / "x.h5").exists()
+
+
 def test_bad_input_is_one_line(parts, data, engine, tmp_path):
     tracks = [t.path for t in read_tracks(parts / "new.tsv")]
 
@@ -205,7 +240,9 @@ def test_bad_input_is_one_line(parts, data, engine, tmp_path):
     write_tracks(tmp_path / "old.tsv", table)
     options = IngestOptions(genome=str(data / "genome.chrom.sizes"), bin_size=50)
     ingest(tmp_path / "old.tsv", tmp_path / "coarse", options, engine)
-    refused("has bin size 50, .* was trained on 25", {Experiment("X", assay): tracks[0]}, tmp_path / "coarse")
+    refused(
+        "has the bin size 50, .* was trained on 25", {Experiment("X", assay): tracks[0]}, tmp_path / "coarse"
+    )
     import pyBigWig
 
     with pyBigWig.open(str(tmp_path / "foreign.bw"), "w") as file:

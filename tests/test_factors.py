@@ -195,6 +195,36 @@ def test_the_gauge_keeps_predictions(seed):
         np.testing.assert_array_equal(getattr(again, name), getattr(saved, name))
 
 
+def test_moments_of_the_genome_follow_order_and_signs():
+    model = random_model(6, rank=4)
+    y = training_signal(model, 300)
+    s = np.column_stack([y, np.ones(300)]).T @ np.column_stack([y, np.ones(300)])
+    columns = np.arange(len(model.train))
+    known = model.with_genome(s, columns)
+    z, o = model.design(model.train)
+    g = closed_form_genome(z, model.lambda_g, y - o)[:, :-1]
+    np.testing.assert_allclose(known.g_moments, g.T @ g / 300, rtol=1e-10, atol=1e-12)
+    expected = model.canonical().with_genome(s, columns).g_moments
+    np.testing.assert_allclose(known.canonical().g_moments, expected, rtol=1e-10, atol=1e-12)
+    assert not np.allclose(expected, known.g_moments)
+    back = CPModel.from_arrays(known.to_arrays())
+    np.testing.assert_array_equal(back.g_moments, known.g_moments)
+    assert "G_moments" not in model.to_arrays() and CPModel.from_arrays(model.to_arrays()).g_moments is None
+
+
+@pytest.mark.parametrize("value", [np.zeros((3, 4)), np.zeros(3), np.zeros(()), np.full((3, 3), np.nan)])
+def test_moments_of_another_genome_are_refused(value):
+    with pytest.raises(ValueError, match="G_moments do not belong to the factors, or are not finite"):
+        CPModel.from_arrays(random_model(10).to_arrays() | {"G_moments": value})
+
+
+def test_a_genome_that_cannot_be_solved_is_told():
+    model = random_model(6, rank=4, lambda_g=1e-300)
+    c = np.repeat(model.c[:, :1], 4, axis=1) * 1e8
+    with pytest.raises(DataError, match="equations for the genome cannot be solved; use a smaller `rank`"):
+        replace(model, c=c, a=np.ones_like(model.a)).with_genome(np.eye(len(model.train) + 1), np.arange(1))
+
+
 def test_dead_components_are_dropped():
     model = random_model(6, rank=5)
     c, a = model.c.copy(), model.a.copy()

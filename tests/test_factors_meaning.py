@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from predictd.errors import ConfigError, DataError, ModelFormatError, OutputErro
 from predictd.io.models import ModelFile, write_model
 from predictd.io.tensor.store import Tensor
 from predictd.model.cp.factors import CPModel
-from predictd.model.cp.interpretation import GenomeFactors, TopBins, arrange, signal_scale
+from predictd.model.cp.interpretation import GenomeFactors, TopBins, arrange, in_signal, sizes
 from predictd.model.cp.reference import closed_form_genome
+from predictd.model.moments import moments
 from predictd.workflows.evaluation.factors import explain_factors
 
 pytestmark = pytest.mark.numeric
@@ -40,7 +42,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tensor, CPModel, Pa
     signal[rng.random(signal.shape) < 0.02] = np.nan
     signal[500:507, 1:] = np.nan
     tensor = small_tensor(folder / "T", signal, cut_last_bin=10)
-    model = trained_for(tensor, 3).canonical()
+    complete = stored_signal(tensor)
+    complete = complete[~np.isnan(complete).any(axis=1)]
+    model = trained_for(tensor, 3).with_genome(moments(complete), np.arange(6)).canonical()
     write_model(folder / "m.h5", ModelFile("cp", model.to_arrays(), {}))
     return tensor, model, folder / "m.h5"
 
@@ -88,15 +92,6 @@ def test_few_rows(shape):
     assert np.isfinite(found.coordinates).all() and (found.clusters >= 1).all()
 
 
-def test_distances_of_rows_are_differences_in_signal(small):
-    _, model, _ = small
-    c, _ = signal_scale(model)
-    g = np.random.default_rng(0).normal(size=(200_000, model.rank))
-    difference = (model.c[0] - model.c[1]) * model.a
-    mean_square = np.mean([np.mean((g @ row) ** 2) for row in difference])
-    assert np.sum((c[0] - c[1]) ** 2) == pytest.approx(mean_square, rel=0.02)
-
-
 def test_genome_is_that_of_the_closed_form(small):
     tensor, model, _ = small
     found = GenomeFactors(model)(stored_signal(tensor)[:, tensor.columns(model.train)])
@@ -130,10 +125,10 @@ def test_files_of_a_model(small, tmp_path):
     assert names == figures | {"cell_types.tsv", "assays.tsv", "factors.tsv", "run.json"}
     rows = table(tmp_path / "out" / "cell_types.tsv")
     assert sorted(row["cell_type"] for row in rows) == sorted(model.cell_types)
-    c, _ = signal_scale(model)
+    c, _ = in_signal(model)
     for row in rows:
         index = model.cell_types.index(row["cell_type"])
-        np.testing.assert_allclose([float(row["factor1"]), float(row["factor2"])], c[index], rtol=1e-5)
+        np.testing.assert_allclose([float(row["factor1"]), float(row["factor2"])], c.parts[index], rtol=1e-5)
         assert float(row["bias"]) == pytest.approx(model.p[index], rel=1e-5)
     sizes = [float(row["size"]) for row in table(tmp_path / "out" / "factors.tsv")]
     assert sizes == sorted(sizes, reverse=True)
@@ -238,4 +233,23 @@ def test_what_else_is_refused(small, tmp_path, model_path, tensor_path):
     assert not (tmp_path / "out").exists()
     dead = CPModel(("C",), ("A",), np.ones((1, 0)), np.ones((1, 0)), np.zeros(1), np.zeros(1), 0.0, 1.0, ())
     with pytest.raises(DataError, match="no components left"):
-        signal_scale(dead)
+        in_signal(dead)
+
+
+def test_models_of_earlier_versions_need_their_tensor(small, tmp_path, blank_figures):
+    tensor, model, _ = small
+    older = replace(model, g_moments=None)
+    write_model(tmp_path / "old.h5", ModelFile("cp", older.to_arrays(), {}))
+    with pytest.raises(
+        DataError, match=r"of an earlier version.*\(G_moments\); train it again, or run 'predictd f"
+    ):
+        explain_factors(tmp_path / "old.h5", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    explain_factors(tmp_path / "old.h5", tmp_path / "out", tensor=tensor.path)
+    g = genome_by_hand(tensor, model)
+    g = g[~np.isnan(g).any(axis=1)]
+    expected = sizes(replace(model, g_moments=g.T @ g / len(g)))
+    found = sorted(
+        (int(row["factor"]), float(row["size"])) for row in table(tmp_path / "out" / "factors.tsv")
+    )
+    np.testing.assert_allclose([size for _, size in found], expected, rtol=1e-4)

@@ -14,6 +14,7 @@ from predictd.io.tables import read_tracks
 from predictd.io.tracks.trackhub import Hub, HubTrack, Names, hub_stanzas, hub_text
 from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import impute
+from predictd.workflows.tracks import hub as hubs
 from predictd.workflows.tracks.hub import HubOptions, make_hub
 from refusals import refused
 
@@ -151,6 +152,41 @@ def test_urls_stay_where_they_are(tmp_path, data):
     make_hub(data, tmp_path / "hub", HubOptions(genome="mine"), observed=table)
     text = (tmp_path / "hub" / "hub.txt").read_text()
     assert "bigDataUrl https://example.org/x.bw\n" in text and not (tmp_path / "hub" / "observed").exists()
+
+
+@pytest.mark.parametrize("files", ["link", "copy"])
+def test_going_on_with_the_same_tracks_only(tracks, data, tmp_path, monkeypatch, files):
+    """A track that was made anew meanwhile would be in the hub as it was before."""
+    folder, table = tmp_path / "imputed", tmp_path / "o.tsv"
+    shutil.copytree(tracks, folder)
+    table.write_text("cell_type\tassay\tpath\nC1\tA1\thttps://example.org/x.bw?token=x\n")
+
+    def make(output: str, *, stopped: bool = False) -> None:
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            if stopped:
+                patch.setattr(hubs, "write_text", stop)
+            make_hub(folder, tmp_path / output, HubOptions(genome="mine", files=files), observed=table)
+
+    for output in ("one", "two", "three"):
+        with pytest.raises(KeyboardInterrupt):
+            make(output, stopped=True)
+        assert (tmp_path / output / "imputed" / "K562_H3K4me3.bw").exists()
+    make("one")
+    assert "https://example.org/x.bw" in (tmp_path / "one" / "hub.txt").read_text()
+    other = Path(read_tracks(data / "tracks.tsv")[1].path)
+    for output, name in (("two", "0.bw"), ("three", "sd.bw")):
+        shutil.copyfile(other, folder / "new.bw")
+        (folder / "new.bw").replace(folder / name)
+        with refused(OutputError, "holds an unfinished job that was begun differently", "tracks"):
+            make(output)
+        shutil.rmtree(tmp_path / output)
+        make(output)
+    for kind, source in (("imputed", "0.bw"), ("sd", "sd.bw")):
+        written = tmp_path / "three" / kind / "K562_H3K4me3.bw"
+        assert written.read_bytes() == (folder / source).read_bytes() == other.read_bytes()
 
 
 def test_what_is_refused(tracks, tmp_path):

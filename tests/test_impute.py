@@ -33,14 +33,16 @@ from predictd.errors import (
     TableError,
     TensorFormatError,
 )
-from predictd.io.files import sha256_of
+from predictd.io.files import sha256_of, write_json
 from predictd.io.models import ModelFile, write_model
 from predictd.io.tables import read_tracks
 from predictd.io.tensor.store import Tensor
 from predictd.model.cp.factors import CPModel
 from predictd.model.cp.reference import closed_form_genome
+from predictd.model.folds import Fold, folds_to_json
 from predictd.pairs import Experiment
 from predictd.wording import some
+from predictd.workflows.imputing import impute as imputing
 from predictd.workflows.imputing.estimators import load_model
 from predictd.workflows.imputing.impute import ImputeReport, impute, track_name
 
@@ -115,6 +117,25 @@ def test_gaps_are_solved_on_what_is_there_and_poor_bins_stay_empty(gaps, engine,
         np.testing.assert_allclose(track[~poor], expected, rtol=2e-4, atol=2e-5)
     kept = json.loads((tmp_path / "out" / "run.json").read_text())
     assert kept["results"]["empty_bins"] == report.empty_bins
+
+
+def test_empty_bins_are_those_of_the_track_that_has_most(engine, tmp_path, monkeypatch, caplog):
+    """Models of a cross-validation read other experiments: here two of three are missing of one of them alone."""
+    monkeypatch.setattr(imputing, "_LEAST_GROUPS", 1)
+    signal = np.random.default_rng(4).gamma(1.0, 0.5, (300, 4))
+    signal[40:70, :2] = np.nan
+    tensor = small_tensor(tmp_path / "t", signal)
+    every = tensor.experiments
+    folds = [Fold(f"{i}.0", (e,), (), tuple(set(every) - {e})) for i, e in enumerate((every[0], every[3]))]
+    write_json(tmp_path / "cv" / "folds.json", folds_to_json(folds))
+    for fold in folds:
+        model = replace(trained_for(tensor), train=fold.train)
+        write(tmp_path / "cv" / "models" / f"fold-{fold.name}.h5", model)
+    pairs = [every[0], every[3]]
+    report = impute(tmp_path / "cv", tensor.path, tmp_path / "out", engine, pairs=pairs)
+    empty = [np.isnan(read_track(tmp_path / "out" / track_name(pair), tensor)).sum() for pair in pairs]
+    assert empty == [0, 30] and report.empty_bins == 30
+    assert "30 bins were left empty in the track that has most of them: under half of the" in caplog.text
 
 
 def test_the_last_bin_of_a_chromosome_may_be_short(gaps, engine, tmp_path):

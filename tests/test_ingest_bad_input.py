@@ -25,7 +25,7 @@ from predictd.engine import Engine
 from predictd.errors import OutputError, PredictdError, TableError, TensorFormatError, TrackError
 from predictd.io.partition import Job, read_job
 from predictd.io.tables import Interval, Track
-from predictd.io.tensor.manifest import SourceFile, read_manifest
+from predictd.io.tensor.manifest import Manifest, SourceFile, read_manifest
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.genomes import Genome
 from predictd.workflows.tensor import sources
@@ -180,6 +180,41 @@ class TestTracks:
         told = f"{path}: signal of C3:A7 on chr2 is too large for float16"
         self.assert_refused(bench, told, "`dtype` float32, or give the assay a transform", dtype="float16")
         assert bench.ingest("single", dtype="float32").summary()[3, 3] == 65_504
+
+    def test_too_small_for_float16(self, bench, caplog):
+        """Told of whole tracks, also where a command goes on."""
+        small = np.repeat(np.linspace(1e-9, 4e-7, 401), 25)[: LENGTHS["chr1"]].astype(np.float32)
+        bench.add(("C3", "A7"), {"chr1": small}, "small.bw", "none")
+        # The transform sees the mean of replicates.
+        for name in "xy":
+            bench.add(("C3", "A8"), {"chr1": small * 2}, f"{name}.bw", "log1p")
+        bench.add(("C3", "A9"), {"chr1": small * 0}, "zero.bw")
+        bench.add(("C4", "A9"), {"chr1": small, "chr2": small[: LENGTHS["chr2"]] + 0.5}, "elsewhere.bw")
+        expected = (
+            "signal too small for float16 in C3:A7 (at most 4e-07), C3:A8 (at most 8e-07): it keeps 3 digits of values "
+            "from 6e-05 (transformed), and rounds smaller ones to multiples of 6e-08; ingest with `dtype` float32, or "
+            "scale these tracks"
+        )
+
+        def told(output: str, **changed: Any) -> list[str]:
+            caplog.clear()
+            options = {"dtype": "float16", "merge": "mean", "uncovered": "zero", "shard_bins": 64} | changed
+            with caplog.at_level(logging.WARNING):
+                bench.ingest(output, **options)
+            return [message for message in caplog.messages if "too small" in message]
+
+        assert told("half") == [expected]
+        assert told("single", dtype="float32") == []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Manifest, "write", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                told("stopped")
+        for shard in sorted((bench.path / "stopped" / "shards").iterdir())[1:3]:
+            shard.unlink()
+        assert told("stopped") == [expected]
+        # In a part of the genome, it is small in another track, too.
+        (of_part,) = told("part", regions=bench.bed(Interval("chr1", 0, 10_000)))
+        assert "C4:A9 (at most 4e-07)" in of_part
 
     def test_one_file_under_two_labels(self, bench, caplog):
         """By a link, and as a copy."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from commands import call_predictd
 from made_folds import FEW_SWEEPS_TOML, FEWEST_SWEEPS, few_folds
 from made_matrices import LENGTHS, PAIRS, made_matrix, made_regions, made_values, write_sizes
 from made_tensors import stored_signal
+from made_tracks import write_bases
 from places import SHARED
 from predictd.config import TrainSettings
 from predictd.constants import METRICS_TSV
@@ -240,12 +242,35 @@ class TestTensor:
         values = matrix.values.copy()
         values[:, 0::4] -= 3
         values[:, 1::4] /= values[:, 1::4].max()
-        changed = replace(matrix, values=values, transforms={"A1": "logit", "A2": "log1p"})
-        tensor = make(changed, dtype="float32", transform=("none", "A3=arcsinh"))
+        changed = replace(matrix, values=values, transforms={"A0": "none", "A1": "logit", "A2": "arcsinh"})
+        tensor = make(changed, dtype="float32", transform=("A2=log1p",))
         used = ["none", "logit", "log1p", "arcsinh"]
         assert [entry.transform for entry in tensor.manifest.experiments] == used * 5
         expected = [TRANSFORMS[used[i % 4]].forward(column) for i, column in enumerate(values.T)]
         np.testing.assert_array_equal(stored_signal(tensor), np.stack(expected, axis=1))
+        # What is given for all counts more than what the matrix says.
+        tensor = make(changed, "given", transform=("none", "A3=arcsinh"))
+        assert [entry.transform for entry in tensor.manifest.experiments] == [*["none"] * 3, "arcsinh"] * 5
+
+    @pytest.mark.parametrize(
+        ("uncovered", "expected"), [("zero", [4, 4, 0, 1]), ("missing", [8, 8, np.nan, 1])]
+    )
+    def test_gaps_of_replicates_are_those_of_tracks(self, uncovered, expected, make, tmp_path):
+        starts = range(0, 100, 25)
+        replicates = np.array([[8, np.nan], [np.nan, 8], [np.nan, np.nan], [1, 1]])
+        options = {"merge": "mean", "uncovered": uncovered, "dtype": "float32"}
+        pair = Experiment("C", "A")
+        matrix = Matrix([Interval("chr1", start, start + 25) for start in starts], [pair, pair], replicates)
+        merged = stored_signal(make(matrix, "regions", transform=("none",), **options))
+        np.testing.assert_array_equal(merged[:, 0], expected)
+        rows = []
+        for number, values in enumerate(replicates.T):
+            bases = {"chr1": np.repeat(values, 25).astype(np.float32)}
+            rows.append([*pair, write_bases(tmp_path / f"{number}.bw", bases), "none"])
+        tracks = table(tmp_path / "tracks.tsv", ["cell_type", "assay", "path", "transform"], rows)
+        (tmp_path / "r.sizes").write_text("chr1\t100\n")
+        binned = make(tracks, "bins", genome=str(tmp_path / "r.sizes"), **options)
+        np.testing.assert_array_equal(stored_signal(binned), merged)
 
     def test_replicates(self, make):
         matrix = made_matrix(40)
@@ -357,6 +382,31 @@ class TestRefusals:
         path = table(tmp_path / "m.tsv", ["", "C:A"], [["chr1:5-9", 1e6]])
         with refused(TableError, "C:A has values too large for float16", "`dtype` float32"):
             make(path, transform=("none",))
+
+    def test_values_too_small_to_be_stored(self, make, caplog):
+        """Over all regions: neither a shard of small values nor zeros are told."""
+        n = 240
+        small = np.linspace(1e-9, 4e-7, n)
+        columns = {"small": small, "negative": -small * 1000, "zero": small * 0, "shard": small.copy()}
+        columns["shard"][0] = 0.5
+        columns["gaps"] = np.where(np.arange(n) % 2, np.nan, small)
+        columns["enough"] = small / small.max() * 2.0**-10
+        pairs = [Experiment("C", name) for name in columns]
+        matrix = Matrix(made_regions(n), pairs, np.stack([*columns.values()], axis=1))
+        with caplog.at_level(logging.WARNING):
+            make(matrix, "half", transform=("none",), shard_bins=64)
+        (told,) = [message for message in caplog.messages if "too small" in message]
+        assert told == (
+            "signal too small for float16 in C:gaps (at most 4e-07), C:negative (at most 0.0004), C:small (at most "
+            "4e-07): it keeps 3 digits of values from 6e-05 (transformed), and rounds smaller ones to multiples of "
+            "6e-08; ingest with `dtype` float32, or scale these tracks"
+        )
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            single = make(matrix, "single", transform=("none",), shard_bins=64, dtype="float32")
+        assert not [message for message in caplog.messages if "too small" in message]
+        of_small = stored_signal(single)[:, sorted(columns).index("small")]
+        np.testing.assert_array_equal(of_small, small.astype(np.float32))
 
     def test_names(self, make, tmp_path):
         def of(columns: list[str], rows: list[list[object]], **options: object) -> None:

@@ -321,3 +321,19 @@ class TestBadInput:
         (tmp_path / "t.tsv").write_text(f"cell_type\tassay\tpath\nA\tm\t{tracks}/B.H3K4me3.bw\nB\tm\tx.bw\n")
         with refused(TrackError, "x.bw: chr1 has 40,000 bp, but 50,000 in", "of another genome?"):
             Binarisation(tmp_path / "t.tsv", tmp_path / "b")
+
+    @pytest.mark.parametrize("suffix", ["bw", "bedGraph"])
+    def test_tracks_that_name_chromosomes_differently(self, tracks, tmp_path, suffix):
+        """Each would be missing where the other has signal."""
+        if suffix == "bw":
+            with pyBigWig.open(str(tmp_path / "x.bw"), "w") as out:
+                out.addHeader([("1", 50_000), ("2", 20_110)])
+                out.addEntries("1", 0, values=[1.0] * 10, span=SIZE, step=SIZE)
+        else:
+            (tmp_path / "x.bedGraph").write_text("1\t0\t50000\t3\n")
+        table = f"cell_type\tassay\tpath\nA\tm\t{tracks}/B.H3K4me3.bw\nB\tm\tx.{suffix}\n"
+        (tmp_path / "t.tsv").write_text(table)
+        with refused(
+            TrackError, f"x.{suffix} has a chromosome '1', and other tracks have 'chr1'", "without chr"
+        ):
+            Binarisation(tmp_path / "t.tsv", tmp_path / "b")

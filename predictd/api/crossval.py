@@ -19,10 +19,9 @@ from predictd.constants import COVERAGE_TSV, FOLDS_JSON, METRICS_TSV, RUN_JSON
 from predictd.engine import Engine
 from predictd.errors import ModelFormatError
 from predictd.io.remote import as_path
-from predictd.model.ensemble import Committee
 from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.imputing.calibration import read_calibration
-from predictd.workflows.imputing.estimators import load_estimator
+from predictd.workflows.imputing.estimators import Loaded, load_estimator
 from predictd.workflows.training.crossval import Crossval
 from predictd.workflows.training.member_errors import MEMBERS_TSV
 
@@ -167,11 +166,14 @@ class CrossValidation:
         if region is None or write is not None:
             return write_tracks(self.path, own, pairs, region, write, sd=sd, engine=engine)
         calibration = read_calibration(self.path) if sd else None
-        return impute_region(self._estimator, own, pairs, region, calibration)
+        loaded = self._loaded
+        return impute_region(
+            loaded.estimator, own, pairs, region, calibration, info=loaded.info, source=self.path
+        )
 
     @cached_property
-    def _estimator(self) -> Committee:
-        return load_estimator(self.path).estimator
+    def _loaded(self) -> Loaded:
+        return load_estimator(self.path)
 
     def __repr__(self) -> str:
         return f"<predictd.CrossValidation {str(self.path)!r}: {self._shape()}>"

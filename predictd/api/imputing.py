@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from predictd.api import frames
 from predictd.api.inputs import Pair, Region, Source, pairs_of, path_of, using
@@ -19,6 +19,7 @@ from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import Imputation, choose_pairs
 from predictd.workflows.imputing.window import impute_window
 from predictd.workflows.tensor.fetch import locate
+from predictd.workflows.tensor.origin import check_origin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,12 +34,16 @@ def impute_region(
     pairs: str | Pair | Iterable[Pair],
     region: Region,
     calibration: Calibration | None = None,
+    *,
+    info: Mapping[str, Any],
+    source: Path | str,
 ) -> xr.DataArray:
-    """Imputed signal in a region; with a calibration, a Dataset of `signal` and `sd`."""
+    """Imputed signal in a region; with a calibration, a Dataset of `signal` and `sd`; for `info` see `check_origin`."""
     frames.require("xarray")
     data = store.Tensor(tensor.path)
     everyone = estimator.everyone
     data.columns(everyone.train)
+    check_origin(info, source, data)
     chosen = choose_pairs(_specified(pairs), everyone, data)
     window = locate(data, region)
     signal, sd = impute_window(estimator, data, window, chosen, calibration)

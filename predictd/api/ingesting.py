@@ -69,7 +69,7 @@ def ingest(
     bins
         Of a matrix: BED file of its regions, where it does not name them itself.
     transform
-        Of a matrix: arcsinh, log1p, logit or none, for all assays or by assay; None: arcsinh.
+        Of a matrix: arcsinh, log1p, logit or none, for all assays or by assay; None: what it says, or arcsinh.
     engine
         What runs it; None: all CPUs of this machine.
 

@@ -42,7 +42,10 @@ class Factors(NamedTuple):
     ----------
     cell_types, assays
         DataFrames with the name, `cluster`, `component1` and `component2` (principal components), `bias`, and
-        `factor1`, `factor2`, … in the scale of signal.
+        `factor1`, `factor2`, …: how much each factor adds to the transformed signal of the row, as the root mean
+        square over the bins and over all assays (all cell types), with the sign of the factor. Tree, clusters and
+        components follow distances: squared, these are mean squared differences between the imputed tracks of two
+        rows, before clipping and without the biases.
     """
 
     cell_types: pd.DataFrame
@@ -168,7 +171,8 @@ class Model:
             )
         own = opened(tensor)
         if region is not None and write is None:
-            return impute_region(Committee((self._model,)), own, pairs, region)
+            model = Committee((self._model,))
+            return impute_region(model, own, pairs, region, info=self.info, source=self._source)
         with self._on_disk() as path:
             return write_tracks(path, own, pairs, region, write, engine=engine)
 
@@ -178,7 +182,8 @@ class Model:
         Raises
         ------
         DataError
-            If the model has none: those of the solvers em, als and sgd do.
+            If the model has none: those of the solvers em, als and sgd do. Or if its file is of an earlier version,
+            and does not say how large the genome's factors are.
         """
         found = factor_tables(estimators.as_cp_model(self._model, self._source)).tables
         return Factors(*(frames.frame(found[kind].rows, found[kind].columns) for kind in Factors._fields))

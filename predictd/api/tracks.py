@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from predictd.api import frames
 from predictd.api.inputs import Source, chosen, path_of, path_or_none, table, using, whole
@@ -15,6 +15,7 @@ from predictd.constants import METRIC_COUNTS, METRIC_KEYS
 from predictd.engine import Engine
 from predictd.errors import ConfigError
 from predictd.io.temporary import temporary_folder
+from predictd.io.tracks.bigwig import Uncovered
 from predictd.model.peaks import PeakRule
 from predictd.workflows.evaluation import evaluate as scoring
 from predictd.workflows.evaluation.compare import COLUMNS as COMPARISON
@@ -135,6 +136,7 @@ def peaks(
     min_length: int = 200,
     bin_size: int | None = None,
     p_values: bool = True,
+    uncovered: Literal["missing", "zero"] = "missing",
     engine: Engine | None = None,
 ) -> pd.DataFrame:
     """Call peaks in imputed or observed tracks.
@@ -152,9 +154,11 @@ def peaks(
     min_length
         Least length of a peak in bp, after merging.
     bin_size
-        Signal is averaged over so many bp; None: as the tracks were imputed, or 25.
+        Signal is averaged over so many bp; None: as the tracks were imputed or exported, or 25.
     p_values
         Whether signal is −log10 p; else `p_value` is −1.
+    uncovered
+        What positions without data are: missing, or zero. Tracks that predictd wrote have their zeros.
     engine
         What runs it; None: all CPUs of this machine.
 
@@ -169,11 +173,14 @@ def peaks(
         If a track is not there or no bigWig, or the output cannot be written.
     """
     pandas = frames.require("pandas")
+    chosen("uncovered", uncovered, get_args(Uncovered))
     with temporary_folder() as temporary, using(engine) as own:
         directory = temporary / "peaks" if output is None else path_of(output)
         rule = PeakRule(float(threshold), whole(gap, "gap"), whole(min_length, "min_length", least=1))
         size = None if bin_size is None else whole(bin_size, "bin_size", least=1)
-        plan = PeakCalling(path_of(tracks), directory, rule, bin_size=size, p_values=p_values)
+        plan = PeakCalling(
+            path_of(tracks), directory, rule, bin_size=size, p_values=p_values, uncovered=uncovered
+        )
         plan.ensure(own)
         found = []
         for row in frames.read_frame(directory / PEAKS_TSV).to_dict("records"):
@@ -212,11 +219,11 @@ class Simulated(NamedTuple):
 def simulate(
     output: Source,
     *,
-    cells: int = 10,
+    cells: int = 8,
     assays: int = 6,
-    share: float = 0.6,
-    bins: int = 60_000,
-    rank: int = 5,
+    share: float = 0.5,
+    bins: int = 100_000,
+    rank: int = 10,
     seed: int = 0,
     engine: Engine | None = None,
 ) -> Simulated:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from predictd.cli.command import Command
 from predictd.cli.options import OUTPUT_DIRECTORY, PATH, make_engine, on_engine
+
+if TYPE_CHECKING:
+    from predictd.io.tracks.bigwig import Uncovered
 
 
 @click.command(
@@ -28,6 +32,13 @@ from predictd.cli.options import OUTPUT_DIRECTORY, PATH, make_engine, on_engine
 @click.option(
     "--bin-size", type=click.IntRange(min=1), default=200, show_default=True, help="Width of a bin in bp."
 )
+@click.option(
+    "--uncovered",
+    type=click.Choice(["missing", "zero"]),
+    default="missing",
+    show_default=True,
+    help="What positions without signal mean.",
+)
 @click.option("--gzip", "zipped", is_flag=True, help="Write CELL_CHROMOSOME_binary.txt.gz.")
 @on_engine
 def command(
@@ -35,6 +46,7 @@ def command(
     output: Path,
     threshold: float,
     bin_size: int,
+    uncovered: Uncovered,
     zipped: bool,
     engine_name: str | None,
     workers: int | None,
@@ -46,7 +58,9 @@ def command(
     from predictd.workflows.tracks.binarise import Binarisation
 
     with make_engine(engine_name, workers) as engine:
-        plan = Binarisation(source, output, threshold=threshold, bin_size=bin_size, zipped=zipped)
+        plan = Binarisation(
+            source, output, threshold=threshold, bin_size=bin_size, zipped=zipped, uncovered=uncovered
+        )
         report = plan.make_all(engine)
     click.echo(
         f"{output}: {report.cell_types} cell types, {report.marks} marks, {report.chromosomes} chromosomes for ChromHMM"

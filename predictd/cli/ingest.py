@@ -54,7 +54,7 @@ from predictd.constants import MAX_SHARD_BINS
     "--transform",
     multiple=True,
     metavar="[ASSAY=]NAME",
-    help="MATRIX: arcsinh, log1p, logit or none, for all assays or for one.  [default: arcsinh]",
+    help="MATRIX: arcsinh, log1p, logit or none, for all assays or for one.  [default: what MATRIX says, or arcsinh]",
 )
 @click.option(
     "--output-type",

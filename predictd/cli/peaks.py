@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from predictd.cli.command import Command
 from predictd.cli.options import OUTPUT_DIRECTORY, PATH, make_engine, on_engine
+
+if TYPE_CHECKING:
+    from predictd.io.tracks.bigwig import Uncovered
 
 
 @click.command(
@@ -42,7 +46,14 @@ from predictd.cli.options import OUTPUT_DIRECTORY, PATH, make_engine, on_engine
 @click.option(
     "--bin-size",
     type=click.IntRange(min=1),
-    help="Width in bp over which signal is averaged.  [default: as the tracks were imputed, or 25]",
+    help="Width in bp over which signal is averaged.  [default: as the tracks were imputed or exported, or 25]",
+)
+@click.option(
+    "--uncovered",
+    type=click.Choice(["missing", "zero"]),
+    default="missing",
+    show_default=True,
+    help="What positions without signal mean.",
 )
 @click.option(
     "--unit",
@@ -59,6 +70,7 @@ def command(
     gap: int,
     min_length: int,
     bin_size: int | None,
+    uncovered: Uncovered,
     unit: str,
     engine_name: str | None,
     workers: int | None,
@@ -72,7 +84,7 @@ def command(
 
     rule = PeakRule(threshold, gap, min_length)
     with make_engine(engine_name, workers) as engine:
-        plan = PeakCalling(source, output, rule, bin_size=bin_size, p_values=unit == "p")
+        plan = PeakCalling(source, output, rule, bin_size=bin_size, p_values=unit == "p", uncovered=uncovered)
         report = plan.make_all(engine)
     click.echo(
         f"{output}: {sum(report.n_peaks.values()):,} peaks of {len(report.n_peaks)} tracks, listed in "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import logging
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +22,11 @@ from predictd.io.hdf5 import plain
 from predictd.io.names import has_suffix
 from predictd.io.remote import RemotePath
 from predictd.io.temporary import make_temporary_folder, new_folder
-from predictd.io.tracks.matrix import EXTRA
+from predictd.io.tracks.matrix import EXTRA, TRANSFORMS_KEY
 from predictd.pairs import Experiment
+from predictd.wording import some
+
+log = logging.getLogger(__name__)
 
 PLACES = ("chrom", "start", "end")
 # Values of a chunk, and of a block: about 4 MB of float32, of up to 64 experiments.
@@ -76,6 +81,11 @@ class Columns:
         return [str(pair) for pair in self.pairs]
 
     @property
+    def by_assay(self) -> dict[str, str]:
+        """The transform of each assay."""
+        return {pair.assay: name for pair, name in zip(self.pairs, self.transforms, strict=True)}
+
+    @property
     def chunk(self) -> tuple[int, int]:
         """Rows and columns of a chunk."""
         columns = min(len(self.pairs), _CHUNK_COLUMNS)
@@ -83,7 +93,10 @@ class Columns:
 
 
 def write_text(path: Path, columns: Columns, blocks: Iterable[Block]) -> None:
-    """Write a table of chrom, start, end and a column a pair, separated by tabs (.gz: compressed); NA is missing."""
+    """Write a table of chrom, start, end and a column a pair, separated by tabs (.gz: compressed); NA is missing.
+
+    Transforms are not in it, since most tools take a comment for the header; what is not arcsinh is logged.
+    """
     with replacing(path) as partial, _text(partial, zipped=has_suffix(path, (".gz",))) as file:
         file.write(("\t".join((*PLACES, *columns.names)) + "\n").encode())
         for block in blocks:
@@ -93,6 +106,13 @@ def write_text(path: Path, columns: Columns, blocks: Iterable[Block]) -> None:
                 numbers = ("NA" if value != value else f"{value:.7g}" for value in row)
                 lines.append("\t".join((chrom, str(start), str(end), *numbers)))
             file.write(("\n".join(lines) + "\n").encode())
+    if others := [f"{assay}={name}" for assay, name in columns.by_assay.items() if name != "arcsinh"]:
+        log.warning(
+            "%s does not say the transforms that are not arcsinh (%s): name them when you ingest the file again, or "
+            "export to .parquet or .h5ad, which say them",
+            path,
+            some(others),
+        )
 
 
 @contextmanager
@@ -112,7 +132,9 @@ def write_parquet(path: Path, columns: Columns, blocks: Iterable[Block]) -> None
         from pyarrow import parquet
     places = zip(PLACES, (pyarrow.string(), pyarrow.int64(), pyarrow.int64()), strict=True)
     fields = [*places, *((name, pyarrow.float32()) for name in columns.names)]
-    schema = pyarrow.schema(fields, metadata={name: str(value) for name, value in columns.about.items()})
+    about = {name: str(value) for name, value in columns.about.items()}
+    about[TRANSFORMS_KEY] = json.dumps(columns.by_assay)
+    schema = pyarrow.schema(fields, metadata=about)
     with replacing(path) as partial, parquet.ParquetWriter(partial, schema) as writer:
         for block in blocks:
             arrays = [block.chroms.tolist(), *block.spans.T, *block.values.T]

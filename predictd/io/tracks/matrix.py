@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ _COLUMNS = ("cell_type", "assay", "transform")
 # What a value that is missing is called.
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "."}
 EXTRA = "interchange"
+# Metadata of a Parquet schema: JSON, the transform of each assay by its name.
+TRANSFORMS_KEY = "predictd_transforms"
 
 
 @dataclass(frozen=True)
@@ -116,9 +119,13 @@ def read_matrix(path: Path, bins: Path | None = None) -> Matrix:
         if has_suffix(path, PARQUET):
             with needed_for(f"{path}", extra=EXTRA):
                 import pandas
-                import pyarrow  # noqa: F401
+                from pyarrow import parquet
             with path.open("rb") as file:
-                return matrix_of_frame(pandas.read_parquet(file), bins, source=str(path))
+                said = (parquet.read_schema(file).metadata or {}).get(TRANSFORMS_KEY.encode())
+                file.seek(0)
+                matrix = matrix_of_frame(pandas.read_parquet(file), bins, source=str(path))
+            matrix.transforms.update(_transforms_in(said, matrix))
+            return matrix
         if has_suffix(path, H5AD):
             with needed_for(f"{path}", extra=EXTRA):
                 import anndata
@@ -132,6 +139,15 @@ def read_matrix(path: Path, bins: Path | None = None) -> Matrix:
         problem = getattr(err, "strerror", None) or "it is damaged, or of another format"
         raise TableError(f"cannot read {path}: {problem}; correct the path, or make the file again") from err
     return _read_text(path, bins)
+
+
+def _transforms_in(said: bytes | None, matrix: Matrix) -> dict[str, Transform]:
+    """Transforms that the metadata of a Parquet file has, of the assays that are still in it."""
+    by_assay = {} if said is None else json.loads(said)
+    if not isinstance(by_assay, dict):
+        raise ValueError(by_assay)
+    pairs = [pair for pair in matrix.experiments if pair.assay in by_assay]
+    return transforms_of(matrix.source, pairs, [by_assay[pair.assay] for pair in pairs])
 
 
 def matrix_of_frame(frame: Any, bins: Path | None = None, *, source: str = "the matrix") -> Matrix:

@@ -130,7 +130,7 @@ def extended(
     a_rows = _rows(genome, new, prior, assays, 1, model)
     cell_types, c = _inserted(model.cell_types, np.column_stack([model.c, model.p]), cells, c_rows)
     assay_names, a = _inserted(model.assays, np.column_stack([model.a, model.q]), assays, a_rows)
-    return replace(
+    larger = replace(
         model,
         cell_types=cell_types,
         assays=assay_names,
@@ -138,9 +138,27 @@ def extended(
         p=c[:, -1],
         a=a[:, :-1],
         q=a[:, -1],
-        train=tuple(sorted({*model.train, *new})) if regressors else model.train,
         ranges=None,
     )
+    if not regressors:
+        return larger
+    return replace(larger, train=tuple(sorted({*model.train, *new})), g_moments=_g_moments(larger, s, new))
+
+
+def _g_moments(larger: CPModel, s: Array, new: Sequence[Experiment]) -> Array:
+    """Mean of g gᵀ (L × L) when the new experiments are read as well.
+
+    K [G ; r] = Z (y − o) of the experiments before, so that K' [G' ; r'] = K [G ; r] + Z_new (y_new − o_new).
+    """
+    rank = larger.rank
+    z, _ = larger.design(larger.train)
+    z_new, o_new = larger.design(new)
+    k = z @ z.T
+    k[np.arange(rank), np.arange(rank)] += larger.lambda_g
+    mapped = scipy.linalg.solve(
+        k + z_new @ z_new.T, np.column_stack([k, z_new, -z_new @ o_new]), assume_a="pos"
+    )[:rank]
+    return np.asarray(mapped @ s @ mapped.T / s[-1, -1])
 
 
 @dataclass(frozen=True)

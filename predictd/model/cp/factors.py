@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from predictd.errors import DataError
 from predictd.model.imputer import AffineMap, Completion, Imputer
 from predictd.model.ranges import Ranges
 from predictd.pairs import Experiment, rows_of
@@ -43,6 +44,9 @@ class CPModel:
         Training experiments, whose signal the model reads when it imputes.
     ranges
         Of the assays, which predictions do not leave; None: they go anywhere.
+    g_moments
+        Mean of g gᵀ over the bins trained on, where g are the genome's factors of a bin: float64 (L × L). It says how
+        much signal the entries of C and A stand for. None: not known, as in files of earlier versions.
     """
 
     kind: ClassVar[str] = "cp"
@@ -57,6 +61,7 @@ class CPModel:
     lambda_g: float
     train: tuple[Experiment, ...]
     ranges: Ranges | None = None
+    g_moments: Array | None = None
 
     @property
     def rank(self) -> int:
@@ -121,6 +126,32 @@ class CPModel:
     def expected_errors(self, pairs: Sequence[Experiment]) -> None:
         """None: factors do not say how large errors are."""
 
+    def with_genome(self, s: Array, train: npt.NDArray[np.intp]) -> CPModel:
+        """The same model with `g_moments`, exactly from the second moments of signal.
+
+        Parameters
+        ----------
+        s
+            (N+1 × N+1) moments [Y 1]ᵀ[Y 1] of N tracks.
+        train
+            Columns of the training experiments.
+
+        Raises
+        ------
+        DataError
+            If the factors are so large in comparison with λ_G that float64 cannot solve for the genome.
+        """
+        z, o = self.design(self.train)
+        try:
+            solution = solve_genome(z, self.lambda_g)[:-1]
+        except np.linalg.LinAlgError as err:
+            raise DataError(
+                "the equations for the genome cannot be solved; use a smaller `rank` or a larger `penalty`"
+            ) from err
+        mapped = np.column_stack([solution, -solution @ o])
+        columns = np.append(train, len(s) - 1)
+        return replace(self, g_moments=mapped @ s[np.ix_(columns, columns)] @ mapped.T / s[-1, -1])
+
     def canonical(self) -> CPModel:
         """The same predictions in the gauge in which models are saved.
 
@@ -132,18 +163,26 @@ class CPModel:
         order = order[size[order] > DEAD]
         cells, assays = self.indices(self.train)
         p_mean, q_mean = float(self.p[cells].mean()), float(self.q[assays].mean())
+        c_signs, a_signs = _signs(self.c[:, order]), _signs(self.a[:, order])
+        g_moments = self.g_moments
+        if g_moments is not None:
+            # Where one of the two changes its sign, the genome's factor does, too.
+            g_moments = g_moments[np.ix_(order, order)] * np.outer(c_signs * a_signs, c_signs * a_signs)
         return replace(
             self,
-            c=_signed(self.c[:, order]),
-            a=_signed(self.a[:, order]),
+            c=self.c[:, order] * c_signs,
+            a=self.a[:, order] * a_signs,
             p=self.p - p_mean,
             q=self.q - q_mean,
             mu=self.mu + p_mean + q_mean,
+            g_moments=g_moments,
         )
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Parameters by their names in the model file."""
         known = {} if self.ranges is None else self.ranges.to_arrays()
+        if self.g_moments is not None:
+            known = known | {"G_moments": self.g_moments}
         return {
             "C": self.c,
             "A": self.a,
@@ -186,7 +225,12 @@ class CPModel:
         if not pairs or not known.issuperset(pairs):
             raise ValueError("training experiments do not belong to the names")
         ranges = Ranges.from_arrays(arrays, len(assays), len(pairs))
-        return cls(tuple(cell_types), tuple(assays), c, a, p, q, mu, lambda_g, pairs, ranges)
+        g_moments = None
+        if "G_moments" in arrays:
+            g_moments = np.asarray(arrays["G_moments"], dtype=np.float64)
+            if g_moments.shape != 2 * c.shape[1:] or not np.isfinite(g_moments).all():
+                raise ValueError("G_moments do not belong to the factors, or are not finite")
+        return cls(tuple(cell_types), tuple(assays), c, a, p, q, mu, lambda_g, pairs, ranges, g_moments)
 
 
 def solve_genome(z: Array, lambda_g: float) -> Array:
@@ -209,7 +253,7 @@ def solve_genome(z: Array, lambda_g: float) -> Array:
     return np.asarray(scipy.linalg.cho_solve(scipy.linalg.cho_factor(k), z))
 
 
-def _signed(columns: Array) -> Array:
+def _signs(columns: Array) -> Array:
+    """Sign of the largest entry of each column."""
     largest = np.abs(columns).argmax(axis=0)
-    signs = np.sign(columns[largest, np.arange(columns.shape[1])])
-    return columns * signs
+    return np.asarray(np.sign(columns[largest, np.arange(columns.shape[1])]))

@@ -19,7 +19,7 @@ _CUT = 0.7
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Rows of a factor matrix, similar ones next to each other.
+    """Rows, similar ones next to each other.
 
     Attributes
     ----------
@@ -43,27 +43,75 @@ class Arrangement:
     explained: tuple[float, float]
 
 
-def signal_scale(model: CPModel) -> tuple[Array, Array]:
-    """C and A in the unit of transformed signal: each column times the root mean square of the other's.
+@dataclass(frozen=True)
+class InSignal:
+    """C or A in the unit of transformed signal.
 
-    Scale moves freely between the factors of a component; with the genome's of unit variance (the gauge of EM) the
-    squared distance of two rows is then their mean squared difference in signal over the other axis.
+    Attributes
+    ----------
+    parts
+        What each factor adds to the signal of each cell type (assay): the root mean square over the bins and over all
+        assays (cell types), with the sign of the entry of C (A); float64 (rows × L).
+    points
+        Coordinates of the rows, float64 (rows × L). The squared distance of two points is the mean squared difference
+        of what all factors together add to the signal of the two, over the bins and over all assays (cell types):
+        that of their imputed tracks, before clipping and without the biases.
+    """
+
+    parts: Array
+    points: Array
+
+
+def in_signal(model: CPModel) -> tuple[InSignal, InSignal]:
+    """Cell types and assays in the unit of transformed signal; see `InSignal`.
+
+    How signal is shared out between C, A and the genome's factors G differs from solver to solver, and the columns of
+    A and of G may be correlated. With M = E[g gᵀ] over the bins, the mean square over bins and n_a assays of
+    Σ_l x_l A[a,l] G[g,l] is xᵀ (M ∘ AᵀA / n_a) x, for any difference x of two rows of C.
 
     Raises
     ------
     DataError
-        If the model has no components.
+        If the model has no components, or does not have `g_moments`.
     """
+    g_moments = require_g_moments(model)
+    return _in_signal(model.c, model.a, g_moments), _in_signal(model.a, model.c, g_moments)
+
+
+def sizes(model: CPModel) -> Array:
+    """What each factor adds to signal: the root mean square over bins, cell types and assays, (L,).
+
+    Raises
+    ------
+    DataError
+        As `in_signal`.
+    """
+    squares = (model.c**2).mean(axis=0) * (model.a**2).mean(axis=0) * np.diag(require_g_moments(model))
+    return np.sqrt(np.maximum(squares, 0.0))
+
+
+def require_g_moments(model: CPModel) -> Array:
+    """`CPModel.g_moments`; DataError if the model has no components, or does not know them."""
     if not model.rank:
         raise DataError("the model has no components left: train one with a smaller penalty (lambda)")
-    return (
-        model.c * np.sqrt(np.mean(model.a**2, axis=0)),
-        model.a * np.sqrt(np.mean(model.c**2, axis=0)),
-    )
+    if model.g_moments is None:
+        raise DataError(
+            "the model is of an earlier version and does not hold how large the genome's factors are (G_moments); "
+            "train it again, or run 'predictd factors MODEL TENSOR' with the tensor that it was trained on"
+        )
+    return model.g_moments
+
+
+def _in_signal(rows: Array, others: Array, g_moments: Array) -> InSignal:
+    weights = g_moments * (others.T @ others) / len(others)
+    values, vectors = np.linalg.eigh((weights + weights.T) / 2)
+    # The matrix is positive semidefinite, as the elementwise product of two such; what is below 0 is rounding.
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    return InSignal(rows * np.sqrt(np.maximum(np.diag(weights), 0.0)), rows @ root)
 
 
 def arrange(rows: Array) -> Arrangement:
-    """Cluster and embed the rows (n × L) of a factor matrix."""
+    """Cluster and embed rows, (n × L), by their Euclidean distances."""
     n = len(rows)
     centred = rows - rows.mean(axis=0)
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
@@ -175,12 +223,12 @@ class Enrichment:
 
 
 class RegionSums:
-    """Sums of the factors over all bins and over those in regions, from blocks."""
+    """Sums of the factors and of their products over all bins, and sums over those in regions, from blocks."""
 
     def __init__(self, n_factors: int, n_regions: int) -> None:
         self._bins = 0
         self._inside = np.zeros(n_regions, dtype=np.int64)
-        self._sums, self._squares = np.zeros(n_factors), np.zeros(n_factors)
+        self._sums, self._products = np.zeros(n_factors), np.zeros((n_factors, n_factors))
         self._sums_inside = np.zeros((n_regions, n_factors))
 
     def add(self, genome: Array, masks: Sequence[npt.NDArray[np.bool_]]) -> None:
@@ -188,7 +236,7 @@ class RegionSums:
         known = ~np.isnan(genome).any(axis=1)
         self._bins += int(known.sum())
         self._sums += genome[known].sum(axis=0)
-        self._squares += np.square(genome[known]).sum(axis=0)
+        self._products += genome[known].T @ genome[known]
         for index, mask in enumerate(masks):
             both = known & mask
             self._inside[index] += int(both.sum())
@@ -198,6 +246,11 @@ class RegionSums:
         """Bins in a region."""
         return int(self._inside[region])
 
+    @property
+    def g_moments(self) -> Array:
+        """See `CPModel.g_moments`: over all bins that were taken."""
+        return self._products / max(self._bins, 1)
+
     def enrichment(self, factor: int, region: int, top_inside: int, n_top: int) -> Enrichment:
         """Of a factor in a region, of whose `n_top` largest bins `top_inside` are in it."""
         inside = int(self._inside[region])
@@ -205,7 +258,7 @@ class RegionSums:
         total, within = float(self._sums[factor]), float(self._sums_inside[region, factor])
         mean_inside = within / inside if inside else np.nan
         mean_outside = (total - within) / outside if outside else np.nan
-        variance = float(self._squares[factor]) / self._bins - (total / self._bins) ** 2
+        variance = float(self._products[factor, factor]) / self._bins - (total / self._bins) ** 2
         sd = np.sqrt(variance) if variance > 0 else np.nan
         top_outside = n_top - top_inside
         odds = ((top_inside + 0.5) * (outside - top_outside + 0.5)) / (

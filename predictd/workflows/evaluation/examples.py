@@ -16,7 +16,6 @@ from predictd.io.files import exists
 from predictd.io.names import is_bedgraph
 from predictd.io.remote import as_path
 from predictd.io.tables import Transform, read_tracks, unique_pairs
-from predictd.io.tensor.layout import Places
 from predictd.io.tensor.store import Shard, Tensor
 from predictd.io.tracks.bigwig import Uncovered
 from predictd.io.tracks.metadata import read_track_table
@@ -26,7 +25,8 @@ from predictd.report.region_figures import Example, Stretch
 from predictd.report.scores import Score, by_correlation
 from predictd.workflows.evaluation.about import read_run
 from predictd.workflows.imputing.apply import Application
-from predictd.workflows.imputing.estimators import load_held_out
+from predictd.workflows.imputing.estimators import load_held_out, training_info
+from predictd.workflows.tensor.origin import check_origin
 from predictd.workflows.tensor.sources import SignalSource, observed_mean
 
 Float32 = npt.NDArray[np.float32]
@@ -205,6 +205,7 @@ class _Tracks:
         self._application: Application | None = None
         self._imputed: list[SignalSource] = []
         if (source.directory / FOLDS_JSON).exists():
+            check_origin(training_info(source.directory), source.directory, source.tensor)
             self._application = Application(load_held_out(source.directory, pairs), pairs, source.tensor)
         else:
             table = source.directory / TRACKS_TSV

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,10 +22,13 @@ from predictd.model.cp.factors import CPModel
 from predictd.model.cp.interpretation import (
     Arrangement,
     GenomeFactors,
+    InSignal,
     RegionSums,
     TopBins,
     arrange,
-    signal_scale,
+    in_signal,
+    require_g_moments,
+    sizes,
 )
 from predictd.progress import progress_bar
 from predictd.provenance import RunRecord
@@ -33,6 +36,7 @@ from predictd.report.drawing import rendered, require_matplotlib
 from predictd.report.factor_figures import embedding_figure, tree_figure
 from predictd.report.scores import Cells, Table
 from predictd.workflows.imputing.estimators import load_cp_model
+from predictd.workflows.tensor.origin import check_origin
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +94,8 @@ def explain_factors(
         Directory for `cell_types.tsv`, `assays.tsv`, `factors.tsv`, figures, `run.json`; with a tensor also
         `top/factor-N.bed` and with regions `enrichment.tsv`.
     tensor
-        The tensor that has the model's training experiments.
+        The tensor that has the model's training experiments. Models of earlier versions do not say how large the
+        genome's factors are: this then follows from all bins of the tensor that have factors.
     regions
         BED files by name.
     top
@@ -99,18 +104,22 @@ def explain_factors(
     Raises
     ------
     PredictdError
-        If model, tensor and regions do not fit, or matplotlib is missing.
+        If model, tensor and regions do not fit, the model does not say how large the genome's factors are and no
+        tensor is given, or matplotlib is missing.
     """
     require_matplotlib()
     if regions and tensor is None:
         raise ConfigError("`regions` needs `tensor` as well")
-    model, _ = load_cp_model(model_path)
+    model, file = load_cp_model(model_path)
+    if tensor is None:
+        require_g_moments(model)
     record = RunRecord("factors", settings={"top": top})
     record.inputs = {str(model_path): sha256_of(model_path)}
     opened, covered = None, {}
     if tensor is not None:
         opened = Tensor(tensor)
         opened.columns(model.train)
+        check_origin(file.info, model_path, opened)
         covered = _coverages(opened, regions or {})
         record.inputs[str(tensor)] = opened.manifest.checksum
     if (output / FACTORS_TSV).exists():
@@ -120,6 +129,8 @@ def explain_factors(
     if opened is not None:
         with record.stage("genome"):
             genome = _sweep(model, opened, covered, top)
+            if model.g_moments is None:
+                model = replace(model, g_moments=genome.sums.g_moments)
             _write_top(output / "top", opened, genome)
         if covered:
             _write_table(output / "enrichment.tsv", _enrichment(opened, covered, genome))
@@ -139,39 +150,44 @@ class FactorTables:
 
     Attributes
     ----------
-    cells, assays
-        Order of a tree, clusters and two coordinates of the rows.
+    rows
+        Cell types and assays, in the unit of signal.
+    arranged
+        Order of a tree, clusters and two coordinates of both.
     tables
         By kind, `cell_types` and `assays`: rows in the order of the tree.
     """
 
-    cells: Arrangement
-    assays: Arrangement
+    rows: tuple[InSignal, InSignal]
+    arranged: tuple[Arrangement, Arrangement]
     tables: dict[str, Table]
 
 
 def factor_tables(model: CPModel) -> FactorTables:
-    """What the rows of a model's factors say, in the scale of signal."""
-    c, a = signal_scale(model)
-    cells, assays = arrange(c), arrange(a)
+    """What the rows of a model's factors say, in the unit of transformed signal; see `in_signal`."""
+    c, a = in_signal(model)
+    cells, assays = arrange(c.points), arrange(a.points)
     tables = {
-        "cell_types": _rows_table("cell_type", model.cell_types, c, cells, model.p),
-        "assays": _rows_table("assay", model.assays, a, assays, model.q),
+        "cell_types": _rows_table("cell_type", model.cell_types, c.parts, cells, model.p),
+        "assays": _rows_table("assay", model.assays, a.parts, assays, model.q),
     }
-    return FactorTables(cells, assays, tables)
+    return FactorTables((c, a), (cells, assays), tables)
 
 
 def _draw(model: CPModel, output: Path) -> None:
     """Tables and figures of cell types and of assays."""
-    rows = dict(zip(("cell_types", "assays"), signal_scale(model), strict=True))
     found = factor_tables(model)
     panels = []
-    for kind, title, names, arranged in (
-        ("cell_types", "Cell types", model.cell_types, found.cells),
-        ("assays", "Assays", model.assays, found.assays),
+    for kind, title, names, rows, arranged in zip(
+        ("cell_types", "assays"),
+        ("Cell types", "Assays"),
+        (model.cell_types, model.assays),
+        found.rows,
+        found.arranged,
+        strict=True,
     ):
         _write_table(output / f"{kind}.tsv", found.tables[kind])
-        tree = partial(tree_figure, names, rows[kind], arranged.tree, arranged.order)
+        tree = partial(tree_figure, names, rows.parts, arranged.tree, arranged.order)
         _write_figure(output / kind, rendered(tree))
         panels.append((title, names, arranged.coordinates, arranged.clusters, arranged.explained))
     _write_figure(output / "embedding", rendered(partial(embedding_figure, panels)))
@@ -303,14 +319,14 @@ def _rows_table(
 
 
 def _factors_table(model: CPModel) -> Table:
-    """A line a factor: its size, and the cell types and assays that have most of it."""
-    c, a = signal_scale(model)
-    size = np.sqrt((model.c**2).mean(axis=0) * (model.a**2).mean(axis=0))
+    """A line a factor, the largest first: its size, and the cell types and assays that have most of it."""
+    c, a = in_signal(model)
+    size = sizes(model)
     rows: list[Cells] = []
-    for factor in range(model.rank):
+    for factor in np.argsort(-size, kind="stable").tolist():
         named = [
             ", ".join(f"{names[i]} ({values[i, factor]:.2g})" for i in _largest(values[:, factor]))
-            for names, values in ((model.cell_types, c), (model.assays, a))
+            for names, values in ((model.cell_types, c.parts), (model.assays, a.parts))
         ]
         rows.append([str(factor + 1), float(size[factor]), *named])
     return Table(("factor", "size", "cell_types", "assays"), rows)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from predictd.constants import FOLDS_JSON, METRICS_TSV, MODELS
 from predictd.errors import DataError, ModelFormatError
@@ -36,6 +37,8 @@ class Loaded:
         Identity of the file, or of all files of a cross-validation.
     fold
         Name of the fold that was trained; `.` for several.
+    info
+        What the file says of its training, or one of a cross-validation.
     held_out
         Of a cross-validation: the experiments that the models of each test fold never saw.
     """
@@ -43,6 +46,7 @@ class Loaded:
     estimator: Committee
     checksum: str
     fold: str
+    info: dict[str, Any]
     held_out: dict[str, tuple[Experiment, ...]] = field(default_factory=dict)
 
 
@@ -58,7 +62,8 @@ def load_estimator(path: Path) -> Loaded:
     if path.is_dir():
         return _cross_validation(path)
     model, file = load_model(path)
-    return Loaded(Committee((model,)), sha256_of(path), str(file.info.get("fold", {}).get("name", ".")))
+    fold = str(file.info.get("fold", {}).get("name", "."))
+    return Loaded(Committee((model,)), sha256_of(path), fold, file.info)
 
 
 def load_held_out(path: Path, pairs: Sequence[Experiment]) -> Committee:
@@ -133,6 +138,12 @@ def model_folds(directory: Path, folds: Sequence[Fold]) -> list[Fold]:
     return list(found.values())
 
 
+def training_info(directory: Path) -> dict[str, Any]:
+    """What the first model of a cross-validation says of its training; see `check_origin`."""
+    folds = model_folds(directory, load_folds(directory / FOLDS_JSON))
+    return read_model(fold_model_path(directory, folds[0])).info
+
+
 def fold_committee(directory: Path, folds: Sequence[Fold], *, others: bool = True) -> Committee:
     """Models of a cross-validation: observed pairs go to those of the test fold that held them out.
 
@@ -172,7 +183,7 @@ def _cross_validation(path: Path) -> Loaded:
     files += [everything_path(path)] if everything_path(path).exists() else []
     checksums = [sha256_of(file) for file in files]
     held_out = {fold.owner: fold.test for fold in folds}
-    return Loaded(fold_committee(path, folds), sha256_of_json(checksums), ".", held_out)
+    return Loaded(fold_committee(path, folds), sha256_of_json(checksums), ".", training_info(path), held_out)
 
 
 def _check_unscored(path: Path, model: Model) -> None:

@@ -33,6 +33,7 @@ from predictd.workflows.imputing.estimators import load_estimator, load_held_out
 from predictd.workflows.imputing.outputs import Float32, OutputTrack, output_tracks, sd_name, track_name
 from predictd.workflows.imputing.status import TRAINED, TRAINED_FOLD, statuses
 from predictd.workflows.parts import InParts
+from predictd.workflows.tensor.origin import check_origin
 from predictd.workflows.tensor.sources import add_rows
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ class ImputeReport:
     pairs
         Imputed, each with a bigWig.
     empty_bins
-        Left empty, since fewer than half of the model's experiments have signal there.
+        Left empty, since fewer than half of the experiments that a model reads have signal there; models of a
+        cross-validation read others, and this is the largest number that a track has.
     """
 
     pairs: tuple[Experiment, ...]
@@ -127,6 +129,7 @@ class Imputation(InParts[ImputeReport]):
         everyone = self._loaded.estimator.everyone
         self._train = everyone.train
         self._tensor.columns(self._train)
+        check_origin(self._loaded.info, model_path, self._tensor)
         self._pairs = choose_pairs(pairs, everyone, self._tensor)
         self._calibration = read_calibration(model_path) if sd else None
         self._names = [track.name for track in output_tracks(self._pairs, self._tensor, self._calibration)]
@@ -176,7 +179,9 @@ class Imputation(InParts[ImputeReport]):
         }
         if empty:
             log.warning(
-                "%d bins were left empty: under half of the model's experiments have signal there", empty
+                "%d bins were left empty%s: under half of the model's experiments have signal there",
+                empty,
+                " in the track that has most of them" if self._loaded.held_out else "",
             )
         status = statuses(self._loaded.estimator, self._pairs, tensor.experiments)
         _warn_of_fits([pair for pair in self._pairs if status[pair] == TRAINED], len(self._pairs))
@@ -275,14 +280,15 @@ def _impute_part(part: _PairsPart, shared: _Imputing) -> None:
 def _write_missing(
     tracks: Sequence[OutputTrack], application: Application, tensor: Tensor, output: Path
 ) -> int:
-    """Write the bigWigs that do not exist; returns empty bins."""
+    """Write the bigWigs that do not exist; returns the empty bins of the pair that has most of them."""
     known = tensor.manifest.load_genome().chromosomes
     lengths = {chrom: known[chrom] for chrom in tensor.manifest.chroms}
     made = set(standing(output, [track.name for track in tracks]))
     todo = [track for track in tracks if track.name not in made]
-    empty = imputed = 0
+    imputed = 0
     if not todo and tensor.n_complete == tensor.n_bins:
-        return empty
+        return 0
+    empty = np.zeros(1 + max(track.column for track in tracks), dtype=np.int64)
     with ExitStack() as undo:
         writers = []
         for track in todo:
@@ -292,7 +298,7 @@ def _write_missing(
         for shard_name in tensor.shard_names:
             with tensor.open_shard(shard_name) as shard:
                 for start, predicted, spread in _predictions(application, shard):
-                    empty += int(np.isnan(predicted[:, 0]).sum())
+                    empty += np.isnan(predicted).sum(axis=0)
                     for track, writer in writers:
                         values = track.values(predicted, spread)
                         add_rows(writer, shard, start, values)
@@ -300,7 +306,7 @@ def _write_missing(
                     progress.task_share(imputed / tensor.n_bins)
         for _, writer in writers:
             writer.close()
-    return empty
+    return int(empty.max())
 
 
 def _predictions(application: Application, shard: Shard) -> Iterator[tuple[int, Float32, Float32]]:

@@ -7,17 +7,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from predictd.constants import BIN_SIZE
 from predictd.engine import Engine
-from predictd.errors import ConfigError, TableError, TrackError
+from predictd.errors import ConfigError, TableError
 from predictd.io.files import sha256_of, state_of
 from predictd.io.partition import Job
 from predictd.io.remote import as_path
 from predictd.io.tables import Interval, Track, unique_pairs
+from predictd.io.tensor.extents import Extents, extents_of, extents_of_shard, joined_extents
 from predictd.io.tensor.layout import ShardPlan, most_bins, plan_shards
 from predictd.io.tensor.manifest import ExperimentEntry, ShardEntry, SourceFile
 from predictd.io.tensor.store import describe_shard, shard_path, write_shard
@@ -28,6 +29,7 @@ from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.wording import some
 from predictd.workflows.tensor.inputs import Dtype, IngestOptions, Made, Place
+from predictd.workflows.tensor.precision import as_stored, warn_too_small
 from predictd.workflows.tensor.sources import Probe, Probing, SignalSource, check_there, probe_tracks
 
 log = logging.getLogger(__name__)
@@ -98,8 +100,10 @@ class TracksInput:
         with record.stage("make shards"):
             shared = _Ingesting(job.output, sources, options.uncovered, options.dtype)
             sizes = [plan.places.n_bins for plan in plans]
-            shards = engine.map(_make_shard, plans, shared, label="shards", sizes=sizes)
-        return Made(tuple(column.entry for column in columns), tuple(shards))
+            made = engine.map(_make_shard, plans, shared, label="shards", sizes=sizes)
+        extents = joined_extents(np.stack([shard.extents for shard in made]))
+        warn_too_small([column.experiment for column in columns], extents, options.dtype)
+        return Made(tuple(column.entry for column in columns), tuple(shard.entry for shard in made))
 
 
 def _state(track: Track) -> dict[str, object]:
@@ -174,19 +178,24 @@ class _Ingesting:
     dtype: Dtype
 
 
-def _make_shard(plan: ShardPlan, shared: _Ingesting) -> ShardEntry:
+class _MadeShard(NamedTuple):
+    """A shard, and the lowest and highest signal of each experiment in it, before it was rounded."""
+
+    entry: ShardEntry
+    extents: Extents
+
+
+def _make_shard(plan: ShardPlan, shared: _Ingesting) -> _MadeShard:
     """Read a shard's bins from every track, transform them and write the shard, unless that was done before."""
     output, sources = shared.output, shared.sources
-    if shard_path(output, plan.name).exists():
-        return describe_shard(output, plan, len(sources))
+    path = shard_path(output, plan.name)
+    if path.exists():
+        # What was rounded away is not known any more.
+        return _MadeShard(describe_shard(output, plan, len(sources)), extents_of_shard(path))
     signal = np.empty((plan.places.n_bins, len(sources)), dtype=shared.dtype)
-    largest = float(np.finfo(shared.dtype).max)
+    extents = np.empty((len(sources), 2))
     for index, source in enumerate(sources):
         values = source.read(plan.places, uncovered=shared.uncovered)
-        if np.nanmax(np.abs(values), initial=0.0) > largest:
-            raise TrackError(
-                f"{source.named}: signal of {source.label} on {some(plan.places.chroms)} is too large for "
-                f"{shared.dtype}; ingest with `dtype` float32, or give the assay a transform"
-            )
-        signal[:, index] = values
-    return write_shard(output, plan, signal)
+        signal[:, index] = as_stored(values, shared.dtype, source, plan.places)
+        extents[index] = extents_of(values)
+    return _MadeShard(write_shard(output, plan, signal), extents)

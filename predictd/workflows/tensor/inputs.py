@@ -44,7 +44,7 @@ class IngestOptions:
     bins
         BED file of the regions of a matrix; None: it says itself where they are.
     transform
-        Of a matrix: `NAME` for all assays, and `ASSAY=NAME` for one; others have arcsinh.
+        Of a matrix: `NAME` for all assays, and `ASSAY=NAME` for one; others have what the matrix says, or arcsinh.
     """
 
     genome: str

@@ -16,6 +16,7 @@ from predictd.errors import ConfigError, TableError
 from predictd.io.files import checksums
 from predictd.io.partition import Job
 from predictd.io.tables import Interval, Transform
+from predictd.io.tensor.extents import Extents, extents_of
 from predictd.io.tensor.layout import Contig, Coverage, Places, ShardPlan, most_bins, plan_regions
 from predictd.io.tensor.manifest import ExperimentEntry, ShardEntry
 from predictd.io.tensor.store import describe_shard, shard_path, write_shard
@@ -25,6 +26,7 @@ from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.wording import some
 from predictd.workflows.tensor.inputs import IngestOptions, Made, Place
+from predictd.workflows.tensor.precision import largest, warn_too_small
 from predictd.workflows.tensor.sources import observed_mean
 
 log = logging.getLogger(__name__)
@@ -60,11 +62,12 @@ class MatrixInput:
         self._checksum = matrix.checksum
         place.genome.check_intervals(list(matrix.regions), matrix.source)
         matrix = _in_order(matrix, place)
+        # Before replicates are averaged, as of tracks: a zero counts in their mean.
+        if options.uncovered == "zero":
+            matrix.values[np.isnan(matrix.values)] = 0
         self._matrix = _columns(matrix, merge=options.merge is not None)
         self._transforms = _transforms_of(self._matrix, options.transform)
-        if options.uncovered == "zero":
-            self._matrix.values[np.isnan(self._matrix.values)] = 0
-        self._check_values()
+        self._extents = self._check_values()
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -99,6 +102,7 @@ class MatrixInput:
                     self._shard(plan, matrix.values[first : first + plan.places.n_bins], job.output)
                 )
                 first += plan.places.n_bins
+        warn_too_small(matrix.experiments, self._extents, options.dtype)
         return Made(entries, tuple(shards))
 
     def _shard(self, plan: ShardPlan, values: npt.NDArray[np.float32], output: Path) -> ShardEntry:
@@ -109,10 +113,14 @@ class MatrixInput:
             signal[:, column] = TRANSFORMS[self._transforms[pair.assay]].forward(values[:, column])
         return write_shard(output, plan, signal)
 
-    def _check_values(self) -> None:
-        """Refuse values that a transform or the stored precision does not take, and experiments without any."""
-        matrix, largest = self._matrix, float(np.finfo(self._options.dtype).max)
-        for pair, values in zip(matrix.experiments, matrix.values.T, strict=True):
+    def _check_values(self) -> Extents:
+        """Refuse values that a transform or the stored precision does not take, and experiments without any.
+
+        Returns the lowest and highest transformed signal of each experiment.
+        """
+        matrix = self._matrix
+        extents = np.empty((len(matrix.experiments), 2))
+        for index, (pair, values) in enumerate(zip(matrix.experiments, matrix.values.T, strict=True)):
             name = self._transforms[pair.assay]
             transform = TRANSFORMS[name]
             if np.isnan(values).all():
@@ -125,11 +133,13 @@ class MatrixInput:
                     f"transform {name}, which takes finite values from {transform.lower:g} to {transform.upper:g} "
                     f"({wrong.size:,} such values); correct them, or give {pair.assay} another `transform`, e.g. none"
                 )
-            if np.nanmax(np.abs(transform.forward(values))) > largest:
+            extents[index] = extents_of(transform.forward(values))
+            if np.abs(extents[index]).max() > largest(self._options.dtype):
                 raise TableError(
                     f"{matrix.source}: {pair} has values too large for {self._options.dtype}; use `dtype` float32, or "
                     f"another `transform`"
                 )
+        return extents
 
 
 def _in_order(matrix: Matrix, place: Place) -> Matrix:
@@ -195,9 +205,9 @@ def _columns(matrix: Matrix, *, merge: bool) -> Matrix:
 
 
 def _transforms_of(matrix: Matrix, given: Sequence[str]) -> dict[str, Transform]:
-    """The transform of each assay: as given for it, or by the matrix, or as given for all, or arcsinh."""
+    """The transform of each assay: as given for it, or as given for all, or by the matrix, or arcsinh."""
     known = get_args(Transform)
-    every: Transform = "arcsinh"
+    every: Transform | None = None
     single: dict[str, Transform] = {}
     assays = sorted({pair.assay for pair in matrix.experiments})
     for text in given:
@@ -211,7 +221,7 @@ def _transforms_of(matrix: Matrix, given: Sequence[str]) -> dict[str, Transform]
             single[assay] = name  # type: ignore[assignment]
         else:
             every = name  # type: ignore[assignment]
-    return {assay: single.get(assay, matrix.transforms.get(assay, every)) for assay in assays}
+    return {assay: single.get(assay, every or matrix.transforms.get(assay, "arcsinh")) for assay in assays}
 
 
 def _span(interval: Interval) -> str:

@@ -16,7 +16,7 @@ from predictd.errors import DataError
 from predictd.io.partition import Job
 from predictd.io.results import write_rows, write_run_json
 from predictd.io.tables import Track
-from predictd.io.tracks.bigwig import BigWigReader
+from predictd.io.tracks.bigwig import BigWigReader, Uncovered
 from predictd.io.tracks.chromhmm import MISSING, PRESENT, binary_name, write_binary
 from predictd.model.peaks import reaches
 from predictd.pairs import axes, file_name
@@ -54,6 +54,9 @@ class Binarisation(InParts[BinariseReport]):
         In bp.
     zipped
         Whether the files are gzipped.
+    uncovered
+        What positions of tracks without signal mean: in a bin without any, a mark is missing, or absent. Tracks that
+        predictd wrote have their zeros; see `PeakCalling`.
 
     Raises
     ------
@@ -69,6 +72,7 @@ class Binarisation(InParts[BinariseReport]):
         threshold: float = 2.0,
         bin_size: int = BIN_SIZE,
         zipped: bool = False,
+        uncovered: Uncovered = "missing",
     ) -> None:
         self._listed = open_listed(source, bedgraphs=True)
         tracks = self._listed.tracks
@@ -83,14 +87,21 @@ class Binarisation(InParts[BinariseReport]):
                 f"no chromosome of {source} is as long as a bin of {bin_size} bp; use a smaller `bin_size`"
             )
         self._threshold, self._bin_size, self._zipped = threshold, bin_size, zipped
+        self._uncovered = uncovered
         description = {
             "command": "binarise",
             "tracks": [described(track) for track in tracks.values()],
             "threshold": threshold,
             "bin_size": bin_size,
             "zipped": zipped,
+            "uncovered": uncovered,
         }
-        settings = {"threshold": threshold, "bin_size": bin_size, "gzip": zipped}
+        settings = {
+            "threshold": threshold,
+            "bin_size": bin_size,
+            "gzip": zipped,
+            "uncovered": uncovered,
+        }
         super().__init__(Job(output, description), len(self._cells), BINARISED_TSV, settings=settings)
 
     def _begin(self) -> None:
@@ -117,6 +128,7 @@ class Binarisation(InParts[BinariseReport]):
             self._threshold,
             self._bin_size,
             self._zipped,
+            self._uncovered,
             EngineInfo.of(engine),
         )
         with record.stage("binarise"):
@@ -156,6 +168,7 @@ class _Binarising:
     threshold: float
     bin_size: int
     zipped: bool
+    uncovered: Uncovered
     engine: EngineInfo
 
 
@@ -187,7 +200,7 @@ def _binarise_part(part: _CellPart, shared: _Binarising) -> None:
 def _states(
     reader: BigWigReader, chrom: str, n_bins: int, shared: _Binarising
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    signal = reader.binned_means(chrom, 0, n_bins, bin_size=shared.bin_size, uncovered="missing")
+    signal = reader.binned_means(chrom, 0, n_bins, bin_size=shared.bin_size, uncovered=shared.uncovered)
     states: np.ndarray[Any, np.dtype[np.uint8]] = np.where(
         np.isnan(signal), MISSING, reaches(signal, shared.threshold)
     ).astype(np.uint8)

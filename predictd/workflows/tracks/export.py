@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +18,11 @@ from predictd.errors import ConfigError, DataError, OutputError
 from predictd.io.extras import needed_for
 from predictd.io.files import exists, make_directory, sha256_of, standing
 from predictd.io.results import write_run_json
-from predictd.io.tables import read_bed, write_tracks
+from predictd.io.tables import Track, read_bed, write_tracks
 from predictd.io.tensor.layout import Coverage
+from predictd.io.tensor.manifest import Manifest
 from predictd.io.tensor.store import Shard, Tensor
+from predictd.io.tracks.bigwig import BigWigReader
 from predictd.io.tracks.bigwig_writer import BigWigWriter
 from predictd.io.tracks.exports import WRITERS, Block, Columns, obs_of, var_of, writer_of
 from predictd.io.tracks.genomes import Genome, parse_interval
@@ -31,6 +34,8 @@ from predictd.wording import even_parts_of_at_most, some
 from predictd.workflows.tensor.fetch import observed_rows
 from predictd.workflows.tensor.sources import SignalSource, add_rows
 from predictd.workflows.tracks.listed import ListedTracks, open_listed
+
+log = logging.getLogger(__name__)
 
 # Values read at once from files of tracks: 64 MB.
 _TRACK_VALUES = 2**24
@@ -88,7 +93,7 @@ class Exported:
     Raises
     ------
     PredictdError
-        If there is no such signal.
+        If there is no such signal, or a track is of another genome than the tensor.
     """
 
     def __init__(self, source: Path, selection: Selection) -> None:
@@ -104,6 +109,8 @@ class Exported:
             every = list(self._listed.tracks)
         self.of_tracks = self._listed is not None
         self.pairs = _chosen(selection.pairs, every, source)
+        if self._listed is not None:
+            _check_genome([self._listed.tracks[pair] for pair in self.pairs], self.tensor.manifest)
         self._coverage = _coverage(selection, self.tensor.manifest.load_genome())
 
     @property
@@ -187,7 +194,8 @@ def export(source: Path, output: Path, selection: Selection | None = None) -> Ex
     Raises
     ------
     PredictdError
-        If there is no such signal, a library is missing, or the output cannot be written.
+        If there is no such signal, a track is of another genome than the tensor, a library is missing, or the output
+        cannot be written.
     """
     selection = selection or Selection()
     write = writer_of(output) if output.suffix else None
@@ -209,7 +217,13 @@ def export(source: Path, output: Path, selection: Selection | None = None) -> Ex
             n_bins = _write_bigwigs(signal, output)
         else:
             write(output, signal.columns, counted())
-    record.results = {"experiments": len(signal.pairs), "bins": n_bins}
+    record.results = {
+        "tensor": str(signal.tensor.path.resolve()),
+        "genome": signal.tensor.manifest.genome.name,
+        "bin_size": signal.tensor.manifest.bin_size,
+        "experiments": len(signal.pairs),
+        "bins": n_bins,
+    }
     write_run_json(record, output, sidecar=write is not None)
     if write is None:
         transforms = dict(zip(signal.pairs, signal.columns.transforms, strict=True))
@@ -286,6 +300,21 @@ def _chosen(
         wanted = some(unknown) or "names none"
         raise DataError(f"`pairs` {wanted}: {source} has no such experiment; it has {some(every)}")
     return chosen
+
+
+def _check_genome(tracks: Iterable[Track], manifest: Manifest) -> None:
+    """Raise TrackError for a track that is not of the tensor's genome; its bins would all lack values."""
+    genome, read = manifest.load_genome(), set(manifest.chroms)
+    left_out: dict[str, None] = {}
+    for track in tracks:
+        with closing(BigWigReader(track.path)) as reader:
+            chromosomes = reader.chromosomes
+        fitting = genome.fitting(track.shown, chromosomes, read)
+        left_out |= dict.fromkeys(chrom for chrom in chromosomes if chrom in read and chrom not in fitting)
+    if left_out:
+        log.warning(
+            "the tracks have contigs in another length than %s, left out: %s", genome.name, some(left_out)
+        )
 
 
 def _tensor_of(listed: ListedTracks, given: Path | None) -> Tensor:

@@ -7,10 +7,10 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from predictd.errors import DataError, OutputError
-from predictd.io.files import cannot_write, copy, exists, make_directory, replacing, write_text
+from predictd.io.files import cannot_write, copy, exists, make_directory, replacing, state_of, write_text
 from predictd.io.names import URL_SCHEMES, without_secrets
 from predictd.io.partition import Job
 from predictd.io.remote import as_path
@@ -97,8 +97,7 @@ def make_hub(source: Path, output: Path, options: HubOptions, *, observed: Path 
         log.warning("is '%s' an assembly that UCSC knows? if not, name it as `genome`", genome)
     colours = assay_colours(pair.assay for pair, _, _ in wanted)
     make_directory(output)
-    described = [[str(pair), kind, without_secrets(place)] for pair, kind, place in wanted]
-    job = Job(output, {"command": "hub", "tracks": described})
+    job = Job(output, {"command": "hub", "tracks": [_described(*one) for one in wanted]})
     job.begin()
     tracks = []
     with record.stage("files"):
@@ -126,6 +125,12 @@ def _wanted(imputed: ListedTracks, observed: ListedTracks | None) -> list[tuple[
     if observed is not None:
         wanted += [(pair, "observed", track.path) for pair, track in observed.tracks.items()]
     return wanted
+
+
+def _described(pair: Experiment, kind: str, place: str) -> dict[str, Any]:
+    """What the hub depends on of a signal: also the state of its file, which is copied."""
+    state = {} if place.startswith(URL_SCHEMES) else state_of(as_path(place))
+    return {"pair": str(pair), "kind": kind, "path": without_secrets(place), **state}
 
 
 def _bring(source: Path, target: Path, files: Literal["link", "copy"]) -> None:

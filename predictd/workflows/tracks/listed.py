@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,11 @@ class ListedTracks:
     sds
         Files of the standard deviation of imputed signal, where there are any.
     genome
-        Name of the genome that predictd imputed them on; None: not known.
+        Name of the genome that predictd imputed them on, or exported them of; None: not known.
     bin_size
-        Of the bins they were imputed in, in bp; 25 where that is not known; None: they were imputed in regions.
+        Of the bins they were imputed or exported in, in bp; 25 where that is not known; None: they are of regions.
     tensor
-        That they were imputed from, as predictd says; None: not known.
+        That they were imputed from, as predictd says; None: not known, or they were not imputed.
     """
 
     source: Path
@@ -75,7 +75,7 @@ def open_listed(source: Path, *, bedgraphs: bool = False) -> ListedTracks:
         stem = Path(source.stem).stem if is_bedgraph(source.stem) else source.stem
         experiment = Experiment(stem.replace(":", "_"), "signal")
         tracks = {experiment: Track(experiment, str(source.absolute()), "arcsinh", None, str(source))}
-        listed = ListedTracks(source, tracks, {})
+        listed = ListedTracks(source, tracks, {}, *_origin_beside(source))
     elif not exists(source):
         raise TableError(
             f"{source} does not exist; name a directory with a {TRACKS_TSV}, a table of tracks, or a bigWig"
@@ -83,7 +83,8 @@ def open_listed(source: Path, *, bedgraphs: bool = False) -> ListedTracks:
     elif source.is_dir():
         listed = _open_directory(source)
     else:
-        listed = ListedTracks(source, _sorted(read_track_table(source), source), {})
+        tracks = _sorted(read_track_table(source), source)
+        listed = ListedTracks(source, tracks, {}, *_origin_beside(source))
     for track in listed.tracks.values():
         if bedgraphs and is_bedgraph(track.path) and not track.is_url:
             check_there(track)
@@ -120,13 +121,15 @@ def signal_lengths(listed: ListedTracks) -> dict[str, int]:
     Raises
     ------
     TrackError
-        If two tracks are of different genomes, or one cannot be read.
+        If two tracks are of different genomes, or name chromosomes differently, or one cannot be read.
     """
     paths = [track.path for track in listed.tracks.values()]
     known = common_chromosomes(path for path in paths if not is_bedgraph(path))
     found = dict(known)
     for path in filter(is_bedgraph, paths):
-        for chrom, end in bedgraph_extents(as_path(path)).items():
+        extents = bedgraph_extents(as_path(path))
+        _check_names(path, extents, found)
+        for chrom, end in extents.items():
             if end > known.get(chrom, end):
                 raise TrackError(
                     f"{path}: {chrom} has signal up to {end:,} bp, but {known[chrom]:,} bp in other tracks; is one of "
@@ -185,18 +188,41 @@ def _check_bigwig(track: Track) -> None:
     check_there(track)
 
 
+def _origin_beside(file: Path) -> tuple[str | None, int | None, Path | None]:
+    """See `_origin`: of a directory's table, or of a file that this table lists; of others nothing is known."""
+    table, known = file.with_name(TRACKS_TSV), file.name == TRACKS_TSV
+    if not known and table.is_file():
+        with suppress(TableError):
+            known = str(file.absolute()) in {track.path for track in read_track_table(table)}
+    return _origin(file.parent) if known else (None, BIN_SIZE, None)
+
+
 def _origin(directory: Path) -> tuple[str | None, int | None, Path | None]:
     """Genome, bin size and tensor, as our own output says, or the tensor that it was made from."""
     tensor = None
     try:
-        results: Any = json.loads((directory / RUN_JSON).read_text(encoding="utf-8"))["results"]
-        tensor = as_path(str(results["tensor"]))
+        run: Any = json.loads((directory / RUN_JSON).read_text(encoding="utf-8"))
+        results, made_from = run["results"], as_path(str(run["results"]["tensor"]))
+        # A directory of exported tracks is what was observed.
+        tensor = None if run.get("workflow") == "export" else made_from
         if "genome" in results and "bin_size" in results:
             return str(results["genome"]), results["bin_size"], tensor
-        manifest = read_manifest(tensor)
-    except (OSError, ValueError, KeyError, TypeError, TensorFormatError):
+        manifest = read_manifest(made_from)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, TensorFormatError):
         return None, BIN_SIZE, tensor
     return manifest.genome.name, manifest.bin_size, tensor
+
+
+def _check_names(path: str, own: Mapping[str, int], others: Mapping[str, int]) -> None:
+    """Raise TrackError for a chromosome that others have under a name that differs by `chr` alone; contigs may."""
+    genome, known = Genome(path, dict(own)), Genome("other tracks", dict(others))
+    for chrom, length in own.items():
+        other = None if chrom in others else known.other_name(chrom)
+        if other is not None and other not in own and not genome.is_small(length):
+            raise TrackError(
+                f"{path} has a chromosome '{chrom}', and other tracks have '{other}': give all the same names, with or "
+                "without chr"
+            )
 
 
 def common_chromosomes(paths: Iterable[str], genome: Genome | None = None) -> dict[str, int]:
@@ -207,7 +233,8 @@ def common_chromosomes(paths: Iterable[str], genome: Genome | None = None) -> di
     Raises
     ------
     TrackError
-        If two files, or a file and the genome, give a chromosome different lengths; or a file cannot be read.
+        If two files, or a file and the genome, give a chromosome different lengths, or names that differ by `chr`; or a
+        file cannot be read.
     """
     found: dict[str, tuple[int, str]] = {}
     left_out: dict[str, None] = {}
@@ -218,6 +245,8 @@ def common_chromosomes(paths: Iterable[str], genome: Genome | None = None) -> di
         own = genome or Genome(reader.path, chromosomes)
         fitting = chromosomes if genome is None else genome.fitting(reader.path, chromosomes)
         left_out |= dict.fromkeys(chrom for chrom in chromosomes if chrom not in fitting)
+        if genome is None:
+            _check_names(reader.path, chromosomes, {chrom: length for chrom, (length, _) in found.items()})
         for chrom, length in fitting.items():
             expected, first = found.setdefault(chrom, (length, reader.path))
             if expected != length:

@@ -15,6 +15,7 @@ from predictd.io.partition import Job
 from predictd.io.remote import is_remote
 from predictd.io.results import write_rows, write_run_json
 from predictd.io.tables import Track
+from predictd.io.tracks.bigwig import Uncovered
 from predictd.io.tracks.narrowpeak import SUFFIX, NarrowPeak, write_narrow_peaks
 from predictd.model.peaks import PeakRule, call_peaks
 from predictd.pairs import Experiment
@@ -48,10 +49,13 @@ class PeakCalling(InParts[PeaksReport]):
     rule
         What counts as a peak.
     bin_size
-        Signal is averaged over bins of so many bp; None: those that the tracks were imputed in, or 25. To be given for
-        tracks that were imputed in regions.
+        Signal is averaged over bins of so many bp; None: those that the tracks were imputed or exported in, or 25. To
+        be given for tracks of regions.
     p_values
         Whether signal is −log10 p; see `write_narrow_peaks`.
+    uncovered
+        What positions of tracks without signal mean. Tracks that predictd wrote have their zeros, so that what they
+        leave out is missing, whatever was said of the tracks that were ingested.
 
     Raises
     ------
@@ -67,9 +71,10 @@ class PeakCalling(InParts[PeaksReport]):
         *,
         bin_size: int | None = None,
         p_values: bool = True,
+        uncovered: Uncovered = "missing",
     ) -> None:
         self._listed = open_listed(source, bedgraphs=True)
-        self._rule, self._p_values = rule, p_values
+        self._rule, self._p_values, self._uncovered = rule, p_values, uncovered
         size = bin_size or self._listed.bin_size
         if size is None:
             raise ConfigError(
@@ -83,8 +88,9 @@ class PeakCalling(InParts[PeaksReport]):
             "rule": asdict(rule),
             "bin_size": self._bin_size,
             "p_values": p_values,
+            "uncovered": uncovered,
         }
-        settings = asdict(rule) | {"unit": "p" if p_values else "other"}
+        settings = asdict(rule) | {"unit": "p" if p_values else "other", "uncovered": uncovered}
         super().__init__(Job(output, description), len(self._listed.tracks), PEAKS_TSV, settings=settings)
 
     def _files(self) -> Sequence[str]:
@@ -98,7 +104,9 @@ class PeakCalling(InParts[PeaksReport]):
         engine.check_shared_paths(self.job.marker_file)
         tracks = list(self._listed.tracks.values())
         keys = [_TrackPart(index, tracks[index]) for index in parts]
-        shared = _PeakCalling(self.job, self._rule, self._bin_size, self._p_values, EngineInfo.of(engine))
+        shared = _PeakCalling(
+            self.job, self._rule, self._bin_size, self._p_values, self._uncovered, EngineInfo.of(engine)
+        )
         with record.stage("peaks"):
             engine.map(_call_part, keys, shared, label="tracks")
 
@@ -158,6 +166,7 @@ class _PeakCalling:
     rule: PeakRule
     bin_size: int
     p_values: bool
+    uncovered: Uncovered
     engine: EngineInfo
 
 
@@ -178,7 +187,7 @@ def _peaks_of(path: str, shared: _PeakCalling, counts: dict[str, int]) -> Iterat
     with open_signal(path) as reader:
         for chrom, length in reader.chromosomes.items():
             n_bins = -(-length // size)
-            signal = reader.binned_means(chrom, 0, n_bins, bin_size=size, uncovered="missing")
+            signal = reader.binned_means(chrom, 0, n_bins, bin_size=size, uncovered=shared.uncovered)
             peaks = call_peaks(signal, shared.rule, bin_size=size, length=length)
             counts["n_peaks"] += len(peaks)
             counts["n_bases"] += peaks.n_bases

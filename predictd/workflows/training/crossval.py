@@ -349,7 +349,7 @@ def train_fold(task: FoldFit, shared: FoldFits) -> None:
     fit = SOLVERS[choice.settings.solver].fit(
         shared.data, fold, choice, seed=shared.seed, checkpoint=checkpoint
     )
-    info = model_info(choice.settings, fold, shared.seed) | {
+    info = model_info(shared.data.tensor, choice.settings, fold, shared.seed) | {
         "validation_mse": fit.validation_mse,
         "history": fit.history_json(),
     }

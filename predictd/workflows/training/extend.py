@@ -20,7 +20,6 @@ from predictd.io.results import write_run_json
 from predictd.io.tables import Track, read_tracks, unique_pairs
 from predictd.io.temporary import temporary_folder
 from predictd.io.tensor.store import Tensor
-from predictd.io.tracks.genomes import BUILT_IN
 from predictd.model.cp.extend import RowPrior, extended, genome_map, genome_moments, new_names
 from predictd.model.cp.factors import CPModel
 from predictd.model.moments import moments
@@ -29,6 +28,8 @@ from predictd.provenance import RunRecord, given, software
 from predictd.workflows.imputing.estimators import load_cp_model
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
+from predictd.workflows.tensor.origin import check_origin
+from predictd.workflows.tensor.precision import as_stored
 from predictd.workflows.tensor.ranges import ends_of, ranges_of
 from predictd.workflows.tensor.sources import Probing, SignalSource, probe_tracks
 from predictd.workflows.training.solvers import SOLVERS
@@ -102,7 +103,7 @@ def extend(
     model, file = load_cp_model(model_path)
     tensor = Tensor(tensor_path, scratch=scratch)
     tensor.columns(model.train)
-    _check_bins(file, model_path, tensor)
+    check_origin(file.info, model_path, tensor)
     prior = _prior(model, file, model_path, penalty)
     make_directory(output.parent)
     base = _Base(model_path, model, tensor)
@@ -203,22 +204,6 @@ def _moments_of_table(
     return s
 
 
-def _check_bins(file: ModelFile, path: Path, tensor: Tensor) -> None:
-    """Refuse a tensor of other bins than the model's, as far as the model tells of them."""
-    genome = file.info.get("genome")
-    # Other genomes are named after a file, which may have been renamed.
-    known = genome in BUILT_IN and tensor.manifest.genome.name in BUILT_IN
-    checks: list[tuple[str, Any, Any]] = [("genome", genome, tensor.manifest.genome.name)] if known else []
-    if "bin_size" in file.info:
-        own, other = (size or "none (regions)" for size in (file.info["bin_size"], tensor.manifest.bin_size))
-        checks.append(("bin size", own, other))
-    for what, trained_on, found in checks:
-        if trained_on != found:
-            raise DataError(
-                f"{tensor.path} has {what} {found}, {path} was trained on {trained_on}; name a tensor of the same"
-            )
-
-
 def _prior(model: CPModel, file: ModelFile, path: Path, penalty: float | None) -> RowPrior:
     """What held the rows in training, or the penalty that was given."""
     settings: dict[str, Any] = file.info.get("settings", {})
@@ -285,7 +270,7 @@ def _shard_moments(name: str, shared: GenomePass) -> Array:
         own = np.empty((shard.n_bins, len(shared.sources)), dtype=np.float32)
         for index, source in enumerate(shared.sources):
             signal = source.read(shard.places, uncovered=manifest.uncovered)
-            own[:, index] = signal.astype(manifest.dtype)
+            own[:, index] = as_stored(signal, manifest.dtype, source, shard.places)
         for start, block in shard.blocks():
             signal = block[:, columns]
             if shared.ends is not None:

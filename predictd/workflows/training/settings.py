@@ -6,13 +6,15 @@ from typing import Any
 
 from predictd.config import TrainSettings
 from predictd.errors import ConfigError
+from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold
 from predictd.provenance import software
+from predictd.workflows.tensor.origin import origin_of
 
 DEFAULT_RANK = 100
 
 
-def model_info(settings: TrainSettings, fold: Fold, seed: int) -> dict[str, Any]:
+def model_info(tensor: Tensor, settings: TrainSettings, fold: Fold, seed: int) -> dict[str, Any]:
     """What a model file says of how it was fitted, whichever workflow did it."""
     dumped = settings.model_dump(mode="json", by_alias=True)
     return {
@@ -25,6 +27,7 @@ def model_info(settings: TrainSettings, fold: Fold, seed: int) -> dict[str, Any]
             "valid": [str(e) for e in fold.valid],
         },
         "software": software(),
+        **origin_of(tensor),
     }
 
 

@@ -225,15 +225,13 @@ def _choose(
 
 def _file(tensor: Tensor, job: TrainJob, objective: str, training: Training) -> ModelFile:
     """The model with how it was made."""
-    info = model_info(training.settings, job.fold, job.seed) | {
+    info = model_info(tensor, training.settings, job.fold, job.seed) | {
         "objective": objective,
         "workers": training.workers,
         "refitted": job.refit,
         "validation_mse": training.fit.validation_mse,
         "history": training.fit.history_json(),
         "tensor": tensor.manifest.checksum,
-        "genome": tensor.manifest.genome.name,
-        "bin_size": tensor.manifest.bin_size,
     }
     model = training.fit.model
     model = model.within(ranges_of(tensor, model.assays, model.train))

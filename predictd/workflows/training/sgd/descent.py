@@ -195,7 +195,7 @@ class _Worker:
         else:
             self._search()
         return DescentResult(
-            self._model(self.best).canonical(),
+            self._model(self.best).canonical().with_genome(self.moments, np.arange(len(self.problem.train))),
             tuple(self.rule.history),
             tuple(self.rule.schedule),
             self.rounds,

@@ -131,5 +131,5 @@ class CPSolver(MomentsSolver):
             validation=validation,
             sweeps=sweeps,
         )
-        model = problem.model(found.point).canonical()
+        model = problem.model(found.point).canonical().with_genome(data.s, data.columns(fold.train))
         return Fit(model, found.validation_mse, found.history, found.sweeps)
