@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 from predictd.api import frames
 from predictd.api.inputs import Source, number, path_of, using, whole
 from predictd.api.network_genes import GeneClasses, aucell, classify, enrich, regulons, stats
-from predictd.api.networks import by_name, frame_of, gold_of, links_of, names_of, networks_of, samples_of
+from predictd.api.networks import (
+    by_name,
+    frame_of,
+    genes_of,
+    gold_of,
+    links_of,
+    names_of,
+    networks_of,
+    samples_of,
+)
 from predictd.config import NetworkMethod, NetworkSettings, load_settings
 from predictd.engine import Engine
 from predictd.errors import ConfigError
@@ -130,7 +139,8 @@ def infer(
             seed=whole(seed, "seed"),
         )
         plan.ensure(own)
-        return frame_of(read_links(directory)[0])
+        links = read_links(directory)[0]
+        return frame_of(links, links.genes)
 
 
 def combine(
@@ -195,8 +205,9 @@ def filter(
             whole(value, name, least=1)
     limits = Limits(min_importance, top_per_target, top)
     limits.check()
-    kept = links_of(links).selected(min_importance=min_importance, top_per_target=top_per_target, top=top)
-    return frame_of(kept)
+    own = links_of(links)
+    kept = own.selected(min_importance=min_importance, top_per_target=top_per_target, top=top)
+    return frame_of(kept, genes_of(links, own))
 
 
 def evaluate(

@@ -213,6 +213,30 @@ def test_enriched_sets_and_classes_are_those_of_the_command(links, written, tmp_
         predictd.network.enrich(written, [["G1"]])
 
 
+def test_frames_keep_the_genes_of_their_network(links, written, matrix, tmp_path, caplog):
+    sets = {"one": list(links["target"].unique()[:9])}
+    whole = set(predictd.network.enrich(written, sets, min_size=1)["n_background"])
+    strong = predictd.network.filter(links, top=12)
+    for own in (links, strong, strong[strong["importance"] > 0], predictd.network.filter(written, top=12)):
+        assert set(predictd.network.enrich(own, sets, min_size=1)["n_background"]) == whole
+    assert not caplog.text
+    listed = pd.DataFrame(strong.to_dict("list"))
+    own = {*listed["regulator"], *listed["target"]}
+    assert set(predictd.network.enrich(listed, sets, min_size=1)["n_background"]) == {len(own)} != whole
+    assert (
+        f"`links` is a list of links: the background is only the {len(own)} genes of its links" in caplog.text
+    )
+    genes = [*own, "x", "y"]
+    assert set(predictd.network.enrich(listed, sets, min_size=1, background=genes)["n_background"]) == {
+        len(genes)
+    }
+    (tmp_path / "genes.txt").write_text("\n".join(genes))
+    by_file = predictd.network.enrich(strong, sets, min_size=1, background=tmp_path / "genes.txt")
+    assert set(by_file["n_background"]) == {len(genes)}
+    with refused(DataError, "no gene of `background` (x) is in `links`"):
+        predictd.network.enrich(links, sets, background=["x"])
+
+
 def test_methods_have_the_names_that_others_give_them(matrix, regulators, engine, links):
     found = predictd.network.infer(matrix, regulators=regulators, method="GENIE3", trees=50, engine=engine)
     assert found.equals(links)

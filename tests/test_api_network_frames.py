@@ -274,6 +274,15 @@ def test_frames_say_where_their_genes_are(frame, named):
             (GENES.assign(**{name: [4, 8, 7, 6]}), f"has the column {name}, which is no gene")
             for name in ("Time", "cell", "index", "Unnamed: 0")
         ),
+        (
+            GENES.T.rename_axis("gene").assign(Length=900.0)[["Length", *GENES.index]],
+            "has the column Length, which describes genes and is no sample; leave it out",
+        ),
+        (GENES.T.rename_axis("gene").assign(chr="chr1"), "has the column chr, which describes genes"),
+        (
+            GENES.T.set_axis([0.5, 1.5, 2.0, 3.0], axis=1).rename_axis("gene"),
+            "the names of samples look like numbers",
+        ),
         (GENES.assign(day=pd.Timestamp("2020-01-01")), "values that are not numbers: day is datetime64"),
         (GENES.assign(day=pd.Timedelta("1h")), "values that are not numbers: day is timedelta64"),
         (GENES * (1 + 1j), "values that are not numbers: G1 is complex128"),

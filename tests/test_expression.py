@@ -56,6 +56,14 @@ def test_genes_are_found_in_rows_and_columns(text, given, found, samples, writte
     assert expression.values.flags.c_contiguous
 
 
+def test_comments_above_a_header_are_passed_over(written):
+    text = "# Program:x; Command:y\n#gene\tbatch\tof\tsamples\n"
+    np.testing.assert_array_equal(read_expression(written(text + ROWS)).values, VALUES)
+    # Samples and genes may have whole numbers for names.
+    expression = read_expression(written(ROWS.replace("S", "")))
+    assert expression.samples == ("1", "2", "3")
+
+
 def test_gzipped_matrices_are_read(tmp_path):
     path = tmp_path / "expression.tsv.gz"
     path.write_bytes(gzip.compress(ROWS.encode()))
@@ -115,6 +123,21 @@ def test_tables_of_spreadsheets(mark, comma, written):
         ("id\tA\tB\n7\t1\t4\n9\t2\t5\n", "cannot tell whether the rows"),
         (ROWS.replace("\tS1\tS2\tS3", "\tS1"), "the header has 2 fields, the line below 4"),
         ("0.25\t0.5\n1\t4\n2\t5\n", r"the names of genes look like numbers \(0.25, 0.5\): is there a header"),
+        (
+            "gene\t0.25\t0.5\nG1\t1\t4\nG2\t2\t5\n",
+            r"the names of samples look like numbers \(0.25, 0.5\): is there a header",
+        ),
+        ("#" + ROWS, r"the header \(gene, S1, S2, S3\) begins with #.* take the # before its header away"),
+        ("# made by R\n# S1,S2\nG0,5,7\nG1,1,2\nG2,3,4\n", r"the header \(S1, S2\) begins with #"),
+        ("#" + COLUMNS.replace('"', ""), r"the header \(A, B\) begins with #"),
+        *(
+            (f"sample\tA\t{name}\tB\nS1\t1\t0\t4\nS2\t2\t5\t5\n", f"has the column {name}, which is no gene")
+            for name in ("time", "Cell", "index", "Unnamed: 0", "sample_id")
+        ),
+        *(
+            (ROWS.replace("S1", name), f"has the column {name}, which describes genes and is no sample")
+            for name in ("Length", "effective_length", "Start", "Chr", "EntrezID", "gene_name")
+        ),
         ("gene\tS1\n", "holds no expression"),
         ("gene S1\nA 1\n", "has one column: separate its columns by tabs or commas"),
         ("", "holds no expression"),

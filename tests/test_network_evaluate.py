@@ -137,12 +137,69 @@ def test_gold_genes_that_the_network_lacks_are_told(network, tmp_path, caplog):
         ("regulator\ttarget\tweight\n", "holds no links"),
         ("one\tother\tw\na\tb\t1\n", r"its header \(one, other, w\) must name regulator and target"),
         ("TF\ttarget\tsign\na\tb\t1\n", "its header names no weights"),
+        (
+            "TF,target,weight\na,b,0.5\nc,d,1,9\n",
+            "line 3: 4 fields where the table has 3 columns; put quotation",
+        ),
+        (
+            'TF,target,weight\na,b,"1,9"\n',
+            "the weight '1,9' is no finite number; write decimals with a point",
+        ),
+        ('a,b,"1,9"\n', "and perhaps the sign; write decimals with a point"),
+        ("a,b,1,9\n", "line 1: 4 fields where the table has 3 columns"),
+        ("TF\ttarget\tweight\n1\t10\t0.5\t9\n", "line 2: 4 fields where the table has 3 columns"),
+        ("a\tb\t1\t+\nc\td\t1\t1.5\n", "line 2: the sign '1.5' is none of"),
+        ("regulator target weight\nT cell b 1\n", "line 2: 4 fields where the table has 3 columns"),
+        (
+            "# by hand\n#target\tregulator\tweight\nb\ta\t0.5\n",
+            r"header \(target, regulator, weight\) begins with #",
+        ),
+        ("# target regulator weight\n\nb\ta\t0.5\n", "take the # before its header away"),
+        ("#TF\ttarget\tmode\tweight\na\tb\tunknown\t0.5\n", "take the # before its header away"),
     ],
 )
 def test_bad_link_lists_are_told(text, message, tmp_path):
     (tmp_path / "links.tsv").write_text(text)
     with pytest.raises(TableError, match=message):
         read_link_list(tmp_path / "links.tsv")
+
+
+@pytest.mark.parametrize(
+    ("text", "regulators", "targets"),
+    [
+        (
+            'TF,target,weight\n"T cell, CD4","b ""1"" c",0.5\n"c",d,"2",\n',
+            ["T cell, CD4", "c"],
+            ['b "1" c', "d"],
+        ),
+        ('"TF" "target" "weight"\n"1" "T cell, CD4" b 0.5\n"2" "c" d 2\n', ["T cell, CD4", "c"], ["b", "d"]),
+        ('TF\ttarget\tweight\n"a, 1"\tb"c\t0.5\n c\t"d"\t2\n', ["a, 1", "c"], ['b"c', "d"]),
+        # A comment that holds no header, and the sign of a list without one.
+        ("# from all to some\na\tb\t0.5\t+\nc\td\t2\t.\n", ["a", "c"], ["b", "d"]),
+    ],
+)
+def test_quotation_marks_hold_fields_together(text, regulators, targets, tmp_path):
+    (tmp_path / "links.csv").write_text(text)
+    assert read_link_list(tmp_path / "links.csv")[:3] == (regulators, targets, [0.5, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("text", "gold"),
+    [
+        ('regulator,target\n"A,B",C\nD,E\n', [("A,B", "C"), ("D", "E")]),
+        ("regulator,target\n1,A,B\n2,D,E\n", [("A", "B"), ("D", "E")]),
+        ("regulator,target\nA,B,1\n", "line 2: 3 fields where the table has 2 columns"),
+        ('regulator,target,score\nA,B,"0,5"\n', "line 2: '0,5' is not a number; write decimals with a point"),
+        ("#target\tregulator\tweight\nA\tB\t1\n", r"header \(target, regulator, weight\) begins with #"),
+    ],
+)
+def test_fields_of_gold_standards_are_divided_where_they_end(text, gold, tmp_path):
+    (tmp_path / "gold.csv").write_text(text)
+    if isinstance(gold, list):
+        assert read_gold(tmp_path / "gold.csv") == gold
+        return
+    with pytest.raises(TableError, match=gold):
+        read_gold(tmp_path / "gold.csv")
 
 
 def test_lists_may_begin_with_comments_and_repeat_their_header(tmp_path):

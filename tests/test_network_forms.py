@@ -12,6 +12,7 @@ from commands import call_predictd
 from predictd.config import NetworkSettings
 from predictd.errors import ConfigError, TableError
 from predictd.io.network.expression import Expression
+from predictd.io.network.genesets import write_gmt
 from predictd.workflows.network.filter import Limits, filter_network
 from predictd.workflows.network.infer import Inference
 from refusals import refused
@@ -98,6 +99,32 @@ def test_control_characters_are_refused(tmp_path, engine):
     matrix = Expression(("a", "b\tc"), tuple("123"), np.eye(2, 3), "rows")
     with refused(TableError, r"the matrix: names of genes with control characters ('b\tc')"):
         Inference(matrix, tmp_path / "net", NetworkSettings(method="pearson"))
+    assert [path.name for path in tmp_path.iterdir()] == ["list.tsv"]
+
+
+@pytest.mark.parametrize("name", ["#N/A", " F", "F ", "\u00a0F", '"F', 'C"', '"F"'])
+def test_names_that_lists_would_lose_are_refused(name, tmp_path, engine):
+    matrix = Expression(("a", name), tuple("123"), np.eye(2, 3), "rows")
+    with refused(
+        TableError, "the matrix: names of genes that lists of links cannot hold", "rename these genes"
+    ):
+        Inference(matrix, tmp_path / "net", NetworkSettings(method="pearson"))
+    with refused(TableError, "sets.gmt: names of genes that lists of links cannot hold"):
+        write_gmt(tmp_path / "sets.gmt", [(name, "", ["a"])])
+    # Such names within are no matter.
+    Inference(
+        Expression(("a#", 'b "c" d'), tuple("123"), np.eye(2, 3), "rows"),
+        tmp_path / "net",
+        NetworkSettings(method="pearson"),
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["out.tsv", "out.csv", "out.sif"])
+def test_a_line_that_would_be_a_comment_is_not_written(name, tmp_path, engine):
+    (tmp_path / "list.tsv").write_text("target\tregulator\tweight\nx\t#a\t1\nx\tb\t2\n")
+    with refused(TableError, f"{name}: the name #a begins with #, as a comment does; rename this gene"):
+        filter_network(tmp_path / "list.tsv", tmp_path / name, EVERY, engine)
     assert [path.name for path in tmp_path.iterdir()] == ["list.tsv"]
 
 

@@ -16,6 +16,9 @@ from predictd.grn.enrichment import enrich, false_discovery_rates
 from predictd.io.network.genesets import read_gmt, read_labels
 from predictd.workflows.network.classify import classify_genes
 from predictd.workflows.network.enrich import enrich_network
+from predictd.workflows.network.filter import Limits, filter_network
+from predictd.workflows.network.links import load_links
+from refusals import refused
 
 pytest.importorskip("igraph", reason="python-igraph is not installed")
 
@@ -171,11 +174,63 @@ def test_labels_may_stand_in_any_column(tmp_path):
     assert read_labels(tmp_path / "labels.tsv") == {"g1": "x"}
 
 
+def test_the_background_is_that_of_the_whole_network_or_as_given(tmp_path, engine, caplog):
+    write_teams(tmp_path / "links.tsv")
+    filter_network(tmp_path / "links.tsv", tmp_path / "net", Limits(top=9999), engine)
+    filter_network(tmp_path / "net", tmp_path / "strong", Limits(top=40), engine)
+    (tmp_path / "sets.gmt").write_text("S\t\t" + "\t".join(f"a{i}" for i in range(30)) + "\n")
+    (tmp_path / "genes.txt").write_text("\n".join(load_links(tmp_path / "net")[0].genes) + "\nnever_seen\n")
+
+    def counts(network, **options):
+        found = enrich_network(network, tmp_path / "sets.gmt", tmp_path / "e.tsv", least=1, **options)
+        return {(one.n_background, one.n_set) for one in found}
+
+    assert counts(tmp_path / "strong") == {(62, 30)} and not caplog.text
+    with_genes = counts(tmp_path / "strong" / "links.tsv", background=tmp_path / "genes.txt")
+    assert with_genes == counts(tmp_path / "net", background=tmp_path / "genes.txt") == {(63, 30)}
+    assert not caplog.text
+    ((n_listed, _),) = counts(tmp_path / "strong" / "links.tsv")
+    assert n_listed < 62 and f"the background is only the {n_listed} genes of its links" in caplog.text
+    assert str(tmp_path / "genes.txt") not in json.loads((tmp_path / "e.tsv.run.json").read_text())["inputs"]
+    (tmp_path / "genes.txt").write_text("a0\na1\n")
+    assert counts(tmp_path / "net", background=tmp_path / "genes.txt") == {(2, 2)}
+    assert "60 genes of" in caplog.text and "do not count" in caplog.text
+    assert str(tmp_path / "genes.txt") in json.loads((tmp_path / "e.tsv.run.json").read_text())["inputs"]
+    (tmp_path / "genes.txt").write_text("A0x\n")
+    with refused(DataError, "genes.txt (A0x) is in", "use the same names"):
+        counts(tmp_path / "net", background=tmp_path / "genes.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ('gene,label\ng1,"T cell, CD4"\n"g2","T cell, CD8"\n', {"g1": "T cell, CD4", "g2": "T cell, CD8"}),
+        ('gene label\ng1 "T cell"\n', {"g1": "T cell"}),
+        (
+            "gene,label\ng1,T cell, CD4\n",
+            "line 2: 3 fields where the table has 2 columns; put quotation marks",
+        ),
+        ("gene label\nA CD4 T\n", "line 2: 3 fields where the table has 2 columns"),
+        ("gene\tlabel\n1\tg1\tx\n", r"leave out row names \(in R row.names=FALSE\)"),
+        ("# gene\tlabel\ng1\tx\n", r"header \(gene, label\) begins with #"),
+    ],
+)
+def test_labels_are_read_whole_or_not_at_all(text, labels, tmp_path):
+    (tmp_path / "labels").write_text(text)
+    if isinstance(labels, dict):
+        assert read_labels(tmp_path / "labels") == labels
+        return
+    with pytest.raises(TableError, match=labels):
+        read_labels(tmp_path / "labels")
+
+
 def test_the_command_lines_do_the_same(tmp_path):
     write_teams(tmp_path / "links.tsv")
     (tmp_path / "sets.gmt").write_text("S\t\t" + "\t".join(f"a{i}" for i in range(9)) + "\n")
     done = call_predictd("network", "enrich", "links.tsv", "sets.gmt", "-o", "enrich.tsv", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0 and done.stderr.count("\n") == 1
+    assert "links.tsv is a list of links: the background is only the 62 genes of its links" in done.stderr
+    assert "give --background, or the directory" in done.stderr
     assert done.stdout.startswith("enrich.tsv: 0 of 2 pairs of group and set")
     (tmp_path / "sets.gmt").write_text("S\t\tx1\tx2\n")
     done = call_predictd("network", "enrich", "links.tsv", "sets.gmt", "-o", "enrich.tsv", cwd=tmp_path)

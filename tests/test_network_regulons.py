@@ -25,6 +25,7 @@ from predictd.io.network.matrices import read_matrix
 from predictd.matrix import sample_blocks
 from predictd.workflows.network.aucell import write_activity
 from predictd.workflows.network.enrich import enrich_network
+from predictd.workflows.network.filter import Limits, filter_network
 from predictd.workflows.network.regulons import find_regulons, write_regulons
 from read_tables import fields_of
 from refusals import refused
@@ -183,6 +184,26 @@ def test_regulons_are_written_as_gene_sets_and_a_table(folder, tmp_path):
         write_regulons(folder / "links.tsv", tmp_path / "none", min_size=31)
 
 
+def test_regulons_are_compared_with_what_was_measured(folder, tmp_path, engine, caplog):
+    """A network's directory, its list with the genes of it, and the list alone."""
+    gold = folder / "gold.tsv"
+    for source, output, limits in (("links.tsv", "net", Limits(top=999)), ("net", "strong", Limits(top=24))):
+        place = folder if source == "links.tsv" else tmp_path
+        filter_network(place / source, tmp_path / output, limits, engine)
+    listed, genes = tmp_path / "strong" / "links.tsv", tmp_path / "genes.txt"
+    genes.write_text("".join(f"g{i}\n" for i in range(N_TARGETS)))
+    _, whole = write_regulons(tmp_path / "strong", tmp_path / "1", min_size=3, gold_path=gold)
+    assert not caplog.text
+    _, given = write_regulons(listed, tmp_path / "2", min_size=3, gold_path=gold, background=genes)
+    assert not caplog.text and str(genes) in json.loads((tmp_path / "2" / "run.json").read_text())["inputs"]
+    _, alone = write_regulons(listed, tmp_path / "3", min_size=3, gold_path=gold)
+    assert "links.tsv is a list of links: the background is only the 24 genes of its links" in caplog.text
+    assert whole == given and {one.n_background for one in whole if one} == {33}
+    assert {one.n_background for one in alone if one}.pop() < 24
+    with refused(ConfigError, "`background` is for the comparison with known links; give `gold_path`, too"):
+        write_regulons(listed, tmp_path / "4", min_size=3, background=genes)
+
+
 def test_every_form_has_the_same_scores(folder, tmp_path):
     pytest.importorskip("anndata")
     forms = ("activity.tsv", "activity.csv.gz", "activity.parquet", "activity.h5ad")
@@ -296,7 +317,8 @@ def test_groups_of_a_file_are_enriched(folder, tmp_path):
 def test_the_command_lines_do_the_same(folder, tmp_path):
     words = ("network", "regulons", folder / "links.tsv", "-o", "r", "--gold", folder / "gold.tsv")
     done = call_predictd(*words, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0 and done.stderr.count("\n") == 1
+    assert "links.tsv is a list of links" in done.stderr and "give --background, or" in done.stderr
     assert done.stdout == (
         "r: 3 regulons of 2 regulators\n"
         "1 of 3 have more known targets than by chance, at a false discovery rate under 0.05\n"

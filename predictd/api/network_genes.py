@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from predictd.api import frames
 from predictd.api.inputs import Source, number, path_of, whole
-from predictd.api.networks import LINKS, groups_of, labels_of, links_of, sets_of
+from predictd.api.networks import LINKS, background_of, groups_of, labels_of, links_of, sets_of
 from predictd.io.network.expression import MatrixChoice, Orientation
 from predictd.io.network.frames import expression_of
 from predictd.io.network.matrices import read_matrix
@@ -152,6 +152,7 @@ def enrich(
     n_hubs: int = 20,
     min_size: int = 5,
     max_size: int = 500,
+    background: Source | Iterable[str] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Which gene sets groups of a network's genes hold more of than by chance.
@@ -168,7 +169,11 @@ def enrich(
     n_hubs
         How many hubs.
     min_size, max_size
-        Sizes of the sets that are tested, counted in genes of the network.
+        Sizes of the sets that are tested, counted in genes of the background.
+    background
+        Names of the genes that could have been in a group, as all that were measured, or the path of a list with one a
+        line; None: all genes of the network. A DataFrame of `predictd.network.infer` or `filter` keeps them, other
+        DataFrames and lists have only the genes of their links, which is warned of.
     seed
         Of communities and clusters.
 
@@ -186,14 +191,16 @@ def enrich(
     """
     for name, value in (("n_hubs", n_hubs), ("min_size", min_size), ("max_size", max_size)):
         whole(value, name, least=1)
+    own = links_of(links)
     found, _ = find_enriched(
-        links_of(links),
+        own,
         sets_of(sets, "sets"),
         groups_of(by),
         n_hubs=n_hubs,
         sizes=(min_size, max_size),
         seed=whole(seed, "seed"),
         called=("`links`", "`sets`", "`by`"),
+        background=background_of(background, links, own),
     )
     return frames.frame(enriched_rows(found), ENRICHED)
 

@@ -15,15 +15,16 @@ from predictd.constants import GENE_GROUPS, LINK_SIGNS
 from predictd.errors import ConfigError, DataError, TableError
 from predictd.grn.links import Links
 from predictd.io.network.columns import list_columns, named_columns
-from predictd.io.network.genesets import labels_of_lines, read_gmt, read_labels
+from predictd.io.network.genesets import has_labels, labels_of_lines, read_gmt, read_labels
 from predictd.io.network.link_lists import twice
 from predictd.io.network.memory import lines_of, missing, texts, with_header
 from predictd.io.network.networks import gold_pairs, read_gold_pairs
 from predictd.io.network.samples import samples_of_frame
 from predictd.io.remote import is_remote
 from predictd.wording import some
+from predictd.workflows.network.background import choose_background
 from predictd.workflows.network.evaluate import Pair, distinct_pairs
-from predictd.workflows.network.links import listed_links, load_links, ranked
+from predictd.workflows.network.links import is_whole, listed_links, load_links, ranked
 from predictd.workflows.network.samples import SampleChoice, choose_samples
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 LINKS = ("regulator", "target", "importance")
 _SETS = ("regulon", "target")
 _LABELS = ("gene", "label")
+# Where a frame keeps all genes of its network.
+_GENES = "predictd_genes"
 
 
 def by_name(given: Any, name: str) -> dict[str, Any]:
@@ -165,7 +168,7 @@ def links_of(links: Any) -> Links:
         raise DataError("`links` has no links")
     lines = [header] * bool(header) + [texts(row) for row in frame[:2].itertuples(index=False)]
     columns = list_columns("`links`", *lines[:2])
-    if columns.width > frame.shape[1] or bool(header) != (columns.header is not None):
+    if not columns.width <= frame.shape[1] <= columns.most or bool(header) != (columns.header is not None):
         raise TableError(
             f"`links` has the columns {some(map(str, frame.columns))}: they have to name {', '.join(LINKS)}"
         )
@@ -207,10 +210,44 @@ def networks_of(networks: Any) -> dict[str, Links]:
     return {name: links_of(own) for name, own in named.items()}
 
 
-def frame_of(links: Links) -> pd.DataFrame:
-    """Links as a frame, the most important first."""
+def frame_of(links: Links, genes: Sequence[str] | None = None) -> pd.DataFrame:
+    """Links as a frame, the most important first, which keeps all genes of the network if these are known."""
     columns = {name: values.tolist() for name, values in ranked(links).items()}
-    return frames.require("pandas").DataFrame(columns)
+    frame = frames.require("pandas").DataFrame(columns)
+    if genes is not None:
+        frame.attrs[_GENES] = list(genes)
+    return frame
+
+
+def genes_of(given: Any, links: Links) -> Sequence[str] | None:
+    """All genes of a network, also those without links; None where it is a list of links, which does not say.
+
+    Parameters
+    ----------
+    given, links
+        The network, as `links_of` takes and gives it. Frames of `predictd.network.infer` and `filter` keep their genes.
+    """
+    if not hasattr(given, "columns"):
+        return links.genes if is_whole(path_of(given)) else None
+    genes = getattr(given, "attrs", {}).get(_GENES)
+    # Where genes were renamed since, they are others.
+    return genes if genes is not None and set(links.genes) <= set(genes) else None
+
+
+def background_of(background: Any, given: Any, links: Links) -> Collection[str] | None:
+    """Genes that groups of a network's genes are compared with; see `choose_background`.
+
+    Parameters
+    ----------
+    background
+        Names, or the path of a list of them; None: all genes of the network, as far as it says.
+    given, links
+        The network, as it was given and as it was read.
+    """
+    names = names_of(background, "background")
+    if names is None and (own := genes_of(given, links)) is not None:
+        return own if len(own) > len(links.genes) else None
+    return choose_background(names, links.genes, "`links`", whole=False)
 
 
 def gold_of(gold: Any) -> tuple[tuple[list[Pair], list[Pair]], Path | str]:
@@ -227,7 +264,7 @@ def labels_of(labels: Any) -> tuple[Mapping[str, str], Path | str]:
     if isinstance(labels, (str, os.PathLike)):
         return read_labels(path_of(labels)), path_of(labels)
     if hasattr(labels, "columns"):
-        lines = lines_of(labels, "`labels`", _has_labels)
+        lines = lines_of(labels, "`labels`", has_labels)
     elif hasattr(labels, "items"):
         pairs = list(labels.items())
         fields = zip(*(texts(pair[side] for pair in pairs) for side in (0, 1)), strict=True)
@@ -240,10 +277,6 @@ def labels_of(labels: Any) -> tuple[Mapping[str, str], Path | str]:
             "path of a table"
         )
     return labels_of_lines("`labels`", lines), "`labels`"
-
-
-def _has_labels(header: Sequence[str]) -> bool:
-    return set(_LABELS) <= {name.casefold() for name in header}
 
 
 def _numbers(values: Iterable[Any], what: str) -> list[float]:

@@ -43,7 +43,7 @@ class Edges:
     @classmethod
     def of(cls, links: Links) -> Edges:
         """Turn a network into edges; genes that have no link stay."""
-        genes = tuple(dict.fromkeys([*links.targets, *links.regulators]))
+        genes = links.genes
         places = {gene: i for i, gene in enumerate(genes)}
         regulators = np.array([places[gene] for gene in links.regulators], np.int64)
         return cls(genes, regulators[links.indices], links.rows(), np.abs(links.importances))

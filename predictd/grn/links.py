@@ -59,6 +59,11 @@ class Links:
     importances: NDArray[np.float64]
     signs: NDArray[np.int8] | None = None
 
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """Names of all genes, also of those without links: targets in their order, then regulators that are none."""
+        return tuple(dict.fromkeys([*self.targets, *self.regulators]))
+
     @classmethod
     def of_rows(
         cls, regulators: Sequence[str], targets: Sequence[str], rows: Iterable[Row] | Iterable[SignedRow]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,12 +109,15 @@ def regulons_of(links: Links, *, top: int, least: int, min_importance: float = 0
 
 
 def known_among(
-    regulons: Sequence[Regulon], links: Links, gold: Iterable[tuple[str, str]]
+    regulons: Sequence[Regulon],
+    links: Links,
+    gold: Iterable[tuple[str, str]],
+    background: Collection[str] | None = None,
 ) -> list[KnownTargets | None]:
     """Whether regulons have more known targets of their own regulators than by chance.
 
-    Genes that count are targets of the network and of the gold standard other than the regulator: what the gold
-    standard says nothing of is neither right nor wrong.
+    Genes that count are those of the background that are targets of the gold standard, other than the regulator: what
+    the gold standard says nothing of is neither right nor wrong.
 
     Parameters
     ----------
@@ -122,6 +125,8 @@ def known_among(
         See `regulons_of`.
     gold
         Known links: regulator and target.
+    background
+        Genes that could have been targets; None: the targets of the network.
 
     Returns
     -------
@@ -131,7 +136,7 @@ def known_among(
     known: dict[str, set[str]] = defaultdict(set)
     for regulator, target in gold:
         known[regulator].add(target)
-    every = set(links.targets).intersection(*[set().union(*known.values())])
+    every = set(links.targets if background is None else background) & set().union(*known.values())
     counts = []
     for regulon in regulons:
         background = every - {regulon.regulator}

@@ -36,12 +36,17 @@ def test_lists_are_filtered_to_the_same_bytes(engine, limits, tmp_path):
 def test_forms_of_lists_are_read_as_a_stream_reads_them(engine, tmp_path):
     rows = [("a b", "x", "3"), ("b", "x", "2.50"), ("a", "y", "-1e-3"), ("a", "é", "3")]
     forms = (
-        "\ufeff# made by hand\nTF\ttarget\tweight\n"
+        "\ufeff# made by hand\nTF\ttarget\tweight\tnote\n"
         + "".join(" " + "\t ".join(f'"{field}"' for field in row) + "\tmore\r\n" for row in rows)
-        + "TF\ttarget\tweight\nc\ty\t.5\n\n",
+        + "TF\ttarget\tweight\tnote\nc\ty\t.5\t\n\n",
         "".join(",".join(row) + "\n" for row in rows) + "p q 7\n",
         "sign\tTF\ttarget\timportance\n1\ta\tx\t5\n-1\tb\tx\t4\n.\tc\tx\t3\n\td\tx\t2\n+\te\tx\t1\n",
         "TF,target,importance,sign\na,x,5,-\nb,x,4\n",
+        "a x 5 -\n b  x 4 . \n",
+        # Separators within quotation marks are letters.
+        'TF,target,importance\n"T cell, CD4", "x ""1"" y" ,"5"\nb,"x, y",4,,\nc"d,x"y,3\n',
+        'TF\ttarget\timportance\n"T, 1"\t"x"\t5\n"b"\t "d"\t4\n"e\tx\t3\n',
+        '"TF" "target" "importance"\n"T cell, CD4"  "x y" 5\n b c "4"\n',
     )
     for number, text in enumerate(forms):
         (tmp_path / "list.txt").write_text(text, encoding="utf-8", newline="")
@@ -99,6 +104,11 @@ def test_a_graph_is_measured_as_by_igraph(engine, tmp_path, caplog, monkeypatch)
         ("a\tb\t1\nc\td\tx\n", "link c to d: the weight 'x' is no finite number"),
         ("a\tb\t1\nc\td\t1e999\n", "the weight '1e999' is no finite number"),
         ("a\tb\t1\na\tb\t2\n", "has the link a to b twice"),
+        (
+            "TF,target,weight\na,b,0.5\nc,d,1,9\n",
+            "link c to d: 4 fields where the table has 3 columns; put quot",
+        ),
+        ('TF,target,weight\na,b,0.5\nc,d,"1,9"\n', "link c to d: the weight '1,9' is no finite number"),
         ("TF\ttarget\tweight\tsign\na\tb\t1\tup\n", "link a to b: the sign 'up' is none of"),
     ],
 )

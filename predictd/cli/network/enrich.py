@@ -64,6 +64,11 @@ class GroupsOrFile(PathOrUrl):
     show_default=True,
     help="Largest set to test.",
 )
+@click.option(
+    "--background",
+    type=PATH,
+    help="Genes that were measured, one a line: what counts are compared with.  [default: the genes of NETWORK]",
+)
 @SEED
 @verbosity
 def command(
@@ -75,12 +80,21 @@ def command(
     least: int,
     most: int,
     seed: int | None,
+    background: Path | None,
 ) -> None:
     """Test which gene SETS (GMT) groups of NETWORK's genes hold more of than by chance."""
     from predictd.workflows.network.enrich import enrich_network
 
     found = enrich_network(
-        network, sets_path, output, by=by, n_hubs=n_hubs, least=least, most=most, seed=seed or 0
+        network,
+        sets_path,
+        output,
+        by=by,
+        n_hubs=n_hubs,
+        least=least,
+        most=most,
+        seed=seed or 0,
+        background=background,
     )
     significant = sum(one.q < 0.05 for one in found)
     click.echo(

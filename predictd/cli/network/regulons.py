@@ -44,8 +44,15 @@ from predictd.cli.options import OUTPUT_DIRECTORY, PATH, verbosity
 @click.option(
     "--gold", "gold_path", type=PATH, help="Known links, as of 'network evaluate', to test each regulon for."
 )
+@click.option(
+    "--background",
+    type=PATH,
+    help="Genes that were measured, one a line, for the test.  [default: the targets of NETWORK]",
+)
 @verbosity
-def command(network: Path, output: Path, gold_path: Path | None, **limits: Any) -> None:
+def command(
+    network: Path, output: Path, gold_path: Path | None, background: Path | None, **limits: Any
+) -> None:
     """Write the strongest targets of each regulator in NETWORK as gene sets.
 
     NETWORK is what 'predictd network infer' wrote, or any list of regulator, target and weight. Writes regulons.gmt,
@@ -54,7 +61,7 @@ def command(network: Path, output: Path, gold_path: Path | None, **limits: Any) 
     """
     from predictd.workflows.network.regulons import write_regulons
 
-    regulons, known = write_regulons(network, output, gold_path=gold_path, **limits)
+    regulons, known = write_regulons(network, output, gold_path=gold_path, background=background, **limits)
     click.echo(f"{output}: {len(regulons)} regulons of {len({one.regulator for one in regulons})} regulators")
     if gold_path is not None:
         tested = [one for one in known if one is not None]

@@ -5,7 +5,8 @@ The rules of reading are those of `predictd.io.network.link_lists`, so that the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,33 @@ _ROWS_BETWEEN_LOOKS = 10_000
 _PIECE_BYTES = 64 * 2**20
 
 
+@dataclass(frozen=True)
+class ListForm:
+    """How the lines of a list are read.
+
+    Attributes
+    ----------
+    places
+        Places of regulator, target, weight and, where the list has it, sign among the fields of a line.
+    header
+        The fields of its header; None: it has none.
+    most
+        How many fields a line may have.
+    quoted, fields
+        Regular expressions of a field in quotation marks, and of a field by what stands before it, a comma or a blank;
+        see `predictd.io.network.lines`.
+    surplus
+        What makes the error of a line, the number of its fields, and `most`.
+    """
+
+    places: Sequence[int]
+    header: Sequence[str] | None
+    most: int
+    quoted: str
+    fields: Mapping[str, str]
+    surplus: Callable[[str, int, int], TableError]
+
+
 class SparkLinks:
     """A link list that executors hold; see `predictd.workflows.network.links.LinkTable`.
 
@@ -36,10 +64,8 @@ class SparkLinks:
         Whose executors hold it.
     path
         The list, at the same place for all executors, or in a store that Spark itself is set up for.
-    places
-        Places of regulator, target, weight and, where the list has it, sign among the fields of a line.
-    header
-        The fields of its header, if it has one.
+    form
+        How its lines are read.
     kept
         Whether executors keep what they have read, in memory or on their disks, until `graph` has been answered.
     """
@@ -48,23 +74,24 @@ class SparkLinks:
         self,
         engine: SparkEngine,
         path: Path,
-        places: Sequence[int],
-        header: Sequence[str] | None,
+        form: ListForm,
         *,
         kept: bool = False,
     ) -> None:
         self._path, self._engine = path, engine
+        self._form, places, header = form, form.places, form.header
         self._columns = _COLUMNS[: len(places)]
         session = engine.sql_session(max(2 * engine.workers, path.stat().st_size // _PIECE_BYTES))
         place = str(path) if "://" in str(path) else path.absolute().as_uri()
         line = F.regexp_replace("value", "^\ufeff", "")
         lines = session.read.text(place).select(line.alias("line"))
-        links = lines.filter(~F.col("line").startswith("#") & F.col("line").rlike(r"\S")).select(
-            *(
-                _field(F.col("line"), place).alias(name)
-                for name, place in zip(self._columns, places, strict=True)
-            )
-        )
+        kept_lines = lines.filter(~F.col("line").startswith("#") & F.col("line").rlike(r"\S"))
+        fields = kept_lines.select(_fields(F.col("line"), form).alias("fields"))
+        named = [
+            _field(F.col("fields"), place).alias(name)
+            for name, place in zip(self._columns, places, strict=True)
+        ]
+        links = fields.select(*named, _count_of_surplus(F.col("fields"), form.most).alias("surplus"))
         if header is not None:
             same = [
                 F.col(name).eqNullSafe(header[place] if place < len(header) else None)
@@ -158,8 +185,14 @@ class SparkLinks:
             F.length("target") > 0, F.lit(False)
         )
         finite = F.coalesce(F.abs(F.col("value")) < float("inf"), F.lit(False))
-        bad = self._all.filter(~(named & finite)).select(*_COLUMNS[:3])
-        for regulator, target, weight in self._collected(bad.limit(1)):
+        bad = self._all.filter(F.col("surplus").isNotNull() | ~(named & finite)).select(
+            *_COLUMNS[:3], "surplus"
+        )
+        for regulator, target, weight, found in self._collected(bad.limit(1)):
+            if found is not None:
+                raise self._form.surplus(
+                    f"{self._path}, link {regulator} to {target}", found, self._form.most
+                )
             if not (regulator and target and weight):
                 line = " ".join(field for field in (regulator, target, weight) if field)
                 raise TableError(f"{self._path}, line '{line}': expected regulator, target and weight")
@@ -189,13 +222,40 @@ class SparkLinks:
 
 
 _COLUMNS = ("regulator", "target", "weight", "sign")
+# More fields than a line has.
+_ALL = 2**30
 
 
-def _field(line: Column, place: int) -> Column:
-    """A field of a line, separated by tabs, by commas where there are none, or else by blanks."""
-    parts = (
+def _fields(line: Column, form: ListForm) -> Column:
+    """Parts of a line, as `predictd.io.network.lines.split_line` divides it: an array of text."""
+
+    def between(mark: str) -> Column:
+        return F.regexp_extract_all(F.concat(F.lit(mark), line), F.lit(form.fields[mark]), 1)
+
+    outside = F.regexp_replace(line, form.quoted, "")
+    quoted = F.when(outside.contains(","), between(",")).otherwise(between(" "))
+    blanks = F.split(_trimmed(line), r"\s+")
+    return (
         F.when(line.contains("\t"), F.split(line, "\t"))
+        .when(line.contains('"'), quoted)
         .when(line.contains(","), F.split(line, ","))
-        .otherwise(F.split(F.regexp_replace(line, r"^\s+|\s+$", ""), r"\s+"))
+        .otherwise(blanks)
     )
-    return F.regexp_replace(F.regexp_replace(F.get(parts, place), r"^\s+|\s+$", ""), '^"+|"+$', "")
+
+
+def _field(fields: Column, place: int) -> Column:
+    """One of the parts, without blanks and quotation marks around it; null where the line ends before."""
+    own = _trimmed(F.get(fields, place))
+    inside = F.regexp_replace(F.regexp_extract(own, '^"(.*)"$', 1), '""', '"')
+    return _trimmed(F.regexp_replace(F.when(own.rlike('^".*"$'), inside).otherwise(own), '^"+|"+$', ""))
+
+
+def _trimmed(text: Column) -> Column:
+    return F.regexp_replace(text, r"^\s+|\s+$", "")
+
+
+def _count_of_surplus(fields: Column, most: int) -> Column:
+    """How many parts there are where one after the first `most` holds something; else null."""
+    return F.when(
+        F.exists(F.slice(fields, most + 1, _ALL), lambda part: part.rlike(r'[^\s"]')), F.size(fields)
+    )

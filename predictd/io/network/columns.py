@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from predictd.errors import TableError
-from predictd.io.tables import is_number
+from predictd.io.tables import is_number, no_number
 
 # Names in lower case without blanks and marks: of GENIE3, GRNBoost2 and pySCENIC, BEELINE, decoupler, DREAM.
 _REGULATOR = (
@@ -19,6 +19,8 @@ _TARGET = ("target", "targetid", "targetgene", "gene2", "to")
 _GENE = ("gene", "geneid", "genename", "genesymbol")
 _WEIGHT = ("importance", "weight", "edgeweight", "score", "confidence")
 _SIGN = ("sign",)
+# What a fourth column holds that is the sign, in a list without a header.
+_SIGNS = ("+", "-", ".")
 # What a gold standard says of links and of what is none.
 _TRUE = frozenset(("1", "1.0", "1,0", "true", "yes"))
 _FALSE = frozenset(("0", "0.0", "0,0", "false", "no"))
@@ -39,6 +41,8 @@ class LinkColumns:
         The header's fields; None: there is no header.
     sign
         Of the column `sign`; None where the header names none.
+    row_names
+        Whether lines begin with the number of the row, which the header does not name.
     """
 
     regulator: int
@@ -46,11 +50,17 @@ class LinkColumns:
     weight: int | None
     header: tuple[str, ...] | None
     sign: int | None = None
+    row_names: bool = False
 
     @property
     def width(self) -> int:
         """How many fields a line needs; the sign may be left out."""
         return 1 + max(self.regulator, self.target, self.weight or 0)
+
+    @property
+    def most(self) -> int:
+        """How many fields a line may have: as the header, or without one those that the format has."""
+        return (3 if self.sign is None else 4) if self.header is None else len(self.header) + self.row_names
 
 
 def named_columns(header: Sequence[str]) -> LinkColumns | None:
@@ -77,12 +87,16 @@ def _beside_row_names(columns: LinkColumns, lines: Sequence[Sequence[str]]) -> L
         return columns
     if columns.weight is not None and not all(is_number(fields[columns.weight + 1]) for fields in lines):
         return columns
+    genes = [fields[place + 1] for fields in lines for place in (columns.regulator, columns.target)]
+    # Genes may be numbers, but whole ones.
+    if any(is_number(gene) and not gene.isdecimal() for gene in genes):
+        return columns
     places = {
         name: place + 1
         for name in ("regulator", "target", "weight", "sign")
         if (place := getattr(columns, name)) is not None
     }
-    return replace(columns, **places)
+    return replace(columns, **places, row_names=True)
 
 
 def list_columns(path: Path | str, first: Sequence[str], second: Sequence[str] = ()) -> LinkColumns:
@@ -97,13 +111,17 @@ def list_columns(path: Path | str, first: Sequence[str], second: Sequence[str] =
     if found is None and len(first) >= 3 and not is_number(first[2]):
         raise TableError(
             f"{path}: its header ({', '.join(first[:5])}) must name {_NAMES} and importance (or weight, EdgeWeight, "
-            "score); a list without a header has these three columns in this order"
+            "score); a list without a header has these three columns in this order, and perhaps the sign"
+            + no_number(first[2])
         )
     if found is not None and found.weight is None:
         raise TableError(
             f"{path}: its header names no weights: call the column importance, weight, EdgeWeight or score"
         )
-    return LinkColumns(0, 1, 2, None) if found is None else _beside_row_names(found, [second])
+    if found is None:
+        # Numbers there would be decimals after a comma.
+        return LinkColumns(0, 1, 2, None, 3 if len(first) > 3 and first[3] in _SIGNS else None)
+    return _beside_row_names(found, [second])
 
 
 def gold_columns(path: Path | str, lines: Sequence[Sequence[str]]) -> LinkColumns:
@@ -123,11 +141,10 @@ def gold_columns(path: Path | str, lines: Sequence[Sequence[str]]) -> LinkColumn
         if lines and all(len(fields) == 3 and is_mark(fields[2]) for fields in lines):
             return LinkColumns(0, 1, 2, None)
         raise TableError(f"{path} is not a gold standard: its header must hold {_NAMES}")
-    named, found = found, _beside_row_names(found, lines[1:])
-    shift = found.regulator - named.regulator
-    others = set(range(shift, max(map(len, lines)))) - {found.regulator, found.target, found.sign}
+    found = _beside_row_names(found, lines[1:])
+    others = set(range(found.row_names, found.most)) - {found.regulator, found.target, found.sign}
     marks = [place for place in sorted(others) if _marks(lines[1:], place)]
-    names = [lines[0][place - shift] for place in marks]
+    names = [lines[0][place - found.row_names] for place in marks]
     if len(marks) > 1:
         if [name.casefold() for name in names].count("weight") != 1:
             raise TableError(

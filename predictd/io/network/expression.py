@@ -193,6 +193,8 @@ def check_expression(
     _check_gene_names(path, genes)
     if samples is not None:
         _check_names(path, "sample", samples, "name them apart, or keep one of each")
+        if expression.orientation == "rows":
+            _refuse_numbers(path, "samples", samples)
     bad = not_finite(expression.values)
     if len(bad):
         gene, sample = bad[0]
@@ -232,10 +234,15 @@ def _check_gene_names(path: Path | str, genes: tuple[str, ...]) -> None:
             path,
             some(perhaps),
         )
-    if all(is_number(gene) for gene in genes) and not all(
-        math.isfinite(float(gene)) and float(gene).is_integer() for gene in genes
+    _refuse_numbers(path, "genes", genes)
+
+
+def _refuse_numbers(path: Path | str, what: str, names: Sequence[str]) -> None:
+    """Raise TableError where all names are numbers and some are not whole, as of a table without a header."""
+    if all(is_number(name) for name in names) and not all(
+        math.isfinite(float(name)) and float(name).is_integer() for name in names
     ):
         raise TableError(
-            f"{path}: the names of genes look like numbers ({some(genes)}): is there a header, and is `orientation` "
+            f"{path}: the names of {what} look like numbers ({some(names)}): is there a header, and is `orientation` "
             "right?"
         )

@@ -66,7 +66,7 @@ def write_links(path: Path, links: Iterable[Link], form: Form = "list") -> int:
     Raises
     ------
     TableError
-        If a name holds what separates columns.
+        If a name holds what separates columns, or a line would be a comment.
     """
     separator = "," if path.name.lower().removesuffix(".gz").endswith(".csv") else "\t"
     own = iter(links)
@@ -83,6 +83,10 @@ def write_links(path: Path, links: Iterable[Link], form: Form = "list") -> int:
                 raise TableError(
                     f"{path}: a comma or a quotation mark in the names {some(link[:2])}; write a list that ends with "
                     ".tsv"
+                )
+            if line[0] == "#":
+                raise TableError(
+                    f"{path}: the name {link[0]} begins with #, as a comment does; rename this gene"
                 )
             file.write(line + "\n")
             count += 1
@@ -110,6 +114,16 @@ def packed(path: Path) -> Iterator[IO[str]]:
 
 
 def check_names(where: Path | str, genes: Iterable[str]) -> None:
-    """Raise TableError if names hold control characters, which neither lists nor GraphML can."""
-    if bad := [ascii(gene) for gene in genes if _FORBIDDEN.search(gene)]:
+    """Raise TableError where lists or GraphML could not hold names, or lists would be read with other ones.
+
+    Such are names with control characters, those that begin with #, as comments do, and those with blanks or quotation
+    marks at an end, which readers take off.
+    """
+    every = list(genes)
+    if bad := [ascii(gene) for gene in every if _FORBIDDEN.search(gene)]:
         raise TableError(f"{where}: names of genes with control characters ({some(bad)}); rename these genes")
+    if bad := [repr(gene) for gene in every if gene.startswith("#") or gene != gene.strip().strip('"')]:
+        raise TableError(
+            f"{where}: names of genes that lists of links cannot hold ({some(bad)}): they begin with #, or have a "
+            "blank or a quotation mark at an end; rename these genes"
+        )

@@ -14,17 +14,15 @@ from predictd.io.network.h5ad import EXTRA, expression_of_anndata
 from predictd.io.network.memory import texts
 from predictd.io.network.text import (
     GENE_HEADINGS,
-    SAMPLE_HEADINGS,
     TIMES,
     UNCLEAR,
     layout_of,
     plain,
     refuse_numbered,
+    refuse_others,
 )
 from predictd.io.tables import is_number
 
-# Columns that are no genes, wherever they are; `id` could be one.
-_NO_GENES = SAMPLE_HEADINGS | TIMES | UNCLEAR - {"id"}
 _IN_MEMORY = "the matrix"
 
 
@@ -120,6 +118,8 @@ def _holds_numbers(column: Any) -> bool:
 
 
 def _of_frame(frame: Any, orientation: Orientation, source: str, *, named: bool) -> Expression:
+    rows, columns = (tuple(texts(names)) for names in (frame.index, frame.columns))
+    refuse_others(source, columns, orientation)
     # As numbers, dates would be nanoseconds, and complex values lose a part.
     strange = [(name, dtype) for name, dtype in frame.dtypes.items() if dtype.kind in "cmM"]
     if strange:
@@ -132,12 +132,7 @@ def _of_frame(frame: Any, orientation: Orientation, source: str, *, named: bool)
         values = frame.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as err:
         raise _not_numbers(source, err) from err
-    rows, columns = (tuple(texts(names)) for names in (frame.index, frame.columns))
     genes, samples = (columns, rows if named else None) if orientation == "columns" else (rows, columns)
-    if orientation == "columns" and (others := [gene for gene in genes if plain(gene) in _NO_GENES]):
-        raise TableError(
-            f"{source} has the column {others[0]}, which is no gene; leave it out, or make it the index"
-        )
     own = np.ascontiguousarray(values.T if orientation == "columns" else values)
     expression = Expression(genes, samples, own, orientation)
     check_expression(source, expression, range(1, len(frame) + 1))

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from predictd.errors import TableError
-from predictd.io.network.forms import packed
-from predictd.io.network.networks import split_lines, without_headers
+from predictd.io.network.forms import check_names, packed
+from predictd.io.network.lines import refuse_hidden_header, refuse_surplus, split_lines, without_headers
 from predictd.io.tables import UNREADABLE_TEXT, check_tabs, is_number, open_text, reason
 from predictd.wording import some
 
@@ -57,9 +57,16 @@ def _identifies(number: str) -> bool:
 
 
 def write_gmt(path: Path, sets: Iterable[tuple[str, str, Iterable[str]]]) -> None:
-    """Write gene sets, of a name, a description and genes each, as `read_gmt` reads them (.gz allowed)."""
+    """Write gene sets, of a name, a description and genes each, as `read_gmt` reads them (.gz allowed).
+
+    Raises
+    ------
+    TableError
+        If a name would be read as another one, or as none; see `predictd.io.network.forms.check_names`.
+    """
     with packed(path) as file:
         for name, description, genes in sets:
+            check_names(path, (name, *genes))
             file.write("\t".join((name, description, *genes)) + "\n")
 
 
@@ -69,21 +76,29 @@ def read_labels(path: Path) -> dict[str, str]:
     Raises
     ------
     TableError
-        If the file is no such table, or a gene has two labels.
+        If the file is no such table, a line has more fields than the header, or a gene has two labels.
     """
-    return labels_of_lines(path, without_headers(split_lines(path)))
+    lines = without_headers(split_lines(path))
+    refuse_hidden_header(path, lines[0][1] if lines else (), has_labels)
+    return labels_of_lines(path, lines)
+
+
+def has_labels(header: Sequence[str]) -> bool:
+    """Whether a header names the columns of a table of labels."""
+    return {"gene", "label"} <= {name.casefold() for name in header}
 
 
 def labels_of_lines(path: Path | str, lines: Sequence[tuple[int, list[str]]]) -> dict[str, str]:
     """See `read_labels`: of (line number, fields); `path` is what messages call the table."""
-    header = [name.casefold() for name in lines[0][1]] if lines else []
-    if "gene" not in header or "label" not in header:
+    if not lines or not has_labels(lines[0][1]):
         raise TableError(f"{path} is no table of labels: its header must hold gene and label")
+    header = [name.casefold() for name in lines[0][1]]
     columns = header.index("gene"), header.index("label")
     labels: dict[str, str] = {}
     for number, fields in lines[1:]:
         if len(fields) <= max(columns) or not all(fields[column] for column in columns):
             raise TableError(f"{path}, line {number}: expected a gene and its label")
+        refuse_surplus(f"{path}, line {number}", fields, len(header))
         gene, label = fields[columns[0]], fields[columns[1]]
         if labels.setdefault(gene, label) != label:
             raise TableError(f"{path}, line {number}: {gene} has two labels, {labels[gene]} and {label}")

@@ -17,9 +17,9 @@ from pathlib import Path
 from predictd.constants import LINK_SIGNS, LINK_WEIGHT
 from predictd.errors import TableError
 from predictd.io.files import cannot_write
-from predictd.io.network.columns import LinkColumns, list_columns
+from predictd.io.network.columns import LinkColumns, list_columns, named_columns
 from predictd.io.network.forms import Link
-from predictd.io.network.networks import split_lines
+from predictd.io.network.lines import refuse_hidden_header, refuse_surplus, split_lines
 from predictd.io.tables import no_number
 from predictd.io.temporary import temporary_folder
 
@@ -40,16 +40,18 @@ def stream_links(path: Path) -> Iterator[Link]:
     Raises
     ------
     TableError
-        If the file is no such list.
+        If the file is no such list, or a line has more fields than its header, or than three where there is none.
     """
     columns = columns_of(path)
     places = columns.regulator, columns.target, columns.weight
-    header = columns.header
+    header, most = columns.header, columns.most
     for number, fields in split_lines(path):
         if header is not None and tuple(fields) == header:
             continue
         if len(fields) < columns.width:
             raise _not_a_link(path, number, fields)
+        if len(fields) > most:
+            refuse_surplus(f"{path}, line {number}", fields, most)
         link: Link = tuple(fields[place] for place in places if place is not None)
         if not (link[0] and link[1]):
             raise _not_a_link(path, number)
@@ -68,9 +70,22 @@ def stream_links(path: Path) -> Iterator[Link]:
 
 
 def columns_of(path: Path) -> LinkColumns:
-    """Columns of a list by its first line; see `predictd.io.network.columns.list_columns`."""
+    """Columns of a list by its first line; see `predictd.io.network.columns.list_columns`.
+
+    Raises
+    ------
+    TableError
+        If the header does not name all that is needed, or is a comment.
+    """
     lines = (fields for _, fields in split_lines(path))
-    return list_columns(path, next(lines, []), next(lines, []))
+    first, second = next(lines, []), next(lines, [])
+    refuse_hidden_header(path, first, _is_header)
+    return list_columns(path, first, second)
+
+
+def _is_header(fields: Sequence[str]) -> bool:
+    found = named_columns(fields)
+    return found is not None and found.weight is not None
 
 
 def _not_a_link(path: Path, number: int, fields: Sequence[str] = ()) -> TableError:

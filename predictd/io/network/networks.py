@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import h5py
 from predictd.constants import NETWORK_FORMAT, NETWORK_H5, NETWORK_VERSION
 from predictd.errors import NetworkFormatError, TableError
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
-from predictd.io.network.columns import gold_columns, is_false, is_mark
-from predictd.io.tables import UNREADABLE_TEXT, check_tabs, is_number, no_number, open_text, reason
+from predictd.io.network.columns import gold_columns, is_false, is_mark, named_columns
+from predictd.io.network.lines import refuse_hidden_header, refuse_surplus, split_lines, without_headers
+from predictd.io.tables import is_number, no_number
 
 # Since when networks can be read: those of version 1 have no signs.
 _OLDEST = 1
@@ -80,9 +81,11 @@ def read_gold_pairs(path: Path) -> tuple[list[tuple[str, str]], list[tuple[str, 
     Raises
     ------
     TableError
-        If the file is no such table, has no links, or says both of a pair.
+        If the file is no such table, has no links, a line has more fields than the header, or it says both of a pair.
     """
-    return gold_pairs(path, without_headers(split_lines(path)))
+    lines = without_headers(split_lines(path))
+    refuse_hidden_header(path, lines[0][1] if lines else (), named_columns)
+    return gold_pairs(path, lines)
 
 
 def gold_pairs(
@@ -95,6 +98,7 @@ def gold_pairs(
     for number, fields in lines[columns.header is not None :]:
         if len(fields) < columns.width or not (fields[columns.regulator] and fields[columns.target]):
             raise TableError(f"{path}, line {number}: expected a regulator and a target")
+        refuse_surplus(f"{path}, line {number}", fields, columns.most)
         found = gold
         if columns.weight is not None:
             weight = fields[columns.weight]
@@ -120,28 +124,3 @@ def refuse_both(
         raise TableError(
             f"{source} has {regulator} to {target} both as a link and as none; keep one of the lines"
         )
-
-
-def without_headers(lines: Iterable[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """Lines of a table but those that repeat its first one, as of tables that were put one after the other.
-
-    The first line of a table without a header holds numbers, and may be there again.
-    """
-    every = list(lines)
-    header = every[0][1] if every and not any(map(is_number, every[0][1])) else None
-    return every[:1] + [line for line in every[1:] if line[1] != header]
-
-
-def split_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number, fields) separated by tabs, by commas where there are none, or else by blanks."""
-    try:
-        with open_text(path) as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip() or line.startswith("#"):
-                    continue
-                mark = "\t" if "\t" in line else "," if "," in line else None
-                if mark is None and len(line.split()) == 1:
-                    check_tabs(path, line)
-                yield number, [field.strip().strip('"') for field in line.rstrip("\r\n").split(mark)]
-    except UNREADABLE_TEXT as err:
-        raise TableError(f"cannot read {path}: {reason(err)}") from err

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from predictd.errors import TableError
 from predictd.io.network.expression import Expression, Orientation, check_expression
+from predictd.io.network.lines import comment_above, hidden_header
 from predictd.io.results import write_rows
 from predictd.io.tables import (
     UNREADABLE_TEXT,
@@ -52,6 +53,16 @@ UNCLEAR = frozenset(("id", "index", "unnamed0", "rowname", "rownames", "level0",
 # A first column of so many numbers, each one more than the last, is an index.
 _FEWEST_COUNTED = 8
 TIMES = frozenset(("time", "times", "timepoint"))
+# Columns that are no genes, wherever they are; `id` could be one.
+_NO_GENES = SAMPLE_HEADINGS | TIMES | UNCLEAR - {"id"}
+# Columns that say something of genes, and are no samples: of featureCounts, Salmon, RSEM, BioMart and others.
+_OF_GENES = (
+    "chr chrom chromosome chromosomename seqname seqnames start end stop genestart geneend strand length genelength "
+    "effectivelength efflength transcriptlength width exoncount entrez entrezid entrezgene entrezgeneid ncbigeneid "
+    "ensembl ensemblid hgncid hgncsymbol mgisymbol transcriptid description genedescription biotype genebiotype "
+    "genetype"
+)
+_NO_SAMPLES = GENE_HEADINGS | set(_OF_GENES.split())
 
 
 def plain(name: str) -> str:
@@ -103,7 +114,10 @@ def read_expression(path: Path, *, orientation: Orientation | None = None) -> Ex
             f"{path}: the header has {len(header)} fields, the line below {len(first[1])}; do numbers have decimal "
             "commas? write points, as in 0.5, or separate the columns by semicolons"
         )
+    _refuse_hidden(path, header, width, mark)
     layout = layout_of(path, header, first[1], orientation)
+    columns = tuple(header[layout.labelled and len(header) == width :])
+    refuse_others(path, columns, layout.genes)
     labels, rows, numbers = [], [], []
     # Line by line: as text a matrix takes many times the memory of its numbers.
     for number, fields in chain([first], lines):
@@ -118,7 +132,6 @@ def read_expression(path: Path, *, orientation: Orientation | None = None) -> Ex
             texts = [text.replace(",", ".") for text in texts]
         rows.append(_numbers(path, number, texts))
         numbers.append(number)
-    columns = tuple(header[layout.labelled and len(header) == width :])
     values = np.array(rows)
     if not layout.labelled:
         refuse_numbered(path, header[0], values)
@@ -231,6 +244,35 @@ def layout_of(
                 "or call the column of names 'gene' or 'sample'"
             )
     return Layout(orientation, labelled)
+
+
+def refuse_others(path: Path | str, columns: Sequence[str], genes: Orientation) -> None:
+    """Raise TableError where a column is neither a gene nor a sample, by the name that tools of the field give it.
+
+    Parameters
+    ----------
+    path
+        The file, for messages.
+    columns
+        Names of the columns, without that of the names of rows.
+    genes
+        Whether columns are genes, or genes are in rows.
+    """
+    strange = _NO_GENES if genes == "columns" else _NO_SAMPLES
+    if others := [name for name in columns if plain(name) in strange]:
+        raise TableError(
+            f"{path} has the column {others[0]}, which is no gene; leave it out, or let it name the rows"
+            if genes == "columns"
+            else f"{path} has the column {others[0]}, which describes genes and is no sample; leave it out"
+        )
+
+
+def _refuse_hidden(path: Path, header: Sequence[str], width: int, mark: str) -> None:
+    """Refuse a first line of values below a comment that has as many fields: the comment is the header."""
+    if any(map(is_number, header[1:])):
+        hidden = fields_of(comment_above(path), mark)
+        if len(hidden) in (width - 1, width) and len(hidden) > 1 and not all(map(is_number, hidden)):
+            raise hidden_header(path, hidden)
 
 
 def refuse_numbered(path: Path | str, first: str, values: NDArray[np.float64]) -> None:

@@ -14,7 +14,8 @@ from predictd.io.files import sha256_of
 from predictd.io.network.genesets import read_gmt
 from predictd.io.results import write_rows, write_run_json
 from predictd.provenance import RunRecord
-from predictd.workflows.network.links import links_checksum, load_links
+from predictd.workflows.network.background import choose_background
+from predictd.workflows.network.links import is_whole, links_checksum, load_links
 
 GeneSets = Mapping[str, Collection[str]]
 COLUMNS = ("group", "gene_set", "n_group", "n_set", "n_both", "n_background", "fold", "p", "q", "genes")
@@ -30,6 +31,7 @@ def enrich_network(
     least: int = 5,
     most: int = 500,
     seed: int = 0,
+    background: Path | None = None,
 ) -> list[Enrichment]:
     """Test groups of a network's genes for gene sets, and write a table of those that have genes in common.
 
@@ -47,9 +49,11 @@ def enrich_network(
     n_hubs
         How many hubs.
     least, most
-        Sizes of the sets that are tested, counted in genes of the network.
+        Sizes of the sets that are tested, counted in genes of the background.
     seed
         Of communities and clusters.
+    background
+        Names of the genes that could have been in a group, one a line; None: the genes of the network.
 
     Raises
     ------
@@ -61,6 +65,7 @@ def enrich_network(
     links, _ = load_links(network)
     sets = read_gmt(sets_path)
     groups = read_gmt(by) if isinstance(by, Path) else by
+    chosen = choose_background(background, links.genes, network, whole=is_whole(network))
     with record.stage("enrich"):
         found, counts = find_enriched(
             links,
@@ -70,14 +75,16 @@ def enrich_network(
             sizes=(least, most),
             seed=seed,
             called=(network, sets_path, by),
+            background=chosen,
         )
     write_rows(output, COLUMNS, enriched_rows(found))
     record.inputs = {
         str(sets_path): sha256_of(sets_path),
         str(network): links_checksum(network),
     }
-    if isinstance(by, Path):
-        record.inputs[str(by)] = sha256_of(by)
+    for path in (by, background):
+        if isinstance(path, Path):
+            record.inputs[str(path)] = sha256_of(path)
     record.results = counts
     write_run_json(record, output, sidecar=True)
     return found
@@ -92,6 +99,7 @@ def find_enriched(
     sizes: tuple[int, int],
     seed: int,
     called: tuple[Path | str, Path | str, Path | str],
+    background: Collection[str] | None = None,
 ) -> tuple[list[Enrichment], dict[str, int]]:
     """Test groups of a network's genes for gene sets; see `enrich_network`.
 
@@ -107,25 +115,29 @@ def find_enriched(
         Least and most genes of a set.
     called
         What messages call the network, the sets and the groups.
+    background
+        Genes that could have been in a group; None: those of the network.
 
     Returns
     -------
     found, counts
-        What groups and sets have genes in common, and how many groups, tested sets and genes of the network there are.
+        What groups and sets have genes in common, and how many groups, tested sets and genes of the background there
+        are.
     """
     edges, (network, sets_name, groups_name) = Edges.of(links), called
-    known = set(edges.genes)
+    known = set(edges.genes if background is None else background)
+    whose = network if background is None else "the background"
     found = [len(known.intersection(genes)) for genes in sets.values()]
     n_tested = sum(sizes[0] <= size <= sizes[1] for size in found)
     if not n_tested:
         raise DataError(
-            f"no set of {sets_name} has {sizes[0]} to {sizes[1]} of the genes of {network} (the most are "
+            f"no set of {sets_name} has {sizes[0]} to {sizes[1]} of the genes of {whose} (the most are "
             f"{max(found, default=0)}): use the same names, or other sizes"
         )
     groups = _groups(links, edges, by, n_hubs, seed) if isinstance(by, str) else by
     if not isinstance(by, str) and known.isdisjoint(set().union(*groups.values())):
-        raise DataError(f"no group of {groups_name} has a gene of {network}; use the same names")
-    enriched = enrich(groups, sets, edges.genes, least=sizes[0], most=sizes[1])
+        raise DataError(f"no group of {groups_name} has a gene of {whose}; use the same names")
+    enriched = enrich(groups, sets, known, least=sizes[0], most=sizes[1])
     return enriched, {"groups": len(groups), "sets": n_tested, "background": len(known)}
 
 

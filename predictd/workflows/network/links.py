@@ -15,6 +15,7 @@ from predictd.errors import DataError, NetworkFormatError, OutputError
 from predictd.grn.links import Links
 from predictd.io.files import sha256_of, standing
 from predictd.io.network.forms import Form, Link, write_links
+from predictd.io.network.lines import FIELDS, QUOTED_FIELD, surplus
 from predictd.io.network.link_lists import StreamedLinks, columns_of, read_link_list
 from predictd.io.network.networks import find_network, read_network
 
@@ -88,6 +89,17 @@ def load_links(path: Path) -> tuple[Links, str]:
     return links, str(info["method"])
 
 
+def is_whole(path: Path) -> bool:
+    """Whether it is a network with all genes that it was inferred for, also those without links, and not a list.
+
+    Raises
+    ------
+    NetworkFormatError
+        If there is no network.
+    """
+    return find_network(path) is not None
+
+
 def listed_links(
     regulators: Sequence[str], targets: Sequence[str], weights: Sequence[float], signs: Sequence[str] | None
 ) -> Links:
@@ -129,15 +141,14 @@ def open_graph(path: Path, engine: Engine, *, kept: bool = True) -> GraphTable:
     """A list as Spark's executors hold it together; `kept`: so that they read it once."""
     engine.check_shared_paths(path)
     from predictd.engine.spark import SparkEngine
-    from predictd.engine.spark.frames import SparkLinks
+    from predictd.engine.spark.frames import ListForm, SparkLinks
 
     assert isinstance(engine, SparkEngine)
     columns = columns_of(path)
-    assert columns.weight is not None
-    places = [columns.regulator, columns.target, columns.weight]
-    if columns.sign is not None:
-        places.append(columns.sign)
-    return SparkLinks(engine, path, places, columns.header, kept=kept)
+    every = columns.regulator, columns.target, columns.weight, columns.sign
+    places = [place for place in every if place is not None]
+    form = ListForm(places, columns.header, columns.most, QUOTED_FIELD, FIELDS, surplus)
+    return SparkLinks(engine, path, form, kept=kept)
 
 
 def ranked(links: Links) -> dict[str, NDArray[Any]]:

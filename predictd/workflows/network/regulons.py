@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from predictd.errors import DataError
+from predictd.errors import ConfigError, DataError
 from predictd.grn.links import Links
 from predictd.grn.regulons import KnownTargets, Regulon, known_among, regulons_of
 from predictd.io.files import make_directory, sha256_of
@@ -15,7 +15,8 @@ from predictd.io.network.genesets import write_gmt
 from predictd.io.network.networks import read_gold
 from predictd.io.results import write_rows, write_run_json
 from predictd.provenance import RunRecord
-from predictd.workflows.network.links import links_checksum, load_links, refuse_finished
+from predictd.workflows.network.background import choose_background
+from predictd.workflows.network.links import is_whole, links_checksum, load_links, refuse_finished
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ def write_regulons(
     min_size: int = LEAST,
     min_importance: float = 0.0,
     gold_path: Path | None = None,
+    background: Path | None = None,
 ) -> tuple[list[Regulon], list[KnownTargets | None]]:
     """Write the regulons of a network as gene sets, and a table of them.
 
@@ -76,6 +78,8 @@ def write_regulons(
         See `predictd.grn.regulons.regulons_of`.
     gold_path
         Known links, which regulons are compared with; None: none.
+    background
+        Names of the genes that could have been targets, one a line, for the comparison; None: those of the network.
 
     Raises
     ------
@@ -87,11 +91,16 @@ def write_regulons(
         "min_size": min_size,
         "min_importance": min_importance,
     }
+    if background is not None and gold_path is None:
+        raise ConfigError("`background` is for the comparison with known links; give `gold_path`, too")
     record = RunRecord("network regulons", settings=settings)
     refuse_finished(output)
     links, _ = load_links(network)
     regulons = find_regulons(links, network, **settings)
-    known = [] if gold_path is None else known_among(regulons, links, read_gold(gold_path))
+    known: list[KnownTargets | None] = []
+    if gold_path is not None:
+        chosen = choose_background(background, links.targets, network, whole=is_whole(network))
+        known = known_among(regulons, links, read_gold(gold_path), chosen)
     if gold_path is not None and not any(known):
         log.warning("%s has no known target of these regulators: are they of the same organism?", gold_path)
     make_directory(output)
@@ -100,8 +109,9 @@ def write_regulons(
     columns = COLUMNS if gold_path is None else COLUMNS + KNOWN
     write_rows(output / REGULONS_TSV, columns, _rows(regulons, known))
     record.inputs = {str(network): links_checksum(network)}
-    if gold_path is not None:
-        record.inputs[str(gold_path)] = sha256_of(gold_path)
+    for path in (gold_path, background):
+        if path is not None:
+            record.inputs[str(path)] = sha256_of(path)
     record.results = {"regulons": len(regulons), "regulators": len({one.regulator for one in regulons})}
     write_run_json(record, output)
     return regulons, known
