@@ -276,7 +276,7 @@ def test_frames_say_where_their_genes_are(frame, named):
         ),
         (
             GENES.T.rename_axis("gene").assign(Length=900.0)[["Length", *GENES.index]],
-            "has the column Length, which describes genes and is no sample; leave it out",
+            "has the column Length, which describes genes; leave it out, or rename it if it is a sample",
         ),
         (GENES.T.rename_axis("gene").assign(chr="chr1"), "has the column chr, which describes genes"),
         (

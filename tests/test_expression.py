@@ -135,7 +135,7 @@ def test_tables_of_spreadsheets(mark, comma, written):
             for name in ("time", "Cell", "index", "Unnamed: 0", "sample_id")
         ),
         *(
-            (ROWS.replace("S1", name), f"has the column {name}, which describes genes and is no sample")
+            (ROWS.replace("S1", name), f"has the column {name}, which describes genes")
             for name in ("Length", "effective_length", "Start", "Chr", "EntrezID", "gene_name")
         ),
         ("gene\tS1\n", "holds no expression"),
