@@ -263,7 +263,8 @@ def refuse_others(path: Path | str, columns: Sequence[str], genes: Orientation) 
         raise TableError(
             f"{path} has the column {others[0]}, which is no gene; leave it out, or let it name the rows"
             if genes == "columns"
-            else f"{path} has the column {others[0]}, which describes genes; leave it out, or rename it if it is a sample"
+            else f"{path} has the column {others[0]}, which describes genes; leave it out, or rename it if it is a "
+            "sample"
         )
 
 
