@@ -375,6 +375,21 @@ def fold_like(fold: Fold, **changes: Any) -> Fold:
     return Fold(**{"name": fold.name, "test": fold.test, "valid": fold.valid, "train": fold.train} | changes)
 
 
+def test_what_folds_leave_out_remains_unseen(tensor, engine, tmp_path):
+    """Files are the same as of a tensor without these experiments."""
+    blind, *others = tensor.experiments
+    write_json(tmp_path / "folds.json", folds_to_json(make_folds(others, tests=2, valids=2)))
+    settings = TrainSettings(solver="donors")
+    for name, path in (("whole", tensor.path), ("part", subset(tensor, tmp_path / "t", others))):
+        crossval(path, tmp_path / name, settings, engine, folds=tmp_path / "folds.json")
+    assert contents(tmp_path / "whole" / "models") == contents(tmp_path / "part" / "models")
+    calibrations = [(tmp_path / name / "uncertainty.json").read_bytes() for name in ("whole", "part")]
+    assert calibrations[0] == calibrations[1]
+    assert json.loads((tmp_path / "whole" / "run.json").read_text())["train"] == [str(e) for e in others]
+    impute(tmp_path / "whole", tensor.path, tmp_path / "imputed", engine, pairs=[blind])
+    assert "\theld out\t" in (tmp_path / "imputed" / "tracks.tsv").read_text()
+
+
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
@@ -382,8 +397,9 @@ def fold_like(fold: Fold, **changes: Any) -> Fold:
         (lambda f: [f[0], fold_like(f[2], name="0.1")], ["0.0 and 0.1", "name them differently"]),
         (lambda f: [f[0], fold_like(f[1], name="9.1")], ["test folds '0' and '9'", "once"]),
         (lambda f: [fold_like(f[0], test=())], ["nothing to score"]),
+        (lambda f: [fold_like(f[0], name="0"), f[1]], ["fold 0 is named as", "2 folds", "name it 0.N"]),
     ],
-    ids=["no validation", "two tests of one name", "tested twice", "no test"],
+    ids=["no validation", "two tests of one name", "tested twice", "no test", "a name for two"],
 )
 def test_folds_that_make_no_sense_are_refused(change, parts, tensor, engine, tmp_path):
     folds = few_folds(tensor, tmp_path / "good.json")

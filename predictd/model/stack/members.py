@@ -15,7 +15,7 @@ Each is linear, closed form from the tracks' correlations, and reads no track of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -92,20 +92,25 @@ def kriging(tracks: Tracks, targets: Places, pooled: Pooled) -> Array:
     """Maps (m × n) of the best linear prediction from the tracks that correlate most."""
     maps = np.zeros((len(targets[0]), len(tracks.names)))
     correlations = pooled.between(targets, tracks.places)
-    # A track says nothing of itself.
-    correlations[same_pair(tracks, targets)] = 0.0
-    for row, own in enumerate(correlations):
-        nearest = np.argsort(-np.abs(own), kind="stable")[:_NEAREST]
+    for row, nearest in enumerate(_most_related(correlations, tracks, targets, _NEAREST)):
         places = tracks.places[0][nearest], tracks.places[1][nearest]
         system = pooled.between(places, places)
         np.fill_diagonal(system, 1.0)
         values, vectors = np.linalg.eigh((system + system.T) / 2)
-        right = own[nearest]
+        right = correlations[row, nearest]
         weights = (vectors / (np.maximum(values, 0.0) + _NUGGET)) @ (vectors.T @ right)
         # Pooled correlations need not belong to any signal; a prediction never varies more than its target.
         maps[row, nearest] = weights / max(1.0, float(right @ weights))
-    maps[same_pair(tracks, targets)] = 0.0
     return maps
+
+
+def _most_related(correlations: Array, tracks: Tracks, targets: Places, most: int) -> Iterator[Index]:
+    """Tracks that each target is predicted from, the most related first; `correlations` is (m × n)."""
+    strength = np.abs(correlations)
+    # A track says nothing of itself.
+    strength[same_pair(tracks, targets)] = -1.0
+    for own in strength:
+        yield np.argsort(-own, kind="stable")[: min(most, int((own >= 0).sum()))]
 
 
 def kriging_features(tracks: Tracks, targets: Places, pooled: Mapping[tuple[int, int], Pooled]) -> Array:
@@ -127,12 +132,8 @@ def kriging_features(tracks: Tracks, targets: Places, pooled: Mapping[tuple[int,
     system = (vectors * np.maximum(values, 0.0)) @ vectors.T
     system[np.diag_indices_from(system)] += _FEATURED_NUGGET
     right = np.concatenate([pooled[0, y].between(targets, tracks.places) for y in range(KINDS)], axis=1)
-    strength = np.abs(right[:, :n])
-    # A track says nothing of itself.
-    strength[same_pair(tracks, targets)] = -1.0
     maps = np.zeros_like(right)
-    for row, own in enumerate(strength):
-        nearest = np.argsort(-own, kind="stable")[: min(_FEATURED_NEAREST, int((own >= 0).sum()))]
+    for row, nearest in enumerate(_most_related(right[:, :n], tracks, targets, _FEATURED_NEAREST)):
         read = columns_of(nearest, n)
         read = read[tracks.features.sds[read] > 0]
         maps[row, read] = np.linalg.solve(system[np.ix_(read, read)], right[row, read])

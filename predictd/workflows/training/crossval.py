@@ -151,11 +151,14 @@ class Crossval(InParts[CrossvalReport]):
         SOLVERS[settings.solver].check(settings, min(len(fold.train) for fold in every))
         self._tensor, self._settings, self._seed, self._folds = tensor, settings, seed, every
         self._groups = list(by_test_fold(every).items())
+        # The user's folds may leave experiments out, which then nothing learns from.
+        named = set().union(*((*fold.train, *fold.valid, *fold.test) for fold in every))
+        self._experiments = [pair for pair in tensor.experiments if pair in named]
         # Solvers without a model for each validation fold have one of all experiments, for what was never observed.
         self._everything = (
             None
             if SOLVERS[settings.solver].holds_out
-            else (EVERYTHING, selection_folds(tensor.experiments, seed))
+            else (EVERYTHING, selection_folds(self._experiments, seed))
         )
         self._moments = moments
         regions = regions or Regions()
@@ -284,23 +287,23 @@ class Crossval(InParts[CrossvalReport]):
         if SOLVERS[choice.settings.solver].holds_out:
             return [FoldFit(name, fold_model_path(output, fold), fold, choice) for fold in group]
         if name == EVERYTHING:
-            fold = everything(self._tensor.experiments, "everything")
+            fold = everything(self._experiments, "everything")
             return [FoldFit(name, everything_path(output), fold, choice)]
         whole = group[0].whole()
         return [FoldFit(name, fold_model_path(output, whole), whole, choice)]
 
     def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> CrossvalReport:
-        tensor, output = self._tensor, self.job.output
+        tensor, experiments, output = self._tensor, self._experiments, self.job.output
         rows = [row for part in parts for row in _rows_from_json(part["rows"])]
         choices = {part["test"]: part["choice"] for part in parts}
         n_models = sum(part["models"] for part in parts)
         record.inputs = self._inputs
-        record.train = [str(e) for e in tensor.experiments]
+        record.train = [str(e) for e in experiments]
         record.results = {"models": n_models, "choices": choices, "tensor": str(tensor.path.resolve())}
         files = [(part["test"], output / name) for part in parts for name in part["residuals"]]
         moments = read_moments(self._moments or tensor.path / MOMENTS)
-        every = map(Experiment._make, product(*axes(tensor.experiments)))
-        scales = expected_scales(moments, tensor.experiments, every)
+        every = map(Experiment._make, product(*axes(experiments)))
+        scales = expected_scales(moments, experiments, every)
         if write_calibration(output, read_residuals(files), scales, assay_spans(tensor)) is None:
             log.warning(
                 "there are too few bins to calibrate intervals on: imputed tracks cannot get standard deviations"

@@ -96,6 +96,10 @@ def check_tests(folds: Sequence[Fold]) -> None:
     tested: dict[Experiment, str] = {}
     for test, group in by_test_fold(folds).items():
         for fold in group:
+            if fold.name == test and len(group) > 1:
+                raise DataError(
+                    f"fold {test} is named as a test fold that has {len(group)} folds; name it {test}.N as the others"
+                )
             if fold.test != group[0].test:
                 raise DataError(
                     f"folds {group[0].name} and {fold.name} belong to test fold '{test}' (the name before the dot), "
