@@ -9,6 +9,7 @@ import click
 
 from predictd.cli.command import Command
 from predictd.cli.options import OUTPUT_DIRECTORY, PATH, make_engine, on_engine
+from predictd.cli.track_options import UNCOVERED
 
 if TYPE_CHECKING:
     from predictd.io.tracks.bigwig import Uncovered
@@ -32,13 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--bin-size", type=click.IntRange(min=1), default=200, show_default=True, help="Width of a bin in bp."
 )
-@click.option(
-    "--uncovered",
-    type=click.Choice(["missing", "zero"]),
-    default="missing",
-    show_default=True,
-    help="What positions without signal mean.",
-)
+@UNCOVERED
 @click.option("--gzip", "zipped", is_flag=True, help="Write CELL_CHROMOSOME_binary.txt.gz.")
 @on_engine
 def command(

@@ -9,6 +9,7 @@ import click
 
 from predictd.cli.command import Command
 from predictd.cli.options import GENOMES, PATH, make_engine, on_engine
+from predictd.cli.track_options import UNCOVERED
 from predictd.constants import MAX_SHARD_BINS
 
 
@@ -29,13 +30,7 @@ from predictd.constants import MAX_SHARD_BINS
     metavar="BED|auto",
     help="Leave out bins that overlap this BED; auto: the genome's blacklist.",
 )
-@click.option(
-    "--uncovered",
-    type=click.Choice(["missing", "zero"]),
-    default="missing",
-    show_default=True,
-    help="What positions without signal mean.",
-)
+@UNCOVERED
 @click.option(
     "--bin-size",
     type=click.IntRange(min=1),

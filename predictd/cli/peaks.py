@@ -9,6 +9,7 @@ import click
 
 from predictd.cli.command import Command
 from predictd.cli.options import OUTPUT_DIRECTORY, PATH, make_engine, on_engine
+from predictd.cli.track_options import UNCOVERED
 
 if TYPE_CHECKING:
     from predictd.io.tracks.bigwig import Uncovered
@@ -48,13 +49,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Width in bp over which signal is averaged.  [default: as the tracks were imputed or exported, or 25]",
 )
-@click.option(
-    "--uncovered",
-    type=click.Choice(["missing", "zero"]),
-    default="missing",
-    show_default=True,
-    help="What positions without signal mean.",
-)
+@UNCOVERED
 @click.option(
     "--unit",
     type=click.Choice(["p", "other"]),
