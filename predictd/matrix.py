@@ -63,7 +63,7 @@ def of_samples(values: Values, samples: NDArray[np.bool_] | NDArray[np.int64]) -
 
 
 def not_finite(values: Values) -> NDArray[np.int64]:
-    """Gene and sample of each value that is no finite number: (n, 2), in the order of genes."""
+    """Gene and sample of each value that is not a finite number: (n, 2), in the order of genes."""
     if not isinstance(values, csr_array):
         return np.argwhere(~np.isfinite(values))
     bad = np.flatnonzero(~np.isfinite(values.data))

@@ -196,7 +196,7 @@ def filter(
     Raises
     ------
     ConfigError
-        If no limit is given, or one is no number or below 1.
+        If no limit is given, or one is not a number or below 1.
     """
     if min_importance is not None:
         number(min_importance, "min_importance")
@@ -224,7 +224,7 @@ def evaluate(
         A network, see `filter`; or several by name, such as `{"rf": one, "auto": other}`.
     gold
         A DataFrame of known links with the columns `regulator` and `target` (or TF, Gene1, source; Gene2) and, if pairs
-        are listed that are no links, a column that is 0 there, called `weight` or the only one of 0 and 1; or the path
+        are listed that are not links, a column that is 0 there, called `weight` or the only one of 0 and 1; or the path
         of such a table, or of one of the DREAM challenges. Where there are zeros, the pairs that are listed are the
         candidates; else all pairs of its regulators and targets.
     seed

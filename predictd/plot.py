@@ -14,6 +14,7 @@ from predictd.api.tensor import Tensor, opened
 from predictd.errors import ConfigError
 from predictd.io.tables import Interval
 from predictd.io.tracks.genes import read_genes
+from predictd.model.transforms import TRANSFORMS
 from predictd.report.browser_figure import Gene, Row, browser_figure
 from predictd.report.drawing import styled
 
@@ -82,22 +83,30 @@ def region(
     window, _, _ = own._fetch(where, [own.pairs[0]])
     observed = {pair: own.fetch(where, pair)[:, 0] for pair in wanted if pair in set(own.pairs)}
     imputed, deviations = _imputed(own, model, where, wanted, sd)
-    rows = [
-        Row(
-            str(pair),
-            observed.get(pair),
-            None if imputed is None else imputed[:, column],
-            None if deviations is None else deviations[:, column],
-        )
-        for column, pair in enumerate(wanted)
-    ]
+    transforms = {entry.assay: TRANSFORMS[entry.transform] for entry in own._tensor.manifest.experiments}
+    edges, rows = np.unique(window.spans), []
+    for column, pair in enumerate(wanted):
+        predicted = [None if values is None else values[:, column] for values in (imputed, deviations)]
+        found = [_between(edges, window.starts, values) for values in (observed.get(pair), *predicted)]
+        transform = transforms.get(pair.assay, TRANSFORMS["none"])
+        rows.append(Row(str(pair), found[0], found[1], found[2], (transform.lower, transform.upper)))
     place = Interval(window.chrom, int(window.starts[0]), int(window.ends[-1]))
     listed = path_or_none(genes)
     drawn = None if listed is None else [Gene(*gene[:4]) for gene in read_genes(listed, place)]
-    edges = np.append(window.starts, window.ends[-1])
     return styled(
         lambda: browser_figure(window.chrom, edges, rows, drawn, scale=scale, width=width, title=title)
     )
+
+
+def _between(
+    edges: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], values: npt.NDArray[np.float32] | None
+) -> npt.NDArray[np.float32] | None:
+    """Values of bins by the edges between which they lie; between two regions nothing is known."""
+    if values is None:
+        return None
+    found = np.full(len(edges) - 1, np.nan, dtype=np.float32)
+    found[np.searchsorted(edges, starts)] = values
+    return found
 
 
 def _imputed(

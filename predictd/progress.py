@@ -67,7 +67,7 @@ def set_pace(seconds: str | None) -> None:
     Raises
     ------
     ConfigError
-        If that is no number of seconds.
+        If that is not a number of seconds.
     """
     global _pace
     try:

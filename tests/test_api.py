@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import pickle
 import shutil
@@ -14,7 +15,7 @@ import pytest
 
 import predictd
 from made_folds import few_folds
-from made_tensors import read_signal
+from made_tensors import read_signal, with_signal
 from predictd.errors import (
     ConfigError,
     DataError,
@@ -488,6 +489,46 @@ class TestCrossValidation:
                 expected = imputed_track(path, pair, table, 40, 800)
                 np.testing.assert_allclose(both[name][:, column], expected, rtol=2e-4, atol=1e-5)
 
+    def test_one_that_was_made_anew_is_read_anew(self, validated, opened, engine, tmp_path):
+        place, pair = tmp_path / "cv", opened.pairs[5]
+        shutil.copytree(validated.path, place)
+        found = predictd.load_cross_validation(place)
+        before = found.impute(opened, [pair], region=REGION, sd=True)
+        xr.testing.assert_equal(before, validated.impute(opened, [pair], region=REGION, sd=True))
+        shutil.rmtree(place)
+        with refused(ModelFormatError, f"{place} is not a finished cross-validation any more"):
+            found.impute(opened, [pair], region=REGION)
+        folds = validated.path.parent / "folds.json"
+        again = predictd.cross_validate(
+            opened, place, solver="em", rank=1, penalty=3.0, folds=folds, engine=engine
+        )
+        after = found.impute(opened, [pair], region=REGION, sd=True)
+        xr.testing.assert_equal(after, again.impute(opened, [pair], region=REGION, sd=True))
+        assert float(abs(after["signal"] - before["signal"]).mean()) > 1e-3
+
+    def test_a_tensor_that_was_made_again_is_another(self, validated, opened, tmp_path):
+        for source, name in ((validated.path, "cv"), (opened.path, "tensor")):
+            shutil.copytree(source, tmp_path / name)
+        kept = json.loads((tmp_path / "cv" / "run.json").read_text())
+        kept["results"]["tensor"] = str(tmp_path / "tensor")
+        (tmp_path / "cv" / "run.json").write_text(json.dumps(kept))
+        found = predictd.load_cross_validation(tmp_path / "cv")
+        assert found.tensor.path == tmp_path / "tensor"
+        tensor = store.Tensor(opened.path)
+        with_signal(tensor, tmp_path / "tensor", read_signal(tensor)[:, ::-1])
+        told = (
+            f"{tmp_path / 'tensor'} is not the tensor that {tmp_path / 'cv'} was made from: it was made again"
+        )
+        for use in (lambda: found.tensor, lambda: found.impute(region=REGION)):
+            with refused(TensorFormatError, told):
+                use()
+        assert found.impute(tmp_path / "tensor", region=REGION).shape == (760, len(opened.missing))
+        shutil.rmtree(tmp_path / "tensor")
+        with refused(
+            TensorFormatError, f"from the tensor {tmp_path / 'tensor'}, which does not exist any more"
+        ):
+            found.impute(region=REGION)
+
     def test_what_is_none(self, validated, tmp_path):
         with refused(ModelFormatError, "is not a cross-validation"):
             predictd.load_cross_validation(tmp_path)
@@ -512,6 +553,10 @@ def test_scores_of_imputed_tracks(model, opened, data, engine, tmp_path):
     framed = predictd.evaluate(tmp_path / "imputed", truth, engine=engine)
     assert framed.metrics.equals(found.metrics)
     assert repr(found).startswith("<predictd.Evaluation: metrics and comparison of model, assay_mean, ")
+    # One of the 6 pairs may have no baselines.
+    first = found.metrics[["cell_type", "assay"]].eq(found.metrics.loc[0, ["cell_type", "assay"]]).all(axis=1)
+    some = found._replace(metrics=found.metrics[~first | (found.metrics["method"] == "model")])
+    assert len(some.metrics) == 16 and all(repr(one).endswith(" on 6 experiments>") for one in (found, some))
 
 
 def test_peaks_of_tracks(data, engine, tmp_path):
@@ -574,6 +619,34 @@ class TestFigures:
         assert [text.get_text() for text in plain.get_yticklabels()][:2] == ["0", "1"]
         with refused(ConfigError, "`sd` needs a cross-validation"):
             predictd.plot.region(opened, model, REGION, pair, sd=True)
+
+    def test_between_regions_nothing_is_drawn(self, engine, tmp_path):
+        spans = [(1000, 1200), (1500, 1600), (1600, 2000)]
+        rows = [f"chr1:{start}-{end}" for start, end in spans]
+        names = [f"{cell}:{assay}" for cell in "abc" for assay in "xy"]
+        signal = np.random.default_rng(0).gamma(1.0, 3.0, size=(3, 6))
+        frame = pd.DataFrame(signal, index=rows, columns=names)
+        tensor = predictd.ingest(frame, tmp_path / "t", genome="hg19", engine=engine)
+        (area,) = predictd.plot.region(tensor, None, "chr1:0-5,000", "b:x").axes[0].patches
+        assert area.get_data().edges.tolist() == [1000, 1200, 1500, 1600, 2000]
+        first, *others = tensor.fetch("chr1", "b:x")[:, 0].tolist()
+        np.testing.assert_array_equal(area.get_data().values, [first, np.nan, *others])
+
+    @pytest.mark.parametrize(
+        ("transform", "least", "most"), [("logit", 0, 1), ("none", None, None), ("log1p", 0, None)]
+    )
+    def test_a_band_ends_where_signal_does(self, opened, monkeypatch, tmp_path, transform, least, most):
+        """Whatever the signal of this region: here it is from 0.01 to 0.99, and its deviation 0.1."""
+        tensor, pair = store.Tensor(opened.path), opened.pairs[0]
+        entries = [entry.model_copy(update={"transform": transform}) for entry in tensor.manifest.experiments]
+        shutil.copytree(opened.path, tmp_path / "t")
+        tensor.manifest.model_copy(update={"experiments": tuple(entries)}).write(tmp_path / "t")
+        signal = np.linspace(0.01, 0.99, 760, dtype=np.float32)[:, None]
+        monkeypatch.setattr(predictd.plot, "_imputed", lambda *_: (signal, np.full_like(signal, 0.1)))
+        figure = predictd.plot.region(tmp_path / "t", None, REGION, pair)
+        band = figure.axes[0].patches[1].get_data()
+        np.testing.assert_allclose(band.baseline, np.clip(signal[:, 0] - 0.1, least, None), atol=1e-6)
+        np.testing.assert_allclose(band.values, np.clip(signal[:, 0] + 0.1, None, most), atol=1e-6)
 
     def test_genes_of_a_gtf(self, tmp_path):
         from predictd.io.tables import Interval

@@ -166,7 +166,7 @@ def test_known_links_score_as_by_the_command(links, written, tmp_path):
     assert (scores.n_gold, scores.n_candidates) == (len(gold), len(judged)) and scores.candidates == "listed"
     with refused(TableError, f"`gold` has {gold[0][0]} to {gold[0][1]} both as a link and as none"):
         predictd.network.evaluate(links, pd.concat([judged, judged[:1].assign(weight=0)]))
-    with refused(TableError, "`gold`, line 1: '' is not a number; 0 says that it is no link"):
+    with refused(TableError, "`gold`, line 1: '' is not a number; 0 says that it is not a link"):
         predictd.network.evaluate(links, judged.assign(weight=np.nan))
     with refused(TableError, "`gold` is not a gold standard: its header must hold regulator and target"):
         predictd.network.evaluate(links, table[["regulator"]])
@@ -252,7 +252,7 @@ def test_links_that_the_command_line_refuses(links):
         predictd.network.regulons,
         lambda own: predictd.network.combine([links, own]),
     ):
-        with refused(TableError, "the importance nan is no finite number"):
+        with refused(TableError, "the importance nan is not a finite number"):
             call(pd.DataFrame(one))
         with refused(TableError, "has the link a to b twice"):
             call(twice)

@@ -179,17 +179,17 @@ def test_genes_have_names(column, value):
         (lambda: labels_of({None: "a"}), TableError, "`labels`, line 1: expected a gene and its label"),
         (lambda: labels_of(pd.Series(["a", "b"], index=["A", "A"])), TableError, "A has two labels, a and b"),
         (lambda: labels_of(pd.Series([pd.NA], index=["A"])), TableError, "`labels` holds no labels"),
-        (lambda: labels_of(LINKS), TableError, "`labels` is no table of labels"),
+        (lambda: labels_of(LINKS), TableError, "`labels` is not a table of labels"),
         (
             lambda: network.infer(GENES, regulators="G1,G2"),
             ConfigError,
-            "`regulators` 'G1,G2' is no file: give a list of names, or the path of a file",
+            "`regulators` 'G1,G2' is not a file: give a list of names, or the path of a file",
         ),
         (lambda: network.infer(GENES, regulators=""), ConfigError, "`regulators` '' is no file"),
         (
             lambda: network.infer(GENES, regulators="G1 " * 999),
             ConfigError,
-            "is no file: give a list of names",
+            "is not a file: give a list of names",
         ),
         (lambda: network.enrich(LINKS, {"s": ["x"]}, by=["x"]), ConfigError, "`by` ['x']: give 'targets' or"),
         (lambda: network.infer(GENES, targets=5), ConfigError, "`targets` 5: give a list of names"),
@@ -271,7 +271,7 @@ def test_frames_say_where_their_genes_are(frame, named):
             "the first column is called time; leave it out",
         ),
         *(
-            (GENES.assign(**{name: [4, 8, 7, 6]}), f"has the column {name}, which is no gene")
+            (GENES.assign(**{name: [4, 8, 7, 6]}), f"has the column {name}, which is not a gene")
             for name in ("Time", "cell", "index", "Unnamed: 0")
         ),
         (

@@ -188,14 +188,14 @@ def damaged_gzip() -> list[bytes]:
 @pytest.mark.parametrize("number", range(3))
 def test_damaged_gzip(convert, tmp_path, number):
     with refused(
-        TrackError, f"cannot read {tmp_path / 'a.bedGraph.gz'}: it is truncated, damaged or no text", "make"
+        TrackError, f"cannot read {tmp_path / 'a.bedGraph.gz'}: it is truncated, damaged or not text", "make"
     ):
         convert(damaged_gzip()[number], "a.bedGraph.gz")
     assert not (tmp_path / "out").exists() or names(tmp_path / "out") == []
 
 
 def test_no_text(convert):
-    with refused(TrackError, "it is truncated, damaged or no text"):
+    with refused(TrackError, "it is truncated, damaged or not text"):
         convert(b"chr1\t0\t5\t1\n\0\xff\xfe\n")
     with refused(TrackError, "it is not UTF-8 text", "0 5 1 µ'"):
         convert("chr1\t0\t5\t1\nµ\n".encode("cp1252"))

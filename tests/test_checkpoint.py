@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -304,12 +305,56 @@ class TestCheckpoint:
         with refused(OutputError, str(checkpoint.path), "(seed: 1, now 2)", "remove the directory"):
             Checkpoint(checkpoint.path).begin({"seed": 2})
 
+    def test_what_lies_there_without_a_description_is_not_taken_up(self, checkpoint):
+        save(checkpoint, "1", 10)
+        checkpoint.commit("1")
+        checkpoint.keep("search", {"rounds": 3})
+        (checkpoint.path / ".partial" / "job.json").unlink()
+        again = Checkpoint(checkpoint.path)
+        again.begin({"seed": 2})
+        assert (again.load(0), again.kept("search")) == (None, None)
+        assert names(checkpoint.path) == [".partial"]
+
     def test_remove(self, checkpoint):
         save(checkpoint, "1", 10)
         checkpoint.commit("1")
         checkpoint.remove()
         assert not checkpoint.path.exists()
         assert checkpoint.load(0) is None
+
+    def test_a_removal_that_is_killed_leaves_nothing_that_another_takes_up(self, checkpoint, monkeypatch):
+        """What says that a state is whole goes first, and what says whose it is goes last."""
+        removed: list[tuple[str, list[str]]] = []
+
+        def noted(path: Path) -> None:
+            removed.append((path.name, names(checkpoint.path)))
+            shutil.rmtree(path)
+
+        save(checkpoint, "1", 10)
+        checkpoint.commit("1")
+        checkpoint.keep("search", {})
+        monkeypatch.setattr("predictd.io.checkpoint.remove_tree", noted)
+        checkpoint.remove()
+        assert removed == [
+            ("state-1", [".partial", "state-1"]),
+            (".partial", [".partial"]),
+            (checkpoint.path.name, []),
+        ]
+
+    def test_only_who_has_begun_it_removes_it(self, checkpoint):
+        save(checkpoint, "1", 10)
+        checkpoint.commit("1")
+        other = Checkpoint(checkpoint.path)
+        with refused(
+            OutputError,
+            f"{checkpoint.path} holds the state of an unfinished training",
+            "finish it with the command that began it, or remove the directory",
+        ):
+            other.refuse_unfinished()
+        other.remove()
+        assert loaded(checkpoint, 1) == ("1", 11)
+        checkpoint.remove()
+        other.refuse_unfinished()
 
     def test_damage(self, checkpoint):
         save(checkpoint, "1", 10)

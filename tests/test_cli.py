@@ -215,8 +215,12 @@ def test_the_command_line_wins_over_the_file(tensor_path, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("rank 2, lambda 0.01\nm.h5: rank 2, validation MSE 0.")
-    assert done.stdout.endswith("; refitted to all experiments\n")
+    assert done.stdout.endswith("); refitted to all experiments\n")
     kept = json.loads((tmp_path / "m.h5.run.json").read_text())
+    # Nobody should report it as the error of experiments that nothing has seen.
+    assert (
+        kept["results"]["validation"].startswith("no held-out error") and "no held-out error" in done.stdout
+    )
     assert (kept["seed"], kept["workers"]) == (5, 1)
     settings = kept["settings"]
     assert (settings["rank"], settings["lambda"], settings["sgd"]["min_bins"]) == (2, 0.01, 1000)

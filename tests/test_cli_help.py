@@ -217,7 +217,7 @@ def test_bash_completes(tmp_path):
         ("network infer e.tsv -o net --n_estimators 9", "Did you mean --trees?"),
         ("network infer e.tsv -o net --regulater t.txt", "Did you mean"),
         ("network evaluate a b gold -o e.tsv", "extra argument (gold): name more networks with --beside."),
-        ("network regulons net -o r --min-importance nan", "'--min-importance': nan is no number."),
+        ("network regulons net -o r --min-importance nan", "'--min-importance': nan is not a number."),
     ],
 )
 def test_wrong_usage_says_what_is_meant(arguments, message, tmp_path):

@@ -16,6 +16,8 @@ from commands import call_predictd
 from predictd.constants import CHALLENGE_MEASURES, MEASURES
 from predictd.engine import Engine
 from predictd.errors import ConfigError, TableError
+from predictd.io.tables import Interval
+from predictd.io.tracks.matrix import Matrix
 from predictd.model.measures.comparison import (
     DRAWS,
     block_weights,
@@ -27,6 +29,7 @@ from predictd.pairs import Experiment
 from predictd.workflows.evaluation.evaluate import EvaluateOptions, evaluate
 from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.imputing.impute import impute
+from predictd.workflows.tensor.ingest import IngestOptions, ingest
 
 GRID = [Experiment(f"C{i}", f"A{j}") for i in range(5) for j in range(4)]
 METHODS = ("first", "second", "third")
@@ -320,6 +323,30 @@ def test_the_challenges_regions(folders, data, engine, tmp_path):
     }
     for name, values in expected.items():
         assert rows[0][name] == pytest.approx(values.mean(), rel=1e-4), name
+
+
+def test_the_challenges_regions_where_bins_are_regions(engine, tmp_path):
+    """Genes are as they are, and promoters reach 2,000 bp: what only touches them does not count."""
+    starts = np.arange(2000, 9000, 100)
+    signal = np.random.default_rng(4).gamma(1, 2, (2, len(starts))).astype(np.float32)
+    places = [Interval("chr1", start, start + 100) for start in starts.tolist()]
+    (tmp_path / "made.sizes").write_text("chr1\t10000\n")
+    matrix = Matrix(places, GRID[:2], signal.T)
+    tensor = ingest(matrix, tmp_path / "t", IngestOptions(genome=str(tmp_path / "made.sizes")), engine)
+    for name, values in zip(("observed", "imputed"), signal, strict=True):
+        (tmp_path / name).mkdir()
+        with pyBigWig.open(str(tmp_path / name / "track.bw"), "w") as file:
+            file.addHeader([("chr1", 10_000)])
+            file.addEntries("chr1", 2000, values=values, span=100, step=100)
+        (tmp_path / name / "tracks.tsv").write_text("cell_type\tassay\tpath\nC0\tA0\ttrack.bw\n")
+    genes = [("chr1", 5000, 5100, "+"), ("chr1", 5500, 5600, "-")]
+    options = EvaluateOptions(challenge=True, regions=Regions(genes=write_bed6(tmp_path / "g.bed", genes)))
+    table = tmp_path / "observed" / "tracks.tsv"
+    found = evaluate(tmp_path / "imputed", table, None, engine, options, tensor=tensor.path).rows[0]
+    error = dict(zip(starts.tolist(), (signal[0] - signal[1]).astype(np.float64) ** 2, strict=True))
+    assert found["msegene"] == pytest.approx(np.mean([error[5000], error[5500]]), rel=1e-4)
+    upstream = [*range(3000, 5000, 100), *range(5600, 7600, 100)]
+    assert found["mseprom"] == pytest.approx(np.mean([error[start] for start in upstream]), rel=1e-4)
 
 
 def test_genes_without_strands_have_no_promoters(folders, data, engine, tmp_path, caplog):

@@ -17,6 +17,7 @@ import pytest
 
 from commands import call_predictd
 from folders import contents, names
+from given_up import put_once_begun
 from here import Here
 from made_folds import FEWEST_SWEEPS, SHORT_SGD, few_folds, models_of
 from made_tensors import read_signal, rewritten
@@ -39,9 +40,9 @@ from predictd.workflows.evaluation.signal import TRACKS_A_ROW
 from predictd.workflows.imputing.impute import impute, track_name
 from predictd.workflows.tensor.folds import load_folds
 from predictd.workflows.tensor.moments import ensure_moments
-from predictd.workflows.training.crossval import CrossvalReport, crossval
+from predictd.workflows.training.crossval import Crossval, CrossvalReport, crossval
 from predictd.workflows.training.solvers import SOLVERS as REGISTRY
-from predictd.workflows.training.solvers.solver import FitData
+from predictd.workflows.training.solvers.solver import Choice, FitData
 from refusals import refused
 
 SETTINGS = TrainSettings(rank=3, regularisation=0.1, als=FEWEST_SWEEPS)
@@ -129,11 +130,10 @@ def amplitude_by_hand(train: set[Experiment], pair: Experiment, known: dict[Expe
 def unfinished(path: Path, tensor: Tensor, settings: TrainSettings, *, keep: int) -> None:
     """Bring a finished directory back to where `keep` of its models stood."""
     folds = load_folds(path / "folds.json")
-    for file in models_of(path, folds)[keep:]:
+    kept, gone = models_of(path, folds)[:keep], models_of(path, folds)[keep:]
+    for file in (*gone, path / "metrics.tsv", path / "run.json"):
         file.unlink()
-    for name in ("metrics.tsv", "run.json"):
-        (path / name).unlink()
-    Job(
+    job = Job(
         path,
         {
             "command": "cv",
@@ -143,7 +143,11 @@ def unfinished(path: Path, tensor: Tensor, settings: TrainSettings, *, keep: int
             "seed": 0,
             "regions": {},
         },
-    ).begin()
+    )
+    job.begin()
+    for file in kept:
+        with job.making(file):
+            pass
 
 
 # Models and scores
@@ -488,6 +492,29 @@ def test_a_mistake_at_the_beginning_can_be_corrected(tensor, engine, tmp_path):
         crossval(tensor.path, path, TrainSettings(rank=300, regularisation=0.1), engine, **options)
     crossval(tensor.path, path, SETTINGS, engine, **options)
     assert (path / "metrics.tsv").is_file()
+
+
+def test_a_job_that_is_given_up_while_it_runs_adds_no_model(small, tensor, tmp_path):
+    folds, path = small.parent / "folds.json", tmp_path / "cv"
+    own = Crossval(tensor.path, path, SETTINGS, folds=folds)
+    other = Crossval(tensor.path, path, SETTINGS.model_copy(update={"rank": 2}), folds=folds)
+    # Before it has made any.
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        refused(OutputError, f"{path} holds an unfinished job", "(settings.rank: 3, now 2)"),
+    ):
+        patch.setattr(other, "_choose", lambda *_: (own._begin(), Choice(other._settings, ""))[1])
+        other.make_all(Here(1))
+    assert not (path / "models").exists()
+    own.make_all(Here(1))
+    assert contents(path) == contents(small)
+
+
+def test_a_model_that_another_job_puts_there_is_made_anew(small, tensor, tmp_path, monkeypatch):
+    path = tmp_path / "cv"
+    put_once_begun(monkeypatch, small / "models" / "fold-0.0.h5", path / "models" / "fold-0.1.h5")
+    Crossval(tensor.path, path, SETTINGS, folds=small.parent / "folds.json").make_all(Here(1))
+    assert contents(path) == contents(small)
 
 
 def test_a_finished_directory_is_not_overwritten(cv_path, tensor, engine):

@@ -254,6 +254,19 @@ def test_a_cluster_from_start_to_end(aws, run, request_of, tmp_path):
     assert f"{second} (predictd info): failed; predictd's own message is in s3://lab/predictd/logs/" in error(
         run("wait", cluster)
     )
+    # Its words submitted again: what the first try came to does not count; that of other words does.
+    again = run("submit", cluster, "info", "s3://lab/T").stdout.strip()
+    at_work = {one.id: one for one in backend.clusters[cluster].steps}
+    at_work[again].state = "COMPLETED"
+    waited = run("wait", cluster)
+    assert (waited.returncode, waited.stderr) == (0, "")
+    assert f"{second} predictd info: FAILED" in waited.stdout
+    assert f"{second} (predictd info): failed" in error(run("wait", cluster, second))
+    at_work[first].state = "FAILED"
+    assert f"{first} (predictd cv): failed" in error(run("wait", cluster))
+    at_work[first].state = "COMPLETED"
+    at_work[again].state = "FAILED"
+    assert f"{again} (predictd info): failed" in error(run("wait", cluster))
     at_work[second].state = "RUNNING"
 
     ended = run("terminate", cluster)

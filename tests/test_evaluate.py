@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from commands import call_predictd
 from made_folds import FEW_SWEEPS
-from made_tensors import small_tensor, stored_signal
+from made_tensors import small_tensor, stored_signal, with_signal
 from predictd.config import TrainSettings
 from predictd.constants import MEASURES, METRIC_COUNTS, METRIC_KEYS
 from predictd.engine import Engine
@@ -29,6 +30,7 @@ from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 from predictd.workflows.evaluation.evaluate import EvaluateOptions, evaluate, mean_measures
 from predictd.workflows.evaluation.regions import Regions
+from predictd.workflows.evaluation.report import report
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.training.crossval import crossval
 from predictd.workflows.training.train import train
@@ -422,6 +424,23 @@ def test_bins_must_be_known(foreign, data, engine, tmp_path, run_json):
         evaluate(foreign, data / "truth.tsv", tmp_path / "m.tsv", engine)
 
 
+def test_a_tensor_that_was_made_again_is_not_the_one_it_was_made_from(
+    imputed, data, tensor, engine, tmp_path
+):
+    folder, copied = (Path(shutil.copytree(path, tmp_path / path.name)) for path in (imputed, tensor.path))
+    kept = json.loads((folder / "run.json").read_text())
+    kept["results"]["tensor"] = str(copied)
+    write_json(folder / "run.json", kept)
+    rows = evaluate(folder, data / "truth.tsv", None, engine).rows
+    assert len(rows) == 18
+    with_signal(tensor, copied, stored_signal(tensor)[:, ::-1])
+    with refused(
+        TensorFormatError, f"{copied} is not the tensor that {folder} was made from: it was made again"
+    ):
+        evaluate(folder, data / "truth.tsv", None, engine)
+    assert len(evaluate(folder, data / "truth.tsv", None, engine, tensor=copied).rows) == 18
+
+
 def test_a_tensor_that_has_moved_is_asked_for(imputed, data, engine, tmp_path):
     folder = Path(shutil.copytree(imputed, tmp_path / "imputed"))
     kept = json.loads((folder / "run.json").read_text())
@@ -507,17 +526,36 @@ def test_pairs_that_a_single_model_held_out(tensor, tensor_path, data, engine, t
         tensor_path, tmp_path / "m.h5", settings, engine, folds=tmp_path / "folds.json", fold_name=fold.name
     )
     impute(tmp_path / "m.h5", tensor_path, tmp_path / "i", engine, pairs="observed")
+    how = {"trained on": fold.train, "validation": fold.valid, "held out": fold.test}
+    assert all(how.values())
     assert f"{len(fold.train)} of the {len(pairs)} pairs were trained on" in caplog.text
     status = {pair: row["status"] for pair, row in table_of(tmp_path / "i" / "tracks.tsv").items()}
-    assert status == {pair: "trained on" if pair in fold.train else "held out" for pair in pairs}
+    assert status == {pair: name for name, own in how.items() for pair in own}
+    caplog.clear()
     rows = evaluate(tmp_path / "i", data / "tracks.tsv", tmp_path / "m.tsv", engine).rows
+    assert f"{len(fold.train)} of the {len(pairs)} pairs in {tmp_path / 'i'} were trained on" in caplog.text
+    told = (
+        f"{len(fold.valid)} of the {len(pairs)} pairs in {tmp_path / 'i'} were validated on ({fold.valid[0]}"
+    )
+    assert told in caplog.text and "their scores are not held-out errors" in caplog.text
+    named = {"trained on": "trained", "validation": "validation", "held out": fold.name}
     for row in rows:
         own = Experiment(str(row["cell_type"]), str(row["assay"]))
-        assert row["fold"] == ("trained" if own in fold.train else fold.name)
+        assert row["fold"] == named[status[own]]
+    # In a report, the experiments that the model was trained on are counted for both kinds.
+    report(tmp_path / "i", tmp_path / "r.html", metrics=tmp_path / "m.tsv")
+    for own in table_of(tmp_path / "r_files" / "experiments.tsv").values():
+        same = sum(pair.assay == own["assay"] for pair in fold.train)
+        assert own["training_assay"] == (str(same) if own["fold"] != "trained" else "nan"), own
 
 
 def test_pairs_that_a_cross_validation_held_out(tensor, tensor_path, data, engine, tmp_path, caplog):
     folds = make_folds(tensor.experiments, tests=3, valids=2)
+    # What the first test fold, now of one fold, leaves out altogether, and others train on.
+    tested = {pair.assay for pair in folds[0].test}
+    blind = next(pair for pair in folds[0].valid if pair.assay in tested)
+    folds[:2] = [replace(folds[0], valid=tuple(set(folds[0].valid) - {blind}))]
+    assert folds[0].valid
     write_json(tmp_path / "folds.json", folds_to_json(folds))
     crossval(
         tensor_path,
@@ -544,7 +582,13 @@ def test_pairs_that_a_cross_validation_held_out(tensor, tensor_path, data, engin
     assert own.keys() == theirs.keys() and {row["fold"] for row in rows} == set(tests.values())
     for key, measures in own.items():
         for name in ("MSEglobal", "GWcorrasinh", "MSEvar"):
-            assert measures[name] == pytest.approx(theirs[key][name], rel=5e-3), (key, name)
+            assert measures[name] == pytest.approx(theirs[key][name], rel=5e-3, nan_ok=True), (key, name)
+    # Runs of earlier versions say only what a test fold held out.
+    kept = json.loads((tmp_path / "i" / "run.json").read_text())
+    assert str(blind) in kept["results"].pop("left_out")["0"]
+    write_json(tmp_path / "i" / "run.json", kept)
+    rows = evaluate(tmp_path / "i", data / "tracks.tsv", None, engine).rows
+    assert {row["fold"] for row in rows} == set(tests.values())
 
 
 def test_an_assay_of_one_cell_type_has_no_baseline(engine, tmp_path, caplog):

@@ -288,6 +288,17 @@ class TestTracks:
         bases = np.repeat(values, 10).astype(np.float64)
         np.testing.assert_allclose(found[:, 0], [bases[i.start : i.end].mean() for i in own], rtol=1e-6)
 
+    def test_exported_tracks(self, gaps, tmp_path):
+        """They have the bins and values of the tensor that they were exported of, and say which it is."""
+        export(gaps.path, tmp_path / "tracks")
+        export(gaps.path, tmp_path / "own.zarr")
+        for source in ("tracks", "tracks/tracks.tsv"):
+            export(tmp_path / source, tmp_path / "s.zarr")
+            places, names, values = read(tmp_path / "s.zarr")
+            assert (places, names) == read(tmp_path / "own.zarr")[:2] and len(places) == gaps.n_bins
+            np.testing.assert_allclose(values, read(tmp_path / "own.zarr")[2], rtol=1e-6)
+            shutil.rmtree(tmp_path / "s.zarr")
+
     def test_imputed_tracks(self, model_path, tensor_path, engine, tmp_path):
         from predictd.workflows.imputing.impute import impute
 

@@ -131,7 +131,10 @@ def test_tables_of_spreadsheets(mark, comma, written):
         ("# made by R\n# S1,S2\nG0,5,7\nG1,1,2\nG2,3,4\n", r"the header \(S1, S2\) begins with #"),
         ("#" + COLUMNS.replace('"', ""), r"the header \(A, B\) begins with #"),
         *(
-            (f"sample\tA\t{name}\tB\nS1\t1\t0\t4\nS2\t2\t5\t5\n", f"has the column {name}, which is no gene")
+            (
+                f"sample\tA\t{name}\tB\nS1\t1\t0\t4\nS2\t2\t5\t5\n",
+                f"has the column {name}, which is not a gene",
+            )
             for name in ("time", "Cell", "index", "Unnamed: 0", "sample_id")
         ),
         *(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from commands import call_predictd
+from here import Between
 from made_tensors import rewritten, stored_signal
 from made_tracks import write_bases
 from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.errors import DataError, TrackError
-from predictd.io.models import read_model
+from predictd.io.models import ModelFile, read_model, write_model
 from predictd.io.tables import read_tracks, write_tracks
 from predictd.io.tensor.store import Tensor
 from predictd.model.cp.extend import RowPrior, extended, genome_moments
@@ -145,6 +148,22 @@ def test_a_new_cell_type_is_imputed_without_training(parts, engine, data, tmp_pa
         options = IngestOptions(genome=str(data / "genome.chrom.sizes"), shard_bins=4000)
         found = ingest(tmp_path / name / "tracks.tsv", tmp_path / f"{name}.T", options, engine)
         assert np.mean((stored_signal(found)[:, 0] - observed) ** 2) < baseline
+
+
+def test_all_shards_are_of_one_model(parts, single, tmp_path):
+    """The model's file may be replaced by then."""
+    path = tmp_path / "model.h5"
+
+    def extended_by(name: str, engine: Engine) -> Path:
+        shutil.copy(parts / "model.h5", path)
+        extend(path, parts / "old", parts / "new.tsv", tmp_path / name, engine)
+        return tmp_path / name
+
+    expected = extended_by("expected.h5", single).read_bytes()
+    other = replace(load(parts / "model.h5"), lambda_g=7.0)
+    engine = Between(lambda: write_model(path, ModelFile("cp", other.to_arrays(), {})))
+    assert extended_by("larger.h5", engine).read_bytes() == expected
+    assert load(path).lambda_g == 7.0
 
 
 def test_an_artefact_in_a_known_track_leads_no_new_row(parts, engine, tmp_path):

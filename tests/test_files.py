@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,6 +147,30 @@ with temporary_folder(Path(sys.argv[1])) as folder:
     assert killed.returncode == -signal.SIGKILL and len(names(tmp_path)) == 1
     assert run_python(script, tmp_path, 0, cwd=tmp_path).returncode == 0
     assert names(tmp_path) == []
+
+
+def test_temporary_folders_of_another_machine_are_left_when_a_week_old(tmp_path, monkeypatch):
+    """Locks on folders are not seen through NFS; those on files are."""
+    with monkeypatch.context() as patch:
+        patch.setattr(temporary, "_machine", lambda: "another")
+        there, inside, file = (
+            temporary.make_temporary_folder(tmp_path),
+            temporary.new_folder(tmp_path / "out"),
+            temporary.new_file(tmp_path / "file"),
+        )
+    for path in (there, inside, file):
+        temporary.release(path)
+
+    def tidy() -> list[str]:
+        temporary._tidy.cache_clear()
+        temporary._tidy(tmp_path)
+        remove_left(tmp_path)
+        return names(tmp_path)
+
+    assert tidy() == sorted([there.name, inside.name])
+    for path in (there, inside):
+        os.utime(path, times=(time.time() - 8 * 86_400,) * 2)
+    assert tidy() == []
 
 
 WRITING = """

@@ -142,7 +142,7 @@ def test_one_name_at_several_places_is_several_genes(tmp_path):
         (ucsc() + "585\tT4\tchr1\n", ["a.txt, line 5: expected a transcript as UCSC's tables have them"]),
         (ucsc().replace("100,300,\t200,400,", "100,300,\t200,"), ["a.txt, line 3: expected a transcript"]),
         (gtf() + "chr1\tx\texon\tone\ttwo\t.\t+\t.\t\n", ["expected a start and an end"]),
-        (bed().replace("\t100,400,", "\t100,"), ["chr1:100-900: columns 7 to 12 are no blocks of BED"]),
+        (bed().replace("\t100,400,", "\t100,"), ["chr1:100-900: columns 7 to 12 are not blocks of BED"]),
         ("gene,chrom\nABC,chr1\n", ["comma-separated"]),
         ("chr1\tABC\n", ["line 1: expected chromosome, start and end"]),
     ],

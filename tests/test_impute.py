@@ -18,6 +18,7 @@ import pyBigWig
 import pytest
 
 from commands import call_predictd
+from here import Between
 from made_models import trained_for
 from made_tensors import small_tensor, stored_signal, with_signal
 from made_tracks import read_track
@@ -42,9 +43,11 @@ from predictd.model.cp.reference import closed_form_genome
 from predictd.model.folds import Fold, folds_to_json
 from predictd.pairs import Experiment
 from predictd.wording import some
+from predictd.workflows.imputing import estimators
 from predictd.workflows.imputing import impute as imputing
 from predictd.workflows.imputing.estimators import load_model
-from predictd.workflows.imputing.impute import ImputeReport, impute, track_name
+from predictd.workflows.imputing.impute import Imputation, ImputeReport, impute, track_name
+from refusals import refused
 
 
 def expected_track(model: CPModel, tensor: Tensor, pair: Experiment, rows: np.ndarray) -> np.ndarray:
@@ -119,19 +122,24 @@ def test_gaps_are_solved_on_what_is_there_and_poor_bins_stay_empty(gaps, engine,
     assert kept["results"]["empty_bins"] == report.empty_bins
 
 
+def cross_validation(path: Path, tensor: Tensor) -> list[Experiment]:
+    """A model for each of two test folds of an experiment; these are returned."""
+    every = tensor.experiments
+    folds = [Fold(f"{i}.0", (e,), (), tuple(set(every) - {e})) for i, e in enumerate((every[0], every[3]))]
+    write_json(path / "folds.json", folds_to_json(folds))
+    for fold in folds:
+        model = replace(trained_for(tensor), train=fold.train)
+        write(path / "models" / f"fold-{fold.name}.h5", model, genome=fold.name)
+    return [every[0], every[3]]
+
+
 def test_empty_bins_are_those_of_the_track_that_has_most(engine, tmp_path, monkeypatch, caplog):
     """Models of a cross-validation read other experiments: here two of three are missing of one of them alone."""
     monkeypatch.setattr(imputing, "_LEAST_GROUPS", 1)
     signal = np.random.default_rng(4).gamma(1.0, 0.5, (300, 4))
     signal[40:70, :2] = np.nan
     tensor = small_tensor(tmp_path / "t", signal)
-    every = tensor.experiments
-    folds = [Fold(f"{i}.0", (e,), (), tuple(set(every) - {e})) for i, e in enumerate((every[0], every[3]))]
-    write_json(tmp_path / "cv" / "folds.json", folds_to_json(folds))
-    for fold in folds:
-        model = replace(trained_for(tensor), train=fold.train)
-        write(tmp_path / "cv" / "models" / f"fold-{fold.name}.h5", model)
-    pairs = [every[0], every[3]]
+    pairs = cross_validation(tmp_path / "cv", tensor)
     report = impute(tmp_path / "cv", tensor.path, tmp_path / "out", engine, pairs=pairs)
     empty = [np.isnan(read_track(tmp_path / "out" / track_name(pair), tensor)).sum() for pair in pairs]
     assert empty == [0, 30] and report.empty_bins == 30
@@ -255,6 +263,51 @@ def test_names_of_any_kind_become_file_names(engine, tmp_path):
     assert "肝\ta-b\t%E8%82%9D-a%2Db.bw" in (tmp_path / "out" / "tracks.tsv").read_text(encoding="utf-8")
 
 
+# -- models and tensors that are replaced meanwhile -------------------------------------------------------------------
+
+
+def test_the_models_of_a_cross_validation_are_read_once(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        estimators, "read_model", lambda path, one=estimators.read_model: read.append(path) or one(path)
+    )
+    tensor = small_tensor(tmp_path / "t", np.ones((30, 4)))
+    pairs = cross_validation(tmp_path / "cv", tensor)
+    loaded = estimators.load_estimator(tmp_path / "cv")
+    assert sorted(read) == sorted(loaded.files) == sorted((tmp_path / "cv" / "models").iterdir())
+    assert loaded.info == {"genome": "0.0"}
+    read.clear()
+    estimators.load_held_out(tmp_path / "cv", pairs[1:], loaded.files)
+    assert read == [tmp_path / "cv" / "models" / "fold-1.0.h5"]
+
+
+@pytest.mark.parametrize("name", ["m.h5", "cv/models/fold-1.0.h5", "t"])
+def test_what_is_replaced_while_parts_are_made_is_refused(tmp_path, name):
+    """Parts of one output are of one model and one tensor."""
+    signal = np.random.default_rng(4).gamma(1.0, 0.5, (300, 4))
+    tensor = small_tensor(tmp_path / "t", signal)
+    other = with_signal(tensor, tmp_path / "other", signal[::-1]).path
+    write(tmp_path / "m.h5", trained_for(tensor))
+    pairs = cross_validation(tmp_path / "cv", tensor)
+
+    def change() -> None:
+        if name == "t":
+            tensor.path.rename(tmp_path / "before")
+            other.rename(tensor.path)
+        else:
+            write(tmp_path / name, trained_for(tensor, seed=1))
+
+    model = tmp_path / ("m.h5" if name == "m.h5" else "cv")
+    making = Imputation(model, tensor.path, tmp_path / "out", pairs=pairs)
+    error = TensorFormatError if name == "t" else ModelFormatError
+    with refused(error, f"{tmp_path / name} was ", "made again", "run the command again"):
+        making.make_all(Between(change))
+    assert set(files(tmp_path / "out")) == {track_name(pairs[0])}
+    # And the same command does not go on from there.
+    with refused(OutputError, "holds an unfinished job that was begun differently"):
+        impute(model, tensor.path, tmp_path / "out", Between(lambda: None), pairs=pairs)
+
+
 # -- what is recorded -------------------------------------------------------------------------------------------------
 
 
@@ -272,9 +325,11 @@ def test_what_is_recorded(model_path, tensor_path, engine, tmp_path):
         "genome": "genome",
         "bin_size": 25,
         "fold": "holdout",
+        "models": {"solver": "sgd", "rank": 3, "networks": 0},
         "pairs": 6,
         "empty_bins": 0,
         "held_out": {},
+        "left_out": {},
     }
     assert [stage["name"] for stage in kept["stages"]] == ["impute"] and kept["settings"] == {
         "pairs": "missing",

@@ -14,6 +14,7 @@ import pyBigWig
 import pytest
 
 from commands import call_predictd
+from given_up import put_once_begun
 from made_folds import FEW_SWEEPS_TOML, FEWEST_SWEEPS, few_folds
 from made_matrices import LENGTHS, PAIRS, made_matrix, made_regions, made_values, write_sizes
 from made_tensors import stored_signal
@@ -216,6 +217,13 @@ class TestTensor:
             with tensor.open_shard(name) as shard:
                 runs = [rows for _, rows in shard.places.stretches(10, 13)]
                 assert runs == [slice(0, 1), slice(1, 2), slice(2, 3)]
+
+    def test_a_shard_that_another_job_puts_there_is_made_anew(self, make, tmp_path, monkeypatch):
+        expected = make(made_matrix(), "expected", shard_bins=64).manifest.checksum
+        changed = replace(made_matrix(), values=made_values() + 1)
+        foreign = make(changed, "foreign", shard_bins=64).shard_path("chr1.0001")
+        put_once_begun(monkeypatch, foreign, tmp_path / "tensor" / "shards" / foreign.name)
+        assert make(made_matrix(), shard_bins=64).manifest.checksum == expected
 
     def test_the_same_command_goes_on(self, make, tmp_path, monkeypatch):
         expected = make(made_matrix(), "expected", shard_bins=64).manifest.checksum

@@ -6,11 +6,14 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import h5py
 import numpy as np
 import pytest
 
+from here import Here
+from predictd.config import SolverName, TrainSettings
 from predictd.constants import CHECKPOINT_FORMAT, CHECKPOINT_VERSION, MODEL_FORMAT, MODEL_VERSION
 from predictd.errors import ModelFormatError
 from predictd.io.hdf5 import write_arrays
@@ -18,6 +21,9 @@ from predictd.io.models import ModelFile, read_model, write_model
 from predictd.model.cp.factors import CPModel
 from predictd.pairs import Experiment
 from predictd.workflows.imputing.estimators import load_estimator, load_model
+from predictd.workflows.imputing.impute import impute
+from predictd.workflows.training.train import train
+from predictd.workflows.training.tune import TUNED
 
 
 def model() -> CPModel:
@@ -171,3 +177,12 @@ def test_a_missing_parameter_and_one_of_another_shape(path, name):
     assert f"is not a whole model ('{name}'); train it again" in refused(path)
     write_model(path, ModelFile("cp", arrays | {name: np.zeros((2, 2, 2))}, {}))
     assert "train it again" in refused(path)
+
+
+@pytest.mark.parametrize("solver", [name for name in get_args(SolverName) if name != "auto"])
+def test_models_of_each_solver_are_read_back(solver, short_path, tmp_path):
+    """What a new solver writes has to be known where models are read."""
+    settings = {"rank": 2, "lambda": 0.01} if solver in TUNED else {"networks": 0}
+    train(short_path, tmp_path / "m.h5", TrainSettings(solver=solver, **settings), Here(1))
+    assert load_model(tmp_path / "m.h5")[1].info["solver"] == solver
+    assert len(impute(tmp_path / "m.h5", short_path, tmp_path / "tracks", Here(1)).pairs) == 6

@@ -20,6 +20,7 @@ from predictd.io.hdf5 import read_arrays
 from predictd.io.tensor.store import Tensor
 from predictd.pairs import Experiment
 from predictd.workflows.tensor import moments as moments_workflow
+from predictd.workflows.tensor.context import ensure_window_sample
 from predictd.workflows.tensor.moments import compute_moments, ensure_moments, known_moments, read_moments
 from predictd.workflows.training.crossval import crossval
 from predictd.workflows.training.train import train
@@ -100,17 +101,56 @@ def test_known_moments_are_read_or_computed_and_nothing_is_written(own_tensor, e
     assert path.read_bytes() == b"none"
 
 
-def test_a_file_of_another_tensor_is_made_again(tensor_path, engine, tmp_path):
+@pytest.fixture
+def another(tensor_path: Path, tmp_path: Path) -> Tensor:
+    """A tensor of the same experiments that differs from `tensor` in one value."""
+
     def change(number: int, _chrom: str, signal: np.ndarray) -> None:
         if number == 1:
             signal[5, 2] += 1
 
-    other = Tensor(rewritten(tensor_path, tmp_path / "other", change))
+    return Tensor(rewritten(tensor_path, tmp_path / "another", change))
+
+
+def test_a_named_file_of_another_tensor_is_refused_and_stays(tensor, another, engine, tmp_path):
+    path = ensure_moments(tensor, engine, tmp_path / "shared.h5")
+    sample = ensure_window_sample(tensor, engine, path, named=True)
+    before = path.read_bytes(), sample.read_bytes()
+    for use in (
+        lambda: ensure_moments(another, engine, path),
+        lambda: read_moments(path, another),
+        lambda: train(another.path, tmp_path / "model.h5", TrainSettings(), engine, moments=path),
+    ):
+        with refused(OutputError, f"`moments` {path}", f"not of {another.path}", "name another file"):
+            use()
+    with refused(OutputError, f"`moments` {sample}", f"not of {another.path}"):
+        ensure_window_sample(another, engine, path, named=True)
+    assert (path.read_bytes(), sample.read_bytes()) == before
+    assert_moments(read_moments(path, tensor).s, exact(read_signal(tensor)))
+
+
+def test_a_file_that_another_tensor_wrote_meanwhile_stays(tensor, another, engine, tmp_path, monkeypatch):
     path = tmp_path / "shared.h5"
-    first = read_moments(ensure_moments(Tensor(tensor_path), engine, path))
-    second = read_moments(ensure_moments(other, engine, path))
-    assert_moments(second.s, exact(read_signal(other)))
-    assert first.s[2, 2] != second.s[2, 2]
+
+    def computed_meanwhile(*_: object) -> np.ndarray:
+        monkeypatch.undo()
+        ensure_moments(another, engine, path)
+        return compute_moments(tensor, engine)
+
+    monkeypatch.setattr(moments_workflow, "compute_moments", computed_meanwhile)
+    with refused(OutputError, f"`moments` {path}", f"not of {tensor.path}"):
+        ensure_moments(tensor, engine, path)
+    assert_moments(read_moments(path, another).s, exact(read_signal(another)))
+
+
+def test_moments_that_a_tensor_left_in_the_directory_are_made_again(own_tensor, another, engine):
+    own = ensure_moments(Tensor(own_tensor), engine)
+    before = read_moments(own)
+    left = shutil.copy(own, another.path / MOMENTS)
+    after = read_moments(ensure_moments(another, engine), another)
+    assert Path(left) == another.path / MOMENTS
+    assert_moments(after.s, exact(read_signal(another)))
+    assert before.s[2, 2] != after.s[2, 2]
 
 
 def test_a_damaged_file_is_made_again_with_a_warning(own_tensor, engine, caplog):

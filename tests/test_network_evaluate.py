@@ -128,10 +128,10 @@ def test_gold_genes_that_the_network_lacks_are_told(network, tmp_path, caplog):
     ("text", "message"),
     [
         ("a\tb\n", "line 1: expected regulator, target and weight"),
-        ("a\tb\t1\nc\td\tx\n", "line 2: the weight 'x' is no finite number"),
-        ("a\tb\t1\nc\td\t0,5\n", "the weight '0,5' is no finite number; write decimals with a point"),
+        ("a\tb\t1\nc\td\tx\n", "line 2: the weight 'x' is not a finite number"),
+        ("a\tb\t1\nc\td\t0,5\n", "the weight '0,5' is not a finite number; write decimals with a point"),
         ("A;B;0,5\n", "is semicolon-separated; save it tab-separated, and decimals as in 0.5"),
-        ("a\tb\tnan\nc\td\t1\n", "line 1: the weight 'nan' is no finite number"),
+        ("a\tb\tnan\nc\td\t1\n", "line 1: the weight 'nan' is not a finite number"),
         ("a\tb\t1\n\td\t1\n", "line 2: expected regulator, target and weight"),
         ("a\tb\t1\na\tb\t2\n", "has the link a to b twice"),
         ("regulator\ttarget\tweight\n", "holds no links"),
@@ -143,7 +143,7 @@ def test_gold_genes_that_the_network_lacks_are_told(network, tmp_path, caplog):
         ),
         (
             'TF,target,weight\na,b,"1,9"\n',
-            "the weight '1,9' is no finite number; write decimals with a point",
+            "the weight '1,9' is not a finite number; write decimals with a point",
         ),
         ('a,b,"1,9"\n', "and perhaps the sign; write decimals with a point"),
         ("a,b,1,9\n", "line 1: 4 fields where the table has 3 columns"),

@@ -163,9 +163,9 @@ def test_packed_lists_have_the_same_bytes_again(tmp_path):
     [
         ("a\tb\t1\nc\td\n", "line 2: expected regulator, target and weight"),
         ("a\tb\t1\n\tb\t1\n", "line 2: expected regulator, target and weight"),
-        ("a\tb\t1\nc\td\tx\n", "line 2: the weight 'x' is no finite number"),
-        ("a\tb\t1\nc\td\tinf\n", "line 2: the weight 'inf' is no finite number"),
-        ("a\tb\t1\nc\td\t1e999\n", "line 2: the weight '1e999' is no finite number"),
+        ("a\tb\t1\nc\td\tx\n", "line 2: the weight 'x' is not a finite number"),
+        ("a\tb\t1\nc\td\tinf\n", "line 2: the weight 'inf' is not a finite number"),
+        ("a\tb\t1\nc\td\t1e999\n", "line 2: the weight '1e999' is not a finite number"),
         ("a\tb\t1\na\tb\t2\n", "has the link a to b twice"),
     ],
 )

@@ -149,7 +149,7 @@ def test_the_command_line_writes_forms(folder, tmp_path):
             done.returncode == 2 and "let --output end with .tsv, .txt, .csv, .sif or .graphml" in done.stderr
         )
     done = call_predictd(*command, "a.tsv", "--min-importance", "nan", cwd=tmp_path)
-    assert done.returncode == 2 and "'--min-importance': nan is no number" in done.stderr
+    assert done.returncode == 2 and "'--min-importance': nan is not a number" in done.stderr
     assert sorted(tmp_path.iterdir()) == before
 
 

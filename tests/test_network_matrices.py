@@ -1,4 +1,4 @@
-"""Expression in the formats of single-cell tools, each the right way round; and what is no such file."""
+"""Expression in the formats of single-cell tools, each the right way round; and what is not such a file."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ HDF5 = {
         ("m.tar.gz", b"", ("an archive", "unpack")),
         ("m.gct", b"", ("a GCT file", "first two lines")),
         ("m.tsv", b"PK\x03\x04", ("a spreadsheet or an archive",)),
-        ("m.h5ad", b"gene\n", ("has the name of an HDF5 file, but is none",)),
+        ("m.h5ad", b"gene\n", ("has the name of an HDF5 file, but is not one",)),
         ("m.h5ad", b"\x89HDF\r\n\x1a\nxxxxxxxxx", ("is truncated or damaged",)),
         ("m.parquet", b"PAR1xxxx", ("is damaged or no Parquet file",)),
         ("m.tsv", b"TF\ttarget\timportance\nA\tB\t1\n", ("is a list of links",)),

@@ -137,7 +137,7 @@ def test_known_targets_are_counted_among_those_that_could_be():
     genes = [f"t{i}" for i in range(6)] + ["u0", "u1", "A", "elsewhere"]
     gold = [("A", "t0"), ("A", "t1"), ("A", "t5"), ("A", "A"), *(("E", gene) for gene in genes)]
     found = dict(zip([one.name for one in regulons], known_among(regulons, links, gold), strict=True))
-    # Of t0 to t5, u0 and u1; A itself is none of its own targets.
+    # Of t0 to t5, u0 and u1; A itself is not one of its own targets.
     raised, lowered = found["A(+)"], found["A(-)"]
     assert (raised.n_known, raised.n_both, raised.n_background) == (3, 2, 8)
     assert (lowered.n_known, lowered.n_both, lowered.fold, lowered.p) == (3, 0, 0, 1)
@@ -343,4 +343,4 @@ def test_the_command_lines_do_the_same(folder, tmp_path):
         "all",
         cwd=tmp_path,
     )
-    assert done.returncode == 2 and "'all' is none of targets, communities, clusters" in done.stderr
+    assert done.returncode == 2 and "'all' is not one of targets, communities, clusters" in done.stderr

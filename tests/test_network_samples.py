@@ -45,10 +45,12 @@ NAMES = [f"S{i}" for i in range(8)]
         ({"sample": NAMES, "tissue": [1] * 8}, ["none of the columns series, time, batch, weight"]),
         ({"sample": NAMES, "wieght": [1] * 8}, ["a column wieght: if it is the weight, call it weight"]),
         ({"sample": NAMES, "batch": [1] * 8, "dataset": [1] * 8}, ["several columns of the batch"]),
-        ({"sample": NAMES, "weight": [-1, *[1] * 7]}, ["the weight '-1' of S0 is no number of 0 or more"]),
+        ({"sample": NAMES, "weight": [-1, *[1] * 7]}, ["the weight '-1' of S0 is not a number of 0 or more"]),
         (
             {"sample": NAMES, "weight": ["0,5", *[1] * 7]},
-            ["the weight '0,5' of S0 is no number; write decimals with a point, as in 0.5, not with a comma"],
+            [
+                "the weight '0,5' of S0 is not a number; write decimals with a point, as in 0.5, not with a comma"
+            ],
         ),
         ({"sample": NAMES, "weight": ["", *[1] * 7]}, ["S0 has no weight"]),
         ({"sample": NAMES, "weight": [0] * 8}, ["all weights are 0"]),
@@ -61,8 +63,8 @@ NAMES = [f"S{i}" for i in range(8)]
         ({"sample": NAMES, "batch": ["a"] * 7 + ["b"]}, ["a batch has only one sample or step (b)"]),
         ({"sample": NAMES, "series": ["a"] * 8}, ["has series, but no column time"]),
         ({"sample": NAMES, "time": [""] * 8}, ["no sample has a time"]),
-        ({"sample": NAMES, "time": [0, 1, 2, "3 h", 4, 5, 6, 7]}, ["the time '3 h' of S3 is no number"]),
-        ({"sample": NAMES, "time": [0, 1, 2, "inf", 4, 5, 6, 7]}, ["the time 'inf' of S3 is no number"]),
+        ({"sample": NAMES, "time": [0, 1, 2, "3 h", 4, 5, 6, 7]}, ["the time '3 h' of S3 is not a number"]),
+        ({"sample": NAMES, "time": [0, 1, 2, "inf", 4, 5, 6, 7]}, ["the time 'inf' of S3 is not a number"]),
         (
             {"sample": NAMES, "time": [0, 1, 2, 2, 4, 5, 6, 7]},
             ["S2 and S3 have the same time in the time series"],
@@ -128,7 +130,7 @@ def test_what_does_not_go_with_samples_is_told(case, tmp_path, engine):
             infer(case, tmp_path / "net", engine, table=tmp_path / f"{name}.h5ad")
     rates = write_table(tmp_path / "rates.tsv", gene=["G0", "G1"], rate=["1", "fast"])
     timed = write_table(tmp_path / "t.tsv", sample=NAMES, time=range(8))
-    with refused(TableError, "rates.tsv, line 3: the rate 'fast' of G1 is no number of 0 or more"):
+    with refused(TableError, "rates.tsv, line 3: the rate 'fast' of G1 is not a number of 0 or more"):
         infer(case, tmp_path / "net", engine, table=timed, decay=rates)
     header, *lines = (case / "expression.tsv").read_text().splitlines()
     columns = np.array([line.split("\t")[1:] for line in lines]).T
@@ -166,7 +168,7 @@ def test_another_table_is_another_job(case, tmp_path, engine):
         )
 
     plan().make([0, 1], engine)
-    # The order of lines is none of its content.
+    # The order of lines is not one of its content.
     write_table(table, sample=NAMES[::-1], weight=[2, 1] * 4)
     assert plan().make([0, 1, 2], engine) == [2]
     write_table(table, sample=NAMES, weight=[2, 1] * 4)

@@ -199,7 +199,7 @@ def test_signs_of_other_lists_are_read_as_they_are_written(tmp_path, engine):
     filter_network(tmp_path / "list.tsv", tmp_path / "net", Limits(top=9), engine)
     assert [row[3] for row in fields_of(tmp_path / "net" / "links.tsv")] == ["sign", "+", "-", ".", ".", "+"]
     (tmp_path / "bad.tsv").write_text("TF\ttarget\timportance\tsign\na\tx\t1\tup\n")
-    with refused(TableError, "bad.tsv, line 2: the sign 'up' is none of +, - and . (or 1, -1 and 0)"):
+    with refused(TableError, "bad.tsv, line 2: the sign 'up' is not one of +, - and . (or 1, -1 and 0)"):
         load_links(tmp_path / "bad.tsv")
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import predictd
 from disks import unwritable
 from folders import names
 from predictd.errors import OutputError
 from predictd.io import partition
+from predictd.io.files import write_json
 from predictd.io.partition import Job, first_difference, read_job
 from refusals import refused
 
@@ -20,6 +22,7 @@ DESCRIPTION = {
     "tracks": [["C:A", 5], ["C:B", 6]],
     "options": {"bin_size": 25, "regions": None},
 }
+VERSION = {"predictd": predictd.__version__}
 
 
 def test_a_job_from_begin_to_finish(tmp_path):
@@ -27,7 +30,7 @@ def test_a_job_from_begin_to_finish(tmp_path):
     job = Job(output, DESCRIPTION)
     assert (read_job(output), job.begun) == (None, False)
     job.begin()
-    assert (read_job(output), job.begun, job.resumed) == (DESCRIPTION, True, False)
+    assert (read_job(output), job.begun, job.resumed) == (DESCRIPTION | VERSION, True, False)
     assert job.scratch.parent == output
     (job.scratch / "piece").write_text("")
     (output / "part").write_text("")
@@ -71,7 +74,7 @@ def test_another_description_is_refused_with_the_difference(tmp_path, changed, d
         "remove the directory",
     ):
         job.begin()
-    assert (read_job(tmp_path), job.begun) == (DESCRIPTION, False)
+    assert (read_job(tmp_path), job.begun) == (DESCRIPTION | VERSION, False)
 
 
 def test_another_description_may_take_over_where_nothing_was_made(tmp_path):
@@ -86,6 +89,22 @@ def test_another_description_may_take_over_where_nothing_was_made(tmp_path):
     job.begin(nothing_made=True)
     assert job.resumed
     assert names(job.scratch) == ["job.json", "piece"]
+
+
+def test_another_version_does_not_go_on_with_a_job_but_knows_the_finished_output(tmp_path, monkeypatch):
+    job = Job(tmp_path, DESCRIPTION)
+    job.begin()
+    job.keep_part(0, {}, [])
+    with monkeypatch.context() as patch:
+        patch.setattr(partition, "package_version", lambda name: f"99 of {name}")
+        newer = Job(tmp_path, DESCRIPTION)
+    with refused(OutputError, f"begun differently (predictd: {predictd.__version__}, now 99 of predictd)"):
+        newer.begin()
+    # Nothing of the other version is taken for its own, also where `.partial` stays, as in an object store.
+    assert (newer.begun, newer.part(0)) == (False, None) and newer.workspace != job.workspace
+    write_json(tmp_path / "run.json", {"job": job.checksum})
+    job.finish()
+    assert newer.finished
 
 
 def test_long_differences_are_cut():
@@ -215,6 +234,54 @@ def test_parts_stand_with_their_files(tmp_path):
     assert job.part(3) is None
 
 
+def test_files_count_only_for_the_job_that_put_them_in_place(tmp_path):
+    first, second = Job(tmp_path, DESCRIPTION), Job(tmp_path, DESCRIPTION | {"command": "y"})
+    file = tmp_path / "folder" / "file"
+    first.begin()
+    file.parent.mkdir()
+    assert not first.made(file)
+    with first.making(file):
+        file.write_text("of the first")
+    assert first.made(file) and Job(tmp_path, DESCRIPTION).made(file)
+    # Given up just before it had put the file in place.
+    second.begin(nothing_made=True)
+    assert not second.made(file)
+    for wants in (
+        first.made,
+        lambda path: first.making(path).__enter__(),
+        lambda _: first.keep_part(0, {}, []),
+    ):
+        with refused(OutputError, "begun differently (command: y, now x)"):
+            wants(file)
+    with second.making(file):
+        file.write_text("of the second")
+    assert second.made(file)
+    file.unlink()
+    assert not second.made(file)
+
+
+def test_a_file_that_could_not_be_written_is_not_made(tmp_path):
+    job = Job(tmp_path, DESCRIPTION)
+    job.begin()
+    (tmp_path / "file").touch()
+    with pytest.raises(KeyboardInterrupt), job.making(tmp_path / "file"):
+        raise KeyboardInterrupt
+    assert not job.made(tmp_path / "file")
+
+
+def test_a_job_puts_nothing_into_an_output_that_another_has_finished(tmp_path):
+    first, second = Job(tmp_path, DESCRIPTION), Job(tmp_path, DESCRIPTION | {"command": "y"})
+    first.begin()
+    second.begin(nothing_made=True)
+    second.finish()
+    with (
+        refused(OutputError, f"{tmp_path} was finished or removed meanwhile", "run this one again"),
+        first.making(tmp_path / "file"),
+    ):
+        (tmp_path / "file").touch()
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize("content", ["", '{"job"', "[]", "{}", '{"job": "other", "content": {}}', "\xff"])
 def test_a_damaged_part_is_none(tmp_path, content):
     job = Job(tmp_path, DESCRIPTION)
@@ -239,6 +306,7 @@ def test_a_damaged_part_is_none(tmp_path, content):
 )
 def test_missing_parts_are_named(tmp_path, made, told):
     job = Job(tmp_path, DESCRIPTION)
+    job.begin()
     for index in made:
         job.keep_part(index, {}, [])
     with refused(OutputError, told.format(tmp_path)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pyBigWig
 import pytest
 
 from commands import call_predictd
+from here import Between
 from made_tracks import as_lines
 from predictd.errors import AlreadyFinished, DataError, OutputError, TableError, TrackError
 from predictd.io.tables import read_tracks
@@ -169,6 +171,15 @@ class TestPeaks:
         ):
             PeakCalling(tracks, tmp_path / "one", PeakRule(3.0)).make_all(engine)
 
+    @pytest.mark.parametrize("kind", [peaks_of, Binarisation])
+    def test_a_track_that_is_replaced_meanwhile_is_refused(self, tracks, engine, tmp_path, kind):
+        folder = Path(shutil.copytree(tracks, tmp_path / "tracks"))
+        last = folder / "B.H3K4me3.bw"
+        making = kind(folder, tmp_path / "out")
+        with refused(TrackError, f"{last} was removed, or made again, after the run began"):
+            making.make_all(Between(lambda: os.utime(last, ns=(1, 1))))
+        assert making.job.part(0) is not None and making.job.part(making.n_parts - 1) is None
+
     def test_evaluate_takes_the_table_of_peaks(self, data, tensor, engine, tmp_path):
         PeakCalling(data / "tracks.tsv", tmp_path / "peaks", PeakRule()).make_all(engine)
         rows = evaluate(
@@ -311,7 +322,7 @@ class TestBadInput:
 
     def test_a_file_that_is_no_bigwig(self, engine, tmp_path):
         (tmp_path / "x.bw").write_text("hello\n" * 50)
-        with refused(TrackError, "x.bw is no whole bigWig file"):
+        with refused(TrackError, "x.bw is not a complete bigWig file"):
             PeakCalling(tmp_path / "x.bw", tmp_path / "o", PeakRule()).make_all(engine)
 
     def test_tracks_of_several_genomes(self, tracks, tmp_path):

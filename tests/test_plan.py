@@ -64,7 +64,7 @@ def test_shapes():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("human", "'human' is none of roadmap, roadmap-1percent, encode3"),
+        ("human", "'human' is not one of roadmap, roadmap-1percent, encode3"),
         ("cells=3,assays=2,bins=100", "observed missing"),
         ("cells=3,assays=2,observed=9,bins=100", "9 experiments are more than 3 cell types × 2 assays"),
         ("cells=3,assays=2,observed=6,bins=0", "bins is a whole number from 1, or one of ce11"),
@@ -342,8 +342,7 @@ def write_run(path: Path, tensor: Path, seconds: dict[str, float], peak: int = 0
 def test_a_past_run_is_planned_as_it_was(rates, prices, tensor_path, tmp_path):
     took = {"moments": 50.0, "choose": 400.0, "train": 90.0, "score": 30.0}
     past = write_run(tmp_path / "cv", tensor_path, took, peak=10**9)
-    imputed = write_run(tmp_path / "imputed", tensor_path, {"impute": 7.0}, settings={}, inputs={})
-    own = rates_of([past, imputed])
+    own = rates_of([past])
     job = PlannedJob("cv", EM, 6, ingested=True)
     shape = shape_of(Tensor(tensor_path).manifest)
     plan = make_plan(shape, job, "local", Wanted(2), own, prices)
@@ -355,20 +354,103 @@ def test_a_past_run_is_planned_as_it_was(rates, prices, tensor_path, tmp_path):
     assert by_name(shape, own, als)["train"] == by_name(shape, rates, als)["train"]
     again = write_run(tmp_path / "again", tensor_path, {**took, "moments": 0.001})
     assert "moments em" not in rates_of([again]).seconds
-    # The same from parts that processes of their own have made, and a rates file to begin with.
-    parts = [
-        {"workers": 2, "stages": [{"name": n, "seconds": s / 5, "peak_memory_bytes": 0}]}
-        for _ in range(5)
-        for n, s in took.items()
-    ]
+    # A rates file to begin with.
     write_rates(tmp_path / "rates.toml", rates)
-    by_parts = rates_of([tmp_path / "rates.toml", write_run(tmp_path / "p", tensor_path, {}, runs=parts)])
-    assert by_parts.seconds == pytest.approx({n: f for n, f in own.seconds.items() if n != "impute"})
+    assert rates_of([tmp_path / "rates.toml", past]).seconds == own.seconds
+
+
+def entry(parts: list[int], workers: int, **stages: float | tuple[float, int]) -> dict[str, object]:
+    """Parts that a process has made: of each stage the seconds, and its peak memory."""
+    pairs = [(name, own if isinstance(own, tuple) else (own, 0)) for name, own in stages.items()]
+    found = [{"name": name, "seconds": s, "peak_memory_bytes": peak} for name, (s, peak) in pairs]
+    return {"parts": parts, "workers": workers, "stages": found}
+
+
+@pytest.mark.parametrize("solver", ["em", "stack"])
+def test_parts_that_processes_of_their_own_have_made(rates, tensor_path, tmp_path, solver):
+    """Each took three times as long as planned for its test folds on its workers; the first had to make the moments."""
+    settings, shape = TrainSettings(solver=solver), shape_of(Tensor(tensor_path).manifest)
+
+    def job(parts: list[int], workers: int) -> PlannedJob:
+        return PlannedJob(
+            "cv", settings, ingested=True, tests=len(parts), everything=0 in parts, workers=workers
+        )
+
+    def planned(parts: list[int], workers: int) -> dict[str, float]:
+        stages = by_name(shape, rates, job(parts, workers))
+        return {
+            name: Site(1, workers).seconds([dataclasses.replace(stage, start=0)], rates)
+            for name, stage in stages.items()
+        }
+
+    # The sixth stack, of all experiments, is made with the first part.
+    choices = [Workload(shape, rates, job([part], 1)).choices for part in range(5)]
+    assert choices == ([2, 1, 1, 1, 1] if solver == "stack" else [1] * 5)
+    runs = []
+    for parts, workers in (([0], 3), ([1], 2), ([2], 4), ([3], 1), ([4], 2)):
+        took = {name: 3 * seconds for name, seconds in planned(parts, workers).items()}
+        took["moments"] = took["moments"] + rates.start if 0 in parts else 0.001
+        peak = 10**11 if parts == [1] else 10**6
+        runs.append(entry(parts, workers, **{name: (s, peak) for name, s in took.items()}))
+    past = write_run(
+        tmp_path / "cv", tensor_path, {}, runs=runs, settings={"solver": solver},
+        results={"tensor": str(tensor_path), "choices": dict.fromkeys("01234", "")},
+    )  # fmt: skip
+    found = rates_of([past])
+    keys = {f"moments {solver}", f"choose {solver}", f"train {solver}", "score"}
+    assert found.seconds == pytest.approx(dict.fromkeys(keys, 3.0))
+    # The largest of all parts counts, not the last one.
+    memory = by_name(shape, rates, job([1], 2))
+    most = max(memory[name].memory for name in ("moments", "choose", "train"))
+    assert found.memory[f"train {solver}"] == pytest.approx(10**11 / most)
+
+
+IMPUTED = [
+    ({"solver": "em", "rank": 4, "networks": 0}, {}),
+    ({"solver": "kriging", "networks": 0}, {"0": [], "1": [], "2": []}),
+    ({"solver": "stack", "networks": 16}, {key: [] for key in "01234"}),
+]
+
+
+@pytest.mark.parametrize(("models", "held_out"), IMPUTED)
+def test_a_past_run_of_impute_is_planned_by_its_models(rates, tensor_path, tmp_path, models, held_out):
+    shape = shape_of(Tensor(tensor_path).manifest)
+    settings = TrainSettings.model_validate(models)
+    job = PlannedJob("cv" if held_out else "train", settings, 24, ingested=True, sd=True, workers=2)
+    job = dataclasses.replace(job, tests=len(held_out) or 5)
+    stage = by_name(shape, rates, job)["impute"]
+    results = {"tensor": str(tensor_path), "pairs": 24, "models": models, "held_out": held_out}
+
+    def factor(name: str, seconds: dict[str, float], **more: object) -> float:
+        path = write_run(
+            tmp_path / name,
+            tensor_path,
+            seconds,
+            settings={"pairs": "all", "sd": True},
+            results=results,
+            **more,
+        )
+        found = rates_of([path]).seconds
+        assert found.keys() == {"impute"}
+        return found["impute"]
+
+    at_once = Site(1, 2).seconds([stage], rates) - stage.start
+    assert factor("whole", {"impute": 2.5 * at_once + stage.start}) == pytest.approx(2.5)
+    # 16 parts are tasks, which time themselves alone: what other workers a command had makes no difference.
+    task = stage.core_seconds - stage.processes * stage.start
+    assert stage.tasks == 16
+    runs = [entry([part], workers, impute=2.5 * task / 16) for part, workers in enumerate([1, 8] * 8)]
+    assert factor("parts", {}, runs=runs) == pytest.approx(2.5)
 
 
 def test_past_runs_of_no_use(tensor_path, tmp_path):
     gone = write_run(tmp_path / "gone", tmp_path / "nowhere", {"score": 1.0})
-    for path, message in ((gone, "its tensor is gone"), (tmp_path, "No such file")):
+    imputed = write_run(tmp_path / "imputed", tensor_path, {"impute": 7.0})
+    for path, message in (
+        (gone, "its tensor is gone"),
+        (imputed, "does not say by which models it imputed"),
+        (tmp_path, "No such file"),
+    ):
         with pytest.raises(ConfigError, match=rf"run\.json cannot be used as a past run .*{message}"):
             rates_of([path])
 

@@ -82,8 +82,8 @@ def test_costs_and_focus(tensor, engine, tmp_path):
     [
         ("assay\tcost\nH9\t5\n", "line 2: the tensor has no assay 'H9'"),
         ("cell_type\tassay\tcost\nX\tA1\t5\n", "line 2: the tensor has no cell type 'X'"),
-        ("assay\tcost\nA1\tmuch\n", "line 2: cost 'much' is no positive number"),
-        ("assay\tcost\nA1\t0\n", "line 2: cost '0' is no positive number"),
+        ("assay\tcost\nA1\tmuch\n", "line 2: cost 'much' is not a positive number"),
+        ("assay\tcost\nA1\t0\n", "line 2: cost '0' is not a positive number"),
         ("assay\tcost\nA1\t5\nA1\t6\n", "line 3: a line above has a cost of A1, too"),
         ("cell_type\tassay\tcost\nC1\tA1\t5\nC1\tA1\t6\n", "line 3: a line above has a cost of C1:A1, too"),
         ("assay\tcost\n", "lists no costs"),

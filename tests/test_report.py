@@ -216,6 +216,19 @@ def test_a_directory_is_reported_with_its_own_method(tmp_path):
     assert float(own["MSEglobal"]) == 0.3
     with pytest.raises(DataError, match=r"`method` mine: its tracks are in .*a; report on that directory"):
         report(tmp_path / "b", tmp_path / "r.html", metrics=tmp_path / "m.tsv", method="mine")
+    # A directory that the scores do not know may be one that was moved, unless it is still where it was.
+    (tmp_path / "c").mkdir()
+    with pytest.raises(DataError, match=r"`method` theirs: its tracks are in .*b; report on that directory"):
+        report(tmp_path / "c", tmp_path / "r.html", metrics=tmp_path / "m.tsv", method="theirs")
+    (tmp_path / "b").rmdir()
+    report(tmp_path / "c", tmp_path / "r.html", metrics=tmp_path / "m.tsv", method="theirs")
+    # Scores of a cross-validation are of the directory that they are in.
+    write_scores(tmp_path / "a" / "metrics.tsv", some_rows())
+    write_json(tmp_path / "a" / "run.json", {"workflow": "cv"})
+    with pytest.raises(DataError, match=r"`method` mine: its tracks are in .*a; report on that directory"):
+        report(tmp_path / "c", tmp_path / "r.html", metrics=tmp_path / "a" / "metrics.tsv")
+    (tmp_path / "a").rename(tmp_path / "moved")
+    report(tmp_path / "moved", tmp_path / "r.html", metrics=tmp_path / "moved" / "metrics.tsv")
 
 
 def test_scores_of_the_challenge_are_named_as_such(tmp_path):
@@ -421,6 +434,24 @@ def test_what_other_commands_found_is_shown(tmp_path):
         report(tmp_path, tmp_path / "r.html", more=MoreInput(quality=tmp_path / "absent.tsv"))
     with pytest.raises(TableError, match=r"next.tsv lacks columns: .* \(missing: flags\)"):
         report(tmp_path, tmp_path / "r.html", more=MoreInput(quality=tmp_path / "next.tsv"))
+
+
+@pytest.mark.usefixtures("blank_figures")
+def test_names_that_look_like_numbers_stay_names(tmp_path):
+    cells = ("007", "7", "1E2")
+    write_scores(tmp_path / "metrics.tsv", [row(cell, "1_0", "mine", 0.1) for cell in cells])
+    columns = ("cell_type", "assay", "mse", "r", "expected_r", "flags", "best_match")
+    flags = dict(zip(cells, ("dead", ".", "swapped"), strict=True))
+    write_rows(tmp_path / "qc.tsv", columns, [(cell, "1_0", 0.5, 1, ".", flags[cell], "7") for cell in cells])
+    chosen = [(1, "0010", "1_0", 0.25, "."), (2, "nan", "1_0", 0.125, ".")]
+    write_rows(tmp_path / "rec.tsv", ("rank", "cell_type", "assay", "gain", "gain_per_dollar"), chosen)
+    report(tmp_path, tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    found = [" ".join(re.sub(r"<[^>]*>", " ", line).split()) for line in text.splitlines()]
+    for expected in ("007 1_0 0.5 1 dead 7", "1E2 1_0 0.5 1 swapped 7", "1 0010 1_0 0.25", "2 nan 1_0 0.125"):
+        assert expected in found
+    rows = {one["cell_type"]: one["qc"] for one in table(tmp_path / "r_files" / "experiments.tsv")}
+    assert rows == {"007": "dead", "7": "", "1E2": "swapped"}
 
 
 # -- examples ---------------------------------------------------------------------------------------------------------

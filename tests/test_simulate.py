@@ -201,7 +201,7 @@ def test_the_command_line(tmp_path):
     shape = ["--cells", 4, "--assays", 3, "--share", 0.7, "--rank", 2, "--bins", 9001, "--seed", 3]
     done = call_predictd("simulate", "s", *shape, "--as", "tensor", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr
-    assert done.stdout == "s: 8 of 4 × 3 experiments as tensor, the missing ones in truth\n"
+    assert done.stdout == "s: 8 of 12 experiments as tensor, the other 4 in truth\n"
     np.testing.assert_array_equal(
         stored_signal(Tensor(tmp_path / "s" / "tensor")),
         all_signal(SMALL, list(SMALL.experiments)).astype(np.float16).astype(np.float32),
@@ -223,7 +223,7 @@ def test_pairs_of_a_table_on_a_real_genome(tmp_path):
         "--no-truth",
         cwd=tmp_path,
     )
-    assert done.returncode == 0 and done.stdout == "s: 2 of 2 × 2 experiments as tracks\n"
+    assert done.returncode == 0 and done.stdout == "s: 2 of 4 experiments as tracks\n"
     with pyBigWig.open(str(tmp_path / "s" / "tracks" / "E003-H3K4me3.bw")) as file:
         assert len(file.chroms()) > 20
         spans = file.intervals("chr21")

@@ -89,6 +89,50 @@ def test_a_container_without_what_runs_it(script, tmp_path):
     )
 
 
+@pytest.mark.parametrize("script", RESUMABLE)
+@pytest.mark.parametrize(
+    ("squeue", "scontrol", "told", "requeued"),
+    [
+        (0, 0, "stopped and queued again, to go on from here", 1),
+        (3, 0, "stopped and queued again, to go on from here", 1),
+        (0, 4, "stopped and queued again, to go on from here", 5),
+        (9, 0, "stopped, and Slurm does not say whether it was cancelled; submit it again", 0),
+        (0, 9, "stopped, and Slurm would not queue it again; submit it again", 5),
+        ("COMPLETING", 0, "cancelled; submit it again", 0),
+    ],
+)
+def test_a_controller_that_does_not_answer(script, squeue, scontrol, told, requeued, tmp_path):
+    """A number: so many times it fails before it answers."""
+    state, fails = ("RUNNING", squeue) if isinstance(squeue, int) else (squeue, 0)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    counted = "echo >>$0.calls\n(($(wc -l <$0.calls) > {})) || {{ echo Socket timed out >&2; exit 1; }}\n"
+    for name, text in (
+        ("srun", "exit 75\n"),
+        ("sleep", ""),
+        ("squeue", f"{counted.format(fails)}echo {state}\n"),
+        ("scontrol", f"[[ $* == 'requeue 7_2' ]]\n{counted.format(scontrol)}"),
+    ):
+        (programs / name).write_text(f"#!/bin/bash\nset -e\n{text}")
+        (programs / name).chmod(0o755)
+    done = subprocess.run(
+        ["bash", SCRIPTS / script],
+        cwd=tmp_path,
+        env={
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "SLURM_JOB_ID": "9",
+            "SLURM_ARRAY_JOB_ID": "7",
+            "SLURM_ARRAY_TASK_ID": "2",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 75
+    assert told in done.stderr.splitlines()[-1]
+    calls = programs / "scontrol.calls"
+    assert (len(calls.read_text().splitlines()) if calls.exists() else 0) == requeued
+
+
 @pytest.fixture(scope="module")
 def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
     if missing := missing_programs():

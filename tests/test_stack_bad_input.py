@@ -142,9 +142,9 @@ def test_all_tracks_of_one_assay(single, tmp_path):
     }
     assert scores["model"] > scores["assay_mean"] - 0.02 > 0.8
     for solver in ("em", "als", "sgd"):
-        with refused(DataError, f"solver {solver} cannot predict C", "use the `solver` auto"):
+        with refused(DataError, f"solver {solver} cannot predict C", "train with the solver auto"):
             train(tensor.path, tmp_path / "n.h5", TrainSettings(solver=solver), single)
-        with refused(DataError, f"solver {solver} cannot predict C", "use the `solver` auto"):
+        with refused(DataError, f"solver {solver} cannot predict C", "train with the solver auto"):
             Crossval(tensor.path, tmp_path / "other", TrainSettings(solver=solver))
 
 

@@ -35,6 +35,7 @@ from predictd.workflows.imputing.apply import Application
 from predictd.workflows.imputing.estimators import load_estimator, load_model
 from predictd.workflows.tensor import context
 from predictd.workflows.tensor.context import ensure_window_sample, read_window_sample
+from predictd.workflows.tensor.sample import plan_sample
 from refusals import refused
 
 pytestmark = pytest.mark.numeric
@@ -415,6 +416,32 @@ def test_of_many_blocks_only_those_that_hold_the_sample_are_read(gaps, tmp_path,
         first, last = (0, 45_000) if row < 45_000 else (45_000, 90_000)
         around = whole[max(row - 400, first) : min(row + 401, last)].astype(np.float64)
         np.testing.assert_allclose(got, np.nanmean(around, axis=0), rtol=1e-5)
+
+
+def test_bins_of_blocks_with_gaps_are_as_likely_as_others(tmp_path, monkeypatch):
+    monkeypatch.setattr("predictd.io.tensor.store.CHUNK_BYTES", 2**15)
+    rng = np.random.default_rng(8)
+    values = rng.gamma(1, 1, (100_000, 4))
+    # Every second block of 4096 bins has a value in one bin of sixteen.
+    gappy = np.arange(len(values)) // 4096 % 2 == 1
+    values[gappy & (rng.random(len(values)) > 1 / 16), 1] = np.nan
+    tensor = small_tensor(tmp_path / "t", values, n_shards=1)
+    complete = ~np.isnan(stored_signal(tensor)).any(axis=1)
+    plans = [replace(plan_sample(tensor, 160, 0), seed=seed) for seed in range(60)]
+    order = {row.tobytes(): index for index, row in enumerate(stored_signal(tensor))}
+    read = list[int]()
+    rows_of = Shard.read
+    monkeypatch.setattr(Shard, "read", lambda shard, low, high: read.append(low) or rows_of(shard, low, high))
+    drawn = np.array([[order[row.tobytes()] for row in context._shard_sample(0, plan)[0]] for plan in plans])
+    assert drawn.shape == (60, 160) and complete[drawn].all()
+    # Of 25 blocks, each of which holds 32 on average.
+    assert 5 <= len(read) / len(plans) < 8
+    share = (gappy & complete).sum() / complete.sum()
+    assert 0.05 < share < 0.06
+    assert gappy[drawn].mean() == pytest.approx(share, abs=0.015)
+    # Nor is the last block, which is shorter, another case.
+    last = np.arange(len(values)) // 4096 == len(values) // 4096
+    assert last[drawn].mean() == pytest.approx((last & complete).sum() / complete.sum(), abs=0.02)
 
 
 def test_many_experiments_are_sampled_at_fewer_bins():

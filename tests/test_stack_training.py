@@ -387,8 +387,8 @@ def test_what_needs_factors_says_so(trained, tensor, engine, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"solver": "kriging", "rank": 3}, "a `rank` belongs to the solvers em, als and sgd"),
-        ({"solver": "auto", "lambda": 0.1}, "a `penalty` belongs to the solvers em, als and sgd"),
+        ({"solver": "kriging", "rank": 3}, "`rank` works only with the solvers em, als and sgd"),
+        ({"solver": "auto", "lambda": 0.1}, "`penalty` works only with the solvers em, als and sgd"),
         ({"solver": "donors", "predictd_constants": True}, "`predictd_constants` are penalties of"),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +19,7 @@ from disks import small_disk, unwritable
 from folders import names
 from predictd.constants import TENSOR_VERSION
 from predictd.errors import OutputError, TensorFormatError
+from predictd.io import files
 from predictd.io.partition import Job
 from predictd.io.tensor.layout import Places, ShardPlan
 from predictd.io.tensor.manifest import ExperimentEntry, GenomeEntry, Manifest, SourceFile, read_manifest
@@ -76,6 +79,49 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.n
 def own(made: tuple[Path, dict[str, np.ndarray]], tmp_path: Path) -> Path:
     """A copy that a test may damage."""
     return Path(shutil.copytree(made[0], tmp_path / "tensor"))
+
+
+class TestReplaced:
+    """A tensor of the same shape in the place of one that was opened."""
+
+    def test_it_is_refused_by_whoever_opened_the_other_one(self, own):
+        opened = Tensor(own)
+        packed, name = pickle.dumps(opened), opened.shard_names[1]
+        with opened.open_shard(name):
+            pass
+        shutil.rmtree(own)
+        make_tensor(own, uncovered="zero")
+        assert shard_path(own, name).is_file()
+        replaced = f"{own} was removed, or made again, after it was opened; open it again, or run"
+        with refused(TensorFormatError, replaced), opened.open_shard(name):
+            pass
+        for use in (opened.summary, lambda: opened.places(name), lambda: pickle.loads(packed)):
+            with refused(TensorFormatError, replaced):
+                use()
+
+    def test_one_that_is_put_there_while_a_shard_is_opened(self, own, tmp_path, monkeypatch):
+        """Nor does a copy of its shard stay where copies of the other one are."""
+        opened = Tensor(own, scratch=tmp_path / "scratch")
+        name, copy = opened.shard_names[0], files.copy
+        shutil.copytree(own, tmp_path / "other")
+        make_tensor(tmp_path / "other", uncovered="zero")
+
+        def replace_and_copy(source: Path, target: Path) -> None:
+            own.rename(tmp_path / "before")
+            (tmp_path / "other").rename(own)
+            copy(source, target)
+
+        monkeypatch.setattr(files, "copy", replace_and_copy)
+        with refused(TensorFormatError, "made again, after it was opened"), opened.open_shard(name):
+            pass
+        assert not list((tmp_path / "scratch").glob("*/*.h5"))
+
+    def test_the_same_one_written_again_is_as_good(self, own):
+        opened = Tensor(own)
+        os.utime(own / "manifest.json", ns=(1, 1))
+        with opened.open_shard(opened.shard_names[0]) as shard:
+            assert shard.n_bins == 5000
+        assert pickle.loads(pickle.dumps(opened)).n_bins == opened.n_bins
 
 
 class TestShards:

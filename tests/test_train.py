@@ -51,6 +51,8 @@ from predictd.workflows.training.sgd import descent
 from predictd.workflows.training.sgd.descent import DescentResult, SgdProblem, descend
 from predictd.workflows.training.sgd.fit import fit_sgd, sgd_problem
 from predictd.workflows.training.sgd.rounds import enough_updates, exchange_advice
+from predictd.workflows.training.solvers import SOLVERS
+from predictd.workflows.training.solvers.solver import Choice, FitData
 from predictd.workflows.training.train import train
 
 # A descent of a second or so.
@@ -458,6 +460,41 @@ def test_another_configuration_is_not_mixed_in(tensor_path, engine, tmp_path, se
     train(tensor_path, output, SGD, engine)
 
 
+def test_another_solver_leaves_a_stopped_descent_as_it_is(tensor_path, engine, tmp_path):
+    output = tmp_path / "m.h5"
+    interrupted(tensor_path, output, engine)
+    with pytest.raises(
+        OutputError, match="holds the state of an unfinished training of the same output; finish"
+    ):
+        train(tensor_path, output, SGD.model_copy(update={"solver": "em", "regularisation": 0.1}), engine)
+    assert not output.exists()
+    train(tensor_path, output, SGD, engine)
+    assert not (tmp_path / "m.h5.checkpoint").exists()
+    # Where nothing is unfinished, the model is replaced.
+    train(tensor_path, output, SGD.model_copy(update={"solver": "em", "regularisation": 0.1}), engine)
+    assert load_model(output)[1].info["settings"]["solver"] == "em"
+
+
+def test_a_fold_goes_on_from_its_own_states_only(tensor_path, tmp_path):
+    data, path = FitData(Tensor(tensor_path)), tmp_path / "fold.checkpoint"
+    fold, choice = choose_fold(data.tensor, None, None, 0), Choice(chosen(SGD, 3), "")
+
+    def history(seed: int, checkpoint: Path | None = None) -> tuple[float, ...]:
+        return SOLVERS["sgd"].fit(data, fold, choice, seed=seed, checkpoint=checkpoint).history
+
+    with interrupt.catching():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            history(1, path)
+    assert (path / "latest.json").exists()
+    with pytest.raises(OutputError, match=r"begun differently \(seed: 1, now 2\)"):
+        history(2, path)
+    # Of nobody: as whoever saved states without saying whose they are has left them.
+    (path / ".partial" / "job.json").unlink()
+    assert history(2, path) == history(2) != history(1)
+    assert not path.exists()
+
+
 def test_another_number_of_workers_or_tensor_is_not_mixed_in(tensor_path, engine, tmp_path):
     output = tmp_path / "m.h5"
     interrupted(tensor_path, output, engine)
@@ -557,7 +594,7 @@ def test_folds_that_leave_nothing_to_learn_from(tensor, engine, tmp_path):
         fold(lost, kept[:1], kept[1:])
     with pytest.raises(DataError, match=r"^fold x: no training experiment of assay A2 is left"):
         fold([e for e in pairs if e.assay == "A2"], [pairs[0]], [e for e in pairs[1:] if e.assay != "A2"])
-    with pytest.raises(DataError, match=r"^fold x has no validation experiments, which decide when to stop$"):
+    with pytest.raises(DataError, match=r"^fold x has no validation experiments; training needs them to know when"):
         fold(pairs[:1], [], pairs[1:])
 
 

@@ -68,12 +68,14 @@ def test_the_winner_is_written_as_settings_that_give_its_error(tensor, engine, t
     fits = [REGISTRY[best.solver].fit_moments(data, fold, Choice(best, ""), seed=4) for fold in folds]
     errors = [fit.validation_mse * len(fold.valid) for fit, fold in zip(fits, folds, strict=True)]
     assert report.validation_mse == pytest.approx(sum(errors) / 18, rel=1e-9)
-    first = path.read_text().splitlines()[:2]
+    first = path.read_text().splitlines()[:3]
     assert first == [
         f"# The best of 6 trials of 'predictd tune': mean squared error {report.validation_mse:.6g}",
         "# over 18 validation experiments in 8 folds.",
+        "# These chose the settings, so that no error on them is a held-out error, also of 'predictd cv'.",
     ]
     run = json.loads((tmp_path / "best.toml.run.json").read_text())
+    assert run["results"].pop("validation").startswith("no held-out error")
     assert run["results"] == {"validation_mse": report.validation_mse, "trials": 6}
     asked = given.model_dump(mode="json", by_alias=True) | {"trials": 6, "solvers": ["em", "als"]}
     assert run["settings"] == asked
@@ -184,6 +186,7 @@ def test_test_experiments_remain_unseen(tensor_path, engine, tmp_path):
     assert f"# over {n_valid} validation experiments in 3 folds.\n" in texts[0]
     run = json.loads((tmp_path / "other.toml.run.json").read_text())
     assert (run["settings"]["folds"], run["settings"]["test_fold"]) == (str(tmp_path / "folds.json"), "1")
+    assert "also of 'predictd cv' but for test fold 1.\n" in texts[0]
     assert run["inputs"].keys() == {str(other), str(tmp_path / "folds.json")}
 
 
@@ -278,7 +281,8 @@ def test_the_command_line(tensor, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert re.match(
-        r"best.toml: als, rank \d+, lambda \S+, \d starts: validation MSE 0\.\d{4}, the best of 2 trials\n$",
+        r"best.toml: als, rank \d+, lambda \S+, \d starts: validation MSE 0\.\d{4}, the best of 2 trials "
+        r"\(no held-out error: they were compared on these experiments\)\n$",
         done.stdout,
     )
     assert load_config(tmp_path / "best.toml").seed == 2**40

@@ -191,7 +191,15 @@ def print_scores(name: str, scores: Sequence[Score]) -> None:
         by_method[score.method].append(score)
     means = by_method[MEAN]
     print(f"\n{name}: {len(means)} predictions of {len({s.pair for s in means})} tracks\n")
-    columns = ("mean error", "median", "r", "of the mean", "better than it", "worst of it", "stack less this")
+    columns = (
+        "mean error",
+        "median",
+        "r",
+        "of the mean",
+        "better than mean",
+        "worst ratio",
+        "stack − method",
+    )
     print(f"| method | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}")
     pairs = [score.pair for score in means]
     stack = np.array([score.error for score in by_method[STACK]])

@@ -153,7 +153,10 @@ def submit(definition: Definition, cluster: str, words: Sequence[str]) -> None:
 
 
 def wait(definition: Definition, cluster: str, wanted: str | None, seconds: float) -> None:
-    """Tell each change of state, until nothing is left to wait for; Problem if a step, or the cluster, has failed."""
+    """Tell each change of state, until nothing is left to wait for; Problem if a step, or the cluster, has failed.
+
+    A failed step whose words were submitted again is no failure.
+    """
     emr = client("emr", definition)
     told: dict[str, str] = {}
     while True:
@@ -167,7 +170,7 @@ def wait(definition: Definition, cluster: str, wanted: str | None, seconds: floa
             if told.get(one["Id"]) != (state := one["Status"]["State"]):
                 told[one["Id"]] = state
                 print(f"{one['Id']} {one['Name']}: {state}", flush=True)
-        bad = [one for one in steps if one["Status"]["State"] in ENDED[1:]]
+        bad = [one for one in steps if one["Status"]["State"] in ENDED[1:] and not resubmitted(one, steps)]
         if bad:
             raise Problem(f"{bad[0]['Id']} ({bad[0]['Name']}): {why_step(bad[0], definition, cluster)}")
         if all(one["Status"]["State"] in ENDED for one in steps):
@@ -178,6 +181,18 @@ def wait(definition: Definition, cluster: str, wanted: str | None, seconds: floa
                 f"{cluster} ends before its steps ({reason}); logs: {definition.files}/logs/{cluster}/"
             )
         time.sleep(seconds)
+
+
+def resubmitted(one: dict[str, Any], steps: Sequence[dict[str, Any]]) -> bool:
+    """Whether the same words were submitted after a step: what it came to does not matter any more."""
+    return any(
+        other["Config"]["Args"] == one["Config"]["Args"] and submitted(other) > submitted(one)
+        for other in steps
+    )
+
+
+def submitted(one: dict[str, Any]) -> Any:
+    return one["Status"]["Timeline"]["CreationDateTime"]
 
 
 def why_step(one: dict[str, Any], definition: Definition, cluster: str) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from predictd.api import frames
 from predictd.api.imputing import impute_region, write_tracks
@@ -18,7 +17,8 @@ from predictd.config import SolverName
 from predictd.constants import COVERAGE_TSV, FOLDS_JSON, METRICS_TSV, RUN_JSON
 from predictd.engine import Engine
 from predictd.errors import ModelFormatError
-from predictd.io.remote import as_path
+from predictd.io.files import state_of
+from predictd.workflows.evaluation.imputed import made_from
 from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.imputing.calibration import read_calibration
 from predictd.workflows.imputing.estimators import Loaded, load_estimator
@@ -50,14 +50,16 @@ class CrossValidation:
             raise ModelFormatError(f"{self.path} is not a cross-validation; make one with cross_validate")
         if not (self.path / METRICS_TSV).is_file():
             raise ModelFormatError(f"{self.path} is unfinished; call cross_validate again to continue it")
+        # Its models, and what run.json was when they were read.
+        self._read: tuple[dict[str, Any], Loaded] | None = None
 
     def __reduce__(self) -> tuple[Callable[[Source], CrossValidation], tuple[Path]]:
         return CrossValidation, (self.path,)
 
     @property
     def tensor(self) -> Tensor:
-        """The tensor that it was made from, where that was then."""
-        return Tensor(as_path(str(self._run()["tensor"])))
+        """The tensor that it was made from; TensorFormatError where it is gone, or was made again."""
+        return Tensor(made_from(self._run(), self.path).path)
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -82,12 +84,11 @@ class CrossValidation:
     @property
     def choices(self) -> dict[str, str]:
         """For each test fold, what settings were chosen, and why."""
-        found: dict[str, str] = dict(self._run()["choices"])  # type: ignore[call-overload]
-        return found
+        return dict(self._run()["results"]["choices"])
 
-    def _run(self) -> dict[str, object]:
-        value: dict[str, object] = json.loads((self.path / RUN_JSON).read_text(encoding="utf-8"))["results"]
-        return value
+    def _run(self) -> dict[str, Any]:
+        run: dict[str, Any] = json.loads((self.path / RUN_JSON).read_text(encoding="utf-8"))
+        return run
 
     @overload
     def impute(
@@ -171,9 +172,18 @@ class CrossValidation:
             loaded.estimator, own, pairs, region, calibration, info=loaded.info, source=self.path
         )
 
-    @cached_property
+    @property
     def _loaded(self) -> Loaded:
-        return load_estimator(self.path)
+        """Its models, read anew where it was made again, as all else of it is."""
+        try:
+            state = state_of(self.path / RUN_JSON)
+        except OSError as err:
+            raise ModelFormatError(
+                f"{self.path} is not a finished cross-validation any more; call cross_validate again"
+            ) from err
+        if self._read is None or self._read[0] != state:
+            self._read = state, load_estimator(self.path)
+        return self._read[1]
 
     def __repr__(self) -> str:
         return f"<predictd.CrossValidation {str(self.path)!r}: {self._shape()}>"
@@ -183,7 +193,7 @@ class CrossValidation:
         return f"<p><b>predictd.CrossValidation</b> <code>{escape(str(self.path))}</code><br>{shape}</p>"
 
     def _shape(self) -> str:
-        run = self._run()
+        run = self._run()["results"]
         return f"{run['models']} models, {len(self.choices)} test folds"
 
 

@@ -96,7 +96,10 @@ class Model:
 
     @property
     def validation_mse(self) -> float:
-        """Mean squared error over the validation experiments, of transformed signal; NaN where it is not known."""
+        """Mean squared error over the validation experiments, of transformed signal; NaN where it is not known.
+
+        It is not a held-out error: settings, or when to stop, may have been chosen on the same experiments.
+        """
         return float(self._file.info.get("validation_mse", float("nan")))
 
     @overload
@@ -274,7 +277,7 @@ def train(
             store.Tensor(opened(tensor).path),
             settings,
             own,
-            state.path,
+            state,
             seed=whole(seed, "seed"),
             folds=path_or_none(folds),
             fold_name=fold_name,

@@ -134,7 +134,7 @@ def names_of(genes: Source | Iterable[str] | None, name: str) -> Path | list[str
     if isinstance(genes, (str, os.PathLike)):
         if isinstance(genes, str) and _is_no_file(genes):
             raise ConfigError(
-                f"`{name}` {shown(genes)} is no file: give a list of names, or the path of a file of them"
+                f"`{name}` {shown(genes)} is not a file: give a list of names, or the path of a file of them"
             )
         return path_of(genes)
     if not isinstance(genes, Iterable) or hasattr(genes, "columns"):
@@ -185,7 +185,7 @@ def links_of(links: Any) -> Links:
         return listed_links(regulators, targets, importances, None)
     signs = texts(frame.iloc[:, columns.sign])
     if bad := [sign for sign in signs if sign not in LINK_SIGNS]:
-        raise TableError(f"`links`: the sign '{bad[0]}' is none of +, - and . (or 1, -1 and 0)")
+        raise TableError(f"`links`: the sign '{bad[0]}' is not one of +, - and . (or 1, -1 and 0)")
     return listed_links(regulators, targets, importances, [LINK_SIGNS[sign] for sign in signs])
 
 
@@ -195,7 +195,7 @@ def networks_of(networks: Any) -> dict[str, Links]:
     Raises
     ------
     ConfigError
-        If it is no collection of networks, or holds fewer.
+        If it is not a collection of networks, or holds fewer.
     """
     if hasattr(networks, "columns") or isinstance(networks, (str, os.PathLike)):
         raise ConfigError("`networks` is one network; give a list of two or more")
@@ -287,5 +287,5 @@ def _numbers(values: Iterable[Any], what: str) -> list[float]:
         except (TypeError, ValueError) as err:
             raise TableError(f"{what} {value} is not a number") from err
         if not math.isfinite(numbers[-1]):
-            raise TableError(f"{what} {value} is no finite number")
+            raise TableError(f"{what} {value} is not a finite number")
     return numbers

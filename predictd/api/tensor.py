@@ -22,8 +22,7 @@ from predictd.api.inputs import (
     using,
 )
 from predictd.engine import Engine
-from predictd.errors import ConfigError, DataError, TensorFormatError
-from predictd.io.files import exists, state_of
+from predictd.errors import ConfigError, DataError
 from predictd.io.remote import is_remote
 from predictd.io.tensor import store
 from predictd.pairs import Experiment, axes
@@ -66,7 +65,6 @@ class Tensor:
         self._shown = str(own)
         self.path = own if is_remote(str(own)) else own.absolute()
         self._opened = store.Tensor(self.path)
-        self._state = state_of(self._opened.marker_file)
 
     def __reduce__(self) -> tuple[Callable[[Source], Tensor], tuple[Path]]:
         return Tensor, (self.path,)
@@ -74,10 +72,7 @@ class Tensor:
     @property
     def _tensor(self) -> store.Tensor:
         """The tensor, as long as it is the one that was opened."""
-        if not exists(self._opened.marker_file) or state_of(self._opened.marker_file) != self._state:
-            raise TensorFormatError(
-                f"{self.path} was removed, or made again, after it was opened; open it again"
-            )
+        self._opened.refuse_replaced()
         return self._opened
 
     @property
@@ -288,7 +283,7 @@ def export(
     Parameters
     ----------
     source
-        A tensor, or a directory of imputed tracks.
+        A tensor, or a directory of imputed or exported tracks.
     output
         By its suffix: `.zarr`, a store that xarray opens; `.h5ad`, AnnData with experiments in obs and bins in var;
         `.tsv`, `.tsv.gz`, `.parquet`, a matrix with chrom, start and end. Without a suffix, of a tensor: a directory of
@@ -298,7 +293,7 @@ def export(
     regions
         BED file: only bins that overlap it.
     tensor
-        Whose bins are written of tracks; None: the one that they were imputed from.
+        Whose bins are written of tracks; None: the one that they were imputed from, or exported of.
 
     Returns
     -------

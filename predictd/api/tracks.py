@@ -50,7 +50,7 @@ class Evaluation(NamedTuple):
 
     def __repr__(self) -> str:
         methods = list(dict.fromkeys(self.metrics["method"]))
-        n_pairs = len(self.metrics) // len(methods)
+        n_pairs = len(self.metrics[["cell_type", "assay"]].drop_duplicates())
         return (
             f"<predictd.Evaluation: metrics and comparison of {', '.join(methods)} on {n_pairs} experiments>"
         )
@@ -170,7 +170,7 @@ def peaks(
     Raises
     ------
     PredictdError
-        If a track is not there or no bigWig, or the output cannot be written.
+        If a track is not there or not a bigWig, or the output cannot be written.
     """
     pandas = frames.require("pandas")
     chosen("uncovered", uncovered, get_args(Uncovered))

@@ -89,7 +89,7 @@ class Command(click.Command):
         for parameter in self.params:
             value = ctx.params.get(parameter.name or "")
             if isinstance(value, float) and math.isnan(value):
-                raise click.BadParameter("nan is no number.", ctx, parameter)
+                raise click.BadParameter("nan is not a number.", ctx, parameter)
         return rest
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -56,7 +56,7 @@ def command(
     """Train all folds of TENSOR and score every experiment by models that never saw it.
 
     The models of a test fold are averaged. 'predictd impute OUTPUT TENSOR' then imputes observed pairs by the models of
-    their test fold, and all others by all models.
+    their test fold, and all others by all models (by default: by the one model of all experiments).
     """
     from predictd.workflows.evaluation.regions import Regions
     from predictd.workflows.training.crossval import Crossval

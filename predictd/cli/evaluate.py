@@ -23,7 +23,9 @@ from predictd.cli.tables import comparison_table, measures_table
 @click.argument("tracks", type=PATH)
 @OUTPUT_FILE
 @click.option(
-    "--tensor", type=PATH, help="Bins and baselines.  [default: the tensor that DIRECTORY's run.json names]"
+    "--tensor",
+    type=PATH,
+    help="Gives bins and baselines.  [default: the one that DIRECTORY's run.json names]",
 )
 @click.option(
     "--name",

@@ -27,7 +27,7 @@ from predictd.cli.options import PATH, verbosity
 @click.option(
     "--tensor",
     type=PATH,
-    help="Tensor whose bins are used for tracks.  [default: the one they were imputed from]",
+    help="Tensor whose bins are used for tracks.  [default: the one they were imputed from, or exported of]",
 )
 @verbosity
 def command(source: Path, output: Path, **selection: Any) -> None:

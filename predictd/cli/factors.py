@@ -52,9 +52,9 @@ def command(
 ) -> None:
     """Show what the factors of MODEL mean.
 
-    Cell types and assays are clustered and embedded by their factors; with TENSOR, the bins where each factor is
-    largest are listed as BED files. MODEL is a single model: a file of 'predictd train', or one of a cross-validation's
-    models/. Needs matplotlib: pip install 'predictd[report]'.
+    Cell types and assays are clustered and drawn by the similarity of their factors; with TENSOR, the bins where each
+    factor is largest are listed as BED files. MODEL is a single model: a file of 'predictd train', or one of a
+    cross-validation's models/. Needs matplotlib: pip install 'predictd[report]'.
     """
     from predictd.workflows.evaluation.factors import explain_factors
 

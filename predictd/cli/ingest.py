@@ -34,7 +34,7 @@ from predictd.constants import MAX_SHARD_BINS
 @click.option(
     "--bin-size",
     type=click.IntRange(min=1),
-    help="Width of a bin in bp.  [default: 25; of MATRIX none]",
+    help="Width of a bin in bp.  [default: 25; not used with MATRIX]",
 )
 @click.option(
     "--dtype",

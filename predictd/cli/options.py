@@ -93,7 +93,7 @@ class Part(click.ParamType):
             self.fail(f"array: {reason}: give a number", param, ctx)
         first = os.environ.get("FIRST_PART") or "0"
         if not first.isdigit():
-            self.fail(f"FIRST_PART={first} in the environment is no number of a part", param, ctx)
+            self.fail(f"FIRST_PART={first} in the environment is not the number of a part", param, ctx)
         mine = int(first) + task.index
         return slice(mine, None, task.size) if task.divides else mine
 
@@ -157,14 +157,14 @@ _FITTING = (
     CONFIG,
     SEED,
     in_section(
-        MODEL, "--moments", type=PATH, help="Moments file of all solvers but sgd.  [default: in TENSOR]"
+        MODEL, "--moments", type=PATH, help="Second moments of tracks; made if missing.  [default: in TENSOR]"
     ),
     in_section(
         MODEL,
         "--predictd-constants",
         is_flag=True,
         default=None,
-        help="sgd: the paper's own penalties, another objective.",
+        help="sgd: fixed penalties of the paper; it minimises another quantity then.",
     ),
     in_section(
         MODEL,
@@ -179,7 +179,7 @@ _FITTING = (
         "--rank",
         type=NumberOrAuto(click.IntRange(min=1)),
         metavar="N|auto",
-        help="Components; auto: chosen on validation experiments.  [default: auto]",
+        help="Number of factors; auto: chosen on validation experiments.  [default: auto]",
     ),
     in_section(
         MODEL,
@@ -294,7 +294,7 @@ def on_engine(function: Decorated) -> Decorated:
         ENGINE,
         "--workers",
         type=click.IntRange(min=1),
-        help="Tasks at once; mpi: of each rank.  [default: the CPUs that may be used]",
+        help="Tasks that run at the same time; mpi: in each rank.  [default: the CPUs that may be used]",
     )
     engine = in_section(
         ENGINE,
@@ -360,8 +360,8 @@ def in_parts(function: Decorated) -> Decorated:
             "--part",
             type=Part(),
             metavar="I|array",
-            help="Make only part I, counted from 0; array: the one of this task of a job array, those of this host on "
-            "SageMaker.",
+            help="Make only part I, counted from 0; array: the one with the number of this task in a job array; on "
+            "SageMaker, those of this host.",
         ),
         in_section(
             ENGINE, "--parts", is_flag=True, help="Print how many parts the work has, and do nothing else."

@@ -26,7 +26,7 @@ from predictd.cli.options import LOCAL, PATH, verbosity
 @click.option(
     "--method",
     metavar="NAME",
-    help="Method of the scores to report on.  [default: the only one that is no baseline]",
+    help="Method of the scores to report on.  [default: the only one that is not a baseline]",
 )
 @click.option(
     "--tensor",

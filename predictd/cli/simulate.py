@@ -112,7 +112,7 @@ def command(
     simulation, place = chosen.simulation(), chosen.place()
     with make_engine(engine_name, workers) as engine:
         simulate(output, simulation, place, engine, form=form, truth=truth)
-    click.echo(
-        f"{output}: {len(simulation.experiments)} of {len(simulation.cell_types)} × {len(simulation.assays)} "
-        f"experiments as {form}" + (", the missing ones in truth" if truth else "")
-    )
+    known = len(simulation.experiments)
+    pairs = len(simulation.cell_types) * len(simulation.assays)
+    others = f", the other {pairs - known} in truth" if truth and known < pairs else ""
+    click.echo(f"{output}: {known} of {pairs} experiments as {form}{others}")

@@ -9,5 +9,5 @@ UNCOVERED = click.option(
     type=click.Choice(["missing", "zero"]),
     default="missing",
     show_default=True,
-    help="What positions without signal mean.",
+    help="What positions are that a file does not cover.",
 )

@@ -32,7 +32,8 @@ from predictd.config import Config
 @click.option(
     "--folds",
     type=PATH,
-    help="folds.json; without it a random eighth of the experiments validates, and then all are fitted.",
+    help="folds.json; without it a random eighth of the experiments validates, and then all are fitted. Settings may "
+    "be chosen on these too: 'predictd cv' has held-out errors.",
 )
 @click.option("--fold", "fold_name", help="Which of the folds to train, e.g. 0.3.")
 @SCRATCH

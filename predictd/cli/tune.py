@@ -54,8 +54,9 @@ def command(
 ) -> None:
     """Search solver, rank, penalty and starts on validation experiments of TENSOR, and write the best as settings.
 
-    'predictd train --config OUTPUT' and 'predictd cv --config OUTPUT' take them. Several processes that run the same
-    command on the same storage share the work.
+    'predictd train --config OUTPUT' and 'predictd cv --config OUTPUT' take them. The errors of cv are then no held-out
+    errors, but for the test fold of --test-fold: its other experiments chose the settings. Several processes that run
+    the same command on the same storage share the work.
     """
     from predictd.workflows.training.tune import TuneOptions, tune
 
@@ -68,5 +69,6 @@ def command(
     best = report.settings
     click.echo(
         f"{output}: {best.solver}, rank {best.rank}, lambda {best.regularisation:.3g}, {best.als.starts} starts: "
-        f"validation MSE {report.validation_mse:.4f}, the best of {report.trials} trials"
+        f"validation MSE {report.validation_mse:.4f}, the best of {report.trials} trials (no held-out error: they were "
+        "compared on these experiments)"
     )

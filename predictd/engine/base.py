@@ -154,7 +154,7 @@ class Engine(ABC):
 
 
 def run_task(task: Task[Result], key: Key, shared: Any) -> Result:
-    """Run one task under one BLAS thread and without bars; an error that is none of predictd's own is a WorkerError."""
+    """Run one task under one BLAS thread and without bars; an error of Python or a library becomes a WorkerError."""
     try:
         with one_blas_thread(), within_task():
             return task(key, shared)

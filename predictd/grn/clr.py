@@ -77,7 +77,7 @@ def clr_importances(
     regulators_background
         See `background`.
     excluded
-        Position of the target among the regulators; −1: it is none.
+        Position of the target among the regulators; −1: it is not among them.
 
     Returns
     -------

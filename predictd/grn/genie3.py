@@ -45,7 +45,7 @@ def forest_importances(
     target
         (n_samples,) the target's expression, not constant.
     excluded
-        Position of the target among the regulators; −1: it is none.
+        Position of the target among the regulators; −1: it is not among them.
     n_trees
         Trees.
     seed

@@ -45,7 +45,7 @@ def pearson_importances(
     regulators, target
         (n_regulators, n_samples) and (n_samples,), standardised.
     excluded
-        Position of the target among the regulators; −1: it is none.
+        Position of the target among the regulators; −1: it is not among them.
 
     Returns
     -------
@@ -123,7 +123,7 @@ class Ridge:
         target
             (n_samples,) float64, standardised.
         excluded
-            Position of the target among the regulators; −1: it is none.
+            Position of the target among the regulators; −1: it is not among them.
 
         Returns
         -------

@@ -58,7 +58,7 @@ class Problem:
     design: SampleDesign = ALIKE
 
     def excluded(self, gene: int) -> int:
-        """Position of a gene among the regulators; −1: it is none."""
+        """Position of a gene among the regulators; −1: it is not among them."""
         place = int(np.searchsorted(self.regulators, gene))
         return place if place < self.regulators.size and self.regulators[place] == gene else -1
 

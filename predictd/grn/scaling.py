@@ -43,7 +43,7 @@ def scaled_mean(importances: Sequence[NDArray[np.float64]], *, excluded: int) ->
     importances
         (n_regulators,) float64 each, at least 0; 0 for the target itself.
     excluded
-        Position of the target among the regulators; −1: it is none. It does not count in the mean square.
+        Position of the target among the regulators; −1: it is not among them. It does not count in the mean square.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """How well a ranking of links finds those of a gold standard.
 
-Candidates are the pairs that the gold standard lists where it lists those that are no links, else all pairs of a gold
+Candidates are the pairs that the gold standard lists where it lists those that are not links, else all pairs of a gold
 regulator and a gold target other than itself. Those that the network does not list share the last rank. Equal
 importances share a rank, too: no order among them is assumed.
 """
@@ -124,7 +124,7 @@ def candidates_of(
     as_gold_regulator = np.array([regulators.get(name, -1) for name in links.regulators], np.int64)
     as_gold_target = np.array([targets.get(name, -1) for name in links.targets], np.int64)
     regulator, target = as_gold_regulator[links.indices], as_gold_target[links.rows()]
-    # A gold target's own place among the gold regulators; −1: it is none.
+    # A gold target's own place among the gold regulators; −1: it is not among them.
     itself = np.array([regulators.get(name, -1) for name in targets], np.int64)
     kept = (regulator >= 0) & (target >= 0)
     kept[kept] = regulator[kept] != itself[target[kept]]

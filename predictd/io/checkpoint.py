@@ -1,7 +1,8 @@
 """Checkpoints: the state of every worker at one round, taken up by the same command.
 
 A directory beside the output holds `.partial/job.json` (what is being computed, see partition.py), one folder a
-saved round with a file a worker, and `latest.json`, which is replaced when all workers have written.
+saved round with a file a worker, and `latest.json`, which is replaced when all workers have written. What lies there
+without a `job.json` is nobody's, and removed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from predictd.constants import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
 from predictd.errors import Interrupted, OutputError
 from predictd.io.files import cannot_write, make_directory, refuse_unreadable, remove_tree, write_json
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
-from predictd.io.partition import Job
+from predictd.io.partition import Job, read_job
 from predictd.io.remote import RemotePath
 from predictd.io.temporary import hold_alone, release
 
@@ -39,6 +40,7 @@ class Checkpoint:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._begun = False
 
     def begin(self, description: dict[str, Any]) -> None:
         """Start, or go on with the computation of this description; `hold` comes first.
@@ -48,7 +50,19 @@ class Checkpoint:
         OutputError
             If the directory belongs to a computation with another description.
         """
+        make_directory(self.path)
+        if read_job(self.path) is None:
+            self._clear()
         Job(self.path, description).begin()
+        self._begun = True
+
+    def refuse_unfinished(self) -> None:
+        """Raise OutputError if a computation was stopped here, for whoever would make the same output without it."""
+        if read_job(self.path) is not None:
+            raise OutputError(
+                f"{self.path} holds the state of an unfinished training of the same output; finish it with the command "
+                "that began it, or remove the directory"
+            )
 
     def hold(self) -> None:
         """Be the only process that computes this, until `release`; wait while another one does.
@@ -148,8 +162,24 @@ class Checkpoint:
         return value
 
     def remove(self) -> None:
-        """Remove everything, once the output exists."""
-        remove_tree(self.path)
+        """Remove everything, once the output exists, if this is what has begun it; what another has begun is its own.
+
+        What says whose it is goes last, so that a killed removal leaves nothing that another takes up.
+        """
+        if self._begun:
+            self._clear()
+            remove_tree(Job(self.path, {}).scratch)
+            remove_tree(self.path)
+
+    def _clear(self) -> None:
+        """Remove what was saved and kept; first what says that a state is whole."""
+        try:
+            for path in [self.path / _LATEST, *self.path.glob("*.json")]:
+                path.unlink(missing_ok=True)
+        except OSError as err:
+            raise cannot_write(self.path, err) from err
+        for folder in self.path.glob("state-*"):
+            remove_tree(folder)
 
     def _file(self, name: str, worker: int) -> Path:
         return self.path / f"state-{name}" / f"worker-{worker}.h5"

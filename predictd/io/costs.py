@@ -40,7 +40,7 @@ def read_costs(path: Path, cell_types: Collection[str], assays: Collection[str])
     Raises
     ------
     TableError
-        If the file is no such table, names what is not in the tensor, names something twice, or a cost is not a
+        If the file is not such a table, names what is not in the tensor, names something twice, or a cost is not a
         positive number.
     """
     by_assay: dict[str, float] = {}
@@ -58,7 +58,7 @@ def read_costs(path: Path, cell_types: Collection[str], assays: Collection[str])
         except ValueError:
             cost = math.nan
         if not 0 < cost < math.inf:
-            raise TableError(f"{where}: cost '{row['cost']}' is no positive number")
+            raise TableError(f"{where}: cost '{row['cost']}' is not a positive number")
         if (Experiment(cell_type, assay) in by_pair) if cell_type else (assay in by_assay):
             raise TableError(
                 f"{where}: a line above has a cost of {cell_type + ':' if cell_type else ''}{assay}, too; keep one"

@@ -1,9 +1,10 @@
 """Outputs of many parts: begun once, resumed as often as needed, whole only at the end.
 
 While the parts are made, `.partial/job.json` inside the output says what is being made from what. The same command
-finds its finished parts there; another command is refused rather than mixed in. Many processes on many machines may
-make parts of one output at once: all they share is the directory, and nothing relies on locks. In an object store,
-where nothing can be renamed, it is the creation of `job.json` that only one of them succeeds in.
+finds its finished parts there; another command, or another version of predictd, is refused rather than mixed in. Many
+processes on many machines may make parts of one output at once: all they share is the directory, and nothing relies on
+locks. In an object store, where nothing can be renamed, it is the creation of `job.json` that only one of them
+succeeds in.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,12 @@ from predictd.io.files import (
 )
 from predictd.io.remote import RemotePath
 from predictd.io.temporary import new_folder, release, remove_left
+from predictd.provenance import package_version
 from predictd.wording import cut
 
 _JOB = "job.json"
 _PARTS = "parts"
+_MADE = "made"
 
 
 class Job:
@@ -49,6 +53,8 @@ class Job:
         self.output = output
         self.scratch = output / PARTIAL
         self.description = json.loads(json.dumps(description))
+        # Until it is finished; then it does not matter which version has made it.
+        self._in_making = self.description | {"predictd": package_version("predictd")}
         self.resumed = False
 
     def begin(self, *, nothing_made: bool = False) -> None:
@@ -71,25 +77,40 @@ class Job:
         begun = read_job(self.output)
         if begun is None and (self.output / RUN_JSON).exists():
             raise OutputError(f"{self.output} holds the output of another command; name another directory")
-        given_up = nothing_made and begun != self.description
+        given_up = nothing_made and begun != self._in_making
         self.resumed = not ((begun is None or given_up) and self._start(begun))
         if self.resumed:
             self.refuse_another()
 
     def refuse_another(self) -> None:
         """Raise OutputError if the directory holds another unfinished job."""
+        self._refuse(read_job(self.output))
+
+    def require_begun(self) -> None:
+        """Raise OutputError unless this very job is being made there, as it is between `begin` and `finish`."""
         begun = read_job(self.output)
-        if begun is not None and begun != self.description:
-            difference = first_difference(begun, self.description)
+        self._refuse(begun)
+        if begun is None:
+            raise OutputError(
+                f"{self.output} was finished or removed meanwhile by another command; run this one again"
+            )
+
+    def _refuse(self, begun: dict[str, Any] | None) -> None:
+        if begun is not None and begun != self._in_making:
+            difference = first_difference(begun, self._in_making)
             raise OutputError(
                 f"{self.output} holds an unfinished job that was begun differently ({difference}); "
                 "finish it with the command that began it, or remove the directory"
             )
 
-    @property
+    @cached_property
     def checksum(self) -> str:
         """Identity of the job: everything that the result depends on."""
         return sha256_of_json(self.description)
+
+    @cached_property
+    def _checksum_in_making(self) -> str:
+        return sha256_of_json(self._in_making)
 
     @property
     def finished(self) -> bool:
@@ -107,7 +128,7 @@ class Job:
     @property
     def workspace(self) -> Path:
         """Directory for files that this very job needs until it is finished; what another job left is elsewhere."""
-        return self.scratch / self.checksum[:16]
+        return self.scratch / self._checksum_in_making[:16]
 
     @property
     def marker_file(self) -> Path:
@@ -117,11 +138,11 @@ class Job:
     @property
     def begun(self) -> bool:
         """Whether this very job has been begun and not finished."""
-        return read_job(self.output) == self.description
+        return read_job(self.output) == self._in_making
 
     def keep(self, name: str, content: Any) -> None:
         """Keep plain JSON values of this job until it is finished."""
-        value = {"job": self.checksum, "content": content}
+        value = {"job": self._checksum_in_making, "content": content}
         write_json(self._kept_path(name), value)
 
     def kept(self, name: str) -> Any:
@@ -130,9 +151,36 @@ class Job:
             value = json.loads(self._kept_path(name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        if not isinstance(value, dict) or value.get("job") != self.checksum:
+        if not isinstance(value, dict) or value.get("job") != self._checksum_in_making:
             return None
         return value.get("content")
+
+    @contextmanager
+    def making(self, path: Path) -> Iterator[None]:
+        """Put a file of the output in place in this block; `made` knows of it then.
+
+        Raises
+        ------
+        OutputError
+            If this job is not being made any more; see `require_begun`.
+        """
+        self.require_begun()
+        yield
+        self.keep(self._made_name(path), {})
+
+    def made(self, path: Path) -> bool:
+        """Whether this very job has put a file of the output in place, not another job that left it there.
+
+        Raises
+        ------
+        OutputError
+            If this job is not being made any more; see `require_begun`.
+        """
+        self.require_begun()
+        return self.kept(self._made_name(path)) is not None and path.exists()
+
+    def _made_name(self, path: Path) -> str:
+        return f"{_MADE}/{path.relative_to(self.output)}"
 
     def keep_part(self, index: int, content: dict[str, Any], files: Sequence[Path]) -> None:
         """Declare a part whole: what is to be known of it, and its files below the output.
@@ -140,9 +188,9 @@ class Job:
         Raises
         ------
         OutputError
-            If another job has been begun there meanwhile.
+            If this job is not being made any more; see `require_begun`.
         """
-        self.refuse_another()
+        self.require_begun()
         names = [str(path.relative_to(self.output)) for path in files]
         self.keep(f"{_PARTS}/{index}", {**content, "files": names})
 
@@ -237,7 +285,7 @@ class Job:
         except OSError as err:
             raise cannot_write(self.scratch, err) from err
         try:
-            write_json(own / _JOB, self.description)
+            write_json(own / _JOB, self._in_making)
             while True:
                 try:
                     own.rename(self.scratch)
@@ -260,7 +308,7 @@ class Job:
         """
         while True:
             try:
-                path.create(json.dumps(self.description).encode())
+                path.create(json.dumps(self._in_making).encode())
                 return True
             except FileExistsError:
                 found = read_job(self.output)

@@ -114,7 +114,7 @@ class RemotePath(PosixPath):
         return super().__str__().replace(":/", "://", 1)
 
     def __fspath__(self) -> str:
-        raise TypeError(f"{self} is in an object store, which is no file system")
+        raise TypeError(f"{self} is in an object store, which is not a file system")
 
     @property
     def _key(self) -> str:

@@ -32,7 +32,7 @@ _SYNONYMS = {
     "path": "bigwig bw file filename filepath files location uri url",
 }
 _BLANKS = b"\t\n\r\f\v"
-# What reading a text file raises that is missing, damaged or no text.
+# What reading a text file raises that is missing, damaged or not text.
 UNREADABLE_TEXT = (OSError, EOFError, UnicodeDecodeError, zlib.error)
 
 
@@ -89,7 +89,7 @@ def read_tracks(path: Path) -> list[Track]:
     Raises
     ------
     TableError
-        If the file is no such table, names a transform that does not exist, or has no rows.
+        If the file is not such a table, names a transform that does not exist, or has no rows.
     """
     tracks = []
     for line, row in table_rows(path, required=("cell_type", "assay", "path")):
@@ -121,7 +121,7 @@ def read_pairs(path: Path) -> list[Experiment]:
     Raises
     ------
     TableError
-        If the file is no such table or has no rows.
+        If the file is not such a table or has no rows.
     """
     pairs = [
         Experiment(
@@ -141,7 +141,7 @@ def read_scores(path: Path, *, text: Sequence[str], numbers: Sequence[str]) -> l
     Raises
     ------
     TableError
-        If the file is no such table, has no rows, or a number is none.
+        If the file is not such a table, has no rows, or a number is none.
     """
     rows: list[dict[str, str | float]] = []
     for line, row in table_rows(path, required=(*text, *numbers)):
@@ -380,7 +380,7 @@ def is_plain(text: str) -> bool:
 
 
 def no_number(text: str, otherwise: str = "") -> str:
-    """What to do about a text that is no number: of one with a decimal comma, as Excel may write it, this; or else."""
+    """What to say of a text that is not a number: of a decimal comma, as Excel may write it, or else `otherwise`."""
     with_comma = text.count(",") == 1 and is_number(text.replace(",", "."))
     return "; write decimals with a point, as in 0.5, not with a comma" if with_comma else otherwise
 
@@ -396,4 +396,4 @@ def reason(err: Exception) -> str:
             near = err.object[max(0, err.start - 10) : err.end + 10].decode("cp1252", "replace")
             near = " ".join(near.split())
             return f"it is not UTF-8 text, but, it seems, Windows-1252 (near '{near}'); save it as UTF-8"
-    return "it is truncated, damaged or no text; make or download it again"
+    return "it is truncated, damaged or not text; make or download it again"

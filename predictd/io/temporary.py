@@ -2,13 +2,17 @@
 
 Who makes one holds a shared lock on it (flock) for as long as it is in use. The lock ends with its process, however
 that ends. So what is not locked any more is nobody's. HDF5's readers take shared locks too: a file may be read as soon
-as it has its last name. Where a file system has no locks, what has not changed for a day is nobody's.
+as it has its last name. Where a file system has no locks, what has not changed for a day is nobody's. Locks on folders
+of a network file system (NFS) are seen on the machine only that took them. So each name says on which machine it was
+drawn, and a folder of another one is nobody's when it has not changed for a week.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
+import platform
 import shutil
 import tempfile
 import time
@@ -22,13 +26,15 @@ from predictd.constants import PARTIAL
 
 _PREFIX = "predictd-temporary-"
 _DAY_SECONDS = 86_400
+_FOREIGN_DAYS = 7
 # Open as long as the temporary file or folder of that name is in use.
 _LOCKS: dict[Path, int] = {}
 
 
 def unique_name(path: Path, suffix: str = "") -> Path:
     """A hidden name in the directory of `path` that no other process on any machine takes; `remove_left` knows it."""
-    return path.with_name(f".{path.name.lstrip('.')}{PARTIAL}-{uuid.uuid4().hex[:16]}{suffix}")
+    drawn = f"{_machine()}{uuid.uuid4().hex[:10]}"
+    return path.with_name(f".{path.name.lstrip('.')}{PARTIAL}-{drawn}{suffix}")
 
 
 def new_file(path: Path, suffix: str = "") -> Path:
@@ -54,7 +60,7 @@ def make_temporary_folder(place: Path | None = None) -> Path:
     place = Path(tempfile.gettempdir()) if place is None else place
     _tidy(place)
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
+        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{_machine()}", dir=place))
         if _hold(folder):
             return folder
 
@@ -116,6 +122,16 @@ def remove_left(folder: Path, name: str = "") -> None:
 
 
 @cache
+def _machine() -> str:
+    """Six digits for the running system of this machine, whose processes see each other's locks; in any container."""
+    try:
+        system = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        system = platform.node()
+    return hashlib.sha256(system.encode()).hexdigest()[:6]
+
+
+@cache
 def _tidy(place: Path) -> None:
     """Remove the temporary folders of killed processes, once in a process."""
     with suppress(OSError):
@@ -154,17 +170,18 @@ def _remove(path: Path) -> None:
         # A network file system gives exclusive locks only of files that are open for writing.
         lock = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
         try:
-            if _is_left(lock):
+            if _is_left(lock, foreign=path.is_dir() and f"-{_machine()}" not in path.name):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         finally:
             os.close(lock)
 
 
-def _is_left(lock: int) -> bool:
+def _is_left(lock: int, *, foreign: bool) -> bool:
+    days = _FOREIGN_DAYS if foreign else 0
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return time.time() - os.fstat(lock).st_mtime > _DAY_SECONDS
-    return True
+        days = days or 1
+    return not days or time.time() - os.fstat(lock).st_mtime > days * _DAY_SECONDS

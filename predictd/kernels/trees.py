@@ -51,7 +51,7 @@ def forest_importances(
     y
         (n_samples,) int64: the target, below `forest_limit(n_samples)` in magnitude.
     excluded
-        A feature that is no candidate; −1: all are.
+        A feature that is not a candidate; −1: all are.
     n_candidates
         Features that a node looks at; more, if none of them varies.
     n_trees

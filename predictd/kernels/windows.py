@@ -15,7 +15,8 @@ def run_means(signal: Float32, rows: NDArray[np.int64], half_width: int, out: Fl
     """Write means over windows around some bins of one run of consecutive bins.
 
     Sums are in double precision. A sum goes along with its window: what comes in is added, what goes out subtracted. A
-    window that shares few bins with the one before is summed from scratch, which reads fewer bins.
+    window that shares few bins with the one before is summed from scratch, which reads fewer bins; and so is one whose
+    sum is so much smaller than before that rounding would show, as after an artefact.
 
     Parameters
     ----------
@@ -43,4 +44,4 @@ def run_means(signal: Float32, rows: NDArray[np.int64], half_width: int, out: Fl
     check_range("the last row", rows[-1], 0, len(signal))
     if (rows[1:] < rows[:-1]).any():
         raise ValueError("rows must ascend")
-    compiled.windows.window_means(signal, rows, half_width, np.empty(2 * signal.shape[1]), out)
+    compiled.windows.window_means(signal, rows, half_width, np.empty(3 * signal.shape[1]), out)

@@ -216,7 +216,9 @@ def folds_from_json(data: object) -> list[Fold]:
 def _fold_from_json(entry: object, where: str) -> Fold:
     keys = {"name", *_PARTS}
     if not isinstance(entry, dict) or set(entry) != keys:
-        found = f"has {', '.join(map(repr, entry)) or 'no keys'}" if isinstance(entry, dict) else "is none"
+        found = (
+            f"has {', '.join(map(repr, entry)) or 'no keys'}" if isinstance(entry, dict) else "is no object"
+        )
         raise TableError(f"{where}: an object with name, test, valid and train is expected, this {found}")
     name = entry["name"]
     if not isinstance(name, str) or not _NAME.fullmatch(name):

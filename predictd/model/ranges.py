@@ -5,6 +5,9 @@ track can lift the predictions of all others there. Predictions of an assay lie 
 mean as its training tracks do (cell types differ much in strength), and at most one and a half times as far as any
 track of the same transform does. And an artefact counts as the highest value of its assay's other tracks where it is
 learned or predicted from: it would decide all second moments.
+
+There is no lower end: where signal may be negative, as of fold changes, a few bins far below all others are signal.
+(Where it may not, predictions are clipped at 0.) Moments are not cut there, and models read what they learned from.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from predictd.model.moments import CONSTANT
-from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 
 Array = npt.NDArray[np.float64]
@@ -25,8 +27,6 @@ Index = npt.NDArray[np.intp]
 # How far predictions go: in distances from the assay's mean to its tracks' highest value, and in the longest distance
 # of an assay of the same transform.
 _BEYOND_OWN, _BEYOND_ALL = 5.0, 1.5
-# The least of a signal that may be negative lies at least so many standard deviations below its mean.
-_BELOW = 6.0
 # A single bin outlies where it is so many standard deviations above the mean, and such a share of the variance.
 _OUTLYING, _SHARE = 30.0, 0.1
 
@@ -82,7 +82,8 @@ class Ranges:
     Attributes
     ----------
     low, high
-        Lowest and highest predictions of each assay: float64 (n_assays,); -inf where clipping at 0 is enough.
+        Lowest and highest predictions of each assay: float64 (n_assays,). The lowest is -inf but in models of earlier
+        versions.
     ends
         Of each training track the highest value that counts: float64 (n,).
     """
@@ -114,8 +115,8 @@ class Ranges:
         varies, sound = spans.sds > 0, np.isfinite(spans.means) & ~spans.outlying
         means = np.where(spans.outlying, spans.rest_means, spans.means)
         rows = np.array([assays.index(e.assay) for e in train], dtype=np.intp)
-        # Of each assay the mean, and how far its tracks go above and below.
-        centre, above, below = np.full((3, len(assays)), np.nan)
+        # Of each assay the mean, and how far its tracks go above it.
+        centre, above = np.full((2, len(assays)), np.nan)
         for row in range(len(assays)):
             own = rows == row
             if (own & varies).any():
@@ -123,29 +124,24 @@ class Ranges:
             if (used := own & sound & varies).any():
                 centre[row] = np.median(means[used])
                 above[row] = spans.highest[own & sound].max() - centre[row]
-                lowest = min(means[own & sound].min(), centre[row] - _BELOW * np.median(spans.sds[used]))
-                below[row] = max(above[row], centre[row] - lowest)
-        low, high, longest = np.full((3, len(assays)), np.nan)
+        high, longest = np.full((2, len(assays)), np.nan)
         kinds, known = np.array(transforms), np.isfinite(centre)
         # Those of which nothing varies come last, and take the widest.
         for row in sorted(range(len(assays)), key=lambda row: not known[row]):
             alike = np.isfinite(above if known[row] else centre) & (kinds == kinds[row])
             alike = alike if alike.any() else np.isfinite(above)
             if not alike.any():
-                low[row], high[row], longest[row] = -np.inf, np.inf, np.inf
+                high[row], longest[row] = np.inf, np.inf
             elif known[row]:
                 longest[row] = above[alike].max()
                 high[row] = centre[row] + np.fmin(_BEYOND_OWN * above[row], _BEYOND_ALL * longest[row])
-                low[row] = centre[row] - np.fmin(_BEYOND_OWN * below[row], _BEYOND_ALL * below[alike].max())
             else:
-                low[row], high[row] = low[alike].min(), high[alike].max()
-            constant = means[(rows == row) & sound & ~varies]
-            low[row], high[row] = min([low[row], *constant]), max([high[row], *constant])
+                high[row] = high[alike].max()
+            high[row] = max([high[row], *means[(rows == row) & sound & ~varies]])
         # A track's own highest value counts unless it outlies and is beyond the range.
         artefact = spans.outlying & (spans.highest > high[rows])
         ends = np.where(artefact, centre[rows] + np.fmin(above, longest)[rows], high[rows])
-        clipped = np.array([TRANSFORMS[kind].clipped for kind in transforms], dtype=bool)
-        return cls(np.where(clipped, -np.inf, low), high, ends)
+        return cls(np.full(len(assays), -np.inf), high, ends)
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """As model files keep it."""

@@ -280,7 +280,7 @@ class Simulation:
         Raises
         ------
         DataError
-            If the cell type or assay of a pair is none of the simulation's.
+            If the cell type or assay of a pair is not one of the simulation's.
         ConfigError
             If a number is negative.
         """

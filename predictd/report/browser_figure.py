@@ -30,13 +30,16 @@ class Row:
     name
         Cell type and assay.
     observed, imputed, sd
-        float32 (bins,) in the unit of the track; None: there is none.
+        float32 (bins,) in the unit of the track; None: there is none. What is not known is NaN.
+    bounds
+        Least and largest signal that there can be, in this unit.
     """
 
     name: str
     observed: Float32 | None
     imputed: Float32 | None
     sd: Float32 | None
+    bounds: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def browser_figure(
     Parameters
     ----------
     chrom, edges
-        Where: int64 (bins + 1,), the borders of the bins in bp.
+        Where: int64 (bins + 1,), the borders of the bins in bp; what is between two regions is a bin without values.
     rows
         From above.
     genes
@@ -105,9 +108,7 @@ def _draw_row(ax: Any, edges: npt.NDArray[np.int64], row: Row) -> None:
         ax.stairs(row.observed, edges, fill=True, color="#bbbbbb", label="observed")
     if row.imputed is not None:
         if row.sd is not None:
-            low, high = row.imputed - row.sd, row.imputed + row.sd
-            if np.nanmin(np.append(row.imputed, 0.0)) >= 0:
-                low = np.maximum(low, 0)
+            low, high = (np.clip(row.imputed + own, *row.bounds) for own in (-row.sd, row.sd))
             ax.stairs(high, edges, baseline=low, fill=True, color=MODEL, alpha=0.25, lw=0, label="± 1 sd")
         ax.stairs(row.imputed, edges, baseline=None, color=MODEL, lw=1, label="imputed")
     ax.set_ylabel(elided(row.name, 22), rotation=0, ha="right", va="center", size=8)

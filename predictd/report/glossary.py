@@ -106,7 +106,11 @@ MEASURE_MEANINGS = {
 
 # By the names of the report's tables.
 _OTHER = {
-    "fold": Meaning("The test fold that held the experiment out; trained: its model was trained on it.", ""),
+    "fold": Meaning(
+        "The test fold that held the experiment out; trained: its model was trained on it; validation: settings, or "
+        "when to stop, may have been chosen on it.",
+        "",
+    ),
     "experiments": Meaning("Number of experiments that were scored.", ""),
     "lowest": Meaning("GWcorrasinh of the worst experiment.", "1"),
     "relative_sd": Meaning(

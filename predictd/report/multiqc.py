@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from predictd.constants import MEASURES
+from predictd.constants import MEASURES, MORE_IS_BETTER
 from predictd.report.glossary import MEANINGS
 from predictd.report.scores import Score, Table, by_group
 
@@ -95,7 +95,7 @@ def _header(name: str) -> dict[str, Any]:
     """How MultiQC shows a column."""
     bounds = _RANGES.get(name, (0, 1) if name.startswith(_SHARES) else (0, None))
     low, high = bounds
-    best_is_low = name.startswith("MSE") or name in ("ratio", "relative_sd")
+    best_is_low = name not in MORE_IS_BETTER and name != "within_95"
     return {
         "title": name,
         "description": MEANINGS[name].text,

@@ -87,7 +87,7 @@ def problems(service: str, operation: str, sent: dict[str, Any]) -> list[str]:
             for number, part in enumerate(value):
                 look(part, shape.member, f"{where}[{number}]")
         elif shape.type_name == "string" and shape.enum and value not in shape.enum:
-            found.append(f"{where}: {value} is none of {shape.enum}")
+            found.append(f"{where}: {value} is not one of {shape.enum}")
 
     look(sent, shape, operation)
     return found

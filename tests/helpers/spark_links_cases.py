@@ -101,14 +101,14 @@ def test_a_graph_is_measured_as_by_igraph(engine, tmp_path, caplog, monkeypatch)
     ("text", "message"),
     [
         ("a\tb\t1\nc\td\n", "line 'c d': expected regulator, target and weight"),
-        ("a\tb\t1\nc\td\tx\n", "link c to d: the weight 'x' is no finite number"),
-        ("a\tb\t1\nc\td\t1e999\n", "the weight '1e999' is no finite number"),
+        ("a\tb\t1\nc\td\tx\n", "link c to d: the weight 'x' is not a finite number"),
+        ("a\tb\t1\nc\td\t1e999\n", "the weight '1e999' is not a finite number"),
         ("a\tb\t1\na\tb\t2\n", "has the link a to b twice"),
         (
             "TF,target,weight\na,b,0.5\nc,d,1,9\n",
             "link c to d: 4 fields where the table has 3 columns; put quot",
         ),
-        ('TF,target,weight\na,b,0.5\nc,d,"1,9"\n', "link c to d: the weight '1,9' is no finite number"),
+        ('TF,target,weight\na,b,0.5\nc,d,"1,9"\n', "link c to d: the weight '1,9' is not a finite number"),
         ("TF\ttarget\tweight\tsign\na\tb\t1\tup\n", "link a to b: the sign 'up' is none of"),
     ],
 )

@@ -21,7 +21,7 @@ class GroupsOrFile(PathOrUrl):
         if value in GENE_GROUPS:
             return value
         if not has_suffix(value, (".gmt",), packed=True):
-            self.fail(f"'{value}' is none of {', '.join(GENE_GROUPS)}, and no .gmt file", param, ctx)
+            self.fail(f"'{value}' is not one of {', '.join(GENE_GROUPS)}, and not a .gmt file", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -82,7 +82,7 @@ def command(
     seed: int | None,
     background: Path | None,
 ) -> None:
-    """Test which gene SETS (GMT) groups of NETWORK's genes hold more of than by chance."""
+    """Test which gene SETS (GMT) are more frequent in groups of NETWORK's genes than by chance."""
     from predictd.workflows.network.enrich import enrich_network
 
     found = enrich_network(

@@ -44,7 +44,7 @@ def command(
     """Score NETWORK against GOLD, a table of known links (regulator, target).
 
     NETWORK is what 'predictd network infer' wrote, or any list of regulator, target and weight. Candidates are all
-    pairs of GOLD's regulators and targets, or, where GOLD also lists pairs that are no links (0), the pairs that it
+    pairs of GOLD's regulators and targets, or, where GOLD also lists pairs that are not links (0), the pairs that it
     lists. With other networks (--beside), for example of other
     seeds or methods, OUTPUT.agreement.tsv says how far they agree.
     """

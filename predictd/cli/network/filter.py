@@ -54,8 +54,8 @@ def command(
 ) -> None:
     """Keep the strongest links of NETWORK: a directory of 'network infer', or any list of regulator, target and weight.
 
-    Several limits are applied one after the other, in the order of the options. Without a limit, a
-    list or graph has all links. Lists may be larger than memory:
+    Several limits are applied one after the other, in the order of the options. Without a limit, all
+    links are written. Lists may be larger than memory:
     with --engine spark the executors sort them, else they are sorted on disk.
     """
     from predictd.workflows.network.filter import Limits, check_request, filter_network

@@ -197,13 +197,13 @@ class SparkLinks:
                 line = " ".join(field for field in (regulator, target, weight) if field)
                 raise TableError(f"{self._path}, line '{line}': expected regulator, target and weight")
             raise TableError(
-                f"{self._path}, link {regulator} to {target}: the weight '{weight}' is no finite number"
+                f"{self._path}, link {regulator} to {target}: the weight '{weight}' is not a finite number"
             )
         if "sign" in self._columns:
             bad = self._all.filter(F.col("sign").isNull()).select("regulator", "target", "written")
             for regulator, target, sign in self._collected(bad.limit(1)):
                 raise TableError(
-                    f"{self._path}, link {regulator} to {target}: the sign '{sign}' is none of +, - and . (or 1, -1 "
+                    f"{self._path}, link {regulator} to {target}: the sign '{sign}' is not one of +, - and . (or 1, -1 "
                     "and 0)"
                 )
 

@@ -166,5 +166,5 @@ def is_mark(text: str) -> bool:
 
 
 def is_false(text: str) -> bool:
-    """Whether it says that something is no link: such a mark, or a number that is 0."""
+    """Whether it says that something is not a link: such a mark, or a number that is 0."""
     return text.casefold() in _FALSE or (is_number(text) and float(text) == 0)

@@ -144,7 +144,7 @@ def assembled(
     Raises
     ------
     TableError
-        If it is no matrix of numbers, or `check_expression` refuses it.
+        If it is not a matrix of numbers, or `check_expression` refuses it.
     """
     if values.dtype.kind not in "biuf":
         raise TableError(f"{path} holds {values.dtype} in its matrix; give numbers")

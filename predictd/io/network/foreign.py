@@ -91,8 +91,8 @@ def no_matrix(path: Path, file: h5py.File) -> TableError:
     if "barcode_idx" in file or "molecule_info" in file:
         return _is(path, ("10x's list of molecules", "give filtered_feature_bc_matrix.h5"))
     return TableError(
-        f"{path} is HDF5, but no file of AnnData, loom or 10x: it holds {some(file) or 'nothing'}; write its matrix as "
-        ".h5ad, or as a table"
+        f"{path} is HDF5, but not a file of AnnData, loom or 10x: it holds {some(file) or 'nothing'}; write its "
+        "matrix as .h5ad, or as a table"
     )
 
 

@@ -61,7 +61,7 @@ def read_parquet(path: Path, choice: MatrixChoice) -> Expression:
     Raises
     ------
     TableError
-        If it is no such matrix, or leaves open where its genes are.
+        If it is not such a matrix, or leaves open where its genes are.
     ConfigError
         If a library is missing that reads it.
     """

@@ -18,7 +18,7 @@ def read_gmt(path: Path) -> dict[str, frozenset[str]]:
     Raises
     ------
     TableError
-        If the file is no such list, as where most genes are numbers that identify none; or a name occurs twice.
+        If the file is not such a list, as where most genes are numbers that identify none; or a name occurs twice.
     """
     sets: dict[str, frozenset[str]] = {}
     listed: list[str] = []
@@ -76,7 +76,7 @@ def read_labels(path: Path) -> dict[str, str]:
     Raises
     ------
     TableError
-        If the file is no such table, a line has more fields than the header, or a gene has two labels.
+        If the file is not such a table, a line has more fields than the header, or a gene has two labels.
     """
     lines = without_headers(split_lines(path))
     refuse_hidden_header(path, lines[0][1] if lines else (), has_labels)
@@ -91,7 +91,7 @@ def has_labels(header: Sequence[str]) -> bool:
 def labels_of_lines(path: Path | str, lines: Sequence[tuple[int, list[str]]]) -> dict[str, str]:
     """See `read_labels`: of (line number, fields); `path` is what messages call the table."""
     if not lines or not has_labels(lines[0][1]):
-        raise TableError(f"{path} is no table of labels: its header must hold gene and label")
+        raise TableError(f"{path} is not a table of labels: its header must hold gene and label")
     header = [name.casefold() for name in lines[0][1]]
     columns = header.index("gene"), header.index("label")
     labels: dict[str, str] = {}

@@ -40,7 +40,7 @@ def stream_links(path: Path) -> Iterator[Link]:
     Raises
     ------
     TableError
-        If the file is no such list, or a line has more fields than its header, or than three where there is none.
+        If the file is not such a list, or a line has more fields than its header, or than three where there is none.
     """
     columns = columns_of(path)
     places = columns.regulator, columns.target, columns.weight
@@ -57,13 +57,13 @@ def stream_links(path: Path) -> Iterator[Link]:
             raise _not_a_link(path, number)
         if not is_weight(link[2]):
             raise TableError(
-                f"{path}, line {number}: the weight '{link[2]}' is no finite number{no_number(link[2])}"
+                f"{path}, line {number}: the weight '{link[2]}' is not a finite number{no_number(link[2])}"
             )
         if columns.sign is not None:
             sign = fields[columns.sign] if columns.sign < len(fields) else ""
             if sign not in LINK_SIGNS:
                 raise TableError(
-                    f"{path}, line {number}: the sign '{sign}' is none of +, - and . (or 1, -1 and 0)"
+                    f"{path}, line {number}: the sign '{sign}' is not one of +, - and . (or 1, -1 and 0)"
                 )
             link += (LINK_SIGNS[sign],)
         yield link
@@ -100,7 +100,7 @@ def read_link_list(path: Path) -> tuple[list[str], list[str], list[float], list[
     Raises
     ------
     TableError
-        If the file is no such list, is empty, or has a link twice.
+        If the file is not such a list, is empty, or has a link twice.
     """
     regulators: list[str] = []
     targets: list[str] = []

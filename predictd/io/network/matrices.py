@@ -56,7 +56,7 @@ def read_matrix(path: Path, choice: MatrixChoice) -> Expression:
         return read_parquet(path, choice)
     if path.name.lower().endswith(_IN_HDF5):
         raise TableError(
-            f"{path} has the name of an HDF5 file, but is none; correct the name, or make it again"
+            f"{path} has the name of an HDF5 file, but is not one; correct the name, or make it again"
         )
     refuse_content(path, start)
     choice.check(path, "a table")

@@ -46,7 +46,7 @@ def read_network(path: Path) -> tuple[dict[str, Any], Arrays]:
             f"{path} does not exist; make a network with 'predictd network infer'"
         ) from err
     except ForeignFileError as err:
-        raise NetworkFormatError(f"{path} is no network that can be read: {err}; infer it again") from err
+        raise NetworkFormatError(f"{path} cannot be read as a network: {err}; infer it again") from err
 
 
 def find_network(path: Path) -> Path | None:
@@ -81,7 +81,8 @@ def read_gold_pairs(path: Path) -> tuple[list[tuple[str, str]], list[tuple[str, 
     Raises
     ------
     TableError
-        If the file is no such table, has no links, a line has more fields than the header, or it says both of a pair.
+        If the file is not such a table or has no links, a line has more fields than the header, or it says both of a
+        pair.
     """
     lines = without_headers(split_lines(path))
     refuse_hidden_header(path, lines[0][1] if lines else (), named_columns)
@@ -105,7 +106,7 @@ def gold_pairs(
             if not (is_mark(weight) or (is_number(weight) and math.isfinite(float(weight)))):
                 raise TableError(
                     f"{path}, line {number}: '{weight}' is not a number"
-                    + no_number(weight, "; 0 says that it is no link")
+                    + no_number(weight, "; 0 says that it is not a link")
                 )
             found = none if is_false(weight) else gold
         found.append((fields[columns.regulator], fields[columns.target]))

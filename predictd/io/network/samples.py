@@ -62,7 +62,7 @@ def read_samples(path: Path) -> SampleTable:
     Raises
     ------
     TableError
-        If it is no such table, or has no column that is known; see `SampleTable`.
+        If it is not such a table, or has no column that is known; see `SampleTable`.
     """
     if path.name.lower().endswith(".h5ad"):
         try:
@@ -150,14 +150,14 @@ def read_rates(path: Path) -> dict[str, float]:
     Raises
     ------
     TableError
-        If it is no such table, a gene has two rates, or a rate is no number of at least 0.
+        If it is not such a table, a gene has two rates, or a rate is not a number of at least 0.
     """
     rates: dict[str, float] = {}
     for line, row in table_rows(path, required=RATES):
         gene, rate = (row[name] for name in RATES)
         if not (is_number(rate) and 0 <= float(rate) < math.inf):
             advice = no_number(rate, " of 0 or more")
-            raise TableError(f"{path}, line {line}: the rate '{rate}' of {gene} is no number{advice}")
+            raise TableError(f"{path}, line {line}: the rate '{rate}' of {gene} is not a number{advice}")
         if gene in rates:
             raise TableError(f"{path}, line {line}: {gene} has a rate already; keep one")
         rates[gene] = float(rate)

@@ -23,10 +23,10 @@ def read_dense(path: Path | str, dataset: h5py.Dataset) -> Any:
     Raises
     ------
     TableError
-        If it is no matrix of numbers.
+        If it is not a matrix of numbers.
     """
     if dataset.ndim != 2 or dataset.dtype.kind not in "biuf":
-        raise TableError(f"{path}: {dataset.name} is no matrix of numbers; write the file again")
+        raise TableError(f"{path}: {dataset.name} is not a matrix of numbers; write the file again")
     n_rows, width = dataset.shape
     # Whole chunks: one that is cut is unpacked twice.
     chunk = dataset.chunks[0] if dataset.chunks else 1

@@ -165,7 +165,7 @@ def _columns(path: Path) -> list[list[str]]:
 def _of_genes(
     path: Path, values: Any, features: Features, barcodes: list[str], choice: MatrixChoice
 ) -> Expression:
-    """Leave out what is no gene, such as antibodies and peaks."""
+    """Leave out what is not a gene, such as antibodies and peaks."""
     choice.check(path, "a matrix of 10x", "gene_column")
     names = features.columns[choice.pick(path, features.columns, ("name",))]
     if features.types is not None and set(features.types) != {_EXPRESSION}:
@@ -176,6 +176,6 @@ def _of_genes(
             raise TableError(
                 f"{path} has no features of {_EXPRESSION}, but {others_found}; give a matrix of genes"
             )
-        log.warning("%s: features that are no genes are left out: %s", path, others_found)
+        log.warning("%s: features that are not genes are left out: %s", path, others_found)
         values, names = csr_array(values)[np.array(genes)], [names[i] for i in genes]
     return assembled(path, values, names, barcodes, "rows", choice)

@@ -53,9 +53,9 @@ UNCLEAR = frozenset(("id", "index", "unnamed0", "rowname", "rownames", "level0",
 # A first column of so many numbers, each one more than the last, is an index.
 _FEWEST_COUNTED = 8
 TIMES = frozenset(("time", "times", "timepoint"))
-# Columns that are no genes, wherever they are; `id` could be one.
+# Columns that are not genes, wherever they are; `id` could be one.
 _NO_GENES = SAMPLE_HEADINGS | TIMES | UNCLEAR - {"id"}
-# Columns that say something of genes, and are no samples: of featureCounts, Salmon, RSEM, BioMart and others.
+# Columns that say something of genes, and are not samples: of featureCounts, Salmon, RSEM, BioMart and others.
 _OF_GENES = (
     "chr chrom chromosome chromosomename seqname seqnames start end stop genestart geneend strand length genelength "
     "effectivelength efflength transcriptlength width exoncount entrez entrezid entrezgene entrezgeneid ncbigeneid "
@@ -94,7 +94,7 @@ def read_expression(path: Path, *, orientation: Orientation | None = None) -> Ex
     Raises
     ------
     TableError
-        If it is no such matrix, leaves open where its genes are, or has names twice, dates for names, or no number
+        If it is not such a matrix, leaves open where its genes are, or has names twice, dates for names, or no number
         where one belongs.
     """
     mark = _separator(path)
@@ -226,7 +226,7 @@ def layout_of(
     short = len(header) < len(first)
     heading = "" if short else plain(header[0])
     if heading in TIMES:
-        raise TableError(f"{path}: the first column is called {header[0]}; leave it out, as it is no gene")
+        raise TableError(f"{path}: the first column is called {header[0]}; leave it out, as it is not a gene")
     labelled = (
         short
         or orientation == "rows"
@@ -261,7 +261,7 @@ def refuse_others(path: Path | str, columns: Sequence[str], genes: Orientation) 
     strange = _NO_GENES if genes == "columns" else _NO_SAMPLES
     if others := [name for name in columns if plain(name) in strange]:
         raise TableError(
-            f"{path} has the column {others[0]}, which is no gene; leave it out, or let it name the rows"
+            f"{path} has the column {others[0]}, which is not a gene; leave it out, or let it name the rows"
             if genes == "columns"
             else f"{path} has the column {others[0]}, which describes genes; leave it out, or rename it if it is a "
             "sample"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,8 +30,8 @@ class Scratch:
         self.path = path
         self._directory = path / f"predictd-{os.getuid()}-{tensor[:16]}"
 
-    def copy_of(self, original: Path) -> Path:
-        """The copy of a file, which is made if need be.
+    def copy_of(self, original: Path, check: Callable[[], None]) -> Path:
+        """The copy of a file, which is made if need be; what `check` refuses after it was copied is not kept.
 
         Raises
         ------
@@ -52,7 +53,7 @@ class Scratch:
             with copy.with_suffix(".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not (copy.is_file() and copy.stat().st_size == size):
-                    _copy(original, copy)
+                    _copy(original, copy, check)
         except FileNotFoundError:
             raise
         except OSError as err:
@@ -66,10 +67,11 @@ class Scratch:
         return copy
 
 
-def _copy(original: Path, copy: Path) -> None:
+def _copy(original: Path, copy: Path, check: Callable[[], None]) -> None:
     partial = copy.with_suffix(".partial")
     try:
         files.copy(original, partial)
+        check()
         partial.replace(copy)
     except BaseException:
         with suppress(OSError):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import hdf5plugin
@@ -29,7 +30,7 @@ from predictd.constants import (
     TENSOR_VERSION,
 )
 from predictd.errors import TensorFormatError
-from predictd.io.files import refuse_unreadable, replacing, sha256_of
+from predictd.io.files import refuse_unreadable, replacing, sha256_of, state_of
 from predictd.io.hdf5 import UNREADABLE, ForeignFileError, check_format, reading, writing
 from predictd.io.tensor.layout import Places, ShardPlan
 from predictd.io.tensor.manifest import Manifest, ShardEntry, read_manifest
@@ -45,7 +46,7 @@ Signal = npt.NDArray[np.float16] | npt.NDArray[np.float32]
 class Tensor:
     """A whole tensor, opened for reading.
 
-    It travels to workers as its place alone: each opens it again.
+    It travels to workers as its place and its checksum: each opens it again, and refuses what was put in its place.
 
     Parameters
     ----------
@@ -62,13 +63,15 @@ class Tensor:
 
     def __init__(self, path: Path, *, scratch: Path | None = None) -> None:
         self.path = path
+        # Looked at before the manifest is read: one that is replaced meanwhile is seen to differ.
+        self._state = self._look()
         self.manifest: Manifest = read_manifest(path)
         self._scratch = None if scratch is None else Scratch(scratch, self.manifest.checksum)
         self.experiments: list[Experiment] = [entry.experiment for entry in self.manifest.experiments]
         self._entries = {entry.name: entry for entry in self.manifest.shards}
 
     def __reduce__(self) -> tuple[Callable[[Path], Tensor], tuple[Path]]:
-        return partial(Tensor, scratch=self.scratch), (self.path,)
+        return partial(_reopened, scratch=self.scratch, checksum=self.manifest.checksum), (self.path,)
 
     @property
     def scratch(self) -> Path | None:
@@ -79,6 +82,21 @@ class Tensor:
     def marker_file(self) -> Path:
         """The file that whoever sees the tensor sees."""
         return self.path / MANIFEST
+
+    def refuse_replaced(self) -> None:
+        """Raise TensorFormatError unless the tensor in the directory is still the one that was opened."""
+        state = self._look()
+        if state is not None and state == self._state:
+            return
+        if state is None or read_manifest(self.path).checksum != self.manifest.checksum:
+            raise _replaced(self.path)
+        self._state = state
+
+    def _look(self) -> dict[str, Any] | None:
+        try:
+            return state_of(self.marker_file)
+        except OSError:
+            return None
 
     @property
     def n_bins(self) -> int:
@@ -123,7 +141,7 @@ class Tensor:
 
     @contextmanager
     def open_shard(self, name: str) -> Iterator[Shard]:
-        """Open one shard for reading, in its copy where there is a scratch directory."""
+        """Open one shard for reading, in its copy where there is a scratch directory; see `refuse_replaced`."""
         with self._open(name, self._scratch) as shard:
             yield shard
 
@@ -132,7 +150,7 @@ class Tensor:
         path = self.shard_path(name)
         with ExitStack() as undo:
             try:
-                source = scratch.copy_of(path) if scratch else path
+                source = scratch.copy_of(path, self.refuse_replaced) if scratch else path
                 file = undo.enter_context(reading(source, by_ranges=header))
             except FileNotFoundError as err:
                 raise TensorFormatError(f"{path} is missing; ingest the tracks again") from err
@@ -141,6 +159,8 @@ class Tensor:
                 raise TensorFormatError(
                     f"{path} is truncated, damaged or no HDF5 file; ingest the tracks again"
                 ) from err
+            # Now that it is open: what is put in its place from here on is another file.
+            self.refuse_replaced()
             yield Shard(file, path, self._entries[name], self.manifest)
 
     def places(self, name: str) -> Places:
@@ -175,6 +195,19 @@ class Tensor:
             raise
         if not whole:
             raise TensorFormatError(f"{path} is missing or not as it was written; ingest the tracks again")
+
+
+def _reopened(path: Path, *, scratch: Path | None, checksum: str) -> Tensor:
+    tensor = Tensor(path, scratch=scratch)
+    if tensor.manifest.checksum != checksum:
+        raise _replaced(path)
+    return tensor
+
+
+def _replaced(path: Path) -> TensorFormatError:
+    return TensorFormatError(
+        f"{path} was removed, or made again, after it was opened; open it again, or run the command again"
+    )
 
 
 def shard_path(tensor: Path, name: str) -> Path:

@@ -206,7 +206,7 @@ def _no_bigwig(path: str) -> TrackError:
             "of files, or the file is damaged; correct the address, or download the file and name it in the table"
         )
     return TrackError(
-        f"{path} is no whole bigWig file: it is truncated, damaged or of another format; download or make it again"
+        f"{path} is not a complete bigWig file: it is cut off, damaged or of another format; download or make it again"
     )
 
 

@@ -66,7 +66,7 @@ def read_transcripts(path: Path, chrom: str | None = None) -> list[Transcript]:
     Raises
     ------
     TableError
-        If it cannot be read, or is none of these.
+        If it cannot be read, or is not one of these.
     """
     try:
         with open_text(path) as file:
@@ -124,7 +124,7 @@ def _bed(path: Path, chrom: str | None) -> Iterator[Transcript]:
                 coding = _coding(int(more[3]), int(more[4]))
             except ValueError as err:
                 raise TableError(
-                    f"{path}: {interval.chrom}:{interval.start}-{interval.end}: columns 7 to 12 are no blocks of BED; "
+                    f"{path}: {interval.chrom}:{interval.start}-{interval.end}: columns 7 to 12 are not blocks of BED; "
                     "correct them, or leave them out"
                 ) from err
         yield Transcript(name, name, interval.chrom, interval.start, interval.end, strand, exons, coding)

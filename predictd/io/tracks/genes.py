@@ -63,7 +63,7 @@ def read_genes(path: Path, place: Interval | None = None) -> list[Gene]:
     Raises
     ------
     TableError
-        If it cannot be read, or is no such file.
+        If it cannot be read, or is not such a file.
     """
     genes = _joined(read_transcripts(path, None if place is None else place.chrom))
     if place is not None:

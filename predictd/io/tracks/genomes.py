@@ -177,7 +177,7 @@ def parse_interval(region: str | tuple[str, int, int], genome: Genome) -> Interv
     Raises
     ------
     ConfigError
-        If it is none of these.
+        If it is not one of these.
     TableError
         If it does not lie on the genome.
     """

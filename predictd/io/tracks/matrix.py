@@ -111,7 +111,7 @@ def read_matrix(path: Path, bins: Path | None = None) -> Matrix:
     Raises
     ------
     TableError
-        If it is no such matrix, or its regions or experiments are not named.
+        If it is not such a matrix, or its regions or experiments are not named.
     ConfigError
         If a library is missing that reads it.
     """

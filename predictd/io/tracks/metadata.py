@@ -52,7 +52,7 @@ def read_track_table(
     Raises
     ------
     TableError
-        If the file is no such table, or none of its files is of one of the types, or some are of another assembly.
+        If the file is not such a table, or none of its files is of one of the types, or some are of another assembly.
     """
     header = table_header(path)
     types = [output_type] if isinstance(output_type, str) else list(dict.fromkeys(output_type))

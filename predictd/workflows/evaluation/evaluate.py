@@ -27,7 +27,7 @@ from predictd.wording import some
 from predictd.workflows.evaluation.cases import Absent, Case, Scoring, make_baseline
 from predictd.workflows.evaluation.common import nothing_in_common
 from predictd.workflows.evaluation.compare import compare, comparison_path, n_blocks, write_comparison
-from predictd.workflows.evaluation.imputed import ImputedTracks, tensor_of, warn_of_trained_pairs
+from predictd.workflows.evaluation.imputed import ImputedTracks, tensor_of, warn_of_seen_pairs
 from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.evaluation.score import Row, ScoreTask, group_cases, score
 from predictd.workflows.tensor.moments import TensorMoments, known_moments
@@ -133,7 +133,7 @@ def evaluate(
     observed = _observed(methods, table, opened)
     _check_peaks(observed, opened)
     scoring = _scoring(opened, names, options)
-    warn_of_trained_pairs(methods, list(observed))
+    warn_of_seen_pairs(methods, list(observed))
     if output is not None:
         make_directory(output.parent)
     if options.scratch is not None:
@@ -245,7 +245,7 @@ def _check_peaks(observed: dict[Experiment, Track], tensor: Tensor) -> None:
 
 
 def _scoring(tensor: Tensor, names: tuple[str, ...], options: EvaluateOptions) -> Scoring:
-    genome, bin_size = tensor.manifest.load_genome(), tensor.manifest.bin_size or 1
+    genome, bin_size = tensor.manifest.load_genome(), tensor.manifest.bin_size
     regions = options.regions
     return Scoring(
         tensor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,17 @@ from predictd.io.tables import Track, read_tracks, table_rows, unique_pairs
 from predictd.io.tensor.store import Tensor
 from predictd.pairs import Experiment
 from predictd.wording import some
-from predictd.workflows.imputing.status import TRAINED, TRAINED_FOLD
+from predictd.workflows.imputing.status import NOT_HELD_OUT_FOLDS, TRAINED, VALIDATION
 
 log = logging.getLogger(__name__)
+
+# What is said of pairs, by how they were imputed, where their scores are not held-out errors.
+_NOT_HELD_OUT = {
+    TRAINED: "%d of the %d pairs in %s were trained on (%s): their scores show how well the model fits known tracks, "
+    "not how well it predicts new ones",
+    VALIDATION: "%d of the %d pairs in %s were validated on (%s): settings, or when to stop, may have been chosen on "
+    "them, so that their scores are not held-out errors",
+}
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,8 @@ class ImputedTracks:
         """What metrics.tsv says of the fold of a pair."""
         if self.fold.get(pair):
             return self.fold[pair]
-        return TRAINED_FOLD if self.trained_on([pair]) else str(self.run.get("results", {}).get("fold", "."))
+        fold = str(self.run.get("results", {}).get("fold", "."))
+        return NOT_HELD_OUT_FOLDS.get(self.status_of(pair), fold)
 
     def training(self, tensor: Tensor, pair: Experiment) -> list[Experiment] | None:
         """Experiments that a pair's model learned from; None where nothing says so."""
@@ -84,37 +93,29 @@ class ImputedTracks:
             return None
         train = [Experiment.parse(text) for text in self.run["train"]]
         tensor.columns(train)
-        together = self.run.get("results", {}).get("held_out", {}).get(self.fold.get(pair), ())
-        return sorted(set(train) - {Experiment.parse(text) for text in together})
+        results = self.run.get("results", {})
+        # Runs of earlier versions have only what a test fold held out.
+        left_out = results.get("left_out", results.get("held_out", {})).get(self.fold.get(pair), ())
+        return sorted(set(train) - {Experiment.parse(text) for text in left_out})
 
-    def trained_on(self, pairs: Sequence[Experiment]) -> list[Experiment]:
-        """Pairs among these that their model was trained on.
+    def status_of(self, pair: Experiment) -> str:
+        """How a pair was imputed; empty where that is not known.
 
-        Tables of earlier versions do not say so. Of a single model the run does; of a cross-validation, whose models
-        differ, nothing is known then.
+        Tables of earlier versions do not say so. Of a single model the run says what it was trained on; of a
+        cross-validation, whose models differ, nothing is known then.
         """
         single = self.run.get("results", {}).get("fold", ".") != "."
-        train = set(self.run.get("train", ())) if single else set()
-        return [
-            pair
-            for pair in pairs
-            if (self.status.get(pair) or (TRAINED if str(pair) in train else "")) == TRAINED
-        ]
+        trained = single and str(pair) in self.run.get("train", ())
+        return self.status.get(pair) or (TRAINED if trained else "")
 
 
-def warn_of_trained_pairs(methods: Sequence[ImputedTracks], pairs: Sequence[Experiment]) -> None:
-    """Say which pairs a method's model was trained on."""
+def warn_of_seen_pairs(methods: Sequence[ImputedTracks], pairs: Sequence[Experiment]) -> None:
+    """Say which pairs a method's model was trained or validated on."""
     for method in methods:
-        seen = method.trained_on(pairs)
-        if seen:
-            log.warning(
-                "%d of the %d pairs in %s were trained on (%s): their scores show how well the model fits known "
-                "tracks, not how well it predicts new ones",
-                len(seen),
-                len(pairs),
-                method.directory,
-                some(seen),
-            )
+        for status, told in _NOT_HELD_OUT.items():
+            seen = [pair for pair in pairs if method.status_of(pair) == status]
+            if seen:
+                log.warning(told, len(seen), len(pairs), method.directory, some(seen))
 
 
 def tensor_of(methods: Sequence[ImputedTracks], given: Path | None) -> Tensor:
@@ -123,24 +124,39 @@ def tensor_of(methods: Sequence[ImputedTracks], given: Path | None) -> Tensor:
     Raises
     ------
     TensorFormatError
-        If none is named, or it does not exist any more.
+        If none is named; see `made_from`, too.
     """
     if given is not None:
         return Tensor(given)
-    named = [
-        (m.directory, m.run["results"]["tensor"]) for m in methods if m.run.get("results", {}).get("tensor")
-    ]
-    if not named:
+    named = next((method for method in methods if method.run.get("results", {}).get("tensor")), None)
+    if named is None:
         raise TensorFormatError(
             f"{methods[0].directory} does not say which bins to compare: name one as `tensor` ('predictd ingest' makes "
             "one from observed tracks)"
         )
-    directory, path = named[0]
-    if not as_path(path).is_dir():
+    return made_from(named.run, named.directory)
+
+
+def made_from(run: Mapping[str, Any], directory: Path) -> Tensor:
+    """The tensor that a directory was made from, as its run.json says.
+
+    Raises
+    ------
+    TensorFormatError
+        If it does not exist any more, or was made again.
+    """
+    path = as_path(str(run["results"]["tensor"]))
+    if not path.is_dir():
         raise TensorFormatError(
             f"{directory} was made from the tensor {path}, which does not exist any more: name it as `tensor`"
         )
-    return Tensor(as_path(path))
+    tensor = Tensor(path)
+    if run.get("inputs") and tensor.manifest.checksum not in run["inputs"].values():
+        raise TensorFormatError(
+            f"{path} is not the tensor that {directory} was made from: it was made again; make {directory} again, too, "
+            "or name a tensor as `tensor`"
+        )
+    return tensor
 
 
 def _run_json(directory: Path) -> dict[str, Any]:

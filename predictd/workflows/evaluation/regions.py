@@ -37,19 +37,17 @@ class Regions:
             genome.check_intervals(found, f"`{name}`")
         return intervals
 
-    def read_as_challenge(self, genome: Genome, bin_size: int) -> dict[str, list[Interval]]:
+    def read_as_challenge(self, genome: Genome, bin_size: int | None) -> dict[str, list[Interval]]:
         """Intervals whose bins the ENCODE Imputation Challenge takes, once for each; see `read`.
 
-        Genes and enhancers go from the bin of their start to that of their end, as BED files number it. Without a file
-        of promoters they are the 2,000 bp before the start of each gene, if the file of genes says on which strand.
+        Genes and enhancers go from the bin of their start to that of their end, as BED files number it; where bins are
+        regions (`bin_size` None) they stay as they are. Without a file of promoters they are the 2,000 bp before the
+        start of each gene, if the file of genes says on which strand.
         """
         intervals = self.read(genome)
         for name in ("genes", "enhancers"):
             if name in intervals:
-                intervals[name] = [
-                    Interval(i.chrom, i.start // bin_size * bin_size, (i.end // bin_size + 1) * bin_size)
-                    for i in intervals[name]
-                ]
+                intervals[name] = [_in_bins(interval, bin_size) for interval in intervals[name]]
         if self.genes is not None and self.promoters is None:
             genes = read_stranded_bed(self.genes)
             stranded = [(gene, strand) for gene, strand in genes if strand in ("+", "-")]
@@ -65,10 +63,16 @@ class Regions:
         return intervals
 
 
-def _promoter(gene: Interval, strand: str, bin_size: int) -> Interval:
-    length = _UPSTREAM // bin_size * bin_size
+def _in_bins(interval: Interval, bin_size: int | None) -> Interval:
+    if bin_size is None:
+        return interval
+    first, last = interval.start // bin_size, interval.end // bin_size
+    return Interval(interval.chrom, first * bin_size, (last + 1) * bin_size)
+
+
+def _promoter(gene: Interval, strand: str, bin_size: int | None) -> Interval:
+    length = _UPSTREAM - _UPSTREAM % (bin_size or 1)
+    whole = _in_bins(gene, bin_size)
     if strand == "+":
-        end = gene.start // bin_size * bin_size
-        return Interval(gene.chrom, max(end - length, 0), end)
-    start = (gene.end // bin_size + 1) * bin_size
-    return Interval(gene.chrom, start, start + length)
+        return Interval(gene.chrom, max(whole.start - length, 0), whole.start)
+    return Interval(gene.chrom, whole.end, whole.end + length)

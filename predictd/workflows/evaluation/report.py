@@ -29,6 +29,7 @@ from predictd.constants import (
 from predictd.errors import DataError, ModelFormatError, PredictdError, TableError
 from predictd.io.files import checksums, exists, make_directory, replacing, write_json, write_text
 from predictd.io.hdf5 import ForeignFileError, read_arrays
+from predictd.io.remote import as_path
 from predictd.io.results import write_rows, write_run_json
 from predictd.io.tables import read_scores, table_header, table_rows
 from predictd.pairs import Experiment
@@ -41,11 +42,14 @@ from predictd.report.scores import COUNTS, Known, Row, Table, chosen_method, sco
 from predictd.workflows.evaluation.about import choices_of, described, read_run, sidecar_run
 from predictd.workflows.evaluation.examples import Source, find_examples, observed_tables, open_tensor
 from predictd.workflows.imputing.calibration import COVERAGE, read_calibration
+from predictd.workflows.imputing.status import NOT_HELD_OUT_FOLDS, VALIDATION
 from predictd.workflows.tensor.folds import load_folds
 
 log = logging.getLogger(__name__)
 
 QC_TSV, RECOMMENDED_TSV = "qc.tsv", "rec.tsv"
+# Columns of these tables that are numbers; names may look like some.
+_NUMBERS = ("mse", "r", "expected_r", "rank", "gain", "gain_per_dollar")
 # Without these there is nothing to report; files of earlier versions lack some of the others.
 _NEEDED = ("MSEglobal", "GWcorrasinh")
 
@@ -86,7 +90,7 @@ def report(
     metrics
         metrics.tsv; None: the one in the directory.
     method
-        Of metrics.tsv; None: the only one that is no baseline.
+        Of metrics.tsv; None: the only one that is not a baseline.
     more
         What else goes into it.
 
@@ -132,7 +136,7 @@ def _write(made: Report, output: Path, files: Path) -> None:
 def _read(directory: Path, metrics: Path, wanted: str | None, more: MoreInput) -> Evaluation:
     rows = _scores(metrics)
     run, scores_run = read_run(directory / RUN_JSON), sidecar_run(metrics)
-    method = _method(directory, rows, scores_run, wanted)
+    method = _method(directory, metrics, rows, scores_run, wanted)
     quality = _table(
         more.quality or directory / QC_TSV, more.quality is not None, ("cell_type", "assay", "flags")
     )
@@ -176,37 +180,46 @@ def _scores(path: Path) -> list[dict[str, str | float]]:
     return read_scores(path, text=METRIC_KEYS, numbers=there)
 
 
-def _method(directory: Path, rows: Sequence[Row], scores_run: Mapping[str, Any], wanted: str | None) -> str:
+def _method(
+    directory: Path, metrics: Path, rows: Sequence[Row], scores_run: Mapping[str, Any], wanted: str | None
+) -> str:
     """The method that is reported on: the wanted one, else that of the directory, else the only one.
 
     Raises
     ------
     DataError
-        If there is no such method, or its tracks are in another directory that was scored together with this one.
+        If there is no such method, or the scores are of another directory. One that is not there any more may have been
+        moved, and be this one.
     """
+    here = str(directory.resolve())
     results = scores_run.get("results")
     places = results.get("methods") if isinstance(results, dict) else None
     places = places if isinstance(places, dict) else {}
-    own = next((name for name, place in places.items() if place == str(directory.resolve())), None)
+    own = next((name for name, place in places.items() if place == here), None)
     method = chosen_method(rows, wanted or own)
-    plain = method.removesuffix(MAPPED)
-    if own is not None and plain != own and plain in places:
+    place = places.get(method.removesuffix(MAPPED), here)
+    if not scores_run and read_run(metrics.with_name(RUN_JSON)).get("workflow") == "cv":
+        # A cross-validation has its scores in its own directory.
+        place = str(metrics.parent.resolve())
+    if place != here and (own is not None or as_path(place).is_dir()):
         raise DataError(
-            f"`method` {method}: its tracks are in {places[plain]}; report on that directory, with the same `metrics`"
+            f"`method` {method}: its tracks are in {place}; report on that directory, with the same `metrics`"
         )
     return method
 
 
 def _table(path: Path, required: bool, columns: tuple[str, ...]) -> Table | None:
-    """A table that another command wrote, with numbers as such; None where it is not there and need not be."""
+    """A table that another command wrote, its numbers as such; None where it is not there and need not be."""
     if not required and not exists(path):
         return None
     rows = [row for _, row in table_rows(path, required=columns)]
     header = [name for name in table_header(path) if any(row[name] != "." for row in rows) or name in columns]
-    return Table(tuple(header), [[_number(row[name]) for name in header] for row in rows])
+    return Table(tuple(header), [[_cell(name, row[name]) for name in header] for row in rows])
 
 
-def _number(text: str) -> str | float:
+def _cell(column: str, text: str) -> str | float:
+    if column not in _NUMBERS:
+        return text
     with suppress(ValueError):
         return int(text)
     with suppress(ValueError):
@@ -275,7 +288,8 @@ def _training(
         with suppress(PredictdError, TypeError, AttributeError):
             pairs = [Experiment.parse(text) for text in run.get("train", [])]
             if pairs:
-                trained[str(run["results"].get("fold", "."))] = pairs
+                own = str(run["results"].get("fold", "."))
+                trained = dict.fromkeys((own, NOT_HELD_OUT_FOLDS[VALIDATION]), pairs)
     counts = {
         fold: tuple(Counter(pair[axis] for pair in pairs) for axis in (0, 1))
         for fold, pairs in trained.items()

@@ -43,7 +43,7 @@ def expected_scales(
 ) -> dict[Experiment, Scale]:
     """Mean and standard deviation of pairs that known tracks let expect; see `predictd.model.stack.scales`.
 
-    A pair that is none of `known` is estimated from other tracks alone: those of its assay, and of its cell type.
+    A pair that is not one of `known` is estimated from other tracks alone: those of its assay, and of its cell type.
 
     Raises
     ------

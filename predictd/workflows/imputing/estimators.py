@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,21 +33,44 @@ class Loaded:
     ----------
     estimator
         Gives imputers.
-    checksum
-        Identity of the file, or of all files of a cross-validation.
+    files
+        Checksums of its model files, for tasks that load them again; see `load_held_out`.
     fold
         Name of the fold that was trained; `.` for several.
     info
         What the file says of its training, or one of a cross-validation.
     held_out
         Of a cross-validation: the experiments that the models of each test fold never saw.
+    left_out
+        Of a cross-validation: those that it trained on, but not for this test fold, whether that holds them out or not.
+    validation
+        Experiments that settings, or when to stop, may have been chosen on, of those that no test fold holds out.
     """
 
     estimator: Committee
-    checksum: str
+    files: dict[Path, str]
     fold: str
     info: dict[str, Any]
     held_out: dict[str, tuple[Experiment, ...]] = field(default_factory=dict)
+    left_out: dict[str, tuple[Experiment, ...]] = field(default_factory=dict)
+    validation: frozenset[Experiment] = frozenset()
+
+    @property
+    def checksum(self) -> str:
+        """Identity of the file, or of all files of a cross-validation."""
+        every = list(self.files.values())
+        return sha256_of_json(every) if self.held_out else every[0]
+
+    @property
+    def cost(self) -> dict[str, str | int]:
+        """What it depends on how long they take to predict, as far as it is known: solver, rank and networks."""
+        members = self.estimator.members
+        stacked = [
+            one.networks for one in members if isinstance(one, StackModel) and one.networks is not None
+        ]
+        networks = round(sum(len(own.last_bias) for own in stacked) / len(members))
+        known = {"solver": self.info.get("solver"), "rank": self.info.get("settings", {}).get("rank")}
+        return {name: value for name, value in known.items() if value is not None} | {"networks": networks}
 
 
 def load_estimator(path: Path) -> Loaded:
@@ -62,27 +85,38 @@ def load_estimator(path: Path) -> Loaded:
     if path.is_dir():
         return _cross_validation(path)
     model, file = load_model(path)
-    fold = str(file.info.get("fold", {}).get("name", "."))
-    return Loaded(Committee((model,)), sha256_of(path), fold, file.info)
+    fold = file.info.get("fold", {})
+    validation = frozenset(map(Experiment.parse, fold.get("valid", ())))
+    committee, files = Committee((model,)), {path: sha256_of(path)}
+    return Loaded(committee, files, str(fold.get("name", ".")), file.info, validation=validation)
 
 
-def load_held_out(path: Path, pairs: Sequence[Experiment]) -> Committee:
+def load_held_out(
+    path: Path, pairs: Sequence[Experiment], files: Mapping[Path, str] | None = None
+) -> Committee:
     """The models that pairs are imputed by, and no others: that of a file, or those of a cross-validation.
 
     This may be unfinished.
 
+    Parameters
+    ----------
+    path, pairs
+        The file, or the directory of the cross-validation, and the pairs.
+    files
+        Checksums of all its files, as whoever asks has seen them; None: they may be any.
+
     Raises
     ------
     ModelFormatError
-        If one of them is missing, damaged, foreign or of a kind that this predictd has not.
+        If one of them is missing, damaged, foreign, of a kind that this predictd has not, or another than in `files`.
     """
     if not path.is_dir():
-        return load_estimator(path).estimator
+        return Committee((_load(path, files)[0],))
     folds = load_folds(path / FOLDS_JSON)
     others = not set(pairs) <= set().union(*(fold.test for fold in folds))
     if not others or everything_path(path).exists():
         folds = [fold for fold in folds if not set(pairs).isdisjoint(fold.test)]
-    return fold_committee(path, folds, others=others)
+    return _fold_committee(path, folds, others=others, files=files)[0]
 
 
 def load_model(path: Path) -> tuple[Model, ModelFile]:
@@ -101,6 +135,15 @@ def model_of(file: ModelFile, path: Path | str) -> Model:
         return _KINDS[file.kind].from_arrays(file.parameters)
     except (KeyError, ValueError, TypeError) as err:
         raise ModelFormatError(f"{path} is not a whole model ({err}); train it again") from err
+
+
+def _load(path: Path, files: Mapping[Path, str] | None) -> tuple[Model, ModelFile]:
+    """See `load_model`; ModelFormatError where it is another file than in `files`."""
+    found = load_model(path)
+    # After it was read, so that nothing can be put in its place in between.
+    if files is not None and sha256_of(path) != files.get(path):
+        raise ModelFormatError(f"{path} was made again after the run began; run the command again")
+    return found
 
 
 def load_cp_model(path: Path) -> tuple[CPModel, ModelFile]:
@@ -144,23 +187,34 @@ def training_info(directory: Path) -> dict[str, Any]:
     return read_model(fold_model_path(directory, folds[0])).info
 
 
-def fold_committee(directory: Path, folds: Sequence[Fold], *, others: bool = True) -> Committee:
+def _fold_committee(
+    directory: Path,
+    folds: Sequence[Fold],
+    *,
+    others: bool = True,
+    files: Mapping[Path, str] | None = None,
+) -> tuple[Committee, dict[str, Any]]:
     """Models of a cross-validation: observed pairs go to those of the test fold that held them out.
 
-    Others, where there are any, go to the model of all experiments, or to all models where there is none.
+    Others, where there are any, go to the model of all experiments, or to all models where there is none. With it comes
+    what the first model says of its training. For `files` see `load_held_out`.
     """
     folds = model_folds(directory, folds)
-    members = [load_model(fold_model_path(directory, fold))[0] for fold in folds]
+    models: list[Model] = []
+    info: dict[str, Any] = {}
     held_out: dict[Experiment, list[int]] = {}
     for index, fold in enumerate(folds):
+        model, file = _load(fold_model_path(directory, fold), files)
+        models.append(model)
+        info = info or file.info
         for pair in fold.test:
             held_out.setdefault(pair, []).append(index)
     of_others: tuple[int, ...] | None = None
     if others and everything_path(directory).exists():
-        of_others = (len(members),)
-        members.append(load_model(everything_path(directory))[0])
+        of_others = (len(models),)
+        models.append(_load(everything_path(directory), files)[0])
     indices = {pair: tuple(found) for pair, found in held_out.items()}
-    return Committee(tuple(members), indices, of_others)
+    return Committee(tuple(models), indices, of_others), info
 
 
 def _cross_validation(path: Path) -> Loaded:
@@ -177,13 +231,24 @@ def _cross_validation(path: Path) -> Loaded:
             f"{path} is unfinished: {len(missing)} of {len(folds)} folds have no model ({some(missing)}); run "
             "'predictd cv' again"
         )
+    committee, info = _fold_committee(path, folds)
     if not exists(path / METRICS_TSV):
-        _check_unscored(path, load_model(fold_model_path(path, folds[0]))[0])
+        _check_unscored(path, committee.members[0])
     files = [fold_model_path(path, fold) for fold in folds]
     files += [everything_path(path)] if everything_path(path).exists() else []
-    checksums = [sha256_of(file) for file in files]
     held_out = {fold.owner: fold.test for fold in folds}
-    return Loaded(fold_committee(path, folds), sha256_of_json(checksums), ".", training_info(path), held_out)
+    left_out = dict.fromkeys(held_out, frozenset(committee.everyone.train))
+    for fold in folds:
+        left_out[fold.owner] = left_out[fold.owner].difference(fold.train, fold.valid)
+    return Loaded(
+        committee,
+        {file: sha256_of(file) for file in files},
+        ".",
+        info,
+        held_out,
+        {name: tuple(sorted(own)) for name, own in left_out.items()},
+        frozenset().union(*(fold.valid for fold in folds)).difference(*held_out.values()),
+    )
 
 
 def _check_unscored(path: Path, model: Model) -> None:

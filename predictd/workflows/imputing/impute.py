@@ -31,7 +31,7 @@ from predictd.workflows.imputing.apply import BLOCK_AT_WORK, Application, Spread
 from predictd.workflows.imputing.calibration import read_calibration, write_intervals
 from predictd.workflows.imputing.estimators import load_estimator, load_held_out
 from predictd.workflows.imputing.outputs import Float32, OutputTrack, output_tracks, sd_name, track_name
-from predictd.workflows.imputing.status import TRAINED, TRAINED_FOLD, statuses
+from predictd.workflows.imputing.status import NOT_HELD_OUT_FOLDS, TRAINED, statuses
 from predictd.workflows.parts import InParts
 from predictd.workflows.tensor.origin import check_origin
 from predictd.workflows.tensor.sources import add_rows
@@ -159,7 +159,8 @@ class Imputation(InParts[ImputeReport]):
     def _make(self, parts: Sequence[int], engine: Engine, record: RunRecord) -> None:
         engine.check_shared_paths(self.job.marker_file, self._tensor.marker_file)
         keys = [_PairsPart(index, self._groups[index]) for index in parts]
-        shared = _Imputing(self._model, self._tensor, self.job, self._calibration, EngineInfo.of(engine))
+        files, info = self._loaded.files, EngineInfo.of(engine)
+        shared = _Imputing(self._model, files, self._tensor, self.job, self._calibration, info)
         with record.stage("impute"), interrupt.after(soon=BLOCK_AT_WORK):
             engine.map(_impute_part, keys, shared, label="groups of tracks")
 
@@ -173,9 +174,11 @@ class Imputation(InParts[ImputeReport]):
             "genome": tensor.manifest.genome.name,
             "bin_size": tensor.manifest.bin_size,
             "fold": self._loaded.fold,
+            "models": self._loaded.cost,
             "pairs": len(self._pairs),
             "empty_bins": empty,
             "held_out": {name: [str(e) for e in own] for name, own in self._loaded.held_out.items()},
+            "left_out": {name: [str(e) for e in own] for name, own in self._loaded.left_out.items()},
         }
         if empty:
             log.warning(
@@ -183,16 +186,19 @@ class Imputation(InParts[ImputeReport]):
                 empty,
                 " in the track that has most of them" if self._loaded.held_out else "",
             )
-        status = statuses(self._loaded.estimator, self._pairs, tensor.experiments)
+        loaded = self._loaded
+        status = statuses(loaded.estimator, self._pairs, tensor.experiments, loaded.validation)
         _warn_of_fits([pair for pair in self._pairs if status[pair] == TRAINED], len(self._pairs))
         folds = {pair: name for name, own in self._loaded.held_out.items() for pair in own}
         transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
         more: dict[str, dict[Experiment, str]] = {
             "transform": {pair: transforms[pair.assay] for pair in self._pairs},
             "status": status,
-            "fold": {pair: folds.get(pair, self._loaded.fold) for pair in self._pairs},
+            "fold": {
+                pair: NOT_HELD_OUT_FOLDS.get(status[pair]) or folds.get(pair, loaded.fold)
+                for pair in self._pairs
+            },
         }
-        more["fold"] |= {pair: TRAINED_FOLD for pair, own in status.items() if own == TRAINED}
         expected = self._loaded.estimator.expected_errors(self._pairs)
         if expected is not None:
             texts = (f"{error:.3g}" for error in expected.tolist())
@@ -255,9 +261,10 @@ class _PairsPart:
 
 @dataclass(frozen=True)
 class _Imputing:
-    """What the parts have in common."""
+    """What the parts have in common; `files` are the checksums of the model's files."""
 
     model: Path
+    files: dict[Path, str]
     tensor: Tensor
     job: Job
     calibration: Calibration | None
@@ -270,7 +277,7 @@ def _impute_part(part: _PairsPart, shared: _Imputing) -> None:
     record = RunRecord("impute", shared.engine)
     tracks = output_tracks(part.pairs, tensor, shared.calibration)
     with record.stage("impute"):
-        models = load_held_out(shared.model, part.pairs)
+        models = load_held_out(shared.model, part.pairs, shared.files)
         kind = Application if shared.calibration is None else SpreadApplication
         empty = _write_missing(tracks, kind(models, part.pairs, tensor), tensor, output)
     files = [output / track.name for track in tracks]

@@ -39,7 +39,7 @@ class LinkTable(Protocol):
         Raises
         ------
         TableError
-            If a line is no link, or a link of at least `min_importance` occurs twice.
+            If a line is not a link, or a link of at least `min_importance` occurs twice.
         """
         ...
 
@@ -85,7 +85,7 @@ def load_links(path: Path) -> tuple[Links, str]:
         return listed_links(*read_link_list(path)), name or path.name
     links, info = read_links(path)
     if not len(links):
-        raise DataError(f"{path} has no links: infer it again with a lower `min_importance`")
+        raise DataError(f"{path} has no links: infer it again with a lower limit of importance")
     return links, str(info["method"])
 
 

@@ -112,7 +112,7 @@ def _other_versions(names: Iterable[str], places: dict[str, int]) -> dict[str, i
 
 
 def spelling_hint(names: Sequence[str], places: dict[str, int]) -> str:
-    """What to do with names that are no genes, where they or the genes tell; else nothing."""
+    """What to do with names that are not genes, where they or the genes tell; else nothing."""
     by_case = {gene.casefold(): gene for gene in places}
     alike = [(name, by_case[name.casefold()]) for name in names if name.casefold() in by_case]
     if alike:

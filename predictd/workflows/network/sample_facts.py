@@ -173,7 +173,7 @@ def _numbers(
         if text and not (is_number(text) and least <= float(text) < math.inf and float(text) > -math.inf):
             limit = "; leave it empty in a steady state" if what == "time" else f" of {least:g} or more"
             raise TableError(
-                f"{table.name}: the {what} '{text}' of {sample} is no number{no_number(text, limit)}"
+                f"{table.name}: the {what} '{text}' of {sample} is not a number{no_number(text, limit)}"
             )
     return np.array([float(text) if text else math.nan for text in texts])
 

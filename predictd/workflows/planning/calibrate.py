@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
@@ -17,8 +19,9 @@ from predictd.errors import ConfigError
 from predictd.io.files import cannot_write
 from predictd.io.temporary import temporary_folder
 from predictd.io.tensor.manifest import read_manifest
+from predictd.model.folds import TESTS
 from predictd.model.simulate import Simulation
-from predictd.provenance import cpu_model
+from predictd.provenance import Stage, cpu_model
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.planning.places import Site
 from predictd.workflows.planning.rates import Rates, load_rates
@@ -72,42 +75,94 @@ def corrected(rates: Rates, path: Path, busy: float = 1.0) -> Rates:
     """
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        # What was made part by part has no stages of its own.
-        made = [run] if run["stages"] else run["runs"]
-        measured = [stage for part in made for stage in part["stages"]]
-        seconds = {stage["name"]: 0.0 for stage in measured}
-        for stage in measured:
-            seconds[stage["name"]] += busy * stage["seconds"]
-        peaks = {stage["name"]: stage["peak_memory_bytes"] for stage in measured}
         shape = shape_of(read_manifest(_tensor_of(run, path.parent)))
-        known = TrainSettings().model_dump(by_alias=True)
-        settings = TrainSettings.model_validate({k: v for k, v in run["settings"].items() if k in known})
-        workers = int(made[0]["workers"])
-        pairs, sd = int(run["results"].get("pairs", 0)), bool(run["settings"].get("sd"))
+        made = _made_of(run)
     except (OSError, LookupError, ValueError, TypeError) as err:
         raise ConfigError(
             f"{path} cannot be used as a past run of ingest, train, cv or impute: {err!r}"
         ) from err
-    kind: JobKind = "train" if "train" in seconds and "score" not in seconds else "cv"
-    job = PlannedJob(kind, settings, pairs, sd=sd, workers=workers)
     plain = rates.model_copy(update={"seconds": {}, "memory": {}})
-    factors, memory = dict(rates.seconds), dict(rates.memory)
-    modelled = 0.0
-    for stage in stages_of(Workload(shape, plain, job)):
-        names = [name for name in _RECORDED.get(stage.name, (stage.name,)) if name in seconds]
-        if not names:
-            continue
-        took = sum(seconds[name] for name in names) - stage.start
-        # A peak is that of all that was done so far, and can only say that more is needed.
-        modelled = max(modelled, stage.memory)
-        planned = Site(1, workers).seconds([stage], plain) - stage.start
-        if took > _DONE_BEFORE * planned:
-            key = f"{stage.name} {stage.solver}".strip()
-            factors[key] = took / planned
-            memory[key] = max(1.0, max(peaks[name] for name in names) / modelled)
+    took, planned = defaultdict[str, float](float), defaultdict[str, float](float)
+    memory: dict[str, float] = {}
+    for part in made:
+        modelled = 0.0
+        for stage in stages_of(Workload(shape, plain, part.job)):
+            names = _RECORDED.get(stage.name, (stage.name,))
+            found = [own for own in part.stages if own.name in names]
+            if not found:
+                continue
+            # A peak is that of all that was done so far, and can only say that more is needed.
+            modelled = max(modelled, stage.memory)
+            site, share = Site(1, part.job.workers or 1), part.share or 1.0
+            seconds = busy * sum(own.seconds for own in found) - (0.0 if part.share else stage.start)
+            expected = (site.seconds([stage], plain) - stage.start) * share
+            if seconds > _DONE_BEFORE * expected:
+                key = f"{stage.name} {stage.solver}".strip()
+                took[key] += seconds
+                planned[key] += expected
+                peak = max(own.peak_memory_bytes for own in found)
+                memory[key] = max(memory.get(key, 1.0), peak / modelled)
+    factors = {key: took[key] / planned[key] for key in took}
     return rates.model_copy(
-        update={"source": f"{rates.source}; {path}", "seconds": factors, "memory": memory}
+        update={
+            "source": f"{rates.source}; {path}",
+            "seconds": {**rates.seconds, **factors},
+            "memory": {**rates.memory, **memory},
+        }
     )
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What was made, and timed, in one go.
+
+    Attributes
+    ----------
+    job
+        As what it is planned.
+    stages
+        As run.json has them.
+    share
+        Of the job, where it is a task that timed itself alone; None: the start of processes was timed, too.
+    """
+
+    job: PlannedJob
+    stages: list[Stage]
+    share: float | None = None
+
+
+def _made_of(run: dict[str, Any]) -> list[_Made]:
+    """All that was made of a run, by one command or by several that made parts."""
+    results, parts = run["results"], run["runs"]
+    names = {stage["name"] for made in (run, *parts) for stage in made["stages"]}
+    imputed = "impute" in names
+    given = results.get("models", {}) if imputed else run["settings"]
+    if imputed and "solver" not in given:
+        raise ValueError("it does not say by which models it imputed")
+    known = TrainSettings().model_dump(by_alias=True)
+    settings = TrainSettings.model_validate({k: v for k, v in given.items() if k in known})
+    tests = len(results.get("held_out" if imputed else "choices", ()))
+    single = not tests if imputed else "train" in names and "score" not in names
+    kind: JobKind = "train" if single else "cv"
+    pairs, sd = int(results.get("pairs", 0)), bool(run["settings"].get("sd"))
+    job = PlannedJob(kind, settings, pairs, tests=tests or TESTS, sd=sd)
+    if run["stages"]:
+        return [_Made(replace(job, workers=int(run["workers"])), _stages(run))]
+    if imputed:
+        # Each part is one task, however many workers its command had.
+        n_parts = sum(len(part["parts"]) for part in parts)
+        return [_Made(replace(job, workers=1), _stages(part), len(part["parts"]) / n_parts) for part in parts]
+    return [_Made(_of_folds(job, part), _stages(part)) for part in parts]
+
+
+def _of_folds(job: PlannedJob, part: dict[str, Any]) -> PlannedJob:
+    """A job of some of the test folds; the first makes the model of all experiments as well."""
+    numbers = part["parts"]
+    return replace(job, tests=len(numbers), everything=0 in numbers, workers=int(part["workers"]))
+
+
+def _stages(made: dict[str, Any]) -> list[Stage]:
+    return [Stage(**stage) for stage in made["stages"]]
 
 
 def _tensor_of(run: dict[str, Any], folder: Path) -> Path:

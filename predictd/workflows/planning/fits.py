@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import ceil, log2
 
+from predictd.errors import ConfigError
 from predictd.model.cp.fit import choose
 from predictd.model.folds import VALIDS
 from predictd.model.stack.features import KINDS
@@ -31,7 +32,10 @@ _MAPS = 28
 def fitting(load: Workload) -> list[PlannedStage]:
     """Stages of a solver, from the tensor to its models."""
     solver = SOLVERS[load.solver]
-    return next(stages(load) for kind, stages in _BY_KIND if isinstance(solver, kind))
+    for kind, stages in _BY_KIND:
+        if isinstance(solver, kind):
+            return stages(load)
+    raise ConfigError(f"the fits of the solver {load.solver} cannot be planned: nothing says what they take")
 
 
 def moments(load: Workload) -> PlannedStage:

@@ -81,7 +81,7 @@ def parse_shape(text: str) -> Shape:
     """
     first, *rest = text.split(",")
     if "=" not in first and first not in PRESETS:
-        raise ConfigError(f"`shape` {text}: '{first}' is none of {', '.join(PRESETS)}, nor KEY=NUMBER")
+        raise ConfigError(f"`shape` {text}: '{first}' is not one of {', '.join(PRESETS)}, nor KEY=NUMBER")
     values: dict[str, str] = {}
     for part in [*PRESETS.get(first, first).split(","), *rest]:
         key, equals, value = part.strip().partition("=")

@@ -100,7 +100,9 @@ class PlannedJob:
     ingested
         Whether the tensor exists already.
     tests
-        Test folds of the cross-validation; 1: a part of it.
+        Test folds of the cross-validation; fewer: a part of it.
+    everything
+        Whether the model of all experiments is among its models, where the solver has one.
     sd
         Whether a track of standard deviations is written next to each imputed one.
     workers
@@ -112,6 +114,7 @@ class PlannedJob:
     targets: int = 0
     ingested: bool = False
     tests: int = TESTS
+    everything: bool = True
     sd: bool = False
     workers: int | None = None
 
@@ -147,7 +150,7 @@ class Workload:
         self.solver, self.settings, self.holds_out = solver.name, job.settings, solver.holds_out
         self.stack = solver if isinstance(solver, Stack) else None
         # Where no model is trained for each validation fold, the last one is of all experiments.
-        self.choices = 1 if job.kind == "train" else job.tests + (not self.holds_out)
+        self.choices = 1 if job.kind == "train" else job.tests + (job.everything and not self.holds_out)
         self.models = job.tests * VALIDS if job.kind == "cv" and self.holds_out else self.choices
         kept = shape.observed * (1 - 1 / TESTS) if job.kind == "cv" else shape.observed
         self.n_valid = max(1, round(kept / VALIDS))

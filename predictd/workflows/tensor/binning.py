@@ -98,7 +98,7 @@ class TracksInput:
         )
         sources = tuple(column.source for column in columns)
         with record.stage("make shards"):
-            shared = _Ingesting(job.output, sources, options.uncovered, options.dtype)
+            shared = _Ingesting(job, sources, options.uncovered, options.dtype)
             sizes = [plan.places.n_bins for plan in plans]
             made = engine.map(_make_shard, plans, shared, label="shards", sizes=sizes)
         extents = joined_extents(np.stack([shard.extents for shard in made]))
@@ -172,7 +172,7 @@ def _covered(probes: list[Probe], genome: Genome, regions: list[Interval] | None
 class _Ingesting:
     """What all shards have in common."""
 
-    output: Path
+    job: Job
     sources: tuple[SignalSource, ...]
     uncovered: Uncovered
     dtype: Dtype
@@ -187,9 +187,9 @@ class _MadeShard(NamedTuple):
 
 def _make_shard(plan: ShardPlan, shared: _Ingesting) -> _MadeShard:
     """Read a shard's bins from every track, transform them and write the shard, unless that was done before."""
-    output, sources = shared.output, shared.sources
+    job, output, sources = shared.job, shared.job.output, shared.sources
     path = shard_path(output, plan.name)
-    if path.exists():
+    if job.made(path):
         # What was rounded away is not known any more.
         return _MadeShard(describe_shard(output, plan, len(sources)), extents_of_shard(path))
     signal = np.empty((plan.places.n_bins, len(sources)), dtype=shared.dtype)
@@ -198,4 +198,5 @@ def _make_shard(plan: ShardPlan, shared: _Ingesting) -> _MadeShard:
         values = source.read(plan.places, uncovered=shared.uncovered)
         signal[:, index] = as_stored(values, shared.dtype, source, plan.places)
         extents[index] = extents_of(values)
-    return _MadeShard(write_shard(output, plan, signal), extents)
+    with job.making(path):
+        return _MadeShard(write_shard(output, plan, signal), extents)

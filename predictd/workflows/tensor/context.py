@@ -24,8 +24,11 @@ _KIND = Kind(SAMPLE_FORMAT, SAMPLE_VERSION, "sample")
 _SEED = 0
 # Bins, fewer where there are many experiments: what is read is held whole.
 _MOST_BINS, _LEAST_BINS, _VALUES = 2**15, 2**12, 2**23
-# Of a block that is read so many at most are drawn, where there are more blocks than that takes.
-_OF_BLOCK = 32
+# Of a block that is read about so many are drawn, where there are more blocks than that takes; and how: samples that
+# were drawn otherwise are drawn again.
+_OF_BLOCK, _DRAW = 32, "even"
+# Blocks with gaps hold fewer: so many times as many blocks as the mean says are there to be read.
+_SPARE = 1.1
 Float32 = npt.NDArray[np.float32]
 
 
@@ -55,7 +58,8 @@ def ensure_window_sample(tensor: Tensor, engine: Engine, moments: Path, *, named
         return {"values": np.concatenate(pieces, axis=1)}
 
     target = moments.with_name(f"{moments.name.removesuffix('.h5')}.sample.h5")
-    header = header_of(tensor) | {"bins": plan.n_bins, "of_block": _OF_BLOCK, "windows": list(HALF_WIDTHS)}
+    drawn = {"bins": plan.n_bins, "of_block": _OF_BLOCK, "draw": _DRAW, "windows": list(HALF_WIDTHS)}
+    header = header_of(tensor) | drawn
     return ensure_sidecar(target, _KIND, header, compute, tensor, engine, named=named)
 
 
@@ -98,18 +102,23 @@ def _shard_sample(index: int, plan: SamplePlan) -> Float32:
 def _of_some_blocks(shard: Shard, index: int, plan: SamplePlan) -> list[Float32] | None:
     """Sampled bins of blocks that are drawn; None where about all blocks would be, or have too few complete bins.
 
-    A sample in two stages: blocks, and bins in them. Only these blocks are read, and what is around them.
+    A sample in two stages: blocks, and bins in them. Only these blocks are read, and what is around them. Of each as
+    many places are drawn as hold `_OF_BLOCK` complete bins on average, and those that hold none fall away: so a bin is
+    as likely to be drawn in a block with gaps as in one without.
     """
     size, wanted = shard.block_rows(), plan.per_shard[index]
     starts = np.arange(0, shard.n_bins, size)
-    if blocks_read(wanted) >= len(starts):
+    if _SPARE * blocks_read(wanted) >= len(starts):
         return None
+    n_complete = plan.tensor.manifest.shards[index].n_complete
+    n_places = min(size, -(-_OF_BLOCK * shard.n_bins // n_complete))
     rng = np.random.default_rng([plan.seed, index])
     pieces: list[Float32] = []
     for start in rng.permutation(starts).tolist():
         block = wide_rows(shard, start, min(start + size, shard.n_bins), max(HALF_WIDTHS))
-        complete = np.flatnonzero(~np.isnan(block.signal).any(axis=1))
-        rows = rng.choice(complete, size=min(_OF_BLOCK, wanted, complete.size), replace=False)
+        drawn = rng.choice(size, size=n_places, replace=False)
+        drawn = drawn[drawn < len(block.signal)]
+        rows = drawn[~np.isnan(block.signal[drawn]).any(axis=1)][:wanted]
         pieces.append(_means(plan, block, np.sort(rows)))
         wanted -= rows.size
         if not wanted:

@@ -91,7 +91,7 @@ def locate(tensor: Tensor, region: str | tuple[str, int, int]) -> Window:
     Raises
     ------
     ConfigError
-        If it is no such text.
+        If it is not such a text.
     TableError
         If it does not lie on the genome.
     DataError

@@ -24,7 +24,7 @@ def read_folds(path: Path, tensor: Tensor) -> dict[str, Fold]:
     Raises
     ------
     TableError
-        If the file is no folds.json.
+        If the file is not a folds.json.
     DataError
         If a fold leaves a cell type or an assay without training experiments, or names pairs that the tensor lacks.
     """
@@ -40,7 +40,7 @@ def load_folds(path: Path) -> list[Fold]:
     Raises
     ------
     TableError
-        If the file is no folds.json.
+        If the file is not a folds.json.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

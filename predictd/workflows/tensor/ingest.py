@@ -68,6 +68,7 @@ def ingest(source: Path | Matrix, output: Path, options: IngestOptions, engine: 
             manifest = _manifest(signal, signal.make(job, engine, record), options, genome)
             record.inputs = signal.checksums
             record.results, record.job = _results(manifest), job.checksum
+            job.require_begun()
             write_run_json(record, output)
             manifest.write(output)
             job.finish()

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 class MatrixInput:
     """A matrix, in the order of the genome.
 
-    A track has one value at each base, so that regions must not overlap. Neighbours in the list are no neighbours in
+    A track has one value at each base, so that regions must not overlap. Neighbours in the list are not neighbours in
     the genome: each region is a run of its own, and the mean over any window around it is its own value.
 
     Parameters
@@ -98,20 +98,20 @@ class MatrixInput:
         with record.stage("make shards"):
             first = 0
             for plan in plan_regions(self._place.genome, matrix.regions, max_bins=most):
-                shards.append(
-                    self._shard(plan, matrix.values[first : first + plan.places.n_bins], job.output)
-                )
+                shards.append(self._shard(plan, matrix.values[first : first + plan.places.n_bins], job))
                 first += plan.places.n_bins
         warn_too_small(matrix.experiments, self._extents, options.dtype)
         return Made(entries, tuple(shards))
 
-    def _shard(self, plan: ShardPlan, values: npt.NDArray[np.float32], output: Path) -> ShardEntry:
-        if shard_path(output, plan.name).exists():
-            return describe_shard(output, plan, values.shape[1])
+    def _shard(self, plan: ShardPlan, values: npt.NDArray[np.float32], job: Job) -> ShardEntry:
+        path = shard_path(job.output, plan.name)
+        if job.made(path):
+            return describe_shard(job.output, plan, values.shape[1])
         signal = np.empty(values.shape, dtype=self._options.dtype)
         for column, pair in enumerate(self._matrix.experiments):
             signal[:, column] = TRANSFORMS[self._transforms[pair.assay]].forward(values[:, column])
-        return write_shard(output, plan, signal)
+        with job.making(path):
+            return write_shard(job.output, plan, signal)
 
     def _check_values(self) -> Extents:
         """Refuse values that a transform or the stored precision does not take, and experiments without any.
@@ -215,7 +215,7 @@ def _transforms_of(matrix: Matrix, given: Sequence[str]) -> dict[str, Transform]
         if name not in known or (equals and assay not in assays):
             wrong = f"no assay '{assay}' is in {matrix.source}"
             if name not in known:
-                wrong = f"'{name}' is none of {', '.join(known)}"
+                wrong = f"'{name}' is not one of {', '.join(known)}"
             raise ConfigError(f"`transform` {text}: {wrong}; write NAME, or ASSAY=NAME")
         if equals:
             single[assay] = name  # type: ignore[assignment]

@@ -18,7 +18,14 @@ from predictd.model.moments import MomentSums, shift_of, squared_errors
 from predictd.model.stack.features import columns_of, with_features
 from predictd.pairs import Experiment, positions
 from predictd.workflows.tensor.ranges import ends_of
-from predictd.workflows.tensor.sidecar import Kind, ensure_sidecar, header_of, is_sidecar, read_sidecar
+from predictd.workflows.tensor.sidecar import (
+    Kind,
+    ensure_sidecar,
+    header_of,
+    is_sidecar,
+    of_another_tensor,
+    read_sidecar,
+)
 
 _KIND = Kind(MOMENTS_FORMAT, MOMENTS_VERSION, "moments")
 
@@ -90,7 +97,8 @@ def ensure_moments(tensor: Tensor, engine: Engine, path: Path | None = None) -> 
     Raises
     ------
     OutputError
-        If the file has to be written and cannot be, or `path` names something that is no moments file.
+        If the file has to be written and cannot be, or `path` names something that is not a moments file, or is one of
+        another tensor.
     """
     return ensure_sidecar(
         path or tensor.path / MOMENTS,
@@ -117,17 +125,32 @@ def known_moments(tensor: Tensor, engine: Engine) -> TensorMoments:
     return TensorMoments(compute_moments(tensor, engine), tuple(tensor.experiments))
 
 
-@kept(lambda moments: moments.s.nbytes)
-def read_moments(path: Path) -> TensorMoments:
+def read_moments(path: Path, tensor: Tensor | None = None) -> TensorMoments:
     """Moments that `ensure_moments` wrote: read once by all tasks of a worker.
+
+    Parameters
+    ----------
+    path
+        The file.
+    tensor
+        Whose moments they have to be; None: whoever calls has seen to it.
 
     Raises
     ------
     OutputError
-        If the file is gone or damaged.
+        If the file is gone or damaged, or of another tensor.
     """
-    _, experiments, arrays = read_sidecar(path, _KIND)
-    return TensorMoments(arrays["S"], tuple(experiments))
+    checksum, moments = _read(path)
+    if tensor is not None and checksum != tensor.manifest.checksum:
+        raise of_another_tensor(path, tensor)
+    return moments
+
+
+@kept(lambda read: read[1].s.nbytes)
+def _read(path: Path) -> tuple[str, TensorMoments]:
+    """The checksum of a tensor, and its moments."""
+    header, experiments, arrays = read_sidecar(path, _KIND)
+    return str(header["tensor"]), TensorMoments(arrays["S"], tuple(experiments))
 
 
 @dataclass(frozen=True)

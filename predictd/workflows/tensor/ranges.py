@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,15 @@ Float32 = npt.NDArray[np.float32]
 
 
 def ranges_of(tensor: Tensor, assays: Sequence[str], train: Sequence[Experiment]) -> Ranges:
-    """The ranges of assays by some tracks of a tensor."""
-    return _ranges(tensor, assays, train, tensor.summary())
+    """The ranges of assays by some tracks of a tensor.
+
+    What is an artefact, and where it is cut off, all tracks say, as in what models learn from (`ends_of`): they read
+    the same. Of a track without one nothing is cut off.
+    """
+    columns, summary = tensor.columns(train), tensor.summary()
+    ranges = _ranges(tensor, assays, train, summary)
+    ends, artefacts = (values[columns] for values in _ends_and_artefacts(tensor))
+    return replace(ranges, ends=np.where(artefacts, ends, np.fmax(ranges.ends, summary[columns, 3])))
 
 
 def artefacts_of(tensor: Tensor) -> npt.NDArray[np.bool_]:

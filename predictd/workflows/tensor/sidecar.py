@@ -60,16 +60,20 @@ def ensure_sidecar(
     tensor, engine
         What it is of, and whose tasks read both.
     named
-        Whether a user named it: what cannot be read is then not overwritten.
+        Whether a user named it: what cannot be read, or is of another tensor, is then not overwritten.
 
     Raises
     ------
     OutputError
-        If the file has to be written and cannot be, or a named one is no such file.
+        If the file has to be written and cannot be, or a named one is not such a file, or is of another tensor.
     """
-    if not _is_current(target, kind, header, named=named):
+    if not _is_current(target, kind, header, tensor, named=named):
         engine.check_shared_paths(tensor.marker_file)
-        _write(target, kind, header, compute())
+        arrays = compute()
+        # Another process may have been quicker, and may be reading: some file systems take a replaced file from its
+        # readers. Or it wrote there what it has of another tensor.
+        if not _is_current(target, kind, header, tensor, named=named, tell=False):
+            _write(target, kind, header, arrays)
     # Tasks open it.
     engine.check_shared_paths(target)
     return target
@@ -96,32 +100,43 @@ def read_sidecar(path: Path, kind: Kind) -> tuple[dict[str, Any], tuple[Experime
 
 def is_sidecar(target: Path, kind: Kind, header: Mapping[str, Any]) -> bool:
     """Whether a whole file with this header exists."""
-    with suppress(ForeignFileError):
-        return _exists(target, kind, header)
+    with suppress(FileNotFoundError, ForeignFileError):
+        return kind.header(target) == header
     return False
 
 
-def _is_current(target: Path, kind: Kind, header: Mapping[str, Any], *, named: bool) -> bool:
-    """Whether the file can be used as it is; says why not, and refuses to go on where it is somebody's."""
+def of_another_tensor(path: Path, tensor: Tensor) -> OutputError:
+    """What is said where the file that was named is of another tensor."""
+    return OutputError(f"`moments` {path} is not of {tensor.path} but of another tensor; name another file")
+
+
+def _is_current(
+    target: Path, kind: Kind, header: Mapping[str, Any], tensor: Tensor, *, named: bool, tell: bool = True
+) -> bool:
+    """Whether the file can be used as it is; logs why not, and refuses to go on where it is somebody's."""
     try:
-        if _exists(target, kind, header):
-            return True
-        if target.is_file():
-            log.info("%s is of another tensor: made again", target)
+        found = kind.header(target)
+    except FileNotFoundError:
+        return False
     except ForeignFileError as err:
         if named:
             # What somebody named may be anything of theirs: it is not overwritten.
             raise OutputError(
                 f"`moments` {target} cannot be read as {kind.name}: {err}; remove it, or name another file"
             ) from err
-        log.warning("%s is made again: %s", target, err)
+        if tell:
+            log.warning("%s is made again: %s", target, err)
+        return False
+    if found == header:
+        return True
+    if named and found.get("tensor") != header["tensor"]:
+        raise of_another_tensor(target, tensor)
+    if tell:
+        log.info("%s does not fit the tensor: made again", target)
     return False
 
 
 def _write(target: Path, kind: Kind, header: Mapping[str, Any], arrays: Arrays) -> None:
-    if is_sidecar(target, kind, header):
-        # Another process was quicker, and may be reading: some file systems take a replaced file from its readers.
-        return
     try:
         write_arrays(
             target,
@@ -132,11 +147,3 @@ def _write(target: Path, kind: Kind, header: Mapping[str, Any], arrays: Arrays) 
         )
     except OutputError as err:
         raise OutputError(f"{err} (`moments` keeps the {kind.name} in a file elsewhere)") from err
-
-
-def _exists(path: Path, kind: Kind, header: Mapping[str, Any]) -> bool:
-    """Whether the file is there with this header; raises ForeignFileError for what is of no such kind."""
-    try:
-        return kind.header(path) == header
-    except FileNotFoundError:
-        return False

@@ -101,8 +101,8 @@ def probe_tracks(tracks: Sequence[Track], shared: Probing, engine: Engine) -> li
     left_out = dict.fromkeys(chrom for probe in probes for chrom in probe.left_out)
     if left_out:
         log.warning(
-            "%d of %d tracks have contigs that %s does not have, or in another length: %s; what they have there is "
-            "left out",
+            "%d of %d tracks have contigs that %s lacks or has with another length: %s; their signal there is left "
+            "out",
             sum(bool(probe.left_out) for probe in probes),
             len(probes),
             shared.genome.name,

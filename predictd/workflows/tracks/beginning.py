@@ -94,7 +94,7 @@ def locus_of(text: str, chromosomes: Mapping[str, int], genes: Iterable[Gene]) -
             )
         )
     if found is None:
-        raise ConfigError(f"`locus` {text} is no place: write {_EXAMPLE}")
+        raise ConfigError(f"`locus` {text} is not a place: write {_EXAMPLE}")
     start, end = (int(number.replace(",", "")) for number in (found[2], found[3] or found[2]))
     if not 1 <= start <= end <= chromosomes[chrom]:
         raise ConfigError(f"`locus` {text} is not within {chrom}:1-{chromosomes[chrom]}: write {_EXAMPLE}")

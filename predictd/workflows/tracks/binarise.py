@@ -22,7 +22,13 @@ from predictd.model.peaks import reaches
 from predictd.pairs import axes, file_name
 from predictd.provenance import EngineInfo, RunRecord
 from predictd.workflows.parts import InParts
-from predictd.workflows.tracks.listed import described, open_listed, open_signal, signal_lengths
+from predictd.workflows.tracks.listed import (
+    described,
+    open_listed,
+    open_signal,
+    refuse_replaced,
+    signal_lengths,
+)
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +67,7 @@ class Binarisation(InParts[BinariseReport]):
     Raises
     ------
     PredictdError
-        If a track is not there or no file of signal, or the tracks are of several genomes.
+        If a track is not there or not a file of signal, or the tracks are of several genomes.
     """
 
     def __init__(
@@ -193,6 +199,8 @@ def _binarise_part(part: _CellPart, shared: _Binarising) -> None:
             path = shared.job.output / binary_name(name, file_name(chrom), zipped=shared.zipped)
             write_binary(path, name, chrom, shared.marks, states)
             files.append(path)
+    for track in filter(None, tracks):
+        refuse_replaced(track, shared.job)
     content = {"present": counts[0].tolist(), "missing": counts[1].tolist(), "run": record.run_of([index])}
     shared.job.keep_part(index, content, files)
 

@@ -71,7 +71,7 @@ class Selection:
     region
         `chr1:1,000-2,000` (0-based, half-open), `chr1`, or (chromosome, start, end): only bins that overlap it.
     tensor
-        Whose bins are written of tracks; None: the one that they were imputed from.
+        Whose bins are written of tracks; None: the one that they were imputed from, or exported of.
     """
 
     pairs: str | Sequence[Experiment] | None = None
@@ -320,8 +320,8 @@ def _check_genome(tracks: Iterable[Track], manifest: Manifest) -> None:
 def _tensor_of(listed: ListedTracks, given: Path | None) -> Tensor:
     if given is not None:
         return Tensor(given)
-    if listed.tensor is None:
+    if listed.bins is None:
         raise ConfigError(
             f"{listed.source} does not say which bins its tracks have: name a `tensor` of these bins"
         )
-    return Tensor(listed.tensor)
+    return Tensor(listed.bins)

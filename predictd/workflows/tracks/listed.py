@@ -14,7 +14,7 @@ from predictd.constants import BIN_SIZE, FOLDS_JSON, MANIFEST, MODELS, RUN_JSON,
 from predictd.errors import TableError, TensorFormatError, TrackError
 from predictd.io.files import exists, state_of
 from predictd.io.names import is_bedgraph, is_bigwig, without_secrets
-from predictd.io.partition import read_job
+from predictd.io.partition import Job, read_job
 from predictd.io.remote import as_path
 from predictd.io.tables import Track, table_rows, unique_pairs
 from predictd.io.temporary import temporary_folder
@@ -28,6 +28,9 @@ from predictd.wording import some
 from predictd.workflows.tensor.sources import check_there
 
 log = logging.getLogger(__name__)
+
+# See `ListedTracks`: genome, bin_size, tensor and bins.
+_Origin = tuple[str | None, int | None, Path | None, Path | None]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class ListedTracks:
         Of the bins they were imputed or exported in, in bp; 25 where that is not known; None: they are of regions.
     tensor
         That they were imputed from, as predictd says; None: not known, or they were not imputed.
+    bins
+        Tensor whose bins they have, which is that one, or the one that they were exported of; None: not known.
     """
 
     source: Path
@@ -56,6 +61,7 @@ class ListedTracks:
     genome: str | None = None
     bin_size: int | None = BIN_SIZE
     tensor: Path | None = None
+    bins: Path | None = None
 
 
 def open_listed(source: Path, *, bedgraphs: bool = False) -> ListedTracks:
@@ -148,6 +154,17 @@ def described(track: Track) -> dict[str, Any]:
     }
 
 
+def refuse_replaced(track: Track, job: Job) -> None:
+    """Raise TrackError unless a track is one of those that a job depends on, as they were when it was planned."""
+    found = None
+    with suppress(OSError):
+        found = described(track)
+    if found not in job.description["tracks"]:
+        raise TrackError(
+            f"{track.shown} was removed, or made again, after the run began; run the command again"
+        )
+
+
 def _open_directory(directory: Path) -> ListedTracks:
     table = directory / TRACKS_TSV
     if not table.is_file():
@@ -188,29 +205,29 @@ def _check_bigwig(track: Track) -> None:
     check_there(track)
 
 
-def _origin_beside(file: Path) -> tuple[str | None, int | None, Path | None]:
+def _origin_beside(file: Path) -> _Origin:
     """See `_origin`: of a directory's table, or of a file that this table lists; of others nothing is known."""
     table, known = file.with_name(TRACKS_TSV), file.name == TRACKS_TSV
     if not known and table.is_file():
         with suppress(TableError):
             known = str(file.absolute()) in {track.path for track in read_track_table(table)}
-    return _origin(file.parent) if known else (None, BIN_SIZE, None)
+    return _origin(file.parent) if known else (None, BIN_SIZE, None, None)
 
 
-def _origin(directory: Path) -> tuple[str | None, int | None, Path | None]:
-    """Genome, bin size and tensor, as our own output says, or the tensor that it was made from."""
-    tensor = None
+def _origin(directory: Path) -> _Origin:
+    """Genome, bin size, tensor and bins, as our own output says, or the tensor that it was made from."""
+    tensor = made_from = None
     try:
         run: Any = json.loads((directory / RUN_JSON).read_text(encoding="utf-8"))
         results, made_from = run["results"], as_path(str(run["results"]["tensor"]))
         # A directory of exported tracks is what was observed.
         tensor = None if run.get("workflow") == "export" else made_from
         if "genome" in results and "bin_size" in results:
-            return str(results["genome"]), results["bin_size"], tensor
+            return str(results["genome"]), results["bin_size"], tensor, made_from
         manifest = read_manifest(made_from)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, TensorFormatError):
-        return None, BIN_SIZE, tensor
-    return manifest.genome.name, manifest.bin_size, tensor
+        return None, BIN_SIZE, tensor, made_from
+    return manifest.genome.name, manifest.bin_size, tensor, made_from
 
 
 def _check_names(path: str, own: Mapping[str, int], others: Mapping[str, int]) -> None:

@@ -22,7 +22,7 @@ from predictd.pairs import Experiment
 from predictd.provenance import EngineInfo, RunRecord
 from predictd.wording import some
 from predictd.workflows.parts import InParts
-from predictd.workflows.tracks.listed import described, open_listed, open_signal
+from predictd.workflows.tracks.listed import described, open_listed, open_signal, refuse_replaced
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class PeakCalling(InParts[PeaksReport]):
     Raises
     ------
     PredictdError
-        If a track is not there, or no file of signal.
+        If a track is not there, or not a file of signal.
     """
 
     def __init__(
@@ -178,6 +178,7 @@ def _call_part(part: _TrackPart, shared: _PeakCalling) -> None:
     path = shared.job.output / peaks_name(track.experiment)
     with record.stage("peaks"):
         write_narrow_peaks(path, _peaks_of(track.path, shared, counts), p_values=shared.p_values)
+    refuse_replaced(track, shared.job)
     shared.job.keep_part(index, {**counts, "run": record.run_of([index])}, [path])
 
 

@@ -169,7 +169,7 @@ def _of_tensor(imputed: ListedTracks) -> dict[Experiment, str]:
         return {}
     found = {}
     for entry in experiments:
-        # Of several replicates the tensor has the mean, which is no file.
+        # Of several replicates the tensor has the mean, which is not a file.
         if len(entry.sources) == 1 and is_bigwig(entry.sources[0].path):
             with suppress(OSError):
                 if state_of(as_path(entry.sources[0].path))["bytes"] == entry.sources[0].bytes:

@@ -91,10 +91,13 @@ class FoldFits:
         What fits read.
     seed
         Of the fits.
+    job
+        That the models are made for.
     """
 
     data: FitData
     seed: int
+    job: Job
 
 
 # Name of the model of all experiments, among those of test folds; a fold's name has no such sign.
@@ -216,7 +219,7 @@ class Crossval(InParts[CrossvalReport]):
             choices = {name: self._choose(name, group, data, engine) for name, group in wanted}
         with record.stage("train"):
             fits = [task for name, group in wanted for task in self._fits(name, group, choices[name])]
-            engine.map(train_fold, fits, FoldFits(data, self._seed), label="models")
+            engine.map(train_fold, fits, FoldFits(data, self._seed, self.job), label="models")
         with record.stage("score"):
             s = read_moments(moments)
             cases = [scored_cases(*self._groups[index], s) for index in parts]
@@ -301,7 +304,7 @@ class Crossval(InParts[CrossvalReport]):
         record.train = [str(e) for e in experiments]
         record.results = {"models": n_models, "choices": choices, "tensor": str(tensor.path.resolve())}
         files = [(part["test"], output / name) for part in parts for name in part["residuals"]]
-        moments = read_moments(self._moments or tensor.path / MOMENTS)
+        moments = read_moments(self._moments or tensor.path / MOMENTS, tensor)
         every = map(Experiment._make, product(*axes(experiments)))
         scales = expected_scales(moments, experiments, every)
         if write_calibration(output, read_residuals(files), scales, assay_spans(tensor)) is None:
@@ -344,9 +347,9 @@ def crossval(
 
 
 def train_fold(task: FoldFit, shared: FoldFits) -> None:
-    """Train one model into its file, unless that exists already."""
+    """Train one model into its file, unless this was done before."""
     path, fold, choice = task.path, task.fold, task.choice
-    if path.exists():
+    if shared.job.made(path):
         return
     checkpoint = path.with_suffix(".checkpoint")
     fit = SOLVERS[choice.settings.solver].fit(
@@ -357,7 +360,8 @@ def train_fold(task: FoldFit, shared: FoldFits) -> None:
         "history": fit.history_json(),
     }
     model = fit.model.within(ranges_of(shared.data.tensor, fit.model.assays, fit.model.train))
-    write_model(path, ModelFile(model.kind, model.to_arrays(), info))
+    with shared.job.making(path):
+        write_model(path, ModelFile(model.kind, model.to_arrays(), info))
 
 
 def scored_cases(test: str, group: Sequence[Fold], data: TensorMoments) -> list[Case]:

@@ -14,7 +14,7 @@ from predictd.constants import REFUSE_COMPLETE
 from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread
 from predictd.errors import ConfigError, DataError, TableError
-from predictd.io.files import checksums, make_directory, sha256_of
+from predictd.io.files import checksums, make_directory
 from predictd.io.models import ModelFile, write_model
 from predictd.io.results import write_run_json
 from predictd.io.tables import Track, read_tracks, unique_pairs
@@ -124,7 +124,7 @@ def extend(
     report = ExtendReport(tuple(names[0]), tuple(names[1]), new, int(s[-1, -1]), table is None)
     info = file.info | {
         "extended": {
-            "from": sha256_of(model_path),
+            "from": record.inputs[str(model_path)],
             "cell_types": names[0],
             "assays": names[1],
             "experiments": [str(e) for e in new],
@@ -193,9 +193,9 @@ def _moments_of_table(
             "all tracks together with these, and extend by that tensor alone"
         )
     _check_transforms(tracks, tensor)
-    engine.check_shared_paths(tensor.marker_file, base.path)
+    engine.check_shared_paths(tensor.marker_file)
     with temporary_folder() as temporary:
-        s = _pass_over(base.path, tensor, tracks, engine, temporary)
+        s = _pass_over(base.model, tensor, tracks, engine, temporary)
     if s[-1, -1] < REFUSE_COMPLETE * tensor.n_bins:
         raise DataError(
             f"only {s[-1, -1]:.0f} of {tensor.n_bins} bins have a value in every track of {table} and of "
@@ -211,7 +211,7 @@ def _prior(model: CPModel, file: ModelFile, path: Path, penalty: float | None) -
         penalty = settings.get("lambda")
         if settings.get("predictd_constants") or not isinstance(penalty, (int, float)):
             raise ConfigError(
-                f"{path} was trained with penalties of another objective, or does not say which; give a `penalty`"
+                f"{path} was trained with fixed penalties, or its penalty is not recorded; give a `penalty`"
             )
     solver = SOLVERS.get(str(file.info.get("solver")), SOLVERS["auto"])
     return solver.row_prior(penalty, model.lambda_g)
@@ -233,14 +233,14 @@ def _check_transforms(tracks: Sequence[Track], tensor: Tensor) -> None:
 class GenomePass:
     """What a pass over the genome for new tracks reads, that of the tensor up to `ends`, which cut artefacts off."""
 
-    model: Path
+    model: CPModel
     tensor: Tensor
     sources: tuple[SignalSource, ...]
     ends: Float32 | None
 
 
 def _pass_over(
-    model_path: Path, tensor: Tensor, tracks: Sequence[Track], engine: Engine, temporary: Path
+    model: CPModel, tensor: Tensor, tracks: Sequence[Track], engine: Engine, temporary: Path
 ) -> Array:
     """Moments of [G r Y_new 1] over the bins where the model's and all new tracks have values."""
     genome = tensor.manifest.load_genome()
@@ -254,13 +254,12 @@ def _pass_over(
         if not used & set(probe.chromosomes):
             raise TableError(f"{track.where}: {track.shown} has none of the chromosomes of {tensor.path}")
     sizes = [entry.n_bins for entry in tensor.manifest.shards]
-    shared = GenomePass(model_path, tensor, sources, ends_of(tensor))
+    shared = GenomePass(model, tensor, sources, ends_of(tensor))
     return engine.reduce(_shard_moments, tensor.shard_names, shared, label="shards", sizes=sizes)
 
 
 def _shard_moments(name: str, shared: GenomePass) -> Array:
-    model, _ = load_cp_model(shared.model)
-    tensor, manifest = shared.tensor, shared.tensor.manifest
+    model, tensor, manifest = shared.model, shared.tensor, shared.tensor.manifest
     columns = tensor.columns(model.train)
     solution, intercept = genome_map(model)
     weights, constant = solution.T.astype(np.float32), intercept.astype(np.float32)

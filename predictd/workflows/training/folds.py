@@ -73,13 +73,15 @@ def check_folds(folds: Sequence[Fold], solver: Solver) -> None:
     """Raise DataError for a fold without validation experiments, or with some that the solver cannot predict."""
     for fold in folds:
         if not fold.valid:
-            raise DataError(f"fold {fold.name} has no validation experiments, which decide when to stop")
+            raise DataError(
+                f"fold {fold.name} has no validation experiments; training needs them to know when to stop"
+            )
         trained = {e.cell_type for e in fold.train}
         alone = [e for e in (*fold.test, *fold.valid) if e.cell_type not in trained]
         if alone and solver.needs_cell_types:
             raise DataError(
                 f"solver {solver.name} cannot predict {some(alone)}: no training experiment has the same cell type; "
-                "add some, or use the `solver` auto, which needs only the same assay"
+                "add some, or train with the solver auto, which needs only the same assay"
             )
 
 

@@ -14,6 +14,10 @@ from predictd.workflows.tensor.origin import origin_of
 DEFAULT_RANK = 100
 
 
+# What is said beside errors of validation experiments, also in run.json.
+NOT_HELD_OUT = "no held-out error: settings, or when to stop, may have been chosen on these experiments"
+
+
 def model_info(tensor: Tensor, settings: TrainSettings, fold: Fold, seed: int) -> dict[str, Any]:
     """What a model file says of how it was fitted, whichever workflow did it."""
     dumped = settings.model_dump(mode="json", by_alias=True)

@@ -21,7 +21,7 @@ from predictd.workflows.tensor.coverage import require_complete, warn_same_signa
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.tensor.ranges import ranges_of
 from predictd.workflows.training.folds import check_folds, choose_fold, selection_folds
-from predictd.workflows.training.settings import model_info
+from predictd.workflows.training.settings import NOT_HELD_OUT, model_info
 from predictd.workflows.training.solvers import SOLVERS
 from predictd.workflows.training.solvers.solver import Choice, FitData, Training, TrainJob
 
@@ -37,7 +37,8 @@ class TrainReport:
     rank
         Components of the saved model; 0 where it has none.
     validation_mse
-        Mean over the validation experiments, before clipping, over the bins trained on.
+        Mean over the validation experiments, before clipping, over the bins trained on. It is not a held-out error:
+        settings, or when to stop, may have been chosen on the same experiments. `crossval` has held-out errors.
     fold
         What was trained, validated and left out.
     refitted
@@ -59,7 +60,7 @@ class TrainReport:
         error = f"validation MSE {self.validation_mse:.4f} over {len(self.fold.valid)} experiments"
         held_out = f"fold {self.fold.name}, {len(self.fold.test)} left out"
         ending = "refitted to all experiments" if self.refitted else held_out
-        return f"{fitted}, {error} ({some(self.fold.valid, 4)}); {ending}"
+        return f"{fitted}, {error} ({some(self.fold.valid, 4)}; {NOT_HELD_OUT}); {ending}"
 
 
 @dataclass(frozen=True)
@@ -127,15 +128,16 @@ def train(
         If a stop was asked for; the same command goes on.
     """
     make_directory(output.parent)
-    checkpoint = output.with_name(f"{output.name}.checkpoint")
+    state = Checkpoint(output.with_name(f"{output.name}.checkpoint"))
     tensor = Tensor(tensor_path, scratch=scratch)
-    state = Checkpoint(checkpoint)
+    if not SOLVERS[settings.solver].saves:
+        state.refuse_unfinished()
     try:
         trained = fit(
             tensor,
             settings,
             engine,
-            checkpoint,
+            state,
             seed=seed,
             folds=folds,
             fold_name=fold_name,
@@ -152,7 +154,7 @@ def fit(
     tensor: Tensor,
     settings: TrainSettings,
     engine: Engine,
-    checkpoint: Path,
+    checkpoint: Checkpoint,
     *,
     seed: int = 0,
     folds: Path | None = None,
@@ -164,7 +166,7 @@ def fit(
     Parameters
     ----------
     checkpoint
-        Directory for what SGD saves; it is held, and the caller releases it.
+        For what SGD saves; it is held, and the caller releases it.
     tensor, settings, engine, seed, folds, fold_name, moments
         See `train`.
     """
@@ -182,7 +184,7 @@ def fit(
     SOLVERS[settings.solver].check(settings, len(fold.train))
     refit = folds is None
     data, choice = _choose(tensor, fold, settings, engine, record, seed=seed, moments=moments, refit=refit)
-    job = TrainJob(data, fold, choice, seed, refit, Checkpoint(checkpoint))
+    job = TrainJob(data, fold, choice, seed, refit, checkpoint)
     solver = SOLVERS[choice.settings.solver]
     training = solver.train(job, engine, record)
     file = _file(tensor, job, solver.objective_of(choice.settings), training)
@@ -192,6 +194,7 @@ def fit(
     record.results = {
         "rank": rank,
         "validation_mse": training.fit.validation_mse,
+        "validation": NOT_HELD_OUT,
         "bins_trained_on": training.n_bins,
         "chosen": choice.why,
     }
@@ -216,7 +219,7 @@ def _choose(
     if solver.reads_moments:
         with record.stage("moments"):
             path = ensure_moments(tensor, engine, moments)
-        warn_same_signal(tensor, read_moments(path))
+        warn_same_signal(tensor, read_moments(path, tensor))
         data = replace(data, moments=path)
     with record.stage("choose") if solver.searches else nullcontext():
         deciding = selection_folds(tensor.experiments, seed) if refit and solver.searches else [fold]

@@ -27,6 +27,7 @@ from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.folds import read_folds
 from predictd.workflows.tensor.moments import ensure_moments
 from predictd.workflows.training.folds import by_test_fold, check_folds, selection_folds
+from predictd.workflows.training.settings import NOT_HELD_OUT
 from predictd.workflows.training.solvers import SOLVERS
 from predictd.workflows.training.solvers.cp import ranks_for
 from predictd.workflows.training.solvers.solver import Comparison, FitData
@@ -49,7 +50,7 @@ class TuneReport:
     settings
         The best: solver, rank, penalty and starts, and what was not searched as it was given.
     validation_mse
-        Its mean over the validation experiments.
+        Its mean over the validation experiments, which chose the settings: no held-out error.
     trials
         Finished in all, those that gave no model included, by every process that shares the storage.
     """
@@ -161,8 +162,12 @@ def tune(
         n_trials = _search(study, comparison, settings, engine, solvers, options.trials)
     best = study.best_trial
     report = TuneReport(_settings_of(best.params, settings), float(study.best_value), n_trials)
-    write_text(output, _toml(report, settings, comparison))
-    record.results = {"validation_mse": report.validation_mse, "trials": report.trials}
+    write_text(output, _toml(report, settings, comparison, options.test_fold))
+    record.results = {
+        "validation_mse": report.validation_mse,
+        "validation": NOT_HELD_OUT,
+        "trials": report.trials,
+    }
     write_run_json(record, output, sidecar=True)
     return report
 
@@ -296,7 +301,7 @@ def _settings_of(params: dict[str, object], settings: TrainSettings) -> TrainSet
     )
 
 
-def _toml(report: TuneReport, settings: TrainSettings, comparison: Comparison) -> str:
+def _toml(report: TuneReport, settings: TrainSettings, comparison: Comparison, test_fold: str | None) -> str:
     """Settings as a TOML file, with what they came from in comments; what was not searched stays as it was given."""
     best = report.settings
     dumped = settings.model_dump(mode="json", by_alias=True, exclude_defaults=True)
@@ -306,12 +311,14 @@ def _toml(report: TuneReport, settings: TrainSettings, comparison: Comparison) -
     )
     n_valid = sum(len(fold.valid) for fold in comparison.folds)
     solvers = [SOLVERS[name] for name in reversed(TUNED)]
+    clean = "" if test_fold is None else f" but for test fold {test_fold}"
     # λ_G is a term of J.
     penalising = ", ".join(solver.name for solver in solvers if solver.objective == "J")
     starting = ", ".join(solver.name for solver in solvers if solver.tunes_starts)
     lines = [
         f"# The best of {report.trials} trials of 'predictd tune': mean squared error {report.validation_mse:.6g}",
         f"# over {n_valid} validation experiments in {len(comparison.folds)} folds.",
+        f"# These chose the settings, so that no error on them is a held-out error, also of 'predictd cv'{clean}.",
         f"seed = {comparison.seed}",
         "",
         "[train]",

@@ -71,7 +71,7 @@ class MomentsSolver(Solver):
 def moments_of(data: FitData) -> TensorMoments:
     """The moments that fits read."""
     assert data.moments is not None
-    return read_moments(data.moments)
+    return read_moments(data.moments, data.tensor)
 
 
 def everything(experiments: Sequence[Experiment], name: str) -> Fold:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from predictd.config import TrainSettings
 from predictd.engine import Engine, LocalEngine
@@ -31,6 +32,7 @@ class Sgd(Solver):
     tunes_starts = False
     searches = False
     reads_moments = False
+    saves = True
 
     def objective_of(self, settings: TrainSettings) -> str:
         """Name the objective: with the paper's penalties it is another one."""
@@ -74,6 +76,7 @@ class Sgd(Solver):
         saved = Checkpoint(checkpoint)
         saved.hold()
         try:
+            saved.begin(_describe(data, fold, choice, seed=seed, workers=1))
             with LocalEngine(1) as engine:
                 found, _ = fit_sgd(problem, None, engine, saved, RunRecord("train"))
             saved.remove()
@@ -85,17 +88,7 @@ class Sgd(Solver):
         """See `Solver.train`; the state is saved at the job's checkpoint, and a run goes on from there."""
         tensor, checkpoint, settings = job.data.tensor, job.checkpoint, job.choice.settings
         checkpoint.hold()
-        checkpoint.begin(
-            {
-                "command": "train",
-                "tensor": tensor.manifest.checksum,
-                "settings": settings.model_dump(mode="json", by_alias=True),
-                "seed": job.seed,
-                "workers": engine.workers,
-                "train": [str(e) for e in job.fold.train],
-                "valid": [str(e) for e in job.fold.valid],
-            }
-        )
+        checkpoint.begin(_describe(job.data, job.fold, job.choice, seed=job.seed, workers=engine.workers))
         engine.check_shared_paths(checkpoint.marker_file, tensor.marker_file)
         problem = sgd_problem(tensor, job.fold, settings, seed=job.seed, checkpoint=checkpoint.path)
         found, updates_per_round = fit_sgd(
@@ -105,6 +98,19 @@ class Sgd(Solver):
         used = settings.sgd.model_copy(update={"updates_per_round": updates_per_round})
         settings = settings.model_copy(update={"sgd": used})
         return Training(_fit(found), settings, problem.sample.n_bins, engine.workers)
+
+
+def _describe(data: FitData, fold: Fold, choice: Choice, *, seed: int, workers: int) -> dict[str, Any]:
+    """Everything that the states of a descent depend on."""
+    return {
+        "command": "train",
+        "tensor": data.tensor.manifest.checksum,
+        "settings": choice.settings.model_dump(mode="json", by_alias=True),
+        "seed": seed,
+        "workers": workers,
+        "train": [str(e) for e in fold.train],
+        "valid": [str(e) for e in fold.valid],
+    }
 
 
 def _fit(found: DescentResult) -> Fit:

@@ -148,6 +148,8 @@ class Solver(ABC):
         Whether `choose` compares settings on folds; else only their sizes matter.
     reads_moments
         Whether its fits read moments.
+    saves
+        Whether a training saves its state, from which the same command goes on.
     holds_out
         Whether a model is needed for each validation fold, to decide when to stop. If not, validation folds serve
         `choose` alone: a test fold has one model, of all that is not tested, and so has what was never observed.
@@ -163,6 +165,7 @@ class Solver(ABC):
     tunes_starts: ClassVar[bool] = True
     searches: ClassVar[bool] = True
     reads_moments: ClassVar[bool] = True
+    saves: ClassVar[bool] = False
     holds_out: ClassVar[bool] = True
     needs_cell_types: ClassVar[bool] = True
 

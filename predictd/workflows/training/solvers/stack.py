@@ -61,7 +61,7 @@ class Stack(MomentsSolver):
         for what, value in (("rank", settings.rank), ("penalty", settings.regularisation)):
             if value != "auto":
                 raise ConfigError(
-                    f"a `{what}` belongs to the solvers em, als and sgd; name one as `solver`, or leave it out"
+                    f"`{what}` works only with the solvers em, als and sgd; name one as `solver`, or leave it out"
                 )
 
     def members_for(self, experiments: Sequence[Experiment]) -> tuple[str, ...]:
