@@ -185,7 +185,7 @@ def test_genes_have_names(column, value):
             ConfigError,
             "`regulators` 'G1,G2' is not a file: give a list of names, or the path of a file",
         ),
-        (lambda: network.infer(GENES, regulators=""), ConfigError, "`regulators` '' is no file"),
+        (lambda: network.infer(GENES, regulators=""), ConfigError, "`regulators` '' is not a file"),
         (
             lambda: network.infer(GENES, regulators="G1 " * 999),
             ConfigError,

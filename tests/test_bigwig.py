@@ -152,7 +152,9 @@ class TestBadFiles:
     @pytest.mark.parametrize("content", [b"x", b"chr1\t0\t5\t1.0\n" * 100, bytes(5000)])
     def test_of_another_format(self, tmp_path, content):
         (tmp_path / "a.bw").write_bytes(content)
-        with refused(TrackError, f"{tmp_path / 'a.bw'} is no whole bigWig", "download or make it again"):
+        with refused(
+            TrackError, f"{tmp_path / 'a.bw'} is not a complete bigWig", "download or make it again"
+        ):
             BigWigReader(str(tmp_path / "a.bw"))
 
     def test_truncated_anywhere(self, path, tmp_path):
@@ -161,7 +163,7 @@ class TestBadFiles:
             (tmp_path / "a.bw").write_bytes(data[:size])
             with refused(
                 TrackError,
-                f"{tmp_path / 'a.bw'} is no whole bigWig",
+                f"{tmp_path / 'a.bw'} is not a complete bigWig",
                 "truncated",
                 "download or make it again",
             ):
@@ -174,7 +176,10 @@ class TestBadFiles:
         data[start + 20 : start + 24] = b"\xff\xff\xff\xff"
         (tmp_path / "a.bw").write_bytes(data)
         with refused(
-            TrackError, f"{tmp_path / 'a.bw'} is no whole bigWig", "damaged", "download or make it again"
+            TrackError,
+            f"{tmp_path / 'a.bw'} is not a complete bigWig",
+            "damaged",
+            "download or make it again",
         ):
             read_all(tmp_path / "a.bw")
         # pybigtools panics there, and the trace of its panic is nothing for users.
@@ -187,11 +192,11 @@ class TestBadFiles:
         (tree,) = struct.unpack_from("<Q", data, 8)
         struct.pack_into("<Q", data, tree + 16, 2**60)
         (tmp_path / "a.bw").write_bytes(data)
-        with refused(TrackError, "is no whole bigWig", "damaged"):
+        with refused(TrackError, "is not a complete bigWig", "damaged"):
             BigWigReader(str(tmp_path / "a.bw"))
         struct.pack_into("<Q", data, 8, 2**63)
         (tmp_path / "a.bw").write_bytes(data)
-        with refused(TrackError, "is no whole bigWig", "damaged"):
+        with refused(TrackError, "is not a complete bigWig", "damaged"):
             BigWigReader(str(tmp_path / "a.bw"))
 
     @pytest.mark.parametrize("value", [NAN, np.inf, -np.inf])

@@ -69,12 +69,12 @@ def fleet(sent: dict[str, Any], kind: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
-        (lambda sent: fleet(sent, "TASK").update(InstanceFleetType="WORKER"), "WORKER is none of"),
+        (lambda sent: fleet(sent, "TASK").update(InstanceFleetType="WORKER"), "WORKER is not one of"),
         (
             lambda sent: fleet(sent, "TASK")["LaunchSpecifications"]["SpotSpecification"].update(
                 AllocationStrategy="cheapest"
             ),
-            "cheapest is none of",
+            "cheapest is not one of",
         ),
         (lambda sent: sent.update(ScaleDown="NOW"), "ScaleDown"),
         (lambda sent: sent["AutoTerminationPolicy"].update(IdleTimeout="1h"), "IdleTimeout"),

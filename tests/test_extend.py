@@ -27,7 +27,7 @@ from predictd.model.moments import moments
 from predictd.pairs import Experiment
 from predictd.workflows.imputing.impute import impute
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
-from predictd.workflows.tensor.ranges import ends_of
+from predictd.workflows.tensor.ranges import ends_of, ranges_of
 from predictd.workflows.training.extend import extend
 from predictd.workflows.training.train import train
 from refusals import refused
@@ -180,6 +180,44 @@ def test_an_artefact_in_a_known_track_leads_no_new_row(parts, engine, tmp_path):
     plain, cut = load(tmp_path / "plain.h5"), load(tmp_path / "cut.h5")
     np.testing.assert_allclose(cut.c, plain.c, atol=5e-3)
     np.testing.assert_allclose(cut.p, plain.p, atol=5e-3)
+
+
+def test_an_artefact_in_a_new_track_is_cut_off(engine, tmp_path, caplog):
+    """One bin of 1e6 where nothing is transformed would decide the new rows alone."""
+    rng, n = np.random.default_rng(5), 2000
+    genome, c, a = rng.gamma(0.5, size=(n, 2)), rng.gamma(9.0, size=(5, 2)), rng.gamma(9.0, size=(3, 2))
+    old, new = {}, {}
+    for pair in np.ndindex(5, 3):
+        signal = (genome @ (c[pair[0]] * a[pair[1]]) + rng.gamma(1.0, size=n)).astype(np.float32)
+        tracks, name = (old if pair[0] < 4 else new), Experiment(*("CA"[i] + str(pair[i]) for i in (0, 1)))
+        tracks[name] = write_bases(
+            tmp_path / f"{name.cell_type}-{name.assay}.bw", {"chr1": np.repeat(signal, 25)}
+        )
+    # The last, and what has no value has none.
+    signal[7], signal[100] = np.nan, 1e6
+    spoilt = write_bases(tmp_path / "spoilt.bw", {"chr1": np.repeat(signal, 25)})
+    (tmp_path / "sizes").write_text(f"chr1\t{25 * n}\n")
+    for label, tracks in (("old", old), ("clean", new), ("spoilt", new | {name: spoilt})):
+        table = {pair: str(path) for pair, path in tracks.items()}
+        write_tracks(tmp_path / f"{label}.tsv", table, {"transform": dict.fromkeys(table, "none")})
+    options = IngestOptions(genome=str(tmp_path / "sizes"), dtype="float32")
+    tensor = ingest(tmp_path / "old.tsv", tmp_path / "old", options, engine)
+    train(tensor.path, tmp_path / "m.h5", TrainSettings(solver="em", rank=2), engine)
+    caplog.clear()
+    clean, cut = (
+        extend(
+            tmp_path / "m.h5", tensor.path, tmp_path / f"{label}.tsv", tmp_path / f"{label}.h5", engine
+        ).bins
+        for label in ("clean", "spoilt")
+    )
+    assert (clean, cut) == (n, n - 1)
+    high = ranges_of(tensor, ["A0", "A1", "A2"], tensor.experiments).high[2]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"new tracks go far beyond the range that their assay has in the tensor: C4:A2 (bins above {high:g}: 1); they "
+        "are cut off there: see whether these bins are artefacts, and correct or leave out such tracks"
+    ]
+    clean, cut = load(tmp_path / "clean.h5"), load(tmp_path / "spoilt.h5")
+    np.testing.assert_allclose(cut.c[4], clean.c[4], rtol=0.02)
 
 
 def test_models_of_sgd_and_models_that_were_extended(parts, engine, tmp_path):

@@ -387,8 +387,8 @@ class TestCoverage:
         tensor = self.tensor(bench, [0.98, 0.9, 1, 0.94, 0.6])
         expected = (
             f"only 240 of 400 bins (60.0%) of {tensor.path} have a value in every experiment; the least covered are "
-            "C:A4 (60.0%), C:A1 (90.0%), C:A3 (94.0%): leave them out of the table, restrict `regions`, or ingest with "
-            "`uncovered` zero where no signal means zero"
+            "C:A4 (60.0%), C:A1 (90.0%), C:A3 (94.0%): leave them out of the table, or ingest only "
+            "regions that all cover; or, where no signal means zero, uncovered positions as zero"
         )
         assert caplog.messages == [expected]
         caplog.clear()

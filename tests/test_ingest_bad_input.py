@@ -84,7 +84,9 @@ class TestTracks:
         data = path.read_bytes()
         for size in (100, len(data) // 2, len(data) - 1):
             path.write_bytes(data[:size])
-            self.assert_refused(bench, f"{path} is no whole bigWig", "truncated", "download or make it again")
+            self.assert_refused(
+                bench, f"{path} is not a complete bigWig", "cut off", "download or make it again"
+            )
         # Whoever downloads it again runs the same command again.
         path.write_bytes(data)
         assert bench.ingest().experiments == sorted([*PAIRS, self.BAD])
@@ -92,7 +94,7 @@ class TestTracks:
     def test_text_under_the_name_of_a_bigwig(self, bench):
         path = bench.add(self.BAD, None, "text.bw")
         path.write_text("chr1\t0\t5\t1\n" * 50)
-        self.assert_refused(bench, f"{path} is no whole bigWig", "of another format")
+        self.assert_refused(bench, f"{path} is not a complete bigWig", "of another format")
 
     @pytest.mark.parametrize("name", ["track.txt", "track", "track.bw.gz", "track.bb", "bw"])
     def test_names_that_say_nothing(self, bench, name):

@@ -148,7 +148,7 @@ def test_gold_genes_that_the_network_lacks_are_told(network, tmp_path, caplog):
         ('a,b,"1,9"\n', "and perhaps the sign; write decimals with a point"),
         ("a,b,1,9\n", "line 1: 4 fields where the table has 3 columns"),
         ("TF\ttarget\tweight\n1\t10\t0.5\t9\n", "line 2: 4 fields where the table has 3 columns"),
-        ("a\tb\t1\t+\nc\td\t1\t1.5\n", "line 2: the sign '1.5' is none of"),
+        ("a\tb\t1\t+\nc\td\t1\t1.5\n", "line 2: the sign '1.5' is not one of"),
         ("regulator target weight\nT cell b 1\n", "line 2: 4 fields where the table has 3 columns"),
         (
             "# by hand\n#target\tregulator\tweight\nb\ta\t0.5\n",

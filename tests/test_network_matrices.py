@@ -208,7 +208,7 @@ def test_features_that_are_no_genes(tmp_path, caplog):
     read = read_matrix(write_tenx_h5(tmp_path, types=types), WHOLE)
     assert read.genes == (GENES[0], GENES[2])
     np.testing.assert_array_equal(dense(read), COUNTS[[0, 2]])
-    assert "no genes are left out: 1 of Antibody Capture" in caplog.text
+    assert "not genes are left out: 1 of Antibody Capture" in caplog.text
     with refused(TableError, "no features of Gene Expression, but 3 of Peaks"):
         read_matrix(write_tenx_h5(tmp_path, types=("Peaks",) * 3), WHOLE)
 
@@ -240,7 +240,7 @@ HDF5 = {
     "Seurat": ["assays", "cell.names"],
     "10x's list of molecules": ["barcode_idx"],
     "has several genomes (hg19, mm10); give a file of one": ["hg19/gene_names", "mm10/gene_names"],
-    "no file of AnnData, loom or 10x: it holds some": ["some"],
+    "not a file of AnnData, loom or 10x: it holds some": ["some"],
 }
 
 

@@ -214,7 +214,7 @@ def test_frames_have_signs(net):
     signs = predictd.network.filter(numbers, top=30)["sign"].tolist()
     assert signs == [".", *kept["sign"][1:]]
     assert "sign" not in predictd.network.filter(kept.drop(columns="sign"), top=30)
-    with refused(TableError, "`links`: the sign 'up' is none of"):
+    with refused(TableError, "`links`: the sign 'up' is not one of"):
         predictd.network.filter(kept.assign(sign=pd.Series(["up"] * len(kept))), top=1)
 
 

@@ -558,7 +558,7 @@ def test_wrong_usage(arguments, message):
         (["nowhere"], "nowhere is not a directory; make one with 'predictd ingest'"),
         (["--shape", "roadmap", "--on", "emr", "--machine", "abacus"], "no price of machine 'abacus'"),
         (["--shape", "roadmap", "--prices", "none.toml"], "cannot read prices in none.toml"),
-        (["--shape", "mouse"], "'mouse' is none of"),
+        (["--shape", "mouse"], "'mouse' is not one of"),
     ],
 )
 def test_errors(arguments, message, tmp_path, monkeypatch):

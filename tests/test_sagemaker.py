@@ -150,7 +150,7 @@ def test_the_api_takes_the_steps(name):
         place = step["ResourceConfig"] if kind == "Training" else step["ProcessingResources"]["ClusterConfig"]
         place["InstanceType"], place["Disk"] = "m5.xlarge", 1
         found = " ".join(problems("sagemaker", f"Create{kind}Job", sent))
-        assert "m5.xlarge is none of" in found and '"Disk"' in found
+        assert "m5.xlarge is not one of" in found and '"Disk"' in found
 
 
 def test_steps_are_commands_of_predictd(tmp_path, monkeypatch):

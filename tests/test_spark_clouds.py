@@ -51,7 +51,7 @@ def test_the_api_takes_the_application():
     assert problems("emr-serverless", "CreateApplication", sent) == []
     sent["architecture"], sent["autoStopConfiguration"]["idle"] = "X86", 5
     found = " ".join(problems("emr-serverless", "CreateApplication", sent))
-    assert "X86 is none of" in found and '"idle"' in found
+    assert "X86 is not one of" in found and '"idle"' in found
 
 
 DATAPROC = """

@@ -272,6 +272,31 @@ def test_scales_stay_within_reach_of_the_assay():
     assert scales.sds[:, 2].min() >= 1 / 1.5 - 1e-9 and scales.sds[:, 2].max() <= 1.5 + 1e-9
 
 
+def test_means_follow_an_offset():
+    """What is added to all tracks, where it is far beyond their deviations, is added to what is predicted."""
+    cell, assay = np.array([0.5, 1.0, 1.5, 2.0, 1.0]), np.array([1.0, 10.0, 0.01, 3.0])
+    sds = np.outer(cell, assay)
+    for offset in (1e3, -1e3):
+        few, many = (Scales.of(made_tracks(0.4 * sds + k * offset, sds, list(TRAIN))) for k in (1, 2))
+        np.testing.assert_allclose(many.means - few.means, offset, rtol=1e-9)
+        np.testing.assert_allclose(few.means - offset, 0.4 * sds, atol=1.5 * sds.max())
+        np.testing.assert_allclose(((few.means - offset - 0.4 * sds) / sds)[places_of(HELD)], 0.0, atol=2.0)
+
+
+def test_a_track_that_hardly_varies_does_not_set_means():
+    """Its mean is a thousand of its deviations; those of its assay and of its cell type stay where others are."""
+    sds = np.ones((N_CELLS, N_ASSAYS))
+    means, odd, flat = 0.4 * sds, 0.4 * sds, sds.copy()
+    odd[3, 1], flat[3, 1] = 3.0, 0.003
+    plain, with_odd = (
+        Scales.of(made_tracks(means, sds, list(TRAIN))),
+        Scales.of(made_tracks(odd, flat, list(TRAIN))),
+    )
+    others = np.delete(np.arange(N_CELLS), 3)
+    np.testing.assert_allclose(with_odd.means[others], plain.means[others], atol=0.5)
+    np.testing.assert_allclose(with_odd.means[3, [0, 2, 3]], 0.4, atol=1.5)
+
+
 # -- weights ----------------------------------------------------------------------------------------------------------
 
 

@@ -51,6 +51,13 @@ def spoil(signal: np.ndarray, how: str) -> tuple[np.ndarray, list[Experiment]]:
         changed[:, odd] = np.random.default_rng(4).gamma(1.0, 1.0, len(signal))
     elif how == "artefact":
         changed[17, odd] = 60_000.0
+    elif how == "hardly varies":
+        # Of the target's assay.
+        changed[:, BAD_PAIRS.index(Experiment("C0", "A3"))] = np.random.default_rng(4).normal(
+            3.0, 0.01, len(signal)
+        )
+    elif how == "offset":
+        changed += 100.0
     elif how == "lone cell type":
         kept = [pair for pair in kept if pair.cell_type != "C0" or pair.assay == "A0"]
     elif how == "lone assay":
@@ -59,7 +66,11 @@ def spoil(signal: np.ndarray, how: str) -> tuple[np.ndarray, list[Experiment]]:
 
 
 @pytest.mark.parametrize(
-    "how", ["nothing", "constant", "twice", "noise", "artefact", "lone cell type", "lone assay"]
+    "how",
+    [
+        *("nothing", "constant", "twice", "noise", "artefact", "lone cell type", "lone assay"),
+        *("hardly varies", "offset"),
+    ],
 )
 def test_a_bad_track_does_not_ruin_other_pairs(how, single, tmp_path):
     signal = made_signal()
@@ -70,10 +81,11 @@ def test_a_bad_track_does_not_ruin_other_pairs(how, single, tmp_path):
     imputer = model.imputer([TARGET])
     stored = stored_signal(tensor)[:, tensor.columns(imputer.inputs)]
     predicted = imputer(stored)[:, 0]
-    y = signal[:, BAD_PAIRS.index(TARGET)]
+    y = signal[:, BAD_PAIRS.index(TARGET)] + (100.0 if how == "offset" else 0.0)
     rest = np.arange(len(y)) != 17
     error = np.mean((predicted - y)[rest] ** 2) / y[rest].var()
-    assert error < 0.1, error
+    # A donor less, and one more to be told from those that are some use.
+    assert error < (0.4 if how == "hardly varies" else 0.1), error
     assert np.isfinite(predicted).all()
     assert (predicted <= model.ranges.high[-1]).all() and model.ranges.high[-1] < 5 * y.max()
 

@@ -376,7 +376,7 @@ def test_a_member_by_name_on_the_command_line(tensor, tmp_path):
 
 
 def test_what_needs_factors_says_so(trained, tensor, engine, tmp_path):
-    told = "a model of kind 'stack', which has no factors; train one with `solver` em, als or sgd"
+    told = "a model of kind 'stack', which has no factors; train one with the solver em, als or sgd"
     with refused(DataError, told):
         explain_factors(trained, tmp_path / "out")
     with refused(DataError, told):

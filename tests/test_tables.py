@@ -127,7 +127,7 @@ class TestTrackTable:
             read_tracks(tmp_path / "absent.tsv")
         with refused(TableError, str(tmp_path), "Is a directory", "correct the path"):
             read_tracks(tmp_path)
-        with refused(TableError, "no text", "download it again"):
+        with refused(TableError, "not text", "download it again"):
             read_tracks(table(bytes(range(256))))
 
     @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])

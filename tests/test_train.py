@@ -594,7 +594,9 @@ def test_folds_that_leave_nothing_to_learn_from(tensor, engine, tmp_path):
         fold(lost, kept[:1], kept[1:])
     with pytest.raises(DataError, match=r"^fold x: no training experiment of assay A2 is left"):
         fold([e for e in pairs if e.assay == "A2"], [pairs[0]], [e for e in pairs[1:] if e.assay != "A2"])
-    with pytest.raises(DataError, match=r"^fold x has no validation experiments; training needs them to know when"):
+    with pytest.raises(
+        DataError, match=r"^fold x has no validation experiments; training needs them to know when"
+    ):
         fold(pairs[:1], [], pairs[1:])
 
 

@@ -63,6 +63,27 @@ def test_an_artefact_shows_in_its_windows_alone():
     assert (wide[2101:] == 0.5).all()
 
 
+# Of one huge value; of some after each other, of which each is large for what is left; of placeholders below all.
+@pytest.mark.parametrize(
+    "huge", [[1e13], [1e20], [1e13, 1e6, 0.1], [-3.4e38], [-3.4e38, 3.4e38], [1e38, 1e-30]]
+)
+@pytest.mark.parametrize("rows", [slice(None), slice(2, None, 7)], ids=["all bins", "some bins"])
+def test_what_has_left_a_window_leaves_no_trace(rows, huge):
+    rng = np.random.default_rng(3)
+    # Of the third track nothing but zeros is left.
+    signal = np.array([1e-3, 1.0, 0.0], dtype=np.float32) * rng.gamma(1.0, size=(1000, 3)).astype(np.float32)
+    signal[100 : 100 + len(huge)] = np.array(huge)[:, None]
+    signal[700, 2] = 1.0
+    for half, means in zip([5, 60], window_means(signal, [len(signal)], [5, 60])[:, rows], strict=True):
+        wanted = [
+            np.mean(signal[max(row - half, 0) : row + half + 1], axis=0, dtype=np.float64)
+            for row in range(len(signal))
+        ]
+        without = np.r_[: 100 - half, 100 + len(huge) + half : len(signal)]
+        shown = np.isin(np.arange(len(signal))[rows], without)
+        np.testing.assert_allclose(means[shown], np.array(wanted)[rows][shown], rtol=2e-7, atol=0)
+
+
 def test_runs_are_all_of_the_bins():
     with pytest.raises(ValueError, match=r"runs of 12 bins in all, and signal of 13"):
         window_means(np.zeros((13, 1), dtype=np.float32), [5, 7], [4])

@@ -7,7 +7,7 @@ on the rest. All methods are scored on the same bins, clipped at 0 where signal 
 
 - error: mean squared error over the variance of the track;
 - r: Pearson correlation, on transformed signal;
-- of the mean: mean squared error over that of the same-assay mean, both averaged over tracks.
+- of the mean: mean squared error, averaged over tracks, divided by that of the same-assay mean.
 
 Intervals are of the mean difference of the stack's error to each method's, over tracks, robust to clusters of cell
 types and of assays (Cameron, Gelbach & Miller 2011, Journal of Business & Economic Statistics 29:238), with Student's t
@@ -38,6 +38,7 @@ from predictd.io.tensor.store import Tensor
 from predictd.model.cp.factors import CPModel
 from predictd.model.ensemble import Committee
 from predictd.model.folds import Fold
+from predictd.model.measures.baselines import amplitude
 from predictd.model.measures.comparison import clustered_half_width
 from predictd.model.moments import squared_errors
 from predictd.model.simulate import Simulation
@@ -56,7 +57,7 @@ from predictd.workflows.training.solvers.solver import FitData
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 PAIRS = SHARED / "data" / "roadmap" / "experiments.tsv"
 DATA = ("pilot", "encode-peaks", "mouse-regions")
-MEAN, LINEAR, STACK = "same-assay mean", "stack without networks", "stack"
+MEAN, SCALED, LINEAR, STACK = "same-assay mean", "scaled same-assay mean", "stack without networks", "stack"
 Float64 = npt.NDArray[np.float64]
 
 
@@ -134,15 +135,19 @@ def methods_of(model: StackModel) -> dict[str, StackModel]:
     return alone | {LINEAR: plain, STACK: model}
 
 
-def held_out(tensor: Tensor, test: tuple[Experiment, ...], model: StackModel, every: int) -> list[Score]:
+def held_out(data: FitData, test: tuple[Experiment, ...], model: StackModel, every: int) -> list[Score]:
     """Scores of all methods on held-out pairs, over every so many blocks of the genome."""
+    tensor = data.tensor
+    assert data.moments is not None
+    s = read_moments(data.moments).s
+    factors = np.float32([amplitude(tensor.experiments, model.train, pair, moments=s) for pair in test])
     applications = {
         name: Application(Committee((one,)), test, tensor) for name, one in methods_of(model).items()
     }
     clipped = {e.assay: TRANSFORMS[e.transform].clipped for e in tensor.manifest.experiments}
     columns = tensor.columns(test)
     same = [tensor.columns([e for e in model.train if e.assay == pair.assay]) for pair in test]
-    parts: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in (MEAN, *applications)}
+    parts: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in (MEAN, SCALED, *applications)}
     observed = []
     for shard_name in tensor.shard_names:
         with tensor.open_shard(shard_name) as shard:
@@ -153,6 +158,7 @@ def held_out(tensor: Tensor, test: tuple[Experiment, ...], model: StackModel, ev
                     parts[name].append(predicted)
                 observed.append(signal[:, columns])
                 parts[MEAN].append(np.stack([signal[:, own].mean(axis=1) for own in same], axis=1))
+                parts[SCALED].append(parts[MEAN][-1] * factors)
     truth = np.concatenate(observed).astype(np.float64)
     scores = []
     for name, pieces in parts.items():
@@ -179,7 +185,7 @@ def real(name: str, work: Path, engine: Engine, repeats: Sequence[int], every: i
             )
             model = solver.fit(data, Fold("held", test, (), rest), choice, seed=repeat).model
             assert isinstance(model, StackModel)
-            scores += held_out(tensor, test, model, every)
+            scores += held_out(data, test, model, every)
             print(f"{name}, repeat {repeat}, part {part}: {choice.why}", file=sys.stderr, flush=True)
     return scores
 

@@ -258,7 +258,7 @@ def _report_never_held(pairs: Sequence[Experiment], holdable: Sequence[Experimen
     never = sorted(set(pairs).difference(holdable))
     if never:
         logger.warning(
-            "%d of %d experiments are the only one of their cell type or assay, and are in the training set of every "
+            "%d of %d experiments have a cell type or an assay that no other has, and are in the training set of every "
             "fold: %s",
             len(never),
             len(pairs),

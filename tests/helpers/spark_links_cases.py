@@ -109,7 +109,7 @@ def test_a_graph_is_measured_as_by_igraph(engine, tmp_path, caplog, monkeypatch)
             "link c to d: 4 fields where the table has 3 columns; put quot",
         ),
         ('TF,target,weight\na,b,0.5\nc,d,"1,9"\n', "link c to d: the weight '1,9' is not a finite number"),
-        ("TF\ttarget\tweight\tsign\na\tb\t1\tup\n", "link a to b: the sign 'up' is none of"),
+        ("TF\ttarget\tweight\tsign\na\tb\t1\tup\n", "link a to b: the sign 'up' is not one of"),
     ],
 )
 def test_bad_lists_are_told(engine, text, message, tmp_path):

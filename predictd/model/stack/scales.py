@@ -1,10 +1,11 @@
 """Mean and standard deviation of a missing track, from those of the tracks that are known.
 
-Both are taken for normally distributed (the standard deviation by its logarithm, the mean in standard deviations) with
-a covariance that has a part for tracks of the same assay, one for tracks of the same cell type, and one that also asks
-how alike the assays are: what makes a cell type's tracks stronger or weaker, such as another peak caller, does so for
-assays alike. The prediction is the conditional mean (kriging of the scales; Rasmussen & Williams 2006, Gaussian
-Processes for Machine Learning, chapter 2). A track that is far from what the others say counts less.
+Both are taken for normally distributed (the standard deviation by its logarithm, the mean in standard deviations above
+the level of its assay: 0, unless all its signal is far from 0, as with an offset). Their covariance has a part for
+tracks of the same assay, one for tracks of the same cell type, and one that also asks how alike the assays are: what
+makes a cell type's tracks stronger or weaker, such as another peak caller, does so for assays alike. The prediction is
+the conditional mean (kriging of the scales; Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, chapter
+2). A track that is far from what the others say counts less.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictd.model.moments import covariance_near
-from predictd.model.stack.tracks import Array, Places, Tracks
+from predictd.model.stack.tracks import Array, Index, Places, Tracks
 
 # Variances of the parts, in units of the noise-free whole: of an assay, of a cell type, of a cell type in assays
 # alike, and of what a track has for itself.
@@ -24,8 +25,12 @@ _FAR = 3.0
 _ROUNDS = 3
 # What assays have in common counts as so many observations of their similarity.
 _PRIOR = 0.5
-# Predicted deviations stay within those of the known tracks of the assay, times this.
+# Predicted deviations stay within those of the known tracks of the assay, times this; predicted means within their
+# means, give or take so many deviations.
 _BEYOND = 1.5
+# Means so many standard deviations from 0, or from the level of the assay, are usual; others count as if they were so
+# many times as far as most, so that a track that hardly varies does not decide.
+_USUAL, _FARTHEST = 1.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -45,14 +50,25 @@ class Scales:
         def predicted(values: Array) -> Array:
             return _conditional(values, tracks.places, grid, alike).reshape(n_cells, n_assays)
 
-        logs = np.log(tracks.sds)
-        low, high = np.full(n_assays, np.inf), np.full(n_assays, -np.inf)
-        np.minimum.at(low, tracks.places[1], logs - np.log(_BEYOND))
-        np.maximum.at(high, tracks.places[1], logs + np.log(_BEYOND))
-        unknown = ~np.isfinite(low)
-        low[unknown], high[unknown] = logs.min(), logs.max()
+        logs, assays = np.log(tracks.sds), tracks.places[1]
+        low, high = _reach(logs, np.log(_BEYOND), assays, n_assays)
         sds = np.exp(np.clip(predicted(logs), low, high))
-        return cls(predicted(tracks.means / tracks.sds) * sds, sds)
+        low, high = _reach(tracks.means, _USUAL * tracks.sds, assays, n_assays)
+        levels = np.maximum(low, 0.0) + np.minimum(high, 0.0)
+        above = (tracks.means - levels[assays]) / tracks.sds
+        farthest = _FARTHEST * max(_USUAL, float(np.median(np.abs(above))))
+        means = levels + predicted(np.clip(above, -farthest, farthest)) * sds
+        return cls(np.clip(means, *_reach(tracks.means, _BEYOND * tracks.sds, assays, n_assays)), sds)
+
+
+def _reach(values: Array, margins: Array | float, assays: Index, n_assays: int) -> tuple[Array, Array]:
+    """Least and greatest value of each assay's tracks, with a margin; of all tracks where an assay has none."""
+    low, high = np.full(n_assays, np.inf), np.full(n_assays, -np.inf)
+    np.minimum.at(low, assays, values - margins)
+    np.maximum.at(high, assays, values + margins)
+    none = np.isinf(low)
+    low[none], high[none] = low.min(), high.max()
+    return low, high
 
 
 def _covariance(one: Places, other: Places, alike: Array) -> Array:

@@ -31,7 +31,7 @@ from predictd.workflows.evaluation.imputed import ImputedTracks, tensor_of, warn
 from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.evaluation.score import Row, ScoreTask, group_cases, score
 from predictd.workflows.tensor.moments import TensorMoments, known_moments
-from predictd.workflows.tensor.sources import Probing, SignalSource, probe_tracks
+from predictd.workflows.tensor.sources import Probing, SignalSource, check_chromosomes, probe_tracks
 
 log = logging.getLogger(__name__)
 
@@ -271,7 +271,11 @@ def _bigwigs(
     flat = [track for tracks in lists for track in tracks]
     read = frozenset(tensor.manifest.chroms)
     shared = Probing(temporary, tensor.manifest.load_genome(), read)
-    paths = iter(probe.path for probe in probe_tracks(flat, shared, engine))
+    probes = probe_tracks(flat, shared, engine)
+    if tensor.manifest.uncovered == "zero":
+        # Where imputed signal is not covered, it is absent.
+        check_chromosomes(lists[0], probes[: len(lists[0])], map(tensor.places, tensor.shard_names))
+    paths = iter(probe.path for probe in probes)
     return [[next(paths) for _ in tracks] for tracks in lists]
 
 

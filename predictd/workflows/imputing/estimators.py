@@ -156,7 +156,7 @@ def as_cp_model(model: Model, path: Path | str) -> CPModel:
     """A model that has factors; DataError for another."""
     if not isinstance(model, CPModel):
         raise DataError(
-            f"{path} is a model of kind '{model.kind}', which has no factors; train one with `solver` em, als or sgd"
+            f"{path} is a model of kind '{model.kind}', which has no factors; train one with the solver em, als or sgd"
         )
     return model
 

@@ -30,7 +30,14 @@ from predictd.provenance import RunRecord
 from predictd.wording import some
 from predictd.workflows.tensor.inputs import Dtype, IngestOptions, Made, Place
 from predictd.workflows.tensor.precision import as_stored, warn_too_small
-from predictd.workflows.tensor.sources import Probe, Probing, SignalSource, check_there, probe_tracks
+from predictd.workflows.tensor.sources import (
+    Probe,
+    Probing,
+    SignalSource,
+    check_chromosomes,
+    check_there,
+    probe_tracks,
+)
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +103,8 @@ class TracksInput:
             regions=place.regions,
             exclude=place.exclude,
         )
+        if options.uncovered == "zero":
+            check_chromosomes(self._tracks, probes, (plan.places for plan in plans))
         sources = tuple(column.source for column in columns)
         with record.stage("make shards"):
             shared = _Ingesting(job, sources, options.uncovered, options.dtype)

@@ -109,5 +109,5 @@ def _incomplete(tensor: Tensor) -> str:
     return (
         f"only {tensor.n_complete:,} of {tensor.n_bins:,} bins ({share:.1%}) of "
         f"{tensor.path} have a value in every experiment; the least covered are {', '.join(worst)}: leave them out of "
-        "the table, restrict `regions`, or ingest with `uncovered` zero where no signal means zero"
+        "the table, or ingest only regions that all cover; or, where no signal means zero, uncovered positions as zero"
     )

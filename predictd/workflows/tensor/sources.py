@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from predictd.constants import REFUSE_COMPLETE
 from predictd.engine import Engine
 from predictd.errors import TrackError
 from predictd.io.files import exists, sha256_of
@@ -147,6 +149,47 @@ def probe_track(key: NumberedTrack, shared: Probing) -> Probe:
     if shared.read is not None:
         left_out = tuple(chrom for chrom in left_out if chrom in shared.read)
     return Probe(path, fitting, left_out, source)
+
+
+def check_chromosomes(tracks: Sequence[Track], probes: Sequence[Probe], places: Iterable[Places]) -> None:
+    """Log a warning of tracks without some chromosome that is read, where what is uncovered counts as 0.
+
+    Parameters
+    ----------
+    tracks, probes
+        The tracks, and what `probe_tracks` found.
+    places
+        The bins that are read.
+
+    Raises
+    ------
+    TrackError
+        If a track lacks the chromosomes of more than half of these bins, as a partial download does.
+    """
+    read: Counter[str] = Counter()
+    for own in places:
+        for _, contig in own.parts():
+            read[contig.chrom] += contig.n_bins
+    incomplete = []
+    for track, probe in zip(tracks, probes, strict=True):
+        absent = {chrom: n for chrom, n in read.items() if chrom not in probe.chromosomes}
+        share = 1 - sum(absent.values()) / read.total()
+        if share < REFUSE_COMPLETE:
+            raise TrackError(
+                f"{track.where}: {track.shown} lacks {some(absent)}: only {share:.1%} of the bins are on chromosomes that "
+                f"it has, and at least {REFUSE_COMPLETE:.0%} are needed where `uncovered` zero takes all others for 0; "
+                "download or make the file again, leave it out, or ingest with `uncovered` missing"
+            )
+        if absent:
+            incomplete.append(f"{track.experiment} ({some(absent, 3)})")
+    if incomplete:
+        log.warning(
+            "the files of %d of %d tracks lack chromosomes, where their signal counts as 0 (`uncovered` zero): %s; if "
+            "such a file is a part of the track, download or make it again",
+            len(incomplete),
+            len(tracks),
+            some(incomplete, 3),
+        )
 
 
 def _source(track: Track, checksum: bool) -> SourceFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,14 +26,17 @@ from predictd.model.cp.factors import CPModel
 from predictd.model.moments import moments
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord, given, software
+from predictd.wording import some
 from predictd.workflows.imputing.estimators import load_cp_model
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.tensor.origin import check_origin
 from predictd.workflows.tensor.precision import as_stored
 from predictd.workflows.tensor.ranges import ends_of, ranges_of
-from predictd.workflows.tensor.sources import Probing, SignalSource, probe_tracks
+from predictd.workflows.tensor.sources import Probing, SignalSource, check_chromosomes, probe_tracks
 from predictd.workflows.training.solvers import SOLVERS
+
+log = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -231,12 +235,16 @@ def _check_transforms(tracks: Sequence[Track], tensor: Tensor) -> None:
 
 @dataclass(frozen=True)
 class GenomePass:
-    """What a pass over the genome for new tracks reads, that of the tensor up to `ends`, which cut artefacts off."""
+    """What a pass over the genome for new tracks reads.
+
+    `ends` cut artefacts off the tensor's tracks; None: they have none. `high`, (n_sources,), cut them off the new ones.
+    """
 
     model: CPModel
     tensor: Tensor
     sources: tuple[SignalSource, ...]
     ends: Float32 | None
+    high: Float32
 
 
 def _pass_over(
@@ -253,23 +261,49 @@ def _pass_over(
     for track, probe in zip(tracks, probes, strict=True):
         if not used & set(probe.chromosomes):
             raise TableError(f"{track.where}: {track.shown} has none of the chromosomes of {tensor.path}")
+    if tensor.manifest.uncovered == "zero":
+        check_chromosomes(tracks, probes, map(tensor.places, tensor.shard_names))
     sizes = [entry.n_bins for entry in tensor.manifest.shards]
-    shared = GenomePass(model, tensor, sources, ends_of(tensor))
-    return engine.reduce(_shard_moments, tensor.shard_names, shared, label="shards", sizes=sizes)
+    shared = GenomePass(model, tensor, sources, ends_of(tensor), _high_of(tensor, tracks))
+    total = engine.reduce(_shard_moments, tensor.shard_names, shared, label="shards", sizes=sizes)
+    *s, cut = total
+    _warn_of_cut(tracks, cut[-1 - len(tracks) : -1], shared.high)
+    return np.array(s)
+
+
+def _high_of(tensor: Tensor, tracks: Sequence[Track]) -> Float32:
+    """The highest value that counts in tracks, (n,): the end of the range that their assay has in the tensor."""
+    assays = sorted({e.assay for e in tensor.experiments})
+    high = ranges_of(tensor, assays, tensor.experiments).high
+    return high[[assays.index(track.experiment.assay) for track in tracks]].astype(np.float32)
+
+
+def _warn_of_cut(tracks: Sequence[Track], cut: Array, high: Float32) -> None:
+    """Log a warning of tracks with bins above what counts, by the number of such bins in each."""
+    beyond = [f"{tracks[i].experiment} (bins above {high[i]:g}: {cut[i]:,.0f})" for i in np.flatnonzero(cut)]
+    if beyond:
+        log.warning(
+            "new tracks go far beyond the range that their assay has in the tensor: %s; they are cut off there: see "
+            "whether these bins are artefacts, and correct or leave out such tracks",
+            some(beyond, 3),
+        )
 
 
 def _shard_moments(name: str, shared: GenomePass) -> Array:
+    """Moments, and below them, in the columns of new tracks, how many bins are cut off."""
     model, tensor, manifest = shared.model, shared.tensor, shared.tensor.manifest
     columns = tensor.columns(model.train)
     solution, intercept = genome_map(model)
     weights, constant = solution.T.astype(np.float32), intercept.astype(np.float32)
     n = len(solution) + len(shared.sources)
-    total = np.zeros((n + 1, n + 1))
+    total, cut = np.zeros((n + 1, n + 1)), np.zeros(n + 1)
     with tensor.open_shard(name) as shard:
         own = np.empty((shard.n_bins, len(shared.sources)), dtype=np.float32)
         for index, source in enumerate(shared.sources):
             signal = source.read(shard.places, uncovered=manifest.uncovered)
             own[:, index] = as_stored(signal, manifest.dtype, source, shard.places)
+        cut[-1 - len(shared.sources) : -1] = (own > shared.high).sum(axis=0)
+        np.minimum(own, shared.high, out=own)
         for start, block in shard.blocks():
             signal = block[:, columns]
             if shared.ends is not None:
@@ -277,4 +311,4 @@ def _shard_moments(name: str, shared: GenomePass) -> Array:
             genome = signal @ weights + constant
             joint = np.concatenate([genome, own[start : start + len(block)]], axis=1)
             total += moments(joint[~np.isnan(joint).any(axis=1)])
-    return total
+    return np.vstack([total, cut])
