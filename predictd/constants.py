@@ -74,6 +74,8 @@ MAX_OPEN_TRACKS: Final = 64
 MAX_LISTED_LINKS: Final = 10_000_000
 # A weight of a link list; every engine's reader takes the same.
 LINK_WEIGHT: Final = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+# What Python takes for white space, within brackets of a regular expression: to Java, `\s` is that of ASCII alone.
+WHITE_SPACE: Final = r"\s\x1c-\x1f\x85\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 # How a link's sign may be written, and how it is written then; "." is one that is not known.
 LINK_SIGNS: Final = {
     **dict.fromkeys(("+", "1", "+1", "1.0"), "+"),

@@ -17,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 from commands import call_predictd
 from made_folds import FEW_SWEEPS
 from made_tensors import small_tensor, stored_signal, with_signal
+from made_tracks import write_bases
 from predictd.config import TrainSettings
 from predictd.constants import MEASURES, METRIC_COUNTS, METRIC_KEYS
 from predictd.engine import Engine
@@ -269,6 +270,25 @@ def test_observed_and_imputed_files_are_binned_alike(engine, tmp_path):
     found = report.rows[0]
     assert (found["method"], found["bins"], found["absent"]) == ("model", 400, 400 - len(starts))
     assert found["MSEglobal"] == 0 and found["GWcorrasinh"] == pytest.approx(1)
+
+
+def test_chromosomes_that_an_observed_track_lacks(imputed, tensor_path, data, engine, tmp_path, caplog):
+    """They are told where they count as 0; those that an imputed track lacks are absent."""
+    path = Path(shutil.copytree(tensor_path, tmp_path / "zero"))
+    tensor = Tensor(path)
+    tensor.manifest.model_copy(update={"uncovered": "zero"}).write(path)
+    pair = read_tracks(imputed / "tracks.tsv")[0].experiment
+    lengths = dict(tensor.manifest.genome.chromosomes)
+    write_bases(
+        tmp_path / "part.bw",
+        {"chr2": np.arange(lengths["chr2"], dtype=np.float32) // 50},
+        lengths={"chr2": lengths["chr2"]},
+    )
+    row = {"cell_type": pair.cell_type, "assay": pair.assay, "path": "part.bw"}
+    write_table(tmp_path / "tracks.tsv", [row])
+    evaluate(imputed, tmp_path / "tracks.tsv", tmp_path / "m.tsv", engine, tensor=path)
+    (told,) = [message for message in caplog.messages if "lack chromosomes" in message]
+    assert told.startswith("the files of 1 of 1 tracks lack chromosomes") and f": {pair} (chr1);" in told
 
 
 @pytest.mark.parametrize(

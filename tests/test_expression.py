@@ -58,7 +58,8 @@ def test_genes_are_found_in_rows_and_columns(text, given, found, samples, writte
 
 def test_comments_above_a_header_are_passed_over(written):
     text = "# Program:x; Command:y\n#gene\tbatch\tof\tsamples\n"
-    np.testing.assert_array_equal(read_expression(written(text + ROWS)).values, VALUES)
+    for below in ("", "# by\tme\n", "# a note\n"):
+        np.testing.assert_array_equal(read_expression(written(text + ROWS + below)).values, VALUES)
     # Samples and genes may have whole numbers for names.
     expression = read_expression(written(ROWS.replace("S", "")))
     assert expression.samples == ("1", "2", "3")
@@ -127,6 +128,12 @@ def test_tables_of_spreadsheets(mark, comma, written):
             "gene\t0.25\t0.5\nG1\t1\t4\nG2\t2\t5\n",
             r"the names of samples look like numbers \(0.25, 0.5\): is there a header",
         ),
+        (
+            ROWS + "#G9\t1\t2\t3\n",
+            r"line \d+: the row '#G9' begins with #, so that it is a comment; take the #",
+        ),
+        (ROWS.replace("\n", "\n#G9\t1\t2\t3\n", 1), r"line 2: the row '#G9' begins with #"),
+        ("A,B\n#S9,1,2\nS1,3,4\n", r"line 2: the row '#S9' begins with #"),
         ("#" + ROWS, r"the header \(gene, S1, S2, S3\) begins with #.* take the # before its header away"),
         ("# made by R\n# S1,S2\nG0,5,7\nG1,1,2\nG2,3,4\n", r"the header \(S1, S2\) begins with #"),
         ("#" + COLUMNS.replace('"', ""), r"the header \(A, B\) begins with #"),

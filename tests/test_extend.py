@@ -267,6 +267,21 @@ def test_what_a_tensor_cannot_store_is_refused_as_by_ingest(parts, data, engine,
     assert not (tmp_path / "x.h5").exists()
 
 
+def test_chromosomes_that_a_new_track_lacks(parts, engine, tmp_path, caplog):
+    """They are told where they count as 0."""
+    path = Path(shutil.copytree(parts / "old", tmp_path / "zero"))
+    Tensor(path).manifest.model_copy(update={"uncovered": "zero"}).write(path)
+    lengths = dict(Tensor(path).manifest.genome.chromosomes)
+    bases = {"chr1": np.ones(lengths["chr1"], dtype=np.float32)}
+    bases["chr1"][::700] = 5
+    new = Experiment("X", load(parts / "model.h5").assays[0])
+    write_tracks(tmp_path / "new.tsv", {new: str(write_bases(tmp_path / "new.bw", bases))})
+    extend(parts / "model.h5", path, tmp_path / "new.tsv", tmp_path / "x.h5", engine)
+    (told,) = [message for message in caplog.messages if "lack chromosomes" in message]
+    assert told.startswith("the files of 1 of 1 tracks lack chromosomes, where their signal counts as zero")
+    assert f"{new} (chr2); if a file is only a part" in told
+
+
 def test_bad_input_is_one_line(parts, data, engine, tmp_path):
     tracks = [t.path for t in read_tracks(parts / "new.tsv")]
 

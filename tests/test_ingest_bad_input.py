@@ -242,6 +242,30 @@ class TestTracks:
         (told,) = caplog.messages
         assert told.startswith("the same signal in every bin of C3:A1: ")
 
+    def test_one_that_is_a_part_of_a_track(self, bench, caplog):
+        """Where uncovered positions are zeros, chromosomes that a file lacks would be measured zeros."""
+        bench.add(self.BAD, random_bases(9, {"chr1": LENGTHS["chr1"]}))
+        with caplog.at_level(logging.WARNING):
+            bench.ingest("warned", uncovered="zero")
+        assert caplog.messages == [
+            "the files of 1 of 4 tracks lack chromosomes, where their signal counts as zero, since all that is "
+            "uncovered does: C3:A1 (chr2, chr3); if a file is only a part of its track, download or make it again"
+        ]
+        bench.rows.pop()
+        path = bench.add(self.BAD, random_bases(9, {"chr2": LENGTHS["chr2"]}), "part.bw")
+        told = (
+            f"tracks.tsv, line 5: {path} lacks chr1, chr3: only 20.7% of the bins are on chromosomes that it has",
+            "at least 50% are needed",
+        )
+        self.assert_refused(bench, *told, uncovered="zero")
+        # What is read counts: of regions, their own bins.
+        bed = bench.bed(Interval("chr1", 0, 2600), Interval("chr2", 0, 2601))
+        assert bench.ingest("half", uncovered="zero", regions=bed).n_bins == 104 + 105
+        bench.bed(Interval("chr1", 0, 2650), Interval("chr2", 0, 2601))
+        with refused(TrackError, f"{path} lacks chr1: only 49.8%"):
+            bench.ingest("less", uncovered="zero", regions=bed)
+        assert bench.ingest("missing").n_bins == 401 + 105 + 1
+
     def test_one_that_may_not_be_read(self, tmp_path, monkeypatch):
         def forbidden(path: Path) -> str:
             raise PermissionError(13, "Permission denied")

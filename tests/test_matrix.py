@@ -350,10 +350,14 @@ class TestNames:
             (frame.assign(start=None), ("is not a region",)),
             (frame.assign(start="1_0"), ("is not a region",)),
             (frame.assign(start=100, **{"C:A": pd.Timestamp("2020")}), ("column C:A holds datetime64",)),
+            (frame.assign(start=100, **{"C:A": "1_0"}), ("'1_0' is not a number",)),
+            (frame.assign(start=100, **{"C:A": pd.Categorical(["1_0"])}), ("'1_0' is not a number",)),
+            (frame.assign(start=100, **{"C:A": "\uff11"}), ("'\uff11' is not a number",)),
             (frame.assign(start=100, **{"C:A": 1 + 2j}), ("column C:A holds complex",)),
         ):
             with refused(TableError, *parts):
                 matrix_of_frame(changed)
+        assert matrix_of_frame(frame.assign(start=100, **{"C:A": "1.5"})).values.tolist() == [[1.5]]
         whole = matrix_of_frame(frame.assign(start=100.0))
         assert whole.regions == [Interval("chr1", 100, 200)]
         path = table(tmp_path / "m.tsv", ["chrom", "start", "end", "C:A"], [["chr1", 1, 9, "1_0"]])
@@ -362,6 +366,20 @@ class TestNames:
 
 
 class TestRefusals:
+    def test_rows_that_begin_like_comments(self, make, tmp_path):
+        path, head, row = tmp_path / "m.tsv", "chrom\tstart\tend\tC:A\n", "chr1\t{}00\t{}50\t1\n"
+        wanted = "the row '#chr1' begins with #, so that it is a comment; take the # away, or the line"
+        for number, lines in ((3, [row, f"#{row}"]), (2, [f"#{row}", row])):
+            path.write_text(head + "".join(line.format(i, i) for i, line in enumerate(lines)))
+            with refused(TableError, f"{path}, line {number}: {wanted}"):
+                make(path)
+        path.write_text("C:A\tC:B\n#chr1:0-50\t1\t2\nchr1:70-80\t1\t2\n")
+        with refused(TableError, f"{path}, line 2: the row '#chr1:0-50' begins with #"):
+            make(path)
+        # A header once more, as of files that were put one after the other, and notes.
+        path.write_text("".join([f"#{head}", row.format(1, 1), "# by me\t1\n", f"#{head}", row.format(2, 2)]))
+        assert make(path).n_bins == 2
+
     @pytest.mark.parametrize("name", BAD)
     def test_regions(self, name, make, tmp_path):
         spans, *parts = BAD[name]

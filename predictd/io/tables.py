@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from predictd.errors import TableError
 from predictd.io.names import URL_SCHEMES, path_in_table, without_secrets
@@ -254,13 +254,7 @@ def read_bed_lines(path: Path) -> list[tuple[Interval, list[str]]]:
 
 
 def check_tabs(path: Path, line: str) -> None:
-    """Refuse a line that commas or semicolons divide, as spreadsheets save tables, where tabs belong.
-
-    Raises
-    ------
-    TableError
-        If the line has no tab but one of these.
-    """
+    """Raise TableError for a line that commas or semicolons divide, as spreadsheets save tables, and no tab."""
     if "\t" not in line:
         for mark, name in ((";", "semicolon"), (",", "comma")):
             if mark in line:
@@ -377,6 +371,12 @@ def is_number(text: str) -> bool:
 def is_plain(text: str) -> bool:
     """Whether a number is written as all programs read it: Python takes 1_0 for 10, and digits of other scripts."""
     return text.isascii() and "_" not in text
+
+
+def not_numbers(frame: Any) -> list[str]:
+    """Texts in a DataFrame that tables would not take for numbers; pandas may take them."""
+    columns = frame.select_dtypes(exclude="number").to_numpy().T
+    return [text for column in columns for text in column if isinstance(text, str) and not is_number(text)]
 
 
 def no_number(text: str, otherwise: str = "") -> str:

@@ -16,6 +16,9 @@ pytest.importorskip("pyspark")
 from predictd.engine.spark.frames import SparkLinks
 from read_tables import fields_of
 
+# All that `str.strip` takes off but what ends lines or parts fields.
+_BLANKS = [chr(code) for code in range(0x3001) if chr(code).isspace() and chr(code) not in "\t\n\r"]
+
 
 @pytest.fixture(scope="module")
 def engine(spark_engine: Engine) -> Engine:
@@ -47,11 +50,17 @@ def test_forms_of_lists_are_read_as_a_stream_reads_them(engine, tmp_path):
         'TF,target,importance\n"T cell, CD4", "x ""1"" y" ,"5"\nb,"x, y",4,,\nc"d,x"y,3\n',
         'TF\ttarget\timportance\n"T, 1"\t"x"\t5\n"b"\t "d"\t4\n"e\tx\t3\n',
         '"TF" "target" "importance"\n"T cell, CD4"  "x y" 5\n b c "4"\n',
+        # What is white space to Python alone: around names, between them, in blank lines and next to quotation marks.
+        "".join(f"{blank}a{blank}\tx{blank}{n}\t{n}{blank}\n{blank}\n" for n, blank in enumerate(_BLANKS)),
+        "".join(f"a{blank}x{n}{blank}{blank}{n}\n" for n, blank in enumerate(_BLANKS)),
+        "".join(f'a,{blank}"x,{n}"{blank},{n}\n' for n, blank in enumerate(_BLANKS)),
+        "".join(f'a{blank}"x {n}"{blank}{n}\n' for n, blank in enumerate(_BLANKS)),
+        "".join(f'a\t"x{blank}{n}"\t{n}\t"{blank}"\n' for n, blank in enumerate(_BLANKS)),
     )
     for number, text in enumerate(forms):
         (tmp_path / "list.txt").write_text(text, encoding="utf-8", newline="")
         for name, own in (("spark", engine), ("stream", LocalEngine(1))):
-            filter_network(tmp_path / "list.txt", tmp_path / f"{name}{number}.tsv.gz", Limits(top=9), own)
+            filter_network(tmp_path / "list.txt", tmp_path / f"{name}{number}.tsv.gz", Limits(top=60), own)
         texts = [(tmp_path / f"{name}{number}.tsv.gz").read_bytes() for name in ("spark", "stream")]
         assert texts[0] == texts[1]
 

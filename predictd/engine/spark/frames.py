@@ -15,7 +15,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from predictd.constants import LINK_SIGNS, LINK_WEIGHT
+from predictd.constants import LINK_SIGNS, LINK_WEIGHT, WHITE_SPACE
 from predictd.engine.spark.engine import SparkEngine
 from predictd.engine.spark.graphs import components, pagerank
 from predictd.engine.spark.session import gave_up
@@ -85,7 +85,7 @@ class SparkLinks:
         place = str(path) if "://" in str(path) else path.absolute().as_uri()
         line = F.regexp_replace("value", "^\ufeff", "")
         lines = session.read.text(place).select(line.alias("line"))
-        kept_lines = lines.filter(~F.col("line").startswith("#") & F.col("line").rlike(r"\S"))
+        kept_lines = lines.filter(~F.col("line").startswith("#") & F.col("line").rlike(f"[^{WHITE_SPACE}]"))
         fields = kept_lines.select(_fields(F.col("line"), form).alias("fields"))
         named = [
             _field(F.col("fields"), place).alias(name)
@@ -234,7 +234,7 @@ def _fields(line: Column, form: ListForm) -> Column:
 
     outside = F.regexp_replace(line, form.quoted, "")
     quoted = F.when(outside.contains(","), between(",")).otherwise(between(" "))
-    blanks = F.split(_trimmed(line), r"\s+")
+    blanks = F.split(_trimmed(line), f"[{WHITE_SPACE}]+")
     return (
         F.when(line.contains("\t"), F.split(line, "\t"))
         .when(line.contains('"'), quoted)
@@ -246,16 +246,18 @@ def _fields(line: Column, form: ListForm) -> Column:
 def _field(fields: Column, place: int) -> Column:
     """One of the parts, without blanks and quotation marks around it; null where the line ends before."""
     own = _trimmed(F.get(fields, place))
-    inside = F.regexp_replace(F.regexp_extract(own, '^"(.*)"$', 1), '""', '"')
-    return _trimmed(F.regexp_replace(F.when(own.rlike('^".*"$'), inside).otherwise(own), '^"+|"+$', ""))
+    # To Java, a dot is no line separator of Unicode, and such a one may follow `$`.
+    inside = F.regexp_replace(F.regexp_extract(own, '(?s)^"(.*)"$', 1), '""', '"')
+    return _trimmed(F.regexp_replace(F.when(own.rlike('(?s)^".*"$'), inside).otherwise(own), r'^"+|"+\z', ""))
 
 
 def _trimmed(text: Column) -> Column:
-    return F.regexp_replace(text, r"^\s+|\s+$", "")
+    return F.regexp_replace(text, f"^[{WHITE_SPACE}]+|[{WHITE_SPACE}]+$", "")
 
 
 def _count_of_surplus(fields: Column, most: int) -> Column:
     """How many parts there are where one after the first `most` holds something; else null."""
     return F.when(
-        F.exists(F.slice(fields, most + 1, _ALL), lambda part: part.rlike(r'[^\s"]')), F.size(fields)
+        F.exists(F.slice(fields, most + 1, _ALL), lambda part: part.rlike(f'[^{WHITE_SPACE}"]')),
+        F.size(fields),
     )

@@ -21,7 +21,7 @@ from predictd.io.network.text import (
     refuse_numbered,
     refuse_others,
 )
-from predictd.io.tables import is_number
+from predictd.io.tables import is_number, not_numbers
 
 _IN_MEMORY = "the matrix"
 
@@ -125,9 +125,8 @@ def _of_frame(frame: Any, orientation: Orientation, source: str, *, named: bool)
     if strange:
         raise TableError(f"{source} has values that are not numbers: {strange[0][0]} is {strange[0][1]}")
     # As text, numbers are read by the rule of tables.
-    for column in frame.select_dtypes(exclude="number").to_numpy().T:
-        if wrong := [text for text in column if isinstance(text, str) and not is_number(text)]:
-            raise _not_numbers(source, f"such as '{wrong[0]}'")
+    if wrong := not_numbers(frame):
+        raise _not_numbers(source, f"such as '{wrong[0]}'")
     try:
         values = frame.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as err:

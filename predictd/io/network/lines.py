@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from predictd.constants import WHITE_SPACE
 from predictd.errors import TableError
 from predictd.io.tables import UNREADABLE_TEXT, check_tabs, is_number, open_text, reason
 from predictd.wording import some
@@ -13,11 +14,11 @@ from predictd.wording import some
 # Spark reads by the same expressions, in Java's dialect. Text in quotation marks; a mark in it is written twice.
 _QUOTED = '"[^"]*(?:""[^"]*)*"'
 # Such text that is a whole field of a line without tabs: commas and blanks in it do not separate.
-QUOTED_FIELD = rf"(?<![^\s,]){_QUOTED}(?![^\s,])"
+QUOTED_FIELD = rf"(?<![^{WHITE_SPACE},]){_QUOTED}(?![^{WHITE_SPACE},])"
 # What separates a field from the one before it, and the field; a line needs such a separator before its first field.
 FIELDS = {
-    ",": rf",( *{_QUOTED} *(?=,|$)|[^,]*)",
-    " ": rf"\s+({_QUOTED}(?=\s|$)|\S+)",
+    ",": rf",([{WHITE_SPACE}]*{_QUOTED}[{WHITE_SPACE}]*(?![^,])|[^,]*)",
+    " ": rf"[{WHITE_SPACE}]+({_QUOTED}(?![^{WHITE_SPACE}])|[^{WHITE_SPACE}]+)",
 }
 _WHOLE = re.compile(QUOTED_FIELD)
 _FIELDS = {mark: re.compile(pattern) for mark, pattern in FIELDS.items()}

@@ -199,12 +199,21 @@ def _counts(line: str) -> bool:
 
 
 def _lines(path: Path, mark: str) -> Iterator[tuple[int, list[str]]]:
-    """(line number, fields) of the header and of what follows."""
+    """(line number, fields) of the header and of what follows; raises TableError for a row that begins with #."""
     try:
         with open_text(path) as file:
+            # How many fields a row has: as many as the header, or one more, which names it.
+            widths: tuple[int, ...] = ()
             for number, line in enumerate(file, 1):
+                fields = fields_of(line, mark)
                 if _counts(line):
-                    yield number, fields_of(line, mark)
+                    widths = (len(fields),) if widths else (len(fields), len(fields) + 1)
+                    yield number, fields
+                elif line.startswith("#") and len(fields) > 1 and len(fields) in widths:
+                    raise TableError(
+                        f"{path}, line {number}: the row '{fields[0]}' begins with #, so that it is a comment; take "
+                        "the # away, or the line"
+                    )
     except UNREADABLE_TEXT as err:
         raise TableError(f"cannot read {path}: {reason(err)}") from err
 

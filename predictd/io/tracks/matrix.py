@@ -20,7 +20,16 @@ from predictd.io.extras import needed_for
 from predictd.io.files import copy, sha256_of_json
 from predictd.io.names import has_suffix
 from predictd.io.remote import RemotePath
-from predictd.io.tables import UNREADABLE_TEXT, Interval, Transform, called, is_plain, open_text, reason
+from predictd.io.tables import (
+    UNREADABLE_TEXT,
+    Interval,
+    Transform,
+    called,
+    is_plain,
+    not_numbers,
+    open_text,
+    reason,
+)
 from predictd.io.temporary import temporary_folder
 from predictd.io.tracks.matrix_names import (
     experiment_of,
@@ -168,8 +177,11 @@ def matrix_of_frame(frame: Any, bins: Path | None = None, *, source: str = "the 
             raise TableError(
                 f"{source}: the column {columns[place]} holds {frame.dtypes.iloc[place]}; give numbers"
             )
+    signal = frame.iloc[:, kept]
+    if wrong := not_numbers(signal):
+        raise TableError(f"{source}: '{wrong[0]}' is not a number; leave only columns of experiments")
     try:
-        values = frame.iloc[:, kept].to_numpy(dtype=np.float32, na_value=np.nan)
+        values = signal.to_numpy(dtype=np.float32, na_value=np.nan)
     except (ValueError, TypeError) as err:
         raise TableError(
             f"{source} holds values that are not numbers: {err}; leave only columns of experiments"
@@ -242,20 +254,31 @@ def _read_text(path: Path, bins: Path | None) -> Matrix:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number, fields) of the header, which may begin with #, and of what follows."""
+    """(line number, fields) of the header, which may begin with #, and of what follows.
+
+    Raises TableError for another row that begins with #, unless it is the header once more.
+    """
     commas = has_suffix(path, _COMMAS, packed=True)
     try:
         with open_text(path) as file:
-            started = False
+            header: list[str] = []
+            # How many fields more than the header a row may have: one that names it.
+            more: tuple[int, ...] = (0, 1)
             rows = csv.reader(file) if commas else (line.rstrip("\r\n").split("\t") for line in file)
             for number, row in enumerate(rows, 1):
                 fields = [field.strip().strip("\"'") for field in row]
                 if row and row[0].startswith("#"):
                     fields[0] = fields[0].lstrip("#").strip("\"'")
-                    if started or not any(map(is_pair, fields)):
+                    if header and fields != header and len(fields) > 1 and len(fields) - len(header) in more:
+                        raise TableError(
+                            f"{path}, line {number}: the row '{row[0]}' begins with #, so that it is a comment; take "
+                            "the # away, or the line"
+                        )
+                    if header or not any(map(is_pair, fields)):
                         continue
                 if any(fields):
-                    started = True
+                    more = (len(fields) - len(header),) if header else more
+                    header = header or fields
                     yield number, fields
     except (*UNREADABLE_TEXT, csv.Error) as err:
         raise TableError(f"cannot read {path}: {reason(err)}") from err

@@ -176,16 +176,16 @@ def check_chromosomes(tracks: Sequence[Track], probes: Sequence[Probe], places: 
         share = 1 - sum(absent.values()) / read.total()
         if share < REFUSE_COMPLETE:
             raise TrackError(
-                f"{track.where}: {track.shown} lacks {some(absent)}: only {share:.1%} of the bins are on chromosomes that "
-                f"it has, and at least {REFUSE_COMPLETE:.0%} are needed where `uncovered` zero takes all others for 0; "
-                "download or make the file again, leave it out, or ingest with `uncovered` missing"
+                f"{track.where}: {track.shown} lacks {some(absent)}: only {share:.1%} of the bins are on chromosomes "
+                f"that it has, and at least {REFUSE_COMPLETE:.0%} are needed where uncovered positions count as zero; "
+                "download or make the file again, leave it out, or ingest with uncovered positions as missing"
             )
         if absent:
             incomplete.append(f"{track.experiment} ({some(absent, 3)})")
     if incomplete:
         log.warning(
-            "the files of %d of %d tracks lack chromosomes, where their signal counts as 0 (`uncovered` zero): %s; if "
-            "such a file is a part of the track, download or make it again",
+            "the files of %d of %d tracks lack chromosomes, where their signal counts as zero, since all that is "
+            "uncovered does: %s; if a file is only a part of its track, download or make it again",
             len(incomplete),
             len(tracks),
             some(incomplete, 3),
