@@ -272,15 +272,25 @@ def _pass_over(
 
 
 def _high_of(tensor: Tensor, tracks: Sequence[Track]) -> Float32:
-    """The highest value that counts in tracks, (n,): the end of the range that their assay has in the tensor."""
-    assays = sorted({e.assay for e in tensor.experiments})
-    high = ranges_of(tensor, assays, tensor.experiments).high
-    return high[[assays.index(track.experiment.assay) for track in tracks]].astype(np.float32)
+    """The highest value that counts in tracks, (n,): the end of the range that their assay has in the tensor.
+
+    Of a new assay it is the furthest end of those with the same transform, or infinity where there is none.
+    """
+    transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
+    assays = sorted(transforms)
+    high = dict(zip(assays, ranges_of(tensor, assays, tensor.experiments).high.tolist(), strict=True))
+    furthest = {kind: max(high[a] for a in assays if transforms[a] == kind) for kind in transforms.values()}
+    ends = [high.get(t.experiment.assay, furthest.get(t.transform, np.inf)) for t in tracks]
+    return np.array(ends, dtype=np.float32)
 
 
 def _warn_of_cut(tracks: Sequence[Track], cut: Array, high: Float32) -> None:
     """Log a warning of tracks with bins above what counts, by the number of such bins in each."""
-    beyond = [f"{tracks[i].experiment} (bins above {high[i]:g}: {cut[i]:,.0f})" for i in np.flatnonzero(cut)]
+    beyond = [
+        f"{track.experiment} (bins above {end:g}: {n:,.0f})"
+        for track, end, n in zip(tracks, high, cut, strict=True)
+        if n
+    ]
     if beyond:
         log.warning(
             "new tracks go far beyond the range that their assay has in the tensor: %s; they are cut off there: see "
