@@ -66,7 +66,7 @@ def test_the_task_of_an_array(variables, task):
         (
             {"JOB_COMPLETION_INDEX": "1", "FIRST_PART": "-1"},
             2,
-            "FIRST_PART=-1 in the environment is not a number",
+            "FIRST_PART=-1 in the environment is not the number",
         ),
         (
             {},
