@@ -227,7 +227,7 @@ GOOD = {"name": "0.0", "test": ["C:A"], "valid": [], "train": ["C:B"]}
     [
         ({}, "a list of"),
         ([], "at least one fold"),
-        (["x"], "entry 1: an object with name, test, valid and train is expected, this is none"),
+        (["x"], "entry 1: an object with name, test, valid and train is expected, this is no object"),
         ([GOOD, {"name": "x"}], "entry 2: an object .* this has 'name'"),
         ([{**GOOD, "extra": 1}], "entry 1: an object .* 'extra'"),
         ([{**GOOD, "name": 3}], "entry 1: name must be text"),

@@ -129,7 +129,7 @@ class TestGenomes:
 
     def test_no_text(self, tmp_path):
         (tmp_path / "x.sizes").write_bytes(b"\x00\xff\xfe")
-        with refused(TableError, str(tmp_path / "x.sizes"), "no text"):
+        with refused(TableError, str(tmp_path / "x.sizes"), "not text"):
             load_genome(str(tmp_path / "x.sizes"))
         with refused(TableError, str(tmp_path), "Is a directory"):
             load_genome(str(tmp_path))

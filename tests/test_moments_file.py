@@ -257,7 +257,7 @@ def test_little_coverage_is_warned_of_and_very_little_refused(run, tensor_path, 
     assert len(messages) == 1
     assert "90.0%" in messages[0] and f"{worst} (90.0%)" in messages[0]
     most = rewritten(tensor_path, tmp_path / "most", lacking(0.6))
-    with refused(DataError, f"{worst} (40.0%)", "at least 50% are needed", "`uncovered` zero"):
+    with refused(DataError, f"{worst} (40.0%)", "at least 50% are needed", "uncovered positions as zero"):
         run(most, tmp_path / "none", settings, engine)
     assert not (tmp_path / "none").exists()
 

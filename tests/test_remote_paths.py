@@ -37,7 +37,7 @@ def test_paths():
     assert pickle.loads(pickle.dumps(path)) == path and path.is_absolute()
     with pytest.raises(ConfigError, match="names no bucket"):
         as_path("s3://")
-    with pytest.raises(TypeError, match="no file system"):
+    with pytest.raises(TypeError, match="not a file system"):
         path.rename("elsewhere")
 
 
