@@ -45,6 +45,11 @@ def cut(text: str, most: int = 80) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def commented(row: str) -> str:
+    """What is said of a row that is refused, since a comment would drop it."""
+    return f"the row '{row}' begins with #, so that it is a comment; take the # away, or the line"
+
+
 def plain(name: str) -> str:
     """Letters and digits of a name, in lower case: what is the same in many ways of writing it."""
     return "".join(sign for sign in name.casefold() if sign.isalnum())

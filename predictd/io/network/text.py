@@ -27,6 +27,7 @@ from predictd.io.tables import (
     separator,
 )
 from predictd.matrix import blocks
+from predictd.wording import commented
 
 log = logging.getLogger(__name__)
 
@@ -210,10 +211,7 @@ def _lines(path: Path, mark: str) -> Iterator[tuple[int, list[str]]]:
                     widths = (len(fields),) if widths else (len(fields), len(fields) + 1)
                     yield number, fields
                 elif line.startswith("#") and len(fields) > 1 and len(fields) in widths:
-                    raise TableError(
-                        f"{path}, line {number}: the row '{fields[0]}' begins with #, so that it is a comment; take "
-                        "the # away, or the line"
-                    )
+                    raise TableError(f"{path}, line {number}: {commented(fields[0])}")
     except UNREADABLE_TEXT as err:
         raise TableError(f"cannot read {path}: {reason(err)}") from err
 

@@ -42,6 +42,7 @@ from predictd.io.tracks.matrix_names import (
     transforms_of,
 )
 from predictd.pairs import Experiment
+from predictd.wording import commented
 
 log = logging.getLogger(__name__)
 
@@ -270,10 +271,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
                 if row and row[0].startswith("#"):
                     fields[0] = fields[0].lstrip("#").strip("\"'")
                     if header and fields != header and len(fields) > 1 and len(fields) - len(header) in more:
-                        raise TableError(
-                            f"{path}, line {number}: the row '{row[0]}' begins with #, so that it is a comment; take "
-                            "the # away, or the line"
-                        )
+                        raise TableError(f"{path}, line {number}: {commented(row[0])}")
                     if header or not any(map(is_pair, fields)):
                         continue
                 if any(fields):

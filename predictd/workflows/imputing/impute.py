@@ -166,30 +166,29 @@ class Imputation(InParts[ImputeReport]):
 
     def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> ImputeReport:
         empty = max(part["empty_bins"] for part in parts)
-        tensor, output = self._tensor, self.job.output
-        record.inputs = {str(self._model): self._loaded.checksum, str(tensor.path): tensor.manifest.checksum}
+        tensor, output, loaded = self._tensor, self.job.output, self._loaded
+        record.inputs = {str(self._model): loaded.checksum, str(tensor.path): tensor.manifest.checksum}
         record.train = [str(e) for e in self._train]
         record.results = {
             "tensor": str(tensor.path.resolve()),
             "genome": tensor.manifest.genome.name,
             "bin_size": tensor.manifest.bin_size,
-            "fold": self._loaded.fold,
-            "models": self._loaded.cost,
+            "fold": loaded.fold,
+            "models": loaded.cost,
             "pairs": len(self._pairs),
             "empty_bins": empty,
-            "held_out": {name: [str(e) for e in own] for name, own in self._loaded.held_out.items()},
-            "left_out": {name: [str(e) for e in own] for name, own in self._loaded.left_out.items()},
+            "held_out": {name: [str(e) for e in own] for name, own in loaded.held_out.items()},
+            "left_out": {name: [str(e) for e in own] for name, own in loaded.left_out.items()},
         }
         if empty:
             log.warning(
                 "%d bins were left empty%s: under half of the model's experiments have signal there",
                 empty,
-                " in the track that has most of them" if self._loaded.held_out else "",
+                " in the track that has most of them" if loaded.held_out else "",
             )
-        loaded = self._loaded
         status = statuses(loaded.estimator, self._pairs, tensor.experiments, loaded.validation)
         _warn_of_fits([pair for pair in self._pairs if status[pair] == TRAINED], len(self._pairs))
-        folds = {pair: name for name, own in self._loaded.held_out.items() for pair in own}
+        folds = {pair: name for name, own in loaded.held_out.items() for pair in own}
         transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
         more: dict[str, dict[Experiment, str]] = {
             "transform": {pair: transforms[pair.assay] for pair in self._pairs},
@@ -199,7 +198,7 @@ class Imputation(InParts[ImputeReport]):
                 for pair in self._pairs
             },
         }
-        expected = self._loaded.estimator.expected_errors(self._pairs)
+        expected = loaded.estimator.expected_errors(self._pairs)
         if expected is not None:
             texts = (f"{error:.3g}" for error in expected.tolist())
             more["expected_error"] = dict(zip(self._pairs, texts, strict=True))
