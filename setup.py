@@ -54,7 +54,7 @@ setup(
     ext_modules=cythonize(
         [
             extension("half", "half.pyx", "half_core.c"),
-            extension("networks", "networks.pyx", "networks_core.c", "perceptron_core.c"),
+            extension("networks", "networks.pyx", "networks_core.c", "networks_wide_core.c"),
             extension("scores", "scores.pyx", "scores_core.c"),
             extension("sgd", "sgd.pyx", "sgd_core.c"),
             extension("trees", "trees.pyx", "trees_core.c", "boost_core.c"),

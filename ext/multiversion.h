@@ -14,8 +14,15 @@
  */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 6
 #define PREDICTD_MULTIVERSION __attribute__((target_clones("avx512f", "avx2", "default")))
-/* For what setup.py lets the compiler fuse multiplications and additions in: versions differ in last bits. */
-#define PREDICTD_MULTIVERSION_FUSED __attribute__((target_clones("avx512f", "fma", "default")))
+/*
+ * For what setup.py lets the compiler fuse multiplications and additions in: the plain version differs in last bits.
+ * "avx512f" alone would fuse in vectors of 512 bits only, and what is left over would have other bits.
+ */
+#define PREDICTD_MULTIVERSION_FUSED __attribute__((target_clones("fma", "default")))
+#define PREDICTD_HAS_WIDE 1
+#define PREDICTD_WIDE __attribute__((target("avx512f,avx512vl,fma")))
+#define PREDICTD_IS_WIDE()                                                                                             \
+    (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
 #else
 #define PREDICTD_MULTIVERSION
 #define PREDICTD_MULTIVERSION_FUSED

@@ -5,6 +5,8 @@
 
 #include <stddef.h>
 
+#include "multiversion.h"
+
 /* Units of each hidden layer. */
 enum { PREDICTD_UNITS = 32 };
 
@@ -35,5 +37,19 @@ void predictd_perceptron_gradient(const float *parameters, size_t k, const float
 
 /* Replace each value by sign(value) · log(1 + |value|); what is not finite stays. */
 void predictd_compress(float *values, size_t n);
+
+/* The same functions for one kind of processor each; networks_core.c chooses. */
+#define PREDICTD_NETWORKS_PLAIN(name) predictd_##name##_plain
+#define PREDICTD_NETWORKS_WIDE(name) predictd_##name##_wide
+#define PREDICTD_NETWORKS(function)                                                                                    \
+    void function(apply_networks)(predictd_networks networks, const float *weights, const float *inputs, size_t n,     \
+                                  size_t k, float *out);                                                               \
+    void function(perceptron_gradient)(const float *parameters, size_t k, const float *inputs, const float *targets,   \
+                                       const ptrdiff_t *rows, size_t n, float penalty, float *gradient);               \
+    void function(compress)(float *values, size_t n)
+PREDICTD_NETWORKS(PREDICTD_NETWORKS_PLAIN);
+#if defined(PREDICTD_HAS_WIDE)
+PREDICTD_NETWORKS(PREDICTD_NETWORKS_WIDE);
+#endif
 
 #endif

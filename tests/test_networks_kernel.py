@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from predictd.kernels import UNITS, apply_networks, compress, perceptron_gradient, perceptron_size
+from predictd.kernels import UNITS, apply_networks, compiled, compress, perceptron_gradient, perceptron_size
 
 pytestmark = pytest.mark.numeric
 
@@ -229,3 +232,72 @@ def test_a_value_does_not_depend_on_what_is_beside_it():
 def test_what_compress_does_not_take(values, wrong):
     with pytest.raises((TypeError, ValueError), match=wrong):
         compress(values)
+
+
+# -- the versions for several processors ------------------------------------------------------------------------------
+
+
+class Shape(ctypes.Structure):
+    """`predictd_networks` of ext/networks_core.h."""
+
+    _fields_ = (
+        ("n", ctypes.c_size_t),
+        ("rows", ctypes.c_size_t),
+        *((name, ctypes.c_void_p) for name in NAMES[:6]),
+    )
+
+
+def by_versions(name, arguments, result):
+    """What the versions for vectors of 256 and of 512 bits write to copies of `result`."""
+    library = ctypes.CDLL(compiled.networks.__file__)
+    for version in ("plain", "wide"):
+        own = result.copy()
+        function = getattr(library, f"predictd_{name}_{version}")
+        function.restype = None
+        passed = [ctypes.c_void_p(own.ctypes.data) if one is result else one for one in arguments]
+        function(
+            *(ctypes.c_void_p(one.ctypes.data) if isinstance(one, np.ndarray) else one for one in passed)
+        )
+        yield own
+
+
+def has_wide():
+    flags = Path("/proc/cpuinfo")
+    own = set(flags.read_text().split()) if flags.is_file() else set()
+    return own >= {"avx512f", "avx512vl", "fma"} and hasattr(
+        ctypes.CDLL(compiled.networks.__file__), "predictd_apply_networks_wide"
+    )
+
+
+@pytest.mark.skipif(not has_wide(), reason="the processor has no vectors of 512 bits")
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (7, 5), (48, 20), (500, 105)])
+def test_wide_vectors_give_the_same_bits(n, k):
+    arrays = made(n_rows=123, n_bins=n, k=k)
+    shape = Shape(5, 123, *(arrays[name].ctypes.data for name in NAMES[:6]))
+    out = np.zeros(n, np.float32)
+    size_n, size_k = ctypes.c_size_t(n), ctypes.c_size_t(k)
+    arguments = (shape, arrays["weights"], arrays["inputs"], size_n, size_k, out)
+    one, other = by_versions("apply_networks", arguments, out)
+    np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(one, apply_networks(**arrays))
+
+    given = lesson(k, n)
+    out = np.zeros(perceptron_size(k), np.float32)
+    rows = given["rows"].astype(np.intp)
+    learned = (
+        given["parameters"],
+        size_k,
+        given["inputs"],
+        given["targets"],
+        rows,
+        size_n,
+        ctypes.c_float(0.3),
+        out,
+    )
+    one, other = by_versions("perceptron_gradient", learned, out)
+    assert one.any()
+    np.testing.assert_array_equal(one, other)
+
+    values = arrays["inputs"].ravel()
+    one, other = by_versions("compress", (values, ctypes.c_size_t(values.size)), values)
+    np.testing.assert_array_equal(one, other)

@@ -1,11 +1,9 @@
-#include <string.h>
-
-#include "networks_layer.h"
+/* How networks learn, for one kind of processor: see networks_template.h, which comes before. */
 
 enum {
     BLOCK = 24,        /* samples whose deviations are kept until they are multiplied with what was read */
     GROUP = 4,         /* samples that are added to the gradient together */
-    HALF = VECTORS / 2 /* vectors of units that are held in registers meanwhile */
+    HALF = VECTORS > 2 ? 2 : 1 /* vectors of units that are held in registers meanwhile */
 };
 _Static_assert(BLOCK % TILE == 0 && BLOCK % GROUP == 0 && VECTORS % HALF == 0, "blocks are cut evenly");
 
@@ -45,8 +43,8 @@ PREDICTD_INLINE void add_penalty(const float *weights, size_t n, float share, fl
         gradient[i] += share * weights[i];
 }
 
-PREDICTD_MULTIVERSION_FUSED
-void predictd_perceptron_gradient(const float *parameters, size_t k, const float *inputs, const float *targets,
+NETWORKS_TARGET
+void NETWORKS_FUNCTION(perceptron_gradient)(const float *parameters, size_t k, const float *inputs, const float *targets,
                                   const ptrdiff_t *rows, size_t n, float penalty, float *gradient)
 {
     enum { U = PREDICTD_UNITS };
@@ -73,19 +71,11 @@ void predictd_perceptron_gradient(const float *parameters, size_t k, const float
             for (size_t i = 0; i < k; i += 64 / sizeof(float))
                 PREDICTD_PREFETCH_READ(inputs + (size_t)rows[t] * k + i);
         for (int t = 0; t < BLOCK; t += TILE) {
-            vector units[TILE * VECTORS];
-            layer(read + t, k, first, first_bias, units);
-            memcpy(lower + t * U, units, sizeof units);
-            layer(within + t, U, second, second_bias, units);
-            memcpy(upper + t * U, units, sizeof units);
+            layer(read + t, k, first, first_bias, lower + t * U);
+            layer(within + t, U, second, second_bias, upper + t * U);
         }
         for (size_t t = 0; t < BLOCK; ++t) {
-            vector sum = {0};
-            for (int v = 0; v < VECTORS; ++v)
-                sum += LOAD(upper + t * U + v * LANES) * LOAD(last + v * LANES);
-            float given = last_bias[0];
-            for (int j = 0; j < LANES; ++j)
-                given += sum[j];
+            const float given = last_layer(upper + t * U, last, last_bias[0]);
             errors[t] = start + t < n ? (given - targets[rows[start + t]]) / (float)n : 0.0f;
             of_last_bias[0] += errors[t];
         }
