@@ -72,6 +72,8 @@ class Engine(ABC):
         Processes that were started together and share the work, each with some of the workers.
     bytes_sent
         What workers have sent each other in reductions and programs so far, in all.
+    has_tables
+        Whether its workers can hold one table together, as those of Spark.
     peak_memory_bytes
         The largest that any other process has been so far, a worker's or another rank's; 0 where there are none.
     """
@@ -81,6 +83,7 @@ class Engine(ABC):
     ranks: int = 1
     bytes_sent: int = 0
     peak_memory_bytes: int = 0
+    has_tables: bool = False
 
     @abstractmethod
     def map(

@@ -13,7 +13,7 @@ from predictd.workflows.network.links import load_links
 from predictd.workflows.network.stats import describe_degrees, describe_network, measure
 
 pytest.importorskip("pyspark")
-from predictd.engine.spark.frames import SparkLinks
+from predictd.workflows.network.spark_links import SparkLinks
 from read_tables import fields_of
 
 # All that `str.strip` takes off but what ends lines or parts fields.

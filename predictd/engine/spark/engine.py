@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pickle
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from py4j.protocol import Py4JJavaError
 from pyspark import Accumulator, InheritableThread, SparkContext
-from pyspark.sql import SparkSession
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
 
 from predictd import interrupt
 from predictd.engine.base import (
@@ -45,6 +47,7 @@ from predictd.progress import progress_bar
 _POLL_SECONDS = 0.1
 # Sums that are held at one place at a time, the driver too: of 1015 experiments each is 8 MB.
 _SUMS_AT_ONCE = 4
+_ROWS_BETWEEN_LOOKS = 10_000
 
 Value = TypeVar("Value")
 
@@ -61,6 +64,7 @@ class SparkEngine(Engine):
     """
 
     name = "spark"
+    has_tables = True
 
     def __init__(self, workers: int | None = None, *, master: str | None = None) -> None:
         self._master = master
@@ -169,6 +173,16 @@ class SparkEngine(Engine):
     def result_of(self, action: Callable[[], Value], name: str) -> Value:
         """Result of an action on tables; `name` of them in messages. Signals and errors are as of `map`."""
         return self._run(action, _notes(self._open()), name)
+
+    def rows_of(self, frame: DataFrame, name: str) -> Iterator[tuple[Any, ...]]:
+        """Rows of a table in order, some partitions at a time at the driver; `name` and signals as of `result_of`."""
+        try:
+            for count, row in enumerate(frame.toLocalIterator(prefetchPartitions=True)):
+                if count % _ROWS_BETWEEN_LOOKS == 0:
+                    interrupt.stop_if_asked()
+                yield tuple(row)
+        except (Py4JJavaError, PySparkException) as err:
+            raise session.gave_up(name, err) from err
 
     def close(self) -> None:
         """Stop the session, if it was started by this engine."""

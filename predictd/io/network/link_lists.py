@@ -62,9 +62,7 @@ def stream_links(path: Path) -> Iterator[Link]:
         if columns.sign is not None:
             sign = fields[columns.sign] if columns.sign < len(fields) else ""
             if sign not in LINK_SIGNS:
-                raise TableError(
-                    f"{path}, line {number}: the sign '{sign}' is not one of +, - and . (or 1, -1 and 0)"
-                )
+                raise not_a_sign(f"{path}, line {number}", sign)
             link += (LINK_SIGNS[sign],)
         yield link
 
@@ -86,6 +84,11 @@ def columns_of(path: Path) -> LinkColumns:
 def _is_header(fields: Sequence[str]) -> bool:
     found = named_columns(fields)
     return found is not None and found.weight is not None
+
+
+def not_a_sign(where: str, text: str) -> TableError:
+    """Make the error of a line whose sign is none."""
+    return TableError(f"{where}: the sign '{text}' is not one of +, - and . (or 1, -1 and 0)")
 
 
 def _not_a_link(path: Path, number: int, fields: Sequence[str] = ()) -> TableError:

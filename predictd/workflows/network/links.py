@@ -15,8 +15,7 @@ from predictd.errors import DataError, NetworkFormatError, OutputError
 from predictd.grn.links import Links
 from predictd.io.files import sha256_of, standing
 from predictd.io.network.forms import Form, Link, write_links
-from predictd.io.network.lines import FIELDS, QUOTED_FIELD, surplus
-from predictd.io.network.link_lists import StreamedLinks, columns_of, read_link_list
+from predictd.io.network.link_lists import StreamedLinks, read_link_list
 from predictd.io.network.networks import find_network, read_network
 
 _LINES = 100_000
@@ -130,25 +129,21 @@ def links_checksum(path: Path) -> str:
 
 
 def open_list(path: Path, engine: Engine) -> LinkTable:
-    """A list as Spark's executors hold it together, or with another engine as a stream."""
-    if engine.name == "spark":
+    """A list as an engine with tables holds it, or else as a stream."""
+    if engine.has_tables:
         return open_graph(path, engine, kept=False)
     engine.check_shared_paths(path)
     return StreamedLinks(path)
 
 
 def open_graph(path: Path, engine: Engine, *, kept: bool = True) -> GraphTable:
-    """A list as Spark's executors hold it together; `kept`: so that they read it once."""
+    """A list as the workers of an engine with tables hold it together; `kept`: so that they read it once."""
     engine.check_shared_paths(path)
     from predictd.engine.spark import SparkEngine
-    from predictd.engine.spark.frames import ListForm, SparkLinks
+    from predictd.workflows.network.spark_links import SparkLinks
 
     assert isinstance(engine, SparkEngine)
-    columns = columns_of(path)
-    every = columns.regulator, columns.target, columns.weight, columns.sign
-    places = [place for place in every if place is not None]
-    form = ListForm(places, columns.header, columns.most, QUOTED_FIELD, FIELDS, surplus)
-    return SparkLinks(engine, path, form, kept=kept)
+    return SparkLinks(engine, path, kept=kept)
 
 
 def ranked(links: Links) -> dict[str, NDArray[Any]]:

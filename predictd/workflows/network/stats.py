@@ -134,7 +134,7 @@ def describe_network(
         settings={"hubs": n_hubs, "clusters": n_clusters, "degrees": False},
     )
     refuse_finished(output)
-    if engine.name == "spark" and find_network(network) is None:
+    if engine.has_tables and find_network(network) is None:
         if n_clusters is not None:
             raise ConfigError("Spark makes no clusters; leave `n_clusters` out, or use another engine")
         return _describe_graph(network, output, engine, record)

@@ -5,54 +5,23 @@ The rules of reading are those of `predictd.io.network.link_lists`, so that the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from predictd.constants import LINK_SIGNS, LINK_WEIGHT, WHITE_SPACE
-from predictd.engine.spark.engine import SparkEngine
-from predictd.engine.spark.graphs import components, pagerank
-from predictd.engine.spark.session import gave_up
+from predictd.engine.spark import SparkEngine
 from predictd.errors import TableError
-from predictd.interrupt import stop_if_asked
+from predictd.io.network.lines import FIELDS, QUOTED_FIELD, surplus
+from predictd.io.network.link_lists import columns_of, not_a_sign
+from predictd.workflows.network.spark_graphs import components, pagerank
 
 _NAME = "the link list"
-_ROWS_BETWEEN_LOOKS = 10_000
 # What an executor sorts at once.
 _PIECE_BYTES = 64 * 2**20
-
-
-@dataclass(frozen=True)
-class ListForm:
-    """How the lines of a list are read.
-
-    Attributes
-    ----------
-    places
-        Places of regulator, target, weight and, where the list has it, sign among the fields of a line.
-    header
-        The fields of its header; None: it has none.
-    most
-        How many fields a line may have.
-    quoted, fields
-        Regular expressions of a field in quotation marks, and of a field by what stands before it, a comma or a blank;
-        see `predictd.io.network.lines`.
-    surplus
-        What makes the error of a line, the number of its fields, and `most`.
-    """
-
-    places: Sequence[int]
-    header: Sequence[str] | None
-    most: int
-    quoted: str
-    fields: Mapping[str, str]
-    surplus: Callable[[str, int, int], TableError]
 
 
 class SparkLinks:
@@ -64,34 +33,27 @@ class SparkLinks:
         Whose executors hold it.
     path
         The list, at the same place for all executors, or in a store that Spark itself is set up for.
-    form
-        How its lines are read.
     kept
         Whether executors keep what they have read, in memory or on their disks, until `graph` has been answered.
     """
 
-    def __init__(
-        self,
-        engine: SparkEngine,
-        path: Path,
-        form: ListForm,
-        *,
-        kept: bool = False,
-    ) -> None:
+    def __init__(self, engine: SparkEngine, path: Path, *, kept: bool = False) -> None:
         self._path, self._engine = path, engine
-        self._form, places, header = form, form.places, form.header
-        self._columns = _COLUMNS[: len(places)]
+        columns = columns_of(path)
+        every = columns.regulator, columns.target, columns.weight, columns.sign
+        places = [place for place in every if place is not None]
+        self._columns, header, self._most = _COLUMNS[: len(places)], columns.header, columns.most
         session = engine.sql_session(max(2 * engine.workers, path.stat().st_size // _PIECE_BYTES))
         place = str(path) if "://" in str(path) else path.absolute().as_uri()
         line = F.regexp_replace("value", "^\ufeff", "")
         lines = session.read.text(place).select(line.alias("line"))
         kept_lines = lines.filter(~F.col("line").startswith("#") & F.col("line").rlike(f"[^{WHITE_SPACE}]"))
-        fields = kept_lines.select(_fields(F.col("line"), form).alias("fields"))
+        fields = kept_lines.select(_fields(F.col("line")).alias("fields"))
         named = [
             _field(F.col("fields"), place).alias(name)
             for name, place in zip(self._columns, places, strict=True)
         ]
-        links = fields.select(*named, _count_of_surplus(F.col("fields"), form.most).alias("surplus"))
+        links = fields.select(*named, _count_of_surplus(F.col("fields"), self._most).alias("surplus"))
         if header is not None:
             same = [
                 F.col(name).eqNullSafe(header[place] if place < len(header) else None)
@@ -190,9 +152,7 @@ class SparkLinks:
         )
         for regulator, target, weight, found in self._collected(bad.limit(1)):
             if found is not None:
-                raise self._form.surplus(
-                    f"{self._path}, link {regulator} to {target}", found, self._form.most
-                )
+                raise surplus(f"{self._path}, link {regulator} to {target}", found, self._most)
             if not (regulator and target and weight):
                 line = " ".join(field for field in (regulator, target, weight) if field)
                 raise TableError(f"{self._path}, line '{line}': expected regulator, target and weight")
@@ -202,23 +162,13 @@ class SparkLinks:
         if "sign" in self._columns:
             bad = self._all.filter(F.col("sign").isNull()).select("regulator", "target", "written")
             for regulator, target, sign in self._collected(bad.limit(1)):
-                raise TableError(
-                    f"{self._path}, link {regulator} to {target}: the sign '{sign}' is not one of +, - and . (or 1, -1 "
-                    "and 0)"
-                )
+                raise not_a_sign(f"{self._path}, link {regulator} to {target}", sign)
 
     def _collected(self, frame: DataFrame) -> list[Any]:
         return self._engine.result_of(frame.collect, _NAME)
 
     def _rows(self, frame: DataFrame) -> Iterator[Any]:
-        """Rows in order, some partitions at a time at the driver."""
-        try:
-            for count, row in enumerate(frame.toLocalIterator(prefetchPartitions=True)):
-                if count % _ROWS_BETWEEN_LOOKS == 0:
-                    stop_if_asked()
-                yield tuple(row)
-        except (Py4JJavaError, PySparkException) as err:
-            raise gave_up(_NAME, err) from err
+        return self._engine.rows_of(frame, _NAME)
 
 
 _COLUMNS = ("regulator", "target", "weight", "sign")
@@ -226,13 +176,13 @@ _COLUMNS = ("regulator", "target", "weight", "sign")
 _ALL = 2**30
 
 
-def _fields(line: Column, form: ListForm) -> Column:
+def _fields(line: Column) -> Column:
     """Parts of a line, as `predictd.io.network.lines.split_line` divides it: an array of text."""
 
     def between(mark: str) -> Column:
-        return F.regexp_extract_all(F.concat(F.lit(mark), line), F.lit(form.fields[mark]), 1)
+        return F.regexp_extract_all(F.concat(F.lit(mark), line), F.lit(FIELDS[mark]), 1)
 
-    outside = F.regexp_replace(line, form.quoted, "")
+    outside = F.regexp_replace(line, QUOTED_FIELD, "")
     quoted = F.when(outside.contains(","), between(",")).otherwise(between(" "))
     blanks = F.split(_trimmed(line), f"[{WHITE_SPACE}]+")
     return (
