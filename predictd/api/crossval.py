@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
@@ -18,6 +17,7 @@ from predictd.constants import COVERAGE_TSV, FOLDS_JSON, METRICS_TSV, RUN_JSON
 from predictd.engine import Engine
 from predictd.errors import ModelFormatError
 from predictd.io.files import state_of
+from predictd.io.results import read_run_json
 from predictd.workflows.evaluation.imputed import made_from
 from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.imputing.calibration import read_calibration
@@ -87,8 +87,7 @@ class CrossValidation:
         return dict(self._run()["results"]["choices"])
 
     def _run(self) -> dict[str, Any]:
-        run: dict[str, Any] = json.loads((self.path / RUN_JSON).read_text(encoding="utf-8"))
-        return run
+        return read_run_json(self.path)
 
     @overload
     def impute(

@@ -29,6 +29,7 @@ from predictd.io.files import (
     write_json,
 )
 from predictd.io.remote import RemotePath
+from predictd.io.results import known_run
 from predictd.io.temporary import new_folder, release, remove_left
 from predictd.provenance import package_version
 from predictd.wording import cut
@@ -119,11 +120,7 @@ class Job:
 
     def run_json(self) -> dict[str, Any]:
         """What the output says of how it was made; nothing where there is none."""
-        try:
-            value = json.loads((self.output / RUN_JSON).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return value if isinstance(value, dict) else {}
+        return known_run(self.output)
 
     @property
     def workspace(self) -> Path:

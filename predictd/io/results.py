@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from predictd.constants import MEASURES, METRIC_COUNTS, METRIC_KEYS, RUN_JSON
 from predictd.errors import DataError
 from predictd.io.files import replacing, write_json
 from predictd.provenance import RunRecord
+
+_DICTIONARIES = ("results", "settings", "inputs", "software")
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> None:
@@ -54,10 +59,34 @@ def write_metrics(
     write_rows(path, columns, ((*key, *by_key[key]) for key in sorted(by_key)))
 
 
+def run_json_of(output: Path, *, sidecar: bool = False) -> Path:
+    """`run.json` in the directory `output`; `sidecar`: `OUTPUT.run.json` next to the file `output`."""
+    return output.with_name(f"{output.name}.{RUN_JSON}") if sidecar else output / RUN_JSON
+
+
 def write_run_json(record: RunRecord, output: Path, *, sidecar: bool = False) -> None:
-    """Write `run.json` into the directory `output`; `sidecar`: `OUTPUT.run.json` next to the file `output`."""
-    path = output.with_name(f"{output.name}.{RUN_JSON}") if sidecar else output / RUN_JSON
-    write_json(path, record.to_dict())
+    """Write the run.json of an output; see `run_json_of`."""
+    write_json(run_json_of(output, sidecar=sidecar), record.to_dict())
+
+
+def read_run_json(output: Path, *, sidecar: bool = False) -> dict[str, Any]:
+    """What the run.json of an output says, see `run_json_of`; empty if it is another tool's.
+
+    Raises
+    ------
+    OSError, ValueError
+        If there is none, or it cannot be read.
+    """
+    run = json.loads(run_json_of(output, sidecar=sidecar).read_text(encoding="utf-8"))
+    ours = isinstance(run, dict) and all(isinstance(run.get(key, {}), dict) for key in _DICTIONARIES)
+    return run if ours else {}
+
+
+def known_run(output: Path, *, sidecar: bool = False) -> dict[str, Any]:
+    """As `read_run_json`; empty where there is none, or it cannot be read."""
+    with suppress(OSError, ValueError):
+        return read_run_json(output, sidecar=sidecar)
+    return {}
 
 
 def as_text(value: str | int | float) -> str:

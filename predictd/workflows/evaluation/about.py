@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,30 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from predictd.config import READ_BY
-from predictd.constants import MODELS, RUN_JSON
+from predictd.constants import MODELS
 from predictd.errors import PredictdError
 from predictd.io.models import read_model
 from predictd.io.remote import as_path
+from predictd.io.results import known_run
 from predictd.io.tensor.store import Tensor
 
 Json = Mapping[str, Any]
-
-
-def read_run(path: Path) -> dict[str, Any]:
-    """A run.json of ours; empty where there is none, or another tool's."""
-    with suppress(OSError, ValueError):
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(value, dict) and all(isinstance(value.get(key, {}), dict) for key in _DICTIONARIES):
-            return value
-    return {}
-
-
-_DICTIONARIES = ("results", "settings", "inputs", "software")
-
-
-def sidecar_run(path: Path) -> dict[str, Any]:
-    """The run.json next to a file; see `read_run`."""
-    return read_run(path.with_name(f"{path.name}.{RUN_JSON}"))
 
 
 def described(
@@ -64,7 +47,7 @@ def described(
         ("Settings", _settings(made_by, model)),
         ("Command", _command(run)),
         ("Finished", str(run.get("finished", "not recorded"))),
-        ("Scored by", "" if metrics.parent == directory else _command(sidecar_run(metrics))),
+        ("Scored by", "" if metrics.parent == directory else _command(known_run(metrics, sidecar=True))),
         ("Software", _software(run)),
         ("Run by", f"engine {run.get('engine')}, workers: {run.get('workers')}, ranks: {run.get('ranks')}"),
     ]
@@ -122,7 +105,7 @@ def _training_run(directory: Path, run: Json) -> tuple[Json, dict[str, Any]]:
         tensor = run.get("results", {}).get("tensor")
         given = [as_path(name) for name in run.get("inputs", {})]
         path = next((model for model in given if str(model.resolve()) != tensor), directory)
-        made_by = read_run(path / RUN_JSON) if path.is_dir() else sidecar_run(path)
+        made_by = known_run(path, sidecar=not path.is_dir())
     with suppress(PredictdError, OSError):
         file = min((path / MODELS).glob("*.h5"), default=None) if path.is_dir() else path
         if file is not None:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from predictd.constants import FOLDS_JSON, RUN_JSON, TRACKS_TSV
+from predictd.constants import FOLDS_JSON, TRACKS_TSV
 from predictd.errors import DataError, PredictdError
 from predictd.io.files import exists
 from predictd.io.names import is_bedgraph
 from predictd.io.remote import as_path
+from predictd.io.results import known_run
 from predictd.io.tables import Transform, read_tracks, unique_pairs
 from predictd.io.tensor.store import Shard, Tensor
 from predictd.io.tracks.bigwig import Uncovered
@@ -23,7 +24,6 @@ from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 from predictd.report.region_figures import Example, Stretch
 from predictd.report.scores import Score, by_correlation
-from predictd.workflows.evaluation.about import read_run
 from predictd.workflows.imputing.apply import Application
 from predictd.workflows.imputing.estimators import load_held_out, training_info
 from predictd.workflows.tensor.origin import check_origin
@@ -279,7 +279,7 @@ def observed_tables(directory: Path, scores_run: dict[str, Any]) -> list[Path]:
 
 def _imputed_here(folder: Path, directory: Path) -> bool:
     same = folder.resolve() == directory.resolve()
-    return same or read_run(folder / RUN_JSON).get("workflow") == "impute"
+    return same or known_run(folder).get("workflow") == "impute"
 
 
 def open_tensor(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from predictd.constants import RUN_JSON, TRACKS_TSV
+from predictd.constants import TRACKS_TSV
 from predictd.errors import TableError, TensorFormatError
 from predictd.io.remote import as_path
+from predictd.io.results import read_run_json, run_json_of
 from predictd.io.tables import Track, read_tracks, table_rows, unique_pairs
 from predictd.io.tensor.store import Tensor
 from predictd.pairs import Experiment
@@ -162,12 +162,11 @@ def made_from(run: Mapping[str, Any], directory: Path) -> Tensor:
 def _run_json(directory: Path) -> dict[str, Any]:
     """What our own output says of itself; empty for another tool's."""
     try:
-        value = json.loads((directory / RUN_JSON).read_text(encoding="utf-8"))
+        run = read_run_json(directory)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as err:
         raise TableError(
-            f"{directory / RUN_JSON} cannot be read: {err}; remove it if the tracks are not predictd's"
+            f"{run_json_of(directory)} cannot be read: {err}; remove it if the tracks are not predictd's"
         ) from err
-    ours = isinstance(value, dict) and isinstance(value.get("results"), dict)
-    return value if ours and isinstance(value.get("train"), list) else {}
+    return run if "results" in run and isinstance(run.get("train"), list) else {}

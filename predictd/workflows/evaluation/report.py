@@ -23,14 +23,13 @@ from predictd.constants import (
     METRICS_TSV,
     RESIDUALS_FORMAT,
     RESIDUALS_VERSION,
-    RUN_JSON,
     TRACKS_TSV,
 )
 from predictd.errors import DataError, ModelFormatError, PredictdError, TableError
 from predictd.io.files import checksums, exists, make_directory, replacing, write_json, write_text
 from predictd.io.hdf5 import ForeignFileError, read_arrays
 from predictd.io.remote import as_path
-from predictd.io.results import write_rows, write_run_json
+from predictd.io.results import known_run, write_rows, write_run_json
 from predictd.io.tables import read_scores, table_header, table_rows
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
@@ -39,7 +38,7 @@ from predictd.report.evaluation import Evaluation, Report, build
 from predictd.report.region_figures import Example
 from predictd.report.score_figures import Density
 from predictd.report.scores import COUNTS, Known, Row, Table, chosen_method, scores_of
-from predictd.workflows.evaluation.about import choices_of, described, read_run, sidecar_run
+from predictd.workflows.evaluation.about import choices_of, described
 from predictd.workflows.evaluation.examples import Source, find_examples, observed_tables, open_tensor
 from predictd.workflows.imputing.calibration import COVERAGE, read_calibration
 from predictd.workflows.imputing.status import NOT_HELD_OUT_FOLDS, VALIDATION
@@ -135,7 +134,7 @@ def _write(made: Report, output: Path, files: Path) -> None:
 
 def _read(directory: Path, metrics: Path, wanted: str | None, more: MoreInput) -> Evaluation:
     rows = _scores(metrics)
-    run, scores_run = read_run(directory / RUN_JSON), sidecar_run(metrics)
+    run, scores_run = known_run(directory), known_run(metrics, sidecar=True)
     method = _method(directory, metrics, rows, scores_run, wanted)
     quality = _table(
         more.quality or directory / QC_TSV, more.quality is not None, ("cell_type", "assay", "flags")
@@ -198,7 +197,7 @@ def _method(
     own = next((name for name, place in places.items() if place == here), None)
     method = chosen_method(rows, wanted or own)
     place = places.get(method.removesuffix(MAPPED), here)
-    if not scores_run and read_run(metrics.with_name(RUN_JSON)).get("workflow") == "cv":
+    if not scores_run and known_run(metrics.parent).get("workflow") == "cv":
         # A cross-validation has its scores in its own directory.
         place = str(metrics.parent.resolve())
     if place != here and (own is not None or as_path(place).is_dir()):

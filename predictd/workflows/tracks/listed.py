@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -10,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from predictd.constants import BIN_SIZE, FOLDS_JSON, MANIFEST, MODELS, RUN_JSON, TRACKS_TSV
+from predictd.constants import BIN_SIZE, FOLDS_JSON, MANIFEST, MODELS, TRACKS_TSV
 from predictd.errors import TableError, TensorFormatError, TrackError
 from predictd.io.files import exists, state_of
 from predictd.io.names import is_bedgraph, is_bigwig, without_secrets
 from predictd.io.partition import Job, read_job
 from predictd.io.remote import as_path
+from predictd.io.results import read_run_json
 from predictd.io.tables import Track, table_rows, unique_pairs
 from predictd.io.temporary import temporary_folder
 from predictd.io.tensor.manifest import read_manifest
@@ -218,7 +218,7 @@ def _origin(directory: Path) -> _Origin:
     """Genome, bin size, tensor and bins, as our own output says, or the tensor that it was made from."""
     tensor = made_from = None
     try:
-        run: Any = json.loads((directory / RUN_JSON).read_text(encoding="utf-8"))
+        run = read_run_json(directory)
         results, made_from = run["results"], as_path(str(run["results"]["tensor"]))
         # A directory of exported tracks is what was observed.
         tensor = None if run.get("workflow") == "export" else made_from
