@@ -9,7 +9,7 @@ import pytest
 
 from made_tensors import small_tensor
 from predictd.errors import DataError
-from predictd.workflows.tensor.coverage import require_complete, warn_same_signal
+from predictd.workflows.tensor.coverage import require_complete, warn_suspicious
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
 
 
@@ -48,7 +48,7 @@ def test_one_signal_under_two_labels_is_named(tmp_path, caplog, engine):
     tensor = small_tensor(tmp_path, values)
     data = read_moments(ensure_moments(tensor, engine))
     with caplog.at_level(logging.WARNING):
-        warn_same_signal(tensor, data)
+        warn_suspicious(tensor, data)
     (record,) = caplog.records
     assert "under two labels: C0:A0 and C1:A1 (r 1.0000); one label is wrong" in record.getMessage()
 

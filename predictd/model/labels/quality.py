@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from predictd.model.labels.labels import fit_effects, standardise
+from predictd.model.labels.labels import Standardised, fit_effects, standardise
 from predictd.model.labels.leave_out import (
     leave_one_out,
     leave_two_out,
@@ -127,7 +127,7 @@ def examine(tracks: Tracks) -> Findings:
         duplicate[[one, two]] = True
         best[[one, two]] = (cells * tracks.n_assays + assays)[[two, one]]
     best[standard.constant] = -1
-    off = _amplitude_off(tracks, standard.means, logs, sound)
+    off = amplitudes_off(standard, cells, assays, used=sound, positive=tracks.positive) != 0
     saturated = _saturated(tracks) & ~dead
     found = np.stack([wrong, duplicate, dead, saturated, off, tracks.artefact], axis=1)
     flags = tuple(tuple(np.array(FLAGS)[own].tolist()) for own in found)
@@ -189,19 +189,45 @@ def _saturated(tracks: Tracks) -> Mask:
     return np.asarray((share >= SATURATED) & (share >= _TIMES_OTHERS * usual))
 
 
-def _amplitude_off(tracks: Tracks, means: Array, log_deviations: Array, sound: Mask) -> Mask:
-    """Sound tracks whose amplitude is far from what is expected of cell type and assay.
+def amplitudes_off(
+    standard: Standardised,
+    cells: Index,
+    assays: Index,
+    *,
+    used: Mask,
+    positive: Mask,
+    factor: float = _FACTOR,
+) -> Array:
+    """How far the amplitude of tracks is from what the others of their cell type and assay suggest.
 
     The amplitude is the mean where signal is never negative, since there background and peaks scale alike; else the
     standard deviation.
+
+    Parameters
+    ----------
+    standard
+        Means and standard deviations of n tracks.
+    cells, assays
+        (n,) row of each track's cell type and assay.
+    used
+        (n,) tracks that vary, and are compared.
+    positive
+        (n,) whether the signal is never negative.
+    factor
+        From how many times, or which part of, the amplitude that is expected a track is off.
+
+    Returns
+    -------
+    (n,) natural logarithm of amplitude over expected amplitude of tracks that are off; 0 for all others.
     """
-    off = np.zeros(len(means), dtype=bool)
-    for kind in (tracks.positive & (means > 0), ~(tracks.positive & (means > 0))):
-        used = sound & kind
-        if used.sum() < 3:
+    by_mean = positive & (standard.means > 0)
+    logs = np.log(np.where(by_mean, standard.means, np.where(used, standard.deviations, 1.0)))
+    off = np.zeros(len(used))
+    for kind in (used & by_mean, used & ~by_mean):
+        if kind.sum() < 3:
             continue
-        logs = np.where(kind & tracks.positive, np.log(np.where(means > 0, means, 1.0)), log_deviations)
-        effects = fit_effects(logs, tracks.cells, tracks.assays, tracks.n_cells, tracks.n_assays, used=used)
-        limit = max(np.log(_FACTOR), _OUTLYING * effects.spread)
-        off |= used & (np.abs(logs - effects.expected) > limit)
+        effects = fit_effects(logs, cells, assays, int(cells.max()) + 1, int(assays.max()) + 1, used=kind)
+        limit = max(np.log(factor), _OUTLYING * effects.spread)
+        beyond = kind & (np.abs(logs - effects.expected) > limit)
+        off[beyond] = (logs - effects.expected)[beyond]
     return off

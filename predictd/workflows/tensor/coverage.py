@@ -6,15 +6,17 @@ import logging
 from collections import defaultdict
 
 import numpy as np
+import numpy.typing as npt
 
 from predictd.constants import REFUSE_COMPLETE, WARN_COMPLETE
 from predictd.errors import DataError
 from predictd.io.tensor.manifest import Manifest
 from predictd.io.tensor.store import Tensor
-from predictd.model.labels.labels import standardise
-from predictd.model.labels.quality import same_signal
+from predictd.model.labels.labels import Standardised, standardise
+from predictd.model.labels.quality import amplitudes_off, same_signal
 from predictd.model.ranges import Spans
-from predictd.pairs import Experiment
+from predictd.model.transforms import TRANSFORMS
+from predictd.pairs import Experiment, axes, rows_of
 from predictd.wording import some
 from predictd.workflows.tensor.moments import TensorMoments
 from predictd.workflows.tensor.ranges import artefacts_of
@@ -23,6 +25,10 @@ log = logging.getLogger(__name__)
 
 # Tracks that a message names before it counts the rest.
 _NAMED = 3
+# How many times as strong or as weak as expected a track is that is named.
+_FACTOR = 10.0
+
+Mask = npt.NDArray[np.bool_]
 
 
 def warn_incomplete(tensor: Tensor) -> None:
@@ -70,19 +76,44 @@ def warn_same_files(manifest: Manifest) -> None:
         )
 
 
-def warn_same_signal(tensor: Tensor, data: TensorMoments) -> None:
-    """Log a warning of tracks that are one track under several labels, by their correlation."""
-    correlations = standardise(data.s).correlations
-    artefact = artefacts_of(tensor)[tensor.columns(data.experiments)]
+def warn_suspicious(tensor: Tensor, data: TensorMoments) -> None:
+    """Log a warning of tracks that are one track under several labels, and one of those that may be in another unit."""
+    standard, experiments = standardise(data.s), data.experiments
+    sound = ~artefacts_of(tensor)[tensor.columns(experiments)]
+    _warn_amplitudes(tensor, data, standard, sound & ~standard.constant)
     same = [
-        f"{data.experiments[i]} and {data.experiments[j]} (r {correlations[i, j]:.4f})"
-        for i, j in same_signal(correlations, ~artefact)
+        f"{experiments[i]} and {experiments[j]} (r {standard.correlations[i, j]:.4f})"
+        for i, j in same_signal(standard.correlations, sound)
     ]
     if same:
         log.warning(
             "the same signal under two labels: %s; one label is wrong, and makes predictions from it wrong: find out "
             "which, correct the table of tracks, and ingest again",
             some(same, _NAMED),
+        )
+
+
+def _warn_amplitudes(tensor: Tensor, data: TensorMoments, standard: Standardised, used: Mask) -> None:
+    """Log a warning of tracks that are many times as strong, or as weak, as the others suggest."""
+    transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
+    positive = np.array([TRANSFORMS[transforms[e.assay]].clipped for e in data.experiments])
+    off = amplitudes_off(
+        standard,
+        *rows_of(data.experiments, *axes(data.experiments)),
+        used=used,
+        positive=positive,
+        factor=_FACTOR,
+    )
+    found = [
+        f"{data.experiments[i]} ({np.exp(off[i]):.3g} times)"
+        for i in np.argsort(-np.abs(off), kind="stable")[: np.count_nonzero(off)]
+    ]
+    if found:
+        log.warning(
+            "a signal much stronger or weaker than the other tracks of the cell type and of the assay suggest: %s; the "
+            "file may be in another unit, or hold noise, and makes predictions from it wrong: check it, or leave the "
+            "track out",
+            some(found, _NAMED),
         )
 
 

@@ -34,7 +34,7 @@ from predictd.workflows.imputing.calibration import assay_spans, expected_scales
 from predictd.workflows.imputing.estimators import everything_path, fold_model_path
 from predictd.workflows.imputing.residuals import Counting, read_residuals
 from predictd.workflows.parts import InParts
-from predictd.workflows.tensor.coverage import require_complete, warn_same_signal
+from predictd.workflows.tensor.coverage import require_complete, warn_suspicious
 from predictd.workflows.tensor.folds import read_folds
 from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
 from predictd.workflows.tensor.ranges import ranges_of
@@ -210,7 +210,7 @@ class Crossval(InParts[CrossvalReport]):
         with record.stage("moments"):
             # Baselines are made of moments, whatever the solver reads.
             moments = ensure_moments(tensor, engine, self._moments)
-        warn_same_signal(tensor, read_moments(moments))
+        warn_suspicious(tensor, read_moments(moments))
         wanted = [self._groups[index] for index in parts]
         if self._everything is not None and 0 in parts:
             wanted.append(self._everything)

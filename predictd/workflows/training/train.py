@@ -17,7 +17,7 @@ from predictd.model.cp.factors import CPModel
 from predictd.model.folds import Fold
 from predictd.provenance import RunRecord, given
 from predictd.wording import some
-from predictd.workflows.tensor.coverage import require_complete, warn_same_signal
+from predictd.workflows.tensor.coverage import require_complete, warn_suspicious
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
 from predictd.workflows.tensor.ranges import ranges_of
 from predictd.workflows.training.folds import check_folds, choose_fold, selection_folds
@@ -219,7 +219,7 @@ def _choose(
     if solver.reads_moments:
         with record.stage("moments"):
             path = ensure_moments(tensor, engine, moments)
-        warn_same_signal(tensor, read_moments(path, tensor))
+        warn_suspicious(tensor, read_moments(path, tensor))
         data = replace(data, moments=path)
     with record.stage("choose") if solver.searches else nullcontext():
         deciding = selection_folds(tensor.experiments, seed) if refit and solver.searches else [fold]
