@@ -9,6 +9,7 @@ import pytest
 
 from made_tensors import small_tensor
 from predictd.errors import DataError
+from predictd.pairs import Experiment
 from predictd.workflows.tensor.coverage import require_complete, warn_suspicious
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
 
@@ -51,6 +52,27 @@ def test_one_signal_under_two_labels_is_named(tmp_path, caplog, engine):
         warn_suspicious(tensor, data)
     (record,) = caplog.records
     assert "under two labels: C0:A0 and C1:A1 (r 1.0000); one label is wrong" in record.getMessage()
+
+
+@pytest.mark.parametrize(("times", "named"), [(300.0, True), (1 / 300, True), (3.0, False)])
+def test_a_track_in_another_unit_is_named(tmp_path, caplog, engine, times, named):
+    """By the logarithm of its mean over what the other tracks of its row and of its column have."""
+    rng = np.random.default_rng(1)
+    pairs = [Experiment(f"C{i // 4}", f"A{i % 4}") for i in range(16)]
+    scales = np.exp(rng.normal(0.0, 0.7, 4)[np.arange(16) // 4] + rng.normal(0.0, 0.7, 4)[np.arange(16) % 4])
+    values = rng.gamma(1.0, 0.1, (2000, 16)) * scales
+    values[:, 6] *= times
+    tensor = small_tensor(tmp_path, values.astype(np.float32), experiments=pairs)
+    data = read_moments(ensure_moments(tensor, engine))
+    with caplog.at_level(logging.WARNING):
+        warn_suspicious(tensor, data)
+    found = [record.getMessage() for record in caplog.records]
+    assert len(found) == named
+    if named:
+        text = found[0].split("suggest: ")[1].split(";")[0]
+        pair, factor = text.removesuffix(" times)").split(" (")
+        # Each of these means has a standard deviation of 2 %.
+        assert pair == "C1:A2" and float(factor) == pytest.approx(times, rel=0.2)
 
 
 @pytest.mark.parametrize("empty", [10, 100])

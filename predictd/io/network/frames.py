@@ -17,11 +17,11 @@ from predictd.io.network.text import (
     TIMES,
     UNCLEAR,
     layout_of,
-    plain,
     refuse_numbered,
     refuse_others,
 )
 from predictd.io.tables import is_number, not_numbers
+from predictd.wording import plain
 
 _IN_MEMORY = "the matrix"
 

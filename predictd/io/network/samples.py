@@ -14,9 +14,9 @@ from predictd.errors import TableError
 from predictd.io.hdf5 import UNREADABLE, reading
 from predictd.io.network.h5ad import frame_of_samples
 from predictd.io.network.memory import check_distinct_columns, texts
-from predictd.io.network.text import SAMPLE_HEADINGS, plain
+from predictd.io.network.text import SAMPLE_HEADINGS
 from predictd.io.tables import is_number, no_number, reason, table_rows
-from predictd.wording import some
+from predictd.wording import plain, some
 
 # What is read, and other names of it, which are refused where it is missing.
 _COLUMNS = {

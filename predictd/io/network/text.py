@@ -27,7 +27,7 @@ from predictd.io.tables import (
     separator,
 )
 from predictd.matrix import blocks
-from predictd.wording import commented
+from predictd.wording import commented, plain
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +64,6 @@ _OF_GENES = (
     "genetype"
 )
 _NO_SAMPLES = GENE_HEADINGS | set(_OF_GENES.split())
-
-
-def plain(name: str) -> str:
-    """Letters and digits of a heading, in lower case."""
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 @dataclass(frozen=True)

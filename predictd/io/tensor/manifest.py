@@ -96,6 +96,11 @@ class Manifest(_Entry):
         return list(dict.fromkeys(chrom for entry in self.shards for chrom in entry.chroms))
 
     @property
+    def transforms(self) -> dict[str, Transform]:
+        """The transform of each assay."""
+        return {entry.assay: entry.transform for entry in self.experiments}
+
+    @property
     def checksum(self) -> str:
         """Identity of the tensor: everything but where and how it was made."""
         value = self.model_dump(

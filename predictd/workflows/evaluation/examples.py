@@ -16,7 +16,7 @@ from predictd.io.files import exists
 from predictd.io.names import is_bedgraph
 from predictd.io.remote import as_path
 from predictd.io.results import known_run
-from predictd.io.tables import Transform, read_tracks, unique_pairs
+from predictd.io.tables import read_tracks, unique_pairs
 from predictd.io.tensor.store import Shard, Tensor
 from predictd.io.tracks.bigwig import Uncovered
 from predictd.io.tracks.metadata import read_track_table
@@ -192,7 +192,7 @@ class _Tracks:
     def __init__(self, pairs: Sequence[Experiment], source: Source) -> None:
         self._tensor = source.tensor
         entries = {entry.experiment: entry for entry in source.tensor.manifest.experiments}
-        by_assay: dict[str, Transform] = {entry.assay: entry.transform for entry in entries.values()}
+        by_assay = source.tensor.manifest.transforms
         listed = _listed(pairs, source)
         for pair in pairs:
             if pair not in listed and pair not in entries:
@@ -257,7 +257,7 @@ class _Tracks:
 def _listed(pairs: Sequence[Experiment], source: Source) -> dict[Experiment, SignalSource]:
     """Observed tracks that the tables list as bigWigs."""
     manifest = source.tensor.manifest
-    by_assay = {entry.assay: entry.transform for entry in manifest.experiments}
+    by_assay = manifest.transforms
     found: dict[Experiment, SignalSource] = {}
     for table in source.tables:
         tracks = unique_pairs(read_track_table(table, genome=manifest.genome.name), table)

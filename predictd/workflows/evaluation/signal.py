@@ -309,7 +309,7 @@ class ComparedSignal:
 
 def transforms_of(cases: Sequence[Case], shared: Scoring) -> list[SignalTransform]:
     """Transform of each case's signal."""
-    by_assay = {entry.assay: entry.transform for entry in shared.tensor.manifest.experiments}
+    by_assay = shared.tensor.manifest.transforms
     return [
         TRANSFORMS[case.observed.transform if case.observed else by_assay[case.pair.assay]] for case in cases
     ]

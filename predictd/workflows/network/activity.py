@@ -116,7 +116,7 @@ def _imputed_sources(tensor: Tensor, activity: Activity, observed: set[str]) -> 
     table = activity.imputed / TRACKS_TSV
     if not table.is_file():
         raise TableError(f"{activity.imputed} has no {TRACKS_TSV}: give a directory of 'predictd impute'")
-    transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
+    transforms = tensor.manifest.transforms
     sources = {
         pair.cell_type: SignalSource(str(pair), (track.path,), transforms.get(pair.assay, track.transform))
         for pair, track in unique_pairs(read_tracks(table), table).items()

@@ -95,7 +95,7 @@ def warn_suspicious(tensor: Tensor, data: TensorMoments) -> None:
 
 def _warn_amplitudes(tensor: Tensor, data: TensorMoments, standard: Standardised, used: Mask) -> None:
     """Log a warning of tracks that are many times as strong, or as weak, as the others suggest."""
-    transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
+    transforms = tensor.manifest.transforms
     positive = np.array([TRANSFORMS[transforms[e.assay]].clipped for e in data.experiments])
     off = amplitudes_off(
         standard,
@@ -105,14 +105,14 @@ def _warn_amplitudes(tensor: Tensor, data: TensorMoments, standard: Standardised
         factor=_FACTOR,
     )
     found = [
-        f"{data.experiments[i]} ({np.exp(off[i]):.3g} times)"
+        f"{data.experiments[i]} ({np.exp(off[i]):.2g} times)"
         for i in np.argsort(-np.abs(off), kind="stable")[: np.count_nonzero(off)]
     ]
     if found:
         log.warning(
             "a signal much stronger or weaker than the other tracks of the cell type and of the assay suggest: %s; the "
-            "file may be in another unit, or hold noise, and makes predictions from it wrong: check it, or leave the "
-            "track out",
+            "file may be in another unit, or hold noise or hardly any signal, and makes predictions from it wrong: "
+            "check it, or leave the track out",
             some(found, _NAMED),
         )
 

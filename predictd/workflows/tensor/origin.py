@@ -17,7 +17,7 @@ def origin_of(tensor: Tensor) -> dict[str, Any]:
     return {
         "genome": manifest.genome.name,
         "bin_size": manifest.bin_size,
-        "transforms": {entry.assay: entry.transform for entry in manifest.experiments},
+        "transforms": manifest.transforms,
     }
 
 

@@ -52,5 +52,5 @@ def _ends_and_artefacts(tensor: Tensor) -> tuple[npt.NDArray[np.float64], npt.ND
 def _ranges(
     tensor: Tensor, assays: Sequence[str], train: Sequence[Experiment], summary: npt.NDArray[np.float64]
 ) -> Ranges:
-    transforms = {entry.assay: entry.transform for entry in tensor.manifest.experiments}
+    transforms = tensor.manifest.transforms
     return Ranges.of(assays, [transforms[assay] for assay in assays], train, summary[tensor.columns(train)])

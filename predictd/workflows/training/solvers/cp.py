@@ -21,9 +21,9 @@ from predictd.workflows.training.solvers.solver import Choice, Comparison, Fit, 
 RANKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 100)
 
 
-def ranks_for(n_train: int) -> list[int]:
-    """Ranks that are compared where so many experiments are trained on."""
-    return [rank for rank in RANKS if rank <= max(1, n_train // 2)]
+def ranks_for(n_train: int, ranks: Sequence[int] = RANKS) -> list[int]:
+    """Those of the ranks that are compared where so many experiments are trained on."""
+    return [rank for rank in ranks if rank <= max(1, n_train // 2)]
 
 
 class CPSolver(MomentsSolver):

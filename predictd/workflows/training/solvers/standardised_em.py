@@ -10,6 +10,7 @@ from predictd.config import TrainSettings
 from predictd.model.folds import Fold
 from predictd.model.moments import CONSTANT
 from predictd.workflows.tensor.moments import TensorMoments
+from predictd.workflows.training.solvers.cp import ranks_for
 from predictd.workflows.training.solvers.em import Em
 from predictd.workflows.training.solvers.solver import Choice, Fit
 
@@ -27,7 +28,7 @@ class StandardisedEm(Em):
 
     def grid(self, settings: TrainSettings, n_train: int) -> tuple[Sequence[int], Sequence[float], float]:
         """See `CPSolver.grid`; fewer ranks are compared."""
-        return [rank for rank in _RANKS if rank <= max(1, n_train // 2)], self.penalties, self.first_penalty
+        return ranks_for(n_train, _RANKS), self.penalties, self.first_penalty
 
     def fit_moments(
         self, data: TensorMoments, fold: Fold, choice: Choice, *, seed: int, sweeps: int | None = None
