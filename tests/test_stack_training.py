@@ -236,19 +236,18 @@ def test_em_in_the_tracks_own_units_counts_where_it_helps(tensor, engine, tmp_pa
 def test_errors_of_each_member_on_held_out_experiments(validated, tensor):
     with (validated / "members.tsv").open(newline="") as file:
         rows = {(r["cell_type"], r["assay"], r["member"]): r for r in csv.DictReader(file, delimiter="\t")}
-    assert len(rows) == (len(MEMBERS) + 1) * len(tensor.experiments)
+    assert len(rows) == (len(MEMBERS) + 2) * len(tensor.experiments)
     signal, runs = stored_signal(tensor).astype(np.float64), runs_of(tensor)
     for fold in {fold.owner: fold.whole() for fold in load_folds(validated / "folds.json")}.values():
         model = load_model(fold_model_path(validated, fold))[0]
-        for k, name in enumerate((*MEMBERS, "together")):
+        for k, name in enumerate((*MEMBERS, "together", "model")):
             only = Weights(np.tile(np.eye(len(MEMBERS))[min(k, len(MEMBERS) - 1)], (4, 1)), np.ones(4))
-            part = (
-                replace(model, networks=None)
-                if name == "together"
-                else replace(model, networks=None, weights=only)
-            )
+            whole = {"together": replace(model, networks=None), "model": model}
+            part = whole.get(name, replace(model, networks=None, weights=only))
             imputer = part.imputer(fold.test)
             predicted = imputer(signal[:, tensor.columns(imputer.inputs)].astype(np.float32), runs)
+            if name == "model":
+                predicted = np.maximum(predicted, 0)
             y = signal[:, tensor.columns(fold.test)]
             for pair, errors, variance in zip(
                 fold.test, ((y - predicted) ** 2).T, y.var(axis=0), strict=True

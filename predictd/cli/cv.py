@@ -78,6 +78,6 @@ def command(
     for test, why in report.choices.items():
         click.echo(f"test fold {test}: {why}")
     click.echo(f"\n{measures_table(report.rows)}\n")
-    if len({row["member"] for row in report.members}) > 2:
+    if len({row["member"] for row in report.members}) > 3:
         click.echo(f"{members_table(report.members)}\n")
     click.echo(f"{output}: {report.n_models} models; all measures in {output / 'metrics.tsv'}")

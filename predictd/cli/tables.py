@@ -70,12 +70,15 @@ def _signed(value: float) -> str:
 
 
 def members_table(rows: Sequence[Row]) -> str:
-    """Mean and median error of each member of a stack, and of all together."""
+    """Mean and median error of each member of a stack, of all together, and of the model with its networks."""
     by_member: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         # Of a constant track no error is relative to its variance.
         if isfinite(float(row["error"])):
             by_member[str(row["member"])].append(float(row["error"]))
-    lines = [["before networks", "mean error", "median"]]
+    lines = [["error", "mean", "median"]]
     lines += [[name, f"{mean(own):.4f}", f"{median(own):.4f}"] for name, own in by_member.items()]
-    return f"{aligned(lines)}\nErrors are squared errors over the variance of the track."
+    return (
+        f"{aligned(lines)}\nErrors are squared errors over the variance of the track; only those of the model are with "
+        "networks, and cut off below 0."
+    )

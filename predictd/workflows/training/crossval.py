@@ -40,7 +40,7 @@ from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, rea
 from predictd.workflows.tensor.ranges import ranges_of
 from predictd.workflows.training.choices import read_choice, write_choice
 from predictd.workflows.training.folds import by_test_fold, check_folds, check_tests, selection_folds
-from predictd.workflows.training.member_errors import COLUMNS, MEMBERS_TSV, member_errors
+from predictd.workflows.training.member_errors import COLUMNS, MEMBERS_TSV, member_errors, model_errors
 from predictd.workflows.training.settings import model_info
 from predictd.workflows.training.solvers import SOLVERS
 from predictd.workflows.training.solvers.by_moments import everything
@@ -62,7 +62,7 @@ class CrossvalReport:
     choices
         For each test fold, what rank and penalty were chosen and why.
     members
-        Rows of members.tsv: each member of a stack by itself; empty for other solvers.
+        Rows of members.tsv: each member of a stack by itself, and the whole; empty for other solvers.
     """
 
     rows: list[Row]
@@ -313,6 +313,7 @@ class Crossval(InParts[CrossvalReport]):
             )
         members = [row for part in parts for row in part["members"]]
         if members:
+            members += model_errors(rows, tensor)
             rows_of_members = sorted(tuple(row[name] for name in COLUMNS) for row in members)
             write_rows(output / MEMBERS_TSV, COLUMNS, rows_of_members)
         write_run_json(record, output)

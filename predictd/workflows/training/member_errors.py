@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from predictd.engine.base import one_blas_thread
+from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold
 from predictd.model.stack.stack import FEATURED
+from predictd.pairs import Experiment
 from predictd.workflows.evaluation.score import Row
 from predictd.workflows.imputing.estimators import fold_model_path, load_model
 from predictd.workflows.tensor.moments import TensorMoments
 from predictd.workflows.training.solvers.solver import Choice
 
 MEMBERS_TSV = "members.tsv"
+# What members.tsv, as metrics.tsv, calls the whole model.
+_MODEL = "model"
 # Columns of members.tsv: the squared error, and that over the variance of the track.
 COLUMNS = ("cell_type", "assay", "fold", "member", "mse", "error")
 
@@ -59,3 +64,18 @@ def member_errors(directory: Path, fold: Fold, data: TensorMoments, choice: Choi
                 for pair, mse, error in zip(fold.test, errors.tolist(), relative.tolist(), strict=True)
             ]
     return rows
+
+
+def model_errors(rows: Sequence[Row], tensor: Tensor) -> list[Row]:
+    """Errors of the whole model, with networks and clipped, as members' errors: from the rows of metrics.tsv."""
+    counts, sums, squares, _ = tensor.summary().T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variances = squares / counts - np.square(sums / counts)
+        found = []
+        for row in rows:
+            if row["method"] == _MODEL:
+                pair, mse = Experiment(str(row["cell_type"]), str(row["assay"])), float(row["MSEglobal"])
+                (column,) = tensor.columns([pair])
+                error = float(np.divide(mse, variances[column]))
+                found.append(dict(zip(COLUMNS, (*pair, row["fold"], _MODEL, mse, error), strict=True)))
+    return found
