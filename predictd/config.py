@@ -37,10 +37,10 @@ _PAPER_UPDATES = 5000
 SolverName = Literal["auto", "stack", "donors", "kriging", "em", "als", "sgd"]
 # Settings of some solvers: reports of others leave them out.
 READ_BY: dict[str, tuple[SolverName, ...]] = {
-    "als": ("em", "als"),
+    "als": ("auto", "stack", "em", "als"),
     "sgd": ("sgd",),
     "predictd_constants": ("sgd",),
-    "networks": ("stack", "donors", "kriging"),
+    "networks": ("auto", "stack", "donors", "kriging"),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ import pytest
 from commands import run_python
 from disks import small_disk, unwritable
 from folders import names
+from full_disk import FILL
 from predictd.errors import OutputError
 from predictd.io.checkpoint import Checkpoint
 from predictd.io.hdf5 import ForeignFileError, creating, read_arrays, write_arrays
@@ -186,32 +189,6 @@ class TestArrays:
                 write(place)
 
 
-# HDF5 that meets a failed write may end the process, even at its very end, or say nothing at all.
-FILL = """
-import resource, sys
-from pathlib import Path
-import numpy as np
-from predictd.errors import OutputError
-from predictd.io.hdf5 import creating, write_arrays
-
-path, limit = Path(sys.argv[1]), int(sys.argv[2])
-if limit:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-path.write_bytes(b"old")
-numbers = np.random.default_rng(0).random(100_000)
-for size in (10, 1000, 100_000):
-    try:
-        write_arrays(path, format="x", version=1, header={}, arrays={"a": numbers[:size]})
-    except OutputError as err:
-        print(size, err)
-    try:
-        with creating(path, format="x", version=1) as file:
-            file.create_dataset("a", data=numbers[:size], chunks=(min(size, 512),), fletcher32=True)
-    except OutputError as err:
-        print(size, err)
-"""
-
-
 class TestFullDisk:
     def run(self, path: Path, limit: int) -> list[str]:
         done = run_python(FILL, path, limit, cwd=path.parent)
@@ -314,6 +291,24 @@ class TestCheckpoint:
         again.begin({"seed": 2})
         assert (again.load(0), again.kept("search")) == (None, None)
         assert names(checkpoint.path) == [".partial"]
+
+    def test_only_one_holds_it(self, checkpoint, monkeypatch, caplog):
+        checkpoint.hold()
+        # Opened once more it is another one's, as it would be in another process.
+        other = os.open(checkpoint.path / "lock", os.O_RDWR)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        checkpoint.release()
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Waiting for its end, which comes with the second look.
+        ends = iter([lambda: None, lambda: os.close(other)])
+        monkeypatch.setattr("predictd.io.checkpoint.time.sleep", lambda _: next(ends)())
+        checkpoint.hold()
+        assert list(ends) == []
+        assert caplog.messages == [
+            f"{checkpoint.path} is in use by another run of the same command: waiting for its end"
+        ]
+        checkpoint.release()
 
     def test_remove(self, checkpoint):
         save(checkpoint, "1", 10)

@@ -6,14 +6,34 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from commands import call_predictd
-from predictd.config import Config, Settings, changes, defaults_toml, load_config
+from here import Here
+from made_folds import FEWEST_SWEEPS, SHORT_SGD
+from made_tensors import small_tensor
+from predictd.config import (
+    READ_BY,
+    Config,
+    Settings,
+    SolverName,
+    TrainSettings,
+    changes,
+    defaults_toml,
+    load_config,
+)
 from predictd.errors import ConfigError
+from predictd.model.folds import validation_split
+from predictd.pairs import Experiment
+from predictd.workflows.tensor.moments import ensure_moments
+from predictd.workflows.training.folds import selection_folds
+from predictd.workflows.training.solvers import SOLVERS
+from predictd.workflows.training.solvers.solver import FitData
 from refusals import refused
 
 
@@ -184,3 +204,44 @@ def test_config_checks_a_file(tmp_path):
     done = call_predictd("config", "--check", "d.toml", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == "predictd: error: settings in d.toml: 'sede': extra inputs are not permitted\n"
+
+
+# Solvers
+
+
+def test_each_solver_that_can_be_named_is_there():
+    assert set(get_args(SolverName)) == set(SOLVERS)
+    assert set().union(*READ_BY.values()) <= set(SOLVERS)
+    assert set(READ_BY) <= set(TrainSettings.model_fields)
+
+
+def test_settings_of_some_solvers_name_those_that_read_them(tmp_path):
+    looked_at: set[str] = set()
+
+    class Noted(TrainSettings):
+        def __getattribute__(self, name: str) -> Any:
+            looked_at.add(name)
+            return super().__getattribute__(name)
+
+    signal = np.random.default_rng(0).gamma(2.0, size=(300, 20))
+    pairs = [Experiment(f"C{i // 4}", f"A{i % 4}") for i in range(20)]
+    tensor = small_tensor(tmp_path / "tensor", signal, experiments=pairs)
+    data, engine = FitData(tensor, ensure_moments(tensor, Here(1))), Here(1)
+    read_by: dict[str, set[str]] = {name: set() for name in READ_BY}
+    for name in {solver.name for solver in SOLVERS.values()}:
+        solver = SOLVERS[name]
+        looked_at.clear()
+        given = Noted(solver=name, networks=1, als=FEWEST_SWEEPS, sgd=SHORT_SGD.sgd)
+        choice = solver.choose(data, selection_folds(pairs, 0), given, engine, seed=0)
+        solver.fit(data, validation_split(pairs), choice, seed=0)
+        # All look at it, and most refuse it.
+        looked_at.discard("predictd_constants")
+        try:
+            solver.check(TrainSettings(solver=name, predictd_constants=True), 20)
+            looked_at.add("predictd_constants")
+        except ConfigError:
+            pass
+        own = {alias for alias, other in SOLVERS.items() if other is solver}
+        for setting in looked_at & set(READ_BY):
+            read_by[setting] |= own
+    assert read_by == {setting: set(solvers) for setting, solvers in READ_BY.items()}

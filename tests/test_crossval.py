@@ -254,7 +254,7 @@ def test_what_stands_in_the_directory(finished, small, tensor):
     assert [stage["name"] for stage in run["stages"]] == ["moments", "choose", "train", "score"]
     assert list(run["inputs"].values()) == [tensor.manifest.checksum]
     asked = SETTINGS.model_dump(mode="json", by_alias=True)
-    assert run["settings"] == asked
+    assert run["settings"] == asked and run["seed"] == 0
     folds, run = small.parent / "folds.json", json.loads((small / "run.json").read_text())
     assert run["settings"] == asked | {"folds": str(folds)}
     assert run["inputs"] == {str(tensor.path): tensor.manifest.checksum, str(folds): sha256_of(folds)}
@@ -319,9 +319,10 @@ def test_regions(tensor, engine, data, tmp_path):
     (tmp_path / "genes.bed").write_text("chr1\t1000\t41000\nchr2\t0\t25\n")
     done = call_predictd(
         "cv", tensor.path, "-o", "cv", "--rank", 2, "--lambda", 0.1, "--workers", 1,
-        "--folds", "folds.json", "--genes", "genes.bed", cwd=tmp_path,
+        "--folds", "folds.json", "--genes", "genes.bed", "--seed", 7, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "cv" / "run.json").read_text())["seed"] == 7
     assert "test fold 0: rank 2, prior strength 0.1 (given)\n" in done.stdout
     assert "cv: 6 models" in done.stdout
     values = read_signal(tensor)

@@ -241,7 +241,7 @@ def test_models_of_earlier_versions_need_their_tensor(small, tmp_path, blank_fig
     older = replace(model, g_moments=None)
     write_model(tmp_path / "old.h5", ModelFile("cp", older.to_arrays(), {}))
     with pytest.raises(
-        DataError, match=r"of an earlier version.*\(G_moments\); train it again, or run 'predictd f"
+        DataError, match=r"of an earlier version.*\(G_moments\); train it again, or name the tensor"
     ):
         explain_factors(tmp_path / "old.h5", tmp_path / "out")
     assert not (tmp_path / "out").exists()

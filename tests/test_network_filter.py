@@ -124,6 +124,18 @@ def test_limits_on_links_in_memory_are_those_by_hand():
         assert found.targets == links.targets and found.indptr[-1] == len(found)
 
 
+def test_links_exactly_at_the_limit_are_kept(tmp_path):
+    """Of a list as a stream and of links in memory alike; 0.1 is no number of binary digits."""
+    rows = [("a", "x", "0.1"), ("a", "y", "0.10"), ("b", "x", "0.2"), ("b", "y", "0.099999")]
+    write_links(tmp_path / "list.tsv", rows)
+    table = StreamedLinks(tmp_path / "list.tsv")
+    streamed = table.chosen(min_importance=0.1, top_per_target=None, top=None)
+    assert list(streamed) == [rows[2], rows[0], rows[1]]
+    found = load_links(tmp_path / "list.tsv")[0].selected(min_importance=0.1)
+    kept = [(found.regulators[r], found.targets[t]) for r, t in zip(found.indices, found.rows(), strict=True)]
+    assert kept == [("b", "x"), ("a", "x"), ("a", "y")]
+
+
 def test_forms_of_lists_are_read_alike(tmp_path, engine):
     rows = [("a", "x", "3"), ("b", "x", "2.50"), ("a", "y", "1e-3")]
     expected = None

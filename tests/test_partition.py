@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-import predictd
 from disks import unwritable
 from folders import names
 from predictd.errors import OutputError
 from predictd.io import partition
 from predictd.io.files import write_json
 from predictd.io.partition import Job, first_difference, read_job
+from predictd.provenance import package_version
 from refusals import refused
 
 DESCRIPTION = {
@@ -22,7 +25,25 @@ DESCRIPTION = {
     "tracks": [["C:A", 5], ["C:B", 6]],
     "options": {"bin_size": 25, "regions": None},
 }
-VERSION = {"predictd": predictd.__version__}
+# How often a start may find the place taken by what it may remove: no more often than there are files.
+MOST_CLEARED = 100
+
+
+@pytest.fixture(autouse=True)
+def endless_starts_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    cleared: Counter[Job] = Counter()
+
+    def counted(self: Job, given_up: Any, clear: Callable[..., None] = Job._clear) -> None:
+        cleared[self] += 1
+        assert cleared[self] <= MOST_CLEARED, "a start goes on where another job has been begun"
+        clear(self, given_up)
+
+    monkeypatch.setattr(Job, "_clear", counted)
+
+
+def in_making() -> dict[str, Any]:
+    """What an unfinished job keeps of itself; the version is known only where predictd is installed."""
+    return DESCRIPTION | {"predictd": package_version("predictd")}
 
 
 def test_a_job_from_begin_to_finish(tmp_path):
@@ -30,7 +51,7 @@ def test_a_job_from_begin_to_finish(tmp_path):
     job = Job(output, DESCRIPTION)
     assert (read_job(output), job.begun) == (None, False)
     job.begin()
-    assert (read_job(output), job.begun, job.resumed) == (DESCRIPTION | VERSION, True, False)
+    assert (read_job(output), job.begun, job.resumed) == (in_making(), True, False)
     assert job.scratch.parent == output
     (job.scratch / "piece").write_text("")
     (output / "part").write_text("")
@@ -74,7 +95,7 @@ def test_another_description_is_refused_with_the_difference(tmp_path, changed, d
         "remove the directory",
     ):
         job.begin()
-    assert (read_job(tmp_path), job.begun) == (DESCRIPTION | VERSION, False)
+    assert (read_job(tmp_path), job.begun) == (in_making(), False)
 
 
 def test_another_description_may_take_over_where_nothing_was_made(tmp_path):
@@ -98,7 +119,8 @@ def test_another_version_does_not_go_on_with_a_job_but_knows_the_finished_output
     with monkeypatch.context() as patch:
         patch.setattr(partition, "package_version", lambda name: f"99 of {name}")
         newer = Job(tmp_path, DESCRIPTION)
-    with refused(OutputError, f"begun differently (predictd: {predictd.__version__}, now 99 of predictd)"):
+    own = package_version("predictd")
+    with refused(OutputError, f"begun differently (predictd: {own}, now 99 of predictd)"):
         newer.begin()
     # Nothing of the other version is taken for its own, also where `.partial` stays, as in an object store.
     assert (newer.begun, newer.part(0)) == (False, None) and newer.workspace != job.workspace
@@ -214,6 +236,22 @@ def test_of_two_jobs_that_begin_at_once_one_is_refused(tmp_path):
     assert any(began)
     # Who came when the other one had begun, with nothing made yet, may have given that up.
     assert sum(job.begun for job in jobs) == 1
+    assert names(tmp_path) == [".partial"]
+
+
+def test_a_job_is_not_begun_where_another_has_been_meanwhile(tmp_path, monkeypatch):
+    """Between the look at what is there, and the start."""
+    first, second = Job(tmp_path, DESCRIPTION), Job(tmp_path, DESCRIPTION | {"command": "y"})
+
+    def after_the_first(path: Path, new_folder: Callable[[Path], Path] = partition.new_folder) -> Path:
+        monkeypatch.setattr(partition, "new_folder", new_folder)
+        first.begin()
+        return new_folder(path)
+
+    monkeypatch.setattr(partition, "new_folder", after_the_first)
+    with refused(OutputError, "begun differently (command: x, now y)"):
+        second.begin()
+    assert (first.begun, second.begun) == (True, False)
     assert names(tmp_path) == [".partial"]
 
 

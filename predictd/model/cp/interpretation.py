@@ -97,7 +97,7 @@ def require_g_moments(model: CPModel) -> Array:
     if model.g_moments is None:
         raise DataError(
             "the model is of an earlier version and does not hold how large the genome's factors are (G_moments); "
-            "train it again, or run 'predictd factors MODEL TENSOR' with the tensor that it was trained on"
+            "train it again, or name the tensor that it was trained on, too"
         )
     return model.g_moments
 

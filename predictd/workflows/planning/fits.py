@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import singledispatch
 from math import ceil, log2
 
 from predictd.errors import ConfigError
@@ -31,11 +32,7 @@ _MAPS = 28
 
 def fitting(load: Workload) -> list[PlannedStage]:
     """Stages of a solver, from the tensor to its models."""
-    solver = SOLVERS[load.solver]
-    for kind, stages in _BY_KIND:
-        if isinstance(solver, kind):
-            return stages(load)
-    raise ConfigError(f"the fits of the solver {load.solver} cannot be planned: nothing says what they take")
+    return _fitting(SOLVERS[load.solver], load)
 
 
 def moments(load: Workload) -> PlannedStage:
@@ -49,10 +46,15 @@ def moments(load: Workload) -> PlannedStage:
     )
 
 
-def _by_moments(load: Workload) -> list[PlannedStage]:
-    """Solvers that make sweeps over moments: rank and penalty are chosen, then all models are fitted."""
-    solver = SOLVERS[load.solver]
-    assert isinstance(solver, CPSolver)
+@singledispatch
+def _fitting(solver: Solver, load: Workload) -> list[PlannedStage]:
+    """What fits of a solver of some class take; here, since a solver knows nothing of rates and waves."""
+    raise ConfigError(f"the fits of the solver {solver.name} cannot be planned: nothing says what they take")
+
+
+@_fitting.register
+def _by_moments(solver: CPSolver, load: Workload) -> list[PlannedStage]:
+    """Sweeps over moments: rank and penalty are chosen, then all models are fitted."""
     found = [moments(load)]
     turns = _turns(load, solver)
     if turns:
@@ -64,10 +66,10 @@ def _by_moments(load: Workload) -> list[PlannedStage]:
     return [*found, _training(load, seconds, seconds)]
 
 
-def _by_stack(load: Workload) -> list[PlannedStage]:
+@_fitting.register
+def _by_stack(stack: Stack, load: Workload) -> list[PlannedStage]:
     """Members are weighed on validation folds, and networks learn the rest; for each test fold and for all."""
-    shape, rates, stack = load.shape, load.rates, load.stack
-    assert stack is not None
+    shape, rates = load.shape, load.rates
     n, bins, folds = shape.observed, load.sampled, n_deciding(VALIDS, load.n_train)
     # EM is fitted to standardised tracks, and to tracks as they are.
     fits = len({"em", "em_raw"} & set(stack.members))
@@ -117,7 +119,8 @@ def _learning(load: Workload, folds: int) -> list[Wave]:
     return waves
 
 
-def _by_descent(load: Workload) -> list[PlannedStage]:
+@_fitting.register
+def _by_descent(solver: Sgd, load: Workload) -> list[PlannedStage]:
     """SGD on a sample of the bins, for which the tensor is read once a descent."""
     shape, job, sgd, rates = load.shape, load.job, load.settings.sgd, load.rates
     bins = sgd.sampled_bins(shape.bins)
@@ -139,14 +142,6 @@ def _by_descent(load: Workload) -> list[PlannedStage]:
     reads = size * (load.models if job.kind == "cv" else 2)
     train = PlannedStage("train", job.kind, waves, memory, reads=reads, source=size, solver=load.solver)
     return [*found, train]
-
-
-# Kept here, since a solver knows nothing of rates and waves: plans are a layer above.
-_BY_KIND: tuple[tuple[type[Solver], Callable[[Workload], list[PlannedStage]]], ...] = (
-    (Stack, _by_stack),
-    (CPSolver, _by_moments),
-    (Sgd, _by_descent),
-)
 
 
 def _training(load: Workload, fitted: float, refitted: float) -> PlannedStage:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from predictd.constants import REFUSE_COMPLETE
 from predictd.engine import Engine
 from predictd.engine.base import one_blas_thread
-from predictd.errors import ConfigError, DataError, TableError
+from predictd.errors import ConfigError, DataError, ModelFormatError, TableError
 from predictd.io.files import checksums, make_directory
 from predictd.io.models import ModelFile, write_model
 from predictd.io.results import write_run_json
@@ -37,6 +37,9 @@ from predictd.workflows.tensor.sources import Probing, SignalSource, check_chrom
 from predictd.workflows.training.solvers import SOLVERS
 
 log = logging.getLogger(__name__)
+
+# Solvers that have a λ of rows. Every file of a model with factors names the one that fitted it, in all versions.
+_WITH_ROWS = {name: solver for name, solver in SOLVERS.items() if solver.penalty_range is not None}
 
 Array = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -210,6 +213,12 @@ def _moments_of_table(
 
 def _prior(model: CPModel, file: ModelFile, path: Path, penalty: float | None) -> RowPrior:
     """What held the rows in training, or the penalty that was given."""
+    name = str(file.info.get("solver", "unknown"))
+    if name not in _WITH_ROWS:
+        raise ModelFormatError(
+            f"{path} was fitted by the solver '{name}', none of {', '.join(_WITH_ROWS)}: by which prior new rows are "
+            "placed is not known; train it again"
+        )
     settings: dict[str, Any] = file.info.get("settings", {})
     if penalty is None:
         penalty = settings.get("lambda")
@@ -217,8 +226,7 @@ def _prior(model: CPModel, file: ModelFile, path: Path, penalty: float | None) -
             raise ConfigError(
                 f"{path} was trained with fixed penalties, or its penalty is not recorded; give a `penalty`"
             )
-    solver = SOLVERS.get(str(file.info.get("solver")), SOLVERS["auto"])
-    return solver.row_prior(penalty, model.lambda_g)
+    return _WITH_ROWS[name].row_prior(penalty, model.lambda_g)
 
 
 def _check_transforms(tracks: Sequence[Track], tensor: Tensor) -> None:
