@@ -378,9 +378,17 @@ def test_metrics_are_sorted_and_the_same_bytes(imputed, data, engine, tmp_path, 
 def test_what_is_recorded(imputed, data, tensor, engine, tmp_path):
     evaluate(imputed, data / "truth.tsv", tmp_path / "m.tsv", engine)
     kept = json.loads((tmp_path / "m.tsv.run.json").read_text())
+    tables = data / "truth.tsv", imputed / "tracks.tsv"
+    compared = [Path(track.path) for table in tables for track in read_tracks(table)]
+    assert len(compared) == 12
     assert kept["inputs"] == {
         str(data / "truth.tsv"): sha256_of(data / "truth.tsv"),
         str(tensor.path): tensor.manifest.checksum,
+        str(imputed): sha256_of(imputed / "tracks.tsv"),
+        str(imputed / "run.json"): sha256_of(imputed / "run.json"),
+        **{
+            str(path): f"bytes {path.stat().st_size}, modified {path.stat().st_mtime_ns}" for path in compared
+        },
     }
     assert kept["train"] == [str(e) for e in tensor.experiments]
     assert [stage["name"] for stage in kept["stages"]] == ["moments", "read headers", "evaluate"]

@@ -17,6 +17,7 @@ from folders import contents
 from made_matrices import PAIRS, made_matrix, made_regions, write_sizes
 from made_tensors import small_tensor, stored_signal
 from predictd.errors import ConfigError, DataError, OutputError, TableError, TrackError
+from predictd.io.files import sha256_of
 from predictd.io.tables import write_tracks
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks import exports
@@ -214,6 +215,24 @@ class TestTensors:
         # A file that is not in the table may be of anything.
         shutil.copy(tmp_path / "out/C-A.bw", tmp_path / "out/other.bw")
         assert open_listed(tmp_path / "out/other.bw").bin_size == 25
+
+    def test_what_it_was_made_from_is_recorded(self, tmp_path, engine):
+        lengths = {"chr1": 5000}
+        files = [write_signal(tmp_path / f"{name}.bw", lengths) for name in "xy"]
+        (tmp_path / "sizes").write_text("chr1\t5000\n")
+        (tmp_path / "r.bed").write_text("chr1\t0\t500\n")
+        table = tmp_path / "tracks.tsv"
+        write_tracks(table, {Experiment("C", name): f"{name}.bw" for name in "xy"})
+        options = IngestOptions(genome=str(tmp_path / "sizes"))
+        tensor = ingest(table, tmp_path / "t", options, engine)
+        export(table, tmp_path / "s.tsv", Selection("C:y", regions=tmp_path / "r.bed", tensor=tensor.path))
+        state = files[1].stat()
+        assert json.loads((tmp_path / "s.tsv.run.json").read_text())["inputs"] == {
+            str(tensor.path): tensor.manifest.checksum,
+            str(table): sha256_of(table),
+            str(files[1]): f"bytes {state.st_size}, modified {state.st_mtime_ns}",
+            str(tmp_path / "r.bed"): sha256_of(tmp_path / "r.bed"),
+        }
 
     def test_peaks_of_exported_regions_are_refused(self, regions, tmp_path):
         export(regions.path, tmp_path / "out")

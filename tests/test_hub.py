@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from commands import call_predictd
 from predictd.errors import DataError, OutputError, TrackError
+from predictd.io.files import sha256_of
 from predictd.io.tables import read_tracks
 from predictd.io.tracks.trackhub import Hub, HubTrack, Names, hub_stanzas, hub_text
 from predictd.pairs import Experiment
@@ -116,6 +118,25 @@ def test_a_composite_a_cell_type_and_settings_that_ucsc_knows(tracks, data, tmp_
     first = next(stanza for stanza in signals if stanza["longLabel"].endswith("observed"))
     pair = Experiment(*first["longLabel"].split(":")[0].split())
     assert (tmp_path / "hub" / first["bigDataUrl"]).read_bytes() == Path(observed[pair]).read_bytes()
+
+
+def test_what_is_recorded(tracks, data, tmp_path):
+    table = data / "tracks.tsv"
+    make_hub(tracks, tmp_path / "hub", HubOptions(genome="mine"), observed=table)
+    run = json.loads((tmp_path / "hub" / "run.json").read_text())
+    assert run["settings"].pop("observed") == str(table)
+    assert run["settings"] == vars(HubOptions(genome="mine"))
+    files = [*sorted(tracks.glob("*.bw")), *(Path(track.path) for track in read_tracks(table))]
+    assert len(files) == 22
+    states = (path.stat() for path in files)
+    assert run["inputs"] == {
+        str(tracks): sha256_of(tracks / "tracks.tsv"),
+        str(table): sha256_of(table),
+        **{
+            str(path): f"bytes {state.st_size}, modified {state.st_mtime_ns}"
+            for path, state in zip(files, states, strict=True)
+        },
+    }
 
 
 def test_links_or_copies(tracks, tmp_path):

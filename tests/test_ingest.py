@@ -22,6 +22,7 @@ from folders import contents, names
 from made_tracks import BIN, NAN, Bases, as_lines, binned_by_hand, hit, random_bases, write_bases
 from predictd.engine import Engine
 from predictd.errors import DataError, TensorFormatError, TrackError
+from predictd.io.files import sha256_of
 from predictd.io.tables import Interval
 from predictd.io.tensor.manifest import read_manifest
 from predictd.io.tensor.store import Tensor
@@ -310,7 +311,9 @@ class TestRecords:
 
     def test_what_run_json_says(self, three):
         bench, _ = three
-        tensor = bench.ingest()
+        regions = bench.bed(Interval("chr1", 0, 2000))
+        exclude = bench.bed(Interval("chr1", 100, 200), name="x.bed")
+        tensor = bench.ingest(regions=regions, exclude=str(exclude))
         run = json.loads((tensor.path / "run.json").read_text())
         assert [stage["name"] for stage in run["stages"]] == ["read headers", "make shards"]
         assert run["results"] == {
@@ -319,7 +322,8 @@ class TestRecords:
             "complete_bins": tensor.n_complete,
             "tensor": tensor.manifest.checksum,
         }
-        assert list(run["inputs"]) == [str(bench.path / "tracks.tsv")]
+        read = bench.path / "tracks.tsv", bench.genome, regions, exclude
+        assert run["inputs"] == {str(path): sha256_of(path) for path in read}
 
     def test_names_with_odd_letters(self, bench):
         pairs = [("T-cell, CD4+", "H2A.Z"), ("β/α", '100% "x"'), ("..", "~")]

@@ -16,10 +16,13 @@ from commands import call_predictd
 from here import Between
 from made_tracks import as_lines
 from predictd.errors import AlreadyFinished, DataError, OutputError, TableError, TrackError
-from predictd.io.tables import read_tracks
+from predictd.io.files import sha256_of
+from predictd.io.tables import Track, read_tracks
 from predictd.model.peaks import PeakRule, call_peaks
+from predictd.pairs import Experiment
 from predictd.workflows.evaluation.evaluate import evaluate
 from predictd.workflows.tracks.binarise import Binarisation
+from predictd.workflows.tracks.listed import described, inputs_of
 from predictd.workflows.tracks.peaks import PeakCalling
 from read_tables import fields_of
 from refusals import refused
@@ -170,6 +173,33 @@ class TestPeaks:
             OutputError, "holds peaks.tsv already, made differently (settings.threshold: 2.0, now 3.0)"
         ):
             PeakCalling(tracks, tmp_path / "one", PeakRule(3.0)).make_all(engine)
+
+    @pytest.mark.parametrize("kind", [peaks_of, Binarisation])
+    def test_what_tracks_were_read_is_recorded(self, tracks, engine, tmp_path, kind):
+        files = sorted(tracks.glob("*.bw"))
+        states = {
+            str(path): f"bytes {path.stat().st_size}, modified {path.stat().st_mtime_ns}" for path in files
+        }
+        table, checksum = tracks / "tracks.tsv", sha256_of(tracks / "tracks.tsv")
+        one = str(files[0])
+        for number, (source, expected) in enumerate(
+            (
+                (tracks, {str(tracks): checksum} | states),
+                (table, {str(table): checksum} | states),
+                (files[0], {one: states[one]}),
+            )
+        ):
+            kind(source, tmp_path / str(number)).make_all(engine)
+            run = json.loads((tmp_path / str(number) / "run.json").read_text())
+            assert run["inputs"] == expected
+            assert run["settings"]["bin_size"] == (SIZE if kind is peaks_of else 200)
+
+    def test_addresses_are_recorded_without_secrets(self, tracks):
+        """Nothing is known of what is on a web server."""
+        pair = Experiment("C", "A")
+        address = Track(pair, "https://me:secret@host/x.bw?X-Amz-Signature=secret", "arcsinh", None, "")
+        found = inputs_of(tracks / "tracks.tsv", [described(address)])
+        assert found.pop("https://host/x.bw") == "unknown" and list(found) == [str(tracks / "tracks.tsv")]
 
     @pytest.mark.parametrize("kind", [peaks_of, Binarisation])
     def test_a_track_that_is_replaced_meanwhile_is_refused(self, tracks, engine, tmp_path, kind):

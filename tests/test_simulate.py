@@ -18,6 +18,7 @@ from made_tensors import stored_signal
 from predictd import interrupt
 from predictd.engine import Engine
 from predictd.errors import Interrupted, OutputError
+from predictd.io.files import sha256_of
 from predictd.io.hdf5 import read_arrays
 from predictd.io.tables import Interval, read_tracks
 from predictd.io.tensor.store import Tensor
@@ -25,7 +26,7 @@ from predictd.io.tracks.genomes import Genome
 from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment
 from predictd.workflows.tensor.ingest import IngestOptions, ingest
-from predictd.workflows.tensor.simulate import PARAMETERS_FORMAT, SimulatedGenome, simulate
+from predictd.workflows.tensor.simulate import PARAMETERS_FORMAT, SimulatedGenome, SimulationOptions, simulate
 
 SMALL = Simulation.for_shape(4, 3, share=0.7, rank=2, seed=3)
 PLACE = SimulatedGenome.of_bins(9001, chromosomes=2)
@@ -228,6 +229,33 @@ def test_pairs_of_a_table_on_a_real_genome(tmp_path):
         assert len(file.chroms()) > 20
         spans = file.intervals("chr21")
     assert (spans[0][0], spans[-1][1], len(spans)) == (10_000_000, 10_005_000, 200)
+
+
+def test_what_run_json_says_of_the_place(as_tracks, engine, tmp_path):
+    made_up = json.loads((as_tracks / "run.json").read_text())
+    assert made_up["inputs"] == {}
+    assert {name: made_up["settings"][name] for name in ("genome", "chromosomes", "regions", "bin_size")} == {
+        "genome": "simulated",
+        "chromosomes": {"chr1": 112_500, "chr2": 112_525},
+        "regions": None,
+        "bin_size": 25,
+    }
+    files = {name: tmp_path / name for name in ("pairs.tsv", "r.bed", "own.chrom.sizes")}
+    for path, text in zip(
+        files.values(), ("cell_type\tassay\nC\tA\nC\tB\n", "c1\t0\t900\n", "c1\t2000\n"), strict=True
+    ):
+        path.write_text(text)
+    pairs, regions, genome = files.values()
+    options = SimulationOptions(pairs=pairs, genome=str(genome), regions=regions, bin_size=50)
+    simulate(tmp_path / "s", options.simulation(), options.place(), engine, form="tensor")
+    run = json.loads((tmp_path / "s" / "run.json").read_text())
+    assert run["inputs"] == {str(path): sha256_of(path) for path in files.values()}
+    assert (run["settings"]["genome"], run["settings"]["bin_size"]) == ("own", 50)
+    assert run["settings"]["regions"] == str(regions) and run["settings"]["chromosomes"] == {"c1": 2000}
+    # Regions that are in no file.
+    place = SimulatedGenome(Genome("own", {"c1": 2000}), [Interval("c1", 0, 900)])
+    simulate(tmp_path / "t", options.simulation(), place, engine, form="tensor")
+    assert json.loads((tmp_path / "t" / "run.json").read_text())["settings"]["regions"] == [["c1", 0, 900]]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from predictd.workflows.training.folds import selection_folds
 from predictd.workflows.training.solvers import SOLVERS as REGISTRY
 from predictd.workflows.training.solvers.cp import RANKS
 from predictd.workflows.training.solvers.solver import Choice, validation_sum
-from predictd.workflows.training.tune import TuneOptions, TuneReport, tune
+from predictd.workflows.training.tune import TuneOptions, TuneReport, storage_without_secrets, tune
 from refusals import refused
 
 optuna = pytest.importorskip("optuna")
@@ -77,8 +77,8 @@ def test_the_winner_is_written_as_settings_that_give_its_error(tensor, engine, t
     run = json.loads((tmp_path / "best.toml.run.json").read_text())
     assert run["results"].pop("validation").startswith("no held-out error")
     assert run["results"] == {"validation_mse": report.validation_mse, "trials": 6}
-    asked = given.model_dump(mode="json", by_alias=True) | {"trials": 6, "solvers": ["em", "als"]}
-    assert run["settings"] == asked
+    asked = {"trials": 6, "solvers": ["em", "als"], "storage": f"{path}.journal"}
+    assert run["settings"] == given.model_dump(mode="json", by_alias=True) | asked
     values = [t.value for t in trials_of(tmp_path / "best.toml.journal")]
     assert min(values) == report.validation_mse
 
@@ -117,11 +117,49 @@ def test_other_solvers_data_or_seeds_are_other_searches_in_the_same_storage(tens
     assert names(tmp_path) == ["best.toml", "best.toml.run.json", "shared"]
 
 
+def test_searches_on_the_same_folds_share_no_trials_if_their_seeds_differ(tensor, engine, tmp_path):
+    """The seed is not only that of folds, which may be given."""
+    write_json(tmp_path / "folds.json", folds_to_json(make_folds(tensor.experiments, tests=3, valids=2)))
+    given = {"folds": tmp_path / "folds.json", "test_fold": "0", "storage": str(tmp_path / "journal")}
+    for seed in (0, 1, 0):
+        report = search(tensor.path, tmp_path / f"{seed}.toml", engine, trials=1, seed=seed, **given)
+        assert report.trials == 1
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(given["storage"]))
+    studies = [
+        optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)
+    ]
+    assert [len(study.trials) for study in studies] == [1, 1]
+
+
 def test_a_database_as_storage(tensor, engine, tmp_path):
     url = f"sqlite:///{tmp_path}/trials.db"
     assert search(tensor.path, tmp_path / "a.toml", engine, trials=2, storage=url).trials == 2
     assert search(tensor.path, tmp_path / "b.toml", engine, trials=2, storage=url).trials == 2
     assert (tmp_path / "a.toml").read_bytes() == (tmp_path / "b.toml").read_bytes()
+    assert json.loads((tmp_path / "a.toml.run.json").read_text())["settings"]["storage"] == url
+
+
+@pytest.mark.parametrize(
+    ("storage", "expected"),
+    [
+        (
+            "postgresql+psycopg2://me:s?ecr/et@host:5432/db?sslkey=secret",
+            "postgresql+psycopg2://host:5432/db",
+        ),
+        ("mysql://me@lab:secret@host/db", "mysql://host/db"),
+        ("mysql://me:secret@host", "mysql://host"),
+        ("sqlite:////data/me@lab/trials.db?timeout=3", "sqlite:////data/me@lab/trials.db"),
+        ("here/trials?.journal", "here/trials?.journal"),
+    ],
+)
+def test_a_storage_is_shown_without_secrets(storage, expected):
+    assert storage_without_secrets(storage) == expected
+
+
+def test_a_password_is_in_no_message(tensor, engine, tmp_path):
+    with pytest.raises(OutputError, match="nothing://host/db ") as caught:
+        search(tensor.path, tmp_path / "best.toml", engine, storage="nothing://me:hidden@host/db")
+    assert "hidden" not in str(caught.value)
 
 
 @pytest.mark.parametrize("storage", ["nothing://here", "file/journal"])

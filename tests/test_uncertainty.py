@@ -20,7 +20,7 @@ from made_tracks import read_track
 from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.errors import DataError, ModelFormatError
-from predictd.io.files import write_json
+from predictd.io.files import sha256_of, write_json
 from predictd.io.tensor.store import Tensor
 from predictd.model.ensemble import Committee, Ensemble
 from predictd.model.folds import folds_to_json, make_folds
@@ -287,6 +287,12 @@ def imputed(tmp_path_factory: pytest.TempPathFactory, engine: Engine, tensor_pat
 def table(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file, delimiter="\t"))
+
+
+def test_the_calibration_is_an_input(cv, imputed, tensor):
+    inputs = json.loads((imputed / "run.json").read_text())["inputs"]
+    assert sorted(inputs) == sorted(map(str, (cv, cv / "uncertainty.json", tensor.path)))
+    assert inputs[str(cv / "uncertainty.json")] == sha256_of(cv / "uncertainty.json")
 
 
 def test_sd_tracks_hold_spread_and_level(cv, imputed, tensor):

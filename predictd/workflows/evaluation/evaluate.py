@@ -32,6 +32,7 @@ from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.evaluation.score import Row, ScoreTask, group_cases, score
 from predictd.workflows.tensor.moments import TensorMoments, known_moments
 from predictd.workflows.tensor.sources import Probing, SignalSource, check_chromosomes, probe_tracks
+from predictd.workflows.tracks.listed import described, inputs_of
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +144,7 @@ def evaluate(
     with temporary_folder(options.scratch) as temporary:
         with record.stage("read headers"):
             bigwigs = _bigwigs(methods, observed, temporary, opened, engine)
+        record.inputs = _inputs(methods, table, observed, opened) | checksums(*vars(options.regions).values())
         cases = _cases(methods, observed, data, opened, bigwigs)
         with record.stage("evaluate"):
             groups = group_cases(cases, engine.workers, n_methods=len(names), quantiles=options.quantiles)
@@ -154,10 +156,6 @@ def evaluate(
     _warn_of_absent(rows, options.absent)
     comparison = compare(scored, options.measures)
     record.results = {"methods": {method.name: str(method.directory.resolve()) for method in methods}}
-    record.inputs = {
-        **checksums(table, *vars(options.regions).values()),
-        str(opened.path): opened.manifest.checksum,
-    }
     record.train = [
         str(e) for e in sorted(set().union(*(_training(methods, opened, pair) for pair in observed)))
     ]
@@ -209,6 +207,16 @@ def _methods(folders: Sequence[Path], given: tuple[str, ...]) -> list[ImputedTra
     if twice:
         raise ConfigError(f"two methods would be called {twice[0]}: give each another name (`names`)")
     return [ImputedTracks.read(folder, name) for folder, name in zip(folders, names, strict=True)]
+
+
+def _inputs(
+    methods: Sequence[ImputedTracks], table: Path, observed: dict[Experiment, Track], tensor: Tensor
+) -> dict[str, str]:
+    """The tensor, and the tracks that are compared, as run.json has its inputs."""
+    found = inputs_of(table, map(described, observed.values()))
+    for method in methods:
+        found |= inputs_of(method.directory, (described(method.tracks[pair]) for pair in observed))
+    return found | {str(tensor.path): tensor.manifest.checksum}
 
 
 def _observed(methods: Sequence[ImputedTracks], table: Path, tensor: Tensor) -> dict[Experiment, Track]:

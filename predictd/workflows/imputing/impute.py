@@ -134,7 +134,11 @@ class Imputation(InParts[ImputeReport]):
         self._calibration = read_calibration(model_path) if sd else None
         self._names = [track.name for track in output_tracks(self._pairs, self._tensor, self._calibration)]
         self._groups = track_groups(self._pairs, MAX_OPEN_TRACKS // 2 if sd else MAX_OPEN_TRACKS)
-        description = {
+        self._inputs = {
+            str(model_path): self._loaded.checksum,
+            str(self._tensor.path): self._tensor.manifest.checksum,
+        }
+        description: dict[str, Any] = {
             "command": "impute",
             "model": self._loaded.checksum,
             "tensor": self._tensor.manifest.checksum,
@@ -142,6 +146,7 @@ class Imputation(InParts[ImputeReport]):
         }
         if sd:
             description["sd"] = sha256_of(model_path / UNCERTAINTY_JSON)
+            self._inputs[str(model_path / UNCERTAINTY_JSON)] = description["sd"]
         super().__init__(
             Job(output, description),
             len(self._groups),
@@ -167,7 +172,7 @@ class Imputation(InParts[ImputeReport]):
     def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> ImputeReport:
         empty = max(part["empty_bins"] for part in parts)
         tensor, output, loaded = self._tensor, self.job.output, self._loaded
-        record.inputs = {str(self._model): loaded.checksum, str(tensor.path): tensor.manifest.checksum}
+        record.inputs = self._inputs
         record.train = [str(e) for e in self._train]
         record.results = {
             "tensor": str(tensor.path.resolve()),

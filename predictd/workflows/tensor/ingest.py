@@ -8,7 +8,7 @@ from pathlib import Path
 from predictd.constants import MANIFEST, SHARDS
 from predictd.engine import Engine
 from predictd.errors import AlreadyFinished, OutputError
-from predictd.io.files import exists
+from predictd.io.files import checksums, exists
 from predictd.io.names import has_suffix
 from predictd.io.partition import Job, read_job
 from predictd.io.remote import as_path
@@ -16,7 +16,7 @@ from predictd.io.results import write_run_json
 from predictd.io.tables import Interval, read_bed
 from predictd.io.tensor.manifest import GenomeEntry, Manifest, version_of
 from predictd.io.tensor.store import Tensor
-from predictd.io.tracks.genomes import Genome, built_in_blacklist, load_genome
+from predictd.io.tracks.genomes import BUILT_IN, Genome, built_in_blacklist, load_genome
 from predictd.io.tracks.matrix import Matrix, is_matrix
 from predictd.io.tracks.metadata import is_track_table
 from predictd.provenance import RunRecord, software
@@ -61,12 +61,12 @@ def ingest(source: Path | Matrix, output: Path, options: IngestOptions, engine: 
     job = Job(output, _describe(signal, options, place))
     if _finished(job):
         return Tensor(output)
+    record.inputs = signal.checksums | _checksums(options)
     try:
         with job.made_by_many():
             _begin(job)
             engine.check_shared_paths(job.marker_file)
             manifest = _manifest(signal, signal.make(job, engine, record), options, genome)
-            record.inputs = signal.checksums
             record.results, record.job = _results(manifest), job.checksum
             job.require_begun()
             write_run_json(record, output)
@@ -80,6 +80,18 @@ def ingest(source: Path | Matrix, output: Path, options: IngestOptions, engine: 
     warn_odd(tensor)
     warn_same_files(manifest)
     return tensor
+
+
+def genome_file(name: str) -> Path | None:
+    """The chromosome-sizes file that `load_genome` reads for this name; None for a built-in genome."""
+    path = as_path(name)
+    return path if name not in BUILT_IN and exists(path) else None
+
+
+def _checksums(options: IngestOptions) -> dict[str, str]:
+    """Of the files that say where the bins are."""
+    own = options.exclude if options.exclude != "auto" else None
+    return checksums(genome_file(options.genome), options.regions, None if own is None else as_path(own))
 
 
 def _lists(source: Path) -> bool:

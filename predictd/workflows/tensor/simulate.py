@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from predictd.constants import (
 )
 from predictd.engine import Engine
 from predictd.errors import AlreadyFinished, ConfigError, OutputError
-from predictd.io.files import write_json
+from predictd.io.files import checksums, write_json
 from predictd.io.hdf5 import write_arrays
 from predictd.io.partition import Job
 from predictd.io.results import write_rows, write_run_json
@@ -34,8 +34,9 @@ from predictd.io.tracks.genomes import Genome, load_genome
 from predictd.model.simulate import Simulation, aligned_blocks
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
-from predictd.provenance import RunRecord
+from predictd.provenance import RunRecord, given
 from predictd.wording import even_parts, even_parts_of_at_most
+from predictd.workflows.tensor.ingest import genome_file
 
 Form = Literal["tracks", "tensor"]
 PARAMETERS_FORMAT = "predictd-simulation"
@@ -53,11 +54,14 @@ class SimulatedGenome:
         Where given, only bins that overlap one of them are made.
     bin_size
         In bp.
+    files
+        What was read from files, by what it is: `genome`, `regions`, and `pairs`, which are observed there.
     """
 
     genome: Genome
     regions: list[Interval] | None = None
     bin_size: int = BIN_SIZE
+    files: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
     def of_bins(cls, n_bins: int, *, chromosomes: int = 2, bin_size: int = BIN_SIZE) -> SimulatedGenome:
@@ -65,6 +69,18 @@ class SimulatedGenome:
         parts = even_parts(n_bins, chromosomes)
         lengths = {f"chr{i}": (end - start) * bin_size for i, (start, end) in enumerate(parts, start=1)}
         return cls(Genome("simulated", lengths), bin_size=bin_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings for run.json; the regions by their file, where they are from one."""
+        regions: Path | list[Any] | None = self.files.get("regions")
+        if regions is None and self.regions is not None:
+            regions = [[i.chrom, i.start, i.end] for i in self.regions]
+        return {
+            "genome": self.genome.name,
+            "chromosomes": self.genome.chromosomes,
+            "regions": regions,
+            "bin_size": self.bin_size,
+        }
 
     def plan(self, n_experiments: int) -> list[ShardPlan]:
         """Part the bins of the regions, or of the genome, into shards."""
@@ -146,14 +162,16 @@ class SimulationOptions:
         TableError
             If the genome is not known, or a region is not on it.
         """
+        files = given(regions=self.regions, pairs=self.pairs)
         if self.genome is None:
             if self.regions is not None:
                 raise ConfigError("`regions` needs `genome`: a made-up genome has none")
-            return SimulatedGenome.of_bins(self.bins, bin_size=self.bin_size)
+            return replace(SimulatedGenome.of_bins(self.bins, bin_size=self.bin_size), files=files)
         genome = load_genome(self.genome)
+        files |= given(genome=genome_file(self.genome))
         regions = None if self.regions is None else read_bed(self.regions)
         genome.check_intervals(regions or [], self.regions or "")
-        return SimulatedGenome(genome, regions, self.bin_size)
+        return SimulatedGenome(genome, regions, self.bin_size, files)
 
 
 def simulate(
@@ -195,8 +213,9 @@ def simulate(
             )
         job.finish()
         return
-    settings = simulation.to_dict() | {"form": form, "truth": truth}
+    settings = simulation.to_dict() | place.to_dict() | {"form": form, "truth": truth}
     record = RunRecord.of("simulate", engine, seed=simulation.seed, settings=settings)
+    record.inputs = checksums(*place.files.values())
     with suppress(AlreadyFinished), job.made_by_many():
         job.begin()
         engine.check_shared_paths(job.marker_file)

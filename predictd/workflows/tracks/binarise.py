@@ -24,6 +24,7 @@ from predictd.provenance import EngineInfo, RunRecord
 from predictd.workflows.parts import InParts
 from predictd.workflows.tracks.listed import (
     described,
+    inputs_of,
     open_listed,
     open_signal,
     refuse_replaced,
@@ -94,7 +95,7 @@ class Binarisation(InParts[BinariseReport]):
             )
         self._threshold, self._bin_size, self._zipped = threshold, bin_size, zipped
         self._uncovered = uncovered
-        description = {
+        description: dict[str, Any] = {
             "command": "binarise",
             "tracks": [described(track) for track in tracks.values()],
             "threshold": threshold,
@@ -102,6 +103,7 @@ class Binarisation(InParts[BinariseReport]):
             "zipped": zipped,
             "uncovered": uncovered,
         }
+        self._inputs = inputs_of(source, description["tracks"])
         settings = {
             "threshold": threshold,
             "bin_size": bin_size,
@@ -149,6 +151,7 @@ class Binarisation(InParts[BinariseReport]):
             for mark, present, missing in zip(self._marks, part["present"], part["missing"], strict=True)
         ]
         record.results = {"threshold": self._threshold, "bin_size": self._bin_size, "bins": n_bins}
+        record.inputs = self._inputs
         write_run_json(record, output)
         write_rows(output / BINARISED_TSV, ("cell_type", "assay", "present", "missing", "bins"), rows)
         return BinariseReport(len(self._cells), len(self._marks), len(self._bins))

@@ -16,7 +16,7 @@ from predictd import interrupt
 from predictd.constants import MANIFEST, MAX_OPEN_TRACKS, PARTIAL, RUN_JSON, TRACKS_TSV
 from predictd.errors import ConfigError, DataError, OutputError
 from predictd.io.extras import needed_for
-from predictd.io.files import exists, make_directory, sha256_of, standing
+from predictd.io.files import checksums, exists, make_directory, standing
 from predictd.io.results import write_run_json
 from predictd.io.tables import Track, read_bed, write_tracks
 from predictd.io.tensor.layout import Coverage
@@ -33,7 +33,7 @@ from predictd.provenance import RunRecord, given
 from predictd.wording import even_parts_of_at_most, some
 from predictd.workflows.tensor.fetch import observed_rows
 from predictd.workflows.tensor.sources import SignalSource, add_rows
-from predictd.workflows.tracks.listed import ListedTracks, open_listed
+from predictd.workflows.tracks.listed import ListedTracks, described, inputs_of, open_listed
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +112,16 @@ class Exported:
         if self._listed is not None:
             _check_genome([self._listed.tracks[pair] for pair in self.pairs], self.tensor.manifest)
         self._coverage = _coverage(selection, self.tensor.manifest.load_genome())
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What the signal and its bins are read from, as run.json has its inputs."""
+        found = {str(self.tensor.path): self.tensor.manifest.checksum}
+        if self._listed is not None:
+            found |= inputs_of(
+                self._listed.source, (described(self._listed.tracks[pair]) for pair in self.pairs)
+            )
+        return found
 
     @property
     def columns(self) -> Columns:
@@ -201,9 +211,7 @@ def export(source: Path, output: Path, selection: Selection | None = None) -> Ex
     write = writer_of(output) if output.suffix else None
     signal = Exported(source, selection)
     record = RunRecord("export", settings=given(**vars(selection)))
-    record.inputs = {str(signal.tensor.path): signal.tensor.manifest.checksum}
-    if signal.of_tracks and (source / TRACKS_TSV).is_file():
-        record.inputs[str(source)] = sha256_of(source / TRACKS_TSV)
+    record.inputs = signal.inputs | checksums(selection.regions)
     n_bins = 0
 
     def counted() -> Iterator[Block]:

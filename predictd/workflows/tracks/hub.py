@@ -18,9 +18,9 @@ from predictd.io.results import write_run_json
 from predictd.io.tracks.genomes import BUILT_IN, canonical, load_genome
 from predictd.io.tracks.trackhub import KINDS, Hub, HubTrack, Names, hub_text
 from predictd.pairs import Experiment
-from predictd.provenance import RunRecord
+from predictd.provenance import RunRecord, given
 from predictd.workflows.tracks.colours import assay_colours, lighter
-from predictd.workflows.tracks.listed import ListedTracks, common_chromosomes, open_listed
+from predictd.workflows.tracks.listed import ListedTracks, common_chromosomes, inputs_of, open_listed
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,11 @@ def make_hub(source: Path, output: Path, options: HubOptions, *, observed: Path 
     if exists(output / HUB_TXT):
         raise OutputError(f"{output} holds {HUB_TXT} already; remove the directory, or name another")
     wanted = _wanted(imputed, others)
-    record = RunRecord("hub", settings=vars(options))
+    described = [_described(*one) for one in wanted]
+    record = RunRecord("hub", settings=vars(options) | given(observed=observed))
+    record.inputs = inputs_of(source, described)
+    if observed is not None:
+        record.inputs |= inputs_of(observed, ())
     with record.stage("read headers"):
         local = [place for _, _, place in wanted if not place.startswith(URL_SCHEMES)]
         common_chromosomes(local, load_genome(genome) if genome in BUILT_IN else None)
@@ -97,7 +101,7 @@ def make_hub(source: Path, output: Path, options: HubOptions, *, observed: Path 
         log.warning("is '%s' an assembly that UCSC knows? if not, name it as `genome`", genome)
     colours = assay_colours(pair.assay for pair, _, _ in wanted)
     make_directory(output)
-    job = Job(output, {"command": "hub", "tracks": [_described(*one) for one in wanted]})
+    job = Job(output, {"command": "hub", "tracks": described})
     job.begin()
     tracks = []
     with record.stage("files"):

@@ -11,11 +11,11 @@ from typing import Any
 
 from predictd.constants import BIN_SIZE, FOLDS_JSON, MANIFEST, MODELS, TRACKS_TSV
 from predictd.errors import TableError, TensorFormatError, TrackError
-from predictd.io.files import exists, state_of
+from predictd.io.files import checksums, exists, sha256_of, state_of
 from predictd.io.names import is_bedgraph, is_bigwig, without_secrets
 from predictd.io.partition import Job, read_job
 from predictd.io.remote import as_path
-from predictd.io.results import read_run_json
+from predictd.io.results import read_run_json, run_json_of
 from predictd.io.tables import Track, table_rows, unique_pairs
 from predictd.io.temporary import temporary_folder
 from predictd.io.tensor.manifest import read_manifest
@@ -152,6 +152,33 @@ def described(track: Track) -> dict[str, Any]:
         "path": track.shown,
         **({} if track.is_url else state_of(as_path(track.path))),
     }
+
+
+def inputs_of(source: Path, tracks: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Tracks, and what lists them, as run.json has its inputs.
+
+    A checksum of each track would take as long as reading whole genomes: in its place is what changes when the file is
+    replaced, such as `bytes 1234, modified 1760000000000000000`. Of addresses on web servers it is not known.
+
+    Parameters
+    ----------
+    source
+        A directory, which has the checksum of its tracks.tsv, and whose run.json is an input, too; a track table; or a
+        single track.
+    tracks
+        Those that are read, as `described`.
+    """
+    found = {}
+    if source.is_dir():
+        found[str(source)] = sha256_of(source / TRACKS_TSV)
+        run = run_json_of(source)
+        found |= checksums(run if exists(run) else None)
+    elif not (is_bigwig(source) or is_bedgraph(source)):
+        found |= checksums(source)
+    for track in tracks:
+        state = [f"{name} {track[name]}" for name in ("bytes", "modified") if name in track]
+        found[str(track["path"])] = ", ".join(state) or "unknown"
+    return found
 
 
 def refuse_replaced(track: Track, job: Job) -> None:

@@ -22,7 +22,13 @@ from predictd.pairs import Experiment
 from predictd.provenance import EngineInfo, RunRecord
 from predictd.wording import some
 from predictd.workflows.parts import InParts
-from predictd.workflows.tracks.listed import described, open_listed, open_signal, refuse_replaced
+from predictd.workflows.tracks.listed import (
+    described,
+    inputs_of,
+    open_listed,
+    open_signal,
+    refuse_replaced,
+)
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +88,7 @@ class PeakCalling(InParts[PeaksReport]):
                 "regions whose value is high ('predictd export' writes a table), or give a `bin_size`"
             )
         self._bin_size = size
-        description = {
+        description: dict[str, Any] = {
             "command": "peaks",
             "tracks": [described(track) for track in self._listed.tracks.values()],
             "rule": asdict(rule),
@@ -90,7 +96,12 @@ class PeakCalling(InParts[PeaksReport]):
             "p_values": p_values,
             "uncovered": uncovered,
         }
-        settings = asdict(rule) | {"unit": "p" if p_values else "other", "uncovered": uncovered}
+        self._inputs = inputs_of(source, description["tracks"])
+        settings = asdict(rule) | {
+            "bin_size": self._bin_size,
+            "unit": "p" if p_values else "other",
+            "uncovered": uncovered,
+        }
         super().__init__(Job(output, description), len(self._listed.tracks), PEAKS_TSV, settings=settings)
 
     def _files(self) -> Sequence[str]:
@@ -125,6 +136,7 @@ class PeakCalling(InParts[PeaksReport]):
         none = [pair for pair in pairs if not report.n_peaks[pair]]
         if none:
             log.warning("%d of the %d tracks have no peak (%s)", len(none), len(pairs), some(none))
+        record.inputs = self._inputs
         write_run_json(record, output)
         columns = ("cell_type", "assay", "path", "transform", "peaks", "n_peaks", "n_bases")
         write_rows(output / PEAKS_TSV, columns, self._rows(report))

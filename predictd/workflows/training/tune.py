@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +129,7 @@ def tune(
     """
     options = options or TuneOptions()
     solvers = list(dict.fromkeys(options.solvers))
+    storage = options.storage or f"{output}.journal"
     dumped = settings.model_dump(mode="json", by_alias=True)
     asked = given(
         trials=options.trials,
@@ -135,6 +137,7 @@ def tune(
         folds=options.folds,
         test_fold=options.test_fold,
         moments=moments,
+        storage=storage_without_secrets(storage),
     )
     record = RunRecord.of("tune", engine, seed=seed, settings=dumped | asked)
     _check(settings, output, options)
@@ -157,7 +160,7 @@ def tune(
             dumped,
         ]
     )
-    study = _open_study(f"predictd-{identity[:16]}", options.storage or f"{output}.journal")
+    study = _open_study(f"predictd-{identity[:16]}", storage)
     with record.stage("search"):
         n_trials = _search(study, comparison, settings, engine, solvers, options.trials)
     best = study.best_trial
@@ -223,10 +226,20 @@ def _open_study(name: str, place: str) -> optuna.Study:
         return optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
     except Exception as err:
         # Each database driver has errors of its own.
+        reason = f"{type(err).__name__}: {short(err, 200)}"
         raise OutputError(
-            f"trials cannot be kept in {place} ({type(err).__name__}: {short(err, 200)}); give as "
-            "`storage` a journal file or a database URL"
+            f"trials cannot be kept in {storage_without_secrets(place)} ({reason}); give as `storage` a journal "
+            "file or a database URL"
         ) from err
+
+
+def storage_without_secrets(storage: str) -> str:
+    """A storage for messages and files: a database URL without user, password and parameters."""
+    if "://" not in storage:
+        return storage
+    # As SQLAlchemy reads it, whose passwords may have all characters but @.
+    found = re.fullmatch(r"(\w[\w+.-]*://)(?:[^:/]*(?::[^@]*)?@)?([^/?]*)([^?]*).*", storage, re.DOTALL)
+    return f"{found[1]}{found[2].rpartition('@')[2]}{found[3]}" if found else "a database"
 
 
 def _search(
