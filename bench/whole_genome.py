@@ -1,15 +1,16 @@
 """From tracks to a report on a whole genome: `python bench/whole_genome.py FOLDER --fraction 0.01 --fraction 1`.
 
 hg38 at 25 bp (chr1 to chr22 and X: 121 million bins), or a fraction of it, each chromosome shortened alike. It
-simulates bigWigs of 60 of 10 cell types × 10 assays, as large as real ones, and some of the other 40 to compare with;
-then it runs the documented commands with the default solver, each as a process of its own: ingest, qc, cv, impute --sd,
-evaluate, report, hub.
+simulates bigWigs of 60 (`--tracks`) of 10 cell types × 10 assays, as large as real ones, and some of the others to
+compare with; then it runs the documented commands with the default solver, each as a process of its own: ingest, qc,
+cv, impute --sd, evaluate, report, hub.
 
 FOLDER/fF holds all of a fraction F. A stage is skipped where its result is there and was made by the same commands.
 What was stopped (Ctrl-C, SIGTERM) goes on when the program is run again, and its figures are of all tries; what was
 killed is made anew, since its figures are lost. Two tables are printed, and kept in FOLDER/whole_genome.json: what each
-command took, beside what `predictd plan` says of it; and of each fraction, how many times longer it took than the next
-smaller one, over the ratio of their bins: up to 1.1 passes.
+command took, beside what `predictd plan` says of it (by `--rates` of the next smaller fraction, if there is one); and
+of each fraction, how many times longer it took than the next smaller one, over the ratio of their bins: up to 1.1
+passes.
 
 A whole genome takes hours and, with four imputed tracks, about 45 GB.
 """
@@ -42,14 +43,14 @@ from predictd.model.simulate import Simulation
 from predictd.pairs import Experiment
 from predictd.provenance import software
 from predictd.wording import aligned
+from predictd.workflows.planning.calibrate import rates_of
 from predictd.workflows.planning.rates import load_rates
 from predictd.workflows.planning.shape import shape_of
 from predictd.workflows.planning.stages import stages_of
 from predictd.workflows.planning.work import PlannedJob, PlannedStage, Workload
 
 CHROMOSOMES = [f"chr{name}" for name in (*range(1, 23), "X")]
-N_CELLS, N_ASSAYS, SHARE = 10, 10, 0.6
-N_OBSERVED = round(N_CELLS * N_ASSAYS * SHARE)
+N_CELLS, N_ASSAYS = 10, 10
 # Tracks of so many decimals are about 3.4 bytes a bin, as real ones are; of so much noise that networks are worth it.
 DECIMALS, NOISE = 3, 0.3
 # Bars: times as long over times as many bins; CPU seconds over those planned, or the other way; bytes of a worker.
@@ -69,6 +70,7 @@ class Bench:
 
     folder: Path
     fraction: float
+    n_tracks: int
     n_missing: int
     workers: int
 
@@ -88,7 +90,7 @@ class Bench:
     @cached_property
     def observed(self) -> tuple[Experiment, ...]:
         """The pairs that have tracks."""
-        return Simulation.for_shape(N_CELLS, N_ASSAYS, share=SHARE).experiments
+        return Simulation.for_shape(N_CELLS, N_ASSAYS, share=self.n_tracks / (N_CELLS * N_ASSAYS)).experiments
 
     @cached_property
     def missing(self) -> list[Experiment]:
@@ -130,8 +132,8 @@ class Bench:
         """Bytes that the results take, by step; links in a hub take none."""
         rates, bins = load_rates(), self.n_bins
         return {
-            "simulate": bins * (N_OBSERVED + len(self.missing)) * rates.track_bytes,
-            "ingest": bins * N_OBSERVED * 2 / rates.compression,
+            "simulate": bins * (self.n_tracks + len(self.missing)) * rates.track_bytes,
+            "ingest": bins * self.n_tracks * 2 / rates.compression,
             "impute": bins * 2 * len(self.missing) * rates.imputed_bytes,
         }
 
@@ -185,20 +187,21 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def planned(bench: Bench) -> dict[str, list[PlannedStage]]:
-    """What `plan` says of commands, as the packaged rates have it."""
+def planned(bench: Bench, before: Bench | None) -> dict[str, list[PlannedStage]]:
+    """What `plan` says of commands, by what they took of a smaller fraction; without one, by the packaged rates."""
+    runs = [] if before is None else [before.folder / name for name in ("tensor", "cv", "imputed")]
     shape = shape_of(read_manifest(bench.folder / "tensor"))
     job = PlannedJob("cv", TrainSettings(), len(bench.missing), sd=True, workers=bench.workers)
-    stages = {stage.name: stage for stage in stages_of(Workload(shape, load_rates(), job))}
+    stages = {stage.name: stage for stage in stages_of(Workload(shape, rates_of(runs), job))}
     # Processes of cv start, too, for what qc has left of it.
     first = stages["moments"]
     stages["choose"] = replace(stages["choose"], start=first.start, processes=first.processes)
     return {name: [stages[one] for one in ones] for name, ones in PLANNED.items()}
 
 
-def figures(bench: Bench, record: Record) -> dict[str, dict[str, float]]:
+def figures(bench: Bench, record: Record, before: Bench | None) -> dict[str, dict[str, float]]:
     """What each step took, in seconds and bytes, beside what was planned."""
-    plan = planned(bench)
+    plan = planned(bench, before)
     tensor = _size(bench.folder / "tensor" / "shards")
     found = {}
     for step in bench.steps:
@@ -249,7 +252,7 @@ def table(bench: Bench, found: dict[str, dict[str, float]]) -> str:
         cells = [shown(row, *column) for column in columns]
         cells[4] += " !" if row["largest_worker_bytes"] > MOST_BYTES else ""
         rows.append((name, *cells[:3], ratio(row), *cells[3:]))
-    title = f"{bench.fraction:g} of hg38: {bench.n_bins:,} bins × {N_OBSERVED} tracks, {len(bench.missing)} imputed"
+    title = f"{bench.fraction:g} of hg38: {bench.n_bins:,} bins × {bench.n_tracks} tracks, {len(bench.missing)} imputed"
     return f"{title}, {bench.workers} workers\n{aligned(rows)}"
 
 
@@ -279,7 +282,9 @@ def earlier(folder: Path, but: Iterable[Bench]) -> Iterator[tuple[Bench, Record]
     known = {bench.folder for bench in but}
     first = next(iter(but))
     for path in sorted(folder.glob("f*/measured.json")):
-        bench = Bench(path.parent, float(path.parent.name[1:]), first.n_missing, first.workers)
+        bench = Bench(
+            path.parent, float(path.parent.name[1:]), first.n_tracks, first.n_missing, first.workers
+        )
         record = record_of(bench)
         if bench.folder not in known and not record.todo():
             yield bench, record
@@ -292,18 +297,27 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--fraction", type=float, action="append", help="of hg38; may be repeated [0.01]")
-    parser.add_argument("--missing", type=int, default=40, help="pairs to impute and score, of 40 [40]")
+    parser.add_argument("--tracks", type=int, default=60, help="observed pairs, of 100 [60]")
+    parser.add_argument(
+        "--missing", type=int, default=40, help="pairs to impute and score, of the others [40]"
+    )
     parser.add_argument("--workers", type=int, default=2, help="[2]")
     given = parser.parse_args(arguments)
-    if any(not 0 < f <= 1 for f in given.fraction or ()) or not 1 <= given.missing <= 40 or given.workers < 1:
-        parser.error("0 < --fraction <= 1, 1 <= --missing <= 40 and --workers >= 1 are needed")
+    if any(not 0 < f <= 1 for f in given.fraction or ()) or given.workers < 1:
+        parser.error("0 < --fraction <= 1 and --workers >= 1 are needed")
+    if not 20 <= given.tracks < 100 or not 1 <= given.missing <= 100 - given.tracks:
+        parser.error("20 <= --tracks < 100 and 1 <= --missing <= 100 - --tracks are needed")
     folder = given.folder.resolve()
     benches = [
-        Bench(folder / f"f{f:g}", f, given.missing, given.workers) for f in sorted(given.fraction or [0.01])
+        Bench(folder / f"f{f:g}", f, given.tracks, given.missing, given.workers)
+        for f in sorted(given.fraction or [0.01])
     ]
-    found = {bench: figures(bench, make(bench)) for bench in benches}
-    found |= {bench: figures(bench, record) for bench, record in earlier(folder, benches)}
-    found = dict(sorted(found.items(), key=lambda item: item[0].fraction))
+    made = {bench: make(bench) for bench in benches} | dict(earlier(folder, benches))
+    every = sorted(made, key=lambda bench: bench.fraction)
+    found = {
+        bench: figures(bench, made[bench], before)
+        for bench, before in zip(every, [None, *every], strict=False)
+    }
     texts = [table(bench, rows) for bench, rows in found.items()]
     kept: dict[str, Any] = {
         f"{bench.fraction:g}": {"bins": bench.n_bins, "steps": rows} for bench, rows in found.items()

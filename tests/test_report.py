@@ -47,7 +47,7 @@ from predictd.report.scores import (
     summary,
 )
 from predictd.report.svg import inlined, tip, with_titles
-from predictd.workflows.evaluation.examples import Source, find_examples
+from predictd.workflows.evaluation.examples import Source, find_examples, observed_tables
 from predictd.workflows.evaluation.report import MoreInput, report
 from predictd.workflows.imputing.apply import Application
 from predictd.workflows.imputing.estimators import load_held_out
@@ -556,6 +556,17 @@ def test_a_data_set_that_is_gone_or_another_is_not_drawn(logs, tmp_path):
     write_json(tmp_path / "metrics.tsv.run.json", {"inputs": {str(tmp_path / "truth.tsv"): "0"}})
     report(tmp_path, tmp_path / "r.html", more=MoreInput(tensor=tensor.path))
     assert (tmp_path / "r_files" / "examples.svg").exists()
+
+
+def test_the_observed_tracks_of_scores_are_those_that_evaluate_names(tmp_path):
+    """A list of regions is no table of tracks, whatever its suffix."""
+    for name in ("truth.tsv", "promoters.txt"):
+        (tmp_path / name).touch()
+    inputs = {str(tmp_path / name): "0" for name in ("promoters.txt", "truth.tsv")}
+    run = {"inputs": inputs, "results": {"observed": str(tmp_path / "truth.tsv")}}
+    assert observed_tables(tmp_path / "imputed", run) == [tmp_path / "truth.tsv"]
+    (tmp_path / "truth.tsv").unlink()
+    assert not observed_tables(tmp_path / "imputed", run)
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from made_tracks import Bases, as_lines, random_bases, write_bases
 from predictd.engine import Engine
 from predictd.errors import TrackError
-from predictd.io.names import is_bigwig, without_secrets
+from predictd.io.names import argument_without_secrets, is_bigwig, without_secrets
 from predictd.io.tables import read_bed, read_tracks
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.genomes import Genome
@@ -142,6 +142,19 @@ class TestNames:
     def test_what_is_shown_of_an_address(self, address, shown):
         assert is_bigwig(address)
         assert without_secrets(address) == shown
+
+    @pytest.mark.parametrize(
+        ("argument", "shown"),
+        [
+            ("--storage=postgresql://me:p/w?x@host/trials", "--storage=postgresql://host/trials"),
+            ("mysql+pymysql://me:word@host:3306/trials", "mysql+pymysql://host:3306/trials"),
+            ("https://me:word@host/a.bw?X-Amz-Signature=1", "https://host/a.bw"),
+            ("--pairs=C1:A1@home", "--pairs=C1:A1@home"),
+            ("s3://bucket/tensor", "s3://bucket/tensor"),
+        ],
+    )
+    def test_commands_are_recorded_without_secrets(self, argument, shown):
+        assert argument_without_secrets(argument) == shown
 
     @pytest.mark.parametrize(
         "name", ["a.bw.gz", "a.bigBed", "bw", "https://host/a.bed?x=a.bw.txt", "a.bedGraph"]

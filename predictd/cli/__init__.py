@@ -20,6 +20,7 @@ from predictd import interrupt, progress
 from predictd.cli.groups import LazyGroup
 from predictd.cli.messages import Formatter
 from predictd.errors import PredictdError
+from predictd.io.names import argument_without_secrets
 from predictd.launcher import Announced, announced, report_failure
 from predictd.provenance import command_line
 
@@ -119,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         process = announced()
         # Of several ranks the first speaks.
         tell = None if process is not None and process.rank else acknowledge
-        with interrupt.catching(tell), command_line(["predictd", *arguments]):
+        with interrupt.catching(tell), command_line(["predictd", *map(argument_without_secrets, arguments)]):
             progress.set_pace(os.environ.get(progress.PACE_VARIABLE))
             if process is not None:
                 join_mpi(process)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -54,6 +55,12 @@ def without_secrets(path: str) -> str:
     parts = urlsplit(path)
     kept = [(key, value) for key, value in parse_qsl(parts.query) if key.lower() in _HARMLESS]
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, urlencode(kept), ""))
+
+
+def argument_without_secrets(argument: str) -> str:
+    """An argument of a command line; addresses in it without their user, password and secret parameters."""
+    option, sign, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return f"{option}{sign}{re.sub('://[^@]*@', '://', without_secrets(value))}"
 
 
 def path_in_table(target: str, directory: Path, where: str = "") -> str:

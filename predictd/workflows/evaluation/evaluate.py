@@ -155,7 +155,10 @@ def evaluate(
     rows = [one.row for one in scored]
     _warn_of_absent(rows, options.absent)
     comparison = compare(scored, options.measures)
-    record.results = {"methods": {method.name: str(method.directory.resolve()) for method in methods}}
+    record.results = {
+        "methods": {method.name: str(method.directory.resolve()) for method in methods},
+        "observed": str(table.resolve()),
+    }
     record.train = [
         str(e) for e in sorted(set().union(*(_training(methods, opened, pair) for pair in observed)))
     ]

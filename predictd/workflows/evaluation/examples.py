@@ -270,6 +270,9 @@ def _listed(pairs: Sequence[Experiment], source: Source) -> dict[Experiment, Sig
 
 def observed_tables(directory: Path, scores_run: dict[str, Any]) -> list[Path]:
     """Track tables of observed tracks that scores were made with, as far as they are still there."""
+    if named := scores_run.get("results", {}).get("observed"):
+        return [as_path(named)] if exists(as_path(named)) else []
+    # Of earlier versions; cross-validations have none.
     tables = [as_path(name) for name in scores_run.get("inputs", {}) if name.endswith((".tsv", ".txt"))]
     imputed = {
         table for table in tables if table.name == TRACKS_TSV and _imputed_here(table.parent, directory)
