@@ -188,6 +188,24 @@ def test_each_experiment_is_scored_by_the_models_of_its_test_fold(cv_path, tenso
                     )
 
 
+def test_baselines_know_what_any_fold_of_the_test_fold_knows(tensor, engine, tmp_path):
+    """Where two folds of one test fold leave out other experiments, its models together know all."""
+    pair = make_folds(tensor.experiments)[0].test[0]
+    others = [e for e in tensor.experiments if e != pair]
+    alike = [e for e in others if e.assay == pair.assay]
+    group = []
+    for number, left_out in enumerate(alike[:2]):
+        valid = next(e for e in others if e.assay != pair.assay and e.cell_type != pair.cell_type)
+        train = tuple(e for e in others if e not in (left_out, valid))
+        group.append(Fold(f"0.{number}", (pair,), (valid,), train))
+    write_json(tmp_path / "folds.json", folds_to_json(group))
+    crossval(tensor.path, tmp_path / "cv", SETTINGS, engine, folds=tmp_path / "folds.json")
+    known = dict(zip(tensor.experiments, read_signal(tensor).T, strict=True))
+    wanted = np.nanmean((known[pair] - np.mean([known[e] for e in alike], axis=0)) ** 2)
+    found = rows_of(tmp_path / "cv")[(*pair, "0", "assay_mean")]["MSEglobal"]
+    assert float(found) == pytest.approx(wanted, rel=1e-4)
+
+
 def test_no_model_sees_its_test_experiments(cv_path, tensor):
     for fold in make_folds(tensor.experiments):
         model = read_model(cv_path / "models" / f"fold-{fold.name}.h5")

@@ -61,7 +61,13 @@ class Fold:
 
     def whole(self) -> Fold:
         """All that its test fold does not test, without validation; named as the test fold."""
-        return Fold(self.owner, self.test, (), (*self.valid, *self.train))
+        return whole_of([self])
+
+
+def whole_of(group: Sequence[Fold]) -> Fold:
+    """All that the folds of one test fold train on or validate, without validation; named as the test fold."""
+    known = dict.fromkeys(pair for fold in group for pair in (*fold.valid, *fold.train))
+    return Fold(group[0].owner, group[0].test, (), tuple(known))
 
 
 def make_folds(

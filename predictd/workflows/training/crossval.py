@@ -22,7 +22,7 @@ from predictd.io.partition import Job, read_job
 from predictd.io.remote import RemotePath
 from predictd.io.results import write_metrics, write_rows, write_run_json
 from predictd.io.tensor.store import Tensor
-from predictd.model.folds import Fold, folds_to_json, make_folds
+from predictd.model.folds import Fold, folds_to_json, make_folds, whole_of
 from predictd.model.intervals.residuals import Scale
 from predictd.pairs import Experiment, axes
 from predictd.provenance import RunRecord, given
@@ -241,7 +241,7 @@ class Crossval(InParts[CrossvalReport]):
                 "choice": choices[test].why,
                 "models": len(models),
                 "rows": _rows_to_json(rows),
-                "members": member_errors(output, self._groups[index][1][0].whole(), s, choices[test]),
+                "members": member_errors(output, whole_of(self._groups[index][1]), s, choices[test]),
                 "residuals": [str(path.relative_to(output)) for path in counted],
                 "run": record.run_of(parts),
             }
@@ -264,7 +264,7 @@ class Crossval(InParts[CrossvalReport]):
     ) -> Counting:
         """How the errors of predictions are counted by what was predicted, into a file for each group of cases."""
         scales = dict[Experiment, Scale]()
-        for fold in (self._groups[index][1][0].whole() for index in parts):
+        for fold in (whole_of(self._groups[index][1]) for index in parts):
             scales |= expected_scales(s, fold.train, fold.test)
         pairs = {path: tuple(case.pair for case in group) for path, group in files.items()}
         return Counting(assay_spans(self._tensor), scales, pairs)
@@ -292,7 +292,7 @@ class Crossval(InParts[CrossvalReport]):
         if name == EVERYTHING:
             fold = everything(self._experiments, "everything")
             return [FoldFit(name, everything_path(output), fold, choice)]
-        whole = group[0].whole()
+        whole = whole_of(group)
         return [FoldFit(name, fold_model_path(output, whole), whole, choice)]
 
     def _finish(self, parts: Sequence[dict[str, Any]], record: RunRecord) -> CrossvalReport:
@@ -367,10 +367,9 @@ def train_fold(task: FoldFit, shared: FoldFits) -> None:
 
 def scored_cases(test: str, group: Sequence[Fold], data: TensorMoments) -> list[Case]:
     """The test experiments of a test fold, with baselines from all experiments that it does not hold out."""
-    train = sorted(set(group[0].train) | set(group[0].valid))
-    return [
-        Case(pair, (test,), None, (None,), None, make_baseline(data, train, pair)) for pair in group[0].test
-    ]
+    whole = whole_of(group)
+    train = sorted(whole.train)
+    return [Case(pair, (test,), None, (None,), None, make_baseline(data, train, pair)) for pair in whole.test]
 
 
 def _rows_to_json(rows: Sequence[Row]) -> list[dict[str, str]]:
