@@ -15,8 +15,8 @@ import pytest
 from commands import call_predictd
 from folders import contents
 from made_matrices import PAIRS, made_matrix, made_regions, write_sizes
-from made_tensors import small_tensor, stored_signal
-from predictd.errors import ConfigError, DataError, OutputError, TableError, TrackError
+from made_tensors import small_tensor, stored_signal, with_signal
+from predictd.errors import ConfigError, DataError, OutputError, TableError, TensorFormatError, TrackError
 from predictd.io.files import sha256_of
 from predictd.io.tables import write_tracks
 from predictd.io.tensor.store import Tensor
@@ -306,6 +306,13 @@ class TestTracks:
         assert names == ["X:Y"] and places == [(i.chrom, i.start, i.end) for i in own]
         bases = np.repeat(values, 10).astype(np.float64)
         np.testing.assert_allclose(found[:, 0], [bases[i.start : i.end].mean() for i in own], rtol=1e-6)
+
+    def test_a_tensor_that_was_made_again_does_not_say_which_bins(self, gaps, tmp_path):
+        export(gaps.path, tmp_path / "tracks")
+        with_signal(gaps, gaps.path, 2 * stored_signal(gaps))
+        with refused(TensorFormatError, f"{gaps.path} is not the tensor that", "it was made again"):
+            export(tmp_path / "tracks", tmp_path / "s.tsv")
+        export(tmp_path / "tracks", tmp_path / "s.tsv", Selection(tensor=gaps.path))
 
     def test_exported_tracks(self, gaps, tmp_path):
         """They have the bins and values of the tensor that they were exported of, and say which it is."""

@@ -18,10 +18,10 @@ from predictd.engine import Engine
 from predictd.errors import ModelFormatError
 from predictd.io.files import state_of
 from predictd.io.results import read_run_json
-from predictd.workflows.evaluation.imputed import made_from
 from predictd.workflows.evaluation.regions import Regions
 from predictd.workflows.imputing.calibration import read_calibration
 from predictd.workflows.imputing.estimators import Loaded, load_estimator
+from predictd.workflows.tensor.origin import made_from
 from predictd.workflows.training.crossval import Crossval
 from predictd.workflows.training.member_errors import MEMBERS_TSV
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from predictd.constants import TRACKS_TSV
 from predictd.errors import TableError, TensorFormatError
-from predictd.io.remote import as_path
 from predictd.io.results import read_run_json, run_json_of
 from predictd.io.tables import Track, read_tracks, table_rows, unique_pairs
 from predictd.io.tensor.store import Tensor
 from predictd.pairs import Experiment
 from predictd.wording import some
 from predictd.workflows.imputing.status import NOT_HELD_OUT_FOLDS, TRAINED, VALIDATION
+from predictd.workflows.tensor.origin import made_from
 
 log = logging.getLogger(__name__)
 
@@ -135,28 +135,6 @@ def tensor_of(methods: Sequence[ImputedTracks], given: Path | None) -> Tensor:
             "one from observed tracks)"
         )
     return made_from(named.run, named.directory)
-
-
-def made_from(run: Mapping[str, Any], directory: Path) -> Tensor:
-    """The tensor that a directory was made from, as its run.json says.
-
-    Raises
-    ------
-    TensorFormatError
-        If it does not exist any more, or was made again.
-    """
-    path = as_path(str(run["results"]["tensor"]))
-    if not path.is_dir():
-        raise TensorFormatError(
-            f"{directory} was made from the tensor {path}, which does not exist any more: name it as `tensor`"
-        )
-    tensor = Tensor(path)
-    if run.get("inputs") and tensor.manifest.checksum not in run["inputs"].values():
-        raise TensorFormatError(
-            f"{path} is not the tensor that {directory} was made from: it was made again; make {directory} again, too, "
-            "or name a tensor as `tensor`"
-        )
-    return tensor
 
 
 def _run_json(directory: Path) -> dict[str, Any]:

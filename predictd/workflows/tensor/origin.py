@@ -1,4 +1,4 @@
-"""What models say of the tensor that they were trained on, and whether another one has signal of the same kind."""
+"""What models and tracks say of the tensor they were made from, and whether another one has signal of the same kind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from predictd.errors import DataError
+from predictd.errors import DataError, TensorFormatError
+from predictd.io.remote import as_path
 from predictd.io.tensor.store import Tensor
 from predictd.io.tracks.genomes import BUILT_IN
 
@@ -57,3 +58,25 @@ def check_origin(info: Mapping[str, Any], source: Path | str, tensor: Tensor) ->
                 f"{tensor.path} has the {what} {given}, but {source} was trained on {trained_on}; name a tensor of the "
                 "same"
             )
+
+
+def made_from(run: Mapping[str, Any], directory: Path) -> Tensor:
+    """The tensor that a directory was made from, as its run.json says.
+
+    Raises
+    ------
+    TensorFormatError
+        If it does not exist any more, or was made again.
+    """
+    path = as_path(str(run["results"]["tensor"]))
+    if not path.is_dir():
+        raise TensorFormatError(
+            f"{directory} was made from the tensor {path}, which does not exist any more: name it as `tensor`"
+        )
+    tensor = Tensor(path)
+    if run.get("inputs") and tensor.manifest.checksum not in run["inputs"].values():
+        raise TensorFormatError(
+            f"{path} is not the tensor that {directory} was made from: it was made again; make {directory} again, too, "
+            "or name a tensor as `tensor`"
+        )
+    return tensor

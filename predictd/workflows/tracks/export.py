@@ -17,7 +17,7 @@ from predictd.constants import MANIFEST, MAX_OPEN_TRACKS, PARTIAL, RUN_JSON, TRA
 from predictd.errors import ConfigError, DataError, OutputError
 from predictd.io.extras import needed_for
 from predictd.io.files import checksums, exists, make_directory, standing
-from predictd.io.results import write_run_json
+from predictd.io.results import read_run_json, write_run_json
 from predictd.io.tables import Track, read_bed, write_tracks
 from predictd.io.tensor.layout import Coverage
 from predictd.io.tensor.manifest import Manifest
@@ -32,6 +32,7 @@ from predictd.progress import progress_bar
 from predictd.provenance import RunRecord, given
 from predictd.wording import even_parts_of_at_most, some
 from predictd.workflows.tensor.fetch import observed_rows
+from predictd.workflows.tensor.origin import made_from
 from predictd.workflows.tensor.sources import SignalSource, add_rows
 from predictd.workflows.tracks.listed import ListedTracks, described, inputs_of, open_listed
 
@@ -332,4 +333,5 @@ def _tensor_of(listed: ListedTracks, given: Path | None) -> Tensor:
         raise ConfigError(
             f"{listed.source} does not say which bins its tracks have: name a `tensor` of these bins"
         )
-    return Tensor(listed.bins)
+    directory = listed.source if listed.source.is_dir() else listed.source.parent
+    return made_from(read_run_json(directory), directory)
