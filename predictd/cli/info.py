@@ -49,9 +49,13 @@ def _experiments_table(experiments: list[dict[str, Any]]) -> str:
     """A line an experiment, below a header."""
     cell_width = max(len("cell type"), *(len(e["cell_type"]) for e in experiments))
     assay_width = max(len("assay"), *(len(e["assay"]) for e in experiments))
-    lines = [f"{'cell type':{cell_width}}  {'assay':{assay_width}}  transform  observed   mean     sd    max"]
+    lines = [
+        f"{'cell type':{cell_width}}  {'assay':{assay_width}}  transform  observed      mean        sd       max"
+    ]
     for e in experiments:
-        numbers = "  ".join("    ." if e[key] is None else f"{e[key]:5.2f}" for key in ("mean", "sd", "max"))
+        numbers = "  ".join(
+            "       ." if e[key] is None else f"{e[key]:8.3g}" for key in ("mean", "sd", "max")
+        )
         lines.append(
             f"{e['cell_type']:{cell_width}}  {e['assay']:{assay_width}}  {e['transform']:9}  {e['observed']:8.1%}  "
             f"{numbers}"
