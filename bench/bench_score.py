@@ -20,13 +20,13 @@ from predictd.constants import BASELINES, FOLDS_JSON, MOMENTS
 from predictd.engine import LocalEngine
 from predictd.engine.base import one_blas_thread
 from predictd.io.tensor.store import Tensor
+from predictd.model.folds import by_test_fold
 from predictd.pairs import Experiment
 from predictd.workflows.evaluation.cases import Scoring
 from predictd.workflows.evaluation.score import ScoreTask, bundle, fold_groups, score
 from predictd.workflows.tensor.folds import load_folds
 from predictd.workflows.tensor.moments import read_moments
 from predictd.workflows.training.crossval import crossval, scored_cases
-from predictd.workflows.training.folds import by_test_fold
 
 N_BINS = int(os.environ.get("PREDICTD_BENCH_BINS", "3000000"))
 

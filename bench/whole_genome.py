@@ -140,7 +140,7 @@ class Bench:
 
 def record_of(bench: Bench) -> Record:
     """What was measured of a fraction."""
-    inputs = [list(bench.chromosomes.items()), [*map(str, bench.missing)]]
+    inputs = [list(bench.chromosomes.items()), bench.n_tracks, [*map(str, bench.missing)]]
     return Record(bench.folder, bench.steps, inputs)
 
 

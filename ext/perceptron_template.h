@@ -1,8 +1,8 @@
 /* How networks learn, for one kind of processor: see networks_template.h, which comes before. */
 
 enum {
-    BLOCK = 24,        /* samples whose deviations are kept until they are multiplied with what was read */
-    GROUP = 4,         /* samples that are added to the gradient together */
+    BLOCK = 24,                /* samples whose deviations are kept until they are multiplied with what was read */
+    GROUP = 4,                 /* samples that are added to the gradient together */
     HALF = VECTORS > 2 ? 2 : 1 /* vectors of units that are held in registers meanwhile */
 };
 _Static_assert(BLOCK % TILE == 0 && BLOCK % GROUP == 0 && VECTORS % HALF == 0, "blocks are cut evenly");
@@ -45,7 +45,7 @@ PREDICTD_INLINE void add_penalty(const float *weights, size_t n, float share, fl
 
 NETWORKS_TARGET
 void NETWORKS_FUNCTION(perceptron_gradient)(const float *parameters, size_t k, const float *inputs, const float *targets,
-                                  const ptrdiff_t *rows, size_t n, float penalty, float *gradient)
+                                            const ptrdiff_t *rows, size_t n, float penalty, float *gradient)
 {
     enum { U = PREDICTD_UNITS };
     const float *first = parameters, *first_bias = first + k * U, *second = first_bias + U;

@@ -54,25 +54,40 @@ def test_one_signal_under_two_labels_is_named(tmp_path, caplog, engine):
     assert "under two labels: C0:A0 and C1:A1 (r 1.0000); one label is wrong" in record.getMessage()
 
 
-@pytest.mark.parametrize(("times", "named"), [(300.0, True), (1 / 300, True), (3.0, False)])
-def test_a_track_in_another_unit_is_named(tmp_path, caplog, engine, times, named):
-    """By the logarithm of its mean over what the other tracks of its row and of its column have."""
-    rng = np.random.default_rng(1)
-    pairs = [Experiment(f"C{i // 4}", f"A{i % 4}") for i in range(16)]
-    scales = np.exp(rng.normal(0.0, 0.7, 4)[np.arange(16) // 4] + rng.normal(0.0, 0.7, 4)[np.arange(16) % 4])
-    values = rng.gamma(1.0, 0.1, (2000, 16)) * scales
-    values[:, 6] *= times
-    tensor = small_tensor(tmp_path, values.astype(np.float32), experiments=pairs)
+def grid(cells: int, assays: int, seed: int) -> tuple[list[Experiment], np.ndarray]:
+    """Pairs, and tracks (bins × pairs) of strengths that are those of cell type times assay."""
+    rng = np.random.default_rng(seed)
+    pairs = [Experiment(f"C{c}", f"A{a}") for c in range(cells) for a in range(assays)]
+    strength = np.exp(rng.normal(0.0, 0.5, (cells, 1)) + rng.normal(0.0, 0.5, assays)).ravel()
+    return pairs, rng.gamma(0.5, 1.0, (2000, len(pairs))) * strength
+
+
+def suspected(path, pairs, values, engine, caplog):
+    tensor = small_tensor(path, np.arcsinh(values).astype(np.float32), experiments=pairs)
     data = read_moments(ensure_moments(tensor, engine))
     with caplog.at_level(logging.WARNING):
         warn_suspicious(tensor, data)
-    found = [record.getMessage() for record in caplog.records]
+    return [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize(("times", "named"), [(1000.0, True), (50.0, True), (1 / 50, True), (2.0, False)])
+def test_a_track_in_another_unit_is_named(tmp_path, caplog, engine, times, named):
+    pairs, values = grid(6, 4, 1)
+    values[:, 6] *= times
+    found = suspected(tmp_path, pairs, values, engine, caplog)
     assert len(found) == named
     if named:
-        text = found[0].split("suggest: ")[1].split(";")[0]
+        text = found[0].split("transform: ")[1].split(";")[0]
         pair, factor = text.removesuffix(" times)").split(" (")
-        # Each of these means has a standard deviation of 2 %.
-        assert pair == "C1:A2" and float(factor) == pytest.approx(times, rel=0.2)
+        assert pair == "C1:A2" and (float(factor) > 3) == (times > 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_strong_assay_of_a_few_cell_types_is_not_named(tmp_path, caplog, engine, count):
+    pairs, values = grid(10, 6, 2)
+    few = grid(count, 1, 3)[1] * 30
+    others = [Experiment(f"C{c}", "strong") for c in range(count)]
+    assert not suspected(tmp_path, [*pairs, *others], np.hstack([values, few]), engine, caplog)
 
 
 @pytest.mark.parametrize("empty", [10, 100])

@@ -37,6 +37,7 @@ from predictd.model.measures.metrics import MEASURES, evaluate_track
 from predictd.model.transforms import TRANSFORMS
 from predictd.pairs import Experiment
 from predictd.workflows.evaluation.signal import TRACKS_A_ROW
+from predictd.workflows.imputing.estimators import model_folds
 from predictd.workflows.imputing.impute import impute, track_name
 from predictd.workflows.tensor.folds import load_folds
 from predictd.workflows.tensor.moments import ensure_moments
@@ -204,6 +205,15 @@ def test_baselines_know_what_any_fold_of_the_test_fold_knows(tensor, engine, tmp
     wanted = np.nanmean((known[pair] - np.mean([known[e] for e in alike], axis=0)) ** 2)
     found = rows_of(tmp_path / "cv")[(*pair, "0", "assay_mean")]["MSEglobal"]
     assert float(found) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_the_model_of_a_test_fold_knows_what_any_of_its_folds_knows(tmp_path):
+    a, b, v, t = (Experiment("C", name) for name in "abvt")
+    group = [Fold("0.0", (t,), (v,), (b,)), Fold("0.1", (t,), (v,), (a,))]
+    (tmp_path / "models").mkdir()
+    assert model_folds(tmp_path, group) == group
+    (tmp_path / "models" / "fold-0.h5").touch()
+    assert model_folds(tmp_path, group) == [Fold("0", (t,), (), (a, b, v))]
 
 
 def test_no_model_sees_its_test_experiments(cv_path, tensor):

@@ -147,10 +147,16 @@ class TestNames:
         ("argument", "shown"),
         [
             ("--storage=postgresql://me:p/w?x@host/trials", "--storage=postgresql://host/trials"),
-            ("mysql+pymysql://me:word@host:3306/trials", "mysql+pymysql://host:3306/trials"),
-            ("https://me:word@host/a.bw?X-Amz-Signature=1", "https://host/a.bw"),
+            ("mysql+pymysql://me@lab:word@host:3306/trials", "mysql+pymysql://host:3306/trials"),
+            ("postgresql://host/db?user=me&password=word", "postgresql://host/db"),
+            ("https://me:word@host/a@b.bw?X-Amz-Signature=1", "https://host/a@b.bw"),
+            ("HTTPS://me:word@host/x.bw?X-Amz-Signature=1", "https://host/x.bw"),
+            ("-shttps://host/x.bw?sig=1", "-shttps://host/x.bw"),
+            ("https://[word", "https://…"),
+            ("a=https://host/x,b=https://me:word@host/y", "a=https://…"),
             ("--pairs=C1:A1@home", "--pairs=C1:A1@home"),
-            ("s3://bucket/tensor", "s3://bucket/tensor"),
+            ("s3://bucket/me@lab/tensor", "s3://bucket/me@lab/tensor"),
+            ("sqlite:////data/me@lab/trials.db", "sqlite:////data/me@lab/trials.db"),
         ],
     )
     def test_commands_are_recorded_without_secrets(self, argument, shown):

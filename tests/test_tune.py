@@ -21,6 +21,7 @@ from predictd.config import AlsSettings, SgdSettings, TrainSettings, load_config
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, Interrupted, OutputError
 from predictd.io.files import write_json
+from predictd.io.names import storage_without_secrets
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold, folds_to_json, make_folds
 from predictd.workflows.tensor.moments import ensure_moments, read_moments
@@ -28,7 +29,7 @@ from predictd.workflows.training.folds import selection_folds
 from predictd.workflows.training.solvers import SOLVERS as REGISTRY
 from predictd.workflows.training.solvers.cp import RANKS
 from predictd.workflows.training.solvers.solver import Choice, validation_sum
-from predictd.workflows.training.tune import TuneOptions, TuneReport, storage_without_secrets, tune
+from predictd.workflows.training.tune import TuneOptions, TuneReport, tune
 from refusals import refused
 
 optuna = pytest.importorskip("optuna")

@@ -18,6 +18,8 @@ _TEXT_SUFFIXES = (".bedgraph", ".bdg", ".bg", ".wig", ".wiggle")
 _PACKED = (".gz", ".bgz")
 # Parameters of addresses that name a file, as NCBI GEO's do; of others it is not known whether they are secrets.
 _HARMLESS = {"acc", "accession", "file", "filename", "format", "id", "name", "v", "version"}
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]*://")
+_DATABASE = re.compile(r"(\w[\w+.-]*://)(?:[^:/]*(?::[^@]*)?@)?([^/?]*)([^?]*).*", re.DOTALL)
 
 
 def has_suffix(name: str | Path, suffixes: tuple[str, ...], *, packed: bool = False) -> bool:
@@ -57,10 +59,30 @@ def without_secrets(path: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, urlencode(kept), ""))
 
 
+def storage_without_secrets(storage: str) -> str:
+    """A storage for messages and files: a database URL without user, password and parameters."""
+    if "://" not in storage:
+        return storage
+    # As SQLAlchemy reads it, whose passwords may have all characters but @.
+    found = _DATABASE.fullmatch(storage)
+    return f"{found[1]}{found[2].rpartition('@')[2]}{found[3]}" if found else "a database"
+
+
 def argument_without_secrets(argument: str) -> str:
-    """An argument of a command line; addresses in it without their user, password and secret parameters."""
-    option, sign, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-    return f"{option}{sign}{re.sub('://[^@]*@', '://', without_secrets(value))}"
+    """An argument of a command line; an address in it is without user, password and parameters that let one in."""
+    found = _SCHEME.search(argument)
+    if found is None:
+        return argument
+    before, scheme, rest = argument[: found.start()], found[0], argument[found.end() :]
+    hidden = f"{before}{scheme}…"
+    if "://" in rest:
+        return hidden
+    try:
+        lower = f"{scheme.lower()}{rest}"
+        web = lower.startswith(URL_SCHEMES)
+        return before + (without_secrets(lower) if web else storage_without_secrets(f"{scheme}{rest}"))
+    except ValueError:
+        return hidden
 
 
 def path_in_table(target: str, directory: Path, where: str = "") -> str:

@@ -70,6 +70,14 @@ def whole_of(group: Sequence[Fold]) -> Fold:
     return Fold(group[0].owner, group[0].test, (), tuple(known))
 
 
+def by_test_fold(folds: Sequence[Fold]) -> dict[str, list[Fold]]:
+    """Folds by test fold: the part of their names before the dot."""
+    groups: dict[str, list[Fold]] = {}
+    for fold in folds:
+        groups.setdefault(fold.owner, []).append(fold)
+    return groups
+
+
 def make_folds(
     experiments: Iterable[Experiment], *, tests: int = TESTS, valids: int = VALIDS, seed: int = 0
 ) -> list[Fold]:

@@ -214,7 +214,8 @@ def amplitudes_off(
     positive
         (n,) whether the signal is never negative.
     factor
-        From how many times, or which part of, the amplitude that is expected a track is off.
+        From how many times, or which part of, the amplitude a track is off that all others let expect, and that the
+        others of its assay, and those of its cell type, have.
 
     Returns
     -------
@@ -229,5 +230,14 @@ def amplitudes_off(
         effects = fit_effects(logs, cells, assays, int(cells.max()) + 1, int(assays.max()) + 1, used=kind)
         limit = max(np.log(factor), _OUTLYING * effects.spread)
         beyond = kind & (np.abs(logs - effects.expected) > limit)
+        # A few tracks of a strong assay, or cell type, agree among themselves; of a single one nothing is known.
+        for own, other, names in (
+            (effects.cells, cells, assays),
+            (effects.assays, assays, cells),
+        ):
+            left = logs - own[other]
+            for i in np.flatnonzero(beyond):
+                alike = left[kind & (names == names[i]) & (np.arange(len(used)) != i)]
+                beyond[i] = alike.size > 0 and abs(left[i] - np.median(alike)) > np.log(factor)
         off[beyond] = (logs - effects.expected)[beyond]
     return off

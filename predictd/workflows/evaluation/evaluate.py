@@ -157,7 +157,7 @@ def evaluate(
     comparison = compare(scored, options.measures)
     record.results = {
         "methods": {method.name: str(method.directory.resolve()) for method in methods},
-        "observed": str(table.resolve()),
+        "observed": str(table.parent.resolve() / table.name),
     }
     record.train = [
         str(e) for e in sorted(set().union(*(_training(methods, opened, pair) for pair in observed)))
@@ -219,7 +219,8 @@ def _inputs(
     found = inputs_of(table, map(described, observed.values()))
     for method in methods:
         found |= inputs_of(method.directory, (described(method.tracks[pair]) for pair in observed))
-    return found | {str(tensor.path): tensor.manifest.checksum}
+    peaks = [as_path(track.peaks) for track in observed.values() if track.peaks]
+    return found | checksums(*peaks) | {str(tensor.path): tensor.manifest.checksum}
 
 
 def _observed(methods: Sequence[ImputedTracks], table: Path, tensor: Tensor) -> dict[Experiment, Track]:

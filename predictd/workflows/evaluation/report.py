@@ -31,6 +31,7 @@ from predictd.io.hdf5 import ForeignFileError, read_arrays
 from predictd.io.remote import as_path
 from predictd.io.results import known_run, write_rows, write_run_json
 from predictd.io.tables import read_scores, table_header, table_rows
+from predictd.model.folds import by_test_fold, whole_of
 from predictd.pairs import Experiment
 from predictd.provenance import RunRecord
 from predictd.report.drawing import require_matplotlib
@@ -279,9 +280,9 @@ def _training(
     """How many experiments of the same cell type and of the same assay each scored experiment's models trained on."""
     trained: dict[str, list[Experiment]] = {}
     if exists(directory / FOLDS_JSON):
-        for fold in load_folds(directory / FOLDS_JSON):
+        for test, group in by_test_fold(load_folds(directory / FOLDS_JSON)).items():
             # All that the test fold does not hold out: what one of its models only validates on, others train on.
-            trained.setdefault(fold.name.partition(".")[0], sorted({*fold.train, *fold.valid}))
+            trained[test] = list(whole_of(group).train)
     else:
         # Another tool's tracks have none.
         with suppress(PredictdError, TypeError, AttributeError):

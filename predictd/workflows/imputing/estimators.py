@@ -14,7 +14,7 @@ from predictd.io.files import exists, sha256_of, sha256_of_json
 from predictd.io.models import ModelFile, read_model
 from predictd.model.cp.factors import CPModel
 from predictd.model.ensemble import Committee, Model
-from predictd.model.folds import Fold
+from predictd.model.folds import Fold, by_test_fold, whole_of
 from predictd.model.stack.stack import StackModel
 from predictd.pairs import Experiment
 from predictd.wording import some
@@ -173,12 +173,11 @@ def everything_path(directory: Path) -> Path:
 
 def model_folds(directory: Path, folds: Sequence[Fold]) -> list[Fold]:
     """Folds of which a cross-validation has models: these, or one for each test fold, named as this."""
-    found: dict[str, Fold] = {}
-    for fold in folds:
-        whole = fold.whole()
-        one = whole if fold_model_path(directory, whole).exists() else fold
-        found.setdefault(one.name, one)
-    return list(found.values())
+    found: list[Fold] = []
+    for group in by_test_fold(folds).values():
+        whole = whole_of(group)
+        found += [whole] if fold_model_path(directory, whole).exists() else group
+    return found
 
 
 def training_info(directory: Path) -> dict[str, Any]:

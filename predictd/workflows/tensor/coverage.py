@@ -25,8 +25,9 @@ log = logging.getLogger(__name__)
 
 # Tracks that a message names before it counts the rest.
 _NAMED = 3
-# How many times as strong or as weak as expected a track is that is named.
-_FACTOR = 10.0
+# How many times as strong or as weak as expected a track is that is named: of transformed signal, where arcsinh makes
+# 3 of 10 to 1000.
+_FACTOR = 3.0
 
 Mask = npt.NDArray[np.bool_]
 
@@ -110,9 +111,9 @@ def _warn_amplitudes(tensor: Tensor, data: TensorMoments, standard: Standardised
     ]
     if found:
         log.warning(
-            "a signal much stronger or weaker than the other tracks of the cell type and of the assay suggest: %s; the "
-            "file may be in another unit, or hold noise or hardly any signal, and makes predictions from it wrong: "
-            "check it, or leave the track out",
+            "a signal much stronger or weaker than the other tracks of the cell type and of the assay suggest, after "
+            "the transform: %s; the file may be in another unit, or hold noise or hardly any signal, and makes "
+            "predictions from it wrong: check it, or leave the track out",
             some(found, _NAMED),
         )
 

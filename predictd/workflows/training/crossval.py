@@ -22,7 +22,7 @@ from predictd.io.partition import Job, read_job
 from predictd.io.remote import RemotePath
 from predictd.io.results import write_metrics, write_rows, write_run_json
 from predictd.io.tensor.store import Tensor
-from predictd.model.folds import Fold, folds_to_json, make_folds, whole_of
+from predictd.model.folds import Fold, by_test_fold, folds_to_json, make_folds, whole_of
 from predictd.model.intervals.residuals import Scale
 from predictd.pairs import Experiment, axes
 from predictd.provenance import RunRecord, given
@@ -39,7 +39,7 @@ from predictd.workflows.tensor.folds import read_folds
 from predictd.workflows.tensor.moments import TensorMoments, ensure_moments, read_moments
 from predictd.workflows.tensor.ranges import ranges_of
 from predictd.workflows.training.choices import read_choice, write_choice
-from predictd.workflows.training.folds import by_test_fold, check_folds, check_tests, selection_folds
+from predictd.workflows.training.folds import check_folds, check_tests, selection_folds
 from predictd.workflows.training.member_errors import COLUMNS, MEMBERS_TSV, member_errors, model_errors
 from predictd.workflows.training.settings import model_info
 from predictd.workflows.training.solvers import SOLVERS

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from predictd.errors import ConfigError, DataError
 from predictd.io.tensor.store import Tensor
-from predictd.model.folds import Fold, make_folds, validation_split
+from predictd.model.folds import Fold, by_test_fold, make_folds, validation_split
 from predictd.pairs import Experiment
 from predictd.wording import some
 from predictd.workflows.tensor.folds import read_folds
@@ -83,14 +83,6 @@ def check_folds(folds: Sequence[Fold], solver: Solver) -> None:
                 f"solver {solver.name} cannot predict {some(alone)}: no training experiment has the same cell type; "
                 "add some, or train with the solver auto, which needs only the same assay"
             )
-
-
-def by_test_fold(folds: Sequence[Fold]) -> dict[str, list[Fold]]:
-    """Folds by test fold: the part of their names before the dot."""
-    groups: dict[str, list[Fold]] = {}
-    for fold in folds:
-        groups.setdefault(fold.owner, []).append(fold)
-    return groups
 
 
 def check_tests(folds: Sequence[Fold]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +16,18 @@ from predictd.config import TrainSettings
 from predictd.engine import Engine
 from predictd.errors import ConfigError, DataError, OutputError
 from predictd.io.files import checksums, make_directory, sha256_of_json, write_text
+from predictd.io.names import storage_without_secrets
 from predictd.io.remote import RemotePath
 from predictd.io.results import write_run_json
 from predictd.io.tensor.store import Tensor
-from predictd.model.folds import Fold, folds_to_json
+from predictd.model.folds import Fold, by_test_fold, folds_to_json
 from predictd.progress import progress_bar
 from predictd.provenance import RunRecord, given
 from predictd.wording import install, short
 from predictd.workflows.tensor.coverage import require_complete
 from predictd.workflows.tensor.folds import read_folds
 from predictd.workflows.tensor.moments import ensure_moments
-from predictd.workflows.training.folds import by_test_fold, check_folds, selection_folds
+from predictd.workflows.training.folds import check_folds, selection_folds
 from predictd.workflows.training.settings import NOT_HELD_OUT
 from predictd.workflows.training.solvers import SOLVERS
 from predictd.workflows.training.solvers.cp import ranks_for
@@ -231,15 +231,6 @@ def _open_study(name: str, place: str) -> optuna.Study:
             f"trials cannot be kept in {storage_without_secrets(place)} ({reason}); give as `storage` a journal "
             "file or a database URL"
         ) from err
-
-
-def storage_without_secrets(storage: str) -> str:
-    """A storage for messages and files: a database URL without user, password and parameters."""
-    if "://" not in storage:
-        return storage
-    # As SQLAlchemy reads it, whose passwords may have all characters but @.
-    found = re.fullmatch(r"(\w[\w+.-]*://)(?:[^:/]*(?::[^@]*)?@)?([^/?]*)([^?]*).*", storage, re.DOTALL)
-    return f"{found[1]}{found[2].rpartition('@')[2]}{found[3]}" if found else "a database"
 
 
 def _search(
