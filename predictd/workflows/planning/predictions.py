@@ -18,8 +18,9 @@ from predictd.workflows.planning.work import PlannedStage, Wave, Workload
 _METHODS = 3
 # A scored pair's bin: observed signal, that of the methods, and a variance.
 _SIGNAL_BYTES = 4 * (1 + _METHODS + 1)
-# A bigWig that grows: pyBigWig's buffers, and the index of what is written.
-_WRITER_BYTES = 2**20
+# A bigWig that grows: pyBigWig's buffers, and the index of what is written. And a bin of one that is finished, when
+# pyBigWig makes zoom levels: 2.9, and 11 more of the longest chromosome.
+_WRITER_BYTES, _ZOOM_BYTES = 2**20, 4.0
 # Multiplications of a track's value that lead networks at a pair, about; bytes of what these read of a track and of a
 # pair in a bin.
 _MAPS, _A_TRACK, _A_PAIR = 10, 60.0, 500.0
@@ -72,6 +73,8 @@ def impute(load: Workload) -> PlannedStage:
     models = load.models if load.holds_out else 1
     wave = Wave.of(len(groups), shape.bins * a_bin + (models + 1) * rates.model)
     memory = _imputing_bytes(load, models, pairs) + pairs * written * (_WRITER_BYTES + 8.0 * load.block_rows)
+    # One after the other is finished.
+    memory += _ZOOM_BYTES * shape.bins
     reads = len(groups) * ((1 + sd * _sampled(load)) * load.tensor_bytes + models * load.model_bytes())
     writes = load.storage()["imputed"]
     return PlannedStage(
