@@ -66,7 +66,7 @@ class Fold:
 
 def whole_of(group: Sequence[Fold]) -> Fold:
     """All that the folds of one test fold train on or validate, without validation; named as the test fold."""
-    known = dict.fromkeys(pair for fold in group for pair in (*fold.valid, *fold.train))
+    known = {pair for fold in group for pair in (*fold.valid, *fold.train)}
     return Fold(group[0].owner, group[0].test, (), tuple(known))
 
 

@@ -368,8 +368,10 @@ def train_fold(task: FoldFit, shared: FoldFits) -> None:
 def scored_cases(test: str, group: Sequence[Fold], data: TensorMoments) -> list[Case]:
     """The test experiments of a test fold, with baselines from all experiments that it does not hold out."""
     whole = whole_of(group)
-    train = sorted(whole.train)
-    return [Case(pair, (test,), None, (None,), None, make_baseline(data, train, pair)) for pair in whole.test]
+    return [
+        Case(pair, (test,), None, (None,), None, make_baseline(data, whole.train, pair))
+        for pair in whole.test
+    ]
 
 
 def _rows_to_json(rows: Sequence[Row]) -> list[dict[str, str]]:

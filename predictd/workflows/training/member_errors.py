@@ -11,6 +11,7 @@ import numpy as np
 from predictd.engine.base import one_blas_thread
 from predictd.io.tensor.store import Tensor
 from predictd.model.folds import Fold
+from predictd.model.ranges import Spans
 from predictd.model.stack.stack import FEATURED
 from predictd.pairs import Experiment
 from predictd.workflows.evaluation.score import Row
@@ -68,14 +69,12 @@ def member_errors(directory: Path, fold: Fold, data: TensorMoments, choice: Choi
 
 def model_errors(rows: Sequence[Row], tensor: Tensor) -> list[Row]:
     """Errors of the whole model, with networks and clipped, as members' errors: from the rows of metrics.tsv."""
-    counts, sums, squares, _ = tensor.summary().T
+    own = [row for row in rows if row["method"] == _MODEL]
+    pairs = [Experiment(str(row["cell_type"]), str(row["assay"])) for row in own]
+    mses = np.array([float(row["MSEglobal"]) for row in own])
     with np.errstate(divide="ignore", invalid="ignore"):
-        variances = squares / counts - np.square(sums / counts)
-        found = []
-        for row in rows:
-            if row["method"] == _MODEL:
-                pair, mse = Experiment(str(row["cell_type"]), str(row["assay"])), float(row["MSEglobal"])
-                (column,) = tensor.columns([pair])
-                error = float(np.divide(mse, variances[column]))
-                found.append(dict(zip(COLUMNS, (*pair, row["fold"], _MODEL, mse, error), strict=True)))
-    return found
+        errors = mses / np.square(Spans.of(tensor.summary()).sds[tensor.columns(pairs)])
+    return [
+        dict(zip(COLUMNS, (*pair, row["fold"], _MODEL, mse, error), strict=True))
+        for pair, row, mse, error in zip(pairs, own, mses.tolist(), errors.tolist(), strict=True)
+    ]
