@@ -94,12 +94,14 @@ def corrected(rates: Rates, path: Path, busy: float = 1.0) -> Rates:
             # A peak is that of all that was done so far, and can only say that more is needed.
             modelled = max(modelled, stage.memory)
             site, share = Site(1, part.job.workers or 1), part.share or 1.0
-            seconds = busy * sum(own.seconds for own in found) - (0.0 if part.share else stage.start)
-            expected = (site.seconds([stage], plain) - stage.start) * share
-            if seconds > _DONE_BEFORE * expected:
+            seconds = busy * sum(own.seconds for own in found)
+            work = (site.seconds([stage], plain) - stage.start) * share
+            # Processes of a faster machine start sooner as well: of a short run, the start would be most of the error.
+            start = 0.0 if part.share else stage.start
+            if seconds - start > _DONE_BEFORE * work:
                 key = f"{stage.name} {stage.solver}".strip()
                 took[key] += seconds
-                planned[key] += expected
+                planned[key] += start + work
                 peak = max(own.peak_memory_bytes for own in found)
                 memory[key] = max(memory.get(key, 1.0), peak / modelled)
     factors = {key: took[key] / planned[key] for key in took}

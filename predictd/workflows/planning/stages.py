@@ -46,4 +46,4 @@ def _corrected(load: Workload, stage: PlannedStage, *, starts: bool) -> PlannedS
         return found
     processes = 1 + (load.job.workers or 0)
     reads = stage.reads + processes * rates.start_bytes
-    return replace(found, start=rates.start, processes=processes, reads=reads)
+    return replace(found, start=rates.start * factor, processes=processes, reads=reads)
