@@ -180,9 +180,21 @@ def by_spark(cluster: spark_cluster.SparkCluster, folder: Path) -> None:
         call(*command, cwd=folder, log=f"{command[0]}.log", **variables)
 
 
-def executors(_log: Path) -> list[int]:
-    """The processes of Java that run tasks."""
-    return processes(lambda words, _: b"org.apache.spark.executor.CoarseGrainedExecutorBackend" in words)
+def executors_of(daemons: Path) -> list[int]:
+    """The processes of Java that run tasks of a cluster, whose directories lie in that of its workers."""
+    running = processes(lambda words, _: b"org.apache.spark.executor.CoarseGrainedExecutorBackend" in words)
+    found = []
+    for process in running:
+        with suppress(OSError):
+            if Path(f"/proc/{process}/cwd").readlink().is_relative_to(daemons):
+                found.append(process)
+    return found
+
+
+def newest(folder: Path) -> list[Path]:
+    """The log of the command that runs: those before it are over."""
+    logs = [folder / f"{command[0]}.log" for command in commands(())]
+    return [log for log in logs if log.exists()][-1:]
 
 
 # -- all --------------------------------------------------------------------------------------------------------------
@@ -264,7 +276,7 @@ def main(arguments: list[str] | None = None) -> None:
         add(
             "Spark, killed",
             lambda folder: by_spark(spark, folder),
-            lambda folder: Killer(lambda: sorted(folder.glob("*.log")), executors),
+            lambda folder: Killer(lambda: newest(folder), lambda _log: executors_of(daemons)),
         )
     print(f"{given.bins:,} bins, {WORKERS} workers\n{aligned(rows)}")
 

@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--bins", type=int, default=40_000, help="[40000]")
     given = parser.parse_args()
-    folder = given.folder.resolve()
+    folder = given.folder.resolve() / f"b{given.bins}"
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "sgd.toml", ROUNDS)
     # Factors are dealt out by rows: with few of them, ranks have empty ones, which are sent as well.
@@ -217,7 +217,7 @@ def main() -> None:
             rows.append((name, what, *numbers, told, f"{projected:,.0f}"))
     other = differing(folder)
     write_json(folder / "scale_out.json", {"counts": kept, "differing": other})
-    print(aligned(rows))
+    print(f"{given.bins:,} bins\n{aligned(rows)}")
     print(
         f"\nWith all numbers of ranks cv and impute write {f'other bytes: {other}' if other else 'the same bytes'}."
     )

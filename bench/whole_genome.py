@@ -8,7 +8,8 @@ cv, impute --sd, evaluate, report, hub.
 FOLDER/fF holds all of a fraction F. A stage is skipped where its result is there and was made by the same commands.
 What was stopped (Ctrl-C, SIGTERM) goes on when the program is run again, and its figures are of all tries; what was
 killed is made anew, since its figures are lost. Two tables are printed, and kept in FOLDER/whole_genome.json: what each
-command took, beside what `predictd plan` says of it (by `--rates` of the next smaller fraction, if there is one); and
+command took, beside what `predictd plan` says of it (by `--rates` of the next smaller fraction, if there is one; of qc
+by the packaged rates); and
 of each fraction, how many times longer it took than the next smaller one, over the ratio of their bins: up to 1.1
 passes.
 
@@ -155,9 +156,9 @@ def make(bench: Bench) -> Record:
         write_rows(bench.folder / "pairs.tsv", ("cell_type", "assay"), sorted(rows))
         write_rows(bench.folder / "short.chrom.sizes", (), bench.chromosomes.items())
     for step, key in todo:
-        record.run(step, key)
-        if step.name == "simulate":
+        if step.name == "ingest":
             _divide(bench)
+        record.run(step, key)
     return record
 
 
@@ -195,8 +196,16 @@ def planned(bench: Bench, before: Bench | None) -> dict[str, list[PlannedStage]]
     stages = {stage.name: stage for stage in stages_of(Workload(shape, rates_of(runs), job))}
     # Processes of cv start, too, for what qc has left of it.
     first = stages["moments"]
-    stages["choose"] = replace(stages["choose"], start=first.start, processes=first.processes)
+    reads = stages["choose"].reads + first.processes * load_rates().start_bytes
+    stages["choose"] = replace(stages["choose"], start=first.start, processes=first.processes, reads=reads)
     return {name: [stages[one] for one in ones] for name, ones in PLANNED.items()}
+
+
+def cpu_seconds(stage: PlannedStage, workers: int) -> float:
+    """Of a stage while all workers are at it, which cores then take longer for."""
+    starting = stage.processes * stage.start
+    speed = 1.0 if workers == 1 else load_rates().efficiency
+    return starting + (stage.core_seconds - starting) / speed
 
 
 def figures(bench: Bench, record: Record, before: Bench | None) -> dict[str, dict[str, float]]:
@@ -209,7 +218,7 @@ def figures(bench: Bench, record: Record, before: Bench | None) -> dict[str, dic
         row: dict[str, float] = asdict(usage) | {"largest_worker_bytes": max(usage.worker_bytes, default=0)}
         row["read_over_tensor"] = usage.read_bytes / tensor
         if stages := plan.get(step.name):
-            row["planned_cpu_seconds"] = sum(stage.core_seconds for stage in stages)
+            row["planned_cpu_seconds"] = sum(cpu_seconds(stage, bench.workers) for stage in stages)
             row["planned_worker_bytes"] = max(stage.memory for stage in stages)
             row["planned_read_bytes"] = sum(stage.reads for stage in stages)
             row["planned_written_bytes"] = sum(stage.writes for stage in stages)
@@ -282,9 +291,12 @@ def earlier(folder: Path, but: Iterable[Bench]) -> Iterator[tuple[Bench, Record]
     known = {bench.folder for bench in but}
     first = next(iter(but))
     for path in sorted(folder.glob("f*/measured.json")):
-        bench = Bench(
-            path.parent, float(path.parent.name[1:]), first.n_tracks, first.n_missing, first.workers
-        )
+        try:
+            fraction = float(path.parent.name[1:])
+        except ValueError:
+            # A copy that was put aside.
+            continue
+        bench = Bench(path.parent, fraction, first.n_tracks, first.n_missing, first.workers)
         record = record_of(bench)
         if bench.folder not in known and not record.todo():
             yield bench, record

@@ -120,6 +120,8 @@ class RunRecord:
         What is worth knowing of the outcome.
     stages, runs
         Timed steps; for outputs made in parts, the making of each part.
+    resumed
+        Whether an earlier command has made some of it, which `stages` then lack.
     """
 
     workflow: str
@@ -132,6 +134,7 @@ class RunRecord:
     results: dict[str, Any] = field(default_factory=dict)
     stages: list[Stage] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
+    resumed: bool = False
     _usage: Usage | None = field(default=None, repr=False)
 
     @classmethod
@@ -188,6 +191,7 @@ class RunRecord:
             "results": self.results,
             "stages": [asdict(stage) for stage in self.stages],
             "runs": self.runs,
+            "resumed": self.resumed,
             "software": software() | {name: package_version(name) for name in _ENGINE_PACKAGES},
         }
 

@@ -16,7 +16,7 @@ from predictd.errors import ConfigError, DataError, NetworkFormatError, OutputEr
 from predictd.grn.links import Links
 from predictd.io.network import link_lists
 from predictd.io.network.forms import write_links
-from predictd.io.network.link_lists import StreamedLinks, stream_links
+from predictd.io.network.link_lists import StreamedLinks, Units, stream_links
 from predictd.workflows.network.filter import Limits, filter_network
 from predictd.workflows.network.infer import Inference
 from predictd.workflows.network.links import load_links, read_links
@@ -220,7 +220,7 @@ def test_degrees_of_a_stream_are_exact(tmp_path):
     table = StreamedLinks(tmp_path / "list.tsv")
     assert table.extent() == (4, 0.3)
     whole = [round(abs(weight) * 2**40) for weight in weights]
-    assert list(table.degrees(40)) == [
+    assert list(table.degrees(Units(40, 20))) == [
         ("a", 0, 2, 0, whole[0] + whole[1]),
         ("b", 1, 1, whole[0], whole[2]),
         ("c", 3, 1, whole[1] + whole[2] + whole[3], whole[3]),

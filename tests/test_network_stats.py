@@ -10,7 +10,7 @@ import pytest
 from commands import call_predictd
 from folders import same_files
 from made_networks import write_link_case
-from predictd.errors import ConfigError, OutputError
+from predictd.errors import ConfigError, OutputError, TableError
 from predictd.grn.clusters import cluster_targets, regulation_profiles
 from predictd.grn.graph import Edges, centralities, communities, components, hubs, numbered
 from predictd.grn.links import Links
@@ -163,6 +163,41 @@ def test_degrees_alone_are_those_of_the_whole(tmp_path, engine):
         (tmp_path / "net").mkdir()
         (tmp_path / "net" / "network.h5").touch()
         describe_degrees(tmp_path / "net", tmp_path / "more", engine)
+
+
+@pytest.mark.parametrize(
+    ("text", "strengths"),
+    [
+        # The smallest is 20 orders of magnitude below the largest.
+        ("A B 1e20\nC D 1\n", {"A": "1e+20", "B": "0", "C": "1", "D": "0"}),
+        ("A B 1e-300\nC B 2.5e-303\n", {"A": "1e-300", "B": "0", "C": "2.5e-303"}),
+        # Too large together for a float.
+        ("A B 1.7e308\nA C 1.7e308\nC B 1e300\n", {"A": "inf", "B": "0", "C": "1e+300"}),
+    ],
+)
+def test_strengths_of_any_size(text, strengths, tmp_path, engine):
+    (tmp_path / "list.txt").write_text(text)
+    describe_network(tmp_path / "list.txt", tmp_path / "all", engine)
+    describe_degrees(tmp_path / "list.txt", tmp_path / "few", engine)
+    for table in ("all/genes.tsv", "few/degrees.tsv"):
+        assert {row["gene"]: row["out_strength"] for row in read_table(tmp_path / table)} == strengths
+
+
+@pytest.mark.parametrize("weight", ["1.7e308", "1", "1e-320"])
+def test_measures_by_weight_are_free_of_scale(weight, tmp_path, engine):
+    (tmp_path / "list.txt").write_text(f"A B {weight}\nC B {weight}\n")
+    describe_network(tmp_path / "list.txt", tmp_path / "all", engine)
+    found = {row["gene"]: row["pagerank"] for row in read_table(tmp_path / "all" / "genes.tsv")}
+    # A and C each take half of B's rank, which has 1 as theirs begin: 1 + 0.85 / 2 of all.
+    assert found == {"A": "0.37013", "C": "0.37013", "B": "0.25974"}
+
+
+def test_a_list_without_links_is_refused(tmp_path, engine):
+    (tmp_path / "list.tsv").write_text("regulator\ttarget\timportance\n")
+    for describe in (describe_network, describe_degrees):
+        with pytest.raises(TableError, match=r"list\.tsv holds no links: it needs lines of"):
+            describe(tmp_path / "list.tsv", tmp_path / "out", engine)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_line_measures(tmp_path):

@@ -335,7 +335,7 @@ def test_a_part_that_was_stopped_goes_on(number, tensor, tmp_path):
     )
     models = tmp_path / "out" / "models"
     try:
-        while process.poll() is None and not list(models.glob("fold-*.h5")):
+        while process.poll() is None and len(list(models.glob("fold-*.h5"))) < 2:
             time.sleep(0.002)
         process.send_signal(number)
         _, err = process.communicate()
@@ -344,7 +344,10 @@ def test_a_part_that_was_stopped_goes_on(number, tensor, tmp_path):
         process.wait()
     assert process.returncode == (75 if number == signal.SIGTERM else -number), err
     made = {path: path.stat().st_mtime_ns for path in models.glob("fold-*.h5")}
-    assert 1 <= len(made) < 4
+    assert 2 <= len(made) < 4
+    if number == signal.SIGKILL:
+        # It may have ended before the job noted the last one, which is then made again.
+        made.pop(max(made, key=made.__getitem__))
     for told in ("is made", "exists already"):
         assert call_predictd(*run, cwd=tmp_path).stdout == f"out: part 1 of 3 {told}\n"
     assert names(models) == [f"fold-1.{index}.h5" for index in range(4)]

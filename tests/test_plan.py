@@ -401,7 +401,10 @@ def test_parts_that_processes_of_their_own_have_made(rates, tensor_path, tmp_pat
     runs = []
     for parts, workers in (([0], 3), ([1], 2), ([2], 4), ([3], 1), ([4], 2)):
         took = {name: 3 * seconds for name, seconds in planned(parts, workers).items()}
-        took["moments"] = took["moments"] + 3 * rates.start if 0 in parts else 0.001
+        # Processes start in the first stage that is not found made.
+        first = "moments" if 0 in parts else "choose" if "choose" in took else "train"
+        took["moments"] = took["moments"] if 0 in parts else 0.001
+        took[first] += 3 * rates.start
         peak = 10**11 if parts == [1] else 10**6
         runs.append(entry(parts, workers, **{name: (s, peak) for name, s in took.items()}))
     past = write_run(
@@ -453,6 +456,29 @@ def test_a_past_run_of_impute_is_planned_by_its_models(rates, tensor_path, tmp_p
     assert stage.tasks == 16
     runs = [entry([part], workers, impute=2.5 * task / 16) for part, workers in enumerate([1, 8] * 8)]
     assert factor("parts", {}, runs=runs) == pytest.approx(2.5)
+
+
+def test_a_past_run_that_was_resumed(rates, tensor_path, tmp_path, caplog):
+    """Its stages are of the last command only; parts, which time themselves, are known whoever made them."""
+    shape = shape_of(Tensor(tensor_path).manifest)
+    stage = by_name(shape, rates, PlannedJob("train", EM, 24, ingested=True, workers=2))["impute"]
+    task = stage.core_seconds - stage.processes * stage.start
+    results = {"tensor": str(tensor_path), "pairs": 24, "models": {"solver": "em", "rank": 4}}
+    runs = [entry([part], 2, impute=2 * task / stage.tasks) for part in range(stage.tasks)]
+    path = write_run(
+        tmp_path / "imputed", tensor_path, {"impute": 0.4}, results=results, settings={"pairs": "all"},
+        runs=runs, resumed=True,
+    )  # fmt: skip
+    assert rates_of([path]).seconds == pytest.approx({"impute": 2.0})
+    path = write_run(tmp_path / "cv", tensor_path, {"score": 30.0}, resumed=True)
+    assert rates_of([path]).seconds == {} and "was stopped and resumed: its times" in caplog.text
+
+
+def test_more_memory_is_planned_where_any_past_run_needed_more(tensor_path, tmp_path):
+    took = {"train": 90.0, "score": 30.0}
+    paths = [write_run(tmp_path / f"cv{peak}", tensor_path, took, peak=peak) for peak in (3 * 10**9, 10**6)]
+    most = rates_of(paths[:1]).memory
+    assert most["train em"] > 2 and rates_of(paths).memory == most == rates_of(paths[::-1]).memory
 
 
 def test_past_runs_of_no_use(tensor_path, tmp_path):

@@ -107,7 +107,7 @@ def centralities(edges: Edges, *, seed: int) -> Centralities:
     """
     n_genes = len(edges.genes)
     turned = _graph(n_genes, edges.targets, edges.sources, directed=True)
-    pagerank = turned.pagerank(damping=DAMPING, weights=edges.weights.tolist())
+    pagerank = turned.pagerank(damping=DAMPING, weights=_moderate(edges.weights).tolist())
     graph = _graph(n_genes, edges.sources, edges.targets, directed=True)
     exact = n_genes <= EXACT_GENES
     if exact:
@@ -133,7 +133,7 @@ def communities(edges: Edges, *, seed: int) -> tuple[NDArray[np.int64], float]:
         If python-igraph is not installed.
     """
     graph = _graph(len(edges.genes), edges.sources, edges.targets, directed=False)
-    graph.es["weight"] = edges.weights.tolist()
+    graph.es["weight"] = _moderate(edges.weights).tolist()
     graph.simplify(multiple=True, loops=True, combine_edges="sum")
     with _seeded(seed):
         found = graph.community_leiden(objective_function="modularity", weights="weight", n_iterations=-1)
@@ -158,6 +158,12 @@ def components(edges: Edges) -> NDArray[np.int64]:
     numbers = np.empty(len(edges.genes), np.int64)
     numbers[by_name] = numbered(found[by_name], linked[by_name])
     return numbers
+
+
+def _moderate(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights times a power of two, so that igraph's sums neither overflow nor vanish: measures keep their bits."""
+    _, exponent = np.frexp(weights.max(initial=0.0))
+    return np.ldexp(weights, -exponent)
 
 
 def numbered(membership: NDArray[np.integer], counted: NDArray[np.bool_]) -> NDArray[np.int64]:

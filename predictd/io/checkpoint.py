@@ -42,8 +42,13 @@ class Checkpoint:
         self.path = path
         self._begun = False
 
-    def begin(self, description: dict[str, Any]) -> None:
+    def begin(self, description: dict[str, Any]) -> bool:
         """Start, or go on with the computation of this description; `hold` comes first.
+
+        Returns
+        -------
+        resumed
+            Whether it was begun before.
 
         Raises
         ------
@@ -53,8 +58,10 @@ class Checkpoint:
         make_directory(self.path)
         if read_job(self.path) is None:
             self._clear()
-        Job(self.path, description).begin()
+        job = Job(self.path, description)
+        job.begin()
         self._begun = True
+        return job.resumed
 
     def refuse_unfinished(self) -> None:
         """Raise OutputError if a computation was stopped here, for whoever would make the same output without it."""

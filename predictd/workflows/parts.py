@@ -126,6 +126,7 @@ class InParts(ABC, Generic[Report]):
         """Make all parts that do not exist yet, and finish: what one machine does in one go."""
         record = self._record(engine)
         self._make_missing(range(self.n_parts), engine, record)
+        record.resumed = self.job.resumed
         return self._finish_whole(record)
 
     def ensure(self, engine: Engine) -> None:

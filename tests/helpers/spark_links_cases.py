@@ -8,8 +8,9 @@ import pytest
 from made_networks import write_link_case
 from predictd.engine import Engine, LocalEngine
 from predictd.errors import ConfigError, TableError
+from predictd.io.network.link_lists import Units
 from predictd.workflows.network.filter import Limits, filter_network
-from predictd.workflows.network.links import load_links
+from predictd.workflows.network.links import load_links, open_graph
 from predictd.workflows.network.stats import describe_degrees, describe_network, measure
 
 pytest.importorskip("pyspark")
@@ -104,6 +105,27 @@ def test_a_graph_is_measured_as_by_igraph(engine, tmp_path, caplog, monkeypatch)
     assert "Spark measures degrees, PageRank and connected components of a list" in caplog.text
     with pytest.raises(ConfigError, match="Spark makes no clusters; leave `n_clusters` out"):
         describe_network(tmp_path / "list.tsv", tmp_path / "more", engine, n_clusters=3)
+
+
+def test_pageranks_of_few_genes_beside_many_are_exact(engine, tmp_path):
+    """A loop of two whose ranks take many steps, and are little of the sum of all."""
+    n, damping = 20_000, 0.85
+    fan = "".join(f"R\tt{i}\t1e-20\n" for i in range(n))
+    (tmp_path / "list.tsv").write_text(f"A\tB\t1e20\nB\tA\t1\n{fan}")
+    table = open_graph(tmp_path / "list.tsv", engine)
+    units = Units.of(*table.extent())
+    rows = {
+        gene: (units.weight(out), rank) for gene, _, _, _, out, rank, _ in table.graph(units, damping=damping)
+    }
+    ranks = {"A": 1 / (1 - damping), "B": 1 / (1 - damping), "R": 1 + damping * n, "t0": 1.0}
+    total = 2 * ranks["A"] + ranks["R"] + n
+    assert len(rows) == n + 3
+    for gene, rank in ranks.items():
+        assert rows[gene][1] == pytest.approx(rank / total, rel=1e-6)
+    assert (rows["A"][0], rows["B"][0]) == (1e20, 1) and rows["t0"][0] == 0
+    (tmp_path / "list.tsv").write_text("regulator\ttarget\timportance\n")
+    with pytest.raises(TableError, match="holds no links"):
+        describe_network(tmp_path / "list.tsv", tmp_path / "out", engine)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -29,6 +30,8 @@ _PIECE_BYTES = 16 * 2**20
 _MOST_PIECES = 200
 # How many times its size a list grows that is unpacked.
 _PACKED = 8
+# Of sums in 64 bits.
+_UNIT_BITS = 62
 
 
 def stream_links(path: Path) -> Iterator[Link]:
@@ -119,13 +122,42 @@ def read_link_list(path: Path) -> tuple[list[str], list[str], list[float], list[
         weights.append(float(weight))
         signs += sign
     if not weights:
-        raise TableError(f"{path} holds no links: it needs lines of regulator, target and weight")
+        raise no_links(path)
     return regulators, targets, weights, signs or None
 
 
 def is_weight(text: str) -> bool:
     """Whether it is a finite number, written plainly."""
     return _WEIGHT.fullmatch(text) is not None and math.isfinite(float(text))
+
+
+@dataclass(frozen=True)
+class Units:
+    """In what sums of weights are exact, in whatever order they are made.
+
+    Attributes
+    ----------
+    exponent
+        A unit is 2^−exponent.
+    low
+        Whole units of a weight divided by 2^low, and what is left of them: sums of either are less than 2^63.
+    """
+
+    exponent: int
+    low: int
+
+    @classmethod
+    def of(cls, count: int, largest: float) -> Units:
+        """For so many weights of at most `largest`: each keeps its digits down to 2^−(2 · low) of that."""
+        low = _UNIT_BITS - count.bit_length()
+        return cls(min(1000 + low, 2 * low - math.frexp(largest)[1]), low)
+
+    def weight(self, units: int) -> float:
+        """A sum as a weight; infinite where it is too large for a float."""
+        try:
+            return math.ldexp(units, -self.exponent)
+        except OverflowError:
+            return math.inf
 
 
 class StreamedLinks:
@@ -152,18 +184,18 @@ class StreamedLinks:
             largest = max(largest, abs(float(weight)))
         return count, largest
 
-    def degrees(self, exponent: int) -> Iterator[tuple[str, int, int, int, int]]:
+    def degrees(self, units: Units) -> Iterator[tuple[str, int, int, int, int]]:
         """See `LinkTable.degrees`; only genes are kept in memory."""
         found: dict[str, list[int]] = {}
         for regulator, target, weight, *_ in stream_links(self._path):
-            units = round(math.ldexp(abs(float(weight)), exponent))
+            size = round(math.ldexp(abs(float(weight)), units.exponent))
             for gene, place in ((target, 0), (regulator, 1)):
                 counts = found.setdefault(gene, [0, 0, 0, 0])
                 counts[place] += 1
-                counts[place + 2] += units
+                counts[place + 2] += size
         for gene in sorted(found):
-            into, out, units_in, units_out = found[gene]
-            yield gene, into, out, units_in, units_out
+            into, out, size_in, size_out = found[gene]
+            yield gene, into, out, size_in, size_out
 
     def _spread(self, folder: Path, min_importance: float | None) -> list[Path]:
         """Links of at least `min_importance` in files by target, so that one holds all of a target's."""
@@ -211,6 +243,11 @@ def _read_piece(piece: Path) -> Iterator[Link]:
     with piece.open(encoding="utf-8", newline="\n") as file:
         for line in file:
             yield tuple(line.rstrip("\n").split("\t"))
+
+
+def no_links(path: Path) -> TableError:
+    """Make the error of a list without any."""
+    return TableError(f"{path} holds no links: it needs lines of regulator, target and weight")
 
 
 def twice(path: Path | str, regulator: str, target: str) -> TableError:

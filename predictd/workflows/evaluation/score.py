@@ -35,8 +35,8 @@ _PAIR_BYTES = _METHOD_BYTES + 8 * MAX_SHARD_BINS
 CASE_BYTES = 3 * _METHOD_BYTES + _PAIR_BYTES
 # The parts of all pairs of a task; Python, libraries and temporaries come to about 200 MiB more.
 TASK_BYTES = 5 * 2**27
-# Signal up to this size is kept for the second sweep, to read and predict it once: 22 pairs on 1 % of the human genome.
-KEPT_BYTES = 7 * 2**26
+# Signal up to this size is kept for the second sweep, to read and predict it once: 23 pairs on 1 % of the human genome.
+KEPT_BYTES = 2**29
 # Groups of a test fold, at least: so many that workers end at about the same time; each standardises all tracks again.
 _FOLD_GROUPS = 2
 

@@ -15,7 +15,7 @@ from predictd.errors import DataError, NetworkFormatError, OutputError
 from predictd.grn.links import Links
 from predictd.io.files import sha256_of, standing
 from predictd.io.network.forms import Form, Link, write_links
-from predictd.io.network.link_lists import StreamedLinks, read_link_list
+from predictd.io.network.link_lists import StreamedLinks, Units, read_link_list
 from predictd.io.network.networks import find_network, read_network
 
 _LINES = 100_000
@@ -46,8 +46,8 @@ class LinkTable(Protocol):
         """How many links there are, and the largest magnitude of a weight; raises TableError as `chosen`."""
         ...
 
-    def degrees(self, exponent: int) -> Iterator[tuple[str, int, int, int, int]]:
-        """Gene, links into it and out of it, and the sums of their weights' sizes in units of 2^−exponent, by name.
+    def degrees(self, units: Units) -> Iterator[tuple[str, int, int, int, int]]:
+        """Gene, links into it and out of it, and the sums of their weights' sizes in whole units, by name.
 
         Each weight is rounded to whole units, half to even, so that sums are exact.
         """
@@ -57,7 +57,7 @@ class LinkTable(Protocol):
 class GraphTable(LinkTable, Protocol):
     """A list whose graph can be measured, too."""
 
-    def graph(self, exponent: int, *, damping: float) -> Iterator[tuple[Any, ...]]:
+    def graph(self, units: Units, *, damping: float) -> Iterator[tuple[Any, ...]]:
         """What `degrees` gives of each gene, its PageRank and the number of its connected component.
 
         See `predictd.grn.graph.Centralities` and `predictd.grn.graph.components`. From the highest PageRank on, equals

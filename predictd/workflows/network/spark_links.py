@@ -5,7 +5,7 @@ The rules of reading are those of `predictd.io.network.link_lists`, so that the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from predictd.constants import LINK_SIGNS, LINK_WEIGHT, WHITE_SPACE
 from predictd.engine.spark import SparkEngine
 from predictd.errors import TableError
 from predictd.io.network.lines import FIELDS, QUOTED_FIELD, surplus
-from predictd.io.network.link_lists import columns_of, not_a_sign
+from predictd.io.network.link_lists import Units, columns_of, not_a_sign
 from predictd.workflows.network.spark_graphs import components, pagerank
 
 _NAME = "the link list"
@@ -91,11 +91,12 @@ class SparkLinks:
         ((count, largest),) = self._collected(self._all.agg(F.count("*"), F.max(F.abs("value"))))
         return count, largest or 0.0
 
-    def degrees(self, exponent: int) -> Iterator[tuple[str, int, int, int, int]]:
+    def degrees(self, units: Units) -> Iterator[tuple[str, int, int, int, int]]:
         """See `LinkTable.degrees`; weights are summed as whole numbers, exactly."""
-        return self._rows(self._degrees(exponent).orderBy("gene"))
+        for gene, *counts in self._rows(self._degrees(units).orderBy("gene")):
+            yield gene, *_whole(counts, units.low)
 
-    def graph(self, exponent: int, *, damping: float) -> Iterator[tuple[Any, ...]]:
+    def graph(self, units: Units, *, damping: float) -> Iterator[tuple[Any, ...]]:
         """See `predictd.workflows.network.links.GraphTable.graph`; only the sizes of components come to the driver."""
         self._refuse_twice(self._all)
 
@@ -104,7 +105,7 @@ class SparkLinks:
 
         links = self._all.select("regulator", "target", F.abs("value").alias("size"))
         try:
-            genes = run(self._degrees(exponent).localCheckpoint)
+            genes = run(self._degrees(units).localCheckpoint)
             ranks, unit = pagerank(links, run(genes.count), damping=damping, run=run)
             roots = components(links, run=run)
             joined = genes.join(ranks, "gene", "left").join(roots, "gene", "left")
@@ -120,22 +121,24 @@ class SparkLinks:
         shares = joined.withColumn("rank", F.col("rank") / F.lit(total))
         # By what tables show of it.
         order = F.format_string("%.5e", "rank").cast("double").desc()
-        for *own, root in self._rows(shares.orderBy(order, "gene")):
-            yield (*own, numbers[root])
+        for gene, *counts, rank, root in self._rows(shares.orderBy(order, "gene")):
+            yield gene, *_whole(counts, units.low), rank, numbers[root]
 
-    def _degrees(self, exponent: int) -> DataFrame:
-        # Whole units: their sums are the same in any order.
-        units = F.rint(F.abs("value") * F.lit(2.0**exponent)).cast("long").alias("units")
-        links = self._all.select("regulator", "target", units)
-        zero = F.lit(0).cast("long")
-        into = links.select(F.col("target").alias("gene"), F.lit(1).alias("n"), "units")
-        out = links.select(F.col("regulator").alias("gene"), F.lit(1).alias("n"), "units")
-        both = into.select("gene", "n", zero.alias("m"), "units", zero.alias("v")).unionByName(
-            out.select(
-                "gene", zero.alias("n"), F.col("n").alias("m"), zero.alias("units"), F.col("units").alias("v")
+    def _degrees(self, units: Units) -> DataFrame:
+        """Of each gene the links into it and out of it, and of their weights in whole units the sums of both parts."""
+        upper = F.abs("value") * F.lit(2.0 ** (units.exponent - units.low))
+        high = F.floor(upper)
+        parts = {"n": F.lit(1), "high": high, "low": F.rint((upper - high) * F.lit(2.0**units.low))}
+
+        def ends(gene: str, own: str, other: str) -> DataFrame:
+            named = {f"{name}_{own}": value.cast("long") for name, value in parts.items()}
+            zeros = {f"{name}_{other}": F.lit(0).cast("long") for name in parts}
+            return self._all.select(
+                F.col(gene).alias("gene"), *(v.alias(k) for k, v in (named | zeros).items())
             )
-        )
-        return both.groupBy("gene").agg(*(F.sum(name).alias(name) for name in ("n", "m", "units", "v")))
+
+        both = ends("target", "in", "out").unionByName(ends("regulator", "out", "in"))
+        return both.groupBy("gene").agg(*(F.sum(name).alias(name) for name in _SUMS))
 
     def _refuse_twice(self, links: DataFrame) -> None:
         pairs = links.groupBy("regulator", "target").count().filter(F.col("count") > 1)
@@ -172,8 +175,15 @@ class SparkLinks:
 
 
 _COLUMNS = ("regulator", "target", "weight", "sign")
+_SUMS = ("n_in", "n_out", "high_in", "low_in", "high_out", "low_out")
 # More fields than a line has.
 _ALL = 2**30
+
+
+def _whole(sums: Sequence[int], low: int) -> tuple[int, int, int, int]:
+    """Of `_SUMS` the links, and the weights in units, in Python's numbers of any size."""
+    n_in, n_out, high_in, low_in, high_out, low_out = sums
+    return n_in, n_out, (high_in << low) + low_in, (high_out << low) + low_out
 
 
 def _fields(line: Column) -> Column:

@@ -26,6 +26,7 @@ from predictd.grn.graph import (
 )
 from predictd.grn.links import Links
 from predictd.io.files import make_directory
+from predictd.io.network.link_lists import Units, no_links
 from predictd.io.network.networks import find_network
 from predictd.io.results import as_text, write_rows, write_run_json
 from predictd.provenance import RunRecord
@@ -48,8 +49,6 @@ GENES = ("rank", *DEGREES, "pagerank", "betweenness", "hub", "component", "commu
 # What Spark measures of a list.
 GRAPH = ("rank", *DEGREES, "pagerank", "component")
 _SHOWN = 10
-# Whole units below which sums of weights stay, so that they are exact in 64 bits.
-_UNIT_BITS = 62
 
 
 @dataclass(frozen=True)
@@ -172,16 +171,15 @@ def _describe_graph(network: Path, output: Path, engine: Engine, record: RunReco
     n_genes = n_components = 0
     with record.stage("measure"):
         table = open_graph(network, engine)
-        count, exponent = _exact(table)
+        count, units = _extent(table, network)
         make_directory(output)
 
         def rows() -> Iterator[tuple[str | int | float, ...]]:
             nonlocal n_genes, n_components
-            for gene, into, out, *units, rank, component in table.graph(exponent, damping=DAMPING):
+            for gene, into, out, *sums, rank, component in table.graph(units, damping=DAMPING):
                 n_genes, n_components = n_genes + 1, max(n_components, component)
                 first.extend([gene] if n_genes <= _SHOWN else [])
-                sums = (math.ldexp(own, -exponent) for own in units)
-                yield n_genes, gene, into, out, *sums, rank, component
+                yield n_genes, gene, into, out, *map(units.weight, sums), rank, component
 
         write_rows(output / GENES_TSV, GRAPH, rows())
     record.results = {"genes": n_genes, "links": count, "components": n_components}
@@ -190,10 +188,12 @@ def _describe_graph(network: Path, output: Path, engine: Engine, record: RunReco
     return StatsReport(n_genes, count, 0, first)
 
 
-def _exact(table: LinkTable) -> tuple[int, int]:
-    """How many links there are, and the exponent with which sums of their weights are exact."""
+def _extent(table: LinkTable, network: Path) -> tuple[int, Units]:
+    """How many links there are, and in what sums of their weights are exact."""
     count, largest = table.extent()
-    return count, min(1000, _UNIT_BITS - count.bit_length() - math.frexp(largest)[1])
+    if not count:
+        raise no_links(network)
+    return count, Units.of(count, largest)
 
 
 def describe_degrees(network: Path, output: Path, engine: Engine) -> StatsReport:
@@ -204,15 +204,15 @@ def describe_degrees(network: Path, output: Path, engine: Engine) -> StatsReport
     refuse_finished(output)
     with record.stage("measure"):
         table = open_list(network, engine)
-        count, exponent = _exact(table)
+        count, units = _extent(table, network)
         make_directory(output)
         found = 0
 
         def rows() -> Iterator[tuple[str | int | float, ...]]:
             nonlocal found
-            for gene, into, out, units_in, units_out in table.degrees(exponent):
+            for gene, into, out, *sums in table.degrees(units):
                 found += 1
-                yield gene, into, out, math.ldexp(units_in, -exponent), math.ldexp(units_out, -exponent)
+                yield gene, into, out, *map(units.weight, sums)
 
         write_rows(output / DEGREES_TSV, DEGREES, rows())
     record.results = {"genes": found, "links": count}

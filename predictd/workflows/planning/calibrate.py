@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ from predictd.workflows.tensor.ingest import IngestOptions, ingest
 from predictd.workflows.tensor.simulate import SimulatedGenome, simulate
 from predictd.workflows.training.crossval import crossval
 
+log = logging.getLogger(__name__)
+
 # Stages of a plan that run.json calls by other names.
 _RECORDED = {"ingest": ("read headers", "make shards"), "train": ("train", "refit")}
 # Of the time that was planned: a stage that took less found its results made already.
@@ -46,7 +49,8 @@ def rates_of(paths: Sequence[Path]) -> Rates:
     Parameters
     ----------
     paths
-        TOML file; run.json of `ingest`, `train`, `cv` or `impute`, or a directory that has one.
+        TOML file; run.json of `ingest`, `train`, `cv` or `impute`, or a directory that has one. Those that say nothing
+        of their time, since they were resumed, are warned of and left out.
 
     Raises
     ------
@@ -81,12 +85,17 @@ def corrected(rates: Rates, path: Path, busy: float = 1.0) -> Rates:
         raise ConfigError(
             f"{path} cannot be used as a past run of ingest, train, cv or impute: {err!r}"
         ) from err
+    if not made:
+        log.warning("%s was stopped and resumed: its times are those of the last try, and are left out", path)
+        return rates
     plain = rates.model_copy(update={"seconds": {}, "memory": {}})
     took, planned = defaultdict[str, float](float), defaultdict[str, float](float)
-    memory: dict[str, float] = {}
+    memory = dict(rates.memory)
     for part in made:
-        modelled = 0.0
+        modelled = pending = 0.0
         for stage in stages_of(Workload(shape, plain, part.job)):
+            # Processes start in the first stage that is not found made.
+            pending = stage.start or pending
             names = _RECORDED.get(stage.name, (stage.name,))
             found = [own for own in part.stages if own.name in names]
             if not found:
@@ -97,8 +106,9 @@ def corrected(rates: Rates, path: Path, busy: float = 1.0) -> Rates:
             seconds = busy * sum(own.seconds for own in found)
             work = (site.seconds([stage], plain) - stage.start) * share
             # Processes of a faster machine start sooner as well: of a short run, the start would be most of the error.
-            start = 0.0 if part.share else stage.start
+            start = 0.0 if part.share else pending
             if seconds - start > _DONE_BEFORE * work:
+                pending = 0.0
                 key = f"{stage.name} {stage.solver}".strip()
                 took[key] += seconds
                 planned[key] += start + work
@@ -109,7 +119,7 @@ def corrected(rates: Rates, path: Path, busy: float = 1.0) -> Rates:
         update={
             "source": f"{rates.source}; {path}",
             "seconds": {**rates.seconds, **factors},
-            "memory": {**rates.memory, **memory},
+            "memory": memory,
         }
     )
 
@@ -134,7 +144,7 @@ class _Made:
 
 
 def _made_of(run: dict[str, Any]) -> list[_Made]:
-    """All that was made of a run, by one command or by several that made parts."""
+    """All that was made of a run, by one command or by several that made parts; nothing where it cannot be told."""
     results, parts = run["results"], run["runs"]
     names = {stage["name"] for made in (run, *parts) for stage in made["stages"]}
     imputed = "impute" in names
@@ -148,7 +158,10 @@ def _made_of(run: dict[str, Any]) -> list[_Made]:
     kind: JobKind = "train" if single else "cv"
     pairs, sd = int(results.get("pairs", 0)), bool(run["settings"].get("sd"))
     job = PlannedJob(kind, settings, pairs, tests=tests or TESTS, sd=sd)
-    if run["stages"]:
+    resumed = bool(run.get("resumed"))
+    if resumed and not imputed:
+        return []
+    if run["stages"] and not resumed:
         return [_Made(replace(job, workers=int(run["workers"])), _stages(run))]
     if imputed:
         # Each part is one task, however many workers its command had.

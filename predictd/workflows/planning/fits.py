@@ -101,7 +101,10 @@ def _by_stack(stack: Stack, load: Workload) -> list[PlannedStage]:
         learned = max(learned_bins(folds * load.n_valid, bins, load.networks))
         memory = max(memory, rates.process_bytes + 2 * load.sample_bytes + learned * rates.learned_bytes)
     every = (drawn, *(waves + learning) * load.choices)
-    choose = PlannedStage("choose", load.job.kind, every, memory, reads=reads, solver=load.solver)
+    source = share * load.tensor_bytes + load.sample_bytes
+    choose = PlannedStage(
+        "choose", load.job.kind, every, memory, reads=reads, source=source, solver=load.solver
+    )
     return [moments(load), choose, _training(load, fitted, fitted)]
 
 

@@ -9,6 +9,10 @@ from predictd.workflows.planning.predictions import impute, score
 from predictd.workflows.planning.work import PlannedStage, Wave, Workload
 
 
+# Share of a bigWig that is signal; the rest are zoom levels.
+_SIGNAL_SHARE = 0.77
+
+
 def stages_of(load: Workload) -> list[PlannedStage]:
     """All stages of a job; the first of each command has the start of its processes."""
     found = [] if load.job.ingested else [ingest(load)]
@@ -24,13 +28,14 @@ def stages_of(load: Workload) -> list[PlannedStage]:
 
 
 def ingest(load: Workload) -> PlannedStage:
-    """A task is a shard, which is held whole."""
+    """A task is a shard, which is held whole; tracks and shards are also read for their checksums."""
     shape, rates = load.shape, load.rates
     source = shape.values * rates.track_bytes
     wave = Wave.of(shape.shards, shape.values * rates.ingest / shape.shards)
     memory = load.streaming_bytes() + shape.largest_shard * (shape.observed * shape.itemsize + 48.0)
+    reads = (1 + _SIGNAL_SHARE) * source + load.tensor_bytes
     return PlannedStage(
-        "ingest", "ingest", (wave,), memory, reads=source, source=source, writes=load.tensor_bytes
+        "ingest", "ingest", (wave,), memory, reads=reads, source=source, writes=load.tensor_bytes
     )
 
 

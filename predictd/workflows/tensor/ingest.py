@@ -65,6 +65,7 @@ def ingest(source: Path | Matrix, output: Path, options: IngestOptions, engine: 
     try:
         with job.made_by_many():
             _begin(job)
+            record.resumed = job.resumed
             engine.check_shared_paths(job.marker_file)
             manifest = _manifest(signal, signal.make(job, engine, record), options, genome)
             record.results, record.job = _results(manifest), job.checksum

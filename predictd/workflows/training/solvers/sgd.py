@@ -88,7 +88,8 @@ class Sgd(Solver):
         """See `Solver.train`; the state is saved at the job's checkpoint, and a run goes on from there."""
         tensor, checkpoint, settings = job.data.tensor, job.checkpoint, job.choice.settings
         checkpoint.hold()
-        checkpoint.begin(_describe(job.data, job.fold, job.choice, seed=job.seed, workers=engine.workers))
+        description = _describe(job.data, job.fold, job.choice, seed=job.seed, workers=engine.workers)
+        record.resumed = checkpoint.begin(description)
         engine.check_shared_paths(checkpoint.marker_file, tensor.marker_file)
         problem = sgd_problem(tensor, job.fold, settings, seed=job.seed, checkpoint=checkpoint.path)
         found, updates_per_round = fit_sgd(
