@@ -124,7 +124,7 @@ def test_parts_in_any_order_make_what_one_command_makes(kind, plan, whole, engin
     assert contents(tmp_path / "out") == whole[kind]
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     stages = ["moments", "choose", "train", "score"] if kind == "cv" else ["impute"]
-    assert [stage["name"] for stage in run["stages"]] == stages
+    assert [stage["name"] for stage in run["stages"]] == stages and run["resumed"]
     found = [([s["name"] for s in r["stages"]], r["engine"], r["workers"], r["parts"]) for r in run["runs"]]
     wanted = [(1 if index == 2 else 2, [index]) for index in range(plan.n_parts)]
     assert found == [(stages, "local", workers, parts) for workers, parts in wanted]
@@ -265,6 +265,7 @@ def test_a_part_whose_files_have_gone_is_made_again(kind, plan, whole, engine, t
 
 def test_a_finished_output_takes_no_part_and_no_other_end(kind, plan, engine, tmp_path):
     plan.make_all(engine)
+    assert not json.loads((tmp_path / "out" / "run.json").read_text())["resumed"]
     before = stamps(tmp_path / "out")
     for again in (lambda: plan.finish(engine), lambda: plan.make([0], engine)):
         with refused(AlreadyFinished, f"{tmp_path / 'out'} is finished already", "nothing was done"):

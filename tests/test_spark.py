@@ -28,7 +28,7 @@ from spark_cluster import JAVA, hiding, needs_spark, run, submit_arguments
         # One Java process for all, and one Spark application for the latter two.
         (
             (TESTS / "test_engine.py", HELPERS / "spark_cases.py", HELPERS / "spark_links_cases.py"),
-            20 + 9 + 10,
+            20 + 9 + 11,
         ),
         ((HELPERS / "spark_settings_cases.py",), 5),
     ],
