@@ -88,7 +88,7 @@ def requirements(name):
     for text in metadata.requires(name) or []:
         wanted, _, marker = text.partition(";")
         extra = re.search(r"extra *== *['\"]([^'\"]+)", marker)
-        if extra is None or (name == "predictd" and extra[1] in ("cloud", "tune")):
+        if extra is None or (name == "predictd" and extra[1] in ("cloud", "gcs", "tune")):
             yield re.match(r"[\w.-]+", wanted)[0]
 
 
@@ -137,6 +137,9 @@ rm -rf "${work:?}/env"
 mkdir "$work/moved"
 tar -C "$work/moved" -xzf "$new"
 where=$(cd "$work" && "$work/moved/bin/python" -I -c '
+from importlib import import_module, util
+for store in ("s3fs", "adlfs", "gcsfs"):
+    util.find_spec(store) and import_module(store)
 import h5py, hdf5plugin, scipy.linalg, scipy.optimize, scipy.sparse.linalg, scipy.special
 import sklearn.cluster, sklearn.ensemble, predictd.kernels, predictd.workflows.training.crossval
 print(predictd.__file__)') || fail "what was packed does not run; the environment is left as it was"

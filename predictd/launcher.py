@@ -144,6 +144,7 @@ def report_failure(reason: str, environment: Mapping[str, str] | None = None) ->
         if (root / name).is_file():
             # An image that does not run as root may not write there. The log has the reason too.
             with suppress(OSError):
+                (root / place).parent.mkdir(parents=True, exist_ok=True)
                 text = reason.encode()[:_SAGEMAKER_REASON].decode(errors="ignore")
                 (root / place).write_text(text, encoding="utf-8")
 

@@ -278,7 +278,7 @@ def test_commands_of_kubernetes_run_as_printed(desk, tmp_path):
             page_programs.parse_predictd(asked.words[asked.words.index("--") + 1 :])
             (pod,) = (json.loads(word) for word in asked.words if word[0] == "{")
             asked_for.append(pod["spec"]["serviceAccountName"])
-        return ""
+        return "SuccessCriteriaMet Complete\n" if asked.words[:2] == ["get", "job"] else ""
 
     desk.programs = {**desk.programs, "kubectl": kubectl}
     for shell, text in scripts(ROOT / PAGES["kubernetes"]):

@@ -67,6 +67,16 @@ def test_each_platform_is_told(variables, name, part, tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} <= {"host"}
 
 
+def test_sagemaker_is_told_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", "host")
+    give_host(tmp_path / "host", 0, 2)
+    failures = [tmp_path / "host" / place for place in launcher._SAGEMAKER.values()]
+    assert told(tmp_path)[0] == 0 and not any(path.exists() for path in failures)
+    assert told(tmp_path, tmp_path / "nowhere")[0] == 1
+    (failure,) = [path.read_text() for path in failures if path.exists()]
+    assert failure == f"data at {tmp_path / 'nowhere'}: MISSING: it does not exist"
+
+
 def test_memory_that_is_too_little(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "memory_limit", lambda: 3 * 2**29)
     monkeypatch.setattr(doctor, "usable_cpus", lambda: 4)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,24 @@ def test_commands_run_as_printed(spark_cluster, own_tensor, tmp_path):
     ran = [path for path in spark_cluster.directory.glob("work-*/app-*/*/env/bin/python") if path.exists()]
     assert len(ran) == 1
     names = run("tar", "-tzf", "env.tar.gz", cwd=tmp_path).stdout
+    for store in ("s3fs", "adlfs", "gcsfs"):
+        assert (f"/{store}/__init__.py" in names) == (find_spec(store) is not None)
     assert "/predictd/kernels/checks.py" in names and "/pyspark/" not in names and "/pytest/" not in names
+
+
+@needs_spark
+def test_doctor_asks_the_executors(spark_cluster, tmp_path):
+    submitted = (
+        *submit(spark_cluster.url, "--conf", f"spark.pyspark.python={sys.executable}"),
+        "doctor",
+        "--job",
+    )
+    done = run(*submitted, ".", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "executors      2 slots, with this predictd and Python; . can be read and written" in done.stdout
+    (tmp_path / "file").touch()
+    done = run(*submitted, "file", cwd=tmp_path)
+    assert done.returncode == 1 and "executors      MISSING: Not a directory" in done.stdout
 
 
 # It ends when it is told to.

@@ -138,8 +138,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         files = import_module("predictd.io.files")
         error = files.unreadable(err.filename, err) if err.filename else None
         if error is None:
+            report_failure(f"{type(err).__name__}: {err}")
             raise
         _end(error)
+    except Exception as err:
+        report_failure(f"{type(err).__name__}: {err}")
+        raise
 
 
 def _end(err: PredictdError) -> None:

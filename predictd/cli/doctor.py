@@ -10,6 +10,7 @@ import click
 from predictd.cli.command import Command
 from predictd.cli.options import PATH, verbosity
 from predictd.io.remote import is_remote
+from predictd.launcher import report_failure
 
 
 @click.command(
@@ -30,16 +31,19 @@ def command(path: Path, job: bool) -> None:
     """Show versions, CPUs, BLAS threads and engines of this machine, and try HDF5's locks in the directory PATH.
 
     With --job, show on which platform this runs, which part of an array, CPUs, whether memory is enough for them, free
-    scratch space, whether PATH can be read and written with the credentials that there are, and Spark. What is missing
+    scratch space, whether PATH can be read and written with the credentials that there are, and Spark; started by
+    spark-submit, also whether its executors have this predictd and see PATH. What is missing
     begins with "MISSING:", and the exit code is then 1.
     """
     from predictd.workflows.doctor import examine, examine_job
 
     if not job and is_remote(str(path)):
         raise click.UsageError("PATH has to be a directory of this machine, unless with --job")
-    missing = False
+    missing = []
     for what, found in (examine_job if job else examine)(path):
         click.echo(f"{what:14} {found}")
-        missing |= job and found.startswith("MISSING")
+        if job and found.startswith("MISSING"):
+            missing.append(f"{what}: {found}")
     if missing:
+        report_failure("; ".join(missing))
         sys.exit(1)

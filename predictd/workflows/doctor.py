@@ -96,7 +96,9 @@ def examine_job(path: Path) -> Iterator[tuple[str, str]]:
     yield f"data at {path}", _access(path)
     if not isinstance(path, RemotePath):
         yield f"HDF5 locks at {path}", _locks(path)
-    yield "spark", _job_spark(name)
+    yield "spark", (found := _job_spark(name))
+    if launcher.submitted_to_spark() and not found.startswith("MISSING"):
+        yield "executors", _executors(path)
 
 
 def _part(name: str | None) -> str:
@@ -145,6 +147,27 @@ def _job_spark(name: str | None) -> str:
             return "MISSING: no pyspark; start predictd by spark_submit.py, and the environment's Python as on its page"
         return "none, which only the spark engine needs"
     return str(import_module("pyspark").__version__)
+
+
+def _executors(path: Path) -> str:
+    """What Spark's executors see of a place; to ask them also tells the cluster that the application has begun."""
+    from predictd.engine.spark import SparkEngine
+
+    try:
+        with SparkEngine() as engine:
+            slots = range(engine.workers)
+            missing = [found for found in engine.map(_access_of, slots, path) if found.startswith("MISSING")]
+    except PredictdError as err:
+        return f"MISSING: {err}"
+    return (
+        missing[0]
+        if missing
+        else f"{len(slots)} slots, with this predictd and Python; {path} can be read and written"
+    )
+
+
+def _access_of(_slot: int, path: Path) -> str:
+    return _access(path)
 
 
 def _blas() -> Iterator[tuple[str, str]]:

@@ -8,7 +8,6 @@ from predictd.workflows.planning.fits import fitting
 from predictd.workflows.planning.predictions import impute, score
 from predictd.workflows.planning.work import PlannedStage, Wave, Workload
 
-
 # Share of a bigWig that is signal; the rest are zoom levels.
 _SIGNAL_SHARE = 0.77
 
