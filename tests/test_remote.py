@@ -29,6 +29,7 @@ from desk import QUICK, Desk
 from example_folder import make_examples
 from in_stores import copied, stored_contents, use
 from made_expression import CELLS, GENES, write_h5ad, write_loom, write_mtx, write_parquet, write_tenx_h5
+from made_networks import write_link_case
 from object_stores import BUCKET, Store, failing_proxy
 from pages import scripts
 from places import ROOT
@@ -52,6 +53,8 @@ from predictd.model.peaks import PeakRule
 from predictd.pairs import Experiment
 from predictd.workflows.evaluation.evaluate import evaluate
 from predictd.workflows.imputing.impute import Imputation, impute
+from predictd.workflows.network.filter import Limits, filter_network
+from predictd.workflows.network.stats import describe_degrees, describe_network
 from predictd.workflows.tensor.moments import compute_moments
 from predictd.workflows.tensor.simulate import simulate
 from predictd.workflows.tensor.sources import NumberedTrack, Probing, probe_track
@@ -497,6 +500,18 @@ def test_expression_of_every_format(room, tmp_path):
         assert (read.genes, read.samples) == (here.genes, here.samples) == (GENES, CELLS)
         np.testing.assert_array_equal(rows(read.values, slice(None)), rows(here.values, slice(None)))
         assert [file.name for file in files_of(there)] == [file.name for file in files_of(path)]
+
+
+def test_lists_of_links(room, knowing, tmp_path):
+    pytest.importorskip("igraph")
+    write_link_case(tmp_path / "list.tsv", 8, 40)
+    (room / "list.tsv").upload(tmp_path / "list.tsv")
+    for place in (tmp_path, room):
+        filter_network(place / "list.tsv", place / "few.tsv", Limits(top=60), knowing)
+        describe_network(place / "few.tsv", place / "stats", knowing)
+        describe_degrees(place / "list.tsv", place / "degrees", knowing)
+    for name in ("few.tsv", "stats/genes.tsv", "degrees/degrees.tsv"):
+        assert (room / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_commands_run_as_printed(s3, tmp_path, engine):

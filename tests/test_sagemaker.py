@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from desk import Asked, Desk, put_program, put_shim
 from folders import contents, names
 from in_stores import stored_contents, use
 from object_stores import clean
-from pages import scripts
+from pages import in_prose, scripts
 from places import PYTHONPATH, ROOT
 from predictd import launcher
 from predictd.io.remote import as_path
@@ -29,6 +31,7 @@ from sagemaker_hosts import give_host
 
 CLOUD = ROOT / "cloud" / "sagemaker"
 PAGE = "docs/sagemaker.md"
+FIVE_DAYS = 432_000
 WORDS = {
     "Words": "cv s3://lab/T -o s3://lab/cv",
     "Infer": "s3://lab/expression.tsv --trees 50",
@@ -144,6 +147,9 @@ def predictd_words(step: dict[str, Any]) -> list[str]:
 def test_the_api_takes_the_steps(name):
     for step in pipeline(name, **parameters(name)).values():
         kind = step.pop("Type")
+        if kind == "Training":
+            limits = step["StoppingCondition"]
+            assert limits["MaxWaitTimeInSeconds"] >= limits["MaxRuntimeInSeconds"] == FIVE_DAYS
         sent = {f"{kind}JobName": "any", **step, "RoleArn": "arn:aws:iam::123456789012:role/any"}
         assert problems("sagemaker", f"Create{kind}Job", sent) == []
         assert all(len(word) <= 256 for word in (*command(step), *step.get("Environment", {}).values()))
@@ -195,18 +201,109 @@ def test_cloudformation_takes_the_stack():
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
+def functions() -> str:
+    """The shell's functions that the page prints."""
+    text = "".join(block for _, block in scripts(ROOT / PAGE))
+    return "\n".join(re.findall(r"^\w+\(\) \{.*?^\}$", text, re.MULTILINE | re.DOTALL))
+
+
+def answer(line: str, states: list[str], folder: Path) -> tuple[list[Asked], str]:
+    """Run a line after the page's functions; `aws` fails when no state is left. The commands, and what is printed."""
+    left = iter(states)
+
+    def program(asked: Asked) -> str:
+        query = asked.words[asked.words.index("--query") + 1] if "--query" in asked.words else ""
+        if query.endswith("Status"):
+            return f"{next(left)}\n"
+        return {"PipelineExecutionArn": "the:arn\n", "[ExitMessage,FailureReason]": "it has\tfailed\n"}.get(
+            query, ""
+        )
+
+    desk = Desk(folder / "bin", {"aws": program, "sleep": lambda asked: ""})
+    desk.run("bash", f"{functions()}\n{line} && echo went on || echo stayed", folder, I="image", R="role")
+    assert next(left, None) is None
+    return desk.taken, (desk.folder / "told").read_text()
+
+
+def given(asked: Asked, option: str) -> Any:
+    return json.loads(asked.words[asked.words.index(option) + 1])
+
+
+ENDS = [
+    (["InProgress", "Stopping", "Completed"], True),
+    (["InProgress", "Failed"], False),
+    (["Stopped"], False),
+    (["None"], False),
+    (["InProgress"], False),  # `aws` fails then.
+]
+
+
+@pytest.mark.parametrize(("states", "good"), ENDS)
+def test_a_job_is_waited_for(states, good, tmp_path):
+    words = ["network", "filter", "s3://lab/net", "--pairs", "A:B,C:D", 'a "b" \\c', "", "$x&", "H3=log1p"]
+    (asked, *more), told = answer(f"one {shlex.join(words)}", states, tmp_path)
+    assert asked.words[:2] == ["sagemaker", "create-processing-job"]
+    assert given(asked, "--app-specification") == {"ImageUri": "image", "ContainerArguments": words}
+    assert asked.words[asked.words.index("--stopping-condition") + 1] == f"MaxRuntimeInSeconds={FIVE_DAYS}"
+    assert told.splitlines()[-1] == ("went on" if good else "stayed")
+    assert ("it has\tfailed" in told) != good
+    waits = sum(state in ("InProgress", "Stopping") for state in states)
+    assert sum(Path(one.program).name == "sleep" for one in more) == waits
+
+
+@pytest.mark.parametrize(
+    ("states", "good"),
+    [
+        (["Executing", "Succeeded"], True),
+        (["Executing", "Failed"], False),
+        (["Stopping", "Stopped"], False),
+        (["CompletedWithFailures"], False),
+        (["Executing"], False),
+    ],
+)
+def test_a_pipeline_is_waited_for(states, good, tmp_path):
+    words = 'cv T --pairs A:B,C:D --transform H3=log1p "a\\b"'
+    (asked, *_), told = answer(f"run any {shlex.quote(f'Words={words}')} Hosts=8", states, tmp_path)
+    assert asked.words[:4] == ["sagemaker", "start-pipeline-execution", "--pipeline-name", "any"]
+    assert given(asked, "--pipeline-parameters") == [
+        {"Name": "Words", "Value": words},
+        {"Name": "Hosts", "Value": "8"},
+    ]
+    assert told.splitlines()[-1] == ("went on" if good else "stayed")
+    assert states[-1] == "Executing" or states[-1] in told.splitlines()
+
+
+def test_nothing_is_waited_for_that_was_not_started(tmp_path):
+    def program(asked: Asked) -> str:
+        raise OSError("ExpiredToken")
+
+    for name, line in (("job", "one doctor --job s3://lab"), ("pipeline", "run any Hosts=8")):
+        desk = Desk(tmp_path / name, {"aws": program})
+        desk.run("bash", f"{functions()}\nI=image R=role\n{line} && exit 1 || exit 0", tmp_path)
+        assert len(desk.taken) == 1
+
+
+def test_jobs_in_the_text_have_words_that_exist():
+    named = [shlex.split(told)[1:] for told in in_prose(ROOT / PAGE, "one")]
+    assert [words[:2] for words in named] == [
+        ["network", "filter"],
+        ["network", "stats"],
+        ["network", "stats"],
+    ]
+    for words in named:
+        page_programs.parse_predictd(words)
+
+
 @needs_emulator
 @needs_aws_program
 def test_commands_of_the_page_run_as_printed(aws, tmp_path, monkeypatch):
     """By the AWS command line, which compares them with the API's description, on the emulator, which runs no job."""
     waited: list[Asked] = []
+    first = {"ProcessingJobStatus": "InProgress\n", "PipelineExecutionStatus": "Executing\n"}
 
     def program(asked: Asked) -> str:
-        if asked.words[:2] == ["sagemaker", "wait"]:
-            return ""
-        if "describe-pipeline-execution" in asked.words and not waited:
-            return "Executing\n"
-        return aws_program(asked)
+        query = asked.words[asked.words.index("--query") + 1] if "--query" in asked.words else ""
+        return first.pop(query, "") or aws_program(asked)
 
     def sleep(asked: Asked) -> str:
         waited.append(asked)
@@ -214,10 +311,13 @@ def test_commands_of_the_page_run_as_printed(aws, tmp_path, monkeypatch):
 
     page_programs.lay_out(tmp_path)
     (tmp_path / "tracks").mkdir()
+    (tmp_path / "expression.tsv").write_text("gene\ts1\n")
     desk = Desk(tmp_path / "bin", {**page_programs.CHECKED, "aws": program, "sleep": sleep})
     put_shim(desk.folder / "sleep")
+    # The page's region is taken, and not that of the user.
+    own = VARIABLES | {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ENDPOINT_URL": aws}
     for shell, text in scripts(ROOT / PAGE):
-        desk.run(shell, text, tmp_path, **VARIABLES, AWS_ENDPOINT_URL=aws)
+        desk.run(shell, text, tmp_path, **own)
 
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", give_host(tmp_path / "ml", 0, 2)["SAGEMAKER_BASE_DIR"])
     made = client("sagemaker", aws)
@@ -230,10 +330,25 @@ def test_commands_of_the_page_run_as_printed(aws, tmp_path, monkeypatch):
         {job["AppSpecification"]["ImageUri"] for job in jobs},
     )
     assert role.startswith("arn:aws:iam::") and image.endswith("/predictd-sagemaker")
+    assert ".us-east-1." in image
+    (built,) = (
+        one.words
+        for one in desk.taken
+        if Path(one.program).name == "docker" and "--provenance=false" in one.words
+    )
+    assert (
+        built[0] == "build"
+        and "type=image,oci-mediatypes=false" in built
+        and built[-3:] == ["-t", image, "."]
+    )
     words = [job["AppSpecification"]["ContainerArguments"] for job in jobs]
-    assert sorted(line[0] for line in words) == ["doctor", "ingest"]
+    assert sorted(words) == [
+        ["doctor", "--job", "s3://lab-tracks"],
+        ["ingest", "s3://lab-tracks/tracks/tracks.tsv", "s3://lab-tracks/T", "--genome", "hg38"],
+    ]
     for line in words:
         page_programs.parse_predictd(line)
+    given_values = []
     for name, runs in (("parts", 2), ("network", 1)):
         told = made.describe_pipeline(PipelineName=f"predictd-{name}")["PipelineDefinition"]
         text = (CLOUD / f"{name}.json").read_text()
@@ -244,11 +359,15 @@ def test_commands_of_the_page_run_as_printed(aws, tmp_path, monkeypatch):
         assert len(found) == runs
         for execution in found:
             arn = execution["PipelineExecutionArn"]
-            given = made.list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)
-            values = {one["Name"]: one["Value"] for one in given["PipelineParameters"]}
+            told = made.list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)
+            values = {one["Name"]: one["Value"] for one in told["PipelineParameters"]}
+            given_values.append(values)
             for step in pipeline(name, **values).values():
                 page_programs.parse_predictd(predictd_words(step))
-    assert len(waited) == 1
+    assert {"Infer": "s3://lab-tracks/expression.tsv", "Network": "s3://lab-tracks/net"} in given_values
+    assert {"Words": "cv s3://lab-tracks/T -o s3://lab-tracks/cv", "Hosts": "8"} in given_values
+    client("s3", aws).head_object(Bucket="lab-tracks", Key="expression.tsv")
+    assert len(waited) == 2 and first == {}
 
 
 # -- hosts, as SageMaker runs them ------------------------------------------------------------------------------------

@@ -32,8 +32,8 @@ def command(path: Path, job: bool) -> None:
 
     With --job, show on which platform this runs, which part of an array, CPUs, whether memory is enough for them, free
     scratch space, whether PATH can be read and written with the credentials that there are, and Spark; started by
-    spark-submit, also whether its executors have this predictd and see PATH. What is missing
-    begins with "MISSING:", and the exit code is then 1.
+    spark-submit, also whether its executors have this predictd and see PATH. What is missing begins with "MISSING:",
+    and the exit code is then 1.
     """
     from predictd.workflows.doctor import examine, examine_job
 

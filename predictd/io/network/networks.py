@@ -7,8 +7,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from predictd.constants import NETWORK_FORMAT, NETWORK_H5, NETWORK_VERSION
 from predictd.errors import NetworkFormatError, TableError
 from predictd.io.hdf5 import Arrays, ForeignFileError, read_arrays, write_arrays
@@ -18,6 +16,8 @@ from predictd.io.tables import is_number, no_number
 
 # Since when networks can be read: those of version 1 have no signs.
 _OLDEST = 1
+# What every HDF5 file begins with that has no user block.
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def write_network(path: Path, info: dict[str, Any], arrays: Arrays) -> None:
@@ -65,7 +65,8 @@ def find_network(path: Path) -> Path | None:
         return path / NETWORK_H5
     if not path.is_file():
         raise NetworkFormatError(f"{path} does not exist; make a network with 'predictd network infer'")
-    return path if h5py.is_hdf5(path) else None
+    with path.open("rb") as file:
+        return path if file.read(len(_HDF5)) == _HDF5 else None
 
 
 def read_gold(path: Path) -> list[tuple[str, str]]:

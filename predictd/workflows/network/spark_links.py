@@ -98,13 +98,13 @@ class SparkLinks:
 
     def graph(self, units: Units, *, damping: float) -> Iterator[tuple[Any, ...]]:
         """See `predictd.workflows.network.links.GraphTable.graph`; only the sizes of components come to the driver."""
-        self._refuse_twice(self._all)
 
         def run(action: Callable[[], Any]) -> Any:
             return self._engine.result_of(action, _NAME)
 
         links = self._all.select("regulator", "target", F.abs("value").alias("size"))
         try:
+            self._refuse_twice(self._all)
             genes = run(self._degrees(units).localCheckpoint)
             ranks, unit = pagerank(links, run(genes.count), damping=damping, run=run)
             roots = components(links, run=run)
