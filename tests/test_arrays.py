@@ -238,6 +238,7 @@ def desk(tmp_path: Path) -> Desk:
 def test_commands_of_batch_run_as_printed(aws, desk, tmp_path, monkeypatch):
     """By the AWS command line, which compares them with the API's description, on the emulator."""
     (tmp_path / "tracks").mkdir()
+    (tmp_path / "expression.tsv").touch()
     # The emulator asks for what AWS has by itself.
     stack = tmp_path / STACK.relative_to(ROOT)
     role = "ServiceRole: {'Fn::GetAtt': [JobRole, Arn]}"

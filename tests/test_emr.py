@@ -20,6 +20,7 @@ from aws_cloud import VARIABLES, client, emulator, needs_emulator, problems
 from desk import Asked, Desk
 from pages import scripts
 from places import ROOT
+from quotas import requests
 from spark_cluster import JAVA, environment, needs_spark
 
 CLOUD = Path(__file__).resolve().parents[1] / "cloud"
@@ -110,6 +111,17 @@ def test_executors_fill_fleets_that_encrypt_their_traffic(script, request_of, aw
         for name in ("spark.executor.memory", "spark.executor.memoryOverhead")
     )
     described = client("ec2", aws)
+    driver = fleet(request_of, "MASTER")["InstanceTypeConfigs"][0]["InstanceType"]
+    (told,) = described.describe_instance_types(InstanceTypes=[driver])["InstanceTypes"]
+    spot = fleet(request_of, "TASK")["TargetSpotCapacity"]
+    on_demand = told["VCpuInfo"]["DefaultVCpus"] + fleet(request_of, "CORE")["TargetOnDemandCapacity"]
+    # Spot machines may be replaced by machines on demand.
+    assert requests(ROOT / "docs/emr.md") == [
+        ("ec2", "L-34B43A08", spot),
+        ("ec2", "L-1216C47A", on_demand + spot),
+    ]
+    text = " ".join((ROOT / "docs/emr.md").read_text().split())
+    assert f"needs {spot} on spot machines" in text and f"and {on_demand} on demand" in text
     for kind in ("CORE", "TASK"):
         for one in fleet(request_of, kind)["InstanceTypeConfigs"]:
             (told,) = described.describe_instance_types(InstanceTypes=[one["InstanceType"]])["InstanceTypes"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,18 @@ import pytest
 import page_programs
 from aws_cloud import VARIABLES, aws_program, client, needs_aws_program, needs_emulator, problems
 from desk import Asked, Desk, put_shim
-from pages import scripts
+from pages import prose, scripts
 from places import ROOT
 from predictd.config import tomllib
+from quotas import requests
 
 yaml = pytest.importorskip("yaml")
 
 CLOUD = ROOT / "cloud"
 APPLICATION = CLOUD / "emr-serverless" / "application.json"
 CLUSTER = CLOUD / "dataproc" / "cluster.yaml"
+PAGE = "docs/emr-serverless.md"
+SEVEN_DAYS = 10_080  # Minutes.
 SCHEMAS = os.environ.get("PREDICTD_CLOUDS_PYTHON", "")
 
 
@@ -100,6 +105,7 @@ def test_executors_fit_where_they_run():
 
     own, most = serverless(), application()["maximumCapacity"]
     executors, cores = int(own["spark.executor.instances"]), int(own["spark.executor.cores"])
+    page = prose(ROOT / PAGE)
     memory = [
         number(own[f"spark.{kind}.memory"]) + number(own[f"spark.{kind}.memoryOverhead"])
         for kind in ("executor", "driver")
@@ -109,6 +115,12 @@ def test_executors_fit_where_they_run():
     assert executors * cores + 4 == number(most["cpu"]) and executors * memory[0] + memory[1] == number(
         most["memory"]
     )
+    # What an account may use before it has asked for more.
+    assert number(most["cpu"]) == 16 and f"{most['cpu']}s and {most['memory']} together" in page
+    assert re.findall(r"--workers (\d+)", page) == [str(executors * cores), "32"]
+    # What the page has changed when there is more.
+    assert "`spark.executor.instances` to 8" in page
+    assert f"`maximumCapacity` to {8 * cores + 4} vCPU and {8 * memory[0] + memory[1]} GB" in page
     config = yaml.safe_load(CLUSTER.read_text())["config"]
     nodes = sum(config[kind]["numInstances"] for kind in ("workerConfig", "secondaryWorkerConfig"))
     assert int(dataproc()["spark.executor.instances"]) == nodes - 1
@@ -136,6 +148,7 @@ def test_commands_of_emr_serverless_run_as_printed(aws, desk, tmp_path):
     waited: list[Asked] = []
 
     def program(asked: Asked) -> str:
+        assert asked.variables["AWS_REGION"] == asked.variables["AWS_DEFAULT_REGION"] == "us-east-1"
         if "start-job-run" in asked.words:
             told = aws_program(asked)
             application = asked.words[asked.words.index("--application-id") + 1]
@@ -143,6 +156,7 @@ def test_commands_of_emr_serverless_run_as_printed(aws, desk, tmp_path):
                 "jobRun"
             ]
             started.append(run["jobDriver"]["sparkSubmit"])
+            assert run["executionTimeoutMinutes"] == SEVEN_DAYS
             return told
         if "get-job-run" in asked.words:
             # The emulator's jobs have ended at once.
@@ -159,8 +173,10 @@ def test_commands_of_emr_serverless_run_as_printed(aws, desk, tmp_path):
 
     put_shim(desk.folder / "sleep")
     desk.programs = {**desk.programs, "aws": program, "sleep": sleep}
-    for shell, text in scripts(ROOT / "docs/emr-serverless.md"):
-        desk.run(shell, text, tmp_path, **VARIABLES, AWS_ENDPOINT_URL=aws)
+    # The page names the region, whatever is configured.
+    elsewhere = {**VARIABLES, "AWS_DEFAULT_REGION": "eu-west-1", "AWS_ENDPOINT_URL": aws}
+    for shell, text in scripts(ROOT / PAGE):
+        desk.run(shell, text, tmp_path, **elsewhere)
     assert len(waited) == 1
     assert [run["entryPointArguments"][0] for run in started] == ["doctor", "ingest", "cv", "impute"]
     for run in started:
@@ -170,6 +186,49 @@ def test_commands_of_emr_serverless_run_as_printed(aws, desk, tmp_path):
     for url in (place, serverless()["spark.archives"].replace("CHANGE-ME", "lab-tracks").partition("#")[0]):
         bucket, _, key = url.removeprefix("s3://").partition("/")
         stored.head_object(Bucket=bucket, Key=key)
+
+
+ENDS = [
+    (["SUBMITTED", "SCHEDULED", "RUNNING", "SUCCESS"], 3, True),
+    (["QUEUED", "FAILED"], 1, False),
+    (["CANCELLING", "CANCELLED"], 1, False),
+    (["RUNNING"], 1, False),  # `aws` fails then.
+]
+
+
+@needs_emulator
+@pytest.mark.parametrize(("states", "waits", "good"), ENDS)
+def test_a_job_of_emr_serverless_is_waited_for(states, waits, good, tmp_path):
+    """On made-up answers; words reach it as the shell has them."""
+    left = iter(states)
+    sent: list[dict[str, Any]] = []
+
+    def program(asked: Asked) -> str:
+        if "start-job-run" in asked.words:
+            sent.append(json.loads(asked.words[asked.words.index("--job-driver") + 1]))
+            return "job\n"
+        return f"{next(left)}\n"
+
+    desk = Desk(tmp_path / "bin", {"aws": program, "sleep": lambda asked: ""})
+    text = "".join(block for _, block in scripts(ROOT / PAGE))
+    functions = "\n".join(re.findall(r"^\w+\(\) \{.*?^\}$", text, re.MULTILINE | re.DOTALL))
+    words = ["impute", "--pairs", "A:B,C:D", "--targets", "G1,G2", 'a "b" \\c', "", "$x&"]
+    desk.run(
+        "sh", f"{functions}\nsubmit {shlex.join(words)} && echo next || echo stop", tmp_path, A="a", R="r"
+    )
+    (driver,) = sent
+    assert driver["sparkSubmit"]["entryPointArguments"] == words
+    request = {"applicationId": "a", "clientToken": "any", "executionRoleArn": "arn:aws:iam::1:role/r"}
+    assert problems("emr-serverless", "StartJobRun", {**request, "jobDriver": driver}) == []
+    told = (desk.folder / "told").read_text().splitlines()
+    assert told[-1] == ("next" if good else "stop") and next(left, None) is None
+    assert (states[-1] in told) == (states[-1] != "RUNNING")
+    assert sum(Path(one.program).name == "sleep" for one in desk.taken) == waits
+
+
+@needs_emulator
+def test_more_workers_are_asked_for():
+    assert requests(ROOT / PAGE) == [("emr-serverless", "L-D05C8A75", 8 * 4 + 4)]
 
 
 def test_commands_of_dataproc_run_as_printed(desk, tmp_path):
