@@ -9,9 +9,8 @@ FOLDER/fF holds all of a fraction F. A stage is skipped where its result is ther
 What was stopped (Ctrl-C, SIGTERM) goes on when the program is run again, and its figures are of all tries; what was
 killed is made anew, since its figures are lost. Two tables are printed, and kept in FOLDER/whole_genome.json: what each
 command took, beside what `predictd plan` says of it (by `--rates` of the next smaller fraction, if there is one; of qc
-by the packaged rates); and
-of each fraction, how many times longer it took than the next smaller one, over the ratio of their bins: up to 1.1
-passes.
+by the packaged rates); and of each fraction, how many times longer it took than the next smaller one, over the ratio of
+their bins: up to 1.1 passes.
 
 A whole genome takes hours and, with four imputed tracks, about 45 GB.
 """
