@@ -129,8 +129,15 @@ def test_dear_predictions_are_made_once_where_there_is_room(room, dear, monkeypa
     monkeypatch.setattr(
         Application, "row_blocks", lambda self, shard: predicted.append(shard) or usual(self, shard)
     )
+    shares: list[float] = []
+    monkeypatch.setattr(signal.progress, "task_share", shares.append)
     found = score.score(ScoreTask((some_cases(),)), dear if room == "none" else replace(dear, room=place))
     assert repr(found) == repr(kept)
+    assert shares[-1] == pytest.approx(1)
+    if room in ("enough", "none"):
+        # Both sweeps take as long where the second one predicts anew.
+        assert shares == sorted(shares)
+        assert shares[len(shares) // 2 - 1] == pytest.approx(0.5 if room == "none" else 1 / 1.1)
     assert len(predicted) == (3 if room == "enough" else 6)
     assert names(place) == [] if place.is_dir() else room in ("none", "a disk that fails")
 
