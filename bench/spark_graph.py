@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--each", type=int, default=300, help=f"regulators of each of {N_GENES:,} genes [300]"
     )
-    parser.add_argument("--memory", default="600m", help="heap of Spark's Java [600m]")
+    parser.add_argument("--memory", default="1g", help="heap of Spark's Java [1g]")
     given = parser.parse_args(arguments)
     if not 1 <= given.each < N_REGULATORS:
         parser.error(f"1 <= --each < {N_REGULATORS} is needed")

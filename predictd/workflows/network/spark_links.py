@@ -21,7 +21,7 @@ from predictd.workflows.network.spark_graphs import components, pagerank
 
 _NAME = "the link list"
 # What an executor sorts at once.
-_PIECE_BYTES = 64 * 2**20
+_PIECE_BYTES = 16 * 2**20
 
 
 class SparkLinks:
