@@ -16,7 +16,7 @@ import pytest
 import page_programs
 from aws_cloud import needs_emulator, problems
 from desk import Asked, Desk
-from pages import prose, scripts
+from pages import functions, prose
 from places import ROOT
 from quotas import requests
 
@@ -30,12 +30,6 @@ ODD = ["impute", "--targets", "G1,G2", 'a "b" \\c', "", "$x&", "x=1"]
 pytestmark = needs_emulator
 
 
-def functions() -> str:
-    """The shell's functions that the page prints."""
-    text = "".join(block for _, block in scripts(PAGE))
-    return "\n".join(re.findall(r"^\w+\(\) \{(?:.*\}$|.*\n(?: .*\n)*\}$)", text, re.MULTILINE))
-
-
 def submitted(line: str, folder: Path) -> list[dict[str, str]]:
     """The options of the jobs that a line submits after the page's functions."""
 
@@ -44,7 +38,7 @@ def submitted(line: str, folder: Path) -> list[dict[str, str]]:
         return f"job-{len(desk.taken)}\n"
 
     desk = Desk(folder / "bin", {"aws": program, "predictd": lambda asked: "5\n"})
-    desk.run("bash", f"{functions()}\n{line}", folder)
+    desk.run("bash", f"{functions(PAGE)}\n{line}", folder)
     jobs = [asked.words[2:] for asked in desk.taken if Path(asked.program).name == "aws"]
     return [dict(zip(words[::2], words[1::2], strict=True)) for words in jobs]
 
@@ -85,7 +79,7 @@ def test_nothing_is_submitted_when_the_parts_are_not_known(tmp_path):
         raise ValueError(f"it is not to be called: {asked}")
 
     desk = Desk(tmp_path / "bin", {"aws": program, "predictd": program})
-    desk.run("bash", f"{functions()}\nin_parts cv s3://lab/T && echo next || echo stop", tmp_path)
+    desk.run("bash", f"{functions(PAGE)}\nin_parts cv s3://lab/T && echo next || echo stop", tmp_path)
     assert [Path(asked.program).name for asked in desk.taken] == ["predictd"]
     assert (desk.folder / "told").read_text().splitlines()[-1] == "stop"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -23,7 +22,7 @@ from desk import Asked, Desk, put_program, put_shim
 from folders import contents, names
 from in_stores import stored_contents, use
 from object_stores import clean
-from pages import in_prose, scripts
+from pages import functions, in_prose, scripts
 from places import PYTHONPATH, ROOT
 from predictd import launcher
 from predictd.io.remote import as_path
@@ -201,12 +200,6 @@ def test_cloudformation_takes_the_stack():
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
-def functions() -> str:
-    """The shell's functions that the page prints."""
-    text = "".join(block for _, block in scripts(ROOT / PAGE))
-    return "\n".join(re.findall(r"^\w+\(\) \{.*?^\}$", text, re.MULTILINE | re.DOTALL))
-
-
 def answer(line: str, states: list[str], folder: Path) -> tuple[list[Asked], str]:
     """Run a line after the page's functions; `aws` fails when no state is left. The commands, and what is printed."""
     left = iter(states)
@@ -220,7 +213,13 @@ def answer(line: str, states: list[str], folder: Path) -> tuple[list[Asked], str
         )
 
     desk = Desk(folder / "bin", {"aws": program, "sleep": lambda asked: ""})
-    desk.run("bash", f"{functions()}\n{line} && echo went on || echo stayed", folder, I="image", R="role")
+    desk.run(
+        "bash",
+        f"{functions(ROOT / PAGE)}\n{line} && echo went on || echo stayed",
+        folder,
+        I="image",
+        R="role",
+    )
     assert next(left, None) is None
     return desk.taken, (desk.folder / "told").read_text()
 
@@ -279,7 +278,7 @@ def test_nothing_is_waited_for_that_was_not_started(tmp_path):
 
     for name, line in (("job", "one doctor --job s3://lab"), ("pipeline", "run any Hosts=8")):
         desk = Desk(tmp_path / name, {"aws": program})
-        desk.run("bash", f"{functions()}\nI=image R=role\n{line} && exit 1 || exit 0", tmp_path)
+        desk.run("bash", f"{functions(ROOT / PAGE)}\nI=image R=role\n{line} && exit 1 || exit 0", tmp_path)
         assert len(desk.taken) == 1
 
 

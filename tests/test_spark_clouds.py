@@ -15,7 +15,7 @@ import pytest
 import page_programs
 from aws_cloud import VARIABLES, aws_program, client, needs_aws_program, needs_emulator, problems
 from desk import Asked, Desk, put_shim
-from pages import prose, scripts
+from pages import functions, prose, scripts
 from places import ROOT
 from predictd.config import tomllib
 from quotas import requests
@@ -210,11 +210,13 @@ def test_a_job_of_emr_serverless_is_waited_for(states, waits, good, tmp_path):
         return f"{next(left)}\n"
 
     desk = Desk(tmp_path / "bin", {"aws": program, "sleep": lambda asked: ""})
-    text = "".join(block for _, block in scripts(ROOT / PAGE))
-    functions = "\n".join(re.findall(r"^\w+\(\) \{.*?^\}$", text, re.MULTILINE | re.DOTALL))
     words = ["impute", "--pairs", "A:B,C:D", "--targets", "G1,G2", 'a "b" \\c', "", "$x&"]
     desk.run(
-        "sh", f"{functions}\nsubmit {shlex.join(words)} && echo next || echo stop", tmp_path, A="a", R="r"
+        "sh",
+        f"{functions(ROOT / PAGE)}\nsubmit {shlex.join(words)} && echo next || echo stop",
+        tmp_path,
+        A="a",
+        R="r",
     )
     (driver,) = sent
     assert driver["sparkSubmit"]["entryPointArguments"] == words

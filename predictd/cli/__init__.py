@@ -134,16 +134,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(interrupt.STOPPED_NOW)
     except PredictdError as err:
         _end(err)
-    except OSError as err:
-        files = import_module("predictd.io.files")
-        error = files.unreadable(err.filename, err) if err.filename else None
+    except Exception as err:
+        error = None
+        if isinstance(err, OSError) and err.filename:
+            error = import_module("predictd.io.files").unreadable(err.filename, err)
         if error is None:
             report_failure(f"{type(err).__name__}: {err}")
             raise
         _end(error)
-    except Exception as err:
-        report_failure(f"{type(err).__name__}: {err}")
-        raise
 
 
 def _end(err: PredictdError) -> None:

@@ -19,6 +19,7 @@ PAGES = sorted(
 SHELLS = ("bash", "sh", "zsh", "fish")
 _FENCE = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`]+)`")
+_FUNCTION = re.compile(r"^\w+\(\) \{(?:.*\}$|.*\n(?: .*\n)*\}$)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,9 @@ def scripts(page: Path) -> list[tuple[str, str]]:
     """The commands of a page in their order: shells, and what is typed in each until another one follows."""
     grouped = groupby(blocks(page, "bash", "sh"), attrgetter("language"))
     return [(shell, "".join(block.text for block in found)) for shell, found in grouped]
+
+
+def functions(page: Path) -> str:
+    """The shell's functions that a page prints, on one line or more."""
+    text = "".join(block for _, block in scripts(page))
+    return "\n".join(_FUNCTION.findall(text))
